@@ -1,0 +1,56 @@
+"""The base of every option model: frozen, unknown keys refused, each option declared once with its default and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgeopt.errors import RecipeError, nearest
+
+
+class Options(BaseModel):
+    """A frozen set of options. Subclasses declare fields as ``name: type = Field(default, description="…")``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], *, where: str) -> Self:
+        """Validate `values` or raise a one-line `RecipeError` naming the key, `where` it stands and what is allowed."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(_explain(cls, error, where)) from error
+
+
+def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        allowed = sorted(_fields_at(model, path[:-1]))
+        return f"{where}: unknown key '{key}'{nearest(path[-1], allowed)}; allowed here: {', '.join(allowed)}"
+    if first["type"] == "missing":
+        return f"{where}: key '{key}' is missing; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: key '{key}' is {first['input']!r}: {message}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> Iterator[str]:
+    """Yield the field names of the option model that stands at `path` below `model`."""
+    for part in path:
+        field = model.model_fields.get(part)
+        nested = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)] if field else []
+        if not nested:
+            return
+        model = nested[0]
+    yield from model.model_fields
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    """Yield the classes inside an annotation such as ``Prune | None`` or ``dict[str, Target]``."""
+    if isinstance(annotation, type):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _kinds(argument)

@@ -1,0 +1,68 @@
+"""The errors edgeopt raises, branched by who must act.
+
+    EdgeoptError
+    ├── UserError            exit 2: something that was handed in must change
+    │   ├── RecipeError      the recipe, an option or a budget expression
+    │   ├── ModelError       the model file or the model's source
+    │   └── DataError        the data set, the calibration data or its manifest
+    ├── MachineError         exit 2: the machine lacks something (disk, permission, provider, target)
+    ├── IntegrityError       exit 1: a file is not what its recorded hash says
+    └── InternalError        exit 3: our fault; please report it
+
+A message is one line: what is wrong, where, what was got, what is allowed, what to do next. Third-party exceptions are chained
+with ``raise … from error``. A missed budget is never an exception but a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class EdgeoptError(Exception):
+    """Base of every error edgeopt raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class UserError(EdgeoptError):
+    """Something that was handed in must change."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """The recipe, a command-line option or a budget expression must change."""
+
+
+class ModelError(UserError):
+    """The model file, or the source the model is built from, must change."""
+
+
+class DataError(UserError):
+    """The data set, the calibration samples or their manifest must change."""
+
+
+class MachineError(EdgeoptError):
+    """The machine lacks something: disk space, permission, a provider, a target."""
+
+    exit_code = 2
+
+
+class IntegrityError(EdgeoptError):
+    """A stored file is not what its recorded hash says."""
+
+    exit_code = 1
+
+
+class InternalError(EdgeoptError):
+    """A fault of edgeopt's own."""
+
+    exit_code = 3
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the allowed name closest to `name`, or "" if none is close."""
+    matches = get_close_matches(name, list(allowed), n=1)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -1,0 +1,77 @@
+"""Progress of long work. A stage says what it does; who listens (a bar, plain lines, nobody) is the caller's choice.
+
+    with progress.task("calibrate", total=len(samples)) as advance:
+        for sample in samples:
+            ...
+            advance()
+
+The command line installs a listener with `listen`; from Python nothing is shown unless the caller does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Moves a task forward."""
+
+    def __call__(self, units: int = 1) -> None:
+        """Say that `units` more are done."""
+
+
+class Listener(Protocol):
+    """Shows progress somewhere; every text goes to stderr, never to stdout."""
+
+    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Open a task of `total` units (None: unknown) and yield the function that advances it."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Show one line that is not a task."""
+        ...
+
+
+class Silent:
+    """The listener that shows nothing."""
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002
+        """Yield an `advance` that does nothing."""
+        yield _stay
+
+    def note(self, message: str) -> None:
+        """Drop the message."""
+
+
+def _stay(units: int = 1) -> None:  # noqa: ARG001
+    pass
+
+
+_SILENT = Silent()
+_listener: ContextVar[Listener] = ContextVar("edgeopt_progress_listener", default=_SILENT)
+
+
+@contextmanager
+def listen(listener: Listener) -> Iterator[None]:
+    """Send all progress inside the block to `listener`."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def task(description: str, *, total: int | None = None) -> Iterator[Advance]:
+    """Announce a task of `total` units (None: unknown); call the yielded ``advance()`` as they are done."""
+    with _listener.get().task(description, total) as advance:
+        yield advance
+
+
+def note(message: str) -> None:
+    """Show one line to whoever listens."""
+    _listener.get().note(message)

@@ -1,0 +1,105 @@
+"""A target: a device (how it is reached) × an execution provider (with its options) × how models are quantized for it.
+
+Targets are the files ``deploy/targets/*.toml``; the file's stem is the target's name.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgeopt._folders import shipped
+from edgeopt.config import Options
+from edgeopt.errors import RecipeError, UserError, nearest
+
+
+class Device(Options):
+    """Where a model runs and what that machine must have."""
+
+    transport: Literal["local"] = "local"
+    """How the device is reached."""
+    machine: list[str] = Field(default_factory=list)
+    """Accepted values of `platform.machine()`; empty: any."""
+    cpu_flags: list[str] = Field(default_factory=list)
+    """The CPU must have one of these features; empty: none is asked for."""
+
+
+class Provider(Options):
+    """The onnxruntime execution provider that runs the model."""
+
+    name: str = "CPUExecutionProvider"
+    """onnxruntime's name of the provider."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """Provider options, as onnxruntime takes them."""
+    threads: int = Field(default=1, ge=1)
+    """Threads inside an operator (`intra_op_num_threads`)."""
+
+
+class Quantization(Options):
+    """What the target's int8 kernels want; the defaults of every quantization plan made for it."""
+
+    activation: Literal["uint8", "int8", "uint16", "int16"]
+    """Integer type of activations."""
+    weight: Literal["int8", "uint8"]
+    """Integer type of weights."""
+    per_channel: bool
+    """One weight scale per output channel instead of one per tensor."""
+    symmetric_activation: bool
+    """Activations have their zero point in the middle of the integer range."""
+    symmetric_weight: bool = True
+    """Weights have zero point 0."""
+    reduce_range: Literal["never", "where-saturating", "always"]
+    """Weights of 7 bits, where u8·s8 pair sums would saturate in 16 bits."""
+    reason: str
+    """Why, in one sentence; printed with every plan."""
+
+
+class Export(Options):
+    """What the target's provider can load and runs best."""
+
+    opset: int = Field(default=24, ge=13, le=25)
+    """Version of the default operator set."""
+    attention: Literal["fused", "decomposed"] = "fused"
+    """One standard `Attention` node a layer, or its parts."""
+
+
+class Target(Options):
+    """A device × provider profile, as read from its file."""
+
+    name: str
+    """The file's stem, such as ``x86-vnni``."""
+    description: str
+    """One line for lists."""
+    device: Device
+    provider: Provider
+    quantization: Quantization
+    export: Export = Export()
+
+
+def target_names() -> list[str]:
+    """Return the names of all known targets, sorted."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def load_target(name: str) -> Target:
+    """Return the target called `name`, or read it from a path that ends in ``.toml``.
+
+    Raises:
+        RecipeError: there is no such target, or its file has a wrong key.
+    """
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    if not path.is_file():
+        names = target_names()
+        raise RecipeError(f"target '{name}' does not exist{nearest(name, names)}; known: {', '.join(names)}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from error
+    return Target.read({"name": path.stem, **values}, where=str(path))
+
+
+def _folder() -> Path:
+    return shipped("deploy") / "targets"

@@ -47,7 +47,7 @@ class Silent:
         """Drop the message."""
 
 
-def _stay(units: int = 1) -> None:  # noqa: ARG001
+def _stay(units: int = 1) -> None:
     pass
 
 

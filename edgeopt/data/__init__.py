@@ -1,0 +1,1 @@
+"""Data sets → batches: calibration sets by name, arrays from files, text, images."""

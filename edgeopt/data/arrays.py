@@ -1,0 +1,52 @@
+"""Arrays from files: an .npz of arrays by input name, or a folder of .npy files, one a name."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from edgeopt.data.batches import Array
+from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.errors import DataError
+
+
+def read_arrays(path: Path) -> Samples:
+    """Return the samples in the .npz file or the folder of .npy files at `path`; an array's first axis counts samples.
+
+    Raises:
+        DataError: nothing there, nothing in it, or an array that would need pickle.
+    """
+    arrays = _read_folder(path) if path.is_dir() else _read_npz(path)
+    if not arrays:
+        raise DataError(f"{path}: no arrays in it; store one array per model input, by the input's name")
+    samples = from_arrays(arrays)
+    if not len(samples):
+        raise DataError(f"{path}: the arrays hold no samples (first axis is 0); add calibration samples")
+    return samples
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such calibration data; give an .npz file, a folder of .npy files or a calibration set's name"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: a single array; store it in an .npz file (or a folder) under the model input's name")
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not an .npz file that can be read: {error}") from error
+
+
+def _read_folder(folder: Path) -> dict[str, Array]:
+    return {file.stem: _read_npy(file) for file in sorted(folder.glob("*.npy"))}
+
+
+def _read_npy(file: Path) -> Array:
+    try:
+        return np.asarray(np.load(file, allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{file}: not an .npy file that can be read: {error}") from error

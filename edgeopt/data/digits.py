@@ -1,0 +1,37 @@
+"""scikit-learn's handwritten digits: 1,797 grey 8×8 pictures, split once and for all.
+
+A sample's split depends on nothing but its index: it is ordered by the SHA-256 of its number, so that no library's random
+generator can ever move it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+
+import numpy as np
+
+from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.errors import MachineError
+
+SPLITS = {"train": (0, 1197), "calibration": (1197, 1397), "evaluation": (1397, 1797)}
+
+
+def load_digits() -> dict[str, Samples]:
+    """Return the splits of the digits: input ``image``, float32 [1, 8, 8] in 0–1.
+
+    Raises:
+        MachineError: scikit-learn is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise MachineError("the digits come with scikit-learn, which is not installed; run: pip install 'edgeopt[quickstart]'")
+    from sklearn import datasets
+
+    digits = datasets.load_digits()
+    images = (digits.images / 16.0).astype(np.float32)[:, None]
+    labels = digits.target.astype(np.int64)
+    order = sorted(range(len(labels)), key=lambda index: hashlib.sha256(f"digit {index}".encode()).digest())
+    return {
+        name: from_arrays({"image": images[order[start:stop]]}, labels[order[start:stop]])
+        for name, (start, stop) in SPLITS.items()
+    }

@@ -1,0 +1,50 @@
+"""Folders of pictures: resized, ordered and normalised as the manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from edgeopt.data.batches import Array
+from edgeopt.data.manifest import ImagePreprocessing
+from edgeopt.data.samples import Samples
+from edgeopt.errors import DataError
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+def read_pictures(folder: Path, name: str, preprocessing: ImagePreprocessing) -> Samples:
+    """Return the pictures in `folder`, sorted by name, as float32 arrays [C, H, W] (or [H, W, C]) for the input `name`.
+
+    Raises:
+        DataError: the folder holds no picture, or one cannot be read.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise DataError(f"{folder}: no pictures here (looked for {', '.join(sorted(_SUFFIXES))})")
+    digest = hashlib.sha256(preprocessing.model_dump_json().encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return Samples(len(files), lambda index: {name: read_picture(files[index], preprocessing)}, None, digest.hexdigest())
+
+
+def read_picture(file: Path, preprocessing: ImagePreprocessing) -> Array:
+    """Return one picture as a float32 array in the asked layout.
+
+    Raises:
+        DataError: the file is not a picture that can be read.
+    """
+    height, width = preprocessing.size
+    try:
+        with Image.open(file) as picture:
+            pixels = np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{file}: not a picture that can be read: {error}") from error
+    if preprocessing.colour == "BGR":
+        pixels = pixels[..., ::-1]
+    mean, scale = (np.asarray(values, dtype=np.float32) for values in (preprocessing.mean, preprocessing.scale))
+    normalised = (pixels - mean) / scale
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1) if preprocessing.layout == "NCHW" else normalised)

@@ -1,0 +1,132 @@
+"""A calibration set's manifest: where its samples come from, what they look like, how they are made.
+
+``calibration_data/<set>/manifest.toml``. A set whose files are not shipped names the environment variable that says where they
+are (`root_variable`); every file is checked against its recorded hash before it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from edgeopt._folders import shipped
+from edgeopt.config import Options
+from edgeopt.errors import DataError, RecipeError, nearest
+
+
+class InputManifest(Options):
+    """One model input, as a sample gives it (without the batch axis)."""
+
+    name: str
+    """The model's name of the input."""
+    dtype: str
+    """numpy's name of the element type."""
+    shape: list[int | str]
+    """Sizes without the batch axis; a named axis is ragged."""
+
+
+class ImagePreprocessing(Options):
+    """How a picture becomes an array: resize, order the channels, (pixel - mean) / scale."""
+
+    size: list[int]
+    """[height, width] in pixels; the whole frame is resized, bilinear."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    colour: Literal["RGB", "BGR"] = "RGB"
+    mean: list[float] = Field(default_factory=lambda: [0.0])
+    """Subtracted from the 0–255 pixel; one value or one per channel."""
+    scale: list[float] = Field(default_factory=lambda: [1.0])
+    """What is left is divided by this; one value or one per channel."""
+
+
+class SplitManifest(Options):
+    """One split: its file or folder, below the set's root, and what it must be."""
+
+    path: str = ""
+    """File or folder; empty where the reader needs none."""
+    count: int = Field(ge=1)
+    """How many samples there are."""
+    sha256: str = ""
+    """Hash of the file (of all files, sorted by name, for a folder); empty: not checked, and said so."""
+
+
+class Manifest(Options):
+    """A calibration set, as its ``manifest.toml`` says."""
+
+    name: str
+    """The folder's name."""
+    description: str
+    """One line."""
+    origin: str
+    """Where the data comes from."""
+    licence: str
+    reader: Literal["digits", "text", "images"]
+    """Which reader of `edgeopt.data` makes the samples."""
+    root_variable: str = ""
+    """Environment variable that names the root folder; empty: the manifest's own folder."""
+    inputs: list[InputManifest]
+    splits: dict[Literal["train", "calibration", "evaluation"], SplitManifest]
+    """At least `calibration`."""
+    labels: list[str] = Field(default_factory=list)
+    """Class names in the order of their numbers."""
+    image: ImagePreprocessing | None = None
+    """For the `images` reader."""
+    max_length: int = Field(default=128, ge=1)
+    """For the `text` reader: tokens kept."""
+
+
+def set_names() -> list[str]:
+    """Return the names of the shipped calibration sets, sorted."""
+    return sorted(path.parent.name for path in shipped("calibration_data").glob("*/manifest.toml"))
+
+
+def load_manifest(name: str) -> Manifest:
+    """Return the manifest of the set called `name`, or of the folder at the path `name`.
+
+    Raises:
+        RecipeError: there is no such set, or its manifest has a wrong key.
+    """
+    path = manifest_path(name)
+    if not path.is_file():
+        names = set_names()
+        raise RecipeError(f"calibration set '{name}' does not exist{nearest(name, names)}; known: {', '.join(names)}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    return Manifest.read({"name": path.parent.name, **values}, where=str(path))
+
+
+def manifest_path(name: str) -> Path:
+    """Return where the manifest of the set `name` (a name or a folder) is, whether or not it exists."""
+    folder = Path(name) if "/" in name else shipped("calibration_data") / name
+    return folder / "manifest.toml"
+
+
+def root_folder(manifest: Manifest, manifest_file: Path) -> Path:
+    """Return the folder that the manifest's paths start from.
+
+    Raises:
+        DataError: the environment variable that names it is unset and the default is not there.
+    """
+    if not manifest.root_variable:
+        return manifest_file.parent
+    if manifest.root_variable == "EDGEOPT_DATA":
+        return data_root()
+    value = os.environ.get(manifest.root_variable)
+    if not value:
+        raise DataError(
+            f"calibration set '{manifest.name}' needs its folder: set the environment variable {manifest.root_variable}"
+        )
+    return Path(value)
+
+
+def data_root() -> Path:
+    """Return the folder of real data: the environment variable ``EDGEOPT_DATA``, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("EDGEOPT_DATA") or shipped("calibration_data").parent.parent / "shared" / "data")
+    if not folder.is_dir():
+        raise DataError(f"the folder of real data {folder} is not there; set the environment variable EDGEOPT_DATA to it")
+    return folder

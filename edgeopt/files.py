@@ -1,0 +1,76 @@
+"""Files that are whole or not there: written aside, flushed to the disk, renamed; and their hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgeopt.errors import MachineError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def write_aside(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success its file takes the place of `path` in one step, on failure it goes away.
+
+    Raises:
+        MachineError: the disk is full, or `path` may not be written; whatever stood at `path` is intact.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with disk_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield aside
+            flush(aside)
+            aside.replace(path)
+            flush(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's "disk full" and "not permitted" into a `MachineError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise MachineError(
+                f"{path}: the disk is full; free some space and run again, what was there before is intact"
+            ) from error
+        if error.errno in _DENIED:
+            raise MachineError(
+                f"{path}: no permission to write here; choose another place or change its permissions"
+            ) from error
+        raise
+
+
+def flush(path: Path) -> None:
+    """Wait until the file or folder at `path` is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` as JSON (keys sorted, one trailing newline) to `path`, whole or not at all."""
+    text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of the file at `path`, in hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

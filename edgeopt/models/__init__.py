@@ -1,0 +1,1 @@
+"""Models: PyTorch models loaded and saved without pickles, and ONNX files read with clear errors."""

@@ -1,0 +1,154 @@
+"""ONNX files: read with errors that say what to do, written whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, external_data_helper
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from edgeopt.errors import ModelError
+from edgeopt.files import disk_errors, flush, write_aside
+
+_TWO_GIB = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def load(path: Path, *, weights: bool = True) -> onnx.ModelProto:
+    """Read the ONNX file at `path`, with its external data unless `weights` is false.
+
+    Raises:
+        ModelError: the file is missing, is not ONNX, ends early, or its external data is missing or leaves the model's folder.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; give the path of an .onnx file")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelError(
+            f"{path}: not an ONNX file, or one that ends early ({path.stat().st_size:,} bytes); export or copy it again"
+        ) from error
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(
+            f"{path}: not an ONNX model: it has no nodes or no operator set; give a file written by an ONNX exporter"
+        )
+    missing = [file for file in _external_files(model, path.parent) if not file.is_file()]
+    if missing:
+        raise ModelError(f"{path}: its external data {missing[0].name} is missing; copy it beside the model")
+    if weights:
+        _load_external(model, path)
+    return model
+
+
+def _load_external(model: onnx.ModelProto, path: Path) -> None:
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{path}: its external data cannot be read: {error}") from error
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the external data files that the model at `path` refers to, each once, sorted."""
+    return _external_files(load(path, weights=False), Path(path).parent)
+
+
+def _external_files(model: onnx.ModelProto, folder: Path) -> list[Path]:
+    names = {
+        entry.value
+        for tensor in external_data_helper._get_all_tensors(model)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for name in sorted(names):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ModelError(f"external data location '{name}' leaves the model's folder; refused")
+    return [folder / name for name in sorted(names)]
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of the model at `path` together with its external data."""
+    return sum(file.stat().st_size for file in [Path(path), *external_files(path)])
+
+
+def signature(model: onnx.ModelProto) -> Signature:
+    """Return the inputs (initializers listed as inputs, as old exporters do, do not count) and outputs of `model`."""
+    held = {tensor.name for tensor in model.graph.initializer}
+    return Signature(
+        inputs=tuple(_spec(value) for value in model.graph.input if value.name not in held),
+        outputs=tuple(_spec(value) for value in model.graph.output),
+    )
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    if not value.type.HasField("tensor_type"):
+        return TensorSpec(value.name, "sequence", ())
+    tensor = value.type.tensor_type
+    shape = tuple(
+        dimension.dim_value if dimension.HasField("dim_value") else (dimension.dim_param or "?")
+        for dimension in tensor.shape.dim
+    )
+    dtype = "object" if tensor.elem_type == TensorProto.STRING else tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(value.name, dtype, shape)
+
+
+def save(model: onnx.ModelProto, path: Path, *, external: bool | None = None) -> list[Path]:
+    """Write `model` to `path`, whole or not at all, and return the files written.
+
+    Args:
+        model: its tensors must be in memory; it is not changed.
+        path: ends in ``.onnx`` by custom.
+        external: put the weights into ``<name>.data`` beside it; None: only if protobuf's limit of 2 GiB demands it.
+    """
+    path = Path(path)
+    if external is None:
+        external = model.ByteSize() >= _TWO_GIB
+    if not external:
+        with write_aside(path) as aside:
+            aside.write_bytes(model.SerializeToString(deterministic=True))
+        return [path]
+    return _save_with_data(model, path)
+
+
+def _save_with_data(model: onnx.ModelProto, path: Path) -> list[Path]:
+    """Write model and data into a folder aside; the old model goes first, so that it is never seen beside new data."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    data_path = path.with_name(path.name + ".data")
+    with disk_errors(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        aside = Path(folder) / path.name
+        onnx.save_model(
+            copy,
+            str(aside),
+            save_as_external_data=True,
+            all_tensors_to_one_file=True,
+            location=data_path.name,
+            size_threshold=1024,
+        )
+        flush(aside)
+        path.unlink(missing_ok=True)
+        aside.with_name(data_path.name).replace(data_path)
+        aside.replace(path)
+    return [path, data_path]

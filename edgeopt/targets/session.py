@@ -1,0 +1,80 @@
+"""onnxruntime sessions, opened one way everywhere: fixed threads, quiet log, errors that say what to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnxruntime as ort
+
+from edgeopt.errors import MachineError, ModelError
+from edgeopt.targets.target import Provider
+
+_LEVELS = {
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_QUIET = 3  # errors only; onnxruntime's warnings about constant folding and the like say nothing to our users
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """How a session is opened; None for threads means the provider's own."""
+
+    threads: int | None = None
+    optimization: Literal["none", "basic", "extended", "all"] = "all"
+    optimized_path: Path | None = None
+    """Where onnxruntime writes the graph as it runs it."""
+    profile_prefix: Path | None = None
+    """Where onnxruntime writes its per-operator profile."""
+
+
+def open_session(
+    path: Path | bytes, provider: Provider | None = None, *, config: SessionConfig = SessionConfig()
+) -> ort.InferenceSession:
+    """Open the ONNX model at `path` (or its bytes) on `provider` (None: the CPU's, one thread).
+
+    Raises:
+        ModelError: onnxruntime cannot load the model, for example for an operator nobody registered.
+        MachineError: the provider is not in this build of onnxruntime.
+    """
+    provider = provider or Provider()
+    available = ort.get_available_providers()
+    if provider.name not in available:
+        raise MachineError(
+            f"provider {provider.name} is not in this onnxruntime {ort.__version__}; it has: {', '.join(available)}"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = config.threads or provider.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    options.graph_optimization_level = _LEVELS[config.optimization]
+    if config.optimized_path is not None:
+        options.optimized_model_filepath = str(config.optimized_path)
+    if config.profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(config.profile_prefix)
+    source = path if isinstance(path, bytes) else str(path)
+    try:
+        return ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])
+    except Exception as error:  # noqa: BLE001  (onnxruntime's exception classes share no base but Exception)
+        raise ModelError(_explain("the model" if isinstance(path, bytes) else str(path), str(error))) from error
+
+
+_UNKNOWN_OPERATOR = re.compile(
+    r"(?:Fatal error: |No Op registered for )([\w.:]+)(?:\(-?\d+\))? (?:is not a registered|with domain_version)"
+)
+
+
+def _explain(name: str, message: str) -> str:
+    unknown = _UNKNOWN_OPERATOR.search(message)
+    if unknown:
+        return f"{name}: operator {unknown[1]} is not registered in onnxruntime {ort.__version__}; replace it or register its library"
+    reason = re.sub(
+        r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?", "", message.split("\n", maxsplit=1)[0]
+    )
+    return f"{name}: onnxruntime {ort.__version__} cannot load it: {reason[:300]}"

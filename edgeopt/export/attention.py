@@ -1,0 +1,112 @@
+"""Attention and masks of transformers models, as the exported graph wants them.
+
+transformers looks up two functions by the name of the attention implementation: the attention itself and the maker of its mask.
+For the time of an export both are chosen here:
+
+- fused: `scaled_dot_product_attention`, which torch's exporter turns into one ONNX `Attention` node from opset 23 on;
+- decomposed: each model's own eager attention, MatMul · Softmax · MatMul, without the guards against fully masked rows.
+
+transformers builds masks by index arithmetic (``padding_mask[batch_idx, kv_idx]``), which exports as Range, Expand and GatherND
+nodes. The masks below are the same booleans by broadcasting ``mask[:, None, None, :]``; they are
+expanded to all queries, since onnxruntime's Attention does not broadcast that axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import torch
+
+Mask = torch.Tensor | None
+
+
+@contextmanager
+def attention_for_export(module: torch.nn.Module, kind: Literal["fused", "decomposed"]) -> Iterator[None]:
+    """Give the transformers models inside `module` the wanted attention while the block runs; others are left alone."""
+    models = [part for part in module.modules() if hasattr(part, "set_attn_implementation") and hasattr(part, "config")]
+    if not models:
+        yield
+        return
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
+
+    with ExitStack() as stack:
+        stack.enter_context(_entry(MASKS, "sdpa", boolean_mask))
+        stack.enter_context(_entry(MASKS, "eager", additive_mask))
+        for model in models:
+            stack.enter_context(_implementation(model, "sdpa" if kind == "fused" else "eager"))
+        yield
+
+
+@contextmanager
+def _entry(table: MutableMapping[str, Callable[..., Any]], name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Put `function` into one of transformers' tables; their local entries hide the global ones, so deleting restores."""
+    table[name] = function
+    try:
+        yield
+    finally:
+        del table[name]
+
+
+@contextmanager
+def _implementation(model: Any, name: str) -> Iterator[None]:
+    before = model.config._attn_implementation
+    supported = name == "eager" or getattr(model, "_supports_sdpa", False)
+    if before == name or not supported:
+        yield
+        return
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def boolean_mask(  # noqa: PLR0917  (the signature is transformers')
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., torch.Tensor] | None = None,
+    attention_mask: Mask = None,
+    **rest: Any,
+) -> Mask:
+    """Return which keys each query may see: bool [batch, 1, q_length, kv_length], or None for all of them."""
+    from transformers import masking_utils
+
+    if rest.get("use_vmap"):
+        mask: Mask = masking_utils.sdpa_mask(
+            batch_size,
+            q_length,
+            kv_length,
+            q_offset,
+            kv_offset,
+            mask_function=mask_function,
+            attention_mask=attention_mask,
+            **{**rest, "allow_is_causal_skip": False},
+        )
+        return mask
+    padding = masking_utils.prepare_padding_mask(attention_mask, kv_length, kv_offset)
+    if padding is not None:
+        padding = padding[:, None, None, :].to(torch.bool)
+    if mask_function is None or mask_function is masking_utils.bidirectional_mask_function:
+        return padding if padding is None else padding.expand(batch_size, 1, q_length, kv_length)
+    device = rest.get("device", "cpu")
+    positions = masking_utils._non_vmap_expansion_sdpa(
+        torch.arange(batch_size, device=device),
+        torch.arange(1, device=device),
+        torch.arange(q_length, device=device) + q_offset,
+        torch.arange(kv_length, device=device) + kv_offset,
+    )
+    pattern = mask_function(*positions)
+    return (pattern if padding is None else pattern & padding).expand(batch_size, 1, q_length, kv_length)
+
+
+def additive_mask(*sizes: Any, dtype: torch.dtype = torch.float32, **rest: Any) -> Mask:
+    """Return the same mask as numbers to add to the scores: 0 where a key is seen, the lowest finite number elsewhere."""
+    mask = boolean_mask(*sizes, **rest)
+    if mask is None:
+        return None
+    return torch.where(mask, torch.zeros((), dtype=dtype), torch.finfo(dtype).min)

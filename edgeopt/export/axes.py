@@ -1,0 +1,92 @@
+"""Which axes of the inputs are dynamic, and what they are called.
+
+An axis that is equal in two inputs has one name in both: a batch of token ids and its mask share ``batch`` and ``sequence``.
+Where neither the caller nor the input's name says, the samples do: axis 0 is the batch; a further axis that varies from sample
+to sample is dynamic, and two such axes that always have the same size share a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgeopt.data.batches import Array, Batch
+from edgeopt.errors import DataError, RecipeError, nearest
+
+Axes = dict[str, dict[int, str]]
+"""Input name → axis → name of the axis; what is not in it is fixed."""
+
+_TOKENS = {0: "batch", 1: "sequence"}
+KNOWN: Axes = {
+    "input_ids": _TOKENS,
+    "attention_mask": _TOKENS,
+    "token_type_ids": _TOKENS,
+    "position_ids": _TOKENS,
+    "input_values": {0: "batch", 1: "samples"},
+}
+"""Names and axes that all text and audio encoders of the transformers library share."""
+
+
+def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], given: Axes) -> Axes:
+    """Return the dynamic axes of each input of `samples`.
+
+    Args:
+        samples: at least one batch; all with the same names and ranks.
+        fixed: inputs without dynamic axes.
+        given: axes the caller names; they win over everything that would be guessed.
+
+    Raises:
+        RecipeError: `fixed` or `given` names an input that is not there.
+        DataError: the samples differ in names or ranks.
+    """
+    names = list(samples[0])
+    _check(samples, names)
+    for name, option in [*((name, "shapes") for name in fixed), *((name, "axes") for name in given)]:
+        if name not in names:
+            raise RecipeError(f"{option}: the model has no input '{name}'{nearest(name, names)}; inputs: {', '.join(names)}")
+    observed = _varying(samples)
+    axes: Axes = {}
+    for name in names:
+        if name in fixed:
+            axes[name] = {}
+        else:
+            axes[name] = given.get(name) or KNOWN.get(name) or {0: "batch", **observed[name]}
+    return axes
+
+
+def _check(samples: Sequence[Batch], names: list[str]) -> None:
+    ranks = {name: samples[0][name].ndim for name in names}
+    for index, batch in enumerate(samples):
+        found = {name: array.ndim for name, array in batch.items()}
+        if found != ranks:
+            raise DataError(f"sample {index} has inputs and ranks {found}, sample 0 has {ranks}; all samples must agree")
+
+
+def _varying(samples: Sequence[Batch]) -> Axes:
+    """Name the axes (after the first) whose sizes differ between samples; equal size everywhere means one name."""
+    names: dict[tuple[int, ...], str] = {}
+    found: Axes = {name: {} for name in samples[0]}
+    for name, array in samples[0].items():
+        for axis in range(1, array.ndim):
+            sizes = tuple(batch[name].shape[axis] for batch in samples)
+            if len(set(sizes)) > 1:
+                found[name][axis] = names.setdefault(sizes, f"{name}_axis{axis}")
+    return found
+
+
+def fit(array: Array, shape: Sequence[int]) -> Array:
+    """Return `array` with `shape`: rows repeated or dropped along axis 0, other axes cut or padded with zeros at their end.
+
+    Raises:
+        RecipeError: the ranks differ.
+    """
+    if array.ndim != len(shape):
+        raise RecipeError(f"shapes: a fixed shape of {len(shape)} axes was asked for an input of {array.ndim} axes")
+    if not shape:
+        return array
+    rows = array[np.arange(shape[0]) % array.shape[0]]
+    fitted = np.zeros(shape, dtype=array.dtype)
+    inner = tuple(slice(0, min(have, want)) for have, want in zip(rows.shape[1:], shape[1:], strict=True))
+    fitted[(slice(None), *inner)] = rows[(slice(None), *inner)]
+    return fitted

@@ -1,0 +1,168 @@
+"""Proof that the ONNX file computes what the PyTorch model computes.
+
+Both run on the same batches: at batch 1 and several, at the shortest and the longest sample; onnxruntime once with its graph
+optimisations off and once with all of them on. The error of an output is measured against that output's own scale,
+
+    relative error = max |torch − onnx| / max |torch|,
+
+since an absolute bound means something else for a logit of 30 than for a probability. Integer and boolean outputs must be
+equal. On failure every intermediate tensor that kept torch's name is compared in the order of the graph, and the first that
+parts is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from edgeopt import progress
+from edgeopt.data.batches import Array, Batch, concatenate
+from edgeopt.errors import ModelError
+from edgeopt.export.axes import Axes, fit
+from edgeopt.export.program import Program, tensors, to_array
+from edgeopt.export.result import Parity
+from edgeopt.targets.session import SessionConfig, open_session
+
+_LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The error of one output: absolute, and as a share of the output's largest magnitude."""
+
+    absolute: float
+    relative: float
+
+
+def compare(expected: Array, actual: Array) -> Difference:
+    """Return how far `actual` is from `expected`; infinitely far where shapes differ or only one of them is not finite."""
+    if expected.shape != actual.shape:
+        return Difference(float("inf"), float("inf"))
+    if expected.dtype.kind in "bui" or actual.dtype.kind in "bui":
+        different = bool((expected != actual).any())
+        return Difference(float(different), float(different))
+    if expected.size == 0:
+        return Difference(0.0, 0.0)
+    wide, other = expected.astype(np.float64), actual.astype(np.float64)
+    finite = np.isfinite(wide)
+    if not np.array_equal(wide[~finite], other[~finite], equal_nan=True) or not np.isfinite(other[finite]).all():
+        return Difference(float("inf"), float("inf"))
+    absolute = float(np.abs(wide[finite] - other[finite]).max(initial=0.0))
+    scale = float(np.abs(wide[finite]).max(initial=0.0))
+    return Difference(absolute, absolute / scale if scale else absolute)
+
+
+def parity_batches(samples: Sequence[Batch], axes: Axes, *, limit: int) -> list[Batch]:
+    """Return batches of real samples unlike each other in shape: one row alone, then three and more, ragged ones padded.
+
+    Args:
+        samples: batches of any size.
+        axes: the dynamic axes; an input without a dynamic batch axis keeps its batches as they are.
+        limit: how many samples to use.
+    """
+    chosen = list(samples)[:limit]
+    if not all(0 in axes[name] for name in chosen[0]):
+        return chosen
+    rows = [{name: array[[row]] for name, array in batch.items()} for batch in chosen for row in range(_rows(batch))][:limit]
+    rows.sort(key=lambda row: sum(array.size for array in row.values()))
+    several = (rows * 3)[: max(3, len(rows))]
+    return [rows[0], rows[-1], _join(several[:3]), _join(several)]
+
+
+def _rows(batch: Batch) -> int:
+    return min(int(array.shape[0]) for array in batch.values())
+
+
+def _join(rows: Sequence[Batch]) -> Batch:
+    return {name: concatenate([row[name][0] for row in rows]) for name in rows[0]}
+
+
+def check_parity(program: Program, path: Path, batches: Sequence[Batch], *, tolerance: float) -> Parity:
+    """Run `program` in PyTorch and the file at `path` in onnxruntime on `batches` and measure the largest error."""
+    expected = [program.run(batch) for batch in batches]
+    worst = Difference(0.0, 0.0)
+    for level in _LEVELS:
+        session = open_session(path, config=SessionConfig(optimization=level))
+        taken = [value.name for value in session.get_inputs()]
+        names = [value.name for value in session.get_outputs()]
+        with progress.task(f"compare with PyTorch, optimisation {level}", total=len(batches)) as advance:
+            for batch, wanted in zip(batches, expected, strict=True):
+                produced = _run(session, names, {name: batch[name] for name in taken})
+                for name, array in zip(names, produced, strict=True):
+                    found = compare(wanted[name], array)
+                    worst = Difference(max(worst.absolute, found.absolute), max(worst.relative, found.relative))
+                advance()
+    shapes = sorted({_describe(batch) for batch in batches})
+    samples = sum(_rows(batch) for batch in batches)
+    passed = worst.relative <= tolerance
+    return Parity(worst.absolute, worst.relative, tolerance, samples, tuple(shapes), passed)
+
+
+def _run(session: Any, names: list[str], batch: Batch) -> list[Array]:
+    try:
+        return list(session.run(names, dict(batch)))
+    except Exception as error:  # onnxruntime's exception classes share no base but Exception
+        reason = str(error).strip().split("\n", maxsplit=1)[0][-300:]
+        raise ModelError(f"the exported model does not run on {_describe(batch)}: {reason}") from error
+
+
+def _describe(batch: Batch) -> str:
+    return ", ".join(f"{name} {'×'.join(map(str, array.shape))}" for name, array in batch.items())
+
+
+def first_divergence(model: ir.Model, exported: torch.export.ExportedProgram, batch: Batch, *, tolerance: float) -> str:
+    """Return the name and error of the first tensor, in the order of the graph, whose error exceeds `tolerance`.
+
+    Args:
+        model: the ONNX graph whose value names are still torch's.
+        exported: the torch program the graph was made from.
+        batch: inputs by the graph's input names.
+        tolerance: largest relative error of a tensor that counts as equal.
+    """
+    names = [value.name or "" for value in model.graph.inputs]
+    recorder = _Recorder(exported)
+    with torch.no_grad():
+        produced = recorder.run(*tensors(batch, names))
+    recorder.values |= {value.name or "": to_array(tensor) for value, tensor in zip(model.graph.outputs, produced, strict=True)}
+    for name, actual in _intermediates(model, batch, wanted=recorder.values):
+        difference = compare(recorder.values[name], actual)
+        if difference.relative > tolerance:
+            return f"'{name}' (relative error {difference.relative:.2g}, shape {list(actual.shape)})"
+    return "none of the intermediate tensors: the graph passes or onnxruntime's optimisation after them"
+
+
+class _Recorder(torch.fx.Interpreter):
+    """Runs an exported program and keeps every tensor under its name."""
+
+    def __init__(self, exported: torch.export.ExportedProgram) -> None:
+        super().__init__(exported.module())
+        self.values: dict[str, Array] = {}
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor) and n.op == "call_function":
+            self.values[n.name] = to_array(result)
+        return result
+
+
+def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -> list[tuple[str, Array]]:
+    """Run the graph with all tensors called as in `wanted` as outputs, in the order of the graph."""
+    shown = model.clone()
+    values = [value for node in shown.graph for value in node.outputs if value.name in wanted and value.dtype is not None]
+    known = set(shown.graph.outputs)
+    shown.graph.outputs.extend(value for value in values if value not in known)
+    session = open_session(ir.to_proto(shown).SerializeToString(), config=SessionConfig(optimization="none"))
+    names = [value.name or "" for value in values]
+    taken = {value.name for value in session.get_inputs()}
+    return list(zip(names, session.run(names, {name: array for name, array in batch.items() if name in taken}), strict=True))
+
+
+def fitted(batches: Sequence[Batch], shapes: Mapping[str, Sequence[int]]) -> list[Batch]:
+    """Return `batches` with the inputs of fixed shape padded or cut to it."""
+    return [{name: fit(array, shapes[name]) if name in shapes else array for name, array in batch.items()} for batch in batches]

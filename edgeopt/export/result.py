@@ -1,0 +1,51 @@
+"""What an export returns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt.models.onnx_file import TensorSpec
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far onnxruntime's outputs are from PyTorch's, over all outputs, samples and both optimisation levels."""
+
+    max_abs_error: float
+    relative_error: float
+    """The largest error as a share of the largest magnitude of the output it is in."""
+    tolerance: float
+    samples: int
+    shapes: tuple[str, ...]
+    """The input shapes that were compared, such as ``input_ids 3×17``."""
+    passed: bool
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An exported model and what is known of it."""
+
+    path: Path
+    files: tuple[Path, ...]
+    """All files written, the model first."""
+    opset: int
+    attention: str
+    task: str
+    nodes: int
+    op_counts: dict[str, int]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: Parity
+    size_bytes: int
+    passes: dict[str, int]
+    """How often each graph pass changed something."""
+    warnings: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the result for the report: JSON-able, without paths."""
+        values = asdict(self)
+        del values["path"]
+        values["files"] = [file.name for file in self.files]
+        return values

@@ -1,0 +1,133 @@
+"""From a module to an ONNX graph: torch.export, then torch's ONNX exporter, with errors a user can act on."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch.export import Dim, ExportedProgram
+
+from edgeopt.errors import ModelError
+from edgeopt.export.axes import Axes
+from edgeopt.export.program import Program
+
+_TALKATIVE = ("torch.onnx", "torch.fx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
+
+
+def trace(program: Program, example: Sequence[torch.Tensor], axes: Axes) -> ExportedProgram:
+    """Run `program` once on `example` and record it, the `axes` kept symbolic.
+
+    Args:
+        program: in evaluation mode, its outputs named.
+        example: one tensor an input; every dynamic axis at least 2 long, since torch takes 0 and 1 for constants.
+        axes: the dynamic axes by input; one name means one size.
+
+    Raises:
+        ModelError: the model's Python depends on values or sizes in a way that cannot be recorded; names the line.
+    """
+    shapes = tuple(dict.fromkeys(axes[name], Dim.DYNAMIC) for name in program.inputs)
+    program.tie_axes(axes)
+    try:
+        with _quiet(), torch.no_grad():
+            return torch.export.export(program, tuple(example), dynamic_shapes=(shapes,), strict=False)
+    except Exception as error:
+        raise ModelError(_explain(program, error)) from error
+
+
+def to_onnx(program: Program, traced: ExportedProgram, axes: Axes, *, opset: int) -> tuple[ir.Model, ExportedProgram]:
+    """Return the ONNX graph of `traced`, and the program torch made of it on the way (for finding where outputs part).
+
+    Raises:
+        ModelError: an operator has no ONNX form, or torch gave an axis that was asked to be dynamic a fixed size.
+    """
+    dims = {name: Dim(name) for input_axes in axes.values() for name in input_axes.values()}
+    shapes = tuple({axis: dims[name] for axis, name in axes[input_name].items()} for input_name in program.inputs)
+    try:
+        with _quiet():
+            converted = torch.onnx.export(
+                traced,
+                dynamo=True,
+                opset_version=opset,
+                input_names=list(program.inputs),
+                output_names=list(program.outputs),
+                dynamic_shapes=(shapes,),
+                verbose=False,
+            )
+    except Exception as error:
+        raise ModelError(_explain(program, error)) from error
+    if converted is None or converted.exported_program is None:
+        raise ModelError(f"{type(program.module).__name__}: torch's exporter returned nothing")
+    _check_dynamic(converted.model.graph, axes)
+    return converted.model, converted.exported_program
+
+
+def _check_dynamic(graph: ir.Graph, axes: Axes) -> None:
+    for value in graph.inputs:
+        for axis, name in axes.get(value.name or "", {}).items():
+            size = value.shape[axis] if value.shape is not None else None
+            if isinstance(size, int):
+                raise ModelError(
+                    f"axis {axis} ('{name}') of input '{value.name}' became the constant {size}, which the model's code "
+                    f"needs; fix it on purpose with shapes, or change the code"
+                )
+
+
+def _explain(program: Program, error: Exception) -> str:
+    """Return one line: what could not be exported, where in the model's source, what to do."""
+    name = type(program.module).__name__
+    text = str(error)
+    special = re.search(r"marked L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\] as dynamic but .*?constant \((\d+)\)", text)
+    if special:
+        return (
+            f"{name}: axis {special[2]} of input '{program.inputs[int(special[1])]}' was to be dynamic, but the model's code "
+            f"fixes it at {special[3]}{_line(text, error)}; give that input a fixed shape, or change the code"
+        )
+    if type(error).__name__ in {"GuardOnDataDependentSymNode", "UserError"} or "data-dependent" in text:
+        return (
+            f"{name}: its control flow depends on the values of a tensor{_line(text, error)}; "
+            f"write it with torch.where or torch.cond, or export the part without it"
+        )
+    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return f"{name} cannot be exported{_line(text, error)}: {type(error).__name__}: {first[:300]}"
+
+
+def _line(text: str, error: BaseException) -> str:
+    """Return " (file:line: code)" of the innermost frame of the model's own source, from the message or the traceback."""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s+([^\n]+)', text)
+    for file, line, code in reversed(frames):
+        if "/torch/" not in file:
+            return f" ({file}:{line}: {code.strip()[:100]})"
+    seen = ""
+    cause: BaseException | None = error
+    while cause is not None:
+        step = cause.__traceback__
+        while step is not None:
+            file = step.tb_frame.f_code.co_filename
+            if not any(part in file for part in ("/torch/", "/edgeopt/export/", "<")):
+                seen = f" ({file}:{step.tb_lineno} in {step.tb_frame.f_code.co_name})"
+            step = step.tb_next
+        cause = cause.__cause__
+    return seen
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's remarks on its own inner life off the terminal; what matters is raised or checked afterwards."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    before: list[Any] = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # torch prints the half-made graph there
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

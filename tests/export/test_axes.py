@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeopt.errors import DataError, RecipeError
+from edgeopt.export.axes import find_axes, fit
+
+
+def sample(**shapes):
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def test_only_the_batch_is_dynamic_where_nothing_else_varies():
+    axes = find_axes([sample(image=(1, 3, 8, 8)), sample(image=(2, 3, 8, 8))], fixed={}, given={})
+    assert axes == {"image": {0: "batch"}}
+
+
+def test_axes_that_vary_alike_share_a_name():
+    samples = [sample(left=(1, 4), right=(1, 2, 4), other=(1, 9)), sample(left=(1, 5), right=(1, 2, 5), other=(1, 7))]
+    axes = find_axes(samples, fixed={}, given={})
+    assert axes["left"][1] == axes["right"][2] != axes["other"][1]
+
+
+def test_what_the_caller_says_wins():
+    axes = find_axes([sample(x=(1, 4), y=(1, 4))], fixed={"y": [1, 4]}, given={"x": {0: "rows", 1: "columns"}})
+    assert axes == {"x": {0: "rows", 1: "columns"}, "y": {}}
+
+
+def test_unknown_names_and_samples_that_disagree_are_errors():
+    with pytest.raises(RecipeError, match="axes: the model has no input 'z'"):
+        find_axes([sample(x=(1, 4))], fixed={}, given={"z": {0: "batch"}})
+    with pytest.raises(DataError, match="sample 1"):
+        find_axes([sample(x=(1, 4)), sample(y=(1, 4))], fixed={}, given={})
+
+
+def test_fit_repeats_rows_pads_and_cuts():
+    rows = np.array([[1, 2, 3]])
+    assert fit(rows, [2, 4]).tolist() == [[1, 2, 3, 0], [1, 2, 3, 0]]
+    assert fit(rows, [1, 2]).tolist() == [[1, 2]]
+    with pytest.raises(RecipeError, match="3 axes"):
+        fit(rows, [1, 2, 3])

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from edgeopt.errors import DataError, ModelError, RecipeError
+from edgeopt.export import ExportConfig, export
+
+
+class Convolution(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = torch.nn.GroupNorm(2, 4)
+        self.head = torch.nn.Linear(256, 10)
+
+    def forward(self, image):
+        return self.head(torch.relu(self.norm(self.convolution(image))).flatten(1))
+
+
+def images(count=4):
+    rng = np.random.default_rng(0)
+    return [{"image": rng.normal(size=(1, 1, 8, 8)).astype(np.float32)} for _ in range(count)]
+
+
+def bert(**options):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    small = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    return BertForSequenceClassification(BertConfig(**(small | options)))
+
+
+def test_a_plain_module_gets_a_dynamic_batch_and_equal_outputs(tmp_path, target):
+    model = Convolution().train()
+    result = export(model, images(), target=target, output=tmp_path)
+    assert model.training and model.norm.training
+    assert [(value.name, value.shape) for value in result.inputs] == [("image", ("batch", 1, 8, 8))]
+    assert result.parity.passed and result.parity.relative_error < 1e-5
+    assert {"image 1×1×8×8", "image 3×1×8×8"} <= set(result.parity.shapes)
+    batch = np.concatenate([batch["image"] for batch in images(7)])
+    (produced,) = ort.InferenceSession(result.path).run(None, {"image": batch})
+    expected = model.eval()(torch.from_numpy(batch)).detach().numpy()
+    np.testing.assert_allclose(produced, expected, atol=1e-5)
+    assert json.loads(json.dumps(result.facts()))["nodes"] == result.nodes
+
+
+def test_two_exports_give_the_same_bytes_without_paths_or_stack_traces(tmp_path, target):
+    first = export(Convolution(), images(), target=target, output=tmp_path / "a").path.read_bytes()
+    second = export(Convolution(), images(), target=target, output=tmp_path / "b").path.read_bytes()
+    assert first == second
+    for leak in (b"stack_trace", str(Path.cwd()).encode(), str(tmp_path).encode(), b"site-packages"):
+        assert leak not in first
+
+
+def test_nodes_and_weights_carry_the_names_of_the_source_modules(tmp_path, target):
+    graph = onnx.load(export(Convolution(), images(), target=target, output=tmp_path).path).graph
+    names = {node.op_type: node.name for node in graph.node}
+    assert names["Conv"] == "convolution/Conv"
+    assert names["Gemm"] == "head/Gemm"
+    assert "head.weight" in {tensor.name for tensor in graph.initializer}
+
+
+@pytest.mark.parametrize("attention", ["fused", "decomposed"])
+def test_an_encoder_has_named_axes_shared_by_its_inputs_and_no_mask_arithmetic(tmp_path, target, sentence, attention):
+    samples = [sentence(5), sentence(9, padding=3), sentence(12)]
+    result = export(bert(), samples, target=target, output=tmp_path, config=ExportConfig(attention=attention))
+    assert {value.shape for value in result.inputs} == {("batch", "sequence")}
+    assert [(value.name, value.shape) for value in result.outputs] == [("logits", ("batch", 2))]
+    assert result.op_counts.get("Attention", 0) == (2 if attention == "fused" else 0)
+    assert result.op_counts.get("Softmax", 0) == (0 if attention == "fused" else 2)
+    assert not {"GatherND", "IsNaN", "Range", "ScatterND", "If"} & set(result.op_counts)
+    assert result.parity.passed
+
+
+def test_an_opset_without_attention_is_decomposed_and_says_so(tmp_path, target, sentence):
+    result = export(bert(), [sentence(6)], target=target, output=tmp_path, config=ExportConfig(opset=20))
+    assert result.attention == "decomposed" and "opset 20" in result.warnings[0]
+    with pytest.raises(RecipeError, match="needs opset 23"):
+        export(bert(), [sentence(6)], target=target, output=tmp_path, config=ExportConfig(opset=20, attention="fused"))
+
+
+def test_fixed_shapes_are_fixed(tmp_path, target, sentence):
+    shapes = {name: [1, 16] for name in sentence(4)}
+    result = export(bert(), [sentence(5), sentence(20)], target=target, output=tmp_path, config=ExportConfig(shapes=shapes))
+    assert {value.shape for value in result.inputs} == {(1, 16)}
+    assert result.parity.passed
+    with pytest.raises(RecipeError, match=r"no input 'input_id' \(did you mean 'input_ids'\?\)"):
+        export(bert(), [sentence(5)], target=target, output=tmp_path, config=ExportConfig(shapes={"input_id": [1, 16]}))
+
+
+def test_metadata_says_what_the_file_is(tmp_path, target, sentence):
+    config = ExportConfig(source="somewhere/model")
+    model = onnx.load(export(bert(), [sentence(6)], target=target, output=tmp_path, config=config).path)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert model.producer_name == "edgeopt"
+    assert facts["edgeopt.source"] == "somewhere/model"
+    assert facts["edgeopt.task"] == "text-classification"
+    assert json.loads(facts["edgeopt.axes"])["input_ids"] == {"0": "batch", "1": "sequence"}
+
+
+def test_configuration_and_tokenizer_travel_along_but_no_weights(tmp_path, target, sentence):
+    source = tmp_path / "source"
+    bert().save_pretrained(source)
+    (source / "tokenizer.json").write_text("{}")
+    (source / "model.safetensors.index.json").write_text("{}")
+    (source / "modeling.py").write_text("raise SystemExit")
+    config = ExportConfig(source_folder=source)
+    result = export(bert(), [sentence(6)], target=target, output=tmp_path / "out", config=config)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["config.json", "model.onnx", "tokenizer.json"]
+    assert [file.name for file in result.files] == ["model.onnx", "config.json", "tokenizer.json"]
+
+
+def test_an_axis_the_code_fixes_is_an_error_that_names_it(tmp_path, target):
+    class Fixed(torch.nn.Module):
+        def forward(self, image, scale):
+            return image * 2 if image.shape[1] == 6 else image + scale
+
+    samples = [{"image": np.ones((2, n), np.float32), "scale": np.ones((2, 1), np.float32)} for n in (5, 6)]
+    with pytest.raises(ModelError, match=r"axis 1 of input 'image' .* fixes it at 6"):
+        export(Fixed(), samples, target=target, output=tmp_path)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_control_flow_on_values_names_the_line(tmp_path, target, capsys):
+    class Branching(torch.nn.Module):
+        def forward(self, x):
+            if x.sum() > 0:
+                return x
+            return -x
+
+    with pytest.raises(ModelError, match=r"test_stage\.py:\d+: if x\.sum\(\) > 0"):
+        export(Branching(), [{"x": np.ones((2, 3), np.float32)}], target=target, output=tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_samples_and_wrong_names_are_told(tmp_path, target):
+    with pytest.raises(DataError, match="samples are empty"):
+        export(Convolution(), [], target=target, output=tmp_path)
+    with pytest.raises(ModelError, match=r"cannot run on the samples \(picture \[2, 3\]\)"):
+        export(Convolution(), [{"picture": np.ones((1, 3), np.float32)}], target=target, output=tmp_path)
+    with pytest.raises(ModelError, match="no output 'logit'; it gives: output"):
+        export(Convolution(), images(), target=target, output=tmp_path, config=ExportConfig(outputs=["logit"]))
+
+
+def test_a_difference_is_an_error_that_names_the_first_tensor(tmp_path, target, monkeypatch):
+    from edgeopt.export import stage
+
+    honest = stage.to_onnx
+
+    def wrong(*arguments, **options):
+        model, exported = honest(*arguments, **options)
+        weight = model.graph.initializers["module.head.weight"]
+        weight.const_value = __import__("onnx_ir").tensor(weight.const_value.numpy() * 1.5, name=weight.name)
+        return model, exported
+
+    monkeypatch.setattr(stage, "to_onnx", wrong)
+    with pytest.raises(ModelError, match=r"relative error 0\.\d+, allowed 0\.0001 .* first tensor that parts: 'output'"):
+        export(Convolution(), images(), target=target, output=tmp_path)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_the_real_teacher_agrees_on_real_sentences(tmp_path, target, data_folder):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = data_folder("sst2_teacher")
+    lines = (data_folder("sst2") / "stsa.binary.train").read_text(encoding="utf-8").splitlines()[:4]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    samples = [dict(tokenizer(line[2:], return_tensors="np")) for line in lines]
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    result = export(model, samples, target=target, output=tmp_path, config=ExportConfig(source_folder=folder))
+    assert result.op_counts["Attention"] == 6
+    assert result.parity.relative_error < 1e-4 and len(result.parity.shapes) >= 3
+    assert (tmp_path / "tokenizer.json").is_file()

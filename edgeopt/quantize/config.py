@@ -1,0 +1,28 @@
+"""The options of the stage `quantize`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgeopt.config import Options
+
+
+class QuantizeConfig(Options):
+    """How a model is calibrated and quantized; the target supplies the integer types."""
+
+    ranges: Literal["min-max", "moving-average", "percentile", "mse", "entropy"] = "mse"
+    """How the range of an activation follows from its values."""
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    """Percent of an activation's values that lie inside its range, for `ranges = "percentile"`."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of `ranges = "moving-average"`, over batches."""
+    exclude: list[str] = Field(default_factory=list)
+    """Nodes that stay in floating point, by name."""
+    threads: int = Field(default=1, ge=1)
+    """Threads for calibration."""
+    memory_limit_bytes: int | None = Field(default=None, ge=1_000_000)
+    """Take activations in turns so that those of one batch stay below this; None: all at once."""
+    noise_samples: int = Field(default=8, ge=1)
+    """Batches on which the per-layer quantization error is measured."""

@@ -1,0 +1,161 @@
+"""From a model as it comes to one whose tensors can be quantized: the same function, in a form the quantizer knows.
+
+1. Refuse what must not be quantized: a model that already is, or one onnxruntime cannot load.
+2. Initializers that are also listed as inputs (exporters before IR version 4) become constants.
+3. Operator sets before 13 are converted to 13, where per-channel scales begin.
+4. onnxruntime's basic rewrites fold constants and batch normalisation into the weights and drop identities.
+5. Every node gets a name, every tensor a type where inference finds one; unused operator sets go.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import version_converter
+
+from edgeopt.errors import ModelError
+from edgeopt.models import onnx_file
+from edgeopt.quantize.plan.plan import Decision
+from edgeopt.targets.session import SessionConfig, open_session
+
+_OLDEST_OPSET = 13
+_INTEGER_OPS = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "ConvInteger",
+    "MatMulInteger",
+    "QGemm",
+    "QAttention",
+    "MatMulNBits",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+    "GatherBlockQuantized",
+}
+_TWO_GIB = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready to be planned for, and what was done to it."""
+
+    model: onnx.ModelProto
+    signature: onnx_file.Signature
+    decisions: tuple[Decision, ...]
+
+
+def prepare(model: onnx.ModelProto, name: str) -> Prepared:
+    """Return `model` in the form described above; `name` stands in messages.
+
+    Raises:
+        ModelError: the model is quantized already, cannot be loaded, or its operator set cannot be converted.
+    """
+    refuse_quantized(model, name)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    decisions = [*_drop_initializer_inputs(copy)]
+    copy, upgraded = _upgrade(copy, name)
+    decisions += upgraded
+    copy = _fold(copy, name)
+    _name_nodes(copy.graph)
+    _drop_unused_opsets(copy)
+    return Prepared(_infer(copy), onnx_file.signature(copy), tuple(decisions))
+
+
+def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
+    """Raise a `ModelError` if the model holds integer kernels or Q/DQ nodes."""
+    found = [node.op_type for node in model.graph.node if node.op_type in _INTEGER_OPS or node.op_type.startswith("QLinear")]
+    if found:
+        raise ModelError(
+            f"{name}: already quantized ({len(found)} nodes such as {found[0]}); give the floating-point model it came from"
+        )
+
+
+def _drop_initializer_inputs(model: onnx.ModelProto) -> list[Decision]:
+    """Before: inputs x, w; initializer w.  After: input x; initializer w."""
+    held = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in held]
+    dropped = len(model.graph.input) - len(kept)
+    if not dropped:
+        return []
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.ir_version = max(model.ir_version, 4)
+    return [Decision("inputs", f"{dropped} initializers are no longer inputs", "constants can be folded and quantized")]
+
+
+def _upgrade(model: onnx.ModelProto, name: str) -> tuple[onnx.ModelProto, list[Decision]]:
+    version = opset_of(model)
+    if version >= _OLDEST_OPSET:
+        return model, []
+    try:
+        converted = version_converter.convert_version(model, _OLDEST_OPSET)
+        onnx.checker.check_model(converted)
+    except Exception as error:  # (the converter raises RuntimeError, IndexError, ConvertError …)
+        raise ModelError(
+            f"{name}: operator set {version} cannot be converted to {_OLDEST_OPSET}, which per-channel scales need "
+            f"({_first_line(error)}); export the model again with a newer operator set"
+        ) from error
+    return converted, [
+        Decision("opset", f"{version} → {_OLDEST_OPSET}", "per-channel DequantizeLinear exists from operator set 13 on")
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the model's default operator set."""
+    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
+
+
+def _fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Let onnxruntime apply its hardware-independent rewrites and read the graph back."""
+    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+        source, folded = Path(folder) / "model.onnx", Path(folder) / "folded.onnx"
+        onnx_file.save(model, source)
+        try:
+            open_session(source, config=SessionConfig(threads=1, optimization="basic", optimized_path=folded))
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(source), name)) from error
+        result = onnx_file.load(folded) if folded.is_file() and model.ByteSize() < _TWO_GIB else model
+    result.ir_version = model.ir_version
+    return result
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Name nodes without a name, and those that share one, after their first output."""
+    seen: set[str] = set()
+    for node in graph.node:
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}:{node.output[0]}"
+        seen.add(node.name)
+
+
+def _drop_unused_opsets(model: onnx.ModelProto) -> None:
+    used = {"ai.onnx" if domain == "" else domain for domain in _domains(model.graph)} | {"ai.onnx"}
+    kept = [entry for entry in model.opset_import if (entry.domain or "ai.onnx") in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def _domains(graph: onnx.GraphProto) -> set[str]:
+    domains = {node.domain for node in graph.node}
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                domains |= _domains(inner)
+    return domains
+
+
+def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    if model.ByteSize() >= _TWO_GIB:
+        return model  # protobuf cannot hand it to the inference; onnxruntime's types are in value_info already
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError):
+        return model

@@ -1,0 +1,1 @@
+"""Observe: what values the activations of a model take on calibration data."""

@@ -1,0 +1,76 @@
+"""A histogram that needs no range beforehand: one bin for each pattern of the upper 16 bits of a float32.
+
+Those 16 bits are the value's bfloat16 truncation: sign, exponent, 7 bits of mantissa. So there are 65,536 bins, spaced
+logarithmically, each at most 1/128 of its value wide, and zero has a bin of its own. It follows that
+- one pass is enough: no first pass for the range, nothing kept but the counts (512 KiB), for any number of samples;
+- two histograms merge by addition, exactly, so calibration can be sharded or resumed;
+- shapes may differ from sample to sample, since only values count.
+Percentiles, entropy and squared errors for any number of bits are read off afterwards (`ranges.py`). Within a bin the values
+are taken as evenly spread.
+
+`numpy.bincount` over the strided uint16 view converts to int64 on its way; in chunks that stay in the cache it costs about
+2 ns a value, a third of `numpy.histogram`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 1 << 16
+_CHUNK = 1 << 15  # values counted at a time; their int64 copies fill 256 KiB, which stays in the cache
+_UPPER = 1 if np.little_endian else 0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Masses:
+    """The occupied bins in ascending order: `count` values lie in [`low`, `high`), evenly spread."""
+
+    low: Floats
+    high: Floats
+    count: Floats
+
+
+class Histogram:
+    """Counts of values by their bfloat16 pattern."""
+
+    def __init__(self, counts: NDArray[np.int64] | None = None) -> None:
+        self.counts = np.zeros(BINS, dtype=np.int64) if counts is None else counts
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Count all elements of a floating-point array of any shape; NaN and infinities are not expected."""
+        flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+        patterns = flat.view(np.uint16)[_UPPER::2]
+        for start in range(0, patterns.size, _CHUNK):
+            self.counts += np.bincount(patterns[start : start + _CHUNK], minlength=BINS)
+
+    def merge(self, other: Histogram) -> None:
+        """Add the counts of `other`."""
+        self.counts += other.counts
+
+    def masses(self) -> Masses:
+        """Return the occupied bins as intervals of the real line, ascending."""
+        order, low, high = _intervals()
+        count = self.counts[order]
+        occupied = count > 0
+        return Masses(low[occupied], high[occupied], count[occupied].astype(np.float64))
+
+
+@cache
+def _intervals() -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return the patterns in ascending order of value with the interval [low, high) of each; non-finite ones are left out."""
+    patterns = np.arange(BINS, dtype=np.uint32)
+    with np.errstate(invalid="ignore"):  # some patterns are NaN
+        near = (patterns << 16).view(np.float32).astype(np.float64)  # the end of the bin next to zero
+        far = ((patterns << 16) | 0xFFFF).view(np.float32).astype(np.float64)
+    near[[0, 0x8000]] = far[[0, 0x8000]] = 0.0  # zero and the smallest denormals: exactly zero
+    low, high = np.minimum(near, far), np.maximum(near, far)
+    finite = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
+    order = finite[np.argsort(low[finite], kind="stable")]
+    return order, low[order], high[order]

@@ -1,0 +1,178 @@
+"""Carry a plan out: QuantizeLinear/DequantizeLinear pairs put in by onnxruntime's quantizer, with the plan's ranges.
+
+The quantizer rounds every input and output of the nodes it is given, and makes every reader of a rounded tensor read the
+rounded value. Two things are then put right:
+
+Before: LayerNorm → x → Q → DQ → MatMul           After: LayerNorm → x → Q → DQ → MatMul
+                              ↘ Add (residual)                         ↘ Add (reads x itself)
+Before: MatMul → y → Q → DQ → Gelu                After: MatMul → y → Gelu
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import TensorData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from edgeopt.errors import InternalError
+from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants, rename_input
+from edgeopt.quantize.plan.plan import Plan
+
+_TYPES = {
+    "int8": QuantType.QInt8,
+    "uint8": QuantType.QUInt8,
+    "int16": QuantType.QInt16,
+    "uint16": QuantType.QUInt16,
+}
+Overrides = Mapping[str, list[dict[str, object]]]
+
+
+def insert_qdq(model: onnx.ModelProto, plan: Plan, overrides: Overrides) -> onnx.ModelProto:
+    """Return the quantized form of `model`, which is not changed.
+
+    Args:
+        model: prepared, floating point.
+        plan: ranges for every tensor its integer nodes read.
+        overrides: onnxruntime's `TensorQuantOverrides` by tensor name, for weights with scales of their own.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    integer = {node.name for node in plan.integer_nodes}
+    if not integer:
+        return copy
+    _mark_inferred(copy)
+    with _quiet():
+        quantizer = QDQQuantizer(
+            copy,
+            plan.scheme.per_channel,
+            False,
+            _TYPES[plan.scheme.weight],
+            _TYPES[plan.scheme.activation],
+            _ranges(copy, plan),
+            sorted(integer),
+            [],
+            sorted({node.op for node in plan.integer_nodes}),
+            _options(plan, overrides),
+        )
+        quantized: onnx.ModelProto = quantizer.quantize_model()
+    del quantized.metadata_props[:]
+    quantized.metadata_props.extend(model.metadata_props)
+    quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
+    _read_floats(quantized.graph, plan)
+    remove_unused_constants(quantized.graph)
+    _sort(quantized.graph)
+    return quantized
+
+
+def _options(plan: Plan, overrides: Overrides) -> dict[str, object]:
+    exceptions = {
+        tensor.name: [{"quant_type": _TYPES[tensor.dtype]}] for tensor in plan.tensors if tensor.dtype != plan.scheme.activation
+    }
+    return {
+        "ActivationSymmetric": plan.scheme.symmetric_activation,
+        "WeightSymmetric": plan.scheme.symmetric_weight,
+        "TensorQuantOverrides": {**exceptions, **overrides},
+        "ForceQuantizeNoInputCheck": True,
+    }
+
+
+def _ranges(model: onnx.ModelProto, plan: Plan) -> dict[str, TensorData]:
+    """Return the plan's ranges; what a float output would be rounded to does not matter, since that pair goes again."""
+    ranges = {
+        tensor.name: TensorData(lowest=np.float32(tensor.low), highest=np.float32(tensor.high)) for tensor in plan.tensors
+    }
+    integer = {node.name for node in plan.integer_nodes}
+    for node in model.graph.node:
+        if node.name in integer:
+            for name in (*node.input, *node.output):
+                ranges.setdefault(name, TensorData(lowest=np.float32(-1), highest=np.float32(1)))
+    return ranges
+
+
+def _mark_inferred(model: onnx.ModelProto) -> None:
+    """Tell the quantizer that types are inferred, or it saves and loads the model again for that."""
+    model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer's notes off the root logger: what matters of them is in the result's facts."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _read_floats(graph: onnx.GraphProto, plan: Plan) -> None:
+    """Let float nodes read float tensors, and remove the pairs that nobody reads any more."""
+    plans = {node.name: node for node in plan.nodes}
+    index = GraphIndex(graph)
+    doomed: list[onnx.NodeProto] = []
+    for dequantize in [node for node in graph.node if node.op_type == "DequantizeLinear"]:
+        quantize = index.producer.get(dequantize.input[0])
+        if quantize is None or quantize.op_type != "QuantizeLinear":
+            continue  # a weight
+        source = quantize.input[0]
+        if not _stays_float(index.producer.get(source), plans):
+            continue
+        readers = index.consumers[dequantize.output[0]]
+        kept = [node for node in readers if node.name in plans and plans[node.name].precision != "float"]
+        for node in readers:
+            if node not in kept:
+                rename_input(node, dequantize.output[0], source)
+        if kept:
+            continue
+        if dequantize.output[0] in index.outputs:
+            _rename_output(graph, source, dequantize.output[0])
+        doomed += [quantize, dequantize]
+    for node in doomed:
+        graph.node.remove(node)
+
+
+def _stays_float(producer: onnx.NodeProto | None, plans: Mapping[str, object]) -> bool:
+    """Tell whether the tensor exists in floating point anyway: an input, or the result of a node that does not round."""
+    if producer is None:
+        return True
+    plan = plans.get(producer.name)
+    return plan is None or getattr(plan, "output", "float") == "float"
+
+
+def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Make whoever gives or reads tensor `old` call it `new`, the name of a graph output."""
+    for node in graph.node:
+        rename_input(node, old, new)
+        for position, name in enumerate(node.output):
+            if name == old:
+                node.output[position] = new
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put the nodes into topological order, keeping their order where it is free."""
+    made = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
+    waiting = list(graph.node)
+    ordered: list[onnx.NodeProto] = []
+    everything = made | {name for node in waiting for name in node.output}
+    while waiting:
+        ready = []
+        rest = []
+        for node in waiting:
+            if all(name in made or name not in everything for name in (*node.input, *captured(node))):
+                made.update(node.output)
+                ready.append(node)
+            else:
+                rest.append(node)
+        if not ready:
+            raise InternalError(f"the quantized graph has a cycle at node '{rest[0].name}'")
+        ordered += ready
+        waiting = rest
+    del graph.node[:]
+    graph.node.extend(ordered)

@@ -1,0 +1,81 @@
+"""Signal-to-quantization-noise ratio, tensor by tensor: where float and quantized model part from each other.
+
+SQNR = 10·log10( Σ x² / Σ (x - y)² ) in dB, x from the floating-point model, y from the quantized one on the same samples.
+6 dB more is one bit more. The quantized model runs unoptimised, so that each tensor still exists, and errors accumulate from
+layer to layer, as they do when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from edgeopt.data.batches import Array, Batch
+from edgeopt.quantize.graph.index import GraphIndex
+from edgeopt.quantize.graph.outputs import expose, open_exposed
+from edgeopt.quantize.plan.plan import Plan
+
+CEILING_DB = 150.0
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """The SQNR at the output of one node."""
+
+    name: str
+    op: str
+    sqnr_db: float
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Return 10·log10(signal / noise), limited to ±150 dB, where differences are float32's own."""
+    if noise <= 0:
+        return CEILING_DB
+    if signal <= 0:
+        return -CEILING_DB
+    return float(np.clip(10 * np.log10(signal / noise), -CEILING_DB, CEILING_DB))
+
+
+def layer_noise(
+    model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan, batches: Iterable[Batch], *, threads: int
+) -> tuple[LayerNoise, ...]:
+    """Return the SQNR at the output of every integer node and at the model's outputs, in the graph's order."""
+    watched = _watched(model, quantized, plan)
+    originals = list(dict.fromkeys(original for _, _, original, _ in watched))
+    rounded = list(dict.fromkeys(there for _, _, _, there in watched))
+    before = open_exposed(expose(model, originals), threads=threads)
+    after = open_exposed(expose(quantized, rounded), threads=threads, optimize=False)
+    signal = dict.fromkeys(originals, 0.0)
+    noise = dict.fromkeys(originals, 0.0)
+    pairs = {original: there for _, _, original, there in watched}
+    for batch in batches:
+        expected: dict[str, Array] = dict(zip(originals, before.run(originals, dict(batch)), strict=True))
+        got: dict[str, Array] = dict(zip(rounded, after.run(rounded, dict(batch)), strict=True))
+        for name, there in pairs.items():
+            x = expected[name].astype(np.float64)
+            signal[name] += float(np.square(x).sum())
+            noise[name] += float(np.square(x - got[there]).sum())
+    return tuple(LayerNoise(name, op, sqnr_db(signal[tensor], noise[tensor])) for name, op, tensor, _ in watched)
+
+
+def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Return (node, operator, tensor in the float model, the same after rounding), one a node; outputs of the model last."""
+    there = GraphIndex(quantized.graph)
+    here = GraphIndex(model.graph)
+    integer = {node.name for node in plan.integer_nodes}
+    rounded = {_source(node, there): node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
+    watched = []
+    for node in model.graph.node:
+        name = node.output[0]
+        if node.name in integer and name in there.producer and here.is_float(name):
+            watched.append((node.name, node.op_type, name, rounded.get(name, name)))
+    watched += [(value.name, "output", value.name, value.name) for value in model.graph.output if here.is_float(value.name)]
+    return watched
+
+
+def _source(dequantize: onnx.NodeProto, index: GraphIndex) -> str:
+    quantize = index.producer.get(dequantize.input[0])
+    return quantize.input[0] if quantize is not None and quantize.op_type == "QuantizeLinear" else ""

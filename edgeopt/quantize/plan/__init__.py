@@ -1,0 +1,1 @@
+"""Plan: decide what is quantized, how, and say why."""

@@ -1,0 +1,160 @@
+"""Where integers flow: which nodes run on integers and where values are rounded.
+
+Rounding an activation costs accuracy, converting between float and integers costs time; both pay only where a kernel gains
+from integers. So
+1. the nodes that multiply by constant weights (Conv, Gemm, MatMul …) run on integers;
+2. cheap nodes between them (Relu, Add, Concat, MaxPool, Reshape …) stay on integers when everything they read is, and when an
+   integer node reads, directly or through more of their kind, what they give: otherwise the chain leads out into floating
+   point anyway, and rounding earlier would only add noise;
+3. MatMul and Gemm give floats when a float node reads them (their kernels add bias and scale from the 32-bit sums without
+   rounding to 8 bits); Conv kernels always round their output.
+A residual stream between LayerNormalizations thus stays in floating point, and a convolutional net runs on integers throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import Literal
+
+import onnx
+
+from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.quantize.plan.plan import NodePlan
+
+WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
+FLOWING = {
+    "Add",
+    "AveragePool",
+    "Clip",
+    "Concat",
+    "Flatten",
+    "GlobalAveragePool",
+    "LeakyRelu",
+    "MaxPool",
+    "Mul",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Sigmoid",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
+MOVING = {"Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+ABSORBED = {"Relu", "Clip"}
+_FREE_OUTPUT = {"Gemm", "MatMul"}
+
+
+def place(model: onnx.ModelProto, excluded: Set[str]) -> tuple[NodePlan, ...]:
+    """Decide for every floating-point node of the main graph; nodes named in `excluded` stay in floating point."""
+    index = GraphIndex(model.graph)
+    flow = _Flow(index, excluded)
+    return tuple(_decide(node, flow) for node in model.graph.node if _is_floating(node, index))
+
+
+class _Flow:
+    """The integer nodes, found by one pass forward and one back."""
+
+    def __init__(self, index: GraphIndex, excluded: Set[str]) -> None:
+        self.index = index
+        self.excluded = excluded
+        self.refused: dict[str, str] = {}
+        self.nodes: set[str] = set()
+        nodes = list(index.graph.node)
+        for node in nodes:
+            if self._may(node):
+                self.nodes.add(node.name)
+        for node in reversed(nodes):
+            if node.name in self.nodes and node.op_type in FLOWING and not self._leads_to_integers(node):
+                self.nodes.discard(node.name)
+                self.refused[node.name] = "no integer node reads what it gives"
+
+    def _may(self, node: onnx.NodeProto) -> bool:
+        if node.domain not in {"", "ai.onnx"} or not _is_floating(node, self.index):
+            return False
+        reason = self._objection(node)
+        if reason:
+            self.refused[node.name] = reason
+        return not reason
+
+    def _objection(self, node: onnx.NodeProto) -> str:
+        if node.name in self.excluded:
+            return "excluded"
+        if node.op_type in WEIGHTED:
+            return _weight_objection(node, self.index)
+        if node.op_type not in FLOWING:
+            return f"{node.op_type} has no integer kernel worth its roundings"
+        floats = self.index.activations(node)
+        made = [self.index.producer.get(name) for name in floats]
+        if not floats or any(maker is None or maker.name not in self.nodes for maker in made):
+            return "not all that it reads comes from integer nodes"
+        return ""
+
+    def _leads_to_integers(self, node: onnx.NodeProto) -> bool:
+        return any(reader.name in self.nodes for name in node.output for reader in self.index.consumers[name])
+
+    def rounds(self, node: onnx.NodeProto) -> bool:
+        """Tell whether the integer node's output is rounded to integers."""
+        if node.op_type not in _FREE_OUTPUT:
+            return True
+        readers = self.readers(node)
+        return bool(readers) and all(reader.name in self.nodes for reader in readers)
+
+    def readers(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Return who reads the node's outputs; nobody, if it is an output of the graph as well."""
+        if any(name in self.index.outputs or name in self.index.captured for name in node.output):
+            return []
+        return [reader for name in node.output for reader in self.index.consumers[name]]
+
+
+def _is_floating(node: onnx.NodeProto, index: GraphIndex) -> bool:
+    return any(index.is_float(name) for name in node.output)
+
+
+def _weight_objection(node: onnx.NodeProto, index: GraphIndex) -> str:
+    weight = index.initializers.get(node.input[1])
+    if weight is None:
+        return "both factors are activations: rounding them costs accuracy for little work"
+    if not index.is_float(node.input[0]) or node.input[0] in index.initializers:
+        return "its input is not a floating-point activation"
+    if node.op_type == "MatMul" and len(weight.dims) != 2:
+        return f"its weight has {len(weight.dims)} axes; integer kernels take 2"
+    if node.op_type == "Gemm" and (attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "transA", 0)):
+        return "Gemm with alpha or transA has no integer kernel"
+    if _has_unusual_bias(node, index):
+        return "its bias is not a constant vector"
+    return ""
+
+
+def _has_unusual_bias(node: onnx.NodeProto, index: GraphIndex) -> bool:
+    if len(node.input) < 3 or not node.input[2]:
+        return False
+    bias = index.initializers.get(node.input[2])
+    return bias is None or len([size for size in bias.dims if size != 1]) > 1
+
+
+def _decide(node: onnx.NodeProto, flow: _Flow) -> NodePlan:
+    if node.name not in flow.nodes:
+        return NodePlan(node.name, node.op_type, "float", "float", flow.refused.get(node.name, "no integer kernel"))
+    rounds: Literal["int8", "float"] = "int8" if flow.rounds(node) else "float"
+    reason = "multiplies by constant weights" if node.op_type in WEIGHTED else "between integer nodes"
+    return NodePlan(node.name, node.op_type, "int8", rounds, reason)
+
+
+def rounded_tensors(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> tuple[str, ...]:
+    """Return the activations that the plan rounds to integers: what integer nodes read, and give where they round."""
+    plans = {plan.name: plan for plan in nodes if plan.precision != "float"}
+    index = GraphIndex(model.graph)
+    names: dict[str, None] = {}
+    for node in model.graph.node:
+        plan = plans.get(node.name)
+        if plan is None:
+            continue
+        reads = [node.input[0]] if node.op_type in WEIGHTED else index.activations(node)
+        for name in reads + (list(node.output) if plan.output != "float" else []):
+            if index.is_float(name):
+                names[name] = None
+    return tuple(names)

@@ -1,0 +1,35 @@
+"""What the stage `quantize` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeopt.quantize.perform.coverage import Coverage
+from edgeopt.quantize.perform.sqnr import LayerNoise
+from edgeopt.quantize.plan.plan import Decision, Scheme
+
+
+@dataclass(frozen=True)
+class QuantizeFacts:
+    """What happened, as it stands in the report; `dataclasses.asdict` of it is JSON."""
+
+    target: str
+    scheme: Scheme
+    samples: int
+    tensors: int
+    coverage: Coverage
+    layers: tuple[LayerNoise, ...]
+    decisions: tuple[Decision, ...]
+    warnings: tuple[str, ...]
+    size_bytes_before: int
+    size_bytes_after: int
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """The quantized model, the plan it was made by, and the facts."""
+
+    path: Path
+    plan_path: Path
+    facts: QuantizeFacts

@@ -1,0 +1,500 @@
+#!/usr/bin/env python3
+"""Check an edgeopt bundle where it is going to run. Needs Python 3.9 or later, numpy and onnxruntime; nothing else.
+
+    python verify.py [BUNDLE] [--json] [--provider NAME]      BUNDLE: default, the folder of this file
+
+Three questions, in this order, since a later one means nothing when an earlier one is answered with no:
+  1. Are the files the recorded ones?            size and SHA-256 of each; none missing, none extra, no links
+  2. Does the model take and give what is said?  names, dtypes and axes of inputs and outputs
+  3. Does it compute what it computed?           golden inputs are run, outputs compared within the recorded tolerances
+
+Exit status: 0 everything checked and right; 1 something is wrong; 2 not a bundle, or something could not be checked.
+Nothing from the bundle but its ONNX model is ever executed, and no pickle is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import sys
+import zipfile
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+SUMS = "SHA256SUMS"
+PROVIDER = "CPUExecutionProvider"
+NOT_COVERED = (
+    "accuracy: the golden samples show that the model computes what it computed, not that it is right",
+    "preprocessing: golden inputs are what the model takes, after the preprocessing that bundle.json describes",
+    "latency and memory",
+)
+_MANIFEST_LIMIT_BYTES = 16 << 20
+_GOLDEN_LIMIT_BYTES = 1 << 30
+_DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+
+
+class NotABundleError(Exception):
+    """The folder is no bundle this program can read."""
+
+
+class DamagedError(Exception):
+    """A file of the bundle does not say what a bundle's file must say."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answered question; `status` is "passed", "failed" or "unchecked"."""
+
+    name: str
+    status: str
+    detail: str
+
+
+def read_manifest(folder: str) -> dict[str, Any]:
+    """Return the contents of bundle.json, with everything that is used here checked for its type and range."""
+    path = os.path.join(folder, MANIFEST)
+    if not os.path.isfile(path) or os.path.islink(path):
+        raise NotABundleError(f"no {MANIFEST} in {folder}; give the folder of a bundle")
+    if os.path.getsize(path) > _MANIFEST_LIMIT_BYTES:
+        raise DamagedError(f"{MANIFEST}: larger than {_MANIFEST_LIMIT_BYTES} bytes")
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{MANIFEST}: not valid JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise DamagedError(f"{MANIFEST}: not a JSON object")
+    version = _get(manifest, "schema_version", int, MANIFEST)
+    if version != SCHEMA_VERSION:
+        message = "%s: schema version %d, this program reads %d; run the verify.py that came with the bundle"
+        raise NotABundleError(message % (MANIFEST, version, SCHEMA_VERSION))
+    _check_manifest(manifest)
+    return manifest
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    files = _get(manifest, "files", list, MANIFEST)
+    paths = [_check_file_entry(entry, index) for index, entry in enumerate(files)]
+    if len(set(paths)) != len(paths):
+        raise DamagedError(f"{MANIFEST}: files lists '{Counter(paths).most_common(1)[0][0]}' twice")
+    model = _get(manifest, "model", dict, MANIFEST)
+    golden = _get(manifest, "golden", dict, MANIFEST)
+    for owner, values in (("model", model), ("golden", golden)):
+        name = _get(values, "file", str, owner)
+        if name not in paths:
+            raise DamagedError(f"{MANIFEST}: {owner}.file '{_short(name)}' is not among its files")
+    for side in ("inputs", "outputs"):
+        for index, tensor in enumerate(_get(manifest, side, list, MANIFEST)):
+            _check_tensor(tensor, f"{side}[{index}]")
+    outputs = {tensor["name"] for tensor in manifest["outputs"]}
+    if _get(golden, "samples", int, "golden") < 1:
+        raise DamagedError(f"{MANIFEST}: golden.samples must be at least 1")
+    tolerances = _get(golden, "tolerances", list, "golden")
+    named = {_check_tolerance(entry, f"golden.tolerances[{index}]") for index, entry in enumerate(tolerances)}
+    if named != outputs or len(tolerances) != len(outputs):
+        raise DamagedError(f"{MANIFEST}: golden.tolerances must name every output once")
+
+
+def _check_file_entry(entry: Any, index: int) -> str:
+    where = f"files[{index}]"
+    path: str = _get(entry, "path", str, where)
+    if unsafe(path):
+        raise DamagedError(f"{MANIFEST}: {where}.path '{_short(path)}' {unsafe(path)}; refused")
+    if not re.fullmatch("[0-9a-f]{64}", _get(entry, "sha256", str, where)):
+        raise DamagedError(f"{MANIFEST}: {where}.sha256 is not 64 hexadecimal digits")
+    if _get(entry, "size_bytes", int, where) < 0:
+        raise DamagedError(f"{MANIFEST}: {where}.size_bytes is negative")
+    return path
+
+
+def _check_tensor(tensor: Any, where: str) -> None:
+    _get(tensor, "name", str, where)
+    _get(tensor, "dtype", str, where)
+    for axis in _get(tensor, "shape", list, where):
+        if isinstance(axis, bool) or not isinstance(axis, (int, str)):
+            raise DamagedError(f"{MANIFEST}: {where}.shape holds {_short(repr(axis))}; a size or a name is allowed")
+
+
+def _check_tolerance(entry: Any, where: str) -> str:
+    for key in ("absolute", "relative"):
+        value = _get(entry, key, (int, float), where)
+        if not 0 <= value < math.inf:
+            raise DamagedError(f"{MANIFEST}: {where}.{key} is {value!r}; a finite number of at least 0 is allowed")
+    _get(entry, "top1", bool, where)
+    output: str = _get(entry, "output", str, where)
+    return output
+
+
+def _get(values: Any, key: str, kind: Any, where: str) -> Any:
+    """Return `values[key]` if `values` is an object and the value is of `kind` (a bool is never a number)."""
+    if not isinstance(values, dict):
+        raise DamagedError(f"{MANIFEST}: {where} is not an object")
+    value = values.get(key)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        got = "missing" if key not in values else _short(repr(value))
+        raise DamagedError(f"{MANIFEST}: '{key}' in {where} is {got}")
+    return value
+
+
+def unsafe(path: str) -> Optional[str]:
+    """Return why `path`, as written in bundle.json, may not be opened; None if it may."""
+    parts = path.split("/")
+    if not path or any(part in ("", ".", "..") for part in parts):
+        return "is absolute, empty or leaves the bundle"
+    if re.search(r'[\\:"*<>|?]', path) or not path.isprintable() or any(part.endswith((".", " ")) for part in parts):
+        return "has characters or endings that are not portable"
+    if path in (MANIFEST, SUMS):
+        return "is the list itself"
+    return None
+
+
+def _short(text: str, limit: int = 80) -> str:
+    """Return `text` on one line of printable characters, cut at `limit`."""
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    return printable if len(printable) <= limit else printable[: limit - 1] + "…"
+
+
+def check_files(folder: str, manifest: dict[str, Any]) -> list[Check]:
+    """Compare what lies in `folder` with what bundle.json and SHA256SUMS record, naming each file that differs."""
+    recorded = {entry["path"]: entry for entry in manifest["files"]}
+    present, links = _walk(folder)
+    problems = [f"{_short(path)}: is a link; a bundle holds plain files" for path in links]
+    extra = present - set(recorded) - {MANIFEST, SUMS}
+    problems += [f"{_short(path)}: extra, not recorded in {MANIFEST}" for path in extra]
+    for path, entry in recorded.items():
+        if path in present:
+            problems += _differences(os.path.join(folder, *path.split("/")), path, entry)
+        elif path not in links:
+            problems.append(f"{path}: missing")
+    problems += _check_sums(folder, recorded)
+    if problems:
+        return [Check("files", "failed", problem) for problem in sorted(problems)]
+    size = sum(entry["size_bytes"] for entry in recorded.values())
+    return [Check("files", "passed", f"{len(recorded)} files, {size:,} bytes: size and SHA-256 as recorded")]
+
+
+def _walk(folder: str) -> tuple[set[str], set[str]]:
+    """Return the files below `folder` as relative paths with slashes, and the links (which are not followed)."""
+    present: set[str] = set()
+    links: set[str] = set()
+    for base, folders, files in os.walk(folder):
+        for name in folders + files:
+            path = os.path.join(base, name)
+            relative = os.path.relpath(path, folder).replace(os.sep, "/")
+            if os.path.islink(path) or not (os.path.isfile(path) or os.path.isdir(path)):
+                links.add(relative)
+            elif name in files:
+                present.add(relative)
+    return present, links
+
+
+def _differences(path: str, name: str, entry: dict[str, Any]) -> list[str]:
+    size = os.path.getsize(path)
+    if size != entry["size_bytes"]:
+        return [f"{name}: {size} bytes, recorded are {entry['size_bytes']}"]
+    if sha256(path) != entry["sha256"]:
+        return [f"{name}: its SHA-256 is not the recorded one; the contents changed"]
+    return []
+
+
+def sums_text(manifest_sha256: str, files: list[dict[str, Any]]) -> str:
+    """Return the contents of SHA256SUMS (`sha256sum -c` reads it): every file of the bundle, bundle.json too."""
+    lines = {MANIFEST: manifest_sha256}
+    lines.update((entry["path"], entry["sha256"]) for entry in files)
+    return "".join(f"{lines[path]}  {path}\n" for path in sorted(lines))
+
+
+def _check_sums(folder: str, recorded: dict[str, dict[str, Any]]) -> list[str]:
+    """SHA256SUMS vouches for bundle.json, which vouches for the rest."""
+    path = os.path.join(folder, SUMS)
+    if not os.path.isfile(path) or os.path.islink(path):
+        return [f"{SUMS}: missing"]
+    wanted = sums_text(sha256(os.path.join(folder, MANIFEST)), list(recorded.values())).encode("utf-8")
+    with open(path, "rb") as file:
+        found = file.read(len(wanted) + 1)
+    if found == wanted:
+        return []
+    seal = re.compile(b"[^\\n]{64}(  %s\n)" % re.escape(MANIFEST.encode()))
+    if seal.sub(b"\\1", found) == seal.sub(b"\\1", wanted):
+        return [f"{MANIFEST}: its SHA-256 is not the one in {SUMS}; one of the two changed"]
+    return [f"{SUMS}: does not list what {MANIFEST} lists; it changed"]
+
+
+def sha256(path: str) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def open_model(path: str, provider: str = PROVIDER, optimize: bool = True) -> Any:
+    """Return an onnxruntime session with one thread, so that sums are made in one order."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(path, options, providers=[provider])
+
+
+def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER) -> list[Check]:
+    """Load the model, compare its inputs and outputs with the recorded ones and run the golden samples."""
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        reason = f"{error}; install numpy and onnxruntime to have the model run"
+        return [Check("schema", "unchecked", reason), Check("golden", "unchecked", reason)]
+    if provider not in ort.get_available_providers():
+        reason = f"provider {provider} is not in this onnxruntime; it has {', '.join(ort.get_available_providers())}"
+        return [Check("schema", "unchecked", reason), Check("golden", "unchecked", reason)]
+    try:
+        session = open_model(os.path.join(folder, *manifest["model"]["file"].split("/")), provider)
+    except Exception as error:  # noqa: BLE001  (onnxruntime's error classes have no public common base)
+        least = manifest["model"].get("minimum_onnxruntime")
+        wanted = f"; the model asks for onnxruntime {_short(str(least))} or later" if least else ""
+        message = f"onnxruntime {ort.__version__} does not load the model{wanted}: {_short(str(error), 300)}"
+        return [Check("schema", "failed", message), Check("golden", "unchecked", "the model was not loaded")]
+    schema = check_schema(manifest, session)
+    if any(check.status == "failed" for check in schema):
+        return [*schema, Check("golden", "unchecked", "the model's inputs and outputs are not the recorded ones")]
+    return schema + check_golden(folder, manifest, session)
+
+
+def check_schema(manifest: dict[str, Any], session: Any) -> list[Check]:
+    """Compare the session's inputs and outputs with those in bundle.json: names in order, dtypes, axes."""
+    problems: list[str] = []
+    for side, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        recorded = manifest[side]
+        names = [tensor.name for tensor in found]
+        if names != [tensor["name"] for tensor in recorded]:
+            problems.append(f"{side} of the model are {_short(', '.join(names), 200)}, not the recorded ones")
+            continue
+        for have, want in zip(found, recorded):  # noqa: B905  (Python 3.9 has no strict=; lengths are equal)
+            have_shape = [axis if isinstance(axis, int) else (axis or "?") for axis in have.shape]
+            have_dtype = dtype_name(have.type)
+            if (have_dtype, have_shape) != (want["dtype"], want["shape"]):
+                got = f"{have_dtype}{have_shape}"
+                problems.append(f"'{have.name}' is {got}, recorded is {want['dtype']}{want['shape']}")
+    if problems:
+        return [Check("schema", "failed", _short(problem, 300)) for problem in problems]
+    counts = f"{len(manifest['inputs'])} inputs and {len(manifest['outputs'])} outputs"
+    return [Check("schema", "passed", f"{counts}: names, dtypes and axes as recorded")]
+
+
+def dtype_name(kind: str) -> str:
+    """Return numpy's name of an onnxruntime type such as ``tensor(float)``."""
+    inner = kind[7:-1] if kind.startswith("tensor(") else kind
+    return _DTYPES.get(inner, inner)
+
+
+def check_golden(folder: str, manifest: dict[str, Any], session: Any) -> list[Check]:
+    """Run every golden sample and compare each output with the recorded one."""
+    try:
+        samples = read_golden(os.path.join(folder, *manifest["golden"]["file"].split("/")), manifest)
+    except DamagedError as error:
+        return [Check("golden", "failed", str(error))]
+    tallies = [_Tally(entry) for entry in manifest["golden"]["tolerances"]]
+    order = {tensor["name"]: index for index, tensor in enumerate(manifest["outputs"])}
+    for index, (inputs, expected) in enumerate(samples):
+        try:
+            got = session.run(None, inputs)
+        except Exception as error:  # noqa: BLE001  (as above)
+            return [Check("golden", "failed", f"sample {index} does not run: {_short(str(error), 300)}")]
+        for tally in tallies:
+            position = order[tally.output]
+            tally.add(index, got[position], expected[position])
+    checks = [tally.check(len(samples)) for tally in tallies]
+    written_on = manifest["golden"].get("machine")
+    if isinstance(written_on, str) and written_on != platform.machine():
+        text = "written on %s, run on %s: integer kernels may round differently, so equal bits are not expected"
+        checks.append(Check("machine", "passed", text % (_short(written_on), platform.machine())))
+    return checks
+
+
+def read_golden(path: str, manifest: dict[str, Any]) -> list[tuple[dict[str, Any], list[Any]]]:
+    """Return (inputs by name, outputs in order) of each golden sample; pickles and oversized archives are refused."""
+    import numpy as np
+
+    inputs, outputs = manifest["inputs"], manifest["outputs"]
+    name = manifest["golden"]["file"]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > _GOLDEN_LIMIT_BYTES:
+            raise DamagedError(f"{name}: unpacks to {size} bytes, more than {_GOLDEN_LIMIT_BYTES} are refused")
+        with np.load(path, allow_pickle=False) as arrays:
+            samples = []
+            for index in range(manifest["golden"]["samples"]):
+                feeds = {tensor["name"]: arrays[entry_name(index, "input", k)] for k, tensor in enumerate(inputs)}
+                for tensor in inputs:
+                    if tensor["dtype"] == "object":
+                        feeds[tensor["name"]] = feeds[tensor["name"]].astype(object)
+                samples.append((feeds, [arrays[entry_name(index, "output", k)] for k in range(len(outputs))]))
+            return samples
+    except KeyError as error:
+        raise DamagedError(f"{name}: has no entry {_short(str(error))}") from error
+    except (ValueError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise DamagedError(f"{name}: cannot be read: {_short(str(error), 200)}") from error
+
+
+def entry_name(sample: int, side: str, position: int) -> str:
+    """Return the name inside golden.npz of a sample's input or output at `position` (names of tensors may hold anything)."""
+    return f"sample{sample:04d}.{side}{position}"
+
+
+class _Tally:
+    """The comparison of one output over all samples."""
+
+    def __init__(self, tolerance: dict[str, Any]) -> None:
+        self.output: str = tolerance["output"]
+        self._tolerance = tolerance
+        self._largest = 0.0
+        self._equal = 0
+        self._problems: list[str] = []
+        self._rows = self._close_calls = 0
+
+    def add(self, sample: int, got: Any, expected: Any) -> None:
+        import numpy as np
+
+        got, expected = np.asarray(got), np.asarray(expected)
+        if got.shape != expected.shape:
+            self._problems.append(f"sample {sample} has shape {got.shape}, recorded is {expected.shape}")
+            return
+        if expected.dtype.kind not in "fiub":
+            if (got.astype(str) != expected.astype(str)).any():
+                self._problems.append(f"sample {sample} is not equal")
+            return
+        if np.array_equal(got, expected, equal_nan=expected.dtype.kind == "f"):
+            self._equal += 1
+        error, worst = largest_error(got, expected, self._tolerance)
+        self._largest = max(self._largest, error)
+        if worst:
+            self._problems.append(f"sample {sample} is off by {worst[0]:.3g}, allowed is {worst[1]:.3g}")
+        if self._tolerance["top1"] and expected.ndim:
+            self._add_top1(sample, got, expected)
+
+    def _add_top1(self, sample: int, got: Any, expected: Any) -> None:
+        """The winner must be the recorded one unless the recorded margin is within the tolerance (counted, not judged)."""
+        import numpy as np
+
+        for have, want in zip(got.reshape(-1, got.shape[-1]), expected.reshape(-1, got.shape[-1])):  # noqa: B905
+            self._rows += 1
+            if have.argmax() == want.argmax():
+                continue
+            pair = np.sort(want.astype(np.float64))[-2:]
+            if len(pair) == 2 and pair[1] - pair[0] <= allowed_error(float(pair[1]), self._tolerance):
+                self._close_calls += 1
+                continue
+            self._problems.append(f"sample {sample}: top-1 is {have.argmax()}, recorded is {want.argmax()}")
+
+    def check(self, samples: int) -> Check:
+        if self._problems:
+            more = f" (and {len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
+            return Check("golden", "failed", _short(f"output '{self.output}': {self._problems[0]}{more}", 300))
+        detail = f"output '{self.output}': {samples} samples within tolerance, largest error {self._largest:.3g}"
+        detail += f", {self._equal} equal in every bit"
+        if self._tolerance["top1"]:
+            detail += f", top-1 as recorded in {self._rows - self._close_calls} of {self._rows} rows"
+        if self._close_calls:
+            detail += f" ({self._close_calls} closer than the tolerance, not judged)"
+        return Check("golden", "passed", _short(detail, 300))
+
+
+def allowed_error(value: float, tolerance: dict[str, Any]) -> float:
+    """Return the largest difference allowed beside `value`: absolute + relative · |value|."""
+    return float(tolerance["absolute"] + tolerance["relative"] * abs(value))
+
+
+def largest_error(got: Any, expected: Any, tolerance: dict[str, Any]) -> tuple[float, Optional[tuple[float, float]]]:
+    """Return the largest error, and (error, allowed) where it exceeds what is allowed most; non-finite values must be equal."""
+    import numpy as np
+
+    have, want = got.astype(np.float64), expected.astype(np.float64)
+    same = (have == want) | (np.isnan(have) & np.isnan(want))
+    with np.errstate(invalid="ignore"):
+        error = np.where(same, 0.0, np.abs(have - want))
+    error = np.where(np.isfinite(error), error, math.inf)
+    allowed = tolerance["absolute"] + tolerance["relative"] * np.where(np.isfinite(want), np.abs(want), 0.0)
+    if error.size == 0:
+        return 0.0, None
+    excess = error - allowed
+    at = int(excess.argmax())
+    worst = (float(error.flat[at]), float(allowed.flat[at])) if excess.flat[at] > 0 else None
+    return float(error.max()), worst
+
+
+def verify(folder: str, provider: str = PROVIDER) -> list[Check]:
+    """Answer the three questions about the bundle in `folder`.
+
+    Raises:
+        NotABundleError: there is no bundle.json, or one of another schema version.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except DamagedError as error:
+        return [Check("manifest", "failed", _short(str(error), 300)), *_nothing_run(f"{MANIFEST} cannot be trusted")]
+    checks = check_files(folder, manifest)
+    if any(check.status == "failed" for check in checks):
+        return [*checks, *_nothing_run("the files are not the recorded ones, so nothing was run")]
+    return checks + check_model(folder, manifest, provider)
+
+
+def _nothing_run(reason: str) -> list[Check]:
+    return [Check("schema", "unchecked", reason), Check("golden", "unchecked", reason)]
+
+
+def exit_code(checks: list[Check]) -> int:
+    """Return 1 if a check failed, else 2 if one could not be made, else 0."""
+    states = {check.status for check in checks}
+    return 1 if "failed" in states else 2 if "unchecked" in states else 0
+
+
+def as_json(checks: list[Check]) -> dict[str, Any]:
+    """Return the checks and their verdict as JSON-able values."""
+    verdict = ("passed", "failed", "incomplete")[exit_code(checks)]
+    values = [asdict(check) for check in checks]
+    return {"schema_version": 1, "verdict": verdict, "checks": values, "not_covered": list(NOT_COVERED)}
+
+
+def main(arguments: Optional[list[str]] = None) -> int:
+    """Run the checks, print them and return the exit status."""
+    parser = argparse.ArgumentParser(description="Check an edgeopt bundle: its files, its schema, its golden outputs.")
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser.add_argument("bundle", nargs="?", default=here, help="the bundle's folder; default: the folder of this file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--provider", default=PROVIDER, help="execution provider to run the model with; default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        checks = verify(options.bundle, options.provider)
+    except (NotABundleError, OSError) as error:
+        print(f"verify: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(as_json(checks), indent=2))
+        return exit_code(checks)
+    for check in checks:
+        print(f"{check.status:9}  {check.name:8}  {check.detail}")
+    print("".join(f"not asked  {line}\n" for line in NOT_COVERED), end="")
+    print(("passed", "FAILED", "INCOMPLETE: something could not be checked")[exit_code(checks)])
+    return exit_code(checks)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Run the model of this bundle on real data. Needs Python 3.9 or later, numpy and onnxruntime.
+
+    python example.py                 the first golden sample
+    python example.py PICTURE         image models: .npy of uint8 height × width × channels; .jpg, .png … with Pillow
+    python example.py "A text"        text models, with the package tokenizers
+    python example.py INPUT.npy       array models; .npz holds one array for each input
+
+`bundle.json` says what to do; each function below is one step of it, to be copied into a product.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+HERE = Path(__file__).resolve().parent
+
+
+def preprocess(source: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the model's inputs, by name, for a picture's path, a text or a path of arrays."""
+    steps = manifest["preprocessing"]
+    if steps["kind"] == "image":
+        name = steps["input"] or manifest["inputs"][0]["name"]
+        dtype = next(tensor["dtype"] for tensor in manifest["inputs"] if tensor["name"] == name)
+        return {name: image_input(read_pixels(source), steps).astype(dtype)}
+    if steps["kind"] == "tokenizer":
+        return token_input([source], steps, manifest["inputs"])
+    arrays = np.load(source, allow_pickle=False)
+    return {tensor["name"]: arrays[tensor["name"]] if source.endswith(".npz") else arrays for tensor in manifest["inputs"]}
+
+
+def read_pixels(path: str) -> Any:
+    """Return a picture as uint8 [height, width, 3], in RGB."""
+    if path.endswith(".npy"):
+        pixels = np.load(path, allow_pickle=False)
+        return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+    try:
+        from PIL import Image
+    except ImportError:
+        sys.exit(f"example: to read {path}, install Pillow, or give the pixels as .npy")
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def image_input(pixels: Any, steps: dict[str, Any]) -> Any:
+    """Return the picture [height, width, 3] as the model takes it, float32 with a batch axis of 1."""
+    height, width = steps["height"], steps["width"]
+    values = pixels.astype(np.float32)
+    if steps["colour"] == "GREY" and values.shape[2] == 3:
+        values = np.rint(values @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]  # ITU-R 601, as Pillow's "L"
+    elif steps["colour"] == "BGR":
+        values = values[..., ::-1]
+    if steps["shorter_edge"]:
+        ratio = steps["shorter_edge"] / min(values.shape[:2])
+        values = resize(values, int(values.shape[0] * ratio), int(values.shape[1] * ratio), steps["resample"])
+        top, left = (values.shape[0] - height) // 2, (values.shape[1] - width) // 2
+        values = values[top : top + height, left : left + width]
+    elif values.shape[:2] != (height, width):
+        values = resize(values, height, width, steps["resample"])
+    values = (values - np.array(steps["mean"], np.float32)) / np.array(steps["scale"], np.float32)
+    return np.ascontiguousarray(values.transpose(2, 0, 1) if steps["layout"] == "NCHW" else values)[None]
+
+
+def resize(values: Any, height: int, width: int, resample: str) -> Any:
+    """Return float pixels [h, w, c] as [height, width, c] in whole steps of 0…255, axis after axis as Pillow does it."""
+    if resample == "nearest":
+        rows = ((np.arange(height) + 0.5) * values.shape[0] / height).astype(int)
+        columns = ((np.arange(width) + 0.5) * values.shape[1] / width).astype(int)
+        return values[rows][:, columns]
+    across = np.einsum("wx,hxc->hwc", triangle(values.shape[1], width), values)
+    down = np.einsum("hy,ywc->hwc", triangle(values.shape[0], height), np.rint(across))
+    return np.clip(np.rint(down), 0, 255)
+
+
+def triangle(size: int, new_size: int) -> Any:
+    """Return the weights [new_size, size] of a bilinear resize whose filter is as wide as the reduction (antialiased)."""
+    ratio = size / new_size
+    reach = max(ratio, 1.0)
+    centres = (np.arange(new_size) + 0.5) * ratio
+    distance = np.abs(np.arange(size)[None, :] + 0.5 - centres[:, None]) / reach
+    weights = np.maximum(0.0, 1.0 - distance)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def token_input(texts: list[str], steps: dict[str, Any], inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return token ids, attention mask and segments [batch, length], padded at the end to the longest text."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        sys.exit("example: text models need the package tokenizers: pip install tokenizers")
+    tokenizer = Tokenizer.from_file(str(HERE / steps["file"]))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(steps["max_length"])
+    encoded = tokenizer.encode_batch(texts)
+    length = max(len(entry.ids) for entry in encoded)
+    dtypes = {tensor["name"]: tensor["dtype"] for tensor in inputs}
+    feeds = {}
+    for key, rows, fill in (
+        ("input_ids", [entry.ids for entry in encoded], steps["padding"]),
+        ("attention_mask", [entry.attention_mask for entry in encoded], 0),
+        ("token_type_ids", [entry.type_ids for entry in encoded], 0),
+    ):
+        name = steps[key]
+        if name in dtypes:
+            feeds[name] = np.array([list(row) + [fill] * (length - len(row)) for row in rows], dtypes[name])
+    return feeds
+
+
+def golden_input(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of the first golden sample."""
+    with np.load(HERE / manifest["golden"]["file"], allow_pickle=False) as arrays:
+        return {tensor["name"]: arrays[f"sample0000.input{k}"] for k, tensor in enumerate(manifest["inputs"])}
+
+
+def describe(name: str, value: Any, labels: list[str]) -> str:
+    """Return one line about an output: its best classes where it has one value for each label, else shape and range."""
+    if labels and value.ndim == 2 and value.shape[-1] == len(labels):
+        scores = np.exp(value[0] - value[0].max())
+        order = np.argsort(-value[0], kind="stable")[:3]
+        best = [f"{labels[k]} ({value[0, k]:.3g}, softmax {scores[k] / scores.sum():.3f})" for k in order]
+        return f"{name}: {', '.join(best)}"
+    span = f" from {value.min():.4g} to {value.max():.4g}" if value.size and value.dtype.kind in "fiu" else ""
+    return f"{name}: {value.dtype}{list(value.shape)}{span}"
+
+
+def main() -> int:
+    """Run the model once and print what comes out."""
+    manifest = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+    feeds = preprocess(sys.argv[1], manifest) if len(sys.argv) > 1 else golden_input(manifest)
+    session = ort.InferenceSession(str(HERE / manifest["model"]["file"]), providers=["CPUExecutionProvider"])
+    for tensor, value in zip(session.get_outputs(), session.run(None, feeds)):  # noqa: B905  (strict= needs Python 3.10)
+        print(describe(tensor.name, np.asarray(value), manifest["labels"]))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Bundle: what is shipped to the device, which verifies itself there.
+
+    result = write_bundle(BundleSpec(model=Path("int8.onnx"), name="digits", task="image-classification",
+                                     target="x86-vnni", golden=batches, labels=("0", "1", …)), output=Path("bundle"))
+    report = verify_bundle(Path("bundle"))
+
+`docs/bundle.md` describes the folder; ``deploy/runner/verify.py`` is what checks it, here and on the device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput, read_preprocessing
+    from edgeopt.bundle.spec import BundleFile, BundleResult, BundleSpec, Tolerance
+    from edgeopt.bundle.verify import VerifyReport, verify_bundle
+    from edgeopt.bundle.write import write_bundle
+
+__all__ = [
+    "ArrayInput",
+    "BundleFile",
+    "BundleResult",
+    "BundleSpec",
+    "ImageInput",
+    "Preprocessing",
+    "TokenizerInput",
+    "Tolerance",
+    "VerifyReport",
+    "read_preprocessing",
+    "verify_bundle",
+    "write_bundle",
+]
+
+_HOMES = {
+    "ArrayInput": "preprocessing",
+    "BundleFile": "spec",
+    "BundleResult": "spec",
+    "BundleSpec": "spec",
+    "ImageInput": "preprocessing",
+    "Preprocessing": "preprocessing",
+    "TokenizerInput": "preprocessing",
+    "Tolerance": "spec",
+    "VerifyReport": "verify",
+    "read_preprocessing": "preprocessing",
+    "verify_bundle": "verify",
+    "write_bundle": "write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: writing a bundle loads onnx, which takes its time."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeopt.bundle' has no attribute '{name}'")
+    return getattr(import_module(f"edgeopt.bundle.{_HOMES[name]}"), name)

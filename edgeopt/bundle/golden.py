@@ -1,0 +1,185 @@
+"""Golden samples: inputs recorded with the outputs the model gives, and how far off another machine may be.
+
+Idea. Bit-equal outputs are not promised across machine classes: kernels sum in another order, and a QDQ graph may run as int8
+kernels here and as float arithmetic there. Both ways are at hand on one machine: the optimised graph and the graph as written
+(optimisation off). Their largest difference over the golden samples, times `_MARGIN`, is the measured tolerance; it is never
+smaller than a floor, a share of the output's largest magnitude by the model's arithmetic (`_FLOORS`), since one machine shows
+only two of the many ways.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgeopt.bundle.spec import Tolerance
+from edgeopt.bundle.verify import device_verify
+from edgeopt.data.batches import Array, Batch, Batches
+from edgeopt.errors import DataError, ModelError, RecipeError, nearest
+from edgeopt.models.onnx_file import Signature, TensorSpec
+
+_MARGIN = 4.0
+_FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
+_INTEGER_OPS = {
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "ConvInteger",
+    "MatMulNBits",
+    "QLinearMatMul",
+    "QLinearConv",
+}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Recorded samples: inputs by name, outputs in the model's order, and for each output a tolerance with its reason."""
+
+    inputs: tuple[dict[str, Array], ...]
+    outputs: tuple[tuple[Array, ...], ...]
+    tolerances: tuple[dict[str, Any], ...]
+
+
+def record_golden(
+    model: Path, batches: Batches, *, signature: Signature, arithmetic: str, labels: int, tolerances: Mapping[str, Tolerance]
+) -> Golden:
+    """Run `batches` through the model at `model` and record what comes out.
+
+    Args:
+        model: path of the ONNX file.
+        batches: each batch is one sample.
+        signature: of the model.
+        arithmetic: "float32", "float16" or "integer", see `arithmetic_of`.
+        labels: number of classes; an output whose last axis has this size must keep its best class. 0: none must.
+        tolerances: given ones, by output name.
+    """
+    unknown = sorted(set(tolerances) - {output.name for output in signature.outputs})
+    if unknown:
+        names = [output.name for output in signature.outputs]
+        raise RecipeError(f"tolerance for '{unknown[0]}'{nearest(unknown[0], names)}; outputs are: {', '.join(names)}")
+    samples = tuple(_checked(batch, index, signature) for index, batch in enumerate(batches))
+    if not samples:
+        raise DataError("no golden sample was given; a bundle needs at least 1 to verify itself")
+    outputs = _run(model, samples, optimize=True)
+    reference = _run(model, samples, optimize=False)
+    for index, values in enumerate(outputs):
+        for spec, value in zip(signature.outputs, values, strict=True):
+            if value.dtype.kind == "f" and np.isnan(value).any():
+                raise DataError(f"golden sample {index} makes output '{spec.name}' NaN; give another sample or mend the model")
+    judged = []
+    for position, spec in enumerate(signature.outputs):
+        here, plain = [[values[position] for values in runs] for runs in (outputs, reference)]
+        tolerance, reason = _tolerance(here, plain, arithmetic, tolerances.get(spec.name))
+        top1 = labels > 1 and all(value.ndim >= 2 and value.shape[-1] == labels for value in here)
+        judged.append(
+            {
+                "output": spec.name,
+                "absolute": tolerance.absolute,
+                "relative": tolerance.relative,
+                "top1": top1,
+                "reason": reason,
+            }
+        )
+    return Golden(samples, outputs, tuple(judged))
+
+
+def arithmetic_of(model: onnx.ModelProto) -> str:
+    """Return "integer" for a quantized graph, "float16" for one with half-precision weights, else "float32"."""
+    if any(node.op_type in _INTEGER_OPS for node in model.graph.node):
+        return "integer"
+    halves = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    return "float16" if any(tensor.data_type in halves for tensor in model.graph.initializer) else "float32"
+
+
+def _checked(batch: Batch, index: int, signature: Signature) -> dict[str, Array]:
+    expected = [spec.name for spec in signature.inputs]
+    if sorted(batch) != sorted(expected):
+        raise DataError(f"golden sample {index} has inputs {sorted(batch)}; the model takes {sorted(expected)}")
+    sample = {spec.name: np.asarray(batch[spec.name], order="C") for spec in signature.inputs}
+    for spec in signature.inputs:
+        value = sample[spec.name]
+        if value.dtype.name != spec.dtype or not _fits(value.shape, spec):
+            allowed = f"{spec.dtype}{list(spec.shape)}"
+            raise DataError(
+                f"golden sample {index}: input '{spec.name}' is {value.dtype.name}{list(value.shape)}; {allowed} is allowed"
+            )
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            raise DataError(f"golden sample {index}: input '{spec.name}' holds NaN; remove the sample")
+    return sample
+
+
+def _fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    if len(shape) != len(spec.shape):
+        return False
+    return all(not isinstance(want, int) or want == have for have, want in zip(shape, spec.shape, strict=True))
+
+
+def _run(model: Path, samples: tuple[dict[str, Array], ...], *, optimize: bool) -> tuple[tuple[Array, ...], ...]:
+    try:
+        session = device_verify().open_model(str(model), optimize=optimize)
+    except Exception as error:  # onnxruntime's error classes have no public common base
+        raise ModelError(f"{model}: onnxruntime does not load it: {_first_line(error)}") from error
+    results = []
+    for index, sample in enumerate(samples):
+        try:
+            results.append(tuple(np.asarray(value) for value in session.run(None, sample)))
+        except Exception as error:
+            raise ModelError(f"{model}: golden sample {index} does not run: {_first_line(error)}") from error
+    return tuple(results)
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _tolerance(here: list[Array], plain: list[Array], arithmetic: str, given: Tolerance | None) -> tuple[Tolerance, str]:
+    """Return the tolerance of one output and why it is that, from its values in the optimised and the plain graph."""
+    if given is not None:
+        return given, "given"
+    if here[0].dtype.kind != "f":
+        return Tolerance(0.0), "integers and texts must be equal"
+    difference = max((_largest(np.abs(a - b)) for a, b in zip(_wide(here), _wide(plain), strict=True)), default=0.0)
+    peak = max(_largest(np.abs(value)) for value in _wide(here))
+    floor = _FLOORS[arithmetic] * peak
+    absolute = float(f"{max(floor, _MARGIN * difference):.3g}")
+    reason = (
+        f"the larger of {_MARGIN:g} × {difference:.3g} (optimised against plain graph) "
+        f"and {_FLOORS[arithmetic]:g} × {peak:.3g} (largest magnitude, {arithmetic} arithmetic)"
+    )
+    return Tolerance(absolute), reason
+
+
+def _wide(values: list[Array]) -> list[Array]:
+    return [np.where(np.isfinite(value), value, 0).astype(np.float64) for value in values]
+
+
+def _largest(value: Array) -> float:
+    return float(value.max()) if value.size else 0.0
+
+
+def write_golden(golden: Golden, path: Path, *, signature: Signature) -> None:
+    """Write the samples to `path` as an .npz without pickles: one entry for each sample and tensor, bytes always the same."""
+    name = device_verify().entry_name
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index, (inputs, outputs) in enumerate(zip(golden.inputs, golden.outputs, strict=True)):
+            for position, spec in enumerate(signature.inputs):
+                _write_array(archive, name(index, "input", position), inputs[spec.name])
+            for position, value in enumerate(outputs):
+                _write_array(archive, name(index, "output", position), value)
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, value: Array) -> None:
+    buffer = io.BytesIO()
+    plain = value.astype(str) if value.dtype.kind == "O" else value
+    np.lib.format.write_array(buffer, np.asarray(plain, order="C"), allow_pickle=False)
+    info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, buffer.getvalue())

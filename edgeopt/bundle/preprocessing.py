@@ -1,0 +1,115 @@
+"""How raw data becomes model inputs, as data: bundle.json carries it and any language can follow it.
+
+``deploy/templates/python/example.py`` is the reference reader, in plain numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edgeopt.config import Options
+from edgeopt.errors import RecipeError, nearest
+
+
+class ArrayInput(Options):
+    """Nothing is to be done: the caller has arrays of the recorded names, dtypes and shapes."""
+
+    kind: Literal["array"] = "array"
+    """Which of the kinds this is."""
+
+
+class ImageInput(Options):
+    """A picture with 8 bits a channel becomes one model input: resize, crop, then ``(pixel − mean) / scale`` per channel."""
+
+    kind: Literal["image"] = "image"
+    """Which of the kinds this is."""
+    input: str | None = None
+    """The model input it feeds; none: the first."""
+    width: int = Field(ge=1)
+    """Width of the model's picture, in pixels."""
+    height: int = Field(ge=1)
+    """Height of the model's picture, in pixels."""
+    shorter_edge: int | None = Field(default=None, ge=1)
+    """Resize the shorter edge to this and crop the centre; none: resize straight to width × height."""
+    resample: Literal["bilinear", "nearest"] = "bilinear"
+    """Bilinear means a triangle filter as wide as the reduction, as Pillow does (antialiased)."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """Order of the axes."""
+    colour: Literal["RGB", "BGR", "GREY"] = "RGB"
+    """Order of the channels; GREY has one."""
+    mean: list[float] = Field(default_factory=lambda: [0.0])
+    """Subtracted from the pixel's 0…255; one value, or one for each channel."""
+    scale: list[float] = Field(default_factory=lambda: [255.0])
+    """Divides the difference; one value, or one for each channel."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        channels = 1 if self.colour == "GREY" else 3
+        for name, values in (("mean", self.mean), ("scale", self.scale)):
+            if len(values) not in {1, channels}:
+                raise ValueError(f"{name} has {len(values)} values; 1 or {channels} are allowed for {self.colour}")
+        if 0 in self.scale:
+            raise ValueError("scale holds 0, which nothing can be divided by")
+        if self.shorter_edge and self.shorter_edge < max(self.width, self.height):
+            raise ValueError(f"shorter_edge {self.shorter_edge} is smaller than the crop {self.width}×{self.height}")
+        return self
+
+
+class TokenizerInput(Options):
+    """A text becomes token ids by a ``tokenizer.json`` that lies in the bundle."""
+
+    kind: Literal["tokenizer"] = "tokenizer"
+    """Which of the kinds this is."""
+    file: str = "tokenizer.json"
+    """The tokenizer's file in the bundle."""
+    max_length: int = Field(ge=1)
+    """Longer texts are cut to this many tokens, special ones included."""
+    padding: int = 0
+    """The id that fills the shorter texts of a batch."""
+    input_ids: str = "input_ids"
+    """The model input that takes the ids."""
+    attention_mask: str | None = "attention_mask"
+    """The model input that takes 1 for a token and 0 for padding, if there is one."""
+    token_type_ids: str | None = None
+    """The model input that takes the segment (0 or 1) of each token, if there is one."""
+
+
+Preprocessing = ArrayInput | ImageInput | TokenizerInput
+_KINDS: dict[str, type[ArrayInput] | type[ImageInput] | type[TokenizerInput]] = {
+    "array": ArrayInput,
+    "image": ImageInput,
+    "tokenizer": TokenizerInput,
+}
+
+
+def read_preprocessing(values: Mapping[str, Any], *, where: str) -> Preprocessing:
+    """Return the options of the kind that ``values["kind"]`` names.
+
+    Raises:
+        RecipeError: the kind, a key or a value is not allowed; the message says what is.
+    """
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        hint = nearest(str(kind), _KINDS)
+        raise RecipeError(f"{where}: preprocessing kind is {kind!r}{hint}; allowed: {', '.join(sorted(_KINDS))}")
+    return _KINDS[kind].read(values, where=where)
+
+
+def files_needed(preprocessing: Preprocessing) -> list[str]:
+    """Return the files that must lie in the bundle for `preprocessing` to be followed."""
+    return [preprocessing.file] if isinstance(preprocessing, TokenizerInput) else []
+
+
+def inputs_fed(preprocessing: Preprocessing) -> list[str]:
+    """Return the model inputs that `preprocessing` names."""
+    match preprocessing:
+        case ImageInput(input=name):
+            return [name] if name else []
+        case TokenizerInput():
+            names = [preprocessing.input_ids, preprocessing.attention_mask, preprocessing.token_type_ids]
+            return [name for name in names if name]
+        case ArrayInput():
+            return []

@@ -1,0 +1,91 @@
+"""The README.md of a bundle: what it is and how to run it, for someone who has never heard of edgeopt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, TokenizerInput
+from edgeopt.bundle.spec import BundleSpec
+
+_TEXT = """\
+# {name}
+
+An ONNX model for **{task}**, prepared by edgeopt {edgeopt} for the target `{target}`. It needs numpy and onnxruntime{least}.
+
+## Check it where it will run
+
+    python verify.py
+
+Every file against its SHA-256, inputs and outputs against `bundle.json`, golden samples against their recorded outputs.
+Exit status 0: all is right; 1: something is wrong; 2: something could not be checked. `sha256sum -c SHA256SUMS` checks the
+files alone.
+
+## Run it
+
+    python example.py            # the first golden sample
+{usage}
+`example.py` is the preprocessing of `bundle.json` in plain numpy: copy what you need.
+
+| | name | dtype | shape |
+|---|---|---|---|
+{tensors}
+
+{labels}
+## What is here
+
+`model.onnx` the model{external} · `bundle.json` all of the above for programs · `golden.npz` recorded inputs and outputs ·
+`verify.py`, `example.py` · `SHA256SUMS` hash of every file{recipe}{files}
+"""
+
+
+def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
+    """Return the text of README.md; `facts` is what bundle.json says about the model."""
+    model = facts["model"]
+    least = f" {model['minimum_onnxruntime']} or later" if model["minimum_onnxruntime"] else ""
+    rows = [(side, tensor) for side in ("input", "output") for tensor in facts[f"{side}s"]]
+    external = "".join(f", with its weights in {_code(name)}" for name in model["external_data"])
+    return _TEXT.format(
+        name=_plain(spec.name),
+        task=_plain(spec.task),
+        edgeopt=facts["versions"]["edgeopt"],
+        target=_plain(spec.target),
+        least=least,
+        usage=_usage(spec),
+        tensors="\n".join(_row(side, tensor) for side, tensor in rows),
+        labels=f"{len(spec.labels)} labels: {_some(spec.labels)}\n" if spec.labels else "",
+        external=external,
+        recipe=" · `recipe.toml` how it was made" if spec.recipe_toml is not None else "",
+        files="".join(f" · {_code(name)}" for name in sorted(spec.files)),
+    )
+
+
+def _usage(spec: BundleSpec) -> str:
+    match spec.preprocessing:
+        case ImageInput():
+            return "    python example.py PICTURE    # .npy (height × width × channels, uint8), or .jpg, .png with Pillow\n"
+        case TokenizerInput():
+            return '    python example.py "A text"   # needs the package tokenizers\n'
+        case ArrayInput():
+            return "    python example.py INPUT.npy  # or .npz with one array for each input\n"
+
+
+def _row(side: str, tensor: dict[str, Any]) -> str:
+    shape = " × ".join(_plain(str(axis)) for axis in tensor["shape"]) or "scalar"
+    return f"| {side} | {_code(tensor['name'])} | {tensor['dtype']} | {shape} |"
+
+
+def _some(labels: tuple[str, ...], most: int = 10) -> str:
+    shown = ", ".join(_plain(label) for label in labels[:most])
+    return f"{shown}, … (all in `bundle.json`)" if len(labels) > most else shown
+
+
+def _plain(text: str) -> str:
+    """Return `text` on one line, with Markdown's and HTML's special characters escaped: names are a stranger's."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    escaped = "".join(f"\\{char}" if char in "\\`*_{}[]#|!~" else char for char in line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return f"`{line.replace('`', chr(39)).replace('|', '/')}`"

@@ -1,0 +1,86 @@
+"""Verify a bundle with the very code that verifies it on the device: ``deploy/runner/verify.py``, loaded by its path."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from edgeopt._folders import shipped
+from edgeopt.errors import InternalError, ModelError
+
+_MODULE = "edgeopt._device_verify"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One answered question; `status` is "passed", "failed" or "unchecked"."""
+
+    name: str
+    status: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What verifying a bundle found."""
+
+    path: str
+    """Name of the bundle's folder."""
+    verdict: str
+    """ "passed", "failed", or "incomplete" when something could not be checked."""
+    exit_code: int
+    """0, 1 or 2, as ``verify.py`` ends with."""
+    checks: tuple[CheckResult, ...]
+    not_covered: tuple[str, ...]
+    """What a verification never asks."""
+
+    @property
+    def passed(self) -> bool:
+        """Everything was checked and is right."""
+        return self.verdict == "passed"
+
+
+def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider") -> VerifyReport:
+    """Check the files, the schema and the golden outputs of the bundle in the folder `path`.
+
+    A bundle that fails gives a report, not an exception; nothing from it but its ONNX model is executed.
+
+    Raises:
+        ModelError: the folder is no bundle, or one of a schema version this edgeopt does not read.
+    """
+    path = Path(path)
+    code = device_verify()
+    try:
+        checks = code.verify(str(path), provider)
+    except code.NotABundleError as error:
+        raise ModelError(f"{path}: {error}") from error
+    values = code.as_json(checks)
+    return VerifyReport(
+        path=path.resolve().name,
+        verdict=values["verdict"],
+        exit_code=code.exit_code(checks),
+        checks=tuple(CheckResult(**check) for check in values["checks"]),
+        not_covered=tuple(values["not_covered"]),
+    )
+
+
+@functools.cache
+def device_verify() -> ModuleType:
+    """Return ``deploy/runner/verify.py`` as a module."""
+    path = device_verify_path()
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InternalError(f"{path}: the bundle verifier is missing from this installation; install edgeopt again")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def device_verify_path() -> Path:
+    """Return where ``verify.py`` is; a bundle gets a copy of it."""
+    return shipped("deploy") / "runner" / "verify.py"

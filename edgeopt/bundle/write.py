@@ -1,0 +1,223 @@
+"""Write a bundle: built aside, flushed to the disk, verified as the device will verify it, then renamed into its place.
+
+Two writes of one spec give the same bytes: no time, no path of this machine and no order of a set gets in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edgeopt import __version__, files
+from edgeopt._folders import shipped
+from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
+from edgeopt.bundle.preprocessing import files_needed, inputs_fed
+from edgeopt.bundle.readme import readme
+from edgeopt.bundle.requirements import minimum_onnxruntime, opsets
+from edgeopt.bundle.spec import SCHEMA_VERSION, BundleFile, BundleResult, BundleSpec
+from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
+from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
+from edgeopt.models import onnx_file
+
+_MODEL = "model.onnx"
+_GOLDEN = "golden.npz"
+_PACKAGES = ("numpy", "onnx", "onnxruntime")
+
+
+def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
+    """Write the bundle that `spec` describes to the folder `output`; a bundle that stands there is replaced.
+
+    Raises:
+        ModelError: the model cannot be read or run.
+        DataError: a golden sample does not fit the model, or a file to include is missing.
+        RecipeError: the spec contradicts the model, or `output` is something else than a bundle.
+        MachineError: the disk is full or may not be written; what stood at `output` is intact.
+    """
+    output = Path(output)
+    _refuse_foreign(output)
+    model = onnx_file.load(spec.model, weights=False)
+    signature = onnx_file.signature(model)
+    sources = _sources(spec)
+    _check_inputs(spec, signature)
+    golden = record_golden(
+        spec.model,
+        spec.golden,
+        signature=signature,
+        arithmetic=arithmetic_of(model),
+        labels=len(spec.labels),
+        tolerances=spec.tolerances,
+    )
+    facts = _model_facts(spec, model, signature)
+    with files.disk_errors(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".part") as parent:
+            aside = Path(parent) / output.name
+            aside.mkdir()
+            _copy(sources, aside)
+            write_golden(golden, aside / _GOLDEN, signature=signature)
+            (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
+            manifest = _seal(aside, spec, facts, golden)
+            checks = _verify(aside)
+            _flush_all(aside)
+            result = _result(output, aside, manifest, checks)
+            _take_place(aside, output, Path(parent) / "replaced")
+            files.flush(output.parent)
+    return result
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Never remove what nobody here wrote."""
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise RecipeError(f"{output}: exists and is no folder; give a folder that is a bundle or does not exist")
+    if output.is_dir() and any(output.iterdir()) and not (output / "bundle.json").is_file():
+        raise RecipeError(f"{output}: holds files but no bundle.json, so it is no bundle; give another folder")
+
+
+def _sources(spec: BundleSpec) -> dict[str, Path]:
+    """Return path in the bundle → file to copy, everything that is copied."""
+    sources = {_MODEL: Path(spec.model)}
+    for path in onnx_file.external_files(spec.model):
+        sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
+    made = {"bundle.json", "SHA256SUMS", _GOLDEN, "README.md", "recipe.toml", "verify.py", "example.py"}
+    for name, path in spec.files.items():
+        reason = device_verify().unsafe(name)
+        if name in made | set(sources):
+            reason = "is a name that the bundle itself uses"
+        if reason:
+            raise RecipeError(f"file '{name}' {reason}; give a plain relative path with slashes")
+        if not Path(path).is_file():
+            raise DataError(f"{path}: no such file; it should become '{name}' in the bundle")
+        sources[name] = Path(path)
+    missing = [name for name in files_needed(spec.preprocessing) if name not in sources]
+    if missing:
+        raise RecipeError(f"preprocessing needs '{missing[0]}', which is not among the bundle's files; add it to them")
+    sources["verify.py"] = device_verify_path()
+    sources["example.py"] = shipped("deploy") / "templates" / "python" / "example.py"
+    return sources
+
+
+def _check_inputs(spec: BundleSpec, signature: onnx_file.Signature) -> None:
+    names = [tensor.name for tensor in signature.inputs]
+    for name in inputs_fed(spec.preprocessing):
+        if name not in names:
+            raise RecipeError(
+                f"preprocessing feeds '{name}', which the model does not take; its inputs are: {', '.join(names)}"
+            )
+
+
+def _model_facts(spec: BundleSpec, model: Any, signature: onnx_file.Signature) -> dict[str, Any]:
+    """Return what bundle.json says about the model."""
+    folder = Path(spec.model).parent
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": spec.name,
+        "task": spec.task,
+        "target": spec.target,
+        "model": {
+            "file": _MODEL,
+            "external_data": [path.relative_to(folder).as_posix() for path in onnx_file.external_files(spec.model)],
+            "opsets": opsets(model),
+            "ir_version": model.ir_version,
+            "arithmetic": arithmetic_of(model),
+            "minimum_onnxruntime": minimum_onnxruntime(model),
+        },
+        "inputs": [_tensor(tensor) for tensor in signature.inputs],
+        "outputs": [_tensor(tensor) for tensor in signature.outputs],
+        "dynamic_axes": sorted({axis for tensor in signature.inputs for axis in tensor.shape if isinstance(axis, str)}),
+        "preprocessing": spec.preprocessing.model_dump(mode="json"),
+        "labels": list(spec.labels),
+        "recipe": "recipe.toml" if spec.recipe_toml is not None else None,
+        "versions": _versions(spec.versions),
+    }
+
+
+def _tensor(tensor: onnx_file.TensorSpec) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+
+
+def _versions(given: Mapping[str, str]) -> dict[str, str]:
+    found = {"edgeopt": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # such as a vendor's build of onnxruntime under another name
+            found[name] = "unknown"
+    return {**found, **given}
+
+
+def _copy(sources: Mapping[str, Path], folder: Path) -> None:
+    for name, path in sources.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def _seal(folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Golden) -> dict[str, Any]:
+    """Write the recipe, then bundle.json with the hash of every file, then SHA256SUMS over all; return the manifest."""
+    if spec.recipe_toml is not None:
+        (folder / "recipe.toml").write_text(spec.recipe_toml, encoding="utf-8")
+    golden_facts = {
+        "file": _GOLDEN,
+        "samples": len(golden.inputs),
+        "machine": platform.machine(),
+        "provider": device_verify().PROVIDER,
+        "tolerances": list(golden.tolerances),
+    }
+    manifest = {**facts, "golden": golden_facts, "files": [asdict(file) for file in _inventory(folder)]}
+    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / "bundle.json").write_text(text, encoding="utf-8")
+    sums = device_verify().sums_text(files.sha256(folder / "bundle.json"), manifest["files"])
+    (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    return manifest
+
+
+def _inventory(folder: Path) -> list[BundleFile]:
+    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).as_posix())
+    return [BundleFile(path.relative_to(folder).as_posix(), files.sha256(path), path.stat().st_size) for path in paths]
+
+
+def _verify(folder: Path) -> tuple[str, ...]:
+    report = verify_bundle(folder)
+    if not report.passed:
+        found = next(check for check in report.checks if check.status != "passed")
+        raise InternalError(f"{folder.name}: the bundle just written does not verify: {found.name}: {found.detail}")
+    return tuple(f"{check.name}: {check.detail}" for check in report.checks)
+
+
+def _flush_all(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        files.flush(path)
+
+
+def _take_place(aside: Path, output: Path, replaced: Path) -> None:
+    """Rename `aside` to `output`; what stood there moves to `replaced` and comes back if the rename fails."""
+    stood = output.exists()
+    if stood:
+        os.replace(output, replaced)  # noqa: PTH105  (a folder: Path.replace says file)
+    try:
+        os.replace(aside, output)  # noqa: PTH105
+    except OSError as error:
+        if stood:
+            os.replace(replaced, output)  # noqa: PTH105
+        raise MachineError(f"{output}: the finished bundle could not be moved here: {error}") from error
+
+
+def _result(output: Path, folder: Path, manifest: dict[str, Any], checks: tuple[str, ...]) -> BundleResult:
+    inventory = tuple(file for file in _inventory(folder) if file.path != "SHA256SUMS")
+    return BundleResult(
+        path=output.name,
+        sha256=files.sha256(folder / "SHA256SUMS"),
+        size_bytes=sum(file.size_bytes for file in inventory) + (folder / "SHA256SUMS").stat().st_size,
+        files=inventory,
+        minimum_onnxruntime=manifest["model"]["minimum_onnxruntime"],
+        verified=True,
+        checks=checks,
+    )

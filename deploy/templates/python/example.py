@@ -132,7 +132,9 @@ def main() -> int:
     """Run the model once and print what comes out."""
     manifest = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
     feeds = preprocess(sys.argv[1], manifest) if len(sys.argv) > 1 else golden_input(manifest)
-    session = ort.InferenceSession(str(HERE / manifest["model"]["file"]), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = ort.InferenceSession(str(HERE / manifest["model"]["file"]), options, providers=["CPUExecutionProvider"])
     for tensor, value in zip(session.get_outputs(), session.run(None, feeds)):  # noqa: B905  (strict= needs Python 3.10)
         print(describe(tensor.name, np.asarray(value), manifest["labels"]))  # noqa: T201
     return 0

@@ -1,0 +1,549 @@
+"""What runs ON the device: measures ONNX models with onnxruntime and answers requests in JSON lines.
+
+One file on purpose: copied to a board or a phone it needs Python >= 3.9, numpy and onnxruntime, nothing else. It measures and
+describes; it decides nothing. What the samples mean (warm-up, intervals, verdicts) is worked out by whoever asks.
+
+    $ python measure.py serve          one JSON request a line on stdin, one JSON reply a line on stdout; ends at end of file
+    $ python measure.py cold           one request, one reply: load and first run in a process that has done nothing before
+
+A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "model|machine|request|fault", "message": ...}}.
+
+    hello      -> protocol, versions, providers, device, overhead_ns      what is here
+    state      -> frequency, temperature, throttling, battery, energy     what the system shows now (null: not shown)
+    have       {files: {path: sha256}} -> missing: [path]                 which files are not here, or differ
+    open       {name, model, inputs, session} -> load_ns, first_run_ns    load a variant and run it once
+    sample     {blocks: [[name, first_batch, runs], ...], limit_s}
+               -> blocks: [[name, [ns, ...]], ...], noise                 time runs; blocks are run in the order given
+    cold       as open, + seconds -> load_ns, first_run_ns, peak memory   the same in a child process of its own
+    operators  {name, runs} -> runs, operators                            where the time goes, from onnxruntime's own profile
+    outputs    {name, path} -> count                                      write what the model answers to an .npz file
+    close      {name}                                                     forget a variant
+
+`inputs` is an .npz file whose entries are called "<batch>/<input name>". `session` is {provider, options, threads, config}.
+Nothing is left behind: temporary files live in one folder that goes away at the end, and no process but its own is ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import glob
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+if __name__ == "__main__":  # onnxruntime writes a file into TMPDIR as soon as it is imported: let that go away at the end, too
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="edgeopt-measure-")
+
+import numpy as np
+import onnxruntime as ort
+
+with contextlib.suppress(ImportError):  # Windows has none
+    import resource
+
+PROTOCOL = 1
+Reply = Dict[str, Any]
+Call = Callable[[], Any]
+
+
+class Refusal(Exception):  # noqa: N818  (it is an answer, not a crash)
+    """A request that cannot be answered; `kind` says who must act."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+# ---------------------------------------------------------------------------------------------------------------- timing
+
+
+def time_calls(calls: List[Call], clock: Callable[[], int] = time.perf_counter_ns) -> List[int]:
+    """Make each of `calls` once, in order, and return how many nanoseconds each took."""
+    samples: List[int] = []
+    append = samples.append
+    for call in calls:
+        begin = clock()
+        call()
+        append(clock() - begin)
+    return samples
+
+
+def overhead_ns(count: int = 2000) -> int:
+    """Return the median time of an empty call: what the timing itself adds to every sample."""
+    return sorted(time_calls([partial(int)] * count))[count // 2]
+
+
+class Variant:
+    """One loaded model and its calls, one for each batch of inputs."""
+
+    def __init__(self, model: str, batches: List[Dict[str, Any]], session: Reply, extra: Optional[Reply] = None) -> None:
+        begin = time.perf_counter_ns()
+        self.session = open_session(model, session, extra or {})
+        self.load_ns = time.perf_counter_ns() - begin
+        self.batches = batches
+        self.bound = all(_plain(value.type) for value in [*self.session.get_inputs(), *self.session.get_outputs()])
+        self.calls = [self._call(batch) for batch in batches]
+        self.first_run_ns = self._run_first()
+
+    def _call(self, batch: Dict[str, Any]) -> Call:
+        """Bind inputs once where tensors allow it: a sample then holds the model and 2 us of call, no conversions."""
+        names = [value.name for value in self.session.get_outputs()]
+        if not self.bound:
+            return partial(self.session.run, names, batch)
+        binding = self.session.io_binding()
+        for name, array in batch.items():
+            binding.bind_cpu_input(name, array)
+        for name in names:
+            binding.bind_output(name, "cpu")
+        return partial(self.session.run_with_iobinding, binding)
+
+    def _run_first(self) -> int:
+        try:
+            return time_calls(self.calls[:1])[0]
+        except Exception as error:
+            raise Refusal("model", "onnxruntime cannot run it: " + _first_line(error)) from error
+
+    def take(self, first: int, runs: int) -> List[int]:
+        """Time `runs` runs, going round the batches from number `first`."""
+        return time_calls([self.calls[(first + run) % len(self.calls)] for run in range(runs)])
+
+
+def _plain(kind: str) -> bool:
+    return kind.startswith("tensor(") and "string" not in kind
+
+
+def open_session(model: str, session: Reply, extra: Reply) -> Any:
+    """Open `model` on the provider that `session` names; `extra` holds attributes of SessionOptions."""
+    provider = session.get("provider", "CPUExecutionProvider")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = int(session.get("threads", 1))
+    options.inter_op_num_threads = 1
+    for key, value in session.get("config", {}).items():
+        options.add_session_config_entry(key, value)
+    for key, value in extra.items():
+        setattr(options, key, value)
+    if not os.path.isfile(model):
+        raise Refusal("model", f"{model}: no such file")
+    try:
+        opened = _open_plugin(model, session, options) if session.get("plugin") else _open_built_in(model, session, options)
+    except Refusal:
+        raise
+    except Exception as error:
+        raise Refusal("model", f"{model}: onnxruntime {ort.__version__} cannot load it: {_first_line(error)}") from error
+    if not session.get("plugin") and provider not in opened.get_providers():
+        raise Refusal("machine", f"provider {provider} is in this onnxruntime but did not start; its libraries may be missing")
+    return opened
+
+
+def _open_built_in(model: str, session: Reply, options: Any) -> Any:
+    provider = session.get("provider", "CPUExecutionProvider")
+    if provider not in ort.get_available_providers():
+        has = ", ".join(ort.get_available_providers())
+        raise Refusal("machine", f"provider {provider} is not in onnxruntime {ort.__version__} here; it has: {has}")
+    return ort.InferenceSession(model, options, providers=[(provider, session.get("options", {}))])
+
+
+def _open_plugin(model: str, session: Reply, options: Any) -> Any:
+    """Open on a provider that comes as a library of its own: `plugin` is {module, name}; options may name module functions."""
+    plugin = session["plugin"]
+    try:
+        module = __import__(plugin["module"])
+    except ImportError as error:
+        raise Refusal("machine", f"module {plugin['module']} is not installed for {sys.executable}") from error
+    if all(device.ep_name != plugin["name"] for device in ort.get_ep_devices()):
+        ort.register_execution_provider_library(plugin["name"], module.get_library_path())
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == plugin["name"]]
+    if not devices:
+        raise Refusal("machine", f"{plugin['module']} shows no device for {plugin['name']} here")
+    values = {
+        key: getattr(module, value[5:])() if value.startswith("call:") else value
+        for key, value in session.get("options", {}).items()
+    }
+    options.add_provider_for_devices(devices[:1], values)
+    return ort.InferenceSession(model, options)
+
+
+def read_batches(path: str) -> List[Dict[str, Any]]:
+    """Read the batches of `path`, whose entries are called "<batch>/<input>"."""
+    batches: Dict[int, Dict[str, Any]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            for key in stored.files:
+                number, name = key.split("/", 1)
+                batches.setdefault(int(number), {})[name] = np.ascontiguousarray(stored[key])
+    except (OSError, ValueError) as error:
+        raise Refusal("request", f"{path}: not a file of batches: {_first_line(error)}") from error
+    if not batches:
+        raise Refusal("request", f"{path}: holds no batch")
+    return [batches[number] for number in sorted(batches)]
+
+
+# ---------------------------------------------------------------------------------------------------------------- memory
+
+
+def reset_peak() -> None:
+    """Forget the peak so far (Linux): what was resident before the load does not count as the model's."""
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
+def memory_bytes(field: str) -> Optional[int]:
+    """Return this process' "VmHWM" (peak) or "VmRSS" (now).
+
+    Not `ru_maxrss` on Linux: across fork and exec a child inherits its parent's peak there.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            found = re.search(rf"^{field}:\s+(\d+) kB", file.read(), re.MULTILINE)
+            return int(found[1]) * 1024 if found else None
+    except OSError:
+        if field != "VmHWM" or "resource" not in sys.modules:
+            return None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def measure_cold(request: Reply) -> Reply:
+    """Load and run a model here; meant for a process that has done nothing else."""
+    batches = read_batches(request["inputs"])
+    reset_peak()
+    before = memory_bytes("VmRSS")
+    variant = Variant(request["model"], batches, request.get("session", {}))
+    stop = time.perf_counter() + float(request.get("seconds", 1.0))
+    for call in variant.calls[1:]:
+        if time.perf_counter() > stop:
+            break
+        call()
+    return {
+        "load_ns": variant.load_ns,
+        "first_run_ns": variant.first_run_ns,
+        "before_rss_bytes": before,
+        "peak_rss_bytes": memory_bytes("VmHWM"),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------------- noise
+
+
+def cpu_ticks() -> Optional[Tuple[float, float, float]]:
+    """Return (busy, stolen, all) ticks of all cores since boot, where /proc/stat shows them."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, idle, wait, irq, soft, steal = (float(part) for part in file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return None
+    busy = user + nice + system + irq + soft
+    return busy, steal, busy + idle + wait + steal
+
+
+class Noise:
+    """What else went on while runs were timed: other load, stolen time, involuntary switches."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter()
+        self.ticks = cpu_ticks()
+        self.usage = _usage()
+
+    def seen(self) -> Reply:
+        """Return what happened since this was made; null where the system does not tell."""
+        usage = _usage()
+        wall_s = time.perf_counter() - self.begin
+        own_s = usage[0] - self.usage[0]
+        seen: Reply = {"wall_s": wall_s, "own_cpu_s": own_s, "others_cores": None, "steal_share": None}
+        seen["involuntary_switches"] = usage[1] - self.usage[1]
+        ticks = cpu_ticks()
+        if self.ticks and ticks and ticks[2] > self.ticks[2]:
+            busy, steal, total = (ticks[field] - self.ticks[field] for field in range(3))
+            per_second = total / (os.cpu_count() or 1) / wall_s
+            seen["others_cores"] = max(0.0, (busy / per_second - own_s) / wall_s)
+            seen["steal_share"] = steal / total
+        return seen
+
+
+def _usage() -> Tuple[float, int]:
+    if "resource" not in sys.modules:
+        return time.process_time(), 0
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime, usage.ru_nivcsw
+
+
+def _read_numbers(pattern: str) -> List[float]:
+    numbers = []
+    for path in sorted(glob.glob(pattern)):
+        try:
+            with open(path, encoding="ascii") as file:
+                numbers.append(float(file.read()))
+        except (OSError, ValueError):
+            continue
+    return numbers
+
+
+def device_state() -> Reply:
+    """Return what the system shows of frequency, temperature, throttling, battery and energy; null where it does not."""
+    cpu = "/sys/devices/system/cpu/cpu*/"
+    frequencies = _read_numbers(cpu + "cpufreq/scaling_cur_freq")
+    limits = _read_numbers(cpu + "cpufreq/cpuinfo_max_freq")
+    temperatures = _read_numbers("/sys/class/thermal/thermal_zone*/temp")
+    throttled = _read_numbers(cpu + "thermal_throttle/core_throttle_count")
+    battery = _read_numbers("/sys/class/power_supply/*/capacity")
+    energy = _read_numbers("/sys/class/powercap/intel-rapl:?/energy_uj")
+    return {
+        "frequency_mhz": max(frequencies) / 1e3 if frequencies else None,
+        "max_frequency_mhz": max(limits) / 1e3 if limits else None,
+        "temperature_c": max(temperatures) / 1e3 if temperatures else None,
+        "throttle_events": sum(throttled) if throttled else None,
+        "battery_percent": min(battery) if battery else None,
+        "energy_uj": sum(energy) if energy else None,
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def device_facts() -> Reply:
+    """Return what this device is."""
+    text = ""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        pass
+    model = re.search(r"^(?:model name|Hardware|Processor)\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    memory = _memory_total()
+    return {
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": model[1].strip() if model else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "cpu_flags": sorted(flags[1].split()) if flags else [],
+        "memory_bytes": memory,
+    }
+
+
+def _memory_total() -> Optional[int]:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------------- operators
+
+
+def read_profile(path: str) -> List[Reply]:
+    """Sum onnxruntime's profile by node, us per run; the first run does not count.
+
+    A node that holds a subgraph (If, Loop) counts without what ran inside it.
+    """
+    with open(path, encoding="utf-8") as file:
+        trace = json.load(file)
+    passes = sorted(event["ts"] + event["dur"] for event in trace if event.get("name") == "model_run")
+    runs = len(passes) - 1
+    events = [event for event in trace if str(event.get("name", "")).endswith("_kernel_time") and event["ts"] >= passes[0]]
+    events.sort(key=lambda event: (event["ts"], -event["dur"]))
+    nodes: Dict[Tuple[str, str], Reply] = {}
+    around: List[Tuple[float, Reply]] = []
+    for event in events:
+        facts = event["args"]
+        name = event["name"][: -len("_kernel_time")]
+        key = (name, facts.get("provider", ""))
+        node = nodes.setdefault(key, {"name": name, "op": facts["op_name"], "provider": key[1], "calls": 0, "us": 0.0})
+        node["calls"] += 1
+        node["us"] += event["dur"]
+        while around and around[-1][0] <= event["ts"]:
+            around.pop()
+        if around:
+            around[-1][1]["us"] -= event["dur"]
+        around.append((event["ts"] + event["dur"], node))
+    for node in nodes.values():
+        node["us"] = max(0.0, node["us"] / runs)
+    return list(nodes.values())
+
+
+# ---------------------------------------------------------------------------------------------------------------- server
+
+
+def hello() -> Reply:
+    """Say what is here."""
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": ort.__version__}
+    providers = ort.get_available_providers()
+    here = {"protocol": PROTOCOL, "versions": versions, "providers": providers, "device": device_facts()}
+    return {**here, "overhead_ns": overhead_ns()}
+
+
+class Server:
+    """Answers requests; holds the open variants and one temporary folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.variants: Dict[str, Variant] = {}
+        self.requests: Dict[str, Reply] = {}
+        self.commands: Dict[str, Callable[[Reply], Reply]] = {
+            "hello": lambda _: hello(),
+            "state": lambda _: device_state(),
+            "have": self.have,
+            "open": self.open,
+            "sample": self.sample,
+            "cold": self.cold,
+            "operators": self.operators,
+            "outputs": self.outputs,
+            "close": self.close,
+        }
+
+    def answer(self, line: str) -> Reply:
+        """Answer one line; whatever goes wrong becomes an error reply."""
+        try:
+            request = json.loads(line)
+            command = self.commands.get(str(request.get("do"))) if isinstance(request, dict) else None
+            if command is None:
+                raise Refusal("request", f"not a request: {line[:80].strip()!r}; known: {', '.join(self.commands)}")
+            return {"ok": command(request)}
+        except Refusal as refusal:
+            return {"error": {"kind": refusal.kind, "message": str(refusal)}}
+        except (json.JSONDecodeError, KeyError) as error:
+            return {"error": {"kind": "request", "message": f"{type(error).__name__}: {error} in {line[:80].strip()!r}"}}
+        except Exception as error:  # noqa: BLE001  (a server answers; it does not die of one request)
+            return {"error": {"kind": "fault", "message": f"{type(error).__name__}: {_first_line(error)}"}}
+
+    def have(self, request: Reply) -> Reply:
+        """Say which files are missing or differ."""
+        return {"missing": [path for path, digest in request["files"].items() if _sha256(path) != digest]}
+
+    def open(self, request: Reply) -> Reply:
+        """Load a variant and run it once."""
+        variant = Variant(request["model"], read_batches(request["inputs"]), request.get("session", {}))
+        self.variants[request["name"]] = variant
+        self.requests[request["name"]] = request
+        return {
+            "load_ns": variant.load_ns,
+            "first_run_ns": variant.first_run_ns,
+            "batches": len(variant.batches),
+            "providers": variant.session.get_providers(),
+            "call": "io_binding" if variant.bound else "run",
+        }
+
+    def _variant(self, name: str) -> Variant:
+        if name not in self.variants:
+            raise Refusal("request", f"variant {name!r} is not open; open: {', '.join(self.variants) or 'none'}")
+        return self.variants[name]
+
+    def sample(self, request: Reply) -> Reply:
+        """Time blocks of runs in the order given; stop between blocks once `limit_s` is over."""
+        plan = [(name, self._variant(name), first, runs) for name, first, runs in request["blocks"]]
+        stop = time.perf_counter() + float(request.get("limit_s", 60.0))
+        noise = Noise()
+        taken = []
+        gc.disable()
+        try:
+            for name, variant, first, runs in plan:
+                taken.append([name, variant.take(first, runs)])
+                if time.perf_counter() > stop:
+                    break
+        finally:
+            gc.enable()
+        return {"blocks": taken, "noise": noise.seen(), "state": device_state()}
+
+    def cold(self, request: Reply) -> Reply:
+        """Load and run in a child process, which has nothing in memory and no warm caches of its own."""
+        child = subprocess.run(
+            [sys.executable, os.path.abspath(__file__), "cold"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+        )
+        try:
+            reply: Reply = json.loads(child.stdout)
+        except json.JSONDecodeError as error:
+            ended = f"ended with {child.returncode}"
+            raise Refusal("machine", f"the process that loads the model {ended}: {child.stderr.strip()[-200:]}") from error
+        if "error" in reply:
+            raise Refusal(reply["error"]["kind"], reply["error"]["message"])
+        return reply["ok"]  # type: ignore[no-any-return]
+
+    def operators(self, request: Reply) -> Reply:
+        """Run with onnxruntime's profiler on, in a session of its own, since profiling costs time."""
+        batches = self._variant(request["name"]).batches
+        opened = self.requests[request["name"]]
+        extra = {"enable_profiling": True, "profile_file_prefix": os.path.join(self.folder, "profile")}
+        profiled = Variant(opened["model"], batches, opened.get("session", {}), extra)
+        profiled.take(0, int(request["runs"]))
+        path = profiled.session.end_profiling()
+        try:
+            return {"runs": int(request["runs"]), "operators": read_profile(path)}
+        finally:
+            os.remove(path)
+
+    def outputs(self, request: Reply) -> Reply:
+        """Write the model's answers to all batches, entries called "<batch>/<output name>"."""
+        variant = self._variant(request["name"])
+        names = [value.name for value in variant.session.get_outputs()]
+        answers = {}
+        for number, batch in enumerate(variant.batches):
+            for place, array in enumerate(variant.session.run(names, batch)):
+                if isinstance(array, np.ndarray) and array.dtype != object:
+                    answers[f"{number}/{names[place]}"] = array
+        np.savez(request["path"], **answers)  # type: ignore[arg-type]
+        return {"count": len(answers)}
+
+    def close(self, request: Reply) -> Reply:
+        """Forget a variant."""
+        self.variants.pop(request["name"], None)
+        self.requests.pop(request["name"], None)
+        gc.collect()
+        return {}
+
+
+def _sha256(path: str) -> Optional[str]:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for chunk in iter(lambda: file.read(1 << 20), b""):
+                digest.update(chunk)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?", "", str(error))
+    return text.split("\n", 1)[0][:300]
+
+
+def main(arguments: List[str]) -> int:
+    """Serve requests until end of file, or answer one cold request."""
+    if arguments not in (["serve"], ["cold"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries that print must not break the protocol
+    folder = os.environ["TMPDIR"]
+    server = Server(folder)
+    if arguments == ["cold"]:
+        server.commands = {"cold": measure_cold}
+    try:
+        for line in sys.stdin:
+            replies.write(json.dumps(server.answer(line)) + "\n")
+            replies.flush()
+    except (BrokenPipeError, KeyboardInterrupt):
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

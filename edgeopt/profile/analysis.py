@@ -1,0 +1,129 @@
+"""From chunks of samples to figures: what counts, how quiet it was, intervals. Pure: same samples, same figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeopt.profile.measurement import Chunk, Sampled
+from edgeopt.profile.order_statistics import Samples, fewest_samples, quantile_interval
+from edgeopt.profile.ratio import decide, ratio_interval
+from edgeopt.profile.result import Comparison, Conditions, Latency, Withheld
+from edgeopt.profile.steady import find_steady
+
+STATISTICS: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+_BUSY_CORES = 0.25
+_STOLEN_SHARE = 0.02
+_FEWEST_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The runs that count: for each variant one array (ms) a round, after warm-up."""
+
+    rounds: Mapping[str, list[Samples]]
+    warmup_runs: Mapping[str, int]
+    steady: Mapping[str, bool]
+    quiet_chunks: int
+    chunks: int
+
+    def samples(self, name: str) -> Samples:
+        """Return all runs of variant `name`, in order."""
+        blocks = self.rounds[name]
+        return np.concatenate(blocks) if blocks else np.array([], dtype=np.float64)
+
+
+def count(sampled: Sampled) -> Counted:
+    """Take away warm-up, first runs after a change of variant, and rounds disturbed by others if enough quiet ones are left."""
+    chunk_of_round = [number for number, chunk in enumerate(sampled.chunks) for _ in chunk.blocks[sampled.names[0]]]
+    skip = 1 if len(sampled.names) > 1 else 0
+    rounds = {name: [block[skip:] for chunk in sampled.chunks for block in chunk.blocks[name]] for name in sampled.names}
+    steady = {name: find_steady(np.concatenate(blocks)) for name, blocks in rounds.items()}
+    start = max(_round_of(rounds[name], steady[name].start) for name in sampled.names)
+    quiet = [not is_busy(chunk.noise) for chunk in sampled.chunks]
+    kept = range(start, len(chunk_of_round))
+    undisturbed = [turn for turn in kept if quiet[chunk_of_round[turn]]]
+    if len(undisturbed) >= max(_FEWEST_ROUNDS, len(kept) / 4):
+        kept_turns: Sequence[int] = undisturbed
+    else:
+        kept_turns = kept
+    return Counted(
+        rounds={name: [blocks[turn] for turn in kept_turns] for name, blocks in rounds.items()},
+        warmup_runs={name: sum(len(block) for block in blocks[:start]) for name, blocks in rounds.items()},
+        steady={name: found.reached for name, found in steady.items()},
+        quiet_chunks=sum(quiet),
+        chunks=len(quiet),
+    )
+
+
+def _round_of(blocks: Sequence[Samples], run: int) -> int:
+    """Return the first round that begins at or after run number `run`."""
+    begins = np.cumsum([0, *(len(block) for block in blocks)])
+    return int(np.searchsorted(begins, run, side="left"))
+
+
+def is_busy(noise: Mapping[str, Any]) -> bool:
+    """Say whether others used the machine notably while a chunk was taken."""
+    return (noise["others_cores"] or 0.0) > _BUSY_CORES or (noise["steal_share"] or 0.0) > _STOLEN_SHARE
+
+
+def latencies(samples_ms: Samples, confidence: float) -> tuple[list[Latency], list[Withheld]]:
+    """Return the quantiles there are enough samples for, and what is withheld for want of them."""
+    given: list[Latency] = []
+    withheld: list[Withheld] = []
+    for name, q in STATISTICS.items():
+        interval = quantile_interval(samples_ms, q, confidence)
+        if interval is None:
+            withheld.append(Withheld(name, fewest_samples(q, (1 + confidence) / 2)))
+        else:
+            given.append(Latency(name, interval.value, interval.low, interval.high, confidence))
+    return given, withheld
+
+
+def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: float) -> Comparison:
+    """Compare variant `b` with variant `a`, round by round."""
+    interval = ratio_interval(counted.rounds[a], counted.rounds[b], confidence)
+    rounds = len(counted.rounds[a])
+    decision = decide(interval, margin)
+    if interval is None:
+        return Comparison(a, b, None, None, None, confidence, rounds, decision)
+    return Comparison(a, b, interval.value, interval.low, interval.high, confidence, rounds, decision)
+
+
+def conditions(chunks: Sequence[Chunk], counted: Counted) -> Conditions:
+    """Sum up how quiet the machine was over all chunks."""
+    wall_s = sum(chunk.noise["wall_s"] for chunk in chunks)
+    others = _mean(chunks, "others_cores", wall_s)
+    steal = _mean(chunks, "steal_share", wall_s)
+    first, last = chunks[0].state, chunks[-1].state
+    energy = None if last["energy_uj"] is None or first["energy_uj"] is None else (last["energy_uj"] - first["energy_uj"]) / 1e6
+    throttled = None if last["throttle_events"] is None else last["throttle_events"] - (first["throttle_events"] or 0.0)
+    return Conditions(
+        wall_s=wall_s,
+        others_cores=others,
+        steal_share=steal,
+        involuntary_switches_per_s=sum(chunk.noise["involuntary_switches"] for chunk in chunks) / wall_s,
+        quiet_chunks=counted.quiet_chunks,
+        chunks=counted.chunks,
+        frequency_mhz=last["frequency_mhz"],
+        temperature_c=last["temperature_c"],
+        throttle_events=throttled,
+        energy_j=energy if energy is None or energy >= 0 else None,  # the counter wrapped round
+        busy=counted.quiet_chunks * 2 < counted.chunks,
+    )
+
+
+def _mean(chunks: Sequence[Chunk], key: str, wall_s: float) -> float | None:
+    known = [chunk.noise[key] * chunk.noise["wall_s"] for chunk in chunks if chunk.noise[key] is not None]
+    return sum(known) / wall_s if known else None
+
+
+def thin(samples_ms: Samples, most: int = 2000) -> tuple[list[float], bool]:
+    """Return the samples, evenly spaced `most` of them if there are more, rounded to 0.1 µs; and whether some were left out."""
+    thinned = len(samples_ms) > most
+    chosen = samples_ms[np.linspace(0, len(samples_ms) - 1, most).astype(int)] if thinned else samples_ms
+    return [round(float(value), 4) for value in chosen], thinned

@@ -1,0 +1,121 @@
+"""Puts measured parts together: one variant's profile, the figures budgets read, the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from edgeopt.profile.analysis import Counted, latencies, thin
+from edgeopt.profile.measurement import Cold
+from edgeopt.profile.order_statistics import effective_size
+from edgeopt.profile.result import Comparison, Conditions, OperatorTime, VariantProfile
+from edgeopt.profile.steady import count_outliers, find_drift
+from edgeopt.profile.verdicts import Figures
+
+_MANY_OUTLIERS = 0.02
+
+
+def figures(cold: Sequence[Cold], *, size_bytes: int) -> Figures:
+    """Return the figures of one variant that budgets may read and that are no quantile of the latency."""
+    peaks = [float(start.peak_rss_bytes) for start in cold if start.peak_rss_bytes is not None]
+    return {
+        "size_bytes": [float(size_bytes)],
+        "load_ms": [start.load_ms for start in cold],
+        "first_run_ms": [start.first_run_ms for start in cold],
+        "cold_start_ms": [start.load_ms + start.first_run_ms for start in cold],
+        "peak_rss_bytes": peaks or None,
+    }
+
+
+def variant_profile(
+    name: str, counted: Counted, cold: Sequence[Cold], operators: list[OperatorTime], *, size_bytes: int, confidence: float
+) -> VariantProfile:
+    """Return all that was found of variant `name`."""
+    samples = counted.samples(name)
+    given, withheld = latencies(samples, confidence)
+    kept, thinned = thin(samples)
+    drift = find_drift(samples)
+    return VariantProfile(
+        name=name,
+        size_bytes=size_bytes,
+        load_ms=median(start.load_ms for start in cold),
+        first_run_ms=median(start.first_run_ms for start in cold),
+        peak_rss_bytes=_median_bytes([start.peak_rss_bytes for start in cold]),
+        model_rss_bytes=_median_bytes([start.model_rss_bytes for start in cold]),
+        cold_starts=len(cold),
+        warmup_runs=counted.warmup_runs[name],
+        steady=counted.steady[name],
+        n=len(samples),
+        effective_n=round(effective_size(samples, 0.5), 1) if len(samples) else 0.0,
+        latency=given,
+        withheld=withheld,
+        outliers=count_outliers(samples) if len(samples) else 0,
+        drift_share=drift.change if drift.significant else 0.0,
+        samples_ms=kept,
+        samples_thinned=thinned,
+        operators=operators,
+    )
+
+
+def _median_bytes(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return int(median(known)) if known else None
+
+
+def operator_times(reply: Mapping[str, Any]) -> list[OperatorTime]:
+    """Return the nodes of a runner's `operators` reply, slowest first."""
+    total = sum(node["us"] for node in reply["operators"]) or 1.0
+    times = [
+        OperatorTime(node["name"], node["op"], node["provider"], node["us"] / 1e3, node["us"] / total)
+        for node in reply["operators"]
+    ]
+    return sorted(times, key=lambda node: (-node.ms, node.name))
+
+
+def warnings_of(
+    variants: Sequence[VariantProfile], comparisons: Sequence[Comparison], conditions: Conditions, *, margin: float
+) -> list[str]:
+    """Return what a reader must know before using the figures, gravest first."""
+    found = [
+        f"{pair.b} is slower than {pair.a}: {pair.ratio:.3f} times its latency ({pair.low:.3f} to {pair.high:.3f})"
+        for pair in comparisons
+        if pair.decision == "slower"
+    ]
+    found += _undecided(comparisons, margin)
+    if conditions.busy:
+        busy = conditions.chunks - conditions.quiet_chunks
+        others = f"others used {conditions.others_cores or 0:.2f} cores"
+        found.append(
+            f"the machine was busy in {busy} of {conditions.chunks} stretches ({others}); measure again when it is quiet"
+        )
+    elif conditions.quiet_chunks < conditions.chunks:
+        left_out = conditions.chunks - conditions.quiet_chunks
+        found.append(f"{left_out} of {conditions.chunks} stretches were disturbed by other processes and are left out")
+    if conditions.throttle_events:
+        found.append(f"the processor throttled {conditions.throttle_events:.0f} times while measuring; let it cool")
+    for variant in variants:
+        found += _of_variant(variant)
+    return found
+
+
+def _undecided(comparisons: Sequence[Comparison], margin: float) -> list[str]:
+    return [
+        f"{pair.b} against {pair.a}: not told apart within {margin:.0%} after {pair.rounds} rounds; give it more seconds"
+        for pair in comparisons
+        if pair.decision == "undecided"
+    ]
+
+
+def _of_variant(variant: VariantProfile) -> list[str]:
+    found = []
+    if not variant.steady:
+        found.append(f"{variant.name} never became steady; give it more seconds")
+    if variant.drift_share:
+        found.append(f"{variant.name} drifted by {variant.drift_share:+.1%} while it was measured")
+    if variant.n and variant.outliers > _MANY_OUTLIERS * variant.n:
+        found.append(f"{variant.name}: {variant.outliers} of {variant.n} runs are outliers")
+    if variant.withheld:
+        needs = ", ".join(f"{item.statistic} needs {item.needs_runs}" for item in variant.withheld)
+        found.append(f"{variant.name}: too few runs ({variant.n}, worth {variant.effective_n:.0f} independent ones): {needs}")
+    return found

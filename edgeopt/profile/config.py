@@ -1,0 +1,30 @@
+"""The options of a profile."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgeopt.config import Options
+
+
+class ProfileConfig(Options):
+    """How long to measure, how sure to be, and what the figures must meet."""
+
+    seconds: float = Field(default=5.0, gt=0, le=3600)
+    """Time box of the whole profile, shared by all variants; loading each model once is never cut short."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """Confidence of every interval that names none of its own."""
+    budget: list[str] = Field(default_factory=list)
+    """Budgets such as ``"p95_ms<=20 @99%"`` or ``"int8: size_mb<=4"``; without a name: every variant but the baseline."""
+    min_runs: int = Field(default=30, ge=5)
+    """Timed runs per variant before sampling may stop early because every budget is decided."""
+    max_runs: int = Field(default=20_000, ge=10)
+    """Timed runs per variant after which sampling stops."""
+    max_batches: int = Field(default=32, ge=1)
+    """Input batches used, taken from the front; more only cost memory on the device."""
+    cold_starts: int = Field(default=3, ge=1)
+    """Processes started per variant to measure load time, first run and peak memory."""
+    operator_runs: int = Field(default=10, ge=0)
+    """Runs under onnxruntime's profiler, for time per operator; 0: no operator times."""
+    margin: float = Field(default=0.02, ge=0)
+    """Two variants count as different in speed if the interval of their ratio lies outside 1 ± this."""

@@ -1,0 +1,55 @@
+"""The inputs a profile runs on: checked against the model before anything is started, stored as the runner reads them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from edgeopt.data.batches import Batch, Batches
+from edgeopt.errors import DataError
+from edgeopt.models.onnx_file import Signature, TensorSpec
+
+
+def take_batches(inputs: Batches, *, most: int) -> list[Batch]:
+    """Return the first `most` batches.
+
+    Raises:
+        DataError: there is none.
+    """
+    batches = list(islice(iter(inputs), most))
+    if not batches:
+        raise DataError("profile: there are no input batches; give at least one")
+    return batches
+
+
+def check_batches(batches: list[Batch], signature: Signature, *, model: str) -> None:
+    """Check names, dtypes and shapes of every batch against the inputs of `model`.
+
+    Raises:
+        DataError: naming batch, input and what is allowed.
+    """
+    expected = {spec.name: spec for spec in signature.inputs}
+    for number, batch in enumerate(batches):
+        if set(batch) != set(expected):
+            raise DataError(f"profile: batch {number} has inputs {sorted(batch)}, but {model} takes {sorted(expected)}")
+        for name, array in batch.items():
+            problem = _problem(np.asarray(array), expected[name])
+            if problem:
+                raise DataError(f"profile: batch {number}, input '{name}' of {model}: {problem}")
+
+
+def _problem(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], spec: TensorSpec) -> str:
+    if array.dtype.name != spec.dtype:
+        return f"dtype {array.dtype.name}, expected {spec.dtype}"
+    fits = len(array.shape) == len(spec.shape) and all(
+        isinstance(want, str) or got == want for got, want in zip(array.shape, spec.shape, strict=True)
+    )
+    return "" if fits else f"shape {list(array.shape)}, expected {list(spec.shape)}"
+
+
+def write_batches(batches: list[Batch], path: Path) -> None:
+    """Write the batches to an .npz file whose entries are called "<batch>/<input>"."""
+    entries = {f"{number}/{name}": array for number, batch in enumerate(batches) for name, array in batch.items()}
+    np.savez(path, **entries)  # type: ignore[arg-type]

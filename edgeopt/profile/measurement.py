@@ -1,0 +1,142 @@
+"""Drives a runner: cold starts, then interleaved sampling until the time is up or the question is answered.
+
+Variants take turns in blocks of about 20 ms, so that a turn is long enough to fill the caches again and short enough that
+whatever disturbs the machine disturbs all of them; the order is reversed every other round (A B, B A, …), which cancels a
+linear trend. With several variants the first run of each block pays for the caches the other one emptied and does not
+count.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgeopt import progress
+from edgeopt.profile.order_statistics import Samples
+from edgeopt.targets.runner import Runner
+
+Clock = Callable[[], float]
+
+_BLOCK_MS = 20.0
+_CHUNK_MS = 250.0
+_PILOT_RUNS = 3
+_MOST_RUNS_A_BLOCK = 200
+
+
+@dataclass(frozen=True)
+class Cold:
+    """One cold start: a process that had done nothing before."""
+
+    load_ms: float
+    first_run_ms: float
+    peak_rss_bytes: int | None
+    model_rss_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one request brought: for each variant its blocks (one array of ms a round), and what went on meanwhile."""
+
+    blocks: Mapping[str, list[Samples]]
+    noise: Mapping[str, Any]
+    state: Mapping[str, Any]
+
+
+@dataclass
+class Sampled:
+    """All chunks so far."""
+
+    names: Sequence[str]
+    chunks: list[Chunk] = field(default_factory=list)
+
+    @property
+    def runs(self) -> int:
+        """Return the runs of the variant that has fewest."""
+        return min(sum(len(block) for chunk in self.chunks for block in chunk.blocks[name]) for name in self.names)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When sampling ends."""
+
+    deadline: float
+    """On the clock."""
+    max_runs: int
+
+
+def start_cold(runner: Runner, request: Mapping[str, Any]) -> Cold:
+    """Load and run a model in a fresh process over there."""
+    reply = runner.ask({"do": "cold", "seconds": 0.5, **request})
+    peak, before = reply["peak_rss_bytes"], reply["before_rss_bytes"]
+    return Cold(
+        load_ms=reply["load_ns"] / 1e6,
+        first_run_ms=reply["first_run_ns"] / 1e6,
+        peak_rss_bytes=peak,
+        model_rss_bytes=None if peak is None or before is None else max(0, peak - before),
+    )
+
+
+def start_all_cold(
+    runner: Runner, requests: Mapping[str, Mapping[str, Any]], *, times: int, deadline: float, clock: Clock = time.monotonic
+) -> dict[str, list[Cold]]:
+    """Start every variant cold, in turns: once in any case, up to `times` while the clock is before `deadline`."""
+    found: dict[str, list[Cold]] = {name: [] for name in requests}
+    with progress.task("cold starts", total=times * len(requests)) as advance:
+        for turn in range(times):
+            if turn and clock() >= deadline:
+                break
+            for name, request in requests.items():
+                found[name].append(start_cold(runner, request))
+                advance()
+    return found
+
+
+def sample(
+    runner: Runner,
+    names: Sequence[str],
+    *,
+    limits: Limits,
+    overhead_ns: float,
+    enough: Callable[[Sampled], bool],
+    clock: Clock = time.monotonic,
+) -> Sampled:
+    """Time interleaved runs of the open variants `names` until the limits are reached or `enough` says so."""
+    sampled = Sampled(names)
+    pilot = _take(runner, [[name, 0, _PILOT_RUNS] for name in names], overhead_ns, limit_s=60.0)
+    sampled.chunks.append(pilot)
+    run_ms = [float(np.median(pilot.blocks[name][0])) for name in names]
+    runs = min(max(_PILOT_RUNS, math.ceil(_BLOCK_MS / max(run_ms))), _MOST_RUNS_A_BLOCK)
+    round_ms = runs * sum(run_ms)
+    rounds = max(1, int(_CHUNK_MS / round_ms))
+    turn = 0
+    with progress.task("timed runs") as advance:
+        while clock() < limits.deadline and sampled.runs < limits.max_runs and not enough(sampled):
+            left_s = max(0.0, limits.deadline - clock())
+            plan = _plan(names, first=turn, rounds=rounds, runs=runs)
+            sampled.chunks.append(_take(runner, plan, overhead_ns, limit_s=left_s))
+            turn += rounds
+            advance(rounds * runs * len(names))
+    return sampled
+
+
+def _plan(names: Sequence[str], *, first: int, rounds: int, runs: int) -> list[list[Any]]:
+    """Plan blocks [name, first batch, runs]; every round gives all variants the same batches, in alternating order."""
+    blocks: list[list[Any]] = []
+    for turn in range(first, first + rounds):
+        order = names if turn % 2 == 0 else list(reversed(names))
+        blocks.extend([name, turn * runs, runs] for name in order)
+    return blocks
+
+
+def _take(runner: Runner, plan: list[list[Any]], overhead_ns: float, *, limit_s: float) -> Chunk:
+    reply = runner.ask({"do": "sample", "blocks": plan, "limit_s": limit_s})
+    blocks: dict[str, list[Samples]] = {str(name): [] for name, _, _ in plan}
+    for name, nanoseconds in reply["blocks"]:
+        blocks[name].append(np.maximum(np.array(nanoseconds, dtype=np.float64) - overhead_ns, 1.0) / 1e6)
+    whole = min(len(taken) for taken in blocks.values())  # the last round may have been cut short
+    return Chunk({name: taken[:whole] for name, taken in blocks.items()}, reply["noise"], reply["state"])

@@ -1,0 +1,43 @@
+"""How much slower one variant is than another, from interleaved runs.
+
+Idea. The variants take turns (A B, B A, A B, …), so what disturbs the machine for longer than one turn disturbs both. Each
+round gives one ratio of medians, b / a; the median of those ratios has a distribution-free interval (see order_statistics),
+which needs neither normal latencies nor a level machine.
+
+Two sessions of one file differ by a little every time (where their memory happens to lie), and enough rounds would make any
+difference "significant". So a difference counts only if the interval lies outside 1 ± margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from edgeopt.profile.order_statistics import Interval, Samples, quantile_interval
+
+Decision = Literal["slower", "faster", "same", "undecided"]
+
+
+def ratio_interval(a: Sequence[Samples], b: Sequence[Samples], confidence: float) -> Interval | None:
+    """Return the interval of time(b) / time(a).
+
+    Args:
+        a: one array of samples for each round.
+        b: the same of the other variant, round by round from the same moments.
+        confidence: of the two-sided interval.
+    """
+    pairs = [np.median(right) / np.median(left) for left, right in zip(a, b, strict=True) if len(left) and len(right)]
+    return quantile_interval(np.array(pairs), 0.5, confidence) if pairs else None
+
+
+def decide(interval: Interval | None, margin: float) -> Decision:
+    """Say whether b is slower or faster than a by more than `margin`, the same within it, or not known yet."""
+    if interval is None:
+        return "undecided"
+    if interval.low > 1 + margin:
+        return "slower"
+    if interval.high < 1 - margin:
+        return "faster"
+    return "same" if 1 - margin <= interval.low and interval.high <= 1 + margin else "undecided"

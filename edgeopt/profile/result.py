@@ -1,0 +1,132 @@
+"""What a profile found. Everything is JSON-able; names carry units, numbers their count and confidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edgeopt.profile.budget import Judgement, Verdict
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One quantile with its interval."""
+
+    statistic: str
+    value_ms: float
+    low_ms: float
+    high_ms: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A quantile there are too few samples for: `needs_runs` independent runs at least."""
+
+    statistic: str
+    needs_runs: int
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """The time of one node as onnxruntime ran it, mean of the profiled runs; `share` is of all operators' time."""
+
+    name: str
+    op: str
+    provider: str
+    ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class VariantProfile:
+    """Everything measured of one model."""
+
+    name: str
+    size_bytes: int
+    load_ms: float
+    """Median of the cold starts, as are the next two."""
+    first_run_ms: float
+    peak_rss_bytes: int | None
+    """Peak resident memory of a process that only loads and runs this model."""
+    model_rss_bytes: int | None
+    """The part of that peak that was not there before the model was loaded."""
+    cold_starts: int
+    warmup_runs: int
+    steady: bool
+    """A steady state was reached."""
+    n: int
+    """Runs that count, warm-up and first run after a change of variant excluded."""
+    effective_n: float
+    """Independent runs they are worth, for the median."""
+    latency: list[Latency]
+    withheld: list[Withheld]
+    outliers: int
+    drift_share: float
+    """Change of the latency over the measurement, relative to its median."""
+    samples_ms: list[float]
+    samples_thinned: bool
+    """`samples_ms` holds 2,000 evenly spaced runs instead of all."""
+    operators: list[OperatorTime]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`ratio` is time(b) / time(a), paired round by round; `decision` says what b is."""
+
+    a: str
+    b: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    rounds: int
+    decision: str
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How quiet the machine was; None where the system does not tell."""
+
+    wall_s: float
+    others_cores: float | None
+    """Cores that other processes kept busy, on average."""
+    steal_share: float | None
+    """Time the hypervisor gave to others."""
+    involuntary_switches_per_s: float
+    quiet_chunks: int
+    chunks: int
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttle_events: float | None
+    energy_j: float | None
+    busy: bool
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """The profile of several variants of a model on one target; the first variant is the baseline."""
+
+    target: str
+    provider: str
+    threads: int
+    device: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+    """Time box asked for."""
+    elapsed_s: float
+    overhead_ns: float
+    """What timing adds to a run; subtracted from every sample."""
+    batches: int
+    call: str
+    """`io_binding` (inputs bound once) or `run` (with Python's conversions)."""
+    variants: list[VariantProfile]
+    comparisons: list[Comparison]
+    budgets: list[Judgement]
+    verdict: Verdict
+    conditions: Conditions
+    warnings: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as plain dicts and lists."""
+        return asdict(self)

@@ -1,0 +1,159 @@
+"""The stage `profile`: measures models on a target and judges them by their budgets."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt.data.batches import Batches
+from edgeopt.errors import DataError
+from edgeopt.models import onnx_file
+from edgeopt.profile import analysis, assembly
+from edgeopt.profile.budget import Budget
+from edgeopt.profile.config import ProfileConfig
+from edgeopt.profile.inputs import check_batches, take_batches, write_batches
+from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
+from edgeopt.profile.result import Comparison, ProfileResult, VariantProfile
+from edgeopt.profile.verdicts import Judge, overall
+from edgeopt.targets.runner import Runner, greet
+from edgeopt.targets.target import Target
+from edgeopt.targets.transports import Connection, connect
+
+_COLD_SHARE = 0.2
+_OPERATOR_SHARE = 0.1
+
+
+def profile(
+    models: Mapping[str, Path],
+    inputs: Batches,
+    *,
+    target: Target,
+    config: ProfileConfig = ProfileConfig(),  # noqa: B008  (frozen)
+) -> ProfileResult:
+    """Measure `models` (display name → ONNX file, the first one is the baseline) on `target`.
+
+    Args:
+        models: they must take the same inputs.
+        inputs: what they are run on; at most `config.max_batches` of it.
+        target: device, provider and threads.
+        config: time box, confidence, budgets.
+
+    Raises:
+        RecipeError: a budget is not understood.
+        DataError: the inputs are not what a model takes.
+        ModelError: a model cannot be read, loaded or run.
+        MachineError: the device cannot be reached or lacks the provider.
+    """
+    if not models:
+        raise DataError("profile: there is no model; give at least one ONNX file")
+    judge = make_judge(list(models), config)
+    batches = take_batches(inputs, most=config.max_batches)
+    for name, path in models.items():
+        check_batches(batches, onnx_file.signature(onnx_file.load(path, weights=False)), model=f"{name} ({path})")
+    sizes = {name: onnx_file.size_bytes(path) for name, path in models.items()}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-profile-")))
+        write_batches(batches, folder / "inputs.npz")
+        connection = stack.enter_context(connect(target))
+        requests = _requests(connection, models, folder / "inputs.npz", target)
+        runner = stack.enter_context(connection.start())
+        hello = greet(runner, where=connection.where)
+        raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
+        return summarize(raw, hello, judge, sizes=sizes, target=target, config=config)
+
+
+def make_judge(names: list[str], config: ProfileConfig) -> Judge:
+    """Return the judge of the budgets in `config`, which must be about variants in `names`."""
+    budgets = [Budget.parse(text, confidence=config.confidence) for text in config.budget]
+    return Judge(budgets, names, min_runs=config.min_runs)
+
+
+def _requests(connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target) -> dict[str, dict[str, Any]]:
+    """Put everything on the device and say how each variant is opened there."""
+    provider = target.provider
+    session: dict[str, Any] = {"provider": provider.name, "options": provider.options, "threads": provider.threads}
+    if len(models) > 1 and provider.threads > 1:
+        session["config"] = {"session.force_spinning_stop": "1"}  # idle threads of one variant must not slow the next
+    there = connection.send(inputs)
+    return {name: {"model": connection.send(path), "inputs": there, "session": session} for name, path in models.items()}
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What came from the device, before any statistics."""
+
+    cold: Mapping[str, list[Cold]]
+    opened: Mapping[str, Mapping[str, Any]]
+    sampled: Sampled
+    operators: Mapping[str, Mapping[str, Any]]
+    elapsed_s: float
+
+
+def measure(
+    runner: Runner,
+    requests: Mapping[str, Mapping[str, Any]],
+    *,
+    config: ProfileConfig,
+    judge: Judge,
+    overhead_ns: float,
+    clock: Clock = time.monotonic,
+) -> Raw:
+    """Drive the runner through cold starts, sampling and operator times, within the time box."""
+    begin = clock()
+    times, deadline = config.cold_starts, begin + _COLD_SHARE * config.seconds
+    cold = start_all_cold(runner, requests, times=times, deadline=deadline, clock=clock)
+    opened = {name: runner.ask({"do": "open", "name": name, **request}) for name, request in requests.items()}
+    limits = Limits(begin + (1 - _OPERATOR_SHARE) * config.seconds, config.max_runs)
+    sampled = sample(runner, list(requests), limits=limits, overhead_ns=overhead_ns, enough=judge.enough, clock=clock)
+    operators = {
+        name: runner.ask({"do": "operators", "name": name, "runs": config.operator_runs})
+        if config.operator_runs
+        else {"operators": []}
+        for name in requests
+    }
+    return Raw(cold, opened, sampled, operators, elapsed_s=clock() - begin)
+
+
+def summarize(
+    raw: Raw, hello: Mapping[str, Any], judge: Judge, *, sizes: Mapping[str, int], target: Target, config: ProfileConfig
+) -> ProfileResult:
+    """Turn what was measured into figures and verdicts."""
+    counted = analysis.count(raw.sampled)
+    names = list(raw.sampled.names)
+    variants = [_variant(name, counted, raw, size_bytes=sizes[name], confidence=config.confidence) for name in names]
+    comparisons = [_comparison(counted, names[0], name, config) for name in names[1:]]
+    conditions = analysis.conditions(raw.sampled.chunks, counted)
+    judgements = judge.judgements(counted, {name: assembly.figures(raw.cold[name], size_bytes=sizes[name]) for name in names})
+    opened = raw.opened[names[0]]
+    return ProfileResult(
+        target=target.name,
+        provider=opened["providers"][0],
+        threads=target.provider.threads,
+        device=dict(hello["device"]),
+        versions=dict(hello["versions"]),
+        seconds=config.seconds,
+        elapsed_s=raw.elapsed_s,
+        overhead_ns=hello["overhead_ns"],
+        batches=opened["batches"],
+        call=opened["call"],
+        variants=variants,
+        comparisons=comparisons,
+        budgets=judgements,
+        verdict=overall(judgements),
+        conditions=conditions,
+        warnings=assembly.warnings_of(variants, comparisons, conditions, margin=config.margin),
+    )
+
+
+def _variant(name: str, counted: analysis.Counted, raw: Raw, *, size_bytes: int, confidence: float) -> VariantProfile:
+    operators = assembly.operator_times(raw.operators[name])
+    return assembly.variant_profile(name, counted, raw.cold[name], operators, size_bytes=size_bytes, confidence=confidence)
+
+
+def _comparison(counted: analysis.Counted, a: str, b: str, config: ProfileConfig) -> Comparison:
+    return analysis.compare(counted, a, b, confidence=config.confidence, margin=config.margin)

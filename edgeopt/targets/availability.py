@@ -1,0 +1,53 @@
+"""What of a target is really here, and why the rest is not."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeopt.targets.target import Device, Target
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a target can be measured from here; if not, every reason with what would help."""
+
+    ok: bool
+    reasons: list[str]
+
+
+def available(target: Target) -> Availability:
+    """Say whether `target` can be measured from this machine."""
+    reasons = [*_machine_reasons(target.device), *_provider_reasons(target)]
+    return Availability(ok=not reasons, reasons=reasons)
+
+
+def _machine_reasons(device: Device) -> list[str]:
+    machine = platform.machine()
+    if device.machine and machine not in device.machine:
+        return [f"needs a {device.machine[0]} device, this machine is {machine}; reach one over ssh or use its emulated target"]
+    flags = cpu_flags()
+    if device.cpu_flags and not flags.intersection(device.cpu_flags):
+        return [f"needs a processor with {' or '.join(device.cpu_flags)}, which this one does not have"]
+    return []
+
+
+def _provider_reasons(target: Target) -> list[str]:
+    import onnxruntime
+
+    here = onnxruntime.get_available_providers()
+    if target.provider.name in here:
+        return []
+    return [f"{target.provider.name} is not in onnxruntime {onnxruntime.__version__}, which has {', '.join(here)}"]
+
+
+def cpu_flags() -> set[str]:
+    """Return the features the processor shows in /proc/cpuinfo; empty where there is no such file."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    return set(found[1].split()) if found else set()

@@ -1,0 +1,42 @@
+"""How a device is reached. A transport is one file here and one line in `connect`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from edgeopt.targets.runner import Runner
+from edgeopt.targets.target import Target
+
+
+class Connection(Protocol):
+    """A device that can be measured on: it takes files and has runners started."""
+
+    where: str
+    """What messages call it."""
+
+    def send(self, path: Path) -> str:
+        """Put the file at `path`, and the external data an ONNX file refers to, there; return its path there."""
+        ...
+
+    def start(self) -> AbstractContextManager[Runner]:
+        """Start a runner there."""
+        ...
+
+
+_HOMES: Mapping[str, str] = {"local": "edgeopt.targets.transports.local"}
+
+
+@contextmanager
+def connect(target: Target) -> Iterator[Connection]:
+    """Reach the device of `target`; what was put there goes away at the end.
+
+    Raises:
+        MachineError: it cannot be reached.
+    """
+    home = import_module(_HOMES[target.device.transport])
+    with home.connect(target) as connection:
+        yield connection

@@ -1,0 +1,223 @@
+"""The runner: exact counting on a fake clock, its protocol, errors that say who must act, nothing left behind."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from edgeopt._folders import shipped
+
+_RUNNER = shipped("deploy") / "runner" / "measure.py"
+
+_DENSE = """
+<ir_version: 8, opset_import: ["": 17]>
+dense (float[N, 8] x) => (float[N, 4] y)
+<float[8, 4] w = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1, 1,1,0,0, 0,1,1,0, 0,0,1,1, 1,0,0,1}>
+{ h = MatMul(x, w) y = Relu(h) }
+"""
+
+_BRANCH = """
+<ir_version: 8, opset_import: ["": 17]>
+branch (float[4] x, bool c) => (float[4] y) {
+  y = If (c) <
+    then_branch = then_graph () => (float[4] t) { t = Exp(x) },
+    else_branch = else_graph () => (float[4] e) { e = Neg(x) }
+  >
+}
+"""
+
+
+@pytest.fixture
+def dense(tmp_path: Path) -> dict[str, Any]:
+    onnx.save(onnx.parser.parse_model(_DENSE), tmp_path / "dense.onnx")
+    rows = {f"{number}/x": np.full((number + 1, 8), number - 1, np.float32) for number in range(3)}
+    np.savez(tmp_path / "inputs.npz", **rows)
+    return {"model": str(tmp_path / "dense.onnx"), "inputs": str(tmp_path / "inputs.npz"), "session": {"threads": 1}}
+
+
+@pytest.fixture
+def server(measure: ModuleType, tmp_path: Path) -> Any:
+    return measure.Server(str(tmp_path))
+
+
+def _ask(server: Any, **request: Any) -> Any:
+    reply = server.answer(json.dumps(request))
+    assert "ok" in reply, reply
+    return reply["ok"]
+
+
+def _error(server: Any, **request: Any) -> tuple[str, str]:
+    error = server.answer(json.dumps(request))["error"]
+    return error["kind"], error["message"]
+
+
+def test_a_fake_clock_gives_exactly_the_planted_times(measure: ModuleType) -> None:
+    now = [1000]
+
+    def call(duration: int) -> Any:
+        return lambda: now.__setitem__(0, now[0] + duration)
+
+    assert measure.time_calls([call(7), call(1), call(300)], clock=lambda: now[0]) == [7, 1, 300]
+
+
+def test_timing_itself_costs_less_than_five_microseconds(measure: ModuleType) -> None:
+    assert min(measure.overhead_ns() for _ in range(3)) <= 5_000
+
+
+def test_it_is_written_for_python_3_9_and_needs_only_numpy_and_onnxruntime() -> None:
+    tree = ast.parse(_RUNNER.read_text(encoding="utf-8"), feature_version=(3, 9))
+    names = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module).split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert names - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+
+
+def test_blocks_are_run_in_the_order_given_with_the_batches_asked_for(measure: ModuleType, server: Any) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def variant(name: str) -> Any:
+        made = object.__new__(measure.Variant)
+        made.calls = [lambda number=number: ran.append((name, number)) for number in range(3)]
+        return made
+
+    server.variants = {"a": variant("a"), "b": variant("b")}
+    reply = _ask(server, do="sample", blocks=[["a", 1, 3], ["b", 0, 2], ["a", 5, 1]])
+    assert ran == [("a", 1), ("a", 2), ("a", 0), ("b", 0), ("b", 1), ("a", 2)]
+    assert [(name, len(taken)) for name, taken in reply["blocks"]] == [("a", 3), ("b", 2), ("a", 1)]
+    assert reply["noise"]["wall_s"] > 0
+
+
+def test_sampling_stops_between_blocks_when_its_time_is_over(measure: ModuleType, server: Any) -> None:
+    made = object.__new__(measure.Variant)
+    made.calls = [lambda: None]
+    server.variants = {"a": made}
+    assert len(_ask(server, do="sample", blocks=[["a", 0, 1]] * 9, limit_s=0)["blocks"]) == 1
+
+
+def test_open_sample_outputs_and_close(server: Any, dense: dict[str, Any], tmp_path: Path) -> None:
+    opened = _ask(server, do="open", name="d", **dense)
+    assert opened["batches"] == 3 and opened["providers"] == ["CPUExecutionProvider"] and opened["call"] == "io_binding"
+    assert opened["load_ns"] > 0 and opened["first_run_ns"] > 0
+    [[name, samples]] = _ask(server, do="sample", blocks=[["d", 0, 7]])["blocks"]
+    assert name == "d" and len(samples) == 7 and min(samples) > 0
+    _ask(server, do="outputs", name="d", path=str(tmp_path / "out.npz"))
+    with np.load(tmp_path / "out.npz") as stored:
+        assert stored["2/y"].shape == (3, 4) and stored["2/y"].tolist()[0] == [3, 3, 3, 3]
+        assert not stored["0/y"].any()  # negative rows, through Relu
+    _ask(server, do="close", name="d")
+    assert _error(server, do="sample", blocks=[["d", 0, 1]]) == ("request", "variant 'd' is not open; open: none")
+
+
+def test_operators_are_counted_per_run_without_the_first_and_the_profile_is_removed(
+    server: Any, dense: dict[str, Any], tmp_path: Path
+) -> None:
+    _ask(server, do="open", name="d", **dense)
+    before = set(tmp_path.iterdir())
+    reply = _ask(server, do="operators", name="d", runs=5)
+    assert sorted((node["op"], node["calls"]) for node in reply["operators"]) == [("MatMul", 5), ("Relu", 5)]
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_node_with_a_subgraph_counts_without_what_ran_inside(measure: ModuleType, tmp_path: Path) -> None:
+    def event(name: str, ts: int, dur: int, op: str) -> dict[str, Any]:
+        return {"name": f"{name}_kernel_time", "ts": ts, "dur": dur, "args": {"op_name": op, "provider": "CPU"}}
+
+    trace = [
+        {"name": "model_run", "ts": 0, "dur": 100},
+        event("if", 10, 80, "If"),
+        {"name": "model_run", "ts": 200, "dur": 100},
+        event("if", 210, 80, "If"),
+        event("exp", 220, 30, "Exp"),
+        event("neg", 255, 20, "Neg"),
+        event("add", 292, 5, "Add"),
+    ]
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(trace))
+    times = {node["name"]: node["us"] for node in measure.read_profile(str(path))}
+    assert times == {"if": 30.0, "exp": 30.0, "neg": 20.0, "add": 5.0}
+
+
+def test_control_flow_is_profiled_for_real(server: Any, tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(_BRANCH), tmp_path / "branch.onnx")
+    np.savez(tmp_path / "in.npz", **{"0/x": np.ones(4, np.float32), "0/c": np.array(True)})
+    _ask(server, do="open", name="b", model=str(tmp_path / "branch.onnx"), inputs=str(tmp_path / "in.npz"))
+    operators = _ask(server, do="operators", name="b", runs=3)["operators"]
+    assert {node["op"] for node in operators} == {"If", "Exp"}
+
+
+def test_a_cold_start_reports_memory_of_its_own_process(server: Any, dense: dict[str, Any]) -> None:
+    ballast = bytearray(300_000_000)  # a child inherits its parent's peak in ru_maxrss; it must not be reported as the model's
+    ballast[::4096] = b"x" * len(ballast[::4096])
+    cold = _ask(server, do="cold", **dense)
+    assert cold["load_ns"] > 0 and cold["first_run_ns"] > 0
+    assert 0 < cold["before_rss_bytes"] <= cold["peak_rss_bytes"] < 250_000_000
+    del ballast
+
+
+def test_have_names_what_is_missing_or_differs(server: Any, dense: dict[str, Any]) -> None:
+    files = {dense["model"]: "0" * 64, dense["inputs"] + "x": "0" * 64}
+    assert _ask(server, do="have", files=files)["missing"] == list(files)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        ({"model": "/nowhere.onnx"}, "model", "no such file"),
+        ({"model": __file__}, "model", "cannot load it"),
+        ({"inputs": __file__}, "request", "not a file of batches"),
+        ({"session": {"provider": "NoSuchProvider"}}, "machine", "provider NoSuchProvider is not in onnxruntime"),
+        ({"session": {"plugin": {"module": "no_such_module", "name": "x"}}}, "machine", "no_such_module is not installed"),
+    ],
+)
+def test_errors_say_who_must_act(server: Any, dense: dict[str, Any], change: dict[str, Any], kind: str, says: str) -> None:
+    got, message = _error(server, do="open", name="d", **{**dense, **change})
+    assert got == kind and says in message and "\n" not in message
+
+
+def test_wrong_inputs_are_the_models_error(server: Any, dense: dict[str, Any], tmp_path: Path) -> None:
+    np.savez(tmp_path / "wide.npz", **{"0/x": np.ones((1, 9), np.float32)})
+    kind, message = _error(server, do="open", name="d", **{**dense, "inputs": str(tmp_path / "wide.npz")})
+    assert kind == "model" and "cannot run it" in message
+
+
+@pytest.mark.parametrize("line", ["", "[]", "{", '{"do": "explode"}', '{"do": "open"}', "null", '{"do": ["x"]}'])
+def test_nonsense_gets_a_request_error_and_the_server_lives_on(server: Any, line: str) -> None:
+    assert server.answer(line)["error"]["kind"] == "request"
+    assert "frequency_mhz" in _ask(server, do="state")
+
+
+def test_served_over_pipes_it_answers_line_by_line_and_leaves_nothing_behind(dense: dict[str, Any], tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    lines = [{"do": "hello"}, {"do": "open", "name": "d", **dense}, {"do": "operators", "name": "d", "runs": 2}]
+    served = subprocess.run(
+        [sys.executable, str(_RUNNER), "serve"],
+        input="".join(json.dumps(line) + "\n" for line in lines),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        timeout=120,
+        check=True,
+    )
+    hello, opened, operators = (json.loads(line)["ok"] for line in served.stdout.splitlines())
+    assert hello["protocol"] == 1 and "CPUExecutionProvider" in hello["providers"]
+    assert hello["device"]["cores"] == os.cpu_count() and set(hello["versions"]) == {"python", "numpy", "onnxruntime"}
+    assert opened["batches"] == 3 and operators["runs"] == 2
+    assert list(scratch.iterdir()) == []
+
+
+def test_wrong_arguments_print_the_manual(measure: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert measure.main(["dance"]) == 2
+    assert "JSON" in capsys.readouterr().err
+    assert tempfile.gettempdir()

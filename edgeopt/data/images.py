@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from edgeopt.bundle.preprocessing import ImageInput
 from edgeopt.data.batches import Array
-from edgeopt.data.manifest import ImagePreprocessing
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 
+_MODES = {"RGB": "RGB", "BGR": "RGB", "GREY": "L"}
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
-def read_pictures(folder: Path, name: str, preprocessing: ImagePreprocessing) -> Samples:
+def read_pictures(folder: Path, name: str, preprocessing: ImageInput) -> Samples:
     """Return the pictures in `folder`, sorted by name, as float32 arrays [C, H, W] (or [H, W, C]) for the input `name`.
 
     Raises:
@@ -31,20 +33,31 @@ def read_pictures(folder: Path, name: str, preprocessing: ImagePreprocessing) ->
     return Samples(len(files), lambda index: {name: read_picture(files[index], preprocessing)}, None, digest.hexdigest())
 
 
-def read_picture(file: Path, preprocessing: ImagePreprocessing) -> Array:
+def read_picture(file: Path, preprocessing: ImageInput) -> Array:
     """Return one picture as a float32 array in the asked layout.
 
     Raises:
         DataError: the file is not a picture that can be read.
     """
-    height, width = preprocessing.size
     try:
         with Image.open(file) as picture:
-            pixels = np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+            pixels = np.asarray(_fitted(picture.convert(_MODES[preprocessing.colour]), preprocessing), dtype=np.float32)
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"{file}: not a picture that can be read: {error}") from error
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if preprocessing.colour == "BGR":
         pixels = pixels[..., ::-1]
     mean, scale = (np.asarray(values, dtype=np.float32) for values in (preprocessing.mean, preprocessing.scale))
     normalised = (pixels - mean) / scale
     return np.ascontiguousarray(normalised.transpose(2, 0, 1) if preprocessing.layout == "NCHW" else normalised)
+
+
+def _fitted(picture: Image.Image, preprocessing: ImageInput) -> Image.Image:
+    """Resize straight to the model's size, or the shorter edge first and then crop the centre."""
+    size, chosen = (preprocessing.width, preprocessing.height), _FILTERS[preprocessing.resample]
+    if preprocessing.shorter_edge is None:
+        return picture.resize(size, chosen)
+    factor = preprocessing.shorter_edge / min(picture.size)
+    picture = picture.resize((round(picture.width * factor), round(picture.height * factor)), chosen)
+    left, top = (picture.width - size[0]) // 2, (picture.height - size[1]) // 2
+    return picture.crop((left, top, left + size[0], top + size[1]))

@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from edgeopt._folders import shipped
+from edgeopt.bundle.preprocessing import ArrayInput, Preprocessing
 from edgeopt.config import Options
 from edgeopt.errors import DataError, RecipeError, nearest
 
@@ -27,19 +28,6 @@ class InputManifest(Options):
     """numpy's name of the element type."""
     shape: list[int | str]
     """Sizes without the batch axis; a named axis is ragged."""
-
-
-class ImagePreprocessing(Options):
-    """How a picture becomes an array: resize, order the channels, (pixel - mean) / scale."""
-
-    size: list[int]
-    """[height, width] in pixels; the whole frame is resized, bilinear."""
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    colour: Literal["RGB", "BGR"] = "RGB"
-    mean: list[float] = Field(default_factory=lambda: [0.0])
-    """Subtracted from the 0–255 pixel; one value or one per channel."""
-    scale: list[float] = Field(default_factory=lambda: [1.0])
-    """What is left is divided by this; one value or one per channel."""
 
 
 class SplitManifest(Options):
@@ -72,10 +60,10 @@ class Manifest(Options):
     """At least `calibration`."""
     labels: list[str] = Field(default_factory=list)
     """Class names in the order of their numbers."""
-    image: ImagePreprocessing | None = None
-    """For the `images` reader."""
-    max_length: int = Field(default=128, ge=1)
-    """For the `text` reader: tokens kept."""
+    task: str = "generic"
+    """The hub's name of what models do with it, such as image-classification."""
+    preprocessing: Preprocessing = Field(default=ArrayInput(), discriminator="kind")
+    """How raw data becomes model inputs; bundles carry it to the device."""
 
 
 def set_names() -> list[str]:

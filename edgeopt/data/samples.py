@@ -58,6 +58,11 @@ class Samples:
         """Return the samples in order, `size` to a batch; the last batch may be smaller."""
         return SampleBatches(self, [list(range(start, min(start + size, self.count))) for start in range(0, self.count, size)])
 
+    def sorted_batches(self, size: int) -> SampleBatches:
+        """Return the samples ordered by length (stable), `size` to a batch, so that ragged ones need little padding."""
+        order = sorted(range(self.count), key=lambda index: max(array.size for array in self.read(index).values()))
+        return SampleBatches(self, [order[start : start + size] for start in range(0, self.count, size)])
+
     def collate(self, indices: Sequence[int]) -> Batch:
         """Return one batch of the samples at `indices`, padded at the end where they are ragged."""
         samples = [self.read(int(index)) for index in indices]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
+from edgeopt.bundle.preprocessing import ImageInput, TokenizerInput
 from edgeopt.data.manifest import Manifest, SplitManifest, load_manifest, manifest_path, root_folder
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 from edgeopt.files import sha256
+
+_Kind = TypeVar("_Kind", ImageInput, TokenizerInput)
 
 
 def load_set(name: str, *, tokenizer: Path | None = None) -> dict[str, Samples]:
@@ -49,12 +54,35 @@ def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer:
 
         if tokenizer is None:
             raise DataError(f"calibration set '{manifest.name}' is text: name the folder that holds its tokenizer.json")
-        return read_sentences(place, tokenizer, max_length=manifest.max_length, inputs=[item.name for item in manifest.inputs])
+        names = [item.name for item in manifest.inputs]
+        return read_sentences(place, tokenizer, max_length=_preprocessing(manifest, TokenizerInput).max_length, inputs=names)
     from edgeopt.data.images import read_pictures
 
-    if manifest.image is None:
-        raise DataError(f"calibration set '{manifest.name}': its manifest lacks the table [image]")
-    return read_pictures(place, manifest.inputs[0].name, manifest.image)
+    return read_pictures(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))
+
+
+def _preprocessing(manifest: Manifest, kind: type[_Kind]) -> _Kind:
+    if not isinstance(manifest.preprocessing, kind):
+        wanted = kind.model_fields["kind"].default
+        raise DataError(f"calibration set '{manifest.name}': reader '{manifest.reader}' needs preprocessing of kind '{wanted}'")
+    return manifest.preprocessing
+
+
+def fingerprint(name: str, *, tokenizer: Path | None = None) -> str:
+    """Return the SHA-256 of what the set's samples are made from, without making them; see `load_set`."""
+    manifest, path = load_manifest(name), manifest_path(name)
+    digest = hashlib.sha256(path.read_bytes())
+    if manifest.reader == "digits":
+        digest.update(version("scikit-learn").encode())
+        return digest.hexdigest()
+    root = root_folder(manifest, path)
+    for split in manifest.splits.values():
+        if not (root / split.path).exists():
+            raise DataError(f"calibration set '{manifest.name}': {root / split.path} is not there")
+        digest.update(content_hash(root / split.path).encode())
+    if tokenizer is not None and (tokenizer / "tokenizer.json").is_file():
+        digest.update(sha256(tokenizer / "tokenizer.json").encode())
+    return digest.hexdigest()
 
 
 def content_hash(place: Path) -> str:
@@ -68,7 +96,7 @@ def content_hash(place: Path) -> str:
 
 
 def _check(manifest: Manifest, split: str, samples: Samples) -> None:
-    expected = manifest.splits[split].count if split in manifest.splits else 0  # type: ignore[index]
+    expected = next((described.count for name, described in manifest.splits.items() if name == split), 0)
     if len(samples) != expected:
         raise DataError(
             f"calibration set '{manifest.name}', split {split}: {len(samples)} samples, its manifest says {expected}"
@@ -81,6 +109,6 @@ def _check(manifest: Manifest, split: str, samples: Samples) -> None:
         )
         if array.dtype.name != item.dtype or not fits:
             raise DataError(
-                f"calibration set '{manifest.name}', split {split}: input '{item.name}' is {array.dtype.name}{list(array.shape)}, "
-                f"its manifest says {item.dtype}{item.shape}"
+                f"calibration set '{manifest.name}', split {split}: input '{item.name}' is {array.dtype.name}"
+                f"{list(array.shape)}, its manifest says {item.dtype}{item.shape}"
             )

@@ -1,0 +1,28 @@
+"""The command line: one file a command. stdout carries the result, stderr progress and what went wrong.
+
+Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is wrong, 3 a fault of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from edgeopt.cli.app import app
+from edgeopt.errors import EdgeoptError
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app()
+    except EdgeoptError as error:
+        sys.stderr.write(f"edgeopt: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("edgeopt: stopped; the same command goes on where this one was\n")
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001  (the last resort: a fault of ours, with its traceback in a file)
+        from edgeopt.cli.crash import report_crash
+
+        sys.stderr.write(report_crash(error))
+        sys.exit(3)

@@ -1,0 +1,42 @@
+"""The commands, listed; each lives in a file of its own and imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeopt import __version__
+from edgeopt.cli.bundle import bundle
+from edgeopt.cli.distill import distill
+from edgeopt.cli.export import export
+from edgeopt.cli.lists import recipes, targets
+from edgeopt.cli.profile import profile
+from edgeopt.cli.prune import prune
+from edgeopt.cli.quantize import quantize
+from edgeopt.cli.report import report
+from edgeopt.cli.run import run
+from edgeopt.cli.verify import verify
+
+app = typer.Typer(
+    help="From a trained PyTorch model to a small, fast, verified ONNX bundle.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (run, distill, prune, export, quantize, profile, bundle, verify, report, recipes, targets):
+    app.command()(command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"edgeopt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """From a trained PyTorch model to a small, fast, verified ONNX bundle."""

@@ -1,0 +1,39 @@
+"""`edgeopt distill`: a teacher in, a trained student out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeopt.cli.options import Quiet, Set
+
+
+def distill(
+    teacher: Annotated[str, typer.Argument(help="The teacher: a saved or transformers folder, a hub id, or module:callable.")],
+    data: Annotated[str, typer.Option("--data", help="A data set's name, or a folder with a manifest.toml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The student's folder.")],
+    student: Annotated[str | None, typer.Option("--student", help="The student as module:callable.")] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Or the teacher's layers it is made of, such as 1,3,5.")
+    ] = None,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Distil: train a small student on a teacher's soft labels. Options: --set train.epochs=3, --set loss.temperature=2 …"""
+    from edgeopt.cli.options import read_options
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.data.sets import load_set
+    from edgeopt.distill.config import DistillOptions
+    from edgeopt.distill.stage import distill as run
+    from edgeopt.models.load import load_model
+
+    numbers = [int(layer) for layer in layers.split(",")] if layers else None
+    options = read_options(DistillOptions, changes, source=student, layers=numbers)
+    loaded = load_model(teacher)
+    with shown(quiet=quiet):
+        samples = load_set(data, tokenizer=loaded.folder)["train"]
+        result = run(loaded, samples, output=output, options=options, seed=seed)
+    typer.echo(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")

@@ -1,0 +1,51 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeopt.config import Options
+    from edgeopt.data.samples import Samples
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
+TargetName = Annotated[str, typer.Option("--target", "-t", help="Target's name (see edgeopt targets) or its .toml file.")]
+Format = Annotated[str, typer.Option("--format", help="table, json or markdown.")]
+
+_T = TypeVar("_T", bound="Options")
+
+
+def read_options(kind: type[_T], changes: Sequence[str] | None, **given: Any) -> _T:
+    """Return options of `kind` from ``KEY=VALUE`` texts and what was `given` otherwise (None: not given)."""
+    from edgeopt.recipe import apply_change
+
+    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    for change in changes or []:
+        apply_change(values, change)
+    return kind.read(values, where="options")
+
+
+def read_calibration(data: str, tokenizer: Path | None = None) -> Samples:
+    """Return calibration samples: an .npz file, a folder of .npy files, or a calibration set by name or folder."""
+    from edgeopt.data.arrays import read_arrays
+    from edgeopt.data.sets import load_set
+
+    path = Path(data)
+    is_set = (path / "manifest.toml").is_file()
+    if not is_set and (path.suffix == ".npz" or path.is_dir() or "/" in data):
+        return read_arrays(path)
+    return load_set(f"{path}/" if is_set else data, tokenizer=tokenizer)["calibration"]
+
+
+def need_format(value: str, allowed: Sequence[str] = ("table", "json", "markdown")) -> str:
+    """Return `value` if it is one of the formats `allowed`."""
+    from edgeopt.errors import RecipeError, nearest
+
+    if value not in allowed:
+        raise RecipeError(f"--format {value}{nearest(value, allowed)}: choose {', '.join(allowed)}")
+    return value

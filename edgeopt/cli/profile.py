@@ -1,0 +1,79 @@
+"""`edgeopt profile`: how fast, how big, and within the budget?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeopt.cli.options import Format, Quiet, Set, TargetName
+
+if TYPE_CHECKING:
+    from edgeopt.profile.result import ProfileResult
+
+
+def profile(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline the others are compared with.")],
+    target: TargetName = "x86-vnni",
+    data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
+    budget: Annotated[list[str] | None, typer.Option("--budget", help='Such as "p95_ms<=20 @99%"; may be repeated.')] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of the whole measurement.")] = None,
+    changes: Set = None,
+    form: Format = "table",
+    quiet: Quiet = False,
+) -> None:
+    """Profile models side by side on a target, against budgets; exit code 1 if a budget is missed."""
+    from edgeopt.cli.options import need_format, read_calibration, read_options
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.data.random_inputs import random_batches
+    from edgeopt.profile import ProfileConfig
+    from edgeopt.profile import profile as run
+    from edgeopt.targets.target import load_target
+
+    need_format(form)
+    config = read_options(ProfileConfig, changes, seconds=seconds, budget=budget or None)
+    named = _named(models)
+    loaded_target = load_target(target)
+    inputs = list(read_calibration(data, tokenizer).first(config.max_batches).batches(1)) if data else random_batches(models[0])
+    with shown(quiet=quiet):
+        result = run(named, inputs, target=loaded_target, config=config)
+    if form == "json":
+        typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+    else:
+        _print(result, markdown=form == "markdown")
+    raise typer.Exit(1 if result.verdict == "fail" else 0)
+
+
+def _named(models: list[Path]) -> dict[str, Path]:
+    """Return the models by file name, or by their path where two share a name."""
+    stems = [model.stem for model in models]
+    return {(model.stem if stems.count(model.stem) == 1 else str(model)): model for model in models}
+
+
+def _print(result: ProfileResult, *, markdown: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.MARKDOWN if markdown else None)
+    for column in ("model", "p50 ms", "p90 ms", "p95 ms", "runs", "load ms", "peak MB", "size MB"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for variant in result.variants:
+        latency = {item.statistic: f"{item.value_ms:.3f} [{item.low_ms:.3f}, {item.high_ms:.3f}]" for item in variant.latency}
+        peak = "–" if variant.peak_rss_bytes is None else f"{variant.peak_rss_bytes / 1e6:.1f}"
+        quantiles = [latency.get(name, "too few runs") for name in ("p50", "p90", "p95")]
+        figures = [f"{variant.n:,}", f"{variant.load_ms:.1f}", peak, f"{variant.size_bytes / 1e6:.3f}"]
+        table.add_row(variant.name, *quantiles, *figures)
+    console = Console(highlight=False, markup=False, width=160 if markdown else None)
+    console.print(table)
+    for pair in result.comparisons:
+        if pair.ratio is not None:
+            interval = f"[{pair.low:.3f}, {pair.high:.3f}]"
+            console.print(f"{pair.b} takes {pair.ratio:.3f} {interval} of {pair.a}'s time, {pair.confidence:.0%} confidence")
+    for judgement in result.budgets:
+        console.print(f"{judgement.verdict}: {judgement.variant}: {judgement.expression}: {judgement.reason}")
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)

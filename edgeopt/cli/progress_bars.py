@@ -1,0 +1,80 @@
+"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from edgeopt import progress
+from edgeopt.progress import Advance
+
+_LINE_SECONDS = 10.0
+
+
+class Bars:
+    """Bars and lines of a rich console on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """Show a bar while the block runs."""
+        with self._progress:
+            bar = self._progress.add_task(description, total=total)
+
+            def advance(units: int = 1) -> None:
+                self._progress.advance(bar, units)
+
+            try:
+                yield advance
+            finally:
+                self._progress.remove_task(bar)
+
+    def note(self, message: str) -> None:
+        """Show one line above the bars."""
+        self._progress.console.print(message, style="dim", markup=False, highlight=False)
+
+
+class Lines:
+    """Plain lines for logs: a task's start is silent, its progress a line every ten seconds."""
+
+    @contextmanager
+    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+        """Print how far the task is, now and then."""
+        done, printed = 0, time.monotonic()
+
+        def advance(units: int = 1) -> None:
+            nonlocal done, printed
+            done += units
+            if time.monotonic() - printed >= _LINE_SECONDS:
+                printed = time.monotonic()
+                self.note(f"  {description}: {done:,}{f' of {total:,}' if total else ''}")
+
+        yield advance
+
+    def note(self, message: str) -> None:
+        """Print the line."""
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+
+
+def shown(*, quiet: bool) -> AbstractContextManager[None]:
+    """Show progress on stderr inside the block, unless `quiet`."""
+    if quiet:
+        return progress.listen(progress.Silent())
+    console = Console(stderr=True)
+    return progress.listen(Bars(console) if console.is_terminal else Lines())

@@ -1,0 +1,39 @@
+"""`edgeopt prune`: a model in, a slimmer one out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeopt.cli.options import Quiet, Set
+
+
+def prune(
+    model: Annotated[str, typer.Argument(help="The model: a folder that edgeopt wrote, or module:callable.")],
+    data: Annotated[str, typer.Option("--data", help="A data set's name, or a folder with a manifest.toml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pruned model's folder.")],
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="Whom to recover against; default: the model itself.")
+    ] = None,
+    macs: Annotated[float | None, typer.Option("--macs", help="Share of the multiply-accumulates to keep.")] = None,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Prune: remove channels over the dependency graph, then recover. Options: --set round_to=16, --set train.epochs=5 …"""
+    from edgeopt.cli.options import read_options
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.data.sets import load_set
+    from edgeopt.models.load import load_model
+    from edgeopt.prune.config import PruneOptions
+    from edgeopt.prune.stage import prune as run
+
+    options = read_options(PruneOptions, changes, macs=macs)
+    loaded = load_model(model)
+    with shown(quiet=quiet):
+        samples = load_set(data, tokenizer=loaded.folder)["train"]
+        result = run(loaded, load_model(teacher or model), samples, output=output, options=options, seed=seed)
+    before, after = result.before, result.after
+    typer.echo(f"{output}: {after.macs:,} multiply-accumulates of {before.macs:,}, {after.parameters:,} parameters")

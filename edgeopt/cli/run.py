@@ -1,0 +1,50 @@
+"""`edgeopt run`: a whole recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeopt.cli.options import Quiet, Set
+
+if TYPE_CHECKING:
+    from edgeopt.pipeline import PlannedStage
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (see edgeopt recipes) or a .toml file.")],
+    changes: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; default: runs/RECIPE.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan: what is cached, what will run and why.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recipe: distil, prune, export, quantize, verify, profile, bundle.
+
+    What is finished is never done again; a killed run goes on where it was. Ends with exit code 1 if a budget is missed.
+    """
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.pipeline import Pipeline
+    from edgeopt.recipe import load_recipe
+
+    loaded = load_recipe(recipe, changes or [])
+    pipeline = Pipeline(loaded, out or Path("runs") / loaded.name)
+    if dry_run:
+        _print_plan(pipeline.plan())
+        return
+    with shown(quiet=quiet):
+        result = pipeline.run()
+    from edgeopt.cli.summary import finish
+
+    finish(result)
+
+
+def _print_plan(planned: list[PlannedStage]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("stage", "action", "reason", box=None)
+    for stage in planned:
+        table.add_row(stage.name, stage.action, stage.reason)
+    Console(highlight=False).print(table)

@@ -1,0 +1,1 @@
+"""Distillation: a small student learns what a large teacher knows."""

@@ -1,0 +1,70 @@
+"""The stage `distill`: a teacher in, a smaller trained student out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgeopt.data.samples import Samples
+from edgeopt.distill.config import DistillOptions
+from edgeopt.distill.student import keep_layers
+from edgeopt.distill.teach import teach
+from edgeopt.models.load import LoadedModel, Origin, build
+from edgeopt.models.save import copy_tokenizer, save_model
+from edgeopt.models.size import ModelSize, measure
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """The student's folder and how it came to be; `history` has one entry an epoch."""
+
+    path: Path
+    teacher: ModelSize
+    student: ModelSize
+    steps: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def distill(
+    teacher: LoadedModel,
+    samples: Samples,
+    *,
+    output: Path,
+    options: DistillOptions,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> DistillResult:
+    """Make the student that `options` describe, teach it, and write it to the folder `output`.
+
+    Args:
+        teacher: frozen meanwhile.
+        samples: the training split; labels are the hard labels.
+        output: made if need be; a transformers folder, or model.json + model.safetensors.
+        options: which student, which losses, how long.
+        seed: of the student's first weights, of order and dropout.
+        checkpoint: folder to resume from, and to save into.
+
+    Raises:
+        ModelError: the student cannot be built, or does not fit the teacher.
+        DataError: labels are needed and missing.
+    """
+    torch.manual_seed(seed)
+    student = build(options.source, options.arguments) if options.source else keep_layers(teacher.module, options.layers or [])
+    result = teach(
+        student,
+        teacher.module,
+        samples,
+        loss=options.loss,
+        train=options.train,
+        seed=seed,
+        layers=options.layers,
+        checkpoint=checkpoint,
+    )
+    origin = Origin(options.source, options.arguments, task=teacher.task, labels=teacher.labels) if options.source else None
+    save_model(student, output, origin=origin)
+    copy_tokenizer(teacher.folder, output)
+    one = samples.collate([0])
+    return DistillResult(output, measure(teacher.module, one), measure(student, one), result.steps, result.history)

@@ -1,0 +1,54 @@
+"""Call any model the same way: inputs by name in, logits (and hidden states) out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeopt.data.batches import Array, Batch
+from edgeopt.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a classifier gives: logits [N, classes]; if asked for, hidden states, embeddings first, [N, sequence, hidden]."""
+
+    logits: Tensor
+    hidden: tuple[Tensor, ...] = ()
+
+
+def call(model: nn.Module, inputs: Mapping[str, Tensor], *, hidden: bool = False) -> Outputs:
+    """Run `model` on `inputs`.
+
+    Raises:
+        ModelError: hidden states are asked of a model that has none to give, or the output is not a tensor of logits.
+    """
+    if hasattr(model, "config") and hasattr(model, "save_pretrained"):
+        result = model(**inputs, output_hidden_states=hidden, return_dict=True)
+        return Outputs(result["logits"], tuple(result["hidden_states"]) if hidden else ())
+    if hidden:
+        raise ModelError(
+            f"{type(model).__name__} gives no hidden states; set the hidden-state loss to 0 or use a transformers model"
+        )
+    result = model(**inputs)
+    if not isinstance(result, Tensor):
+        raise ModelError(
+            f"{type(model).__name__} gives {type(result).__name__}; a classifier must return its logits as one tensor"
+        )
+    return Outputs(result)
+
+
+def to_tensors(batch: Batch, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Return the arrays of `batch` as tensors on `device`."""
+    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in batch.items()}
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, batch: Batch) -> Array:
+    """Return the logits of `batch` as a float32 array [N, classes]; the model is put into evaluation mode."""
+    model.eval()
+    return np.asarray(call(model, to_tensors(batch)).logits.float().cpu().numpy())

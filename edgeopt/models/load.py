@@ -1,0 +1,192 @@
+"""Load a PyTorch model from where users have it, without ever unpickling.
+
+    a folder written by `save_model`     model.json + model.safetensors (pruned models, too)
+    a transformers folder or hub id      config.json + model.safetensors
+    module:callable                      any nn.Module the callable returns
+
+A model file from a stranger must not run code: a folder's model.json may name one of edgeopt's own builders, or the one the
+caller names as `source_builder`; anything else is refused. Code that comes with a hub model is refused unless asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgeopt.errors import ModelError, nearest
+from edgeopt.models.kept import Kept, narrow
+
+AUTO_CLASSES = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "fill-mask": "AutoModelForMaskedLM",
+    "text-generation": "AutoModelForCausalLM",
+    "text2text-generation": "AutoModelForSeq2SeqLM",
+    "feature-extraction": "AutoModel",
+    "image-classification": "AutoModelForImageClassification",
+    "object-detection": "AutoModelForObjectDetection",
+    "semantic-segmentation": "AutoModelForSemanticSegmentation",
+    "depth-estimation": "AutoModelForDepthEstimation",
+    "audio-classification": "AutoModelForAudioClassification",
+    "automatic-speech-recognition": "AutoModelForSpeechSeq2Seq",
+    "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
+}
+"""transformers' class for each task, by the hub's name of the task."""
+
+MODEL_FILE = "model.json"
+_OWN_BUILDERS = "edgeopt.models."
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a model that transformers does not know is built anew: builder, arguments, and which channels are left."""
+
+    builder: str
+    arguments: Mapping[str, Any]
+    kept: Kept = field(default_factory=dict)
+    task: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode.
+
+    Attributes:
+        module: takes its inputs by name.
+        task: the hub's name of what it does, or None.
+        folder: where it was read from, for the tokenizer and config beside the weights; None for module:callable.
+        labels: class names in the order of their numbers; empty if unknown.
+        origin: how it is built anew; None for transformers models, whose config.json says it.
+    """
+
+    module: nn.Module
+    task: str | None
+    folder: Path | None
+    labels: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+
+def load_model(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    source_builder: str | None = None,
+    trust_remote_code: bool = False,
+) -> LoadedModel:
+    """Return the model at `source`.
+
+    Args:
+        source: a folder, a hub id, or ``module:callable``.
+        task: for transformers models; None: the head its config names.
+        arguments: for ``module:callable``.
+        source_builder: the builder a saved folder may name beside edgeopt's own.
+        trust_remote_code: run the code that comes with a hub model.
+
+    Raises:
+        ModelError: nothing there, weights that do not fit, a head the model does not have, code that is not allowed.
+    """
+    folder = Path(source)
+    if (folder / MODEL_FILE).is_file():
+        return _load_saved(folder, source_builder)
+    if (folder / "config.json").is_file() or (not folder.exists() and ":" not in str(source) and not folder.suffix):
+        return _load_transformers(str(source), task, trust_remote_code)
+    if ":" in str(source):
+        origin = Origin(str(source), arguments or {}, task=task)
+        return LoadedModel(build(str(source), origin.arguments).eval(), task, None, origin=origin)
+    raise ModelError(f"{source}: no model here; give a folder with {MODEL_FILE} or config.json, a hub id, or module:callable")
+
+
+def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Return what ``module:callable`` makes of `arguments`.
+
+    Raises:
+        ModelError: it cannot be imported or called, or does not return an nn.Module.
+    """
+    module_name, _, name = builder.partition(":")
+    try:
+        module = getattr(importlib.import_module(module_name), name)(**arguments)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ModelError(f"{builder}: cannot be built with {dict(arguments)}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{builder}: gives {type(module).__name__}, not an nn.Module")
+    return module
+
+
+def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        record = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        builder, arguments, kept = str(record["builder"]), dict(record["arguments"]), record["kept"]
+        weights = load_file(folder / "model.safetensors")
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+        raise ModelError(f"{folder}: {MODEL_FILE} and model.safetensors cannot be read: {error}") from error
+    if not builder.startswith(_OWN_BUILDERS) and builder != source_builder:
+        raise ModelError(f"{folder}: wants to run '{builder}'; if you trust it, name it as the model's source")
+    module = build(builder, arguments)
+    narrow(module, kept)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"{folder}: its weights do not fit {builder}: {str(error).splitlines()[-1].strip()}") from error
+    origin = Origin(builder, arguments, kept, record.get("task"), tuple(record.get("labels", ())))
+    return LoadedModel(module.eval(), origin.task, folder, origin.labels, origin)
+
+
+def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -> LoadedModel:
+    import torch
+    import transformers
+
+    if task is not None and task not in AUTO_CLASSES:
+        raise ModelError(f"task '{task}' is not known{nearest(task, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        auto = getattr(transformers, AUTO_CLASSES[task or _task_of(config)])
+        module, info = auto.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"{source}: transformers cannot load it: {str(error).splitlines()[0][:300]}") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{source}: has no weights for {missing[0]}{f' and {len(missing) - 1} more' if missing[1:] else ''}; "
+            f"they would be random: choose a task this checkpoint was trained for"
+        )
+    names = getattr(config, "id2label", None) or {}
+    folder = Path(source) if Path(source).is_dir() else None
+    return LoadedModel(module.eval(), task or _task_of(config), folder, tuple(str(names[index]) for index in sorted(names)))
+
+
+def _task_of(config: Any) -> str:
+    """Return the task whose head the config's architecture has."""
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    endings = {
+        "ForSequenceClassification": "text-classification",
+        "ForTokenClassification": "token-classification",
+        "ForQuestionAnswering": "question-answering",
+        "ForMaskedLM": "fill-mask",
+        "ForCausalLM": "text-generation",
+        "LMHeadModel": "text-generation",
+        "ForConditionalGeneration": "text2text-generation",
+        "ForImageClassification": "image-classification",
+        "ForObjectDetection": "object-detection",
+        "ForSemanticSegmentation": "semantic-segmentation",
+        "ForDepthEstimation": "depth-estimation",
+    }
+    return next((task for ending, task in endings.items() if architecture.endswith(ending)), "feature-extraction")

@@ -1,0 +1,291 @@
+"""Plans the stages of a recipe, runs what changed, resumes what was killed, and writes the report.
+
+A stage's key is made of its options, its inputs' digests, its data, its code and its libraries. A stage whose key has an
+artifact in the store is not run again. The plan is a value: `plan` makes it, ``--dry-run`` prints it, `run` carries it out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeopt import __version__, progress
+from edgeopt.data.sets import content_hash
+from edgeopt.errors import DataError, IntegrityError, ModelError
+from edgeopt.files import disk_errors, sha256, write_aside, write_json
+from edgeopt.machine import describe
+from edgeopt.recipe import Recipe
+from edgeopt.stages.job import Data, Job, Stage
+from edgeopt.stages.order import stages_of
+from edgeopt.store import Artifact, Store, key_of
+from edgeopt.targets.target import Target, load_target
+
+if TYPE_CHECKING:
+    from edgeopt.report.record import RunRecord, StageRecord
+
+_LIBRARIES = ("torch", "onnxruntime", "onnx", "onnxscript", "transformers", "torch-pruning", "numpy")
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """What will happen to a stage, and why.
+
+    Attributes:
+        name: of the stage.
+        action: "cached" or "run".
+        reason: why it is run, or which artifact stands for it.
+    """
+
+    name: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """A stage that is done."""
+
+    artifact: Artifact
+    made: bool
+    """It was run now; else its artifact was there."""
+    warnings: tuple[str, ...] = ()
+
+    def record(self) -> StageRecord:
+        """Return the outcome as the report reads it."""
+        from edgeopt.report.record import StageRecord
+
+        artifact = self.artifact
+        warnings = (*self.warnings, *artifact.facts.get("warnings", ()))
+        status = "made" if self.made else "cached"
+        return StageRecord(artifact.stage, artifact.key, status, artifact.seconds, dict(artifact.facts), warnings)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    recipe: Recipe
+    target: Target
+    folder: Path
+    outcomes: tuple[StageOutcome, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self) -> RunRecord:
+        """Return the run as the report reads it."""
+        from edgeopt.report.record import RunRecord
+
+        return RunRecord(
+            recipe=self.recipe.name,
+            resolved=self.recipe.model_dump(mode="json"),
+            target=self.target.name,
+            stages=tuple(outcome.record() for outcome in self.outcomes),
+            versions=dict(self.versions),
+            device=dict(self.device),
+        )
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle's folder."""
+        return self.folder / "bundle"
+
+
+class Pipeline:
+    """A recipe and the run folder its artifacts live in."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.recipe = recipe
+        self.folder = Path(folder)
+        self.target = load_target(recipe.target)
+        self._store = Store(self.folder)
+        self._stages = stages_of(recipe, self.target)
+        self._data = Data(recipe.data, _tokenizer_folder(recipe))
+
+    def plan(self) -> list[PlannedStage]:
+        """Return what `run` would do, without doing it."""
+        planned: list[PlannedStage] = []
+        done: dict[str, Artifact] = {}
+        for stage in self._stages:
+            waiting = [name for name in stage.needs if name not in done]
+            if waiting:
+                planned.append(PlannedStage(stage.name, "run", f"its input {waiting[0]} is made anew"))
+                continue
+            ingredients = self._ingredients(stage, done)
+            try:
+                artifact = self._store.find(stage.name, key_of(ingredients))
+            except IntegrityError as error:
+                planned.append(PlannedStage(stage.name, "run", f"its artifact is damaged: {error}"))
+                continue
+            if artifact:
+                done[stage.name] = artifact
+                planned.append(PlannedStage(stage.name, "cached", artifact.folder.name))
+            else:
+                planned.append(PlannedStage(stage.name, "run", self._why(stage, ingredients)))
+        return planned
+
+    def run(self) -> RunResult:
+        """Run every stage that has no artifact yet and return all results; the bundle lies in the run folder afterwards.
+
+        Raises:
+            EdgeoptError: what a stage found wrong; everything finished before it stays.
+        """
+        with self._store.lock():
+            write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+            with write_aside(self.folder / "recipe.toml") as aside:
+                aside.write_text(self.recipe.to_toml(), encoding="utf-8")
+            done: dict[str, Artifact] = {}
+            outcomes = []
+            with progress.task("stages", total=len(self._stages)) as advance:
+                for stage in self._stages:
+                    outcomes.append(self._run_stage(stage, done))
+                    done[stage.name] = outcomes[-1].artifact
+                    advance()
+            self._place_bundle(done["bundle"])
+        return self._result(outcomes)
+
+    def finished(self) -> RunResult:
+        """Return the results of a run that is complete; nothing is run.
+
+        Raises:
+            DataError: a stage has no artifact yet.
+            IntegrityError: an artifact is damaged.
+        """
+        done: dict[str, Artifact] = {}
+        for stage in self._stages:
+            artifact = self._store.find(stage.name, key_of(self._ingredients(stage, done)))
+            if artifact is None:
+                raise DataError(
+                    f"{self.folder}: stage {stage.name} is not finished; run: edgeopt run {self.folder}/recipe.toml"
+                )
+            done[stage.name] = artifact
+        return self._result([StageOutcome(artifact, made=False) for artifact in done.values()])
+
+    def _result(self, outcomes: list[StageOutcome]) -> RunResult:
+        return RunResult(self.recipe, self.target, self.folder, tuple(outcomes), library_versions(), describe())
+
+    def _run_stage(self, stage: Stage, done: Mapping[str, Artifact]) -> StageOutcome:
+        ingredients = self._ingredients(stage, done)
+        key = key_of(ingredients)
+        warnings: list[str] = []
+        try:
+            artifact = self._store.find(stage.name, key)
+        except IntegrityError as error:
+            aside = self._store.set_aside(stage.name, key)
+            warnings.append(f"{error}; set aside as {aside.name} and made anew")
+            progress.note(warnings[-1])
+            artifact = None
+        if artifact:
+            progress.note(f"{stage.name}: cached ({artifact.folder.name})")
+            return StageOutcome(artifact, made=False)
+        progress.note(f"{stage.name}: running, {self._why(stage, ingredients)}")
+        workspace = self._store.workspace(stage.name, key)
+        job = Job(
+            recipe=self.recipe,
+            target=self.target,
+            data=self._data,
+            inputs={name: done[name].folder for name in stage.needs},
+            facts={name: done[name].facts for name in stage.needs},  # type: ignore[misc]
+            workspace=workspace,
+        )
+        start = time.monotonic()
+        with disk_errors(workspace.output):
+            facts = stage.run(job)
+        artifact = self._store.finish(stage.name, ingredients, facts, time.monotonic() - start)
+        progress.note(f"{stage.name}: done in {artifact.seconds:.1f} s ({artifact.folder.name})")
+        return StageOutcome(artifact, made=True, warnings=tuple(warnings))
+
+    def _ingredients(self, stage: Stage, done: Mapping[str, Artifact]) -> dict[str, Any]:
+        """Return all that decides the stage's result."""
+        ingredients: dict[str, Any] = {
+            "stage": stage.name,
+            "options": stage.options,
+            "inputs": {name: done[name].digest for name in stage.needs},
+            "sources": {path.name: _source_hash(path) for path in stage.sources},
+            "code": {
+                package: code_hash(package) for package in ("stages", *stage.packages, *(["data"] if stage.reads_data else []))
+            },
+            "libraries": library_versions(),
+            "seed": self.recipe.seed,
+        }
+        if stage.reads_data:
+            ingredients["data"] = {**self.recipe.data.model_dump(mode="json"), "fingerprint": self._data.fingerprint}
+        if stage.reads_machine:
+            ingredients["machine"] = describe()
+        return ingredients
+
+    def _why(self, stage: Stage, ingredients: Mapping[str, Any]) -> str:
+        """Return what changed since the stage's newest artifact."""
+        latest = self._store.latest(stage.name)
+        if latest is None:
+            return "it has not been run yet"
+        before, now = dict(_flat(latest.ingredients)), dict(_flat(ingredients))
+        changes = [
+            f"{key.removeprefix('options.')}: {before.get(key, 'none')} → {now.get(key, 'none')}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+        return "; ".join(_shortened(change) for change in changes[:3]) or "its artifact is gone"
+
+    def _place_bundle(self, artifact: Artifact) -> None:
+        """Put the bundle into the run folder, in one step."""
+        place, aside = self.folder / "bundle", self.folder / ".bundle.part"
+        with disk_errors(place):
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.copytree(artifact.folder / "bundle", aside)
+            shutil.rmtree(place, ignore_errors=True)
+            aside.rename(place)
+
+
+@cache
+def code_hash(package: str) -> str:
+    """Return the SHA-256 of the Python sources of edgeopt's `package`, so that a stage is run again when its code changes."""
+    place = _PACKAGE / package
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(_PACKAGE)} {sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Return the installed versions of edgeopt and of the libraries that decide results."""
+    versions = {"edgeopt": __version__}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _source_hash(path: Path) -> str:
+    if not path.exists():
+        raise ModelError(f"{path}: no such model")
+    return content_hash(path)
+
+
+def _tokenizer_folder(recipe: Recipe) -> Path | None:
+    return (
+        Path(recipe.teacher.source) if recipe.teacher and (Path(recipe.teacher.source) / "tokenizer.json").is_file() else None
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}…"

@@ -1,0 +1,1 @@
+"""Structured pruning: channels that matter least go, and the layers really shrink."""

@@ -1,0 +1,77 @@
+"""The stage `prune`: channels go, then the model recovers against its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgeopt.data.samples import Samples
+from edgeopt.distill.teach import teach
+from edgeopt.errors import ModelError
+from edgeopt.models.kept import compose
+from edgeopt.models.load import LoadedModel
+from edgeopt.models.save import copy_tokenizer, save_model
+from edgeopt.models.size import ModelSize, measure
+from edgeopt.prune.channels import LayerWidth, prune_channels
+from edgeopt.prune.config import PruneOptions
+from edgeopt.train.supervised import cross_entropy
+
+_TAYLOR_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """The pruned model's folder, what went, and the recovery; `history` has one entry an epoch."""
+
+    path: Path
+    before: ModelSize
+    after: ModelSize
+    layers: tuple[LayerWidth, ...]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def prune(
+    model: LoadedModel,
+    teacher: LoadedModel,
+    samples: Samples,
+    *,
+    output: Path,
+    options: PruneOptions,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> PruneResult:
+    """Remove channels from `model`, in place, let it recover, and write it to the folder `output`.
+
+    Args:
+        model: pruned and trained.
+        teacher: the recovery's teacher; may be another copy of the model itself.
+        samples: the training split.
+        output: model.json (builder, kept indices) + model.safetensors.
+        options: how much goes, and how long the recovery takes.
+        seed: of order and dropout.
+        checkpoint: folder to resume the recovery from.
+
+    Raises:
+        ModelError: the model cannot be pruned (transformers models cannot yet) or not that far.
+    """
+    if model.origin is None:
+        raise ModelError(
+            f"{type(model.module).__name__} is a transformers model, which cannot be pruned yet (heads, feed-forward layers); "
+            f"use a student with fewer layers (distill.layers)"
+        )
+    torch.manual_seed(seed)
+    one = samples.collate([0])
+    before = measure(model.module, one)
+    loss = partial(cross_entropy, samples=samples.first(_TAYLOR_SAMPLES)) if samples.labels is not None else None
+    pruned = prune_channels(model.module, samples.collate([0, 1]), options=options, loss=loss)
+    recovery = teach(
+        model.module, teacher.module, samples, loss=options.loss, train=options.train, seed=seed, checkpoint=checkpoint
+    )
+    origin = replace(model.origin, kept=compose(model.origin.kept, pruned.kept))
+    save_model(model.module, output, origin=origin)
+    copy_tokenizer(model.folder, output)
+    return PruneResult(output, before, measure(model.module, one), pruned.layers, recovery.history)

@@ -1,0 +1,175 @@
+"""The recipe: what to make, from what, for which target, within which budget. Read from TOML, typed, frozen.
+
+A recipe names its parts by tables; a part that is not named is not run:
+
+    [teacher]  [distill]  [prune]      PyTorch stages; the last one's model is exported
+    model = "FILE.onnx"                instead of them: an ONNX file that enters at quantize
+    [export]  [quantize]  [verify]  [profile]  [bundle]
+
+Text in a path such as ``${EDGEOPT_DATA}/sst2_teacher`` is replaced by the environment variable's value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+from pydantic import Field, model_validator
+
+from edgeopt.bundle.config import BundleOptions
+from edgeopt.config import Options
+from edgeopt.data.manifest import data_root
+from edgeopt.distill.config import DistillOptions
+from edgeopt.errors import RecipeError, nearest
+from edgeopt.export.config import ExportConfig
+from edgeopt.profile.config import ProfileConfig
+from edgeopt.prune.config import PruneOptions
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.train.config import TrainOptions
+from edgeopt.verify.config import VerifyOptions
+
+_SHIPPED = Path(__file__).parent / "recipes"
+
+
+class DataOptions(Options):
+    """Which samples."""
+
+    set: str
+    """A calibration set's name, or a folder with a manifest.toml."""
+    train_limit: int | None = Field(default=None, ge=1)
+    """Train on the first so many samples only; none: all."""
+    calibration_limit: int | None = Field(default=128, ge=1)
+    """Calibrate with the first so many samples only; none: all."""
+    evaluation_limit: int | None = Field(default=None, ge=1)
+    """Evaluate on the first so many samples only; none: all."""
+
+
+class TeacherOptions(Options):
+    """The model everything starts from."""
+
+    source: str
+    """A transformers folder or hub id, a saved folder, or module:callable."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """For module:callable."""
+    task: str | None = None
+    """For transformers models, such as text-classification."""
+    trust_remote_code: bool = False
+    """Run the code that comes with a hub model."""
+    train: TrainOptions | None = None
+    """Train it first; none: it is taken as it is."""
+
+
+class Recipe(Options):
+    """A whole run."""
+
+    name: str
+    """What the run and its bundle are called."""
+    description: str = ""
+    """One line for lists."""
+    target: str = "x86-vnni"
+    """The target's name (see `edgeopt targets`), or a path to its .toml file."""
+    seed: int = Field(default=0, ge=0)
+    """Of everything random."""
+    data: DataOptions
+    teacher: TeacherOptions | None = None
+    distill: DistillOptions | None = None
+    prune: PruneOptions | None = None
+    model: str | None = None
+    """An ONNX file that nobody here exported; instead of a teacher."""
+    compare: Literal["all", "last"] = "all"
+    """Export and profile the teacher and the unpruned student, too, so that the report shows each step's gain."""
+    export: ExportConfig = ExportConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    verify: VerifyOptions = VerifyOptions()
+    profile: ProfileConfig | Literal[False] = ProfileConfig()
+    """How to measure; false: not at all, as for a target that is not this machine."""
+    bundle: BundleOptions = BundleOptions()
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if (self.teacher is None) == (self.model is None):
+            raise ValueError('give either a [teacher] table or model = "FILE.onnx"')
+        if self.teacher is None and (self.distill or self.prune):
+            raise ValueError("[distill] and [prune] need a [teacher]")
+        return self
+
+    def to_toml(self) -> str:
+        """Return the resolved recipe, every option with its value (those that are none are left out), as TOML."""
+        return tomli_w.dumps(json.loads(self.model_dump_json(exclude_none=True)))
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with edgeopt, sorted."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
+
+
+def recipe_descriptions() -> dict[str, str]:
+    """Return the one-line descriptions of the recipes that come with edgeopt, by name."""
+    texts = {name: (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8") for name in recipe_names()}
+    return {name: str(tomllib.loads(text)["description"]) for name, text in texts.items()}
+
+
+def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
+    """Return the recipe called `name`, or the one in the file `name`, with `changes` such as ``quantize.method=percentile``.
+
+    Raises:
+        RecipeError: there is no such recipe, it is not TOML, a key is unknown or a value not allowed.
+    """
+    path = Path(name) if name.endswith(".toml") else _SHIPPED / f"{name}.toml"
+    if not path.is_file():
+        names = recipe_names()
+        raise RecipeError(
+            f"recipe '{name}' does not exist{nearest(name, names)}; give one of {', '.join(names)} or a path that ends in .toml"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    for change in changes:
+        apply_change(values, change)
+    return Recipe.read(_expanded({"name": path.stem, **values}), where=str(path))
+
+
+def apply_change(values: dict[str, Any], change: str) -> None:
+    """Set one key of `values`, in place, from ``table.key=value``; the value is read as TOML, else as text.
+
+    Raises:
+        RecipeError: it has no "=", or leads through something that is not a table.
+    """
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {change}: write KEY=VALUE, such as quantize.method=percentile")
+    *tables, last = key.strip().split(".")
+    place = values
+    for table in tables:
+        place = place.setdefault(table, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"--set {change}: '{table}' is a value, not a table")
+    try:
+        place[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[last] = text
+
+
+def _expanded(value: Any) -> Any:
+    """Return `value` with every ``${NAME}`` in its texts replaced by the environment variable."""
+    if isinstance(value, dict):
+        return {key: _expanded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    return re.sub(r"\$\{(\w+)\}", _variable, value) if isinstance(value, str) else value
+
+
+def _variable(match: re.Match[str]) -> str:
+    name = match[1]
+    if name == "EDGEOPT_DATA":
+        return str(data_root())
+    if name not in os.environ:
+        raise RecipeError(f"the recipe names the environment variable {name}, which is not set")
+    return os.environ[name]

@@ -1,0 +1,105 @@
+"""What a stage's function works with: the recipe, its data, the artifacts it builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeopt.data.manifest import Manifest, load_manifest
+from edgeopt.errors import RecipeError
+from edgeopt.recipe import DataOptions, Recipe
+from edgeopt.store import Workspace
+from edgeopt.targets.target import Target
+
+if TYPE_CHECKING:
+    from edgeopt.data.samples import Samples
+    from edgeopt.models.load import LoadedModel
+
+Facts = dict[str, Any]
+
+
+class Data:
+    """The recipe's samples, read when they are first asked for."""
+
+    def __init__(self, options: DataOptions, tokenizer: Path | None) -> None:
+        self.options = options
+        self.tokenizer = tokenizer
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The set's manifest."""
+        return load_manifest(self.options.set)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the samples are made from."""
+        from edgeopt.data.sets import fingerprint
+
+        return fingerprint(self.options.set, tokenizer=self.tokenizer)
+
+    @cached_property
+    def _splits(self) -> dict[str, Samples]:
+        from edgeopt.data.sets import load_set
+
+        return load_set(self.options.set, tokenizer=self.tokenizer)
+
+    def split(self, name: str) -> Samples:
+        """Return the split `name`, cut to its limit; without an evaluation split, the calibration samples are evaluated on."""
+        if name == "evaluation" and name not in self._splits:
+            name = "calibration"
+        if name not in self._splits:
+            raise RecipeError(f"data set '{self.options.set}' has no {name} split; it has: {', '.join(self._splits)}")
+        samples = self._splits[name]
+        limit = getattr(self.options, f"{name}_limit")
+        return samples if limit is None else samples.first(limit)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage's function gets: the recipe, the artifacts it builds on, the facts they came with, and where to write."""
+
+    recipe: Recipe
+    target: Target
+    data: Data
+    inputs: Mapping[str, Path]
+    facts: Mapping[str, Facts]
+    workspace: Workspace
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recipe.
+
+    Attributes:
+        name: unique in the recipe.
+        run: does the work and returns the facts.
+        options: the part of the recipe it depends on, as JSON.
+        needs: names of the stages whose artifacts it reads.
+        packages: edgeopt's packages whose code decides the result.
+        reads_data: it depends on the samples.
+        reads_machine: its result holds for this machine only.
+        sources: files or folders from outside whose content matters.
+    """
+
+    name: str
+    run: Callable[[Job], Facts]
+    options: Mapping[str, Any]
+    needs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    reads_data: bool = True
+    reads_machine: bool = False
+    sources: tuple[Path, ...] = ()
+
+
+def load(job: Job, name: str) -> LoadedModel:
+    """Load the model that the stage `name` made; the recipe's own builder is trusted."""
+    from edgeopt.models.load import load_model
+
+    recipe = job.recipe
+    builders = [recipe.distill.source if recipe.distill else None, recipe.teacher.source if recipe.teacher else None]
+    if name == "teacher":
+        builders.reverse()
+    return load_model(job.inputs[name], source_builder=next((builder for builder in builders if builder), None))

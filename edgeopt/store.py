@@ -1,0 +1,197 @@
+"""Runs and artifacts: content-addressed, written aside and renamed, verified by hash when read.
+
+    RUN/
+      .lock                        held by the one process that works on the run
+      artifacts/STAGE-KEY/         a finished stage: its files and artifact.json, never changed again
+      work/STAGE-KEY/              an unfinished one: output/ (begun anew each time) and checkpoint/ (kept, to resume from)
+      damaged/                     artifacts whose files no longer have their recorded hash
+
+A stage's key is the SHA-256 of its ingredients: its resolved configuration, the digests of its inputs, the code of the stage
+and the versions of the libraries that matter. An artifact's digest is the SHA-256 of its files' names and hashes: two runs
+that make the same bytes have the same digest, whenever and wherever they ran.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt import progress
+from edgeopt.errors import IntegrityError
+from edgeopt.files import disk_errors, flush, sha256, write_json
+
+_RECORD = "artifact.json"
+_KEY_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage's result.
+
+    Attributes:
+        stage: the stage's name.
+        key: hexadecimal SHA-256 of its ingredients.
+        folder: where its files are.
+        digest: hexadecimal SHA-256 over its files.
+        ingredients: what the key was made from.
+        facts: the stage's results as JSON.
+        seconds: how long the stage ran.
+        files: SHA-256 of each file, by its path below `folder`.
+    """
+
+    stage: str
+    key: str
+    folder: Path
+    digest: str
+    ingredients: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    seconds: float
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a stage writes: `output` becomes the artifact, `checkpoint` outlives a kill."""
+
+    output: Path
+    checkpoint: Path
+
+
+class Store:
+    """The artifacts of one run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run folder for this process; wait, and say so, while another one has it."""
+        path = self.folder / ".lock"
+        with disk_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._acquire(handle)
+            os.truncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+            yield
+        finally:
+            os.close(handle)
+
+    def _acquire(self, handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode() or "unknown"
+            progress.note(f"{self.folder}: another run (process {holder}) is working here; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """Return the finished artifact of `stage` with `key`, every file checked, or None if there is none.
+
+        Raises:
+            IntegrityError: a file is missing or its hash differs; the message names it.
+        """
+        folder = self._place("artifacts", stage, key)
+        if not (folder / _RECORD).is_file():
+            return None
+        artifact = _read(folder)
+        damage = _damage(artifact)
+        if damage:
+            raise IntegrityError(f"{folder}: {damage}")
+        return artifact
+
+    def latest(self, stage: str) -> Artifact | None:
+        """Return the newest artifact of `stage`, its files unchecked, or None; for saying what changed since."""
+        folders = [path.parent for path in self.folder.glob(f"artifacts/{stage}-{'?' * _KEY_DIGITS}/{_RECORD}")]
+        if not folders:
+            return None
+        try:
+            return _read(max(folders, key=lambda folder: folder.stat().st_mtime_ns))
+        except IntegrityError:
+            return None
+
+    def set_aside(self, stage: str, key: str) -> Path:
+        """Move a damaged artifact out of the way, so that its stage runs again; return where it went."""
+        place = self._place("artifacts", stage, key)
+        aside = self.folder / "damaged" / f"{place.name}-{time.time_ns()}"
+        with disk_errors(aside):
+            aside.parent.mkdir(exist_ok=True)
+            place.rename(aside)
+        return aside
+
+    def workspace(self, stage: str, key: str) -> Workspace:
+        """Return the stage's workspace: an empty output folder and whatever checkpoint an earlier try left."""
+        folder = self._place("work", stage, key)
+        workspace = Workspace(folder / "output", folder / "checkpoint")
+        with disk_errors(folder):
+            shutil.rmtree(workspace.output, ignore_errors=True)
+            workspace.output.mkdir(parents=True)
+            workspace.checkpoint.mkdir(exist_ok=True)
+        return workspace
+
+    def finish(self, stage: str, ingredients: Mapping[str, Any], facts: Mapping[str, Any], seconds: float) -> Artifact:
+        """Make the workspace's output the stage's artifact, in one step that a kill cannot split."""
+        key = key_of(ingredients)
+        output = self._place("work", stage, key) / "output"
+        files = {str(path.relative_to(output)): sha256(path) for path in sorted(output.rglob("*")) if path.is_file()}
+        record = {
+            "stage": stage,
+            "key": key,
+            "digest": _digest(files),
+            "ingredients": ingredients,
+            "facts": facts,
+            "seconds": seconds,
+            "files": files,
+        }
+        write_json(output / _RECORD, {**record, "record": key_of(record)})
+        place = self._place("artifacts", stage, key)
+        with disk_errors(place):
+            for name in files:
+                flush(output / name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            output.rename(place)
+            flush(place.parent)
+        shutil.rmtree(output.parent, ignore_errors=True)
+        return _read(place)
+
+    def _place(self, kind: str, stage: str, key: str) -> Path:
+        return self.folder / kind / f"{stage}-{key[:_KEY_DIGITS]}"
+
+
+def key_of(ingredients: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of `ingredients` as canonical JSON."""
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()
+
+
+def _read(folder: Path) -> Artifact:
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if record.pop("record") != key_of(record):
+            raise ValueError("the record's hash differs")
+        return Artifact(folder=folder, **record)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise IntegrityError(f"{folder}: {_RECORD} is damaged (its SHA-256 is not the recorded one)") from error
+
+
+def _damage(artifact: Artifact) -> str:
+    for name, expected in artifact.files.items():
+        path = artifact.folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if sha256(path) != expected:
+            return f"{name} is damaged (its SHA-256 is not the recorded one)"
+    return ""

@@ -1,0 +1,1 @@
+"""One training loop, shared by training, distilling and recovery after pruning."""

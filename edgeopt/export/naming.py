@@ -60,8 +60,8 @@ def _name_weights(model: ir.Model, scopes: dict[ir.Node, str]) -> None:
         scope = scopes.get(consumers[0], "") if consumers else ""
         if name.startswith(_WRAPPER):
             new = name.removeprefix(_WRAPPER)
-        elif name.startswith("val_") and scope and value.shape is not None and len(value.shape) == 2:
-            new = f"{scope}.weight_t"
+        elif scope and value.shape is not None and value.dtype is not None and value.dtype.is_floating_point() and value.shape:
+            new = f"{scope}.weight_t" if len(value.shape) == 2 else f"{scope}.bias"
         else:
             continue
         while new in taken:

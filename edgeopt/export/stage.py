@@ -24,6 +24,7 @@ from edgeopt.export.axes import Axes, find_axes
 from edgeopt.export.config import ExportConfig
 from edgeopt.export.naming import tidy_names
 from edgeopt.export.parity import check_parity, first_divergence, fitted, parity_batches
+from edgeopt.export.passes import optimize
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
 from edgeopt.export.trace import to_onnx, trace
@@ -75,6 +76,7 @@ def export(
         program.name_outputs(tensors(plan.example, program.inputs), config.outputs or _task_outputs(plan.task))
         graph, exported = _build(program, plan)
         named = graph.clone()
+        removed = optimize(graph)
         tidy_names(graph)
         _describe(graph, plan, config)
         path = Path(output) / "model.onnx"
@@ -84,7 +86,7 @@ def export(
             path.unlink()
             raise ModelError(_parted(parity, first_divergence(named, exported, plan.checks[0], tolerance=plan.tolerance)))
     files += _copy_beside(config.source_folder, path.parent)
-    return _result(graph, plan, parity, files)
+    return _result(graph, plan, parity, files, removed)
 
 
 def _decide(model: torch.nn.Module, samples: Batches, target: Target, config: ExportConfig) -> _Plan:
@@ -195,7 +197,7 @@ def _copy_beside(source: Path | None, folder: Path) -> list[Path]:
     return copied
 
 
-def _result(graph: ir.Model, plan: _Plan, parity: Parity, files: list[Path]) -> ExportResult:
+def _result(graph: ir.Model, plan: _Plan, parity: Parity, files: list[Path], removed: dict[str, int]) -> ExportResult:
     counts = Counter(node.op_type for node in graph.graph.all_nodes())
     signature = onnx_file.signature(onnx_file.load(files[0], weights=False))
     return ExportResult(
@@ -210,6 +212,6 @@ def _result(graph: ir.Model, plan: _Plan, parity: Parity, files: list[Path]) -> 
         outputs=signature.outputs,
         parity=parity,
         size_bytes=onnx_file.size_bytes(files[0]),
-        passes={},
+        passes=removed,
         warnings=plan.warnings,
     )

@@ -1,0 +1,36 @@
+"""Graph passes that run between torch's exporter and the file; each module opens with what it does, Before and After."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from edgeopt.export.passes.attention_layout import AttentionLayout
+from edgeopt.export.passes.flatten_rows import FlattenRows
+from edgeopt.export.passes.fold_reshapes import FoldReshapes
+from edgeopt.export.passes.merge_projections import MergeProjections
+
+PASSES: tuple[type[ir.passes.InPlacePass], ...] = (MergeProjections, AttentionLayout, FlattenRows, FoldReshapes)
+"""In this order: merged projections are found before attention hides their reshapes, rows are flattened when both are done."""
+
+
+def optimize(model: ir.Model) -> dict[str, int]:
+    """Run all passes on `model`, in place.
+
+    Returns:
+        How many nodes each pass took out of the graph (less than zero: it added some), by the name of the pass.
+    """
+    removed: dict[str, int] = {}
+    for kind in PASSES:
+        before = model.graph.num_nodes()
+        kind()(model)
+        _sweep(model)
+        removed[kind.__name__] = before - model.graph.num_nodes()
+    return removed
+
+
+def _sweep(model: ir.Model) -> None:
+    """Drop what no longer reaches an output, and compute what is computed twice once."""
+    common.CommonSubexpressionEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    common.DeduplicateInitializersPass()(model)

@@ -15,7 +15,8 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
     sample     {blocks: [[name, first_batch, runs], ...], limit_s}
                -> blocks: [[name, [ns, ...]], ...], noise                 time runs; blocks are run in the order given
     cold       as open, + seconds -> load_ns, first_run_ns, peak memory   the same in a child process of its own
-    operators  {name, runs} -> runs, operators                            where the time goes, from onnxruntime's own profile
+    operators  {name, runs} -> runs, operators, arena_peak_bytes          where the time goes, from onnxruntime's own profile
+    placement  {name} -> partitions: [{provider, nodes}]                  what onnxruntime gave to which provider
     outputs    {name, path} -> count                                      write what the model answers to an .npz file
     close      {name}                                                     forget a variant
 
@@ -342,24 +343,22 @@ def _memory_total() -> Optional[int]:
 # ------------------------------------------------------------------------------------------------------------- operators
 
 
-def read_profile(path: str) -> List[Reply]:
-    """Sum onnxruntime's profile by node, us per run; the first run does not count.
+def read_profile(path: str) -> Reply:
+    """Sum onnxruntime's profile by node and shapes, us per run; the first run does not count.
 
     A node that holds a subgraph (If, Loop) counts without what ran inside it.
     """
     with open(path, encoding="utf-8") as file:
         trace = json.load(file)
     passes = sorted(event["ts"] + event["dur"] for event in trace if event.get("name") == "model_run")
-    runs = len(passes) - 1
-    events = [event for event in trace if str(event.get("name", "")).endswith("_kernel_time") and event["ts"] >= passes[0]]
-    events.sort(key=lambda event: (event["ts"], -event["dur"]))
-    nodes: Dict[Tuple[str, str], Reply] = {}
+    events = [event for event in trace if str(event.get("name", "")).endswith("_kernel_time")]
+    arena = max([int(event["args"].get("mem_in_use_peak", 0)) for event in events] or [0])
+    events = sorted((event for event in events if event["ts"] >= passes[0]), key=lambda event: (event["ts"], -event["dur"]))
+    nodes: Dict[str, Reply] = {}
     around: List[Tuple[float, Reply]] = []
     for event in events:
-        facts = event["args"]
-        name = event["name"][: -len("_kernel_time")]
-        key = (name, facts.get("provider", ""))
-        node = nodes.setdefault(key, {"name": name, "op": facts["op_name"], "provider": key[1], "calls": 0, "us": 0.0})
+        node = _node(event)
+        node = nodes.setdefault(json.dumps(node), {**node, "calls": 0, "us": 0.0})
         node["calls"] += 1
         node["us"] += event["dur"]
         while around and around[-1][0] <= event["ts"]:
@@ -367,9 +366,21 @@ def read_profile(path: str) -> List[Reply]:
         if around:
             around[-1][1]["us"] -= event["dur"]
         around.append((event["ts"] + event["dur"], node))
+    runs = len(passes) - 1
     for node in nodes.values():
         node["us"] = max(0.0, node["us"] / runs)
-    return list(nodes.values())
+        node["calls"] /= runs
+    return {"runs": runs, "operators": list(nodes.values()), "arena_peak_bytes": arena}
+
+
+def _node(event: Reply) -> Reply:
+    facts = event["args"]
+    node = {"name": event["name"][: -len("_kernel_time")], "op": facts["op_name"], "provider": facts.get("provider", "")}
+    for ends in ("input", "output"):
+        shapes = facts.get(ends + "_type_shape", [])
+        node[ends + "s"] = [[dtype, shape] for entry in shapes for dtype, shape in entry.items()]
+    sizes = ("parameter_size", "activation_size", "output_size")
+    return {**node, "bytes": sum(int(facts.get(size, 0)) for size in sizes)}
 
 
 # ---------------------------------------------------------------------------------------------------------------- server
@@ -398,6 +409,7 @@ class Server:
             "sample": self.sample,
             "cold": self.cold,
             "operators": self.operators,
+            "placement": self.placement,
             "outputs": self.outputs,
             "close": self.close,
         }
@@ -483,9 +495,21 @@ class Server:
         profiled.take(0, int(request["runs"]))
         path = profiled.session.end_profiling()
         try:
-            return {"runs": int(request["runs"]), "operators": read_profile(path)}
+            return read_profile(path)
         finally:
             os.remove(path)
+
+    def placement(self, request: Reply) -> Reply:
+        """Say which node went to which provider, as onnxruntime decided when it loaded the model."""
+        opened = self.requests[request["name"]]
+        session = dict(opened.get("session", {}))
+        session["config"] = {**session.get("config", {}), "session.record_ep_graph_assignment_info": "1"}
+        loaded = open_session(opened["model"], session, {})
+        if not hasattr(loaded, "get_provider_graph_assignment_info"):
+            raise Refusal("machine", f"onnxruntime {ort.__version__} does not tell which provider runs a node")
+        parts = loaded.get_provider_graph_assignment_info()
+        told = [{"provider": part.ep_name, "nodes": [[node.name, node.op_type] for node in part.get_nodes()]} for part in parts]
+        return {"partitions": told}
 
     def outputs(self, request: Reply) -> Reply:
         """Write the model's answers to all batches, entries called "<batch>/<output name>"."""

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from edgeopt.profile.analysis import Counted, latencies, thin
 from edgeopt.profile.measurement import Cold
+from edgeopt.profile.operators import Insight
 from edgeopt.profile.order_statistics import effective_size
-from edgeopt.profile.result import Comparison, Conditions, OperatorTime, VariantProfile
+from edgeopt.profile.result import Comparison, Conditions, Placement, VariantProfile
 from edgeopt.profile.steady import count_outliers, find_drift
 from edgeopt.profile.verdicts import Figures
 
 _MANY_OUTLIERS = 0.02
 
 
-def figures(cold: Sequence[Cold], *, size_bytes: int) -> Figures:
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one variant besides its timed runs."""
+
+    size_bytes: int
+    cold: Sequence[Cold]
+    insight: Insight
+    placement: Placement | None
+
+
+def figures(evidence: Evidence) -> Figures:
     """Return the figures of one variant that budgets may read and that are no quantile of the latency."""
+    cold, placement = evidence.cold, evidence.placement
     peaks = [float(start.peak_rss_bytes) for start in cold if start.peak_rss_bytes is not None]
+    share = evidence.insight.int8_macs_share
     return {
-        "size_bytes": [float(size_bytes)],
+        "size_bytes": [float(evidence.size_bytes)],
         "load_ms": [start.load_ms for start in cold],
         "first_run_ms": [start.first_run_ms for start in cold],
         "cold_start_ms": [start.load_ms + start.first_run_ms for start in cold],
         "peak_rss_bytes": peaks or None,
+        "int8_macs_share": None if share is None else [share],
+        "cpu_fallback_share": None if placement is None else [placement.cpu_fallback_share],
+        "partitions": None if placement is None else [float(placement.partitions)],
     }
 
 
-def variant_profile(
-    name: str, counted: Counted, cold: Sequence[Cold], operators: list[OperatorTime], *, size_bytes: int, confidence: float
-) -> VariantProfile:
+def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confidence: float) -> VariantProfile:
     """Return all that was found of variant `name`."""
+    cold, insight = evidence.cold, evidence.insight
     samples = counted.samples(name)
     given, withheld = latencies(samples, confidence)
     kept, thinned = thin(samples)
     drift = find_drift(samples)
     return VariantProfile(
         name=name,
-        size_bytes=size_bytes,
+        size_bytes=evidence.size_bytes,
         load_ms=median(start.load_ms for start in cold),
         first_run_ms=median(start.first_run_ms for start in cold),
         peak_rss_bytes=_median_bytes([start.peak_rss_bytes for start in cold]),
@@ -54,23 +69,19 @@ def variant_profile(
         drift_share=drift.change if drift.significant else 0.0,
         samples_ms=kept,
         samples_thinned=thinned,
-        operators=operators,
+        operators=insight.operators,
+        arena_peak_bytes=insight.arena_peak_bytes,
+        macs=insight.macs,
+        int8_macs_share=insight.int8_macs_share,
+        conversion_share=insight.conversion_share,
+        floor_ms=insight.floor_ms,
+        placement=evidence.placement,
     )
 
 
 def _median_bytes(values: Sequence[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return int(median(known)) if known else None
-
-
-def operator_times(reply: Mapping[str, Any]) -> list[OperatorTime]:
-    """Return the nodes of a runner's `operators` reply, slowest first."""
-    total = sum(node["us"] for node in reply["operators"]) or 1.0
-    times = [
-        OperatorTime(node["name"], node["op"], node["provider"], node["us"] / 1e3, node["us"] / total)
-        for node in reply["operators"]
-    ]
-    return sorted(times, key=lambda node: (-node.ms, node.name))
 
 
 def warnings_of(
@@ -109,6 +120,9 @@ def _undecided(comparisons: Sequence[Comparison], margin: float) -> list[str]:
 
 def _of_variant(variant: VariantProfile) -> list[str]:
     found = []
+    if variant.placement and variant.placement.cpu_fallback_share > 0:
+        blame = ", ".join(variant.placement.breaks[:3])
+        found.append(f"{variant.name}: {variant.placement.cpu_fallback_share:.1%} fell back to the CPU, first at {blame}")
     if not variant.steady:
         found.append(f"{variant.name} never became steady; give it more seconds")
     if variant.drift_share:

@@ -26,5 +26,7 @@ class ProfileConfig(Options):
     """Processes started per variant to measure load time, first run and peak memory."""
     operator_runs: int = Field(default=10, ge=0)
     """Runs under onnxruntime's profiler, for time per operator; 0: no operator times."""
+    roofline: bool = True
+    """Hold operators against what this machine can do at most, which is measured once (a second) and kept."""
     margin: float = Field(default=0.02, ge=0)
     """Two variants count as different in speed if the interval of their ratio lies outside 1 ± this."""

@@ -36,6 +36,27 @@ class OperatorTime:
     provider: str
     ms: float
     share: float
+    macs: int
+    bytes: int
+    """Read and written: inputs, weights, outputs."""
+    kind: str | None
+    """The arithmetic really used: int8, fp32, …; None where nothing is multiplied."""
+    bound_ms: float | None
+    """The least time the machine's peak allows; None: the peak is not known."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who runs what, as onnxruntime decided when it loaded the model."""
+
+    nodes: dict[str, int]
+    """Nodes by provider."""
+    partitions: int
+    """Stretches of nodes, in running order, that stay on one provider; 1 is ideal."""
+    cpu_fallback_share: float
+    """MACs (nodes, where nothing is multiplied) that were meant for another provider and run on the CPU's."""
+    breaks: list[str]
+    """The first node of each stretch that fell back to the CPU, with its operator."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,17 @@ class VariantProfile:
     samples_thinned: bool
     """`samples_ms` holds 2,000 evenly spaced runs instead of all."""
     operators: list[OperatorTime]
+    arena_peak_bytes: int | None
+    """The most that activations took at once in onnxruntime's arena."""
+    macs: int | None
+    """Multiply-accumulates of one run, as executed; None where the provider hides them."""
+    int8_macs_share: float | None
+    """MACs that ran in int8."""
+    conversion_share: float
+    """Time spent changing type or layout (QuantizeLinear, Reorder, …)."""
+    floor_ms: float | None
+    """Sum of the operators' least times: the physical limit of this graph here."""
+    placement: Placement | None
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,17 @@ from typing import Any
 from edgeopt.data.batches import Batches
 from edgeopt.errors import DataError
 from edgeopt.models import onnx_file
+from edgeopt.models.onnx_macs import count_macs
 from edgeopt.profile import analysis, assembly
+from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.budget import Budget
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.inputs import check_batches, take_batches, write_batches
+from edgeopt.profile.machine_peak import find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
-from edgeopt.profile.result import Comparison, ProfileResult, VariantProfile
+from edgeopt.profile.operators import read_operators
+from edgeopt.profile.placement import CPU, read_placement
+from edgeopt.profile.result import Comparison, Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.runner import Runner, greet
 from edgeopt.targets.target import Target
@@ -55,16 +60,22 @@ def profile(
     batches = take_batches(inputs, most=config.max_batches)
     for name, path in models.items():
         check_batches(batches, onnx_file.signature(onnx_file.load(path, weights=False)), model=f"{name} ({path})")
-    sizes = {name: onnx_file.size_bytes(path) for name, path in models.items()}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-profile-")))
         write_batches(batches, folder / "inputs.npz")
         connection = stack.enter_context(connect(target))
-        requests = _requests(connection, models, folder / "inputs.npz", target)
+        requests = make_requests(connection, models, folder / "inputs.npz", target)
         runner = stack.enter_context(connection.start())
         hello = greet(runner, where=connection.where)
         raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
-        return summarize(raw, hello, judge, sizes=sizes, target=target, config=config)
+        planned = {name: count_macs(onnx_file.load(path), batches[0]) for name, path in models.items()}
+        placements = {name: _placement(runner, name, path, planned[name], target) for name, path in models.items()}
+        session = next(iter(requests.values()))["session"]
+        peak = find_peak(connection, runner, session, hello) if config.roofline and target.provider.name == CPU else None
+    insights = {name: read_operators(raw.operators[name], peak, planned[name]) for name in models}
+    sizes = {name: onnx_file.size_bytes(path) for name, path in models.items()}
+    evidence = {name: Evidence(sizes[name], raw.cold[name], insights[name], placements[name]) for name in models}
+    return summarize(raw, hello, judge, evidence, target=target, config=config)
 
 
 def make_judge(names: list[str], config: ProfileConfig) -> Judge:
@@ -73,7 +84,9 @@ def make_judge(names: list[str], config: ProfileConfig) -> Judge:
     return Judge(budgets, names, min_runs=config.min_runs)
 
 
-def _requests(connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target) -> dict[str, dict[str, Any]]:
+def make_requests(
+    connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target
+) -> dict[str, dict[str, Any]]:
     """Put everything on the device and say how each variant is opened there."""
     provider = target.provider
     session: dict[str, Any] = {"provider": provider.name, "options": provider.options, "threads": provider.threads}
@@ -110,25 +123,38 @@ def measure(
     opened = {name: runner.ask({"do": "open", "name": name, **request}) for name, request in requests.items()}
     limits = Limits(begin + (1 - _OPERATOR_SHARE) * config.seconds, config.max_runs)
     sampled = sample(runner, list(requests), limits=limits, overhead_ns=overhead_ns, enough=judge.enough, clock=clock)
-    operators = {
-        name: runner.ask({"do": "operators", "name": name, "runs": config.operator_runs})
-        if config.operator_runs
-        else {"operators": []}
-        for name in requests
-    }
+    operators: dict[str, Mapping[str, Any]] = {name: {"operators": []} for name in requests}
+    if config.operator_runs:
+        runs = config.operator_runs
+        operators = {name: runner.ask({"do": "operators", "name": name, "runs": runs}) for name in requests}
     return Raw(cold, opened, sampled, operators, elapsed_s=clock() - begin)
 
 
+def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement:
+    if target.provider.name == CPU:
+        return Placement(
+            nodes={CPU: len(onnx_file.load(path, weights=False).graph.node)}, partitions=1, cpu_fallback_share=0.0, breaks=[]
+        )
+    reply = runner.ask({"do": "placement", "name": name})
+    return read_placement(reply, onnx_file.load(path, weights=False), macs, provider=target.provider.name)
+
+
 def summarize(
-    raw: Raw, hello: Mapping[str, Any], judge: Judge, *, sizes: Mapping[str, int], target: Target, config: ProfileConfig
+    raw: Raw,
+    hello: Mapping[str, Any],
+    judge: Judge,
+    evidence: Mapping[str, Evidence],
+    *,
+    target: Target,
+    config: ProfileConfig,
 ) -> ProfileResult:
     """Turn what was measured into figures and verdicts."""
     counted = analysis.count(raw.sampled)
     names = list(raw.sampled.names)
-    variants = [_variant(name, counted, raw, size_bytes=sizes[name], confidence=config.confidence) for name in names]
+    variants = [assembly.variant_profile(name, counted, evidence[name], confidence=config.confidence) for name in names]
     comparisons = [_comparison(counted, names[0], name, config) for name in names[1:]]
     conditions = analysis.conditions(raw.sampled.chunks, counted)
-    judgements = judge.judgements(counted, {name: assembly.figures(raw.cold[name], size_bytes=sizes[name]) for name in names})
+    judgements = judge.judgements(counted, {name: assembly.figures(evidence[name]) for name in names})
     opened = raw.opened[names[0]]
     return ProfileResult(
         target=target.name,
@@ -148,11 +174,6 @@ def summarize(
         conditions=conditions,
         warnings=assembly.warnings_of(variants, comparisons, conditions, margin=config.margin),
     )
-
-
-def _variant(name: str, counted: analysis.Counted, raw: Raw, *, size_bytes: int, confidence: float) -> VariantProfile:
-    operators = assembly.operator_times(raw.operators[name])
-    return assembly.variant_profile(name, counted, raw.cold[name], operators, size_bytes=size_bytes, confidence=confidence)
 
 
 def _comparison(counted: analysis.Counted, a: str, b: str, config: ProfileConfig) -> Comparison:

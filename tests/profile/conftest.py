@@ -82,8 +82,11 @@ class FakeRunner:
         return {"blocks": blocks, "noise": noise, "state": _STATE}
 
     def _operators(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        nodes = [("conv", "Conv", 30.0), ("relu", "Relu", 10.0)]
-        return {"runs": 1, "operators": [{"name": n, "op": o, "provider": "P", "calls": 1, "us": us} for n, o, us in nodes]}
+        image = ["float", [1, 4, 8, 8]]
+        conv = {"name": "conv", "op": "Conv", "us": 30.0, "inputs": [image, ["float", [4, 4, 3, 3]]], "outputs": [image]}
+        relu = {"name": "relu", "op": "Relu", "us": 10.0, "inputs": [image], "outputs": [image]}
+        rest = {"provider": "P", "calls": 1, "bytes": 2048}
+        return {"runs": 1, "operators": [{**conv, **rest}, {**relu, **rest}], "arena_peak_bytes": 4096}
 
 
 def level(ms: float, *, sigma: float = 0.03) -> Law:

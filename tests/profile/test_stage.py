@@ -13,7 +13,9 @@ import onnx.parser
 import pytest
 
 from edgeopt.errors import DataError, ModelError, RecipeError
+from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.config import ProfileConfig
+from edgeopt.profile.operators import read_operators
 from edgeopt.profile.result import ProfileResult
 from edgeopt.profile.stage import make_judge, measure, profile, summarize
 from edgeopt.targets.target import load_target
@@ -32,8 +34,11 @@ def _run(runner: Any, *, sizes: dict[str, int] | None = None, **options: Any) ->
     raw = measure(
         runner, {name: {} for name in names}, config=config, judge=judge, overhead_ns=hello["overhead_ns"], clock=runner.clock
     )
-    sizes = sizes or dict.fromkeys(names, 1_000_000)
-    return summarize(raw, hello, judge, sizes=sizes, target=load_target("arm64"), config=config)
+    evidence = {
+        name: Evidence((sizes or {}).get(name, 1_000_000), raw.cold[name], read_operators(raw.operators[name], None), None)
+        for name in names
+    }
+    return summarize(raw, hello, judge, evidence, target=load_target("arm64"), config=config)
 
 
 def test_planted_latencies_come_back_with_overhead_counted_out(fake_runner: Any, level: Callable[..., Any]) -> None:
@@ -87,9 +92,10 @@ def test_budgets_on_figures(fake_runner: Any, level: Callable[..., Any]) -> None
         runner,
         seconds=3.0,
         sizes={"a": 2_500_000},
-        budget=["size_mb<=2", "peak_rss_mb<=100", "load_ms<=50", "cold_start_ms<=500", "int8_macs_share>=0.5"],
+        budget=["size_mb<=2", "peak_rss_mb<=100", "load_ms<=50", "cold_start_ms<=500", "int8_macs_share>=0.5", "partitions<=1"],
     )
-    assert [judged.verdict for judged in result.budgets] == ["fail", "pass", "undecided", "pass", "undecided"]
+    assert [judged.verdict for judged in result.budgets] == ["fail", "pass", "undecided", "pass", "fail", "undecided"]
+    assert result.budgets[-1].reason == "partitions is not known on this target"
     assert result.verdict == "fail"
     assert result.variants[0].peak_rss_bytes == 90_000_000 and result.variants[0].model_rss_bytes == 40_000_000
 
@@ -144,7 +150,9 @@ def _here() -> Any:
 
 
 def test_for_real(model: Path) -> None:
-    result = profile({"one": model, "two": model}, _ROWS, target=_here(), config=ProfileConfig(seconds=1.5, cold_starts=1))
+    result = profile(
+        {"one": model, "two": model}, _ROWS, target=_here(), config=ProfileConfig(seconds=1.5, cold_starts=1, roofline=False)
+    )
     one, two = result.variants
     assert result.provider == "CPUExecutionProvider" and result.batches == 2 and result.call == "io_binding"
     assert one.n > 50 and one.latency[0].statistic == "p50" and 0 < one.latency[0].value_ms < 50

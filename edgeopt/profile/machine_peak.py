@@ -1,0 +1,145 @@
+"""What a device can do at most, measured through the same runner and provider as the models (the roof of the roofline).
+
+Idea. An operator takes at least max(2·MACs / peak arithmetic, bytes / bandwidth) (Williams, Waterman & Patterson,
+"Roofline", CACM 52(4), 2009). The peaks are not taken from a data sheet: they are the best that onnxruntime reaches here on
+matrix products of several sizes (fp32 and u8·s8) and on adding two arrays of several sizes, from cache-resident to far
+beyond any cache. The fastest tenth of the runs counts, since a roof is what the machine can do when nothing disturbs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from edgeopt.files import write_json
+from edgeopt.profile.inputs import write_batches
+from edgeopt.targets.runner import Runner
+from edgeopt.targets.transports import Connection
+
+_PRODUCTS = ((64, 1024, 1024), (256, 512, 512), (256, 1024, 1024))
+_SUM_BYTES = (3 << 16, 3 << 20, 3 << 22, 3 << 25)
+_RUNS_S = 0.08
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """Bytes per second where an operator touches up to `working_set_bytes`."""
+
+    working_set_bytes: int
+    bytes_per_s: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Operations (2 per MAC) per second by arithmetic, and bandwidths by working set, smallest first."""
+
+    operations_per_s: dict[str, float]
+    bandwidth: list[Bandwidth]
+
+    def bound_s(self, macs: int, moved_bytes: int, kind: str | None) -> float:
+        """Return the least time in which that much can be computed and moved."""
+        arithmetic = 2 * macs / self.operations_per_s.get(kind or "fp32", self.operations_per_s["fp32"])
+        level = next((level for level in self.bandwidth if level.working_set_bytes >= moved_bytes), self.bandwidth[-1])
+        return max(arithmetic, moved_bytes / level.bytes_per_s)
+
+
+def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any], hello: Mapping[str, Any]) -> Peak:
+    """Return the device's peak for `session` (provider, options, threads): from the cache, or measured (a second) and kept."""
+    asked = {
+        "device": hello["device"],
+        "versions": hello["versions"],
+        "session": dict(session),
+        "sizes": [_PRODUCTS, _SUM_BYTES],
+    }
+    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
+    path = _cache_folder() / f"{name}.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Peak(stored["operations_per_s"], [Bandwidth(**level) for level in stored["bandwidth"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        peak = measure_peak(connection, runner, session)
+        write_json(path, asdict(peak))
+        return peak
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "edgeopt" / "peaks"
+
+
+def measure_peak(connection: Connection, runner: Runner, session: Mapping[str, Any]) -> Peak:
+    """Measure the device's peak."""
+    with tempfile.TemporaryDirectory(prefix="edgeopt-peak-") as name:
+        bench = _Bench(connection, runner, session, Path(name))
+        float_best = max(bench.rate(_product(size, integer=False), size, 2) for size in _PRODUCTS)
+        integer_best = max(bench.rate(_product(size, integer=True), size, 2) for size in _PRODUCTS)
+        levels = [Bandwidth(size, bench.sum_rate(size)) for size in _SUM_BYTES]
+    return Peak({"fp32": float_best, "int8": max(integer_best, float_best)}, levels)
+
+
+@dataclass
+class _Bench:
+    """Runs small models made for the purpose."""
+
+    connection: Connection
+    runner: Runner
+    session: Mapping[str, Any]
+    folder: Path
+    count: int = 0
+
+    def rate(self, model: onnx.ModelProto, size: tuple[int, int, int], each: int) -> float:
+        """Return operations per second of a product of `size` = (M, K, N)."""
+        m, k, n = size
+        a = np.ones((m, k), np.uint8 if "Integer" in model.graph.node[0].op_type else np.float32)
+        return each * m * k * n / self._fastest_s(model, {"a": a})
+
+    def sum_rate(self, size_bytes: int) -> float:
+        """Return bytes per second of c = a + b, `size_bytes` in all."""
+        count = size_bytes // 12
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [count]) for name in "abc"]
+        graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "sum", ends[:2], ends[2:])
+        array = np.ones(count, np.float32)
+        return size_bytes / self._fastest_s(_model(graph), {"a": array, "b": array})
+
+    def _fastest_s(self, model: onnx.ModelProto, batch: dict[str, Any]) -> float:
+        self.count += 1
+        path, inputs = self.folder / f"{self.count}.onnx", self.folder / f"{self.count}.npz"
+        onnx.save(model, path)
+        write_batches([batch], inputs)
+        request = {"model": self.connection.send(path), "inputs": self.connection.send(inputs), "session": dict(self.session)}
+        self.runner.ask({"do": "open", "name": "peak", **request})
+        try:
+            [[_, pilot]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, 3]]})["blocks"]
+            runs = max(5, min(2000, int(_RUNS_S * 1e9 / max(1, min(pilot)))))
+            [[_, samples]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, runs]]})["blocks"]
+        finally:
+            self.runner.ask({"do": "close", "name": "peak"})
+        return float(np.quantile(samples, 0.1)) / 1e9
+
+
+def _product(size: tuple[int, int, int], *, integer: bool) -> onnx.ModelProto:
+    m, k, n = size
+    rng = np.random.default_rng(0)
+    values = rng.integers(-64, 64, (k, n))
+    weights = onnx.numpy_helper.from_array(values.astype(np.int8 if integer else np.float32), "b")
+    kinds = (TensorProto.UINT8, TensorProto.INT32) if integer else (TensorProto.FLOAT, TensorProto.FLOAT)
+    ends = [
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in zip("ac", kinds, ([m, k], [m, n]), strict=True)
+    ]
+    node = helper.make_node("MatMulInteger" if integer else "MatMul", ["a", "b"], ["c"])
+    return _model(helper.make_graph([node], "product", ends[:1], ends[1:], [weights]))
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -1,0 +1,113 @@
+"""What one executed operator costs: multiply-accumulates, bytes, and the arithmetic it really used.
+
+Idea. onnxruntime's profile names what ran, after all fusions, with the shapes and types of every call. Reading costs from
+there counts what was executed instead of what was asked for: a "quantized" layer that fell back to float shows up as float.
+
+    MatMul, Gemm and their fusions   |out| × K, where K is what A has per output row
+    Conv and its fusions             |out| × weights per output channel; transposed: |in| × weights per input channel
+    Attention                        |Q| × S + |out| × S, with S the length of K and V
+    LSTM, GRU, RNN                   steps × batch × (|W| + |R|)
+
+Everything else counts as none: elementwise work is bounded by its bytes. `edgeopt.models.onnx_macs` counts the same from the
+model file before any fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
+from typing import Any, Literal
+
+Shape = Sequence[int]
+Kind = Literal["int8", "int4", "fp16", "bf16", "fp32", "fp64"]
+_Counter = Callable[[list[Shape], Shape], int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """MACs, bytes read and written, and the arithmetic of one call; `kind` is None where there are no MACs."""
+
+    macs: int
+    bytes: int
+    kind: Kind | None
+
+
+def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType({})) -> Cost:
+    """Return what one call of `node`, an entry of the runner's `operators` reply, costs.
+
+    Some kernels (LSTM, ConvTranspose) repack their weights and the profile then leaves them out; `planned` has the MACs by node
+    name from the model file for them.
+    """
+    counter = _COUNTERS.get(node["op"])
+    inputs = [shape for _, shape in node["inputs"]]
+    outputs = [shape for _, shape in node["outputs"]]
+    if counter is None or not inputs or not outputs:
+        return Cost(0, node["bytes"], None)
+    try:
+        macs = counter(inputs, outputs[0])
+    except (IndexError, ValueError, ZeroDivisionError):
+        macs = planned.get(node["name"], 0)
+    return Cost(macs, node["bytes"], _kind(node["op"], node["inputs"][0][0]) if macs else None)
+
+
+def _kind(op: str, dtype: str) -> Kind:
+    if op in _INTEGER_INSIDE or dtype in ("uint8", "int8"):
+        return "int8"
+    if op == "MatMulNBits":
+        return "int4"
+    kinds: Mapping[str, Kind] = {"float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
+    return kinds.get(dtype, "fp32")
+
+
+def _tensors(inputs: list[Shape]) -> list[Shape]:
+    """Drop scales, zero points and biases: what is multiplied has at least two axes."""
+    return [shape for shape in inputs if len(shape) >= 2]
+
+
+def _matmul(inputs: list[Shape], out: Shape) -> int:
+    a = inputs[0]
+    rows = out[-2] if len(out) > 1 and len(a) > 1 else 1
+    return prod(out) * prod(a[-2:]) // rows
+
+
+def _conv(inputs: list[Shape], out: Shape) -> int:
+    return prod(out) * prod(_tensors(inputs)[1][1:])
+
+
+def _conv_transpose(inputs: list[Shape], out: Shape) -> int:  # noqa: ARG001
+    image, weights = _tensors(inputs)[:2]
+    return prod(image) * prod(weights[1:])
+
+
+def _attention(inputs: list[Shape], out: Shape) -> int:
+    q, k = _tensors(inputs)[:2]
+    if len(k) == 2:  # com.microsoft's own Attention: [batch, length, hidden] and the weights of all three projections
+        return prod(q) * k[1] + 2 * prod(out) * q[1]
+    length = k[-2]
+    return (prod(q) + prod(out)) * length
+
+
+def _recurrent(inputs: list[Shape], out: Shape) -> int:  # noqa: ARG001
+    x, w, r = inputs[:3]
+    return x[0] * x[1] * (prod(w) + prod(r))
+
+
+_INTEGER_INSIDE = frozenset({"DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "QAttention"})
+_COUNTERS: Mapping[str, _Counter] = {
+    **dict.fromkeys(
+        ["MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul", "QGemm"],
+        _matmul,
+    ),
+    **dict.fromkeys(["DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4", "FusedMatMulActivation"], _matmul),
+    **dict.fromkeys(["Conv", "FusedConv", "NhwcFusedConv", "QLinearConv", "ConvInteger", "NhwcConv"], _conv),
+    **dict.fromkeys(["ConvTranspose", "QLinearConvTranspose"], _conv_transpose),
+    **dict.fromkeys(["Attention", "MultiHeadAttention", "QAttention"], _attention),
+    **dict.fromkeys(["LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"], _recurrent),
+}
+
+CONVERSIONS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput"}
+)
+"""Operators that compute nothing of the model: they change type or layout for the ones that do."""

@@ -1,0 +1,71 @@
+"""Operators as they ran: their time, their cost, and how far they are from what the machine can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from edgeopt.profile.machine_peak import Peak
+from edgeopt.profile.operator_cost import CONVERSIONS, Cost, cost
+from edgeopt.profile.result import OperatorTime
+
+
+@dataclass(frozen=True)
+class Insight:
+    """The operators of one variant, slowest first, and their sums."""
+
+    operators: list[OperatorTime]
+    arena_peak_bytes: int | None
+    macs: int | None
+    int8_macs_share: float | None
+    conversion_share: float
+    floor_ms: float | None
+
+
+def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int] = MappingProxyType({})) -> Insight:
+    """Return what the runner's `operators` reply says, one entry a node; a node's cost is the mean over the shapes it met.
+
+    Args:
+        reply: of the runner.
+        peak: what the machine can do at most, if that is known.
+        planned: MACs by node name from the model file, for kernels whose weights the profile leaves out.
+    """
+    calls: dict[tuple[str, str, str], list[tuple[float, float, Cost]]] = {}
+    for entry in reply["operators"]:
+        key = (entry["name"], entry["op"], entry["provider"])
+        calls.setdefault(key, []).append((entry["calls"], entry["us"] / 1e3, cost(entry, planned)))
+    total_ms = sum(ms for parts in calls.values() for _, ms, _ in parts) or 1.0
+    operators = sorted(
+        (_operator(key, parts, total_ms, peak) for key, parts in calls.items()), key=lambda it: (-it.ms, it.name)
+    )
+    macs = sum(operator.macs for operator in operators)
+    integer = sum(operator.macs for operator in operators if operator.kind == "int8")
+    return Insight(
+        operators=operators,
+        arena_peak_bytes=reply.get("arena_peak_bytes") or None,
+        macs=macs or None,
+        int8_macs_share=integer / macs if macs else None,
+        conversion_share=sum((operator.share for operator in operators if operator.op in CONVERSIONS), 0.0),
+        floor_ms=None if peak is None or not operators else sum(operator.bound_ms or 0.0 for operator in operators),
+    )
+
+
+def _operator(
+    key: tuple[str, str, str], parts: Sequence[tuple[float, float, Cost]], total_ms: float, peak: Peak | None
+) -> OperatorTime:
+    name, op, provider = key
+    ms = sum(part for _, part, _ in parts)
+    bound = None if peak is None else sum(n * peak.bound_s(one.macs, one.bytes, one.kind) * 1e3 for n, _, one in parts)
+    return OperatorTime(
+        name=name,
+        op=op,
+        provider=provider,
+        ms=ms,
+        share=ms / total_ms,
+        macs=round(sum(n * one.macs for n, _, one in parts)),
+        bytes=round(sum(n * one.bytes for n, _, one in parts)),
+        kind=next((one.kind for _, _, one in parts if one.kind), None),
+        bound_ms=bound,
+    )

@@ -1,0 +1,159 @@
+"""What operators cost, read from what onnxruntime really ran, against the count from the model file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+
+from edgeopt.models.onnx_macs import count_macs
+from edgeopt.profile.machine_peak import Bandwidth, Peak
+from edgeopt.profile.operator_cost import cost
+from edgeopt.profile.operators import read_operators
+from edgeopt.targets.runner import ProcessRunner
+from edgeopt.targets.target import load_target
+from edgeopt.targets.transports.local import Local
+
+_NETS = {
+    "conv": """<ir_version: 8, opset_import: ["": 17]>
+        net (float[N, 6, 12, 12] x) => (float[N, 5] y) {
+          [n1] a = Conv <kernel_shape = [3, 3], group = 2, strides = [2, 2]> (x, w1) b = Relu (a)
+          [n2] c = ConvTranspose <kernel_shape = [2, 2]> (b, w2) d = GlobalAveragePool (c) e = Flatten (d) [n4] y = Gemm (e, w3)
+        }""",
+    "matmul": """<ir_version: 8, opset_import: ["": 17]>
+        net (float[N, 7, 8] x) => (float[N, 7, 4] y) {
+          t = Transpose <perm = [0, 2, 1]> (x) s = MatMul (x, t) p = Softmax (s) c = MatMul (p, x) y = MatMul (c, w)
+        }""",
+    "lstm": """<ir_version: 8, opset_import: ["": 17]>
+        net (float[9, N, 3] x) => (float[9, 1, N, 5] y) { [n3] y = LSTM <hidden_size = 5> (x, w, r) }""",
+}
+_WEIGHTS = {
+    "conv": {"w1": (8, 3, 3, 3), "w2": (8, 4, 2, 2), "w3": (4, 5)},
+    "matmul": {"w": (8, 4)},
+    "lstm": {"w": (1, 20, 3), "r": (1, 20, 5)},
+}
+_SHAPES = {"conv": (2, 6, 12, 12), "matmul": (2, 7, 8), "lstm": (9, 2, 3)}
+
+
+def _made(name: str) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(_NETS[name])
+    rng = np.random.default_rng(0)
+    for weight, shape in _WEIGHTS[name].items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), weight))
+    return model
+
+
+def _operators(model: Path, batch: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    np.savez(tmp_path / "in.npz", **{f"0/{name}": array for name, array in batch.items()})
+    with _runner() as runner:
+        runner.ask({"do": "open", "name": "m", "model": str(model), "inputs": str(tmp_path / "in.npz")})
+        return runner.ask({"do": "operators", "name": "m", "runs": 3})
+
+
+def _runner() -> ProcessRunner:
+    import sys
+
+    runner = Local(sys.executable, "here").start()
+    assert isinstance(runner, ProcessRunner)
+    return runner
+
+
+@pytest.mark.parametrize("name", list(_NETS))
+def test_what_ran_costs_what_the_model_file_says(name: str, tmp_path: Path) -> None:
+    model = _made(name)
+    onnx.save(model, tmp_path / "m.onnx")
+    batch = {"x": np.random.default_rng(1).normal(size=_SHAPES[name]).astype(np.float32)}
+    planned = count_macs(model, batch)
+    insight = read_operators(_operators(tmp_path / "m.onnx", batch, tmp_path), None, planned)
+    assert sum(planned.values()) > 0 and insight.macs == sum(planned.values())
+    assert insight.int8_macs_share == 0 and insight.floor_ms is None
+
+
+_QDQ = """<ir_version: 8, opset_import: ["": 17]>
+    net (float[N, 16] x) => (float[N, 4] y)
+    <float s = {0.1}, uint8 z = {128}, float ws = {0.05}, int8 wz = {0}> {
+      q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) dw = DequantizeLinear (w, ws, wz)
+      m = MatMul (d, dw) mq = QuantizeLinear (m, s, z) md = DequantizeLinear (mq, s, z) y = MatMul (md, v)
+    }"""
+
+
+def test_int8_coverage_counts_what_really_ran_in_int8(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(_QDQ)
+    rng = np.random.default_rng(0)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.integers(-9, 9, (16, 12)).astype(np.int8), "w"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(12, 4)).astype(np.float32), "v"))
+    onnx.save(model, tmp_path / "q.onnx")
+    reply = _operators(tmp_path / "q.onnx", {"x": np.ones((2, 16), np.float32)}, tmp_path)
+    insight = read_operators(reply, None)
+    assert insight.macs == 2 * 16 * 12 + 2 * 12 * 4
+    assert insight.int8_macs_share == pytest.approx(16 / 20)
+    assert insight.conversion_share > 0
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "out", "macs", "kind"),
+    [
+        (
+            "QLinearConv",
+            [["uint8", [1, 3, 9, 9]], ["float", []], ["uint8", []], ["int8", [8, 3, 3, 3]]],
+            [1, 8, 7, 7],
+            10584,
+            "int8",
+        ),
+        ("MatMulNBits", [["float", [1, 64, 256]], ["uint8", [512, 8, 16]]], [1, 64, 512], 64 * 256 * 512, "int4"),
+        (
+            "Attention",
+            [["float", [2, 4, 10, 8]], ["float", [2, 4, 12, 8]], ["float", [2, 4, 12, 6]]],
+            [2, 4, 10, 6],
+            13440,
+            "fp32",
+        ),
+        ("Attention", [["float", [1, 10, 32]], ["float", [32, 96]]], [1, 10, 32], 10 * 32 * 96 + 2 * 10 * 32 * 10, "fp32"),
+        ("MatMul", [["float16", [5, 8]], ["float16", [8, 3]]], [5, 3], 120, "fp16"),
+        ("MatMul", [["float", [8]], ["float", [8, 3]]], [3], 24, "fp32"),
+        ("Relu", [["float", [5, 8]]], [5, 8], 0, None),
+        ("Conv", [["float", [1, 3, 9, 9]]], [1, 8, 7, 7], 0, None),
+    ],
+)
+def test_costs_of_single_operators(op: str, inputs: list[Any], out: list[int], macs: int, kind: str | None) -> None:
+    found = cost({"name": "n", "op": op, "inputs": inputs, "outputs": [["float", out]], "bytes": 77})
+    assert (found.macs, found.kind, found.bytes) == (macs, kind, 77)
+
+
+def test_the_bound_is_the_slower_of_arithmetic_and_bytes() -> None:
+    peak = Peak({"fp32": 100e9, "int8": 400e9}, [Bandwidth(1000, 10e9), Bandwidth(10_000, 1e9)])
+    assert peak.bound_s(500_000, 0, "fp32") == pytest.approx(1e-5)
+    assert peak.bound_s(500_000, 0, "int8") == pytest.approx(2.5e-6)
+    assert peak.bound_s(0, 1000, None) == pytest.approx(1e-7)
+    assert peak.bound_s(0, 50_000, None) == pytest.approx(5e-5)
+    node = {"name": "n", "op": "MatMul", "provider": "P", "calls": 0.5, "us": 10.0, "bytes": 500}
+    shapes = {"inputs": [["float", [10, 100]]], "outputs": [["float", [10, 500]]]}
+    insight = read_operators({"operators": [{**node, **shapes}, {**node, **shapes}]}, peak)
+    [operator] = insight.operators
+    assert operator.macs == 500_000 and operator.ms == pytest.approx(0.02) and operator.bound_ms == pytest.approx(0.01)
+    assert insight.floor_ms == pytest.approx(0.01)
+
+
+def test_the_peak_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeopt.profile import machine_peak
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(machine_peak, "_SUM_BYTES", (3 << 16, 3 << 20))
+    monkeypatch.setattr(machine_peak, "_RUNS_S", 0.01)
+    hello = {"device": {"cpu": "x"}, "versions": {"onnxruntime": onnxruntime.__version__}}
+    session = {"provider": load_target("x86-avx2").provider.name, "threads": 1}
+    with _runner() as runner:
+        first = machine_peak.find_peak(Local("", "here"), runner, session, hello)
+    assert first.operations_per_s["int8"] >= first.operations_per_s["fp32"] > 1e8
+    assert [level.bytes_per_s > 1e7 for level in first.bandwidth] == [True, True]
+    [kept] = (tmp_path / "edgeopt" / "peaks").iterdir()
+    assert machine_peak.find_peak(Local("", "here"), None, session, hello) == first  # type: ignore[arg-type]
+    kept.write_text(json.dumps({"half": "written"}))
+    with pytest.raises(AttributeError):  # damaged: it would be measured again, here without a runner
+        machine_peak.find_peak(Local("", "here"), None, session, hello)  # type: ignore[arg-type]

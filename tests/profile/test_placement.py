@@ -1,0 +1,55 @@
+"""Partitions, fallback and who is to blame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx.parser
+import pytest
+
+from edgeopt.profile.placement import CPU, quantized_macs_share, read_placement
+
+_NPU = "AbacusExecutionProvider"
+_MODEL = onnx.parser.parse_model(
+    """<ir_version: 8, opset_import: ["": 17]>
+    net (float[4, 4] x) => (float[4, 4] y) {
+      [mul] a = MatMul (x, x) [erf] b = Erf (a) [mul2] c = MatMul (b, b) [tanh] d = Tanh (c) [trilu] y = Trilu (d)
+    }"""
+)
+
+
+def _reply(**owners: str) -> dict[str, Any]:
+    ops = {node.name: node.op_type for node in _MODEL.graph.node}
+    return {"partitions": [{"provider": provider, "nodes": [[name, ops[name]]]} for name, provider in owners.items()]}
+
+
+def test_fallback_is_weighed_by_macs_and_its_causes_are_named() -> None:
+    reply = _reply(mul=_NPU, mul2=_NPU, tanh=_NPU, erf=CPU, trilu=CPU)
+    placement = read_placement(reply, _MODEL, {"mul": 30, "mul2": 10}, provider=_NPU)
+    assert placement.partitions == 4 and placement.nodes == {_NPU: 3, CPU: 2}
+    assert placement.cpu_fallback_share == 0 and placement.breaks == ["erf (Erf)", "trilu (Trilu)"]
+    worse = read_placement(
+        _reply(mul=CPU, erf=CPU, mul2=_NPU, tanh=_NPU, trilu=_NPU), _MODEL, {"mul": 30, "mul2": 10}, provider=_NPU
+    )
+    assert worse.partitions == 2 and worse.cpu_fallback_share == pytest.approx(0.75) and worse.breaks == ["mul (MatMul)"]
+
+
+def test_without_macs_nodes_count() -> None:
+    placement = read_placement(_reply(mul=_NPU, erf=CPU, mul2=_NPU, tanh=_NPU), _MODEL, {}, provider=_NPU)
+    assert placement.cpu_fallback_share == pytest.approx(0.25)
+
+
+def test_on_the_cpu_nothing_falls_back() -> None:
+    placement = read_placement(_reply(**{node.name: CPU for node in _MODEL.graph.node}), _MODEL, {}, provider=CPU)
+    assert placement.partitions == 1 and placement.cpu_fallback_share == 0 and placement.breaks == []
+
+
+def test_quantized_share() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        net (uint8[4, 4] x, float s) => (float[4, 4] y) {
+          a = DequantizeLinear (x, s) [q] b = MatMul (a, a) [f] y = MatMul (b, b)
+        }"""
+    )
+    assert quantized_macs_share(model, {"q": 3, "f": 1}) == pytest.approx(0.75)
+    assert quantized_macs_share(model, {}) is None

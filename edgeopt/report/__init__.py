@@ -1,0 +1,56 @@
+"""Report: what a run found, verdict first, as a page, as JSON, as Markdown and on the terminal.
+
+    report = build_report(RunRecord(name="quickstart", recipe={…}, target="x86-vnni", stages=(StageRecord(…), …)))
+    write_report(report, Path("runs/quickstart"))          # report.html, report.json, report.md
+    print(terminal_summary(report))
+
+Building decides and gathers; the formatters only write down. A new format is one pure function of a `Report`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeopt.report.build import build_report
+    from edgeopt.report.html import to_html
+    from edgeopt.report.json import from_json, to_json
+    from edgeopt.report.markdown import to_markdown
+    from edgeopt.report.model import Report
+    from edgeopt.report.record import RunRecord, StageRecord
+    from edgeopt.report.terminal import terminal_summary
+    from edgeopt.report.write import write_report
+
+__all__ = [
+    "Report",
+    "RunRecord",
+    "StageRecord",
+    "build_report",
+    "from_json",
+    "terminal_summary",
+    "to_html",
+    "to_json",
+    "to_markdown",
+    "write_report",
+]
+
+_HOMES = {
+    "Report": "model",
+    "RunRecord": "record",
+    "StageRecord": "record",
+    "build_report": "build",
+    "from_json": "json",
+    "terminal_summary": "terminal",
+    "to_html": "html",
+    "to_json": "json",
+    "to_markdown": "markdown",
+    "write_report": "write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeopt.report' has no attribute '{name}'")
+    return getattr(import_module(f"edgeopt.report.{_HOMES[name]}"), name)

@@ -1,0 +1,116 @@
+"""The report as one HTML file that needs no network: template, style and plotly are inside it.
+
+Every text passes the template's auto-escaping or, in the plots' data, `html.escape` and a JSON that holds no "<"; a content
+security policy forbids the page to load or send anything.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from edgeopt.report import units
+from edgeopt.report.figures import Figure, all_figures, colour
+from edgeopt.report.model import Report, Variant
+from edgeopt.report.table import COLUMNS, conditions_line, latency
+
+
+def to_html(report: Report) -> str:
+    """Return `report` as a page; the same report gives the same bytes."""
+    figures = all_figures(report)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            tiles=_tiles(report),
+            columns=COLUMNS,
+            conditions=conditions_line(report),
+            largest=max((variant.size_bytes or 0 for variant in report.variants), default=0),
+            slowest=max((_median(variant) or 0.0 for variant in report.variants), default=0.0),
+            median=_median,
+            colour=lambda name: colour(name, report),
+            figures=figures,
+            figures_json=_script_json([_plotly(figure) for figure in figures]),
+            plotly=_plotly_source() if figures else "",
+            recipe=json.dumps(report.recipe, indent=2, sort_keys=True, ensure_ascii=False),
+        )
+    )
+
+
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Return (what, figure, comparison) for the last form of the model, the one that is shipped."""
+    last = report.variant("int8") or (report.variants[-1] if report.variants else None)
+    base, first = report.variant("fp32"), report.variants[0] if report.variants else None
+    if last is None or first is None:
+        return []
+    tiles = []
+    if last.accuracy:
+        of = base if base and base is not last and base.accuracy else first
+        compared = of.accuracy if of is not last else None
+        against = f"{units.points(last.accuracy.value - compared.value)} against {of.name}" if compared else ""
+        tiles.append((f"{report.conditions.metric} of {last.name}", units.percent(last.accuracy.value), against))
+    if last.speed and "p50" in last.speed.latency_ms:
+        against = f"{units.times(last.speed.speedup.value)} as fast as fp32" if last.speed.speedup else ""
+        tiles.append(("median latency", units.milliseconds(last.speed.latency_ms["p50"].value), against))
+    if last.size_bytes:
+        tiles.append(("size", units.size(last.size_bytes), _less(first.size_bytes, last.size_bytes, first.name)))
+    if last.macs and first is not last:
+        tiles.append(("multiply-accumulates", units.count(last.macs), _less(first.macs, last.macs, first.name)))
+    return tiles
+
+
+def _less(before: int | None, after: int, name: str) -> str:
+    if not before or before == after:
+        return ""
+    more, less = ("less", before / after) if before > after else ("more", after / before)
+    return f"{units.times(less)} {more} than {name}"
+
+
+def _median(variant: Variant) -> float | None:
+    interval = variant.speed.latency_ms.get("p50") if variant.speed else None
+    return interval.value if interval else None
+
+
+def _plotly(figure: Figure) -> dict[str, Any]:
+    return {"id": figure.id, "data": list(figure.traces), "layout": dict(figure.layout)}
+
+
+def _script_json(values: Any) -> str:
+    """Return JSON that may stand inside <script>: no "<", "&" or line separator that HTML or JavaScript would read."""
+    text = json.dumps(values, sort_keys=True, allow_nan=False)  # ensure_ascii escapes U+2028 and U+2029
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _plotly_source() -> str:
+    """Return plotly.js as it comes in the plotly package."""
+    source = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return source.replace("</script", "<\\/script")
+
+
+@cache
+def _environment() -> Environment:
+    folder = files("edgeopt.report") / "template"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "size": units.size,
+        "count": units.count,
+        "ms": units.milliseconds_interval,
+        "percent": units.percent,
+        "percent_interval": units.percent_interval,
+        "times": units.times_interval,
+        "seconds": units.seconds,
+    }
+    environment.globals |= {"latency": latency}
+    return environment

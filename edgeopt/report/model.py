@@ -1,0 +1,201 @@
+"""The report as a value: everything that any of its formats says, and nothing that only one of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+State = Literal["pass", "fail", "undecided"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One question that the verdict rests on, answered."""
+
+    state: State
+    text: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to "may this be shipped?", in one sentence, and what it rests on, gravest first."""
+
+    state: State
+    sentence: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A measured figure and its confidence interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Time that one node takes in a run."""
+
+    name: str
+    op: str
+    ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a model is on the target; its speed-up is the baseline's time divided by its own."""
+
+    latency_ms: Mapping[str, Interval]
+    """By statistic, such as ``p95``; what there were too few runs for is absent."""
+    withheld: Mapping[str, int]
+    """Statistic → how many runs it would have needed."""
+    runs: int | None
+    warmup_runs: int | None
+    load_ms: float | None
+    first_run_ms: float | None
+    peak_rss_bytes: int | None
+    speedup: Interval | None
+    decision: str | None
+    """Against the baseline: "faster", "slower", "same" or "undecided"."""
+    samples_ms: tuple[float, ...]
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of the model on its way from teacher to int8."""
+
+    name: str
+    stage: str
+    accuracy: Interval | None = None
+    agreement: float | None = None
+    size_bytes: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    speed: Speed | None = None
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage of the run, in a line."""
+
+    stage: str
+    status: str
+    seconds: float
+    key: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """Signal-to-quantization-noise ratio at the output of one node."""
+
+    name: str
+    op: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a training stage."""
+
+    stage: str
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Parting:
+    """How far the outputs of one form are from those of the form it was made from."""
+
+    source: str
+    result: str
+    max_abs_error: float | None
+    relative_error: float | None
+    first_tensor: str | None
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that was not as hoped: a fallback, a skipped node, a clamped range."""
+
+    stage: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided in a stage, and why."""
+
+    stage: str
+    what: str
+    choice: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Island:
+    """A node that runs in floating point in the middle of an int8 graph."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the bundle."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where and how the figures were measured."""
+
+    device: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    provider: str | None = None
+    threads: int | None = None
+    metric: str = "accuracy"
+    evaluation_samples: int | None = None
+    calibration_samples: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report."""
+
+    schema_version: int
+    edgeopt: str
+    name: str
+    target: str
+    verdict: Verdict
+    variants: tuple[Variant, ...]
+    stages: tuple[StageRow, ...]
+    conditions: Conditions
+    epochs: tuple[Epoch, ...] = ()
+    partings: tuple[Parting, ...] = ()
+    layers: tuple[LayerNoise, ...] = ()
+    int8_macs_share: float | None = None
+    islands: tuple[Island, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    bundle_sha256: str | None = None
+    files: tuple[File, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def variant(self, name: str) -> Variant | None:
+        """Return the variant called `name`, if there is one."""
+        return next((variant for variant in self.variants if variant.name == name), None)

@@ -1,0 +1,62 @@
+"""What the pipeline tells the report about a run: plain values, so that a run can be reported again long after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgeopt.errors import DataError
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of a run."""
+
+    stage: str
+    """Such as ``quantize``."""
+    key: str
+    """The artifact's content address."""
+    status: Literal["made", "cached"]
+    seconds: float
+    """How long making it took, also if that was an earlier run."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The stage's own facts, as JSON."""
+    warnings: tuple[str, ...] = ()
+    """What the pipeline has to say about it, beside the stage's own warnings in its facts."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run."""
+
+    name: str
+    """The recipe's name."""
+    recipe: Mapping[str, Any]
+    """The resolved recipe, as JSON."""
+    target: str
+    stages: tuple[StageRecord, ...]
+    """In the order they ran."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the record as JSON text."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, where: str = "run record") -> RunRecord:
+        """Return the record that `to_json` wrote; unknown keys are ignored.
+
+        Raises:
+            DataError: it is not JSON or not a run record; the message names `where` and the key.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "the whole"
+            raise DataError(f"{where}: not a run record: {key}: {first['msg']}; run the recipe again") from error

@@ -1,0 +1,59 @@
+"""The table of the model's forms, as text: the same cells in Markdown, on the terminal and on the page."""
+
+from __future__ import annotations
+
+from edgeopt.report import units
+from edgeopt.report.figures import conditions
+from edgeopt.report.model import Report, Variant
+
+COLUMNS = ("model", "accuracy", "agrees", "size", "parameters", "MACs", "p50", "p95", "speed to fp32", "peak memory")
+
+
+def variant_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return one row of `COLUMNS` for each form of the model."""
+    return [_row(variant) for variant in report.variants]
+
+
+def _row(variant: Variant) -> tuple[str, ...]:
+    speed = variant.speed
+    return (
+        variant.name,
+        units.percent_interval(variant.accuracy),
+        units.percent(variant.agreement),
+        units.size(variant.size_bytes),
+        units.count(variant.parameters),
+        units.count(variant.macs),
+        latency(variant, "p50"),
+        latency(variant, "p95"),
+        units.times_interval(speed.speedup) if speed else units.NONE,
+        units.size(speed.peak_rss_bytes) if speed else units.NONE,
+    )
+
+
+def latency(variant: Variant, statistic: str) -> str:
+    """Return a latency with its interval, or why there is none: a percentile is not guessed from too few runs."""
+    if variant.speed is None:
+        return units.NONE
+    if statistic not in variant.speed.latency_ms and statistic in variant.speed.withheld:
+        return f"needs {variant.speed.withheld[statistic]} runs"
+    return units.milliseconds_interval(variant.speed.latency_ms.get(statistic))
+
+
+def conditions_line(report: Report) -> str:
+    """Return what stands above the table: metric, samples, runs, provider, threads, confidence."""
+    runs = [variant.speed.runs for variant in report.variants if variant.speed and variant.speed.runs]
+    confidence = [
+        interval.confidence
+        for variant in report.variants
+        for interval in (variant.accuracy, *(variant.speed.latency_ms.values() if variant.speed else ()))
+        if interval and interval.confidence
+    ]
+    samples = report.conditions.evaluation_samples
+    parts = [
+        f"{report.conditions.metric} on {samples:,} samples" if samples else None,
+        f"latency over {min(runs):,} runs or more" if runs else None,
+        conditions(report) or None,
+        f"intervals at {units.percent(min(confidence), 0)}" if confidence else None,
+    ]
+    text = ", ".join(part for part in parts if part)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

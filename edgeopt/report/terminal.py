@@ -30,7 +30,7 @@ def terminal_summary(report: Report, *, width: int = 120, colour: bool = False) 
         if report.variants:
             console.print()
             console.print(_table(report))
-            console.print(Text(conditions_line(report), style="dim"))
+            console.print(Text(_plain(conditions_line(report)), style="dim"))
         if report.warnings:
             console.print(Text(f"{len(report.warnings)} warnings, in the report", style="yellow"))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

@@ -6,12 +6,14 @@ Names in them are a stranger's and plotly reads a subset of HTML in every text: 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from typing import Any
 
-from edgeopt.report.model import Report, Variant
+from edgeopt.report.model import Interval, Report, Speed, Variant
 from edgeopt.report.units import count, figures, size
 
 Trace = dict[str, Any]
@@ -20,6 +22,7 @@ _COLOURS = {"teacher": "#8b5cf6", "distill": "#0ea5e9", "prune": "#ec4899", "fp3
 _OTHERS = ("#6366f1", "#f43f5e", "#84cc16", "#06b6d4", "#a16207")
 _BAD_DB, _FAIR_DB, _CEILING_DB = 20.0, 30.0, 80.0
 _OPERATORS = 12
+_BINS = 80
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,23 @@ def _axis(values: Sequence[float]) -> Mapping[str, Any]:
     """Return a logarithmic axis (ticks at 1, 2, 5) for values that span more than a factor of eight, with room for names."""
     low, high = min(values), max(values)
     if high > 8 * low > 0:
-        return {"type": "log", "dtick": "D2", "range": [math.log10(low) - 0.15, math.log10(high) + 0.35]}
+        return _log_axis(0.7 * low, 2.2 * high)
     margin = 0.15 * ((high - low) or high)
     return {"type": "linear", "range": [max(0.0, low - margin), high + 2 * margin]}
 
 
+def _log_axis(start: float, end: float) -> Mapping[str, Any]:
+    """Return a logarithmic axis with whole numbers at its ticks: 1, 2 and 5 times each power of ten."""
+    powers = range(math.floor(math.log10(start)), math.ceil(math.log10(end)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    shown = [tick for tick in ticks if start <= tick <= end]
+    texts = [f"{tick:,.6g}" for tick in shown]
+    return {"type": "log", "range": [math.log10(start), math.log10(end)], "tickvals": shown, "ticktext": texts}
+
+
 def _place(variant: Variant, by_time: bool) -> tuple[float, float | None, float | None]:
     if by_time and variant.speed:
-        interval = variant.speed.latency_ms["p50"]
-        return interval.value, interval.low, interval.high
+        return _bounds(variant.speed.latency_ms["p50"])
     return float(variant.size_bytes or 0), None, None
 
 
@@ -148,46 +159,87 @@ def _faint(hue: str) -> tuple[int, int, int, float]:
 
 
 def latency_distribution(report: Report) -> Figure | None:
-    """How the latency of each variant is distributed over its runs."""
+    """How the latency of each variant is distributed over its runs: one ridge each, with median and p95 under it."""
     shown = [(variant, variant.speed) for variant in report.variants if variant.speed and len(variant.speed.samples_ms) > 1]
     if not shown:
         return None
-    ends = [_quantile(speed.samples_ms, 0.995) for _, speed in shown]
-    end = 1.05 * max(ends)
     start = 0.95 * min(min(speed.samples_ms) for _, speed in shown)
-    wide = end > 8 * start > 0
-    axis = {"type": "log", "dtick": "D2", "range": [math.log10(start), math.log10(end)]} if wide else {"range": [start, end]}
+    end = 1.05 * max(_quantile(speed.samples_ms, 0.99) for _, speed in shown)
+    log = end > 8 * start > 0
+    edges = _edges(start, end, log=log)
     beyond = sum(sample > end for _, speed in shown for sample in speed.samples_ms)
-    traces = [
-        {
-            "type": "violin",
-            "orientation": "h",
-            "name": escape(variant.name),
-            "x": list(speed.samples_ms),
-            "side": "positive",
-            "width": 1.7,
-            "points": False,
-            "box": {"visible": True, "width": 0.18},
-            "meanline": {"visible": False},
-            "line": {"color": colour(variant.name, report), "width": 1.5},
-            "hoverinfo": "x+name",
-            "spanmode": "hard",
-        }
-        for variant, speed in reversed(shown)
-    ]
+    traces: list[Trace] = []
+    for row, (variant, speed) in enumerate(reversed(shown)):
+        traces += [_ridge(variant, speed, edges, row, report), *_marks(variant, speed, row, report)]
     runs = ", ".join(f"{variant.name} n = {speed.runs or len(speed.samples_ms):,}" for variant, speed in shown)
     cut = f" {beyond} slower runs lie beyond the right edge." if beyond else ""
+    axis = _log_axis(start, end) if log else {"range": [start, end]}
     return Figure(
         "latency",
         "Latency, run by run",
-        f"Milliseconds of each run, warm-up excluded ({runs}; {conditions(report)}). Boxes: quartiles.{cut}",
+        f"How many runs took how long, warm-up excluded ({runs}; {conditions(report)}). "
+        f"Circle: median, diamond: 95th percentile, with their confidence intervals.{cut}",
         traces,
         {
             "xaxis": {"title": {"text": "latency (ms)"}, **axis},
-            "yaxis": {"type": "category"},
+            "yaxis": {
+                "tickvals": list(range(len(shown))),
+                "ticktext": [escape(variant.name) for variant, _ in reversed(shown)],
+                "range": [-0.25, len(shown)],
+                "showgrid": False,
+                "zeroline": False,
+            },
             "showlegend": False,
         },
     )
+
+
+def _edges(start: float, end: float, *, log: bool) -> list[float]:
+    """Return the borders of `_BINS` bins, equally wide on the axis they are drawn on."""
+    steps = [index / _BINS for index in range(_BINS + 1)]
+    return [start * (end / start) ** step if log else start + (end - start) * step for step in steps]
+
+
+def _ridge(variant: Variant, speed: Speed, edges: Sequence[float], row: int, report: Report) -> Trace:
+    """Draw a histogram whose highest bin is 0.8 high, as an outline above `row`."""
+    counts = [0] * _BINS
+    for sample in speed.samples_ms:
+        if edges[0] <= sample < edges[-1]:
+            counts[bisect_right(edges, sample) - 1] += 1
+    highest = max(counts) or 1
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": escape(variant.name),
+        "x": [edges[0], *(edge for low, high in pairwise(edges) for edge in (low, high)), edges[-1]],
+        "y": [row, *(row + 0.8 * count / highest for count in counts for _ in range(2)), row],
+        "line": {"color": colour(variant.name, report), "width": 1.5},
+        "fill": "toself",
+        "fillcolor": f"rgba{_faint(colour(variant.name, report))}",
+        "hoverinfo": "skip",
+    }
+
+
+def _marks(variant: Variant, speed: Speed, row: int, report: Report) -> list[Trace]:
+    hue = colour(variant.name, report)
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": escape(variant.name),
+            "x": [speed.latency_ms[statistic].value],
+            "y": [row],
+            "marker": {"color": hue, "size": 8, "symbol": symbol},
+            "error_x": _bars(*_bounds(speed.latency_ms[statistic]), hue),
+            "hovertemplate": f"{statistic} %{{x:.4f}} ms<extra>{escape(variant.name)}</extra>",
+        }
+        for statistic, symbol in (("p50", "circle"), ("p95", "diamond"))
+        if statistic in speed.latency_ms
+    ]
+
+
+def _bounds(interval: Interval) -> tuple[float, float | None, float | None]:
+    return interval.value, interval.low, interval.high
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
@@ -301,9 +353,10 @@ def training_curves(report: Report) -> Figure | None:
     if not traces:
         return None
     both = any(trace["xaxis"] == "x2" for trace in traces)
+    losses = [epoch.loss for epoch in report.epochs if epoch.loss is not None and epoch.loss > 0]
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "epoch"}, "domain": [0, 0.44 if both else 1]},
-        "yaxis": {"title": {"text": "loss"}, "type": "log", "dtick": "D2"},
+        "yaxis": {"title": {"text": "loss"}, **(_log_axis(0.8 * min(losses), 1.25 * max(losses)) if losses else {})},
         "legend": {"orientation": "h", "y": 1.15},
     }
     if both:

@@ -16,7 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from edgeopt.report import units
 from edgeopt.report.figures import Figure, all_figures, colour
 from edgeopt.report.model import Report, Variant
-from edgeopt.report.table import COLUMNS, conditions_line, latency
+from edgeopt.report.table import COLUMNS, conditions_line, device_rows, known_columns, variant_rows
 
 
 def to_html(report: Report) -> str:
@@ -29,7 +29,10 @@ def to_html(report: Report) -> str:
             report=report,
             tiles=_tiles(report),
             columns=COLUMNS,
+            known=known_columns(report),
+            rows=list(zip(report.variants, variant_rows(report), strict=True)),
             conditions=conditions_line(report),
+            device=device_rows(report),
             largest=max((variant.size_bytes or 0 for variant in report.variants), default=0),
             slowest=max((_median(variant) or 0.0 for variant in report.variants), default=0.0),
             median=_median,
@@ -54,6 +57,10 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         compared = of.accuracy if of is not last else None
         against = f"{units.points(last.accuracy.value - compared.value)} against {of.name}" if compared else ""
         tiles.append((f"{report.conditions.metric} of {last.name}", units.percent(last.accuracy.value), against))
+    elif report.partings and report.partings[-1].relative_error is not None:
+        tiles.append(
+            ("output error", units.percent(report.partings[-1].relative_error, 2), f"against {report.partings[-1].source}")
+        )
     if last.speed and "p50" in last.speed.latency_ms:
         against = f"{units.times(last.speed.speedup.value)} as fast as fp32" if last.speed.speedup else ""
         tiles.append(("median latency", units.milliseconds(last.speed.latency_ms["p50"].value), against))
@@ -105,12 +112,8 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "size": units.size,
-        "count": units.count,
-        "ms": units.milliseconds_interval,
         "percent": units.percent,
-        "percent_interval": units.percent_interval,
-        "times": units.times_interval,
         "seconds": units.seconds,
+        "share": lambda value, whole: value / whole if value and whole else None,
     }
-    environment.globals |= {"latency": latency}
     return environment

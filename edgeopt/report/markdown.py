@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgeopt.report import units
 from edgeopt.report.model import Report
-from edgeopt.report.table import COLUMNS, conditions_line, variant_rows
+from edgeopt.report.table import COLUMNS, conditions_line, device_rows, variant_rows
 
 _MARKS = {"pass": "✅ pass", "fail": "❌ fail", "undecided": "❔ undecided"}
 
@@ -43,8 +43,7 @@ def _lines(report: Report) -> Iterator[str]:
         rows_ = [(decision.stage, decision.what, decision.choice, decision.reason) for decision in report.decisions]
         yield from _table(("stage", "what", "choice", "reason"), rows_)
     yield from ("", "## Conditions", "")
-    facts = [*report.conditions.device.items(), *sorted(report.conditions.versions.items())]
-    yield from _table(("", ""), [(key, str(value)) for key, value in facts if value is not None])
+    yield from _table(("", ""), [*device_rows(report), *sorted(report.conditions.versions.items())])
     if report.bundle_sha256:
         yield from ("", f"Bundle: SHA-256 {escape(report.bundle_sha256)}")
 

@@ -14,6 +14,12 @@ def variant_rows(report: Report) -> list[tuple[str, ...]]:
     return [_row(variant) for variant in report.variants]
 
 
+def known_columns(report: Report) -> list[int]:
+    """Return the places of those `COLUMNS` that anything is known for."""
+    rows = variant_rows(report)
+    return [index for index in range(len(COLUMNS)) if any(row[index] != units.NONE for row in rows)]
+
+
 def _row(variant: Variant) -> tuple[str, ...]:
     speed = variant.speed
     return (
@@ -39,6 +45,23 @@ def latency(variant: Variant, statistic: str) -> str:
     return units.milliseconds_interval(variant.speed.latency_ms.get(statistic))
 
 
+def device_rows(report: Report) -> list[tuple[str, str]]:
+    """Return what is known of the device: sizes with their unit, long lists (a processor's features) by their length."""
+    return [
+        (key.removesuffix("_bytes").replace("_", " "), _device_value(key, value))
+        for key, value in report.conditions.device.items()
+        if value is not None
+    ]
+
+
+def _device_value(key: str, value: object) -> str:
+    if key.endswith("_bytes") and isinstance(value, int | float):
+        return units.size(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) if len(value) <= 8 else f"{len(value)} (listed in report.json)"
+    return str(value)
+
+
 def conditions_line(report: Report) -> str:
     """Return what stands above the table: metric, samples, runs, provider, threads, confidence."""
     runs = [variant.speed.runs for variant in report.variants if variant.speed and variant.speed.runs]
@@ -50,7 +73,9 @@ def conditions_line(report: Report) -> str:
     ]
     samples = report.conditions.evaluation_samples
     parts = [
-        f"{report.conditions.metric} on {samples:,} samples" if samples else None,
+        f"{report.conditions.metric} on {samples:,} samples"
+        if samples and any(item.accuracy for item in report.variants)
+        else None,
         f"latency over {min(runs):,} runs or more" if runs else None,
         conditions(report) or None,
         f"intervals at {units.percent(min(confidence), 0)}" if confidence else None,

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeopt.report.model import Report
-from edgeopt.report.table import COLUMNS, conditions_line, variant_rows
-from edgeopt.report.units import NONE
+from edgeopt.report.table import COLUMNS, conditions_line, known_columns, variant_rows
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "undecided": "bold yellow"}
 _MARKS = {"pass": "✓", "fail": "✗", "undecided": "?"}
@@ -38,13 +37,11 @@ def terminal_summary(report: Report, *, width: int = 120, colour: bool = False) 
 
 def _table(report: Report) -> Table:
     """Build the table without parameters, which the page has, and without the columns that nothing is known for."""
-    rows = variant_rows(report)
-    wanted = [index for index, column in enumerate(COLUMNS) if column != "parameters"]
-    known = [index for index in wanted if any(row[index] != NONE for row in rows)]
+    known = [index for index in known_columns(report) if COLUMNS[index] != "parameters"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in known:
         table.add_column(COLUMNS[index], justify="left" if index == 0 else "right", no_wrap=index > 0)
-    for row in rows:
+    for row in variant_rows(report):
         table.add_row(*(_cell(row[index]) for index in known))
     return table
 

@@ -132,7 +132,8 @@ def _verify(stages: Mapping[str, Facts]) -> Iterator[Finding]:
 def _budgets(stages: Mapping[str, Facts]) -> Iterator[Finding]:
     for budget in stages["profile"].rows("budgets") if "profile" in stages else []:
         state = _state(budget.text("verdict") or "undecided", budget)
-        name = f"budget {budget.text('expression')}" + (f" for {budget.text('variant')}" if budget.text("variant") else "")
+        expression, variant = budget.text("expression") or "?", budget.text("variant")
+        name = f"budget {expression}" + (f" for {variant}" if variant and not expression.startswith(f"{variant}:") else "")
         said = {"pass": "met", "fail": "missed", "undecided": "undecided"}[state]
         reason = budget.text("reason")
         yield Finding(state, f"{name} is {said}{f': {reason}' if reason else ''}", "profile")

@@ -81,7 +81,11 @@ def test_the_plots_are_json_that_plotly_can_read(report):
     text = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)[1]
     figures = {figure["id"]: figure for figure in json.loads(text)}
     assert [trace["name"] for trace in figures["trade-off"]["data"]] == ["teacher", "distill", "fp32", "int8"]
-    assert len(figures["latency"]["data"]) == 4
+    ridges = [trace for trace in figures["latency"]["data"] if trace["mode"] == "lines"]
+    assert [trace["name"] for trace in ridges] == ["int8", "fp32", "distill", "teacher"]
+    assert max(ridges[1]["y"]) == pytest.approx(1.8)
+    medians = [trace["x"] for trace in figures["latency"]["data"] if trace.get("marker", {}).get("symbol") == "circle"]
+    assert medians == [[0.0612], [0.146], [0.291], [1.21]]
     assert len(figures["noise"]["data"][0]["y"]) == 24
     assert figures["noise"]["data"][0]["marker"]["color"][17] == "#ef4444"
     fp32 = next(trace for trace in figures["operators"]["data"] if trace["name"] == "fp32")

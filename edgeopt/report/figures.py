@@ -1,6 +1,6 @@
 """The plots, as plotly's own JSON: made of plain values, without importing plotly, so they are the same bytes every time.
 
-Names in them are a stranger's and plotly reads a subset of HTML in every text: all of them pass through `html.escape`.
+Names in them are a stranger's and plotly reads a subset of HTML in every text: all of them pass through `label`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ def colour(name: str, report: Report) -> str:
     return _OTHERS[others.index(name) % len(_OTHERS)] if name in others else _OTHERS[0]
 
 
+def label(name: str, limit: int = 32) -> str:
+    """Return a stranger's name as plotly shows it: cut in its middle, markup escaped (plotly decodes no more than that)."""
+    shown = name if len(name) <= limit else f"{name[: limit // 2 - 1]}…{name[-(limit // 2) :]}"
+    return escape(shown, quote=False)
+
+
 def conditions(report: Report) -> str:
     """Return "CPUExecutionProvider, 1 thread", as far as it is known."""
     threads = report.conditions.threads
@@ -79,7 +85,7 @@ def trade_off(report: Report) -> Figure | None:
         traces,
         {
             "xaxis": {"title": {"text": axis}, **_axis(places)},
-            "yaxis": {"title": {"text": f"{escape(metric)} (%)"}},
+            "yaxis": {"title": {"text": f"{label(metric)} (%)"}},
             "showlegend": False,
         },
     )
@@ -116,7 +122,7 @@ def _point(variant: Variant, report: Report, by_time: bool, largest: int) -> Tra
         raise ValueError(f"variant {variant.name} has no accuracy to place it by")
     y = 100 * accuracy.value
     bounds = tuple(None if bound is None else 100 * bound for bound in (accuracy.low, accuracy.high))
-    name = escape(variant.name)
+    name = label(variant.name)
     hue = colour(variant.name, report)
     return {
         "type": "scatter",
@@ -184,7 +190,7 @@ def latency_distribution(report: Report) -> Figure | None:
             "xaxis": {"title": {"text": "latency (ms)"}, **axis},
             "yaxis": {
                 "tickvals": list(range(len(shown))),
-                "ticktext": [escape(variant.name) for variant, _ in reversed(shown)],
+                "ticktext": [label(variant.name) for variant, _ in reversed(shown)],
                 "range": [-0.25, len(shown)],
                 "showgrid": False,
                 "zeroline": False,
@@ -210,7 +216,7 @@ def _ridge(variant: Variant, speed: Speed, edges: Sequence[float], row: int, rep
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": escape(variant.name),
+        "name": label(variant.name),
         "x": [edges[0], *(edge for low, high in pairwise(edges) for edge in (low, high)), edges[-1]],
         "y": [row, *(row + 0.8 * count / highest for count in counts for _ in range(2)), row],
         "line": {"color": colour(variant.name, report), "width": 1.5},
@@ -226,12 +232,12 @@ def _marks(variant: Variant, speed: Speed, row: int, report: Report) -> list[Tra
         {
             "type": "scatter",
             "mode": "markers",
-            "name": escape(variant.name),
+            "name": label(variant.name),
             "x": [speed.latency_ms[statistic].value],
             "y": [row],
             "marker": {"color": hue, "size": 8, "symbol": symbol},
             "error_x": _bars(*_bounds(speed.latency_ms[statistic]), hue),
-            "hovertemplate": f"{statistic} %{{x:.4f}} ms<extra>{escape(variant.name)}</extra>",
+            "hovertemplate": f"{statistic} %{{x:.4f}} ms<extra>{label(variant.name)}</extra>",
         }
         for statistic, symbol in (("p50", "circle"), ("p95", "diamond"))
         if statistic in speed.latency_ms
@@ -259,19 +265,19 @@ def operator_times(report: Report) -> Figure | None:
         return None
     kinds = sorted({kind for times in sums.values() for kind in times}, key=lambda kind: (-_peak(sums, kind), kind))
     shown, rest = kinds[:_OPERATORS], kinds[_OPERATORS:]
-    labels = [escape(kind) for kind in shown] + ([f"{len(rest)} others"] if rest else [])
+    labels = [label(kind) for kind in shown] + ([f"{len(rest)} others"] if rest else [])
     traces = [
         {
             "type": "bar",
             "orientation": "h",
-            "name": escape(name),
+            "name": label(name),
             "y": labels[::-1],
             "x": [
                 *([sum(times.get(kind, 0.0) for kind in rest)] if rest else []),
                 *(times.get(kind, 0.0) for kind in reversed(shown)),
             ],
             "marker": {"color": colour(name, report)},
-            "hovertemplate": "%{y}: %{x:.4f} ms<extra>" + escape(name) + "</extra>",
+            "hovertemplate": "%{y}: %{x:.4f} ms<extra>" + label(name) + "</extra>",
         }
         for name, times in reversed(sums.items())
     ]
@@ -317,7 +323,7 @@ def layer_noise(report: Report) -> Figure | None:
                 "x": list(range(1, len(heights) + 1)),
                 "y": heights,
                 "marker": {"color": colours},
-                "customdata": [[escape(layer.name), escape(layer.op), figures(layer.sqnr_db)] for layer in report.layers],
+                "customdata": [[label(layer.name, 120), label(layer.op), figures(layer.sqnr_db)] for layer in report.layers],
                 "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]} dB<extra></extra>",
             }
         ],
@@ -374,8 +380,8 @@ def _curve(stage: str, report: Report, points: Sequence[tuple[int, float | None]
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": escape(stage),
-            "legendgroup": escape(stage),
+            "name": label(stage),
+            "legendgroup": label(stage),
             "showlegend": x == "x",
             "x": [epoch for epoch, _ in known],
             "y": [value for _, value in known],

@@ -1,6 +1,6 @@
 """The report as one HTML file that needs no network: template, style and plotly are inside it.
 
-Every text passes the template's auto-escaping or, in the plots' data, `html.escape` and a JSON that holds no "<"; a content
+Every text passes the template's auto-escaping or, in the plots' data, `figures.label` and a JSON that holds no "<"; a content
 security policy forbids the page to load or send anything.
 """
 

@@ -17,6 +17,8 @@ import onnx
 from edgeopt.data.batches import Batch
 from edgeopt.errors import ModelError
 
+_SMALL = 64  # elements of an initializer that may be a shape
+
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
@@ -53,8 +55,7 @@ def tensor_shapes(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> d
 
 def _inferred(model: onnx.ModelProto, batch: Batch) -> dict[str, Shape]:
     """Infer shapes on a copy whose inputs have the batch's sizes and whose inner shapes are forgotten."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = without_weights(model)
     del copy.graph.value_info[:]
     for value in copy.graph.input:
         if value.name in batch:
@@ -66,6 +67,26 @@ def _inferred(model: onnx.ModelProto, batch: Batch) -> dict[str, Shape]:
     except (onnx.shape_inference.InferenceError, ValueError):
         return {}  # what it cannot infer is measured instead
     return {value.name: shape for value in (*graph.value_info, *graph.output) if (shape := _known(value)) is not None}
+
+
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy for shape inference, in which large initializers are inputs: their values say nothing about shapes."""
+    copy = onnx.ModelProto(ir_version=max(model.ir_version, 4))
+    copy.opset_import.extend(model.opset_import)
+    copy.functions.extend(model.functions)
+    graph = copy.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    held = {value.name for value in graph.input}
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) <= _SMALL:
+            graph.initializer.append(tensor)
+        elif tensor.name not in held:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    return copy
 
 
 def _set_shape(value: onnx.ValueInfoProto, shape: Shape) -> None:

@@ -12,8 +12,10 @@ from edgeopt.config import Options
 class QuantizeConfig(Options):
     """How a model is calibrated and quantized; the target supplies the integer types."""
 
-    ranges: Literal["min-max", "moving-average", "percentile", "mse", "entropy"] = "mse"
-    """How the range of an activation follows from its values."""
+    ranges: Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"] = "auto"
+    """How the range of an activation follows from its values; auto: least error of the product it enters, else mse."""
+    smooth: bool = True
+    """Let weights take over part of the differences between an activation's channels (SmoothQuant), with `ranges = "auto"`."""
     percentile: float = Field(default=99.99, gt=50, le=100)
     """Percent of an activation's values that lie inside its range, for `ranges = "percentile"`."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

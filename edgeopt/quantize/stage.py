@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import onnx
 
 from edgeopt.data.batches import Batches
-from edgeopt.errors import RecipeError, nearest
+from edgeopt.errors import InternalError, RecipeError, nearest
 from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.graph.outputs import same_outputs
 from edgeopt.quantize.graph.prepare import Prepared, prepare
+from edgeopt.quantize.graph.smooth import smooth
 from edgeopt.quantize.observe.observer import Observations, ObserveConfig, observe
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.coverage import Coverage, inspect
 from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sqnr import layer_noise
 from edgeopt.quantize.plan.placement import place, rounded_tensors
-from edgeopt.quantize.plan.plan import NodePlan, Plan
-from edgeopt.quantize.plan.planner import make_plan, unobserved
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan
+from edgeopt.quantize.plan.planner import make_plan, product_inputs, unobserved
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.targets.target import Target
 
@@ -49,11 +52,15 @@ def quantize(
         DataError: the calibration samples do not fit the model or hold numbers that are not finite.
         MachineError: the disk is full or `output` may not be written.
     """
-    prepared = prepare(onnx_file.load(model), str(model))
+    original = onnx_file.load(model)
+    prepared = _prepare(original, str(model), calibration, target)
     nodes = place(prepared.model, _excluded(prepared.model, config))
     observations = _observe(prepared, calibration, nodes, config)
     plan = make_plan(prepared, nodes, observations, target=target, config=config)
-    quantized = insert_qdq(prepared.model, plan, {})
+    smoothed = onnx.ModelProto()
+    smoothed.CopyFrom(prepared.model)
+    smooth(smoothed, {item.name: item.factors for item in plan.smoothing})
+    quantized = insert_qdq(smoothed, plan, {}) if plan.integer_nodes else original
     first = next(checked(calibration, prepared.signature))
     coverage = inspect(quantized, count_macs(prepared.model, first), plan, target)
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
@@ -78,6 +85,19 @@ def quantize(
     return QuantizeResult(output, plan_path, facts)
 
 
+def _prepare(original: onnx.ModelProto, name: str, calibration: Batches, target: Target) -> Prepared:
+    """Prepare the model, and make sure on the first sample that it still computes the same."""
+    prepared = prepare(original, name, rewrite=target.provider.name == "CPUExecutionProvider")
+    first = next(checked(calibration, prepared.signature))
+    if same_outputs(original, prepared.model, first):
+        return prepared
+    plain = prepare(original, name, rewrite=False)
+    if not same_outputs(original, plain.model, first):
+        raise InternalError(f"{name}: preparing the model changes what it computes; please report it with the model")
+    doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
+    return replace(plain, decisions=(*plain.decisions, doubt))
+
+
 def _excluded(model: onnx.ModelProto, config: QuantizeConfig) -> set[str]:
     names = {node.name for node in model.graph.node}
     for name in config.exclude:
@@ -94,7 +114,7 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
         calibration,
         tensors,
         signature=prepared.signature,
-        channels={},
+        channels=dict.fromkeys(product_inputs(prepared.model, nodes), -1) if config.ranges == "auto" else {},
         config=ObserveConfig(
             histograms=config.ranges not in {"min-max", "moving-average"},
             momentum=config.momentum,

@@ -7,12 +7,15 @@ After:  x → A → t → B → y          outputs: y, t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 
+from edgeopt.data.batches import Array, Batch
+from edgeopt.errors import DataError
 from edgeopt.models import onnx_file
 from edgeopt.targets.session import SessionConfig, open_session
 
@@ -32,6 +35,22 @@ def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     return exposed
 
 
+def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, sample: int) -> dict[str, Array]:
+    """Return the values of `tensors` on a batch whose first sample is number `sample`.
+
+    Raises:
+        DataError: the model cannot run on this batch.
+    """
+    if not tensors:
+        return {}
+    try:
+        values = session.run(list(tensors), dict(batch))
+    except Exception as error:  # (its exception classes share no base but Exception)
+        reason = " ".join(str(error).split("\n")).split("] : ", maxsplit=1)[-1][:300]
+        raise DataError(f"calibration sample {sample}: the model cannot run on it: {reason}") from error
+    return dict(zip(tensors, values, strict=True))
+
+
 def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True) -> ort.InferenceSession:
     """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder."""
     config = SessionConfig(threads=threads, optimization="all" if optimize else "none")
@@ -41,3 +60,22 @@ def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True)
         path = Path(folder) / "model.onnx"
         onnx_file.save(model, path, external=True)
         return open_session(path, config=config)
+
+
+def same_outputs(model: onnx.ModelProto, other: onnx.ModelProto, batch: Batch) -> bool:
+    """Tell whether two models give the same on a batch, up to the rounding of float32."""
+    names = [value.name for value in model.graph.output]
+    held = {tensor.name for tensor in model.graph.initializer} | {value.name for value in model.graph.input}
+    names = [name for name in names if name not in held]
+    before = run(open_exposed(model, threads=1), names, batch, sample=0)
+    after = run(open_exposed(other, threads=1), names, batch, sample=0)
+    return all(_close(before[name], after[name]) for name in names)
+
+
+def _close(a: Array, b: Array) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if not np.issubdtype(a.dtype, np.floating):
+        return bool((a == b).all())
+    scale = float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
+    return bool(np.allclose(a, b, rtol=1e-3, atol=1e-4 * scale, equal_nan=True))

@@ -5,11 +5,13 @@
 3. Operator sets before 13 are converted to 13, where per-channel scales begin.
 4. onnxruntime's basic rewrites fold constants and batch normalisation into the weights and drop identities.
 5. Every node gets a name, every tensor a type where inference finds one; unused operator sets go.
+6. For the CPU provider, the rewrites of this folder bring the graph into the form its integer kernels fuse best.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,12 @@ from onnx import version_converter
 
 from edgeopt.errors import ModelError
 from edgeopt.models import onnx_file
+from edgeopt.models.onnx_macs import without_weights
+from edgeopt.quantize.graph.attention import flatten_attention
+from edgeopt.quantize.graph.gemm import flatten_biases, gemms_from_matmuls
+from edgeopt.quantize.graph.norm import unfuse_residuals
+from edgeopt.quantize.graph.rows import fold_rows
+from edgeopt.quantize.graph.select import select_rows
 from edgeopt.quantize.plan.plan import Decision
 from edgeopt.targets.session import SessionConfig, open_session
 
@@ -47,8 +55,8 @@ class Prepared:
     decisions: tuple[Decision, ...]
 
 
-def prepare(model: onnx.ModelProto, name: str) -> Prepared:
-    """Return `model` in the form described above; `name` stands in messages.
+def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True) -> Prepared:
+    """Return `model` in the form described above; `name` stands in messages, `rewrite` tells whether step 6 is wanted.
 
     Raises:
         ModelError: the model is quantized already, cannot be loaded, or its operator set cannot be converted.
@@ -62,7 +70,25 @@ def prepare(model: onnx.ModelProto, name: str) -> Prepared:
     copy = _fold(copy, name)
     _name_nodes(copy.graph)
     _drop_unused_opsets(copy)
-    return Prepared(_infer(copy), onnx_file.signature(copy), tuple(decisions))
+    copy = infer_types(copy)
+    flatten_biases(copy)
+    if rewrite:
+        for what, edit, reason in _REWRITES:
+            changed = edit(copy)
+            if changed:
+                decisions.append(Decision(what, f"{changed} nodes", reason))
+                copy = infer_types(copy)
+        _name_nodes(copy.graph)
+    return Prepared(copy, onnx_file.signature(copy), tuple(decisions))
+
+
+_REWRITES: tuple[tuple[str, Callable[[onnx.ModelProto], int], str], ...] = (
+    ("flat attention", flatten_attention, "Attention takes its heads side by side; no Transposes around it"),
+    ("chosen rows", select_rows, "only one row of the result is read, so only that one need be computed"),
+    ("folded rows", fold_rows, "integer Gemm kernels take two axes"),
+    ("Gemm for MatMul + Add", gemms_from_matmuls, "the integer Gemm kernel adds the bias inside its 32-bit sums"),
+    ("Sum for residual Add", unfuse_residuals, "onnxruntime would fuse Add into its slower SkipLayerNormalization"),
+)
 
 
 def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
@@ -122,7 +148,11 @@ def _fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
             open_session(source, config=SessionConfig(threads=1, optimization="basic", optimized_path=folded))
         except ModelError as error:
             raise ModelError(str(error).replace(str(source), name)) from error
-        result = onnx_file.load(folded) if folded.is_file() and model.ByteSize() < _TWO_GIB else model
+        result = onnx.ModelProto()
+        if folded.is_file() and model.ByteSize() < _TWO_GIB:
+            result.ParseFromString(folded.read_bytes())
+    if not result.graph.node:  # all of it folded into constants, or too large to be written in one piece
+        return model
     result.ir_version = model.ir_version
     return result
 
@@ -152,10 +182,12 @@ def _domains(graph: onnx.GraphProto) -> set[str]:
     return domains
 
 
-def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    if model.ByteSize() >= _TWO_GIB:
-        return model  # protobuf cannot hand it to the inference; onnxruntime's types are in value_info already
+def infer_types(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give the model the types and shapes of its inner tensors, as far as inference goes, and return it."""
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(without_weights(model), data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError):
         return model
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(inferred.graph.value_info)
+    return model

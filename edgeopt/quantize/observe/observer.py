@@ -18,8 +18,9 @@ from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError
 from edgeopt.models.onnx_file import Signature
 from edgeopt.models.onnx_macs import tensor_shapes
-from edgeopt.quantize.graph.outputs import expose, open_exposed
+from edgeopt.quantize.graph.outputs import expose, open_exposed, run
 from edgeopt.quantize.observe.histogram import Histogram
+from edgeopt.quantize.observe.rows import RowSample
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.observe.statistics import Channels, MovingAverage, TensorStatistics
 
@@ -60,7 +61,8 @@ def observe(
         batches: calibration batches; shapes may differ from one to the next.
         tensors: names of floating-point tensors of the main graph: inputs, outputs or anything between.
         signature: of the model, to check the batches against.
-        channels: the axis of each tensor whose per-channel extremes are wanted as well.
+        channels: the axis of each tensor whose per-channel extremes are wanted as well; of those whose axis is -1, some rows
+            are kept (`RowSample`).
         config: what is kept.
 
     Raises:
@@ -86,6 +88,7 @@ def _empty(name: str, channels: Mapping[str, int], config: ObserveConfig) -> Ten
         moving=MovingAverage(config.momentum),
         histogram=Histogram() if config.histograms else None,
         channels=Channels(channels[name]) if name in channels else None,
+        sample=RowSample() if channels.get(name) == -1 else None,
     )
 
 
@@ -105,7 +108,7 @@ def _pass(
         for name in tensors:
             if name in inputs:
                 statistics[name].add(batch[name])
-        for name, values in zip(inner, session.run(inner, dict(batch)) if inner else [], strict=True):
+        for name, values in run(session, inner, batch, sample=samples).items():
             statistics[name].add(values)
             _check_finite(name, statistics[name], samples)
         samples += next((array.shape[0] for array in batch.values() if array.ndim), 1)

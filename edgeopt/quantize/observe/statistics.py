@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.quantize.observe.histogram import Histogram
+from edgeopt.quantize.observe.rows import RowSample
 
 
 @dataclass
@@ -80,6 +81,13 @@ class Channels:
         self.count += other.count
 
     @property
+    def extremes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The smallest and the largest value of each channel."""
+        if self.low is None or self.high is None:
+            raise ValueError("no values were seen")
+        return self.low, self.high
+
+    @property
     def largest(self) -> NDArray[np.float64]:
         """The largest absolute value of each channel."""
         if self.low is None or self.high is None:
@@ -104,6 +112,7 @@ class TensorStatistics:
     moving: MovingAverage = field(default_factory=MovingAverage)
     histogram: Histogram | None = None
     channels: Channels | None = None
+    sample: RowSample | None = None
 
     def add(self, values: NDArray[Any]) -> None:
         """Take in one batch of values of any shape; an empty one changes nothing."""
@@ -117,6 +126,8 @@ class TensorStatistics:
             self.histogram.add(values)
         if self.channels is not None:
             self.channels.add(values)
+        if self.sample is not None:
+            self.sample.add(values)
 
     def merge(self, later: TensorStatistics) -> None:
         """Append what `later` saw of the same tensor; both must have been set up alike."""

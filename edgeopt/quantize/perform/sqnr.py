@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.data.batches import Batch
 from edgeopt.quantize.graph.index import GraphIndex
-from edgeopt.quantize.graph.outputs import expose, open_exposed
+from edgeopt.quantize.graph.outputs import expose, open_exposed, run
 from edgeopt.quantize.plan.plan import Plan
 
 CEILING_DB = 150.0
@@ -51,9 +51,9 @@ def layer_noise(
     signal = dict.fromkeys(originals, 0.0)
     noise = dict.fromkeys(originals, 0.0)
     pairs = {original: there for _, _, original, there in watched}
-    for batch in batches:
-        expected: dict[str, Array] = dict(zip(originals, before.run(originals, dict(batch)), strict=True))
-        got: dict[str, Array] = dict(zip(rounded, after.run(rounded, dict(batch)), strict=True))
+    for number, batch in enumerate(batches):
+        expected = run(before, originals, batch, sample=number)
+        got = run(after, rounded, batch, sample=number)
         for name, there in pairs.items():
             x = expected[name].astype(np.float64)
             signal[name] += float(np.square(x).sum())

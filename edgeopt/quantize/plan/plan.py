@@ -57,6 +57,15 @@ class TensorPlan:
 
 
 @dataclass(frozen=True)
+class SmoothPlan:
+    """An activation whose channels are divided by `factors` before it is rounded, and its weights multiplied."""
+
+    name: str
+    strength: float
+    factors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything `perform` needs to know."""
 
@@ -65,6 +74,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     tensors: tuple[TensorPlan, ...]
     decisions: tuple[Decision, ...]
+    smoothing: tuple[SmoothPlan, ...] = ()
 
     @property
     def integer_nodes(self) -> tuple[NodePlan, ...]:
@@ -110,6 +120,7 @@ class Plan:
             nodes=tuple(NodePlan(**node) for node in values["nodes"]),
             tensors=tuple(TensorPlan(**tensor) for tensor in values["tensors"]),
             decisions=tuple(Decision(**decision) for decision in values["decisions"]),
+            smoothing=tuple(SmoothPlan(**{**item, "factors": tuple(item["factors"])}) for item in values["smoothing"]),
         )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.index import GraphIndex
+from edgeopt.quantize.graph.index import GraphIndex, attribute
 from edgeopt.quantize.graph.prepare import Prepared
+from edgeopt.quantize.graph.smooth import smoothed_name
 from edgeopt.quantize.observe.observer import Observations
-from edgeopt.quantize.observe.ranges import Grid, choose_range
+from edgeopt.quantize.observe.ranges import Grid, Method, choose_range
 from edgeopt.quantize.plan.placement import ABSORBED, MOVING
-from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme, TensorPlan
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
+from edgeopt.quantize.plan.product import ProductChoice, choose_product
 from edgeopt.targets.target import Target
 
 _BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
@@ -37,9 +43,57 @@ def make_plan(
         symmetric_weight=wishes.symmetric_weight,
     )
     decisions = (*prepared.decisions, *_decisions(scheme, nodes, target, config))
-    tensors = tuple(_tensor_plans(observations, scheme, config))
-    plan = Plan(target.name, scheme, nodes, tensors, decisions)
+    products = _products(prepared.model, nodes, observations, scheme, config)
+    tensors = tuple(_tensor_plans(observations, products, scheme, config))
+    smoothing = tuple(SmoothPlan(name, item.strength, item.factors) for name, item in products.items() if item.factors)
+    if smoothing:
+        names = ", ".join(f"{item.name} ({item.strength})" for item in smoothing)
+        decisions = (*decisions, Decision("smoothing", names, "lowers the error of the matrix product by 2 dB or more"))
+    plan = Plan(target.name, scheme, nodes, tensors, decisions, smoothing)
     return share_ranges(prepared.model, plan)
+
+
+def product_inputs(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> dict[str, list[onnx.NodeProto]]:
+    """Return the activations that integer Gemm and MatMul nodes multiply by constant matrices, each with those nodes."""
+    integer = {node.name for node in nodes if node.precision != "float"}
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if node.name in integer and node.op_type in {"Gemm", "MatMul"}:
+            found.setdefault(node.input[0], []).append(node)
+    return found
+
+
+def _products(
+    model: onnx.ModelProto,
+    nodes: tuple[NodePlan, ...],
+    observations: Observations,
+    scheme: Scheme,
+    config: QuantizeConfig,
+) -> dict[str, ProductChoice]:
+    """Choose range and smoothing for every activation whose rows were sampled; only float ones can be smoothed."""
+    index = GraphIndex(model.graph)
+    given_as_integers = {name for node in model.graph.node for name in node.output if _rounds(node, nodes)}
+    choices: dict[str, ProductChoice] = {}
+    grids = Grid(_BITS[scheme.activation], scheme.symmetric_activation), Grid(_BITS[scheme.weight], symmetric=True)
+    for name, readers in product_inputs(model, nodes).items():
+        statistics = observations.tensors.get(name)
+        if statistics is None or statistics.sample is None or statistics.channels is None or not statistics.count:
+            continue
+        extremes = statistics.channels.extremes
+        weight = np.concatenate([_matrix(node, index) for node in readers], axis=1)
+        smooth = config.smooth and name not in given_as_integers
+        choices[name] = choose_product(statistics.sample.rows, extremes, weight, grids=grids, smooth=smooth)
+    return choices
+
+
+def _rounds(node: onnx.NodeProto, nodes: tuple[NodePlan, ...]) -> bool:
+    return any(plan.name == node.name and plan.output != "float" for plan in nodes)
+
+
+def _matrix(node: onnx.NodeProto, index: GraphIndex) -> NDArray[Any]:
+    """Return the node's weight as [inputs, outputs]."""
+    weight = numpy_helper.to_array(index.initializers[node.input[1]])
+    return weight.T if attribute(node, "transB", 0) else weight
 
 
 def _decisions(scheme: Scheme, nodes: tuple[NodePlan, ...], target: Target, config: QuantizeConfig) -> Iterable[Decision]:
@@ -60,6 +114,7 @@ def _decisions(scheme: Scheme, nodes: tuple[NodePlan, ...], target: Target, conf
 
 
 _RANGE_REASONS = {
+    "auto": "the error of the product an activation enters is least; elsewhere that of the activation itself",
     "min-max": "nothing that was seen is clipped",
     "moving-average": "rare outliers count less",
     "percentile": "a small share of the values is clipped for finer steps",
@@ -68,13 +123,21 @@ _RANGE_REASONS = {
 }
 
 
-def _tensor_plans(observations: Observations, scheme: Scheme, config: QuantizeConfig) -> Iterable[TensorPlan]:
+def _tensor_plans(
+    observations: Observations, products: Mapping[str, ProductChoice], scheme: Scheme, config: QuantizeConfig
+) -> Iterable[TensorPlan]:
     grid = Grid(_BITS[scheme.activation], scheme.symmetric_activation)
     for name, statistics in observations.tensors.items():
         if statistics.count == 0:
             continue
-        low, high = choose_range(statistics, config.ranges, grid, percentile=config.percentile)
-        yield TensorPlan(name, scheme.activation, low, high, config.ranges)
+        if name in products:
+            low, high = products[name].interval
+            target = smoothed_name(name) if products[name].factors else name
+            yield TensorPlan(target, scheme.activation, low, high, "product")
+            continue
+        method: Method = "mse" if config.ranges == "auto" else config.ranges
+        low, high = choose_range(statistics, method, grid, percentile=config.percentile)
+        yield TensorPlan(name, scheme.activation, low, high, method)
 
 
 def share_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:

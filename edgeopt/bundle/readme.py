@@ -64,7 +64,7 @@ def _usage(spec: BundleSpec) -> str:
         case ImageInput():
             return "    python example.py PICTURE    # .npy (height × width × channels, uint8), or .jpg, .png with Pillow\n"
         case TokenizerInput():
-            return '    python example.py "A text"   # needs the package tokenizers\n'
+            return '    python example.py "A text"   # other tokenizers than BERT\'s need the package tokenizers\n'
         case ArrayInput():
             return "    python example.py INPUT.npy  # or .npz with one array for each input\n"
 

@@ -1,6 +1,7 @@
 """The program a bundle carries to show its use: its arithmetic against Pillow and tokenizers, and the program as a whole."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from hypothesis import example as example_
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from edgeopt._folders import shipped
@@ -88,6 +92,53 @@ def test_it_runs_a_picture(make_spec, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "r (1, " in done.stdout
     assert "b (0.2, " in done.stdout
+
+
+@pytest.fixture(scope="module")
+def bert():
+    """BERT's tokenizer with a vocabulary of single characters and a few words."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    letters = [chr(code) for code in range(33, 127)] + list("éß中国, —¿ﬁıİ")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), "hello", "##llo", "world"]
+    vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=20))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    tokenizer.enable_truncation(12)
+    return tokenizer
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text(st.characters(codec="utf-8", exclude_categories=["Cn"]), max_size=30)
+    | st.text("aé $[]SEP\t中\u0301\u200b.", max_size=30)
+)
+@example_(text="Hello, WORLD! naïve [SEP] x\u0000\ufffdy\u3000z 中国 " + "a" * 25)
+def test_bert_s_tokenizer_is_followed_without_the_package(example, bert, text):
+    settings_ = json.loads(bert.to_str())
+    assert example.is_wordpiece(settings_)
+    assert example.wordpiece_encode(text, settings_, 12, None) == bert.encode(text).ids
+
+
+@pytest.mark.data
+def test_bert_s_tokenizer_on_real_sentences(example, data_folder):
+    from tokenizers import Tokenizer
+
+    path = data_folder("sst2_teacher") / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(64)
+    settings_ = json.loads(path.read_text(encoding="utf-8"))
+    lines = (data_folder("sst2") / "stsa.binary.test").read_text(encoding="utf-8").splitlines()
+    different = [
+        line for line in lines if example.wordpiece_encode(line[2:], settings_, 64, path) != tokenizer.encode(line[2:]).ids
+    ]
+    assert len(lines) == 1821
+    assert different == []
 
 
 def test_it_runs_a_text_with_the_tokenizer_in_the_bundle(make_spec, ragged_path, tmp_path):

@@ -3,7 +3,7 @@
 
     python example.py                 the first golden sample
     python example.py PICTURE         image models: .npy of uint8 height × width × channels; .jpg, .png … with Pillow
-    python example.py "A text"        text models, with the package tokenizers
+    python example.py "A text"        text models; other tokenizers than BERT's with the package tokenizers
     python example.py INPUT.npy       array models; .npz holds one array for each input
 
 `bundle.json` says what to do; each function below is one step of it, to be copied into a product.
@@ -12,7 +12,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -88,27 +90,98 @@ def triangle(size: int, new_size: int) -> Any:
 
 
 def token_input(texts: list[str], steps: dict[str, Any], inputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return token ids, attention mask and segments [batch, length], padded at the end to the longest text."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        sys.exit("example: text models need the package tokenizers: pip install tokenizers")
-    tokenizer = Tokenizer.from_file(str(HERE / steps["file"]))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(steps["max_length"])
-    encoded = tokenizer.encode_batch(texts)
-    length = max(len(entry.ids) for entry in encoded)
+    """Return token ids, attention mask and segments (all 0) [batch, length], padded at the end to the longest text."""
+    path = HERE / steps["file"]
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    encode = wordpiece_encode if is_wordpiece(settings) else library_encode
+    encoded = [encode(text, settings, steps["max_length"], path) for text in texts]
+    length = max(map(len, encoded))
     dtypes = {tensor["name"]: tensor["dtype"] for tensor in inputs}
     feeds = {}
     for key, rows, fill in (
-        ("input_ids", [entry.ids for entry in encoded], steps["padding"]),
-        ("attention_mask", [entry.attention_mask for entry in encoded], 0),
-        ("token_type_ids", [entry.type_ids for entry in encoded], 0),
+        ("input_ids", encoded, steps["padding"]),
+        ("attention_mask", [[1] * len(ids) for ids in encoded], 0),
+        ("token_type_ids", [[0] * len(ids) for ids in encoded], 0),
     ):
         name = steps[key]
         if name in dtypes:
             feeds[name] = np.array([list(row) + [fill] * (length - len(row)) for row in rows], dtypes[name])
     return feeds
+
+
+def library_encode(text: str, settings: dict[str, Any], max_length: int, path: Path) -> list[int]:
+    """Return token ids by the package tokenizers, for every tokenizer that is not BERT's."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        sys.exit(f"example: a {settings['model']['type']} tokenizer needs the package tokenizers: pip install tokenizers")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return list(tokenizer.encode(text).ids)
+
+
+def is_wordpiece(settings: dict[str, Any]) -> bool:
+    """Say whether a tokenizer.json is BERT's, which this file follows by itself."""
+    kinds = [(settings.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model", "post_processor")]
+    plain = not any(token["normalized"] or token["lstrip"] or token["rstrip"] for token in settings["added_tokens"])
+    return plain and kinds == ["BertNormalizer", "BertPreTokenizer", "WordPiece", "TemplateProcessing"]
+
+
+def wordpiece_encode(text: str, settings: dict[str, Any], max_length: int, path: Path) -> list[int]:  # noqa: ARG001
+    """Return token ids as BERT's tokenizer does: special tokens, clean, split, then the longest known pieces of each word."""
+    special = {token["content"]: token["id"] for token in settings["added_tokens"]}
+    ids: list[int] = []
+    for part in re.split("(" + "|".join(map(re.escape, special)) + ")", text) if special else [text]:
+        if part in special:
+            ids.append(special[part])
+        else:
+            for word in bert_words(part, settings["normalizer"]):
+                ids += pieces(word, settings["model"])
+    template = settings["post_processor"]["single"]
+    known = settings["post_processor"]["special_tokens"]
+    places = [None if "Sequence" in item else known[item["SpecialToken"]["id"]]["ids"] for item in template]
+    room = max_length - sum(len(place) for place in places if place is not None)
+    return [token for place in places for token in (ids[:room] if place is None else place)]
+
+
+def bert_words(text: str, normalizer: dict[str, Any]) -> list[str]:
+    """Return the words and single punctuation marks of a text, cleaned, in lower case and without accents if so trained."""
+    if normalizer["clean_text"]:
+        kept = [char for char in text if char in "\t\n\r" or not (char == "\ufffd" or unicodedata.category(char)[0] == "C")]
+        text = "".join(" " if char.isspace() else char for char in kept)
+    if normalizer["handle_chinese_chars"]:
+        text = re.sub("([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f])", r" \1 ", text)
+    strip = normalizer["strip_accents"]
+    if normalizer["lowercase"] if strip is None else strip:
+        text = "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn")
+    if normalizer["lowercase"]:
+        text = "".join(char.lower() for char in text)
+    marked = (f" {char} " if is_punctuation(char) else char for char in text)
+    return "".join(marked).split()
+
+
+def is_punctuation(char: str) -> bool:
+    """Say whether a character stands alone: Unicode's punctuation, and ASCII's symbols such as "$"."""
+    return unicodedata.category(char)[0] == "P" or (
+        char.isascii() and char.isprintable() and not char.isalnum() and char != " "
+    )
+
+
+def pieces(word: str, model: dict[str, Any]) -> list[int]:
+    """Return the ids of the longest pieces, from the left, that make up the word; the unknown token if there are none."""
+    vocabulary, unknown = model["vocab"], model["vocab"][model["unk_token"]]
+    if len(word) > model["max_input_chars_per_word"]:
+        return [unknown]
+    found, start = [], 0
+    while start < len(word):
+        prefix = model["continuing_subword_prefix"] if start else ""
+        end = next((end for end in range(len(word), start, -1) if prefix + word[start:end] in vocabulary), None)
+        if end is None:
+            return [unknown]
+        found.append(vocabulary[prefix + word[start:end]])
+        start = end
+    return found
 
 
 def golden_input(manifest: dict[str, Any]) -> dict[str, Any]:

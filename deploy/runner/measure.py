@@ -17,7 +17,7 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
     cold       as open, + seconds -> load_ns, first_run_ns, peak memory   the same in a child process of its own
     operators  {name, runs} -> runs, operators, arena_peak_bytes          where the time goes, from onnxruntime's own profile
     placement  {name} -> partitions: [{provider, nodes}]                  what onnxruntime gave to which provider
-    outputs    {name, path} -> count                                      write what the model answers to an .npz file
+    outputs    {name} -> path, count                                      write what the model answers to an .npz file
     close      {name}                                                     forget a variant
 
 `inputs` is an .npz file whose entries are called "<batch>/<input name>". `session` is {provider, options, threads, config}.
@@ -475,7 +475,6 @@ class Server:
             capture_output=True,
             text=True,
             check=False,
-            cwd=self.folder,
         )
         try:
             reply: Reply = json.loads(child.stdout)
@@ -520,8 +519,9 @@ class Server:
             for place, array in enumerate(variant.session.run(names, batch)):
                 if isinstance(array, np.ndarray) and array.dtype != object:
                     answers[f"{number}/{names[place]}"] = array
-        np.savez(request["path"], **answers)  # type: ignore[arg-type]
-        return {"count": len(answers)}
+        path = os.path.join(self.folder, f"outputs-{len(os.listdir(self.folder))}.npz")
+        np.savez(path, **answers)  # type: ignore[arg-type]
+        return {"path": path, "count": len(answers)}
 
     def close(self, request: Reply) -> Reply:
         """Forget a variant."""

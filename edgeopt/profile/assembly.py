@@ -76,6 +76,7 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
         conversion_share=insight.conversion_share,
         floor_ms=insight.floor_ms,
         placement=evidence.placement,
+        numerics=None,
     )
 
 

@@ -59,6 +59,11 @@ class Sampled:
         """Return the runs of the variant that has fewest."""
         return min(sum(len(block) for chunk in self.chunks for block in chunk.blocks[name]) for name in self.names)
 
+    @property
+    def rounds(self) -> int:
+        """Return how often every variant had its turn."""
+        return sum(len(chunk.blocks[self.names[0]]) for chunk in self.chunks)
+
 
 @dataclass(frozen=True)
 class Limits:

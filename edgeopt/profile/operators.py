@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +50,13 @@ def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping
         conversion_share=sum((operator.share for operator in operators if operator.op in CONVERSIONS), 0.0),
         floor_ms=None if peak is None or not operators else sum(operator.bound_ms or 0.0 for operator in operators),
     )
+
+
+def hidden(insight: Insight, planned: Mapping[str, int], quantized_share: float | None) -> Insight:
+    """Return `insight` with MACs from the model file, where a provider that compiles the graph hides what runs inside it."""
+    if insight.macs:
+        return insight
+    return replace(insight, macs=sum(planned.values()) or None, int8_macs_share=quantized_share)
 
 
 def _operator(

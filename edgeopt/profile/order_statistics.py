@@ -8,7 +8,7 @@ confidence
 
 (David & Nagaraja, Order Statistics, 3rd ed., section 7.1). Where n is too small for an upper bound that leaves one sample
 above itself, there is no interval and no figure: `fewest_samples` says how many are needed (MLPerf Inference's early
-stopping with one outlier allowed, arXiv:1911.02549 section VI: p90 64, p95 130, p99 662 at confidence 0.99).
+stopping rule with one outlier allowed: p90 64, p95 130, p99 662 at confidence 0.99).
 
 Runs follow each other and share what disturbs them, so they are worth fewer than n independent ones. `effective_size`
 divides n by the integrated autocorrelation time of the indicator [x <= quantile], summed over Geyer's initial positive

@@ -8,6 +8,7 @@ a Conv is a defeat.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,31 +20,31 @@ from edgeopt.profile.result import Placement
 CPU = "CPUExecutionProvider"
 
 
-def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int], *, provider: str) -> Placement:
+def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int]) -> Placement:
     """Return the placement that the runner's `placement` reply tells of `model`.
 
     Args:
         reply: ``partitions``: [{"provider", "nodes": [[name, op], …]}].
         model: the model as it was sent; its order of nodes is the running order.
         macs: MACs by node name (`edgeopt.models.onnx_macs.count_macs`).
-        provider: the one the target is meant for.
     """
-    told = [(name, op, part["provider"]) for part in reply["partitions"] for name, op in part["nodes"]]
-    named = [(name or f"unnamed {number}", op, provider) for number, (name, op, provider) in enumerate(told)]
-    owner = {name: provider for name, _, provider in named}
-    ops = {name: op for name, op, _ in named}
-    order = [node.name for node in model.graph.node if node.name in owner]
-    order += [name for name in owner if name not in set(order)]  # nodes onnxruntime made itself
-    starts = [
-        name for before, name in zip([None, *order], order, strict=False) if before is None or owner[before] != owner[name]
-    ]
-    fallen = [name for name in order if owner[name] == CPU] if provider != CPU else []
+    told = [(_source(name), op, part["provider"]) for part in reply["partitions"] for name, op in part["nodes"]]
+    named = {name or f"unnamed {number}": (op, provider) for number, (name, op, provider) in enumerate(told)}
+    known = [node.name for node in model.graph.node if node.name in named]
+    order = known or list(named)
+    owners = [named[name][1] for name in order]
+    starts = [name for place, name in enumerate(order) if place == 0 or owners[place] != owners[place - 1]]
     return Placement(
-        nodes=dict(sorted(Counter(owner.values()).items())),
+        nodes=dict(sorted(Counter(provider for _, provider in named.values()).items())),
         partitions=max(1, len(starts)),
-        cpu_fallback_share=_share(fallen, order, macs),
-        breaks=[f"{name} ({ops[name]})" for name in starts if provider != CPU and owner[name] == CPU],
+        cpu_fallback_share=_share([name for name in order if named[name][1] == CPU], order, macs),
+        breaks=[f"{name} ({named[name][0]})" for name in starts if named[name][1] == CPU],
     )
+
+
+def _source(name: str) -> str:
+    """Return the name a node had in the file: layout changes append a token to it."""
+    return re.sub(r"_token_[0-9]+$", "", name)
 
 
 def _share(part: Sequence[str], whole: Sequence[str], macs: Mapping[str, int]) -> float:

@@ -60,14 +60,26 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Numerics:
+    """How far a provider's answers are from the CPU provider's on the same inputs."""
+
+    reference: str
+    max_abs_error: float
+    relative_error: float
+    """Largest error over the largest magnitude."""
+    argmax_agreement: float | None
+    """Rows whose largest output is at the same place; None where no output has two axes or more."""
+
+
+@dataclass(frozen=True)
 class VariantProfile:
     """Everything measured of one model."""
 
     name: str
     size_bytes: int
-    load_ms: float
-    """Median of the cold starts, as are the next two."""
-    first_run_ms: float
+    load_ms: float | None
+    """Median of the cold starts, as are the next three; None on an emulator, whose times mean nothing."""
+    first_run_ms: float | None
     peak_rss_bytes: int | None
     """Peak resident memory of a process that only loads and runs this model."""
     model_rss_bytes: int | None
@@ -100,6 +112,8 @@ class VariantProfile:
     floor_ms: float | None
     """Sum of the operators' least times: the physical limit of this graph here."""
     placement: Placement | None
+    numerics: Numerics | None
+    """On an emulator; elsewhere a parity test's business."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +170,9 @@ class ProfileResult:
     comparisons: list[Comparison]
     budgets: list[Judgement]
     verdict: Verdict
-    conditions: Conditions
+    emulated: bool
+    """No time and no memory was measured: the target is an emulator."""
+    conditions: Conditions | None
     warnings: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:

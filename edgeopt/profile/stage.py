@@ -18,11 +18,12 @@ from edgeopt.profile import analysis, assembly
 from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.budget import Budget
 from edgeopt.profile.config import ProfileConfig
+from edgeopt.profile.emulation import Emulation, examine
 from edgeopt.profile.inputs import check_batches, take_batches, write_batches
-from edgeopt.profile.machine_peak import find_peak
+from edgeopt.profile.machine_peak import Peak, find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
-from edgeopt.profile.operators import read_operators
-from edgeopt.profile.placement import CPU, read_placement
+from edgeopt.profile.operators import Insight, hidden, read_operators
+from edgeopt.profile.placement import CPU, quantized_macs_share, read_placement
 from edgeopt.profile.result import Comparison, Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.runner import Runner, greet
@@ -67,12 +68,14 @@ def profile(
         requests = make_requests(connection, models, folder / "inputs.npz", target)
         runner = stack.enter_context(connection.start())
         hello = greet(runner, where=connection.where)
+        if target.device.emulated:
+            return examine(Emulation(connection, runner, target, hello, batches[0]), requests, models, judge)
         raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
         planned = {name: count_macs(onnx_file.load(path), batches[0]) for name, path in models.items()}
         placements = {name: _placement(runner, name, path, planned[name], target) for name, path in models.items()}
         session = next(iter(requests.values()))["session"]
         peak = find_peak(connection, runner, session, hello) if config.roofline and target.provider.name == CPU else None
-    insights = {name: read_operators(raw.operators[name], peak, planned[name]) for name in models}
+    insights = {name: _insight(raw.operators[name], peak, planned[name], path) for name, path in models.items()}
     sizes = {name: onnx_file.size_bytes(path) for name, path in models.items()}
     evidence = {name: Evidence(sizes[name], raw.cold[name], insights[name], placements[name]) for name in models}
     return summarize(raw, hello, judge, evidence, target=target, config=config)
@@ -90,6 +93,8 @@ def make_requests(
     """Put everything on the device and say how each variant is opened there."""
     provider = target.provider
     session: dict[str, Any] = {"provider": provider.name, "options": provider.options, "threads": provider.threads}
+    if provider.plugin is not None:
+        session["plugin"] = provider.plugin.model_dump()
     if len(models) > 1 and provider.threads > 1:
         session["config"] = {"session.force_spinning_stop": "1"}  # idle threads of one variant must not slow the next
     there = connection.send(inputs)
@@ -130,13 +135,18 @@ def measure(
     return Raw(cold, opened, sampled, operators, elapsed_s=clock() - begin)
 
 
+def _insight(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int], path: Path) -> Insight:
+    share = quantized_macs_share(onnx_file.load(path, weights=False), planned)
+    return hidden(read_operators(reply, peak, planned), planned, share)
+
+
 def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement:
     if target.provider.name == CPU:
         return Placement(
             nodes={CPU: len(onnx_file.load(path, weights=False).graph.node)}, partitions=1, cpu_fallback_share=0.0, breaks=[]
         )
     reply = runner.ask({"do": "placement", "name": name})
-    return read_placement(reply, onnx_file.load(path, weights=False), macs, provider=target.provider.name)
+    return read_placement(reply, onnx_file.load(path, weights=False), macs)
 
 
 def summarize(
@@ -171,6 +181,7 @@ def summarize(
         comparisons=comparisons,
         budgets=judgements,
         verdict=overall(judgements),
+        emulated=False,
         conditions=conditions,
         warnings=assembly.warnings_of(variants, comparisons, conditions, margin=config.margin),
     )

@@ -8,6 +8,8 @@ from edgeopt.profile.analysis import Counted, count
 from edgeopt.profile.budget import Budget, Judgement, Verdict, figure_name, judge_figures, judge_latency, variants_of
 from edgeopt.profile.measurement import Sampled
 
+_FEWEST_ROUNDS = 30  # enough for the interval of a ratio
+
 Figures = Mapping[str, Sequence[float] | None]
 """Figures of one variant that are no quantile, by name: one value for each time they were measured, None if they were not."""
 
@@ -28,7 +30,7 @@ class Judge:
     def enough(self, sampled: Sampled) -> bool:
         """Look at the latency budgets each time the runs have doubled; say whether all of them are decided."""
         latency = [(budget, name) for budget, name in self._pairs if budget.quantile is not None]
-        if not latency or sampled.runs < self._min_runs * 2**self._looks:
+        if not latency or sampled.runs < self._min_runs * 2**self._looks or sampled.rounds < _FEWEST_ROUNDS:
             return False
         self._look(count(sampled))
         return all(self._decided[pair].verdict != "undecided" for pair in latency)
@@ -44,6 +46,15 @@ class Judge:
         """Return the final verdicts; `figures` are the variants' figures that are no quantile."""
         self._look(counted)
         return [self._judgement(budget, name, figures[name]) for budget, name in self._pairs]
+
+    def unmeasured(self, figures: Mapping[str, Figures], reason: str) -> list[Judgement]:
+        """Return the verdicts where no time was measured, for `reason`."""
+        return [
+            Judgement(budget.expression, name, "undecided", None, reason)
+            if budget.quantile is not None
+            else self._judgement(budget, name, figures[name])
+            for budget, name in self._pairs
+        ]
 
     def _judgement(self, budget: Budget, name: str, figures: Figures) -> Judgement:
         if budget.quantile is not None:

@@ -4,24 +4,51 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeopt.errors import MachineError
+from edgeopt.targets.environments import python_of
 from edgeopt.targets.target import Device, Target
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a target can be measured from here; if not, every reason with what would help."""
+    """Whether a target can be measured from here; if not, every reason and what would help; `notes` do not stand in the way."""
 
     ok: bool
     reasons: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def available(target: Target) -> Availability:
     """Say whether `target` can be measured from this machine."""
-    reasons = [*_machine_reasons(target.device), *_provider_reasons(target)]
-    return Availability(ok=not reasons, reasons=reasons)
+    if target.device.transport == "ssh":
+        reasons = [] if target.device.host else ["the key 'device.host' says nothing; name the host to connect to"]
+    else:
+        reasons = [*_machine_reasons(target.device), *(_environment_reasons(target) or _provider_reasons(target))]
+    return Availability(ok=not reasons, reasons=reasons, notes=_notes(target))
+
+
+def _notes(target: Target) -> list[str]:
+    notes = []
+    if target.untested:
+        notes.append("untested: its rules are from the provider's documentation")
+    if target.device.emulated:
+        notes.append("an emulator: placement and numerics, no latency")
+    if target.device.transport == "ssh":
+        notes.append("whether the host answers shows when it is used")
+    return notes
+
+
+def _environment_reasons(target: Target) -> list[str]:
+    if target.device.python or not target.device.environment:
+        return []
+    try:
+        python_of(target)
+    except MachineError as error:
+        return [str(error)]
+    return []
 
 
 def _machine_reasons(device: Device) -> list[str]:
@@ -35,6 +62,9 @@ def _machine_reasons(device: Device) -> list[str]:
 
 
 def _provider_reasons(target: Target) -> list[str]:
+    if target.device.python or target.device.environment or target.provider.plugin:
+        return []  # another interpreter's business, which it says when it is used
+
     import onnxruntime
 
     here = onnxruntime.get_available_providers()

@@ -19,12 +19,33 @@ from edgeopt.errors import RecipeError, UserError, nearest
 class Device(Options):
     """Where a model runs and what that machine must have."""
 
-    transport: Literal["local"] = "local"
-    """How the device is reached."""
+    transport: Literal["local", "ssh"] = "local"
+    """How the device is reached: an interpreter on this machine, or OpenSSH's client."""
+    python: str | None = None
+    """The interpreter that measures; None: this one (local), `python3` (ssh)."""
+    environment: list[str] = Field(default_factory=list)
+    """Packages of an environment of its own, made by `edgeopt targets install`, for builds that exclude each other."""
+    host: str | None = None
+    """Where OpenSSH connects to: a host name or an alias of ~/.ssh/config, with user, port, keys and jumps from there."""
+    ssh_options: list[str] = Field(default_factory=list)
+    """More arguments of `ssh`, such as ``["-p", "2222"]``."""
+    keep: bool = False
+    """Leave runner and models on the device, so that they are copied once; else nothing is left behind."""
+    emulated: bool = False
+    """An emulator: its placement and numerics count, its latency and memory mean nothing and are not measured."""
     machine: list[str] = Field(default_factory=list)
     """Accepted values of `platform.machine()`; empty: any."""
     cpu_flags: list[str] = Field(default_factory=list)
     """The CPU must have one of these features; empty: none is asked for."""
+
+
+class Plugin(Options):
+    """A provider that comes as a library of its own, in a Python module."""
+
+    module: str
+    """The module to import; it has `get_library_path()`."""
+    name: str
+    """The name it is registered by; one that ends in ``.virtual`` makes a device where there is no hardware."""
 
 
 class Provider(Options):
@@ -33,7 +54,9 @@ class Provider(Options):
     name: str = "CPUExecutionProvider"
     """onnxruntime's name of the provider."""
     options: dict[str, str] = Field(default_factory=dict)
-    """Provider options, as onnxruntime takes them."""
+    """Provider options, as onnxruntime takes them; ``"call:NAME"`` stands for what the plug-in's function NAME returns."""
+    plugin: Plugin | None = None
+    """The plug-in the provider comes in, if it is not built into onnxruntime."""
     threads: int = Field(default=1, ge=1)
     """Threads inside an operator (`intra_op_num_threads`)."""
 
@@ -73,6 +96,8 @@ class Target(Options):
     """The file's stem, such as ``x86-vnni``."""
     description: str
     """One line for lists."""
+    untested: bool = False
+    """Nobody has run it yet: its rules are from the provider's documentation."""
     device: Device
     provider: Provider
     quantization: Quantization

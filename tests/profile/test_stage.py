@@ -104,7 +104,7 @@ def test_a_busy_machine_is_noticed(fake_runner: Any, level: Callable[..., Any]) 
     runner = fake_runner({"a": level(5.0)})
     runner.idle_cores = 0.9
     result = _run(runner, seconds=3.0)
-    assert result.conditions.busy and any("machine was busy" in warning for warning in result.warnings)
+    assert result.conditions and result.conditions.busy and any("machine was busy" in warning for warning in result.warnings)
 
 
 def test_disturbed_stretches_are_left_out_when_enough_quiet_ones_are_left(fake_runner: Any) -> None:
@@ -117,7 +117,7 @@ def test_disturbed_stretches_are_left_out_when_enough_quiet_ones_are_left(fake_r
 
     runner.laws = {"a": disturbed}
     result = _run(runner, seconds=20.0)
-    assert not result.conditions.busy and 0 < result.conditions.quiet_chunks < result.conditions.chunks
+    assert result.conditions and not result.conditions.busy and 0 < result.conditions.quiet_chunks < result.conditions.chunks
     assert any("are left out" in warning for warning in result.warnings)
     p95 = next(found for found in result.variants[0].latency if found.statistic == "p95")
     assert p95.high_ms < 6.0

@@ -22,12 +22,19 @@ class Connection(Protocol):
         """Put the file at `path`, and the external data an ONNX file refers to, there; return its path there."""
         ...
 
+    def fetch(self, path: str, to: Path) -> None:
+        """Copy the file `path` from there to `to`."""
+        ...
+
     def start(self) -> AbstractContextManager[Runner]:
         """Start a runner there."""
         ...
 
 
-_HOMES: Mapping[str, str] = {"local": "edgeopt.targets.transports.local"}
+_HOMES: Mapping[str, str] = {
+    "local": "edgeopt.targets.transports.local",
+    "ssh": "edgeopt.targets.transports.ssh",
+}
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""What an emulator can tell: who runs what, what is quantized, and the numbers that come out. Never a time, never memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.data.batches import Batch
+from edgeopt.models import onnx_file
+from edgeopt.models.onnx_macs import count_macs
+from edgeopt.profile.placement import CPU, quantized_macs_share, read_placement
+from edgeopt.profile.result import Numerics, ProfileResult, VariantProfile
+from edgeopt.profile.verdicts import Judge, overall
+from edgeopt.targets.runner import Runner
+from edgeopt.targets.target import Target
+from edgeopt.targets.transports import Connection
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """A running emulator."""
+
+    connection: Connection
+    runner: Runner
+    target: Target
+    hello: Mapping[str, Any]
+    batch: Batch
+    """The first batch of inputs."""
+
+
+def examine(
+    emulation: Emulation, requests: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path], judge: Judge
+) -> ProfileResult:
+    """Return what the emulator says of `models`; latency budgets stay undecided."""
+    hello, target = emulation.hello, emulation.target
+    opened: dict[str, Any] = {}
+    variants = []
+    for name, path in models.items():
+        opened = emulation.runner.ask({"do": "open", "name": name, **requests[name]})
+        variants.append(_variant(emulation, name, path, requests[name]))
+    judgements = judge.unmeasured({variant.name: _figures(variant) for variant in variants}, "an emulator's times mean nothing")
+    return ProfileResult(
+        target=target.name,
+        provider=opened["providers"][0],
+        threads=target.provider.threads,
+        device=dict(hello["device"]),
+        versions=dict(hello["versions"]),
+        seconds=0.0,
+        elapsed_s=0.0,
+        overhead_ns=hello["overhead_ns"],
+        batches=opened["batches"],
+        call=opened["call"],
+        variants=variants,
+        comparisons=[],
+        budgets=judgements,
+        verdict=overall(judgements),
+        emulated=True,
+        conditions=None,
+        warnings=["an emulator: placement and numerics only, no time and no memory was measured", *_warnings(variants)],
+    )
+
+
+def _figures(variant: VariantProfile) -> dict[str, list[float] | None]:
+    share, placement = variant.int8_macs_share, variant.placement
+    return {
+        "size_bytes": [float(variant.size_bytes)],
+        "int8_macs_share": None if share is None else [share],
+        "cpu_fallback_share": None if placement is None else [placement.cpu_fallback_share],
+        "partitions": None if placement is None else [float(placement.partitions)],
+    }
+
+
+def _warnings(variants: list[VariantProfile]) -> list[str]:
+    found = []
+    for variant in variants:
+        if variant.placement and variant.placement.cpu_fallback_share > 0:
+            blame = ", ".join(variant.placement.breaks[:3])
+            found.append(f"{variant.name}: {variant.placement.cpu_fallback_share:.1%} fell back to the CPU, first at {blame}")
+    return found
+
+
+def _variant(emulation: Emulation, name: str, path: Path, request: Mapping[str, Any]) -> VariantProfile:
+    model = onnx_file.load(path)
+    macs = count_macs(model, emulation.batch)
+    placement = read_placement(emulation.runner.ask({"do": "placement", "name": name}), model, macs)
+    return VariantProfile(
+        name=name,
+        size_bytes=onnx_file.size_bytes(path),
+        load_ms=None,
+        first_run_ms=None,
+        peak_rss_bytes=None,
+        model_rss_bytes=None,
+        cold_starts=0,
+        warmup_runs=0,
+        steady=False,
+        n=0,
+        effective_n=0.0,
+        latency=[],
+        withheld=[],
+        outliers=0,
+        drift_share=0.0,
+        samples_ms=[],
+        samples_thinned=False,
+        operators=[],
+        arena_peak_bytes=None,
+        macs=sum(macs.values()) or None,
+        int8_macs_share=quantized_macs_share(model, macs),
+        conversion_share=0.0,
+        floor_ms=None,
+        placement=placement,
+        numerics=_numerics(emulation, name, request),
+    )
+
+
+def _numerics(emulation: Emulation, name: str, request: Mapping[str, Any]) -> Numerics:
+    """Hold the emulator's answers against those of the CPU provider of the same onnxruntime."""
+    reference = f"{name} on {CPU}"
+    emulation.runner.ask({"do": "open", "name": reference, **request, "session": {"provider": CPU, "threads": 1}})
+    got, expected = _outputs(emulation, name), _outputs(emulation, reference)
+    emulation.runner.ask({"do": "close", "name": reference})
+    return compare_outputs(got, expected)
+
+
+def _outputs(emulation: Emulation, name: str) -> Outputs:
+    with tempfile.TemporaryDirectory(prefix="edgeopt-outputs-") as folder:
+        to = Path(folder) / "outputs.npz"
+        emulation.connection.fetch(emulation.runner.ask({"do": "outputs", "name": name})["path"], to)
+        with np.load(to, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+
+
+def compare_outputs(got: Outputs, expected: Outputs) -> Numerics:
+    """Compare two sets of outputs, by "<batch>/<output>"."""
+    worst = largest = 0.0
+    rows = same = 0
+    for key, want in expected.items():
+        have = got[key].astype(np.float64)
+        reference = want.astype(np.float64)
+        worst = max(worst, float(np.abs(have - reference).max(initial=0.0)))
+        largest = max(largest, float(np.abs(reference).max(initial=0.0)))
+        if reference.ndim >= 2 and reference.shape[-1] > 1:
+            agrees = have.argmax(-1) == reference.argmax(-1)
+            rows, same = rows + agrees.size, same + int(agrees.sum())
+    return Numerics(CPU, worst, worst / largest if largest else 0.0, same / rows if rows else None)

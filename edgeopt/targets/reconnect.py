@@ -1,0 +1,70 @@
+"""A runner that outlives its connection: started again, its variants opened again, the request asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from edgeopt import progress
+from edgeopt.targets.runner import ConnectionLost, ProcessRunner
+
+
+class ReconnectingRunner:
+    """Asks through `connect`'s runners, one after the other.
+
+    What never answered is no cut: a missing interpreter is said at once. A measurement goes on after a cut as if nothing had been: what was sampled before is with whoever asked, and after opening
+    again the request is asked twice, the first answer warming up what the second one measures.
+    """
+
+    def __init__(self, connect: Callable[[], ProcessRunner], *, tries: int, pause_s: float) -> None:
+        self._connect = connect
+        self._tries = tries
+        self._pause_s = pause_s
+        self._opened: dict[str, Mapping[str, Any]] = {}
+        self._runner = connect()
+        self._answered = False
+        self.cuts = 0
+
+    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
+        """Send one request and return the reply (see `Runner.ask`)."""
+        attempt = 0
+        while True:
+            try:
+                return self._attempt(request, timeout_s, again=attempt > 0)
+            except ConnectionLost as lost:
+                attempt += 1
+                if attempt == self._tries or not self._answered:
+                    raise
+                self.cuts += 1
+                progress.note(f"{lost}; connecting again")
+                time.sleep(self._pause_s)
+
+    def _attempt(self, request: Mapping[str, Any], timeout_s: float, *, again: bool) -> dict[str, Any]:
+        if again:
+            self._begin_again(request, timeout_s)
+        reply = self._runner.ask(request, timeout_s=timeout_s)
+        self._answered = True
+        self._remember(request)
+        return reply
+
+    def _begin_again(self, request: Mapping[str, Any], timeout_s: float) -> None:
+        self._runner.close()
+        self._runner = self._connect()
+        for opened in self._opened.values():
+            self._runner.ask(opened, timeout_s=timeout_s)
+        if request["do"] == "sample":
+            self._runner.ask(request, timeout_s=timeout_s)
+
+    def _remember(self, request: Mapping[str, Any]) -> None:
+        if request["do"] == "open":
+            self._opened[request["name"]] = request
+        elif request["do"] == "close":
+            self._opened.pop(request["name"], None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._runner.close()

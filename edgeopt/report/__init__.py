@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeopt.report.build import build_report
     from edgeopt.report.html import to_html
     from edgeopt.report.json import from_json, to_json
+    from edgeopt.report.junit import to_junit
     from edgeopt.report.markdown import to_markdown
     from edgeopt.report.model import Report
     from edgeopt.report.record import RunRecord, StageRecord
@@ -31,6 +32,7 @@ __all__ = [
     "terminal_summary",
     "to_html",
     "to_json",
+    "to_junit",
     "to_markdown",
     "write_report",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "terminal_summary": "terminal",
     "to_html": "html",
     "to_json": "json",
+    "to_junit": "junit",
     "to_markdown": "markdown",
     "write_report": "write",
 }

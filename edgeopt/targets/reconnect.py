@@ -14,8 +14,9 @@ from edgeopt.targets.runner import ConnectionLost, ProcessRunner
 class ReconnectingRunner:
     """Asks through `connect`'s runners, one after the other.
 
-    What never answered is no cut: a missing interpreter is said at once. A measurement goes on after a cut as if nothing had been: what was sampled before is with whoever asked, and after opening
-    again the request is asked twice, the first answer warming up what the second one measures.
+    What never answered is no cut: a missing interpreter is said at once. A measurement goes on after a cut as if nothing had
+    been: what was sampled before is with whoever asked, and after opening again the request is asked twice, the first answer
+    warming up what the second one measures.
     """
 
     def __init__(self, connect: Callable[[], ProcessRunner], *, tries: int, pause_s: float) -> None:

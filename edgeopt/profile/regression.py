@@ -1,0 +1,163 @@
+"""Two profiles of the same variants, taken at different times: what became worse?
+
+Idea. The profiles were not interleaved, so only what their own intervals prove counts. Of each variant's quantiles, the
+one-sided bounds are taken with error e/2 on either side; a regression is a lower bound of the new one above the upper bound
+of the old one, by more than the margin that two sessions of one file differ by anyhow. If nothing changed, that happens
+with probability e at most; with e = rate / number of checks, all of them together raise a false alarm at most as often as
+`false_alarm_rate` says (Bonferroni). Sizes and counts are exact: any growth beyond their margin counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from edgeopt.config import Options
+from edgeopt.errors import DataError
+from edgeopt.profile.budget import Verdict
+from edgeopt.profile.order_statistics import quantile_bounds
+
+Finding = Literal["regression", "improvement", "same", "undecided"]
+
+_QUANTILES: Mapping[str, float] = {"p50_ms": 0.5, "p95_ms": 0.95}
+_EXACT: Mapping[str, int] = {"size_bytes": 1, "macs": 1, "int8_macs_share": -1}
+"""Figures that are the same each time, and whether more (1) or less (-1) is worse."""
+_SETTING = ("target", "provider", "threads", "batches")
+
+
+class CompareConfig(Options):
+    """How sure a regression must be, and how large."""
+
+    false_alarm_rate: float = Field(default=0.05, gt=0, lt=0.5)
+    """How often, at most, a comparison of equal profiles may report any regression or improvement of latency."""
+    margin: float = Field(default=0.05, ge=0)
+    """Relative change that counts: two sessions of one file differ by a few percent."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure, then and now."""
+
+    variant: str
+    metric: str
+    base: float | None
+    new: float | None
+    finding: Finding
+    reason: str
+
+
+@dataclass(frozen=True)
+class Regressions:
+    """All figures compared; `verdict` is `fail` if anything became worse."""
+
+    false_alarm_rate: float
+    changes: list[Change]
+    notes: list[str]
+    verdict: Verdict
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """Read a profile as ``edgeopt profile --format json`` writes it.
+
+    Raises:
+        DataError: it is not one.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON: {error}; give a file that 'edgeopt profile --format json' wrote"
+        ) from error
+    if not isinstance(values, dict) or not isinstance(values.get("variants"), list) or "target" not in values:
+        raise DataError(f"{path}: not a profile: it has no 'variants'; give a file that 'edgeopt profile --format json' wrote")
+    return values
+
+
+def compare(base: Mapping[str, Any], new: Mapping[str, Any], *, config: CompareConfig = CompareConfig()) -> Regressions:  # noqa: B008
+    """Compare two profiles (`ProfileResult.facts()`), variant by variant.
+
+    Raises:
+        DataError: they have no variant in common.
+    """
+    before = {variant["name"]: variant for variant in base["variants"]}
+    pairs = [(before[variant["name"]], variant) for variant in new["variants"] if variant["name"] in before]
+    if not pairs:
+        raise DataError(
+            f"the two profiles share no variant: {sorted(before)} against {sorted(v['name'] for v in new['variants'])}"
+        )
+    notes = list(_notes(base, new, before))
+    error = config.false_alarm_rate / (len(pairs) * len(_QUANTILES))
+    same_machine = base.get("device") == new.get("device")
+    changes = [
+        change
+        for old, now in pairs
+        for change in (*_latencies(old, now, error, config.margin, same_machine=same_machine), *_exact(old, now, config.margin))
+    ]
+    findings = {change.finding for change in changes}
+    verdict: Verdict = "fail" if "regression" in findings else "undecided" if "undecided" in findings else "pass"
+    return Regressions(config.false_alarm_rate, changes, notes, verdict)
+
+
+def _notes(base: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    for key in _SETTING:
+        if base.get(key) != new.get(key):
+            yield f"{key} differs: {base.get(key)} then, {new.get(key)} now"
+    if base.get("device") != new.get("device"):
+        yield "the device differs: latencies are not compared"
+    for name, version in sorted(new.get("versions", {}).items()):
+        if base.get("versions", {}).get(name) != version:
+            yield f"{name} {base.get('versions', {}).get(name)} then, {version} now"
+    gone = sorted(set(before) - {variant["name"] for variant in new["variants"]})
+    if gone:
+        yield f"not in the new profile: {', '.join(gone)}"
+
+
+def _latencies(
+    old: Mapping[str, Any], now: Mapping[str, Any], error: float, margin: float, *, same_machine: bool
+) -> Iterator[Change]:
+    then_ms, now_ms = (np.array(variant["samples_ms"], dtype=np.float64) for variant in (old, now))
+    for metric, q in _QUANTILES.items():
+        if not len(then_ms) or not len(now_ms):
+            continue
+        figures = (now["name"], metric, float(np.quantile(then_ms, q)), float(np.quantile(now_ms, q)))
+        if not same_machine:
+            yield Change(*figures, "undecided", "measured on different devices")
+            continue
+        low, high = quantile_bounds(then_ms, q, error / 2)
+        new_low, new_high = quantile_bounds(now_ms, q, error / 2)
+        bounds = f"{_range(low, high)} ms then, {_range(new_low, new_high)} ms now"
+        yield Change(*figures, _finding((low, high), (new_low, new_high), margin), bounds)
+
+
+def _finding(then: tuple[float | None, float | None], now: tuple[float | None, float | None], margin: float) -> Finding:
+    low, high = then
+    new_low, new_high = now
+    if new_low is not None and high is not None and new_low > high * (1 + margin):
+        return "regression"
+    if new_high is not None and low is not None and new_high < low / (1 + margin):
+        return "improvement"
+    return "undecided" if None in (*then, *now) else "same"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return f"{'?' if low is None else f'{low:.4g}'} to {'?' if high is None else f'{high:.4g}'}"
+
+
+def _exact(old: Mapping[str, Any], now: Mapping[str, Any], margin: float) -> Iterator[Change]:
+    figures = dict(_EXACT)
+    if old.get("peak_rss_bytes") and now.get("peak_rss_bytes"):
+        figures["peak_rss_bytes"] = 1
+    for metric, worse in figures.items():
+        then, current = old.get(metric), now.get(metric)
+        if then is None or current is None:
+            continue
+        allowed = margin * abs(then) if metric == "peak_rss_bytes" else 0.0
+        growth = worse * (current - then)
+        finding: Finding = "regression" if growth > allowed else "improvement" if growth < -allowed else "same"
+        yield Change(now["name"], metric, float(then), float(current), finding, f"{then:,} then, {current:,} now")

@@ -5,6 +5,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgeopt.errors import DataError
 from edgeopt.report import RunRecord, build_report, from_json, terminal_summary, to_html, to_json, to_markdown, write_report
@@ -197,3 +199,38 @@ def test_building_and_reading_a_report_loads_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), junk=JSON)
+def test_any_value_anywhere_in_the_facts_gives_a_report_or_names_the_key(facts, make_record, data, junk):
+    holder, key = facts, data.draw(st.sampled_from(sorted(facts)))
+    while isinstance(holder[key], dict | list) and holder[key] and data.draw(st.booleans()):
+        holder = holder[key]
+        key = data.draw(st.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder))))
+    before, holder[key] = holder[key], junk
+    try:
+        if holder is facts and not isinstance(junk, dict):
+            return
+        report = build_report(make_record(facts))
+        assert from_json(to_json(report)).name == report.name
+        assert Page(own_part(to_html(report))).handlers == []
+    except DataError as error:
+        assert str(error).startswith("facts of ")
+    finally:
+        holder[key] = before
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(max_size=40) | JSON.map(json.dumps))
+def test_any_text_that_is_no_report_is_refused_in_one_line(text):
+    with pytest.raises(DataError) as caught:
+        from_json(text)
+    assert "\n" not in str(caught.value)

@@ -93,7 +93,7 @@ class Variant:
         self.batches = batches
         self.bound = all(_plain(value.type) for value in [*self.session.get_inputs(), *self.session.get_outputs()])
         self.calls = [self._call(batch) for batch in batches]
-        self.first_run_ns = self._run_first()
+        self.first_run_ns = self._run_first(model)
 
     def _call(self, batch: Dict[str, Any]) -> Call:
         """Bind inputs once where tensors allow it: a sample then holds the model and 2 us of call, no conversions."""
@@ -107,11 +107,11 @@ class Variant:
             binding.bind_output(name, "cpu")
         return partial(self.session.run_with_iobinding, binding)
 
-    def _run_first(self) -> int:
+    def _run_first(self, model: str) -> int:
         try:
             return time_calls(self.calls[:1])[0]
         except Exception as error:
-            raise Refusal("model", "onnxruntime cannot run it: " + _first_line(error)) from error
+            raise Refusal("model", f"{model}: onnxruntime {ort.__version__} cannot run it: {_first_line(error)}") from error
 
     def take(self, first: int, runs: int) -> List[int]:
         """Time `runs` runs, going round the batches from number `first`."""

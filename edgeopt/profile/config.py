@@ -11,7 +11,7 @@ class ProfileConfig(Options):
     """How long to measure, how sure to be, and what the figures must meet."""
 
     seconds: float = Field(default=5.0, gt=0, le=3600)
-    """Time box of the whole profile, shared by all variants; loading each model once is never cut short."""
+    """Time box of the whole profile, shared by all variants; loading each model once and half of it for timed runs are safe."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     """Confidence of every interval that names none of its own."""
     budget: list[str] = Field(default_factory=list)

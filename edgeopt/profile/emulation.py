@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from edgeopt.data.batches import Batch
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
-from edgeopt.profile.placement import CPU, quantized_macs_share, read_placement
+from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Numerics, ProfileResult, VariantProfile
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection
+from edgeopt.targets.transports.local import this_machine
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -90,7 +91,10 @@ def _warnings(variants: list[VariantProfile]) -> list[str]:
 def _variant(emulation: Emulation, name: str, path: Path, request: Mapping[str, Any]) -> VariantProfile:
     model = onnx_file.load(path)
     macs = count_macs(model, emulation.batch)
-    placement = read_placement(emulation.runner.ask({"do": "placement", "name": name}), model, macs)
+    if emulation.target.provider.name == CPU:
+        placement = all_on_cpu(model)
+    else:
+        placement = read_placement(emulation.runner.ask({"do": "placement", "name": name}), model, macs)
     return VariantProfile(
         name=name,
         size_bytes=onnx_file.size_bytes(path),
@@ -121,18 +125,18 @@ def _variant(emulation: Emulation, name: str, path: Path, request: Mapping[str, 
 
 
 def _numerics(emulation: Emulation, name: str, request: Mapping[str, Any]) -> Numerics:
-    """Hold the emulator's answers against those of the CPU provider of the same onnxruntime."""
-    reference = f"{name} on {CPU}"
-    emulation.runner.ask({"do": "open", "name": reference, **request, "session": {"provider": CPU, "threads": 1}})
-    got, expected = _outputs(emulation, name), _outputs(emulation, reference)
-    emulation.runner.ask({"do": "close", "name": reference})
-    return compare_outputs(got, expected)
+    """Hold the emulator's answers against those of this machine's CPU provider."""
+    got = _outputs(emulation.connection, emulation.runner, name)
+    here = this_machine()
+    with here.start() as runner:
+        runner.ask({"do": "open", "name": name, **request, "session": {"provider": CPU, "threads": 1}})
+        return compare_outputs(got, _outputs(here, runner, name))
 
 
-def _outputs(emulation: Emulation, name: str) -> Outputs:
+def _outputs(connection: Connection, runner: Runner, name: str) -> Outputs:
     with tempfile.TemporaryDirectory(prefix="edgeopt-outputs-") as folder:
         to = Path(folder) / "outputs.npz"
-        emulation.connection.fetch(emulation.runner.ask({"do": "outputs", "name": name})["path"], to)
+        connection.fetch(runner.ask({"do": "outputs", "name": name})["path"], to)
         with np.load(to, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
 

@@ -42,6 +42,11 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
     )
 
 
+def all_on_cpu(model: onnx.ModelProto) -> Placement:
+    """Return the placement of a target that is the CPU: one partition, and nothing to fall back from."""
+    return Placement(nodes={CPU: len(model.graph.node)}, partitions=1, cpu_fallback_share=0.0, breaks=[])
+
+
 def _source(name: str) -> str:
     """Return the name a node had in the file: layout changes append a token to it."""
     return re.sub(r"_token_[0-9]+$", "", name)

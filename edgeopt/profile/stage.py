@@ -23,7 +23,7 @@ from edgeopt.profile.inputs import check_batches, take_batches, write_batches
 from edgeopt.profile.machine_peak import Peak, find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
 from edgeopt.profile.operators import Insight, hidden, read_operators
-from edgeopt.profile.placement import CPU, quantized_macs_share, read_placement
+from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Comparison, Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.runner import Runner, greet
@@ -32,6 +32,7 @@ from edgeopt.targets.transports import Connection, connect
 
 _COLD_SHARE = 0.2
 _OPERATOR_SHARE = 0.1
+_SAMPLING_SHARE = 0.5  # at least, however long loading took
 
 
 def profile(
@@ -123,10 +124,11 @@ def measure(
 ) -> Raw:
     """Drive the runner through cold starts, sampling and operator times, within the time box."""
     begin = clock()
-    times, deadline = config.cold_starts, begin + _COLD_SHARE * config.seconds
-    cold = start_all_cold(runner, requests, times=times, deadline=deadline, clock=clock)
+    hurry = begin + _COLD_SHARE * config.seconds
+    cold = start_all_cold(runner, requests, times=config.cold_starts, deadline=hurry, clock=clock)
     opened = {name: runner.ask({"do": "open", "name": name, **request}) for name, request in requests.items()}
-    limits = Limits(begin + (1 - _OPERATOR_SHARE) * config.seconds, config.max_runs)
+    deadline = max(begin + (1 - _OPERATOR_SHARE) * config.seconds, clock() + _SAMPLING_SHARE * config.seconds)
+    limits = Limits(deadline, config.max_runs)
     sampled = sample(runner, list(requests), limits=limits, overhead_ns=overhead_ns, enough=judge.enough, clock=clock)
     operators: dict[str, Mapping[str, Any]] = {name: {"operators": []} for name in requests}
     if config.operator_runs:
@@ -142,9 +144,7 @@ def _insight(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, 
 
 def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement:
     if target.provider.name == CPU:
-        return Placement(
-            nodes={CPU: len(onnx_file.load(path, weights=False).graph.node)}, partitions=1, cpu_fallback_share=0.0, breaks=[]
-        )
+        return all_on_cpu(onnx_file.load(path, weights=False))
     reply = runner.ask({"do": "placement", "name": name})
     return read_placement(reply, onnx_file.load(path, weights=False), macs)
 

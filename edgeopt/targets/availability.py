@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,12 @@ def _notes(target: Target) -> list[str]:
 
 
 def _environment_reasons(target: Target) -> list[str]:
-    if target.device.python or not target.device.environment:
+    device = target.device
+    if device.launcher and shutil.which(Path(device.launcher[0]).expanduser()) is None:
+        return [f"{device.launcher[0]} is not installed; {target.setup or 'install it'}"]
+    if device.python and shutil.which(Path(device.python).expanduser()) is None:
+        return [f"there is no interpreter {device.python}; {target.setup or 'make it'}"]
+    if device.python or not device.environment:
         return []
     try:
         python_of(target)

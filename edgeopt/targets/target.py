@@ -23,6 +23,8 @@ class Device(Options):
     """How the device is reached: an interpreter on this machine, or OpenSSH's client."""
     python: str | None = None
     """The interpreter that measures; None: this one (local), `python3` (ssh)."""
+    launcher: list[str] = Field(default_factory=list)
+    """The command before the interpreter, such as an emulator's; ``~`` stands for the home folder."""
     environment: list[str] = Field(default_factory=list)
     """Packages of an environment of its own, made by `edgeopt targets install`, for builds that exclude each other."""
     host: str | None = None
@@ -96,6 +98,8 @@ class Target(Options):
     """The file's stem, such as ``x86-vnni``."""
     description: str
     """One line for lists."""
+    setup: str = ""
+    """How to get what it needs on this machine, said when that is missing."""
     untested: bool = False
     """Nobody has run it yet: its rules are from the provider's documentation."""
     device: Device

@@ -18,7 +18,7 @@ from edgeopt.profile.operator_cost import cost
 from edgeopt.profile.operators import read_operators
 from edgeopt.targets.runner import ProcessRunner
 from edgeopt.targets.target import load_target
-from edgeopt.targets.transports.local import Local
+from edgeopt.targets.transports.local import this_machine
 
 _NETS = {
     "conv": """<ir_version: 8, opset_import: ["": 17]>
@@ -57,9 +57,7 @@ def _operators(model: Path, batch: dict[str, Any], tmp_path: Path) -> dict[str, 
 
 
 def _runner() -> ProcessRunner:
-    import sys
-
-    runner = Local(sys.executable, "here").start()
+    runner = this_machine().start()
     assert isinstance(runner, ProcessRunner)
     return runner
 
@@ -149,11 +147,11 @@ def test_the_peak_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.
     hello = {"device": {"cpu": "x"}, "versions": {"onnxruntime": onnxruntime.__version__}}
     session = {"provider": load_target("x86-avx2").provider.name, "threads": 1}
     with _runner() as runner:
-        first = machine_peak.find_peak(Local("", "here"), runner, session, hello)
+        first = machine_peak.find_peak(this_machine(), runner, session, hello)
     assert first.operations_per_s["int8"] >= first.operations_per_s["fp32"] > 1e8
     assert [level.bytes_per_s > 1e7 for level in first.bandwidth] == [True, True]
     [kept] = (tmp_path / "edgeopt" / "peaks").iterdir()
-    assert machine_peak.find_peak(Local("", "here"), None, session, hello) == first  # type: ignore[arg-type]
+    assert machine_peak.find_peak(this_machine(), None, session, hello) == first  # type: ignore[arg-type]
     kept.write_text(json.dumps({"half": "written"}))
     with pytest.raises(AttributeError):  # damaged: it would be measured again, here without a runner
-        machine_peak.find_peak(Local("", "here"), None, session, hello)  # type: ignore[arg-type]
+        machine_peak.find_peak(this_machine(), None, session, hello)  # type: ignore[arg-type]

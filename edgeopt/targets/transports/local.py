@@ -17,8 +17,8 @@ from edgeopt.targets.target import Target
 class Local:
     """A Python interpreter on this machine."""
 
-    def __init__(self, python: str, where: str) -> None:
-        self._python = python
+    def __init__(self, command: list[str], where: str) -> None:
+        self._command = command
         self.where = where
 
     def send(self, path: Path) -> str:
@@ -31,14 +31,26 @@ class Local:
 
     def start(self) -> AbstractContextManager[Runner]:
         """Start the runner in a child process."""
-        return ProcessRunner([self._python, str(shipped("deploy") / "runner" / "measure.py"), "serve"], where=self.where)
+        return ProcessRunner([*self._command, str(shipped("deploy") / "runner" / "measure.py"), "serve"], where=self.where)
+
+
+def this_machine() -> Local:
+    """Return this machine, measured through this interpreter."""
+    return Local([sys.executable], "this machine")
 
 
 @contextmanager
 def connect(target: Target) -> Iterator[Local]:
-    """Reach this machine, through the target's own interpreter if it has one."""
-    if target.device.python:
-        python = str(Path(target.device.python).expanduser())
+    """Reach this machine, through the target's own interpreter and launcher if it has them."""
+    device = target.device
+    own = str(python_of(target)) if device.environment and not device.python else sys.executable
+    python = _home(device.python) if device.python else own
+    launcher = [_home(part) for part in device.launcher]
+    if not launcher and python == sys.executable:
+        yield this_machine()
     else:
-        python = str(python_of(target)) if target.device.environment else sys.executable
-    yield Local(python, "this machine" if python == sys.executable else f"this machine ({python})")
+        yield Local([*launcher, python], f"this machine ({' '.join([*launcher[:1], python])})")
+
+
+def _home(part: str) -> str:
+    return str(Path(part).expanduser()) if part.startswith("~") else part

@@ -1,0 +1,89 @@
+"""Emulators: nothing of time, and numbers held against this machine's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from edgeopt.profile.config import ProfileConfig
+from edgeopt.profile.emulation import compare_outputs
+from edgeopt.profile.stage import profile
+from edgeopt.targets.availability import available
+from edgeopt.targets.target import Target, load_target
+
+_NET = """
+<ir_version: 8, opset_import: ["": 17]>
+net (float[8, 16] x) => (float[8, 4] y) {
+  q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) dw = DequantizeLinear (w, ws)
+  [mul] m = MatMul (d, dw) mq = QuantizeLinear (m, s, z) y = DequantizeLinear (mq, s, z)
+}
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    made = onnx.parser.parse_model(_NET)
+    rng = np.random.default_rng(0)
+    values: dict[str, Any] = {
+        "s": np.float32(0.05),
+        "z": np.uint8(128),
+        "ws": np.float32(0.02),
+        "w": rng.integers(-100, 100, (16, 4)).astype(np.int8),
+    }
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(np.array(value), name) for name, value in values.items())
+    onnx.save(made, tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+_ROWS = [{"x": np.random.default_rng(1).normal(size=(8, 16)).astype(np.float32)}]
+_BUDGETS = ProfileConfig(budget=["p95_ms<=1000", "size_mb<=1", "int8_macs_share>=0.9", "peak_rss_mb<=500"])
+
+
+def _pretended() -> Target:
+    """This machine, called an emulator."""
+    target = load_target("x86-avx2")
+    device = target.device.model_copy(update={"emulated": True, "machine": [], "cpu_flags": [], "launcher": ["/usr/bin/env"]})
+    return target.model_copy(update={"device": device})
+
+
+def test_an_emulator_yields_no_time_and_no_memory(model: Path) -> None:
+    result = profile({"net": model}, _ROWS, target=_pretended(), config=_BUDGETS)
+    [variant] = result.variants
+    assert result.emulated and result.conditions is None and result.comparisons == []
+    assert (variant.n, variant.latency, variant.load_ms, variant.peak_rss_bytes, variant.operators) == (0, [], None, None, [])
+    assert variant.macs == 8 * 16 * 4 and variant.int8_macs_share == 1.0
+    assert variant.numerics is not None and variant.numerics.max_abs_error == 0 and variant.numerics.argmax_agreement == 1
+    assert [judged.verdict for judged in result.budgets] == ["undecided", "pass", "pass", "undecided"]
+    assert result.budgets[0].reason == "an emulator's times mean nothing"
+    assert result.warnings[0].startswith("an emulator")
+
+
+def test_outputs_are_compared_by_name_and_row() -> None:
+    expected = {"0/y": np.array([[1.0, 2.0], [4.0, 3.0]]), "1/y": np.array([[0.0, -4.0]])}
+    got = {"0/y": np.array([[1.0, 2.5], [3.0, 3.5]]), "1/y": np.array([[0.0, -4.0]])}
+    found = compare_outputs(got, expected)
+    assert (found.max_abs_error, found.relative_error) == (1.0, 0.25)
+    assert found.argmax_agreement == pytest.approx(2 / 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qnn-htp-emulated", "openvino-cpu", "arm64-emulated"])
+def test_for_real_where_it_is_installed(name: str, model: Path) -> None:
+    target = load_target(name)
+    found = available(target)
+    if not found.ok:
+        pytest.skip("; ".join(found.reasons))
+    result = profile({"net": model}, _ROWS, target=target, config=_BUDGETS.model_copy(update={"seconds": 2.0}))
+    [variant] = result.variants
+    assert result.emulated == target.device.emulated
+    assert variant.placement is not None and variant.placement.cpu_fallback_share == 0
+    if target.device.emulated:
+        step = 0.05  # one quantization step of the output
+        assert variant.numerics is not None and variant.numerics.max_abs_error <= step + 1e-6 and variant.n == 0
+    else:
+        assert variant.n > 10 and variant.latency

@@ -61,10 +61,7 @@ def record_golden(
         labels: number of classes; an output whose last axis has this size must keep its best class. 0: none must.
         tolerances: given ones, by output name.
     """
-    unknown = sorted(set(tolerances) - {output.name for output in signature.outputs})
-    if unknown:
-        names = [output.name for output in signature.outputs]
-        raise RecipeError(f"tolerance for '{unknown[0]}'{nearest(unknown[0], names)}; outputs are: {', '.join(names)}")
+    _refuse(model, signature, tolerances)
     samples = tuple(_checked(batch, index, signature) for index, batch in enumerate(batches))
     if not samples:
         raise DataError("no golden sample was given; a bundle needs at least 1 to verify itself")
@@ -89,6 +86,19 @@ def record_golden(
             }
         )
     return Golden(samples, outputs, tuple(judged))
+
+
+def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Tolerance]) -> None:
+    """Refuse tolerances for outputs that are not there, and models whose inputs or outputs are no tensors."""
+    unknown = sorted(set(tolerances) - {output.name for output in signature.outputs})
+    if unknown:
+        names = [output.name for output in signature.outputs]
+        raise RecipeError(f"tolerance for '{unknown[0]}'{nearest(unknown[0], names)}; outputs are: {', '.join(names)}")
+    other = [tensor.name for tensor in (*signature.inputs, *signature.outputs) if tensor.dtype == "sequence"]
+    if other:
+        raise ModelError(
+            f"{model}: '{other[0]}' is a sequence or a map; a bundle holds models whose inputs and outputs are tensors"
+        )
 
 
 def arithmetic_of(model: onnx.ModelProto) -> str:

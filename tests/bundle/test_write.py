@@ -177,6 +177,24 @@ def test_a_custom_operator_is_named(make_spec, tmp_path):
         write_bundle(make_spec(model=path, golden=[{"x": np.zeros(1, np.float32)}], labels=()), output=tmp_path / "out")
 
 
+def test_a_model_that_gives_a_sequence_is_refused(make_spec, tmp_path):
+    path = tmp_path / "sequence.onnx"
+    text = '<ir_version: 9, opset_import: ["" : 19]> g (float[2] x) => (seq(float[]) y) { y = SplitToSequence(x) }'
+    onnx.save(onnx.parser.parse_model(text), path)
+    with pytest.raises(ModelError, match="'y' is a sequence or a map"):
+        write_bundle(make_spec(model=path, golden=[{"x": np.zeros(2, np.float32)}], labels=()), output=tmp_path / "out")
+
+
+def test_texts_may_go_in_and_out(make_spec, tmp_path):
+    path = tmp_path / "text.onnx"
+    text = '<ir_version: 9, opset_import: ["" : 19]> g (string[batch] x) => (string[batch] y) { y = Identity(x) }'
+    onnx.save(onnx.parser.parse_model(text), path)
+    samples = [{"x": np.array(["größer", ""], dtype=object)}]
+    write_bundle(make_spec(model=path, golden=samples, labels=()), output=tmp_path / "out")
+    with np.load(tmp_path / "out" / "golden.npz", allow_pickle=False) as arrays:
+        assert arrays["sample0000.output0"].tolist() == ["größer", ""]
+
+
 def test_a_quantized_model_gets_the_wider_floor_and_integers_must_be_equal(make_spec, tmp_path):
     text = """
     <ir_version: 9, opset_import: ["" : 19]> g (float[batch, 4] x) => (float[batch, 4] y, int64[batch, 1] best)

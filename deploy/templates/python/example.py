@@ -22,6 +22,10 @@ import numpy as np
 import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
+_CONTROLS = {"Cc", "Cf", "Co", "Cs"}
+_CHINESE = re.compile(
+    "([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f])"
+)
 
 
 def preprocess(source: str, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -146,12 +150,15 @@ def wordpiece_encode(text: str, settings: dict[str, Any], max_length: int, path:
 
 
 def bert_words(text: str, normalizer: dict[str, Any]) -> list[str]:
-    """Return the words and single punctuation marks of a text, cleaned, in lower case and without accents if so trained."""
+    """Return the words and single punctuation marks of a text, cleaned, in lower case and without accents if so trained.
+
+    Of the characters that came with Unicode 9 (2016) and later, a few hundred are classed otherwise by the package tokenizers.
+    """
     if normalizer["clean_text"]:
-        kept = [char for char in text if char in "\t\n\r" or not (char == "\ufffd" or unicodedata.category(char)[0] == "C")]
+        kept = [char for char in text if char in "\t\n\r" or not (char == "\ufffd" or unicodedata.category(char) in _CONTROLS)]
         text = "".join(" " if char.isspace() else char for char in kept)
     if normalizer["handle_chinese_chars"]:
-        text = re.sub("([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f])", r" \1 ", text)
+        text = _CHINESE.sub(r" \1 ", text)
     strip = normalizer["strip_accents"]
     if normalizer["lowercase"] if strip is None else strip:
         text = "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn")

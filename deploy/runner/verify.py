@@ -294,7 +294,7 @@ def check_schema(manifest: dict[str, Any], session: Any) -> list[Check]:
                 problems.append(f"'{have.name}' is {got}, recorded is {want['dtype']}{want['shape']}")
     if problems:
         return [Check("schema", "failed", _short(problem, 300)) for problem in problems]
-    counts = f"{len(manifest['inputs'])} inputs and {len(manifest['outputs'])} outputs"
+    counts = f"{len(manifest['inputs'])} in, {len(manifest['outputs'])} out"
     return [Check("schema", "passed", f"{counts}: names, dtypes and axes as recorded")]
 
 

@@ -81,4 +81,16 @@ def conditions_line(report: Report) -> str:
         f"intervals at {units.percent(min(confidence), 0)}" if confidence else None,
     ]
     text = ", ".join(part for part in parts if part)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    first = f"{text[:1].upper()}{text[1:]}." if text else ""
+    return " ".join(part for part in (first, _origins(report)) if part)
+
+
+def _origins(report: Report) -> str:
+    """Say which rows are one model in two forms: PyTorch's, and its ONNX export, which is what is timed."""
+    trained = [variant for variant in report.variants if variant.stage in {"teacher", "distill", "prune"}]
+    fp32 = report.variant("fp32")
+    if not trained or fp32 is None or fp32.stage != "export":
+        return ""
+    timed = [variant.name for variant in trained if variant.speed]
+    text = f"fp32 is {trained[-1].name} exported to ONNX"
+    return f"{text}; latencies of {' and '.join(timed)} are of their exports, too." if timed else f"{text}."

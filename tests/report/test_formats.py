@@ -172,6 +172,11 @@ def test_markdown_is_a_document_with_tables(report):
     assert r"98.3 % \[96.9, 98.9\]" in row
 
 
+def test_rows_that_are_one_model_in_two_forms_are_explained(report):
+    said = "fp32 is prune exported to ONNX; latencies of teacher and distill are of their exports, too."
+    assert all(said in " ".join(text.split()) for text in (to_html(report), to_markdown(report), terminal_summary(report)))
+
+
 def test_the_terminal_gets_verdict_and_table_within_its_width(report):
     text = terminal_summary(report, width=120)
     assert text.startswith("PASS  int8 is 2.39× as fast")

@@ -30,8 +30,10 @@ def attention_for_export(module: torch.nn.Module, kind: Literal["fused", "decomp
         yield
         return
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS as MASKS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as ATTENTIONS
 
     with ExitStack() as stack:
+        stack.enter_context(_entry(ATTENTIONS, "sdpa", fused_attention))
         stack.enter_context(_entry(MASKS, "sdpa", boolean_mask))
         stack.enter_context(_entry(MASKS, "eager", additive_mask))
         for model in models:
@@ -61,6 +63,40 @@ def _implementation(model: Any, name: str) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+def fused_attention(  # noqa: PLR0917  (the signature is transformers')
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Mask,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: Mask = None,
+    **rest: Any,  # noqa: ARG001  (dropout and the like, which inference has not)
+) -> tuple[torch.Tensor, None]:
+    """Return scaled dot product attention as one operator: [batch, heads, queries, size] in, [batch, queries, heads, size] out.
+
+    Fewer key than query heads stay as they are (grouped queries): ONNX's Attention repeats them itself. The result is copied to
+    plain order, since the strides torch promises while tracing are not those it finds when it lowers the operator.
+    """
+    if position_bias is not None:
+        low = torch.finfo(query.dtype).min
+        attention_mask = (
+            position_bias if attention_mask is None else torch.where(attention_mask, position_bias, low)
+        ).contiguous()
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    attended = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=attention_mask,
+        scale=scaling,
+        is_causal=bool(causal) and attention_mask is None,
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+    return attended.transpose(1, 2).clone(memory_format=torch.contiguous_format), None
 
 
 def boolean_mask(  # noqa: PLR0917  (the signature is transformers')

@@ -28,13 +28,14 @@ KNOWN: Axes = {
 """Names and axes that all text and audio encoders of the transformers library share."""
 
 
-def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], given: Axes) -> Axes:
+def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], given: Axes, known: Axes) -> Axes:
     """Return the dynamic axes of each input of `samples`.
 
     Args:
         samples: at least one batch; all with the same names and ranks.
         fixed: inputs without dynamic axes.
-        given: axes the caller names; they win over everything that would be guessed.
+        given: axes the caller names; they win over everything else.
+        known: axes the model's family names; the samples may add to them.
 
     Raises:
         RecipeError: `fixed` or `given` names an input that is not there.
@@ -51,7 +52,7 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
         if name in fixed:
             axes[name] = {}
         else:
-            axes[name] = given.get(name) or KNOWN.get(name) or {0: "batch", **observed[name]}
+            axes[name] = given.get(name) or observed[name] | (known.get(name) or KNOWN.get(name) or {0: "batch"})
     return axes
 
 
@@ -75,6 +76,11 @@ def _varying(samples: Sequence[Batch]) -> Axes:
     return found
 
 
+def summed(name: str) -> bool:
+    """Tell whether an axis is a sum of others, such as ``past_sequence + sequence``: torch finds that out by itself."""
+    return "+" in name
+
+
 def fit(array: Array, shape: Sequence[int]) -> Array:
     """Return `array` with `shape`: rows repeated or dropped along axis 0, other axes cut or padded with zeros at their end.
 
@@ -90,3 +96,8 @@ def fit(array: Array, shape: Sequence[int]) -> Array:
     inner = tuple(slice(0, min(have, want)) for have, want in zip(rows.shape[1:], shape[1:], strict=True))
     fitted[(slice(None), *inner)] = rows[(slice(None), *inner)]
     return fitted
+
+
+def fitted(batches: Sequence[Batch], shapes: Mapping[str, Sequence[int]]) -> list[Batch]:
+    """Return `batches` with the inputs of fixed shape padded or cut to it."""
+    return [{name: fit(array, shapes[name]) if name in shapes else array for name, array in batch.items()} for batch in batches]

@@ -23,6 +23,8 @@ class ExportConfig(Options):
     """Names of an input's dynamic axes, by input and axis; equal axes share a name. Empty: found from names and samples."""
     outputs: list[str] = Field(default_factory=list)
     """The outputs to keep, by name; empty: those of the task, or all."""
+    family: str | None = None
+    """The family in ``exporters/``; None: by the model's type. ``generic`` uses none: the samples say what there is to know."""
     task: str | None = None
     """What the model is for, such as ``text-classification``; None: read off the model's class."""
     source: str | None = None

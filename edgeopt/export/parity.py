@@ -24,7 +24,7 @@ import torch
 from edgeopt import progress
 from edgeopt.data.batches import Array, Batch, concatenate
 from edgeopt.errors import ModelError
-from edgeopt.export.axes import Axes, fit
+from edgeopt.export.axes import Axes, summed
 from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.targets.session import SessionConfig, open_session
@@ -63,11 +63,16 @@ def parity_batches(samples: Sequence[Batch], axes: Axes, *, limit: int) -> list[
 
     Args:
         samples: batches of any size.
-        axes: the dynamic axes; an input without a dynamic batch axis keeps its batches as they are.
+        axes: the dynamic axes; batches are kept as they are where one is a sum of others, or where the batch is fixed.
         limit: how many samples to use.
     """
     chosen = list(samples)[:limit]
-    if not all(0 in axes[name] for name in chosen[0]):
+    derived = any(summed(name) for dynamic in axes.values() for name in dynamic.values())
+    if (
+        derived
+        or len({axes[name].get(0) for name in chosen[0]} - {None}) != 1
+        or not all(0 in axes[name] for name in chosen[0])
+    ):
         return chosen
     rows = [{name: array[[row]] for name, array in batch.items()} for batch in chosen for row in range(_rows(batch))][:limit]
     rows.sort(key=lambda row: sum(array.size for array in row.values()))
@@ -161,8 +166,3 @@ def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -
     names = [value.name or "" for value in values]
     taken = {value.name for value in session.get_inputs()}
     return list(zip(names, session.run(names, {name: array for name, array in batch.items() if name in taken}), strict=True))
-
-
-def fitted(batches: Sequence[Batch], shapes: Mapping[str, Sequence[int]]) -> list[Batch]:
-    """Return `batches` with the inputs of fixed shape padded or cut to it."""
-    return [{name: fit(array, shapes[name]) if name in shapes else array for name, array in batch.items()} for batch in batches]

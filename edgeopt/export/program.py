@@ -15,7 +15,7 @@ import torch
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError, ModelError, nearest
-from edgeopt.export.axes import Axes
+from edgeopt.export.axes import Axes, summed
 
 
 class Program(torch.nn.Module):
@@ -38,6 +38,8 @@ class Program(torch.nn.Module):
         self._ties = []
         for index, name in enumerate(self.inputs):
             for axis, axis_name in axes[name].items():
+                if summed(axis_name):
+                    continue
                 other = first.setdefault(axis_name, (index, axis))
                 if other != (index, axis):
                     self._ties.append((other, (index, axis)))

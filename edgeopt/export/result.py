@@ -32,6 +32,7 @@ class ExportResult:
     """All files written, the model first."""
     opset: int
     attention: str
+    family: str
     task: str
     nodes: int
     op_counts: dict[str, int]

@@ -15,7 +15,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from edgeopt.errors import ModelError
-from edgeopt.export.axes import Axes
+from edgeopt.export.axes import Axes, summed
 from edgeopt.export.program import Program
 
 _TALKATIVE = ("torch.onnx", "torch.fx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
@@ -47,7 +47,8 @@ def to_onnx(program: Program, traced: ExportedProgram, axes: Axes, *, opset: int
     Raises:
         ModelError: an operator has no ONNX form, or torch gave an axis that was asked to be dynamic a fixed size.
     """
-    dims = {name: Dim(name) for input_axes in axes.values() for name in input_axes.values()}
+    names = {name for dynamic in axes.values() for name in dynamic.values()}
+    dims = {name: Dim.AUTO if summed(name) else Dim(name) for name in sorted(names)}
     shapes = tuple({axis: dims[name] for axis, name in axes[input_name].items()} for input_name in program.inputs)
     try:
         with _quiet():
@@ -94,7 +95,8 @@ def _explain(program: Program, error: Exception) -> str:
             f"{name}: its control flow depends on the values of a tensor{_line(text, error)}; "
             f"write it with torch.where or torch.cond, or export the part without it"
         )
-    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    summary = text.rsplit("## Exception summary", maxsplit=1)[-1]  # torch's own advice stands before it
+    first = next((line.strip() for line in summary.splitlines() if line.strip()), type(error).__name__)
     return f"{name} cannot be exported{_line(text, error)}: {type(error).__name__}: {first[:300]}"
 
 

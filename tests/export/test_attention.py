@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, masking_utils
 
-from edgeopt.export.attention import additive_mask, attention_for_export, boolean_mask
+from edgeopt.export.attention import additive_mask, attention_for_export, boolean_mask, fused_attention
 
 SIZES = {"batch_size": 2, "q_length": 5, "kv_length": 5}
 PADDING = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], dtype=torch.bool)
@@ -26,6 +26,23 @@ def test_the_masks_are_those_of_transformers(pattern, padding):
     else:
         assert torch.equal(found, expected)
         assert torch.equal(additive_mask(**options), masking_utils.eager_mask(**options))
+
+
+@pytest.mark.parametrize("key_heads", [4, 2])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_that_of_transformers_with_bias_mask_and_grouped_queries(key_heads, biased, masked):
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 4, 5, 8), torch.randn(2, key_heads, 5, 8), torch.randn(2, key_heads, 5, 8)
+    module = torch.nn.Module()
+    module.is_causal, module.num_key_value_groups = not biased, 4 // key_heads
+    mask = PADDING[:, None, None, :].expand(2, 1, 5, 5) if masked else None
+    options = {"scaling": 0.3, "position_bias": torch.randn(1, 4, 5, 5) if biased else None}
+    expected, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
+    found, _ = fused_attention(module, query, key, value, mask, **options)
+    torch.testing.assert_close(found, expected)
 
 
 def test_attention_is_what_it_was_afterwards():

@@ -12,26 +12,26 @@ def sample(**shapes):
 
 
 def test_only_the_batch_is_dynamic_where_nothing_else_varies():
-    axes = find_axes([sample(image=(1, 3, 8, 8)), sample(image=(2, 3, 8, 8))], fixed={}, given={})
+    axes = find_axes([sample(image=(1, 3, 8, 8)), sample(image=(2, 3, 8, 8))], fixed={}, given={}, known={})
     assert axes == {"image": {0: "batch"}}
 
 
 def test_axes_that_vary_alike_share_a_name():
     samples = [sample(left=(1, 4), right=(1, 2, 4), other=(1, 9)), sample(left=(1, 5), right=(1, 2, 5), other=(1, 7))]
-    axes = find_axes(samples, fixed={}, given={})
+    axes = find_axes(samples, fixed={}, given={}, known={})
     assert axes["left"][1] == axes["right"][2] != axes["other"][1]
 
 
 def test_what_the_caller_says_wins():
-    axes = find_axes([sample(x=(1, 4), y=(1, 4))], fixed={"y": [1, 4]}, given={"x": {0: "rows", 1: "columns"}})
+    axes = find_axes([sample(x=(1, 4), y=(1, 4))], fixed={"y": [1, 4]}, given={"x": {0: "rows", 1: "columns"}}, known={})
     assert axes == {"x": {0: "rows", 1: "columns"}, "y": {}}
 
 
 def test_unknown_names_and_samples_that_disagree_are_errors():
     with pytest.raises(RecipeError, match="axes: the model has no input 'z'"):
-        find_axes([sample(x=(1, 4))], fixed={}, given={"z": {0: "batch"}})
+        find_axes([sample(x=(1, 4))], fixed={}, given={"z": {0: "batch"}}, known={})
     with pytest.raises(DataError, match="sample 1"):
-        find_axes([sample(x=(1, 4)), sample(y=(1, 4))], fixed={}, given={})
+        find_axes([sample(x=(1, 4)), sample(y=(1, 4))], fixed={}, given={}, known={})
 
 
 def test_fit_repeats_rows_pads_and_cuts():

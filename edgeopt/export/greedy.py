@@ -1,0 +1,74 @@
+"""Greedy decoding with an exported decoder, and the same in PyTorch without a cache: equal, or the export is wrong.
+
+A cache has many ways to be subtly off (positions, masks, the order of heads) that a single step at random states may not show;
+32 tokens that each depend on all before them do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from edgeopt.data.batches import Array, Batch
+from edgeopt.export.program import tensors
+
+_EMPTY: Mapping[str, Array] = {}
+
+
+def decode(session: ort.InferenceSession, prompt: Array, *, steps: int, given: Batch = _EMPTY) -> Array:
+    """Return the `steps` tokens that follow `prompt`, most likely ones first to last.
+
+    Args:
+        session: a decoder exported with its cache.
+        prompt: token ids [batch, sequence]; the whole prompt goes through the graph at once, with an empty cache.
+        steps: how many tokens to make.
+        given: inputs that stay the same, such as ``cross.N.key`` and the mask of the source.
+
+    Returns:
+        Token ids [batch, steps].
+    """
+    shapes = {value.name: value.shape for value in session.get_inputs()}
+    names = [value.name for value in session.get_outputs()]
+    batch, made, fresh, past = prompt.shape[0], [], prompt, 0
+    cache = {
+        name: np.zeros((batch, shape[1], 0, shape[3]), np.float32) for name, shape in shapes.items() if name.startswith("past_")
+    }
+    for _ in range(steps):
+        total = past + fresh.shape[1]
+        offered = {
+            "input_ids": fresh,
+            "decoder_input_ids": fresh,
+            "attention_mask": np.ones((batch, total), np.int64),
+            "position_ids": np.broadcast_to(np.arange(past, total, dtype=np.int64), fresh.shape),
+            **given,
+            **cache,
+        }
+        produced = dict(zip(names, session.run(names, {name: offered[name] for name in shapes}), strict=True))
+        fresh = produced["logits"][:, -1].argmax(-1)[:, None]
+        made.append(fresh)
+        past = total
+        cache = {name: produced[name.replace("past_key_values", "present")] for name in cache}
+    return np.concatenate(made, axis=1)
+
+
+def decode_without_cache(model: Any, prompt: Array, *, steps: int, source: Batch = _EMPTY) -> Array:
+    """Return the same tokens from PyTorch, each from the whole text before it.
+
+    Args:
+        model: a transformers model that generates text.
+        prompt: as in `decode`.
+        steps: as in `decode`.
+        source: inputs of the encoder, for encoder-decoder models.
+    """
+    name = "decoder_input_ids" if source else "input_ids"
+    encoded = dict(zip(source, tensors(source, list(source)), strict=True))
+    text = torch.from_numpy(prompt)
+    with torch.no_grad():
+        for _ in range(steps):
+            logits = model(**{name: text}, **encoded, use_cache=False).logits
+            text = torch.cat([text, logits[:, -1:].argmax(-1)], dim=1)
+    return text[:, prompt.shape[1] :].numpy()

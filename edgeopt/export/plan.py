@@ -1,0 +1,122 @@
+"""Decides how a model is exported, before anything is traced; a plan is a value that can be shown."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from edgeopt.data.batches import Array, Batch, Batches
+from edgeopt.errors import DataError, RecipeError
+from edgeopt.export.axes import Axes, find_axes, fitted, summed
+from edgeopt.export.config import ExportConfig
+from edgeopt.export.family import Task
+from edgeopt.export.parity import parity_batches
+from edgeopt.export.registry import family_of, load_family
+from edgeopt.targets.target import Target
+
+_FIRST_OPSET_WITH_ATTENTION = 23
+_TOLERANCES = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided before anything is traced.
+
+    Attributes:
+        module: the model, with the family's wrapping around it.
+        outputs: the outputs to keep; empty: all.
+        example: the batch to trace with.
+        checks: the batches to compare with PyTorch on.
+    """
+
+    module: torch.nn.Module
+    family: str
+    task: str
+    outputs: tuple[str, ...]
+    opset: int
+    attention: Literal["fused", "decomposed"]
+    axes: Axes
+    tolerance: float
+    example: Batch
+    checks: list[Batch]
+    warnings: tuple[str, ...]
+
+
+def decide(model: torch.nn.Module, samples: Batches, *, target: Target, config: ExportConfig) -> Plan:
+    """Return the plan for exporting `model`, called as in `samples`, for `target`.
+
+    Raises:
+        ModelError: no family knows the model's type, or it has no head for the task.
+        DataError: the samples are empty or disagree with each other.
+        RecipeError: the configuration contradicts itself or names inputs that are not there.
+    """
+    used = [dict(batch) for batch in itertools.islice(samples, config.parity_samples)]
+    if not used or not used[0]:
+        raise DataError("export needs at least one sample batch to call the model with; the samples are empty")
+    used = [dict(batch) for batch in fitted(used, config.shapes)]
+    family, name, task = _task_of(model, config)
+    known = task.axes(_configuration(model)) if task is not None else {}
+    axes = find_axes(used, fixed=config.shapes, given=config.axes, known=known)
+    opset, attention, warnings = _operators(target, config)
+    return Plan(
+        module=model if task is None else task.wrap(model),
+        family=family,
+        task=name,
+        outputs=tuple(config.outputs) or (task.outputs if task is not None else ()),
+        opset=opset,
+        attention=attention,
+        axes=axes,
+        tolerance=config.tolerance or _tolerance(model),
+        example=_example(used, axes),
+        checks=parity_batches(used, axes, limit=config.parity_samples),
+        warnings=warnings,
+    )
+
+
+def _configuration(model: torch.nn.Module) -> Any:
+    """Return the transformers configuration of `model`, None for any other module."""
+    config = getattr(model, "config", None)
+    return config if hasattr(config, "model_type") else None
+
+
+def _task_of(model: torch.nn.Module, config: ExportConfig) -> tuple[str, str, Task | None]:
+    """Return the names of family and task, and the task itself; a module that is not transformers' is generic."""
+    found = _configuration(model)
+    if found is None or config.family == "generic":
+        return "generic", config.task or "", None
+    family = load_family(config.family) if config.family else family_of(found.model_type)
+    name = family.task_of(type(model).__name__, config.task)
+    return family.name, name, family.tasks[name]
+
+
+def _operators(target: Target, config: ExportConfig) -> tuple[int, Literal["fused", "decomposed"], tuple[str, ...]]:
+    opset = config.opset or target.export.opset
+    attention = config.attention or target.export.attention
+    if attention == "decomposed" or opset >= _FIRST_OPSET_WITH_ATTENTION:
+        return opset, attention, ()
+    if config.attention == "fused":
+        raise RecipeError(f"attention 'fused' needs opset {_FIRST_OPSET_WITH_ATTENTION} or later, not {opset}")
+    return opset, "decomposed", (f"attention is decomposed: opset {opset} has no Attention operator",)
+
+
+def _tolerance(model: torch.nn.Module) -> float:
+    """Return the relative error that rounding alone can explain in the coarsest type of the weights."""
+    return max((_TOLERANCES.get(weight.dtype, 0.0) for weight in model.parameters()), default=0.0) or 1e-4
+
+
+def _example(samples: Sequence[Batch], axes: Axes) -> Batch:
+    """Return the longest sample, with every dynamic axis at least 2 long: torch takes sizes 0 and 1 for constants."""
+    longest = max(samples, key=lambda batch: sum(array.size for array in batch.values()))
+    return {name: _stretch(array, axes[name]) for name, array in longest.items()}
+
+
+def _stretch(array: Array, dynamic: Mapping[int, str]) -> Array:
+    for axis, name in dynamic.items():
+        if array.shape[axis] == 1 and not summed(name):
+            array = np.repeat(array, 2, axis=axis)
+    return array

@@ -1,0 +1,111 @@
+"""One row of the table of families: a tiny random model, exported and compared, from nothing but what the family says."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgeopt.errors import EdgeoptError
+from edgeopt.export.config import ExportConfig
+from edgeopt.export.family import Family, random_samples
+from edgeopt.export.greedy import decode, decode_without_cache
+from edgeopt.export.stage import export
+from edgeopt.targets.session import open_session
+from edgeopt.targets.target import Target
+
+_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one family and task.
+
+    Attributes:
+        dynamic: the named axes of the inputs.
+        greedy: whether 32 greedily decoded tokens equal PyTorch's; None where nothing is decoded.
+        reason: why it does not export; "" if it does.
+    """
+
+    family: str
+    task: str
+    exports: bool
+    dynamic: tuple[str, ...] = ()
+    relative_error: float | None = None
+    nodes: int = 0
+    attention_nodes: int = 0
+    layers: int = 0
+    seconds: float = 0.0
+    greedy: bool | None = None
+    reason: str = ""
+
+
+def tiny_model(family: Family, task: str) -> Any:
+    """Return a random model of `family` with the head of `task`, in evaluation mode, the same at every call."""
+    import transformers
+
+    config = transformers.CONFIG_MAPPING[family.model_types[0]](**family.tiny)
+    config.architectures = []  # the Auto classes look there for a hint, and some of them refuse None
+    torch.manual_seed(0)
+    model = getattr(transformers, family.tasks[task].auto).from_config(config)
+    _spread(model)
+    return model.eval()
+
+
+def _spread(model: torch.nn.Module) -> None:
+    """Make weights larger than an initialisation does: outputs that hardly depend on the input would prove nothing."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(std=float(weight[0].numel()) ** -0.5)
+            elif weight.dim() == 1:
+                weight.add_(torch.randn_like(weight) * 0.1)
+
+
+def prove(family: Family, task: str, *, target: Target, folder: Path) -> Row:
+    """Export a tiny model of `family` for `task` into `folder` and return what was measured."""
+    started = time.perf_counter()
+    model = tiny_model(family, task)
+    samples = random_samples(family.tasks[task], model.config)
+    try:
+        result = export(model, samples, target=target, output=folder, config=ExportConfig(task=task))
+        greedy = _decodes_alike(model, family, task, target=target, folder=folder)
+    except EdgeoptError as error:
+        return Row(family.name, task, exports=False, seconds=time.perf_counter() - started, reason=str(error))
+    axes = {str(size) for value in result.inputs for size in value.shape if isinstance(size, str)}
+    return Row(
+        family=family.name,
+        task=task,
+        exports=True,
+        dynamic=tuple(sorted(axes)),
+        relative_error=result.parity.relative_error,
+        nodes=result.nodes,
+        attention_nodes=result.op_counts.get("Attention", 0),
+        layers=int(getattr(model.config, "num_hidden_layers", 0) or 0),
+        seconds=time.perf_counter() - started,
+        greedy=greedy,
+    )
+
+
+def _decodes_alike(model: Any, family: Family, task: str, *, target: Target, folder: Path) -> bool | None:
+    """Decode 32 tokens with the exported decoder in `folder` and compare them with PyTorch's."""
+    prompt = np.array([[7, 11, 13], [17, 19, 23]], dtype=np.int64)
+    if task == "text-generation":
+        found = decode(open_session(folder / "model.onnx"), prompt, steps=_TOKENS)
+        return bool(np.array_equal(found, decode_without_cache(model, prompt, steps=_TOKENS)))
+    if not task.endswith("/decoder"):
+        return None
+    reader = task.removesuffix("decoder") + "encoder"
+    source = next(batch for batch in random_samples(family.tasks[reader], model.config) if len(next(iter(batch.values()))) == 2)
+    export(model, [source], target=target, output=folder / "encoder", config=ExportConfig(task=reader))
+    encoder = open_session(folder / "encoder" / "model.onnx")
+    names = [value.name for value in encoder.get_outputs()]
+    given = dict(zip(names, encoder.run(names, dict(source)), strict=True))
+    if "attention_mask" in source:
+        given["encoder_attention_mask"] = source["attention_mask"]
+    found = decode(open_session(folder / "model.onnx"), prompt, steps=_TOKENS, given=given)
+    return bool(np.array_equal(found, decode_without_cache(model, prompt, steps=_TOKENS, source=source)))

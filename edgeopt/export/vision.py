@@ -1,0 +1,29 @@
+"""The tasks of vision models, for families to pick from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgeopt.export.family import Config, Input, Task
+
+
+def pictures(config: Config) -> Mapping[str, Input]:
+    """Return the input of a vision model: pictures of the size the configuration names, 224 where it names none."""
+    size = getattr(config, "image_size", None) or 224
+    height, width = size if isinstance(size, Sequence) else (size, size)
+    channels = getattr(config, "num_channels", None) or 3
+    return {"pixel_values": Input(("batch", channels, int(height), int(width)))}
+
+
+CLASSIFICATION = Task(
+    ("ForImageClassification", "ForImageClassificationWithTeacher"), "AutoModelForImageClassification", pictures, ("logits",)
+)
+FEATURES = Task(("Model",), "AutoModel", pictures, ("last_hidden_state",))
+DETECTION = Task(("ForObjectDetection",), "AutoModelForObjectDetection", pictures, ("logits", "pred_boxes"))
+SEGMENTATION = Task(("ForSemanticSegmentation",), "AutoModelForSemanticSegmentation", pictures, ("logits",))
+DEPTH = Task(("ForDepthEstimation",), "AutoModelForDepthEstimation", pictures, ("predicted_depth",))
+
+
+def vision_encoder() -> dict[str, Task]:
+    """Return the tasks of a model that classifies pictures."""
+    return {"image-classification": CLASSIFICATION, "image-feature-extraction": FEATURES}

@@ -1,0 +1,17 @@
+"""Phi (https://arxiv.org/abs/2309.05463): rotary positions on a part of each head."""
+
+from edgeopt.export.decoder import decoder
+from edgeopt.export.family import Family
+
+FAMILY = Family(
+    name="phi",
+    model_types=("phi",),
+    tasks=decoder(),
+    tiny={
+        "vocab_size": 100,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    },
+)

@@ -1,0 +1,32 @@
+"""A representative third of the table of families; `make families` runs all of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeopt.export.proof import prove
+from edgeopt.export.registry import load_family
+from edgeopt.targets.target import load_target
+
+SAMPLE = [
+    ("modernbert", "token-classification", {"batch", "sequence"}, 4),
+    ("deberta_v2", "text-classification", {"batch", "sequence"}, 0),
+    ("distilbert", "sentence-similarity", {"batch", "sequence"}, 2),
+    ("swin", "image-classification", {"batch"}, None),
+    ("mobilenet_v2", "image-classification", {"batch"}, 0),
+    ("wav2vec2", "automatic-speech-recognition", {"batch", "samples"}, 2),
+    ("clip", "text-embedding", {"batch", "sequence"}, 2),
+    ("llama", "text-generation", {"batch", "sequence", "past_sequence", "past_sequence + sequence"}, 2),
+    ("t5", "text2text-generation/decoder", {"batch", "sequence", "past_sequence", "source"}, 4),
+]
+
+
+@pytest.mark.parametrize(("name", "task", "axes", "attention"), SAMPLE, ids=[f"{name}-{task}" for name, task, *_ in SAMPLE])
+def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, task, axes, attention):
+    row = prove(load_family(name), task, target=load_target("x86-vnni"), folder=tmp_path)
+    assert row.exports, row.reason
+    assert set(row.dynamic) == axes
+    assert row.relative_error is not None and row.relative_error < 1e-4
+    assert attention is None or row.attention_nodes == attention
+    assert row.greedy is not False
+    assert (row.greedy is None) == ("generation" not in task or task.endswith("/encoder"))

@@ -62,9 +62,64 @@ def _profiled(random_: random.Random, name: str, median: float, size: int) -> di
     }
 
 
-def full_facts() -> dict[str, dict[str, Any]]:
-    """Facts of every stage of a run that went well."""
-    random_ = random.Random(0)
+def _prune() -> dict[str, Any]:
+    return {
+        "parameters": 64_000,
+        "size_bytes": 262_000,
+        "macs": 1_340_000,
+        "macs_before": 2_700_000,
+        "macs_after": 1_340_000,
+        "parameters_before": 128_000,
+        "parameters_after": 64_000,
+        "layers": [{"name": "stem", "channels_before": 40, "channels_after": 28}],
+        "history": _history(8, 0.9, 0.9861),
+    }
+
+
+def _export() -> dict[str, Any]:
+    return {
+        "opset": 24,
+        "nodes": 34,
+        "op_counts": {"Conv": 12},
+        "parity": {
+            "max_abs_error": 2e-6,
+            "relative_error": 3e-7,
+            "tolerance": 1e-4,
+            "samples": 16,
+            "shapes": [],
+            "passed": True,
+        },
+        "size_bytes": 268_500,
+    }
+
+
+def _quantize() -> dict[str, Any]:
+    layers = [
+        {"name": f"/stage{k // 6}/block{k % 6}/conv", "op": "Conv", "sqnr_db": 38 - 0.6 * k + 6 * math.sin(1.7 * k)}
+        for k in range(24)
+    ]
+    layers[17]["sqnr_db"] = 17.2
+    return {
+        "target": "x86-vnni",
+        "scheme": {"activation": "uint8", "weight": "int8", "per_channel": True},
+        "samples": 128,
+        "tensors": 31,
+        "coverage": {
+            "int8_macs_share": 0.993,
+            "islands": [{"node": "/head/pool", "op": "GlobalAveragePool", "reason": "its kernel has no integer form here"}],
+        },
+        "layers": layers,
+        "decisions": [
+            {"what": "activations", "choice": "uint8, asymmetric", "reason": "VNNI multiplies u8 by s8"},
+            {"what": "/head/pool", "choice": "float32", "reason": "SQNR 11 dB if quantized"},
+        ],
+        "warnings": ["1 of 31 tensors has a range that one sample alone sets: /stem/conv"],
+        "size_bytes_before": 268_500,
+        "size_bytes_after": 84_300,
+    }
+
+
+def _verify() -> dict[str, Any]:
     verified = [
         ("teacher", "teacher", 0.9917, 2_812_000, 698_000, 11_900_000),
         ("distill", "distill", 0.9889, 521_000, 128_000, 2_700_000),
@@ -72,148 +127,117 @@ def full_facts() -> dict[str, dict[str, Any]]:
         ("fp32", "export", 0.9861, 268_500, 64_000, 1_340_000),
         ("int8", "quantize", 0.9833, 84_300, 64_000, 1_340_000),
     ]
-    layers = [
-        {"name": f"/stage{k // 6}/block{k % 6}/conv", "op": "Conv", "sqnr_db": 38 - 0.6 * k + 6 * math.sin(1.7 * k)}
-        for k in range(24)
-    ]
-    layers[17]["sqnr_db"] = 17.2
+    return {
+        "metric": "accuracy",
+        "samples": 360,
+        "confidence": 0.95,
+        "variants": [
+            {
+                "name": name,
+                "stage": stage,
+                "accuracy": value,
+                "low": value - 0.014,
+                "high": min(1.0, value + 0.006),
+                "agreement": None if name == "teacher" else value - 0.002,
+                "size_bytes": size,
+                "parameters": parameters,
+                "macs": macs,
+            }
+            for name, stage, value, size, parameters, macs in verified
+        ],
+        "divergence": [
+            {
+                "from": "prune",
+                "to": "fp32",
+                "max_abs_error": 2e-6,
+                "relative_error": 3e-7,
+                "first_tensor": None,
+                "layers": [],
+            },
+            {
+                "from": "fp32",
+                "to": "int8",
+                "max_abs_error": 0.61,
+                "relative_error": 0.031,
+                "first_tensor": "/stage2/block5/conv",
+            },
+        ],
+        "verdict": "pass",
+        "reason": "int8 loses 0.28 points of accuracy against fp32 (1 allowed)",
+    }
+
+
+def _profile() -> dict[str, Any]:
+    random_ = random.Random(0)
+    return {
+        "target": "x86-vnni",
+        "device": {"processor": "Synthetic CPU", "machine": "x86_64", "cores": 2, "memory_bytes": 8_000_000_000},
+        "provider": "CPUExecutionProvider",
+        "threads": 1,
+        "versions": {"onnxruntime": "1.32.0"},
+        "variants": [
+            _profiled(random_, "fp32", 0.146, 268_500),
+            _profiled(random_, "int8", 0.0612, 84_300),
+            _profiled(random_, "teacher", 1.21, 2_801_000),
+            _profiled(random_, "distill", 0.291, 519_000),
+        ],
+        "comparisons": [
+            {
+                "a": "fp32",
+                "b": "int8",
+                "ratio": 0.419,
+                "low": 0.414,
+                "high": 0.425,
+                "confidence": 0.95,
+                "decision": "faster",
+            },
+            {"a": "fp32", "b": "teacher", "ratio": 8.29, "low": 8.2, "high": 8.4, "confidence": 0.95, "decision": "slower"},
+        ],
+        "budgets": [
+            {
+                "expression": "p95_ms<=1.0",
+                "variant": "int8",
+                "verdict": "pass",
+                "value": 0.067,
+                "reason": "p95 is 0.0667 ms, at most 0.0677 ms with 95 % confidence",
+            },
+            {
+                "expression": "size_bytes<=150000",
+                "variant": "int8",
+                "verdict": "pass",
+                "value": 84300,
+                "reason": "84,300 bytes",
+            },
+        ],
+        "warnings": ["other processes kept 0.7 cores busy: intervals are wider than on a quiet machine"],
+    }
+
+
+def _bundle() -> dict[str, Any]:
+    return {
+        "path": "bundle",
+        "sha256": "5f" * 32,
+        "minimum_onnxruntime": "1.24",
+        "files": [
+            {"path": "bundle.json", "sha256": "ab" * 32, "size_bytes": 3120},
+            {"path": "golden.npz", "sha256": "0c" * 32, "size_bytes": 4410},
+            {"path": "model.onnx", "sha256": "cd" * 32, "size_bytes": 84_300},
+        ],
+        "verified": True,
+    }
+
+
+def full_facts() -> dict[str, dict[str, Any]]:
+    """Facts of every stage of a run that went well."""
     return {
         "teacher": {"parameters": 698_000, "size_bytes": 2_812_000, "macs": 11_900_000, "history": _history(6, 1.8, 0.9917)},
         "distill": {"parameters": 128_000, "size_bytes": 521_000, "macs": 2_700_000, "history": _history(12, 2.4, 0.9889)},
-        "prune": {
-            "parameters": 64_000,
-            "size_bytes": 262_000,
-            "macs": 1_340_000,
-            "macs_before": 2_700_000,
-            "macs_after": 1_340_000,
-            "parameters_before": 128_000,
-            "parameters_after": 64_000,
-            "layers": [{"name": "stem", "channels_before": 40, "channels_after": 28}],
-            "history": _history(8, 0.9, 0.9861),
-        },
-        "export": {
-            "opset": 24,
-            "nodes": 34,
-            "op_counts": {"Conv": 12},
-            "parity": {
-                "max_abs_error": 2e-6,
-                "relative_error": 3e-7,
-                "tolerance": 1e-4,
-                "samples": 16,
-                "shapes": [],
-                "passed": True,
-            },
-            "size_bytes": 268_500,
-        },
-        "quantize": {
-            "target": "x86-vnni",
-            "scheme": {"activation": "uint8", "weight": "int8", "per_channel": True},
-            "samples": 128,
-            "tensors": 31,
-            "coverage": {
-                "int8_macs_share": 0.993,
-                "islands": [{"node": "/head/pool", "op": "GlobalAveragePool", "reason": "its kernel has no integer form here"}],
-            },
-            "layers": layers,
-            "decisions": [
-                {"what": "activations", "choice": "uint8, asymmetric", "reason": "VNNI multiplies u8 by s8"},
-                {"what": "/head/pool", "choice": "float32", "reason": "SQNR 11 dB if quantized"},
-            ],
-            "warnings": ["1 of 31 tensors has a range that one sample alone sets: /stem/conv"],
-            "size_bytes_before": 268_500,
-            "size_bytes_after": 84_300,
-        },
-        "verify": {
-            "metric": "accuracy",
-            "samples": 360,
-            "confidence": 0.95,
-            "variants": [
-                {
-                    "name": name,
-                    "stage": stage,
-                    "accuracy": value,
-                    "low": value - 0.014,
-                    "high": min(1.0, value + 0.006),
-                    "agreement": None if name == "teacher" else value - 0.002,
-                    "size_bytes": size,
-                    "parameters": parameters,
-                    "macs": macs,
-                }
-                for name, stage, value, size, parameters, macs in verified
-            ],
-            "divergence": [
-                {
-                    "from": "prune",
-                    "to": "fp32",
-                    "max_abs_error": 2e-6,
-                    "relative_error": 3e-7,
-                    "first_tensor": None,
-                    "layers": [],
-                },
-                {
-                    "from": "fp32",
-                    "to": "int8",
-                    "max_abs_error": 0.61,
-                    "relative_error": 0.031,
-                    "first_tensor": "/stage2/block5/conv",
-                },
-            ],
-            "verdict": "pass",
-            "reason": "int8 loses 0.28 points of accuracy against fp32 (1 allowed)",
-        },
-        "profile": {
-            "target": "x86-vnni",
-            "device": {"processor": "Synthetic CPU", "machine": "x86_64", "cores": 2, "memory_bytes": 8_000_000_000},
-            "provider": "CPUExecutionProvider",
-            "threads": 1,
-            "versions": {"onnxruntime": "1.32.0"},
-            "variants": [
-                _profiled(random_, "fp32", 0.146, 268_500),
-                _profiled(random_, "int8", 0.0612, 84_300),
-                _profiled(random_, "teacher", 1.21, 2_801_000),
-                _profiled(random_, "distill", 0.291, 519_000),
-            ],
-            "comparisons": [
-                {
-                    "a": "fp32",
-                    "b": "int8",
-                    "ratio": 0.419,
-                    "low": 0.414,
-                    "high": 0.425,
-                    "confidence": 0.95,
-                    "decision": "faster",
-                },
-                {"a": "fp32", "b": "teacher", "ratio": 8.29, "low": 8.2, "high": 8.4, "confidence": 0.95, "decision": "slower"},
-            ],
-            "budgets": [
-                {
-                    "expression": "p95_ms<=1.0",
-                    "variant": "int8",
-                    "verdict": "pass",
-                    "value": 0.067,
-                    "reason": "p95 is 0.0667 ms, at most 0.0677 ms with 95 % confidence",
-                },
-                {
-                    "expression": "size_bytes<=150000",
-                    "variant": "int8",
-                    "verdict": "pass",
-                    "value": 84300,
-                    "reason": "84,300 bytes",
-                },
-            ],
-            "warnings": ["other processes kept 0.7 cores busy: intervals are wider than on a quiet machine"],
-        },
-        "bundle": {
-            "path": "bundle",
-            "sha256": "5f" * 32,
-            "minimum_onnxruntime": "1.24",
-            "files": [
-                {"path": "bundle.json", "sha256": "ab" * 32, "size_bytes": 3120},
-                {"path": "golden.npz", "sha256": "0c" * 32, "size_bytes": 4410},
-                {"path": "model.onnx", "sha256": "cd" * 32, "size_bytes": 84_300},
-            ],
-            "verified": True,
-        },
+        "prune": _prune(),
+        "export": _export(),
+        "quantize": _quantize(),
+        "verify": _verify(),
+        "profile": _profile(),
+        "bundle": _bundle(),
     }
 
 

@@ -10,13 +10,12 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
 
     hello      -> protocol, versions, providers, device, overhead_ns      what is here
     state      -> frequency, temperature, throttling, battery, energy     what the system shows now (null: not shown)
-    have       {files: {path: sha256}} -> missing: [path]                 which files are not here, or differ
     open       {name, model, inputs, session} -> load_ns, first_run_ns    load a variant and run it once
     sample     {blocks: [[name, first_batch, runs], ...], limit_s}
                -> blocks: [[name, [ns, ...]], ...], noise                 time runs; blocks are run in the order given
     cold       as open, + seconds -> load_ns, first_run_ns, peak memory   the same in a child process of its own
     operators  {name, runs} -> runs, operators, arena_peak_bytes          where the time goes, from onnxruntime's own profile
-    placement  {name} -> partitions: [{provider, nodes}]                  what onnxruntime gave to which provider
+    placement  {name} -> partitions: [{provider, nodes}] or null          what onnxruntime gave to which provider
     outputs    {name} -> path, count                                      write what the model answers to an .npz file
     close      {name}                                                     forget a variant
 
@@ -29,7 +28,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import glob
-import hashlib
 import json
 import os
 import platform
@@ -64,9 +62,6 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a crash)
         self.kind = kind
 
 
-# ---------------------------------------------------------------------------------------------------------------- timing
-
-
 def time_calls(calls: List[Call], clock: Callable[[], int] = time.perf_counter_ns) -> List[int]:
     """Make each of `calls` once, in order, and return how many nanoseconds each took."""
     samples: List[int] = []
@@ -91,7 +86,8 @@ class Variant:
         self.session = open_session(model, session, extra or {})
         self.load_ns = time.perf_counter_ns() - begin
         self.batches = batches
-        self.bound = all(_plain(value.type) for value in [*self.session.get_inputs(), *self.session.get_outputs()])
+        kinds = [value.type for value in [*self.session.get_inputs(), *self.session.get_outputs()]]
+        self.bound = all(kind.startswith("tensor(") and "string" not in kind for kind in kinds)
         self.calls = [self._call(batch) for batch in batches]
         self.first_run_ns = self._run_first(model)
 
@@ -116,10 +112,6 @@ class Variant:
     def take(self, first: int, runs: int) -> List[int]:
         """Time `runs` runs, going round the batches from number `first`."""
         return time_calls([self.calls[(first + run) % len(self.calls)] for run in range(runs)])
-
-
-def _plain(kind: str) -> bool:
-    return kind.startswith("tensor(") and "string" not in kind
 
 
 def open_session(model: str, session: Reply, extra: Reply) -> Any:
@@ -166,11 +158,9 @@ def _open_plugin(model: str, session: Reply, options: Any) -> Any:
     devices = [device for device in ort.get_ep_devices() if device.ep_name == plugin["name"]]
     if not devices:
         raise Refusal("machine", f"{plugin['module']} shows no device for {plugin['name']} here")
-    values = {
-        key: getattr(module, value[5:])() if value.startswith("call:") else value
-        for key, value in session.get("options", {}).items()
-    }
-    options.add_provider_for_devices(devices[:1], values)
+    values = session.get("options", {}).items()
+    called = {key: getattr(module, value[5:])() if value.startswith("call:") else value for key, value in values}
+    options.add_provider_for_devices(devices[:1], called)
     return ort.InferenceSession(model, options)
 
 
@@ -181,7 +171,7 @@ def read_batches(path: str) -> List[Dict[str, Any]]:
         with np.load(path, allow_pickle=False) as stored:
             for key in stored.files:
                 number, name = key.split("/", 1)
-                batches.setdefault(int(number), {})[name] = np.ascontiguousarray(stored[key])
+                batches.setdefault(int(number), {})[name] = np.asarray(stored[key], order="C")
     except (OSError, ValueError) as error:
         raise Refusal("request", f"{path}: not a file of batches: {_first_line(error)}") from error
     if not batches:
@@ -189,16 +179,10 @@ def read_batches(path: str) -> List[Dict[str, Any]]:
     return [batches[number] for number in sorted(batches)]
 
 
-# ---------------------------------------------------------------------------------------------------------------- memory
-
-
 def reset_peak() -> None:
     """Forget the peak so far (Linux): what was resident before the load does not count as the model's."""
-    try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
 
 
 def memory_bytes(field: str) -> Optional[int]:
@@ -228,15 +212,8 @@ def measure_cold(request: Reply) -> Reply:
         if time.perf_counter() > stop:
             break
         call()
-    return {
-        "load_ns": variant.load_ns,
-        "first_run_ns": variant.first_run_ns,
-        "before_rss_bytes": before,
-        "peak_rss_bytes": memory_bytes("VmHWM"),
-    }
-
-
-# ----------------------------------------------------------------------------------------------------------------- noise
+    memory = {"before_rss_bytes": before, "peak_rss_bytes": memory_bytes("VmHWM")}
+    return {"load_ns": variant.load_ns, "first_run_ns": variant.first_run_ns, **memory}
 
 
 def cpu_ticks() -> Optional[Tuple[float, float, float]]:
@@ -275,20 +252,15 @@ class Noise:
 
 
 def _usage() -> Tuple[float, int]:
-    if "resource" not in sys.modules:
-        return time.process_time(), 0
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_nivcsw
+    usage = resource.getrusage(resource.RUSAGE_SELF) if "resource" in sys.modules else None
+    return time.process_time(), usage.ru_nivcsw if usage else 0
 
 
 def _read_numbers(pattern: str) -> List[float]:
     numbers = []
     for path in sorted(glob.glob(pattern)):
-        try:
-            with open(path, encoding="ascii") as file:
-                numbers.append(float(file.read()))
-        except (OSError, ValueError):
-            continue
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            numbers.append(float(file.read()))
     return numbers
 
 
@@ -296,33 +268,30 @@ def device_state() -> Reply:
     """Return what the system shows of frequency, temperature, throttling, battery and energy; null where it does not."""
     cpu = "/sys/devices/system/cpu/cpu*/"
     frequencies = _read_numbers(cpu + "cpufreq/scaling_cur_freq")
-    limits = _read_numbers(cpu + "cpufreq/cpuinfo_max_freq")
     temperatures = _read_numbers("/sys/class/thermal/thermal_zone*/temp")
     throttled = _read_numbers(cpu + "thermal_throttle/core_throttle_count")
     battery = _read_numbers("/sys/class/power_supply/*/capacity")
     energy = _read_numbers("/sys/class/powercap/intel-rapl:?/energy_uj")
     return {
         "frequency_mhz": max(frequencies) / 1e3 if frequencies else None,
-        "max_frequency_mhz": max(limits) / 1e3 if limits else None,
         "temperature_c": max(temperatures) / 1e3 if temperatures else None,
         "throttle_events": sum(throttled) if throttled else None,
         "battery_percent": min(battery) if battery else None,
         "energy_uj": sum(energy) if energy else None,
-        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
 
 def device_facts() -> Reply:
     """Return what this device is."""
     text = ""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        text = file.read()
     model = re.search(r"^(?:model name|Hardware|Processor)\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    memory = _memory_total()
+    try:
+        memory: Optional[int] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        memory = None
     return {
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
@@ -331,16 +300,6 @@ def device_facts() -> Reply:
         "cpu_flags": sorted(flags[1].split()) if flags else [],
         "memory_bytes": memory,
     }
-
-
-def _memory_total() -> Optional[int]:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-# ------------------------------------------------------------------------------------------------------------- operators
 
 
 def read_profile(path: str) -> Reply:
@@ -383,15 +342,11 @@ def _node(event: Reply) -> Reply:
     return {**node, "bytes": sum(int(facts.get(size, 0)) for size in sizes)}
 
 
-# ---------------------------------------------------------------------------------------------------------------- server
-
-
 def hello() -> Reply:
     """Say what is here."""
     versions = {"python": platform.python_version(), "numpy": np.__version__, "onnxruntime": ort.__version__}
-    providers = ort.get_available_providers()
-    here = {"protocol": PROTOCOL, "versions": versions, "providers": providers, "device": device_facts()}
-    return {**here, "overhead_ns": overhead_ns()}
+    here = {"protocol": PROTOCOL, "versions": versions, "providers": ort.get_available_providers()}
+    return {**here, "device": device_facts(), "overhead_ns": overhead_ns()}
 
 
 class Server:
@@ -404,7 +359,6 @@ class Server:
         self.commands: Dict[str, Callable[[Reply], Reply]] = {
             "hello": lambda _: hello(),
             "state": lambda _: device_state(),
-            "have": self.have,
             "open": self.open,
             "sample": self.sample,
             "cold": self.cold,
@@ -429,22 +383,13 @@ class Server:
         except Exception as error:  # noqa: BLE001  (a server answers; it does not die of one request)
             return {"error": {"kind": "fault", "message": f"{type(error).__name__}: {_first_line(error)}"}}
 
-    def have(self, request: Reply) -> Reply:
-        """Say which files are missing or differ."""
-        return {"missing": [path for path, digest in request["files"].items() if _sha256(path) != digest]}
-
     def open(self, request: Reply) -> Reply:
         """Load a variant and run it once."""
         variant = Variant(request["model"], read_batches(request["inputs"]), request.get("session", {}))
         self.variants[request["name"]] = variant
         self.requests[request["name"]] = request
-        return {
-            "load_ns": variant.load_ns,
-            "first_run_ns": variant.first_run_ns,
-            "batches": len(variant.batches),
-            "providers": variant.session.get_providers(),
-            "call": "io_binding" if variant.bound else "run",
-        }
+        how = {"providers": variant.session.get_providers(), "call": "io_binding" if variant.bound else "run"}
+        return {"load_ns": variant.load_ns, "first_run_ns": variant.first_run_ns, "batches": len(variant.batches), **how}
 
     def _variant(self, name: str) -> Variant:
         if name not in self.variants:
@@ -469,18 +414,12 @@ class Server:
 
     def cold(self, request: Reply) -> Reply:
         """Load and run in a child process, which has nothing in memory and no warm caches of its own."""
-        child = subprocess.run(
-            [sys.executable, os.path.abspath(__file__), "cold"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, os.path.abspath(__file__), "cold"]
+        child = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
         try:
             reply: Reply = json.loads(child.stdout)
         except json.JSONDecodeError as error:
-            ended = f"ended with {child.returncode}"
-            raise Refusal("machine", f"the process that loads the model {ended}: {child.stderr.strip()[-200:]}") from error
+            raise Refusal("machine", f"its process ended with {child.returncode}: {child.stderr.strip()[-200:]}") from error
         if "error" in reply:
             raise Refusal(reply["error"]["kind"], reply["error"]["message"])
         return reply["ok"]  # type: ignore[no-any-return]
@@ -505,7 +444,7 @@ class Server:
         session["config"] = {**session.get("config", {}), "session.record_ep_graph_assignment_info": "1"}
         loaded = open_session(opened["model"], session, {})
         if not hasattr(loaded, "get_provider_graph_assignment_info"):
-            raise Refusal("machine", f"onnxruntime {ort.__version__} does not tell which provider runs a node")
+            return {"partitions": None}  # an onnxruntime that does not tell
         parts = loaded.get_provider_graph_assignment_info()
         told = [{"provider": part.ep_name, "nodes": [[node.name, node.op_type] for node in part.get_nodes()]} for part in parts]
         return {"partitions": told}
@@ -531,17 +470,6 @@ class Server:
         return {}
 
 
-def _sha256(path: str) -> Optional[str]:
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            for chunk in iter(lambda: file.read(1 << 20), b""):
-                digest.update(chunk)
-    except OSError:
-        return None
-    return digest.hexdigest()
-
-
 def _first_line(error: BaseException) -> str:
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?", "", str(error))
     return text.split("\n", 1)[0][:300]
@@ -554,8 +482,7 @@ def main(arguments: List[str]) -> int:
         return 2
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries that print must not break the protocol
-    folder = os.environ["TMPDIR"]
-    server = Server(folder)
+    server = Server(os.environ["TMPDIR"])
     if arguments == ["cold"]:
         server.commands = {"cold": measure_cold}
     try:
@@ -565,7 +492,7 @@ def main(arguments: List[str]) -> int:
     except (BrokenPipeError, KeyboardInterrupt):
         return 1
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(server.folder, ignore_errors=True)
     return 0
 
 

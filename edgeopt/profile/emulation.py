@@ -15,7 +15,7 @@ from edgeopt.data.batches import Batch
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
-from edgeopt.profile.result import Numerics, ProfileResult, VariantProfile
+from edgeopt.profile.result import Numerics, Placement, ProfileResult, VariantProfile
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Target
@@ -92,7 +92,7 @@ def _variant(emulation: Emulation, name: str, path: Path, request: Mapping[str, 
     model = onnx_file.load(path)
     macs = count_macs(model, emulation.batch)
     if emulation.target.provider.name == CPU:
-        placement = all_on_cpu(model)
+        placement: Placement | None = all_on_cpu(model)
     else:
         placement = read_placement(emulation.runner.ask({"do": "placement", "name": name}), model, macs)
     return VariantProfile(

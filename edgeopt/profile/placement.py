@@ -20,14 +20,16 @@ from edgeopt.profile.result import Placement
 CPU = "CPUExecutionProvider"
 
 
-def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int]) -> Placement:
-    """Return the placement that the runner's `placement` reply tells of `model`.
+def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int]) -> Placement | None:
+    """Return the placement that the runner's `placement` reply tells of `model`; None: that onnxruntime does not tell.
 
     Args:
         reply: ``partitions``: [{"provider", "nodes": [[name, op], …]}].
         model: the model as it was sent; its order of nodes is the running order.
         macs: MACs by node name (`edgeopt.models.onnx_macs.count_macs`).
     """
+    if reply["partitions"] is None:
+        return None
     told = [(_source(name), op, part["provider"]) for part in reply["partitions"] for name, op in part["nodes"]]
     named = {name or f"unnamed {number}": (op, provider) for number, (name, op, provider) in enumerate(told)}
     known = [node.name for node in model.graph.node if node.name in named]

@@ -142,7 +142,7 @@ def _insight(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, 
     return hidden(read_operators(reply, peak, planned), planned, share)
 
 
-def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement:
+def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement | None:
     if target.provider.name == CPU:
         return all_on_cpu(onnx_file.load(path, weights=False))
     reply = runner.ask({"do": "placement", "name": name})

@@ -42,12 +42,16 @@ def _notes(target: Target) -> list[str]:
     return notes
 
 
+def _how(target: Target) -> str:
+    return f"make it: edgeopt targets install {target.name}" if target.setup else "install it, or change the target's file"
+
+
 def _environment_reasons(target: Target) -> list[str]:
     device = target.device
     if device.launcher and shutil.which(Path(device.launcher[0]).expanduser()) is None:
-        return [f"{device.launcher[0]} is not installed; {target.setup or 'install it'}"]
+        return [f"{device.launcher[0]} is not installed; {_how(target)}"]
     if device.python and shutil.which(Path(device.python).expanduser()) is None:
-        return [f"there is no interpreter {device.python}; {target.setup or 'make it'}"]
+        return [f"there is no interpreter {device.python}; {_how(target)}"]
     if device.python or not device.environment:
         return []
     try:

@@ -1,4 +1,4 @@
-"""Environments of their own for onnxruntime builds that exclude each other: made once by `install`, found by `python_of`."""
+"""What targets need on this machine, made once: environments for builds that exclude each other, emulated devices."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 
 from edgeopt import progress
+from edgeopt._folders import shipped
 from edgeopt.errors import MachineError, RecipeError
 from edgeopt.targets.target import Target
 
@@ -40,22 +41,35 @@ def python_of(target: Target) -> Path:
     return _python(folder)
 
 
-def install(target: Target) -> Path:
-    """Make the environment of `target` and return its interpreter; one that is there already is left as it is.
+def install(target: Target) -> str:
+    """Make what `target` needs on this machine (an environment, an emulated device) and say what is there now.
+
+    What is there already is left as it is.
 
     Raises:
-        RecipeError: the target needs none.
-        MachineError: a package cannot be installed; nothing half-made stays.
+        RecipeError: the target needs nothing.
+        MachineError: it cannot be made; nothing half-made stays.
     """
+    if target.setup:
+        return _run_setup(shipped("deploy") / target.setup)
     packages = target.device.environment
     if not packages:
-        raise RecipeError(f"target '{target.name}' needs no environment of its own; use it as it is")
+        raise RecipeError(f"target '{target.name}' needs nothing of its own; use it as it is")
     folder = folder_of(target)
     if not (folder / _DONE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         with progress.task(f"installing {', '.join(packages)}"):
             _fill(folder, packages)
-    return _python(folder)
+    return f"{_python(folder)} has {', '.join(packages)}"
+
+
+def _run_setup(script: Path) -> str:
+    with progress.task(f"running {script.name}"):
+        done = subprocess.run(["sh", str(script)], capture_output=True, text=True, check=False)
+    said = [line for line in (done.stderr if done.returncode else done.stdout).strip().splitlines() if line]
+    if done.returncode:
+        raise MachineError(f"{script}: {said[-1][:300] if said else f'exit status {done.returncode}'}")
+    return said[-1] if said else f"{script.name} is done"
 
 
 def _fill(folder: Path, packages: list[str]) -> None:

@@ -98,8 +98,8 @@ class Target(Options):
     """The file's stem, such as ``x86-vnni``."""
     description: str
     """One line for lists."""
-    setup: str = ""
-    """How to get what it needs on this machine, said when that is missing."""
+    setup: str | None = None
+    """The script, relative to the folder ``deploy``, that makes what it needs; run by `edgeopt targets install`."""
     untested: bool = False
     """Nobody has run it yet: its rules are from the provider's documentation."""
     device: Device

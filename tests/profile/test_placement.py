@@ -26,20 +26,27 @@ def _reply(**owners: str) -> dict[str, Any]:
 def test_fallback_is_weighed_by_macs_and_its_causes_are_named() -> None:
     reply = _reply(mul=_NPU, mul2=_NPU, tanh=_NPU, erf=CPU, trilu=CPU)
     placement = read_placement(reply, _MODEL, {"mul": 30, "mul2": 10})
-    assert placement.partitions == 4 and placement.nodes == {_NPU: 3, CPU: 2}
+    assert placement is not None and placement.partitions == 4 and placement.nodes == {_NPU: 3, CPU: 2}
     assert placement.cpu_fallback_share == 0 and placement.breaks == ["erf (Erf)", "trilu (Trilu)"]
     worse = read_placement(_reply(mul=CPU, erf=CPU, mul2=_NPU, tanh=_NPU, trilu=_NPU), _MODEL, {"mul": 30, "mul2": 10})
-    assert worse.partitions == 2 and worse.cpu_fallback_share == pytest.approx(0.75) and worse.breaks == ["mul (MatMul)"]
+    assert (
+        worse is not None
+        and worse.partitions == 2
+        and worse.cpu_fallback_share == pytest.approx(0.75)
+        and worse.breaks == ["mul (MatMul)"]
+    )
 
 
 def test_without_macs_nodes_count() -> None:
     placement = read_placement(_reply(mul=_NPU, erf=CPU, mul2=_NPU, tanh=_NPU), _MODEL, {})
-    assert placement.cpu_fallback_share == pytest.approx(0.25)
+    assert placement is not None and placement.cpu_fallback_share == pytest.approx(0.25)
 
 
 def test_names_that_layout_changes_made_are_led_back() -> None:
     reply = {"partitions": [{"provider": _NPU, "nodes": [["mul_token_3", "MatMul"], ["Transpose_token_9", "Transpose"]]}]}
-    assert read_placement(reply, _MODEL, {"mul": 5}).nodes == {_NPU: 2}
+    placement = read_placement(reply, _MODEL, {"mul": 5})
+    assert placement is not None and placement.nodes == {_NPU: 2}
+    assert read_placement({"partitions": None}, _MODEL, {}) is None
 
 
 def test_quantized_share() -> None:

@@ -168,11 +168,6 @@ def test_a_cold_start_reports_memory_of_its_own_process(server: Any, dense: dict
     del ballast
 
 
-def test_have_names_what_is_missing_or_differs(server: Any, dense: dict[str, Any]) -> None:
-    files = {dense["model"]: "0" * 64, dense["inputs"] + "x": "0" * 64}
-    assert _ask(server, do="have", files=files)["missing"] == list(files)
-
-
 @pytest.mark.parametrize(
     ("change", "kind", "says"),
     [
@@ -224,3 +219,12 @@ def test_wrong_arguments_print_the_manual(measure: ModuleType, capsys: pytest.Ca
     assert measure.main(["dance"]) == 2
     assert "JSON" in capsys.readouterr().err
     assert tempfile.gettempdir()
+
+
+def test_scalar_inputs_keep_their_shape(server: Any, tmp_path: Path) -> None:
+    model = """<ir_version: 8, opset_import: ["": 17]> scale (float[2] x, float k) => (float[2] y) { y = Mul (x, k) }"""
+    onnx.save(onnx.parser.parse_model(model), tmp_path / "scale.onnx")
+    np.savez(tmp_path / "in.npz", **{"0/x": np.ones(2, np.float32), "0/k": np.float32(3)})
+    _ask(server, do="open", name="s", model=str(tmp_path / "scale.onnx"), inputs=str(tmp_path / "in.npz"))
+    with np.load(_ask(server, do="outputs", name="s")["path"]) as stored:
+        assert stored["0/y"].tolist() == [3, 3]

@@ -64,7 +64,10 @@ def _environment_reasons(target: Target) -> list[str]:
 def _machine_reasons(device: Device) -> list[str]:
     machine = platform.machine()
     if device.machine and machine not in device.machine:
-        return [f"needs a {device.machine[0]} device, this machine is {machine}; reach one over ssh or use its emulated target"]
+        kinds = " or ".join(device.machine)
+        return [
+            f"runs on {kinds}, this machine is {machine}; reach a device over ssh (device.transport) or use an emulated target"
+        ]
     flags = cpu_flags()
     if device.cpu_flags and not flags.intersection(device.cpu_flags):
         return [f"needs a processor with {' or '.join(device.cpu_flags)}, which this one does not have"]

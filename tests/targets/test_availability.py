@@ -15,7 +15,8 @@ def _with(target: Target, **device: object) -> Target:
 def test_another_machine_is_a_clear_reason() -> None:
     found = available(_with(load_target("arm64"), machine=["abacus"]))
     assert not found.ok and found.reasons == [
-        f"needs a abacus device, this machine is {platform.machine()}; reach one over ssh or use its emulated target"
+        f"runs on abacus, this machine is {platform.machine()}; "
+        "reach a device over ssh (device.transport) or use an emulated target"
     ]
 
 

@@ -14,10 +14,8 @@ def _with(target: Target, **device: object) -> Target:
 
 def test_another_machine_is_a_clear_reason() -> None:
     found = available(_with(load_target("arm64"), machine=["abacus"]))
-    assert not found.ok and found.reasons == [
-        f"runs on abacus, this machine is {platform.machine()}; "
-        "reach a device over ssh (device.transport) or use an emulated target"
-    ]
+    [reason] = found.reasons
+    assert not found.ok and reason.startswith(f"runs on abacus, this machine is {platform.machine()}; reach a device over ssh")
 
 
 def test_a_missing_processor_feature_is_named() -> None:

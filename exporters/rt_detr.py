@@ -33,5 +33,5 @@ FAMILY = Family(
             "out_features": ["stage2", "stage3", "stage4"],
         },
     },
-    note="transformers' deformable attention fixes the batch while tracing; give pixel_values a fixed shape",
+    note="its code fixes the batch while tracing; with a fixed shape, TopK breaks ties between equal anchors in another order",
 )

@@ -121,24 +121,32 @@ def _describe(batch: Batch) -> str:
     return ", ".join(f"{name} {'×'.join(map(str, array.shape))}" for name, array in batch.items())
 
 
-def first_divergence(model: ir.Model, exported: torch.export.ExportedProgram, batch: Batch, *, tolerance: float) -> str:
+def first_divergence(
+    program: Program, model: ir.Model, exported: torch.export.ExportedProgram, batches: Sequence[Batch], *, tolerance: float
+) -> str:
     """Return the name and error of the first tensor, in the order of the graph, whose error exceeds `tolerance`.
 
     Args:
+        program: the PyTorch model.
         model: the ONNX graph whose value names are still torch's.
         exported: the torch program the graph was made from.
-        batch: inputs by the graph's input names.
+        batches: inputs by the graph's input names; the first of them on which a tensor parts counts.
         tolerance: largest relative error of a tensor that counts as equal.
     """
     names = [value.name or "" for value in model.graph.inputs]
-    recorder = _Recorder(exported)
-    with torch.no_grad():
-        produced = recorder.run(*tensors(batch, names))
-    recorder.values |= {value.name or "": to_array(tensor) for value, tensor in zip(model.graph.outputs, produced, strict=True)}
-    for name, actual in _intermediates(model, batch, wanted=recorder.values):
-        difference = compare(recorder.values[name], actual)
-        if difference.relative > tolerance:
-            return f"'{name}' (relative error {difference.relative:.2g}, shape {list(actual.shape)})"
+    for batch in batches:
+        recorder = _Recorder(exported)
+        with torch.no_grad():
+            produced = recorder.run(*tensors(batch, names))
+        outputs = {value.name or "": to_array(tensor) for value, tensor in zip(model.graph.outputs, produced, strict=True)}
+        recorder.values |= outputs
+        for name, actual in _intermediates(model, batch, wanted=recorder.values):
+            difference = compare(recorder.values[name], actual)
+            if difference.relative > tolerance:
+                return f"'{name}' (relative error {difference.relative:.2g}, shape {list(actual.shape)})"
+        for name, wanted in program.run(batch).items():
+            if compare(wanted, outputs[name]).relative > tolerance:
+                return f"output '{name}' of torch's own trace, before ONNX: the model's code does not always take the same path"
     return "none of the intermediate tensors: the graph passes or onnxruntime's optimisation after them"
 
 

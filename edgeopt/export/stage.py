@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx_ir as ir
@@ -23,10 +26,12 @@ from edgeopt.export.plan import Plan, decide
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
 from edgeopt.export.trace import to_onnx, trace
-from edgeopt.files import disk_errors, write_aside
+from edgeopt.files import disk_errors, flush, write_aside
 from edgeopt.models import onnx_file
 from edgeopt.targets.target import Target
 
+_MOST_INSIDE_BYTES = 2**31 - 2**24
+"""protobuf writes no message of 2 GiB; the graph itself needs some of that."""
 _DEFAULTS = ExportConfig()
 _BESIDE = ("*.json", "*.txt", "*.model", "*.jinja")
 _WEIGHT_INDEXES = (".safetensors.index.json", ".bin.index.json")
@@ -59,14 +64,36 @@ def export(
         removed = optimize(graph)
         tidy_names(graph)
         _describe(graph, plan, config)
-        path = Path(output) / "model.onnx"
-        files = onnx_file.save(ir.to_proto(graph), path)
-        parity = check_parity(program, path, plan.checks, tolerance=plan.tolerance)
-        if not parity.passed:
-            path.unlink()
-            raise ModelError(_parted(parity, first_divergence(named, exported, plan.checks[0], tolerance=plan.tolerance)))
-    files += _copy_beside(config.source_folder, path.parent)
+        with _aside(Path(output)) as folder:
+            written = _write(graph, folder / "model.onnx")
+            parity = check_parity(program, written[0], plan.checks, tolerance=plan.tolerance)
+            if not parity.passed:
+                where = first_divergence(program, named, exported, plan.checks, tolerance=plan.tolerance)
+                raise ModelError(_parted(parity, where))
+            files = [file.replace(Path(output) / file.name) for file in reversed(written)][::-1]
+    files += _copy_beside(config.source_folder, Path(output))
     return _result(graph, plan, parity, files, removed)
+
+
+@contextmanager
+def _aside(output: Path) -> Iterator[Path]:
+    """Yield a folder inside `output` that goes away: what fails the comparison never stands where the model belongs."""
+    with disk_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output, prefix=".export-") as folder:
+            yield Path(folder)
+
+
+def _write(graph: ir.Model, path: Path) -> list[Path]:
+    """Write the model; weights beyond protobuf's limit go to a file of their own, one after the other, never all at once."""
+    weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
+    if weights < _MOST_INSIDE_BYTES:
+        return onnx_file.save(ir.to_proto(graph), path)
+    data = path.with_name(f"{path.name}.data")
+    ir.save(graph, path, external_data=data.name, size_threshold_bytes=1024)
+    flush(data)
+    flush(path)
+    return [path, data]
 
 
 def _build(program: Program, plan: Plan) -> tuple[ir.Model, torch.export.ExportedProgram]:

@@ -162,9 +162,22 @@ def test_a_difference_is_an_error_that_names_the_first_tensor(tmp_path, target, 
         return model, exported
 
     monkeypatch.setattr(stage, "to_onnx", wrong)
+    earlier = tmp_path / "model.onnx"
+    earlier.write_text("the last good one")
     with pytest.raises(ModelError, match=r"relative error 0\.\d+, allowed 0\.0001 .* first tensor that parts: 'output'"):
         export(Convolution(), images(), target=target, output=tmp_path)
-    assert not (tmp_path / "model.onnx").exists()
+    assert list(tmp_path.iterdir()) == [earlier] and earlier.read_text() == "the last good one"
+
+
+def test_weights_beyond_protobufs_limit_get_a_file_of_their_own(tmp_path, target, monkeypatch):
+    from edgeopt.export import stage
+
+    inside = export(Convolution(), images(), target=target, output=tmp_path / "inside")
+    monkeypatch.setattr(stage, "_MOST_INSIDE_BYTES", 1000)
+    result = export(Convolution(), images(), target=target, output=tmp_path / "beside")
+    assert [file.name for file in result.files] == ["model.onnx", "model.onnx.data"]
+    assert result.files[0].stat().st_size < inside.size_bytes < result.size_bytes + 10_000
+    assert result.parity.passed
 
 
 def test_the_real_teacher_agrees_on_real_sentences(tmp_path, target, data_folder):

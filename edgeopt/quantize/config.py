@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -20,8 +21,14 @@ class QuantizeConfig(Options):
     """Percent of an activation's values that lie inside its range, for `ranges = "percentile"`."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of `ranges = "moving-average"`, over batches."""
+    correct_bias: bool = True
+    """Take what rounding the weights does to a layer's mean output off its bias."""
     exclude: list[str] = Field(default_factory=list)
     """Nodes that stay in floating point, by name."""
+    plan: Path | None = None
+    """A saved (and perhaps edited) plan to carry out instead of making one."""
+    max_drop: float | None = Field(default=None, ge=0, le=1)
+    """Largest loss of the metric given as `evaluate`; as many of the most sensitive layers stay floating as that takes."""
     threads: int = Field(default=1, ge=1)
     """Threads for calibration."""
     memory_limit_bytes: int | None = Field(default=None, ge=1_000_000)

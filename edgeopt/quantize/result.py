@@ -20,6 +20,8 @@ class QuantizeFacts:
     tensors: int
     coverage: Coverage
     layers: tuple[LayerNoise, ...]
+    sensitivity: tuple[LayerNoise, ...]
+    """What each layer alone does to the outputs, worst first; measured only where `max_drop` needed it."""
     decisions: tuple[Decision, ...]
     warnings: tuple[str, ...]
     size_bytes_before: int

@@ -11,35 +11,35 @@ Before: MatMul → y → Q → DQ → Gelu                After: MatMul → y �
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import onnx
+from onnx import helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edgeopt.errors import InternalError
-from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants, rename_input
+from edgeopt.quantize.graph.index import GraphIndex, attribute, captured, remove_unused_constants, rename_input
 from edgeopt.quantize.plan.plan import Plan
 
+_REQUANTIZED = {"Conv", "ConvTranspose", "Gemm"}
 _TYPES = {
     "int8": QuantType.QInt8,
     "uint8": QuantType.QUInt8,
     "int16": QuantType.QInt16,
     "uint16": QuantType.QUInt16,
 }
-Overrides = Mapping[str, list[dict[str, object]]]
 
 
-def insert_qdq(model: onnx.ModelProto, plan: Plan, overrides: Overrides) -> onnx.ModelProto:
+def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """Return the quantized form of `model`, which is not changed.
 
     Args:
         model: prepared, floating point.
         plan: ranges for every tensor its integer nodes read.
-        overrides: onnxruntime's `TensorQuantOverrides` by tensor name, for weights with scales of their own.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -58,28 +58,42 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan, overrides: Overrides) -> onnx
             sorted(integer),
             [],
             sorted({node.op for node in plan.integer_nodes}),
-            _options(plan, overrides),
+            _options(plan, list(copy.graph.node)),
         )
         quantized: onnx.ModelProto = quantizer.quantize_model()
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     _read_floats(quantized.graph, plan)
+    _guard_floats(quantized.graph, integer)
     remove_unused_constants(quantized.graph)
     _sort(quantized.graph)
     return quantized
 
 
-def _options(plan: Plan, overrides: Overrides) -> dict[str, object]:
+def _options(plan: Plan, nodes: Sequence[onnx.NodeProto]) -> dict[str, object]:
     exceptions = {
         tensor.name: [{"quant_type": _TYPES[tensor.dtype]}] for tensor in plan.tensors if tensor.dtype != plan.scheme.activation
     }
+    weights = {node.input[1]: [{"reduce_range": True, **_axis(node, plan)}] for node in nodes if node.name in _reduced(plan)}
     return {
         "ActivationSymmetric": plan.scheme.symmetric_activation,
         "WeightSymmetric": plan.scheme.symmetric_weight,
-        "TensorQuantOverrides": {**exceptions, **overrides},
+        "TensorQuantOverrides": {**exceptions, **weights},
         "ForceQuantizeNoInputCheck": True,
     }
+
+
+def _reduced(plan: Plan) -> set[str]:
+    return {node.name for node in plan.integer_nodes if node.reduce_range}
+
+
+def _axis(node: onnx.NodeProto, plan: Plan) -> dict[str, int]:
+    """Return the axis of the output channels of a node's weight, where each has a scale of its own."""
+    if not plan.scheme.per_channel:
+        return {}
+    transposed = node.op_type == "Conv" or bool(attribute(node, "transB", 0))
+    return {"axis": 0 if transposed else 1}
 
 
 def _ranges(model: onnx.ModelProto, plan: Plan) -> dict[str, TensorData]:
@@ -88,9 +102,10 @@ def _ranges(model: onnx.ModelProto, plan: Plan) -> dict[str, TensorData]:
         tensor.name: TensorData(lowest=np.float32(tensor.low), highest=np.float32(tensor.high)) for tensor in plan.tensors
     }
     integer = {node.name for node in plan.integer_nodes}
+    constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.name in integer:
-            for name in (*node.input, *node.output):
+            for name in {*node.input, *node.output} - constants:
                 ranges.setdefault(name, TensorData(lowest=np.float32(-1), highest=np.float32(1)))
     return ranges
 
@@ -136,6 +151,22 @@ def _read_floats(graph: onnx.GraphProto, plan: Plan) -> None:
         doomed += [quantize, dequantize]
     for node in doomed:
         graph.node.remove(node)
+
+
+def _guard_floats(graph: onnx.GraphProto, integer: set[str]) -> None:
+    """Keep onnxruntime from quantizing, on its own, the weights of a node that is to stay in floating point.
+
+    It does so (WeightBiasQuantization) for every Conv and Gemm with DequantizeLinear before and QuantizeLinear behind it.
+
+    Before: DQ → Conv (float weights) → Q        After: DQ → Sum (of one) → Conv (float weights) → Q
+    """
+    index = GraphIndex(graph)
+    for position, node in reversed(list(enumerate(graph.node))):
+        maker = index.producer.get(node.input[0]) if node.op_type in _REQUANTIZED and node.name not in integer else None
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            name = f"{node.name}_input"
+            graph.node.insert(position, helper.make_node("Sum", [node.input[0]], [name], name))
+            node.input[0] = name
 
 
 def _stays_float(producer: onnx.NodeProto | None, plans: Mapping[str, object]) -> bool:

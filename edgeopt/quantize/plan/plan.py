@@ -103,7 +103,7 @@ class Plan:
         try:
             values = json.loads(text)
             version = values.pop("version")
-        except (json.JSONDecodeError, AttributeError, KeyError) as error:
+        except (json.JSONDecodeError, AttributeError, TypeError, KeyError) as error:
             raise UserError(f"{where}: not a quantization plan (JSON with a version); save one with --dry-run first") from error
         if version != _VERSION:
             raise UserError(f"{where}: plan version {version} cannot be read, only {_VERSION}; make the plan again")

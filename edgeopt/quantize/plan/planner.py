@@ -76,7 +76,7 @@ def _products(
     choices: dict[str, ProductChoice] = {}
     grids = Grid(_BITS[scheme.activation], scheme.symmetric_activation), Grid(_BITS[scheme.weight], symmetric=True)
     for name, readers in product_inputs(model, nodes).items():
-        statistics = observations.tensors.get(name)
+        statistics = observations.tensors.get(name) if config.ranges == "auto" else None
         if statistics is None or statistics.sample is None or statistics.channels is None or not statistics.count:
             continue
         extremes = statistics.channels.extremes

@@ -1,0 +1,95 @@
+"""Keep a metric: leave the most sensitive layers in floating point, as few as it takes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from edgeopt import progress
+from edgeopt.data.batches import Batch
+from edgeopt.models import onnx_file
+from edgeopt.quantize.perform.sensitivity import sensitivity
+from edgeopt.quantize.perform.sqnr import LayerNoise
+from edgeopt.quantize.plan.placement import place
+from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.quantize.plan.search import smallest_prefix
+
+Evaluate = Callable[[Path], float]
+"""Gives the metric of an ONNX file; larger is better."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The plan that keeps the metric, what it makes of the model, the sensitivities (if looked at) and a warning or ""."""
+
+    plan: Plan
+    quantized: onnx.ModelProto
+    sensitivity: tuple[LayerNoise, ...]
+    warning: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the search needs: how a plan is carried out, the metric, what it was before, and how much of it may go."""
+
+    make: Callable[[Plan], onnx.ModelProto]
+    evaluate: Evaluate
+    baseline: float
+    max_drop: float
+
+
+def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], search: Search, *, threads: int) -> Kept:
+    """Return the plan with the smallest number of floating-point exceptions, worst layers first, whose drop is allowed.
+
+    Args:
+        model: prepared and smoothed, floating point.
+        plan: without exceptions.
+        samples: a few batches for the sensitivities.
+        search: how to try a plan.
+        threads: for the sensitivities.
+    """
+    quantized = search.make(plan)
+    drop = search.baseline - _measure(quantized, search)
+    if drop <= search.max_drop:
+        return Kept(_decided(plan, drop, 0), quantized, (), "")
+    layers = sensitivity(model, quantized, plan, samples, threads=threads)
+    drops = {0: drop}
+
+    def holds(count: int) -> bool:
+        if count not in drops:
+            drops[count] = search.baseline - _measure(search.make(_except(model, plan, layers[:count])), search)
+            progress.note(f"{count} layers in floating point: the metric drops by {drops[count]:.4f}")
+        return drops[count] <= search.max_drop
+
+    count = smallest_prefix(len(layers), holds)
+    warning = ""
+    if count is None:
+        count = len(layers)
+        warning = (
+            f"the metric drops by {drops[count]:.4f} even with all layers in floating point; {search.max_drop} was allowed"
+        )
+    kept = _except(model, plan, layers[:count])
+    return Kept(_decided(kept, drops[count], count), search.make(kept), layers, warning)
+
+
+def _decided(plan: Plan, drop: float, count: int) -> Plan:
+    decision = Decision("exceptions", f"{count} layers in floating point", f"the metric drops by {drop:.4f}")
+    return replace(plan, decisions=(*plan.decisions, decision))
+
+
+def _except(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise]) -> Plan:
+    """Place the integer nodes anew without these layers, since what flows between them changes too."""
+    floating = {node.name for node in plan.nodes if node.precision == "float" and node.reason == "excluded"}
+    names = floating | {layer.name for layer in layers}
+    return replace(plan, nodes=place(model, names))
+
+
+def _measure(model: onnx.ModelProto, search: Search) -> float:
+    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+        path = Path(folder) / "candidate.onnx"
+        onnx_file.save(model, path)
+        return search.evaluate(path)

@@ -1,0 +1,85 @@
+"""Where sums of two products saturate: x86 without VNNI multiplies u8 by s8 and adds neighbours in 16 bits (vpmaddubsw).
+
+The sum q_a·w_a + q_b·w_b must stay in [-32768, 32767]. With q up to 255 and w up to ±127 it reaches ±64,770, and what is beyond
+is cut off silently. Whether it can be depends on the weights that are neighbours and on how large the two activations get:
+q_j = round(high_j / step) + zero point from the channels' extremes. A layer where no pair can saturate keeps 8 bits; the others
+get 7-bit weights (64·255·2 = 32,640 fits), which costs accuracy and is therefore done nowhere else.
+
+Which weights are neighbours depends on how the kernel packs them, so both orders are checked: neighbouring input channels at
+one place of the kernel, and neighbouring places in one channel. Depthwise convolutions have kernels of their own that add in
+32 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.quantize.plan.plan import NodePlan, Plan
+
+_LARGEST = 32767
+Extremes = Mapping[str, NDArray[Any]]
+
+
+def reduce_where_saturating(model: onnx.ModelProto, plan: Plan, highs: Extremes) -> Plan:
+    """Return the plan with 7-bit weights for the layers whose pair sums can saturate.
+
+    Args:
+        model: prepared and smoothed, floating point.
+        plan: with a range for every input.
+        highs: the largest value of each input channel, by tensor; without it a channel is taken to reach the range's end.
+    """
+    index = GraphIndex(model.graph)
+    found = {node.name for node in _weighted(model, plan) if _saturates(node, index, plan, highs)}
+    nodes = tuple(_reduced(node) if node.name in found else node for node in plan.nodes)
+    return replace(plan, nodes=nodes)
+
+
+def _reduced(node: NodePlan) -> NodePlan:
+    return replace(node, reduce_range=True, reason=f"{node.reason}; 7-bit weights, since sums of two products can saturate")
+
+
+def _weighted(model: onnx.ModelProto, plan: Plan) -> Iterable[onnx.NodeProto]:
+    integer = {node.name for node in plan.integer_nodes}
+    return (node for node in model.graph.node if node.name in integer and node.op_type in {"Conv", "Gemm", "MatMul"})
+
+
+def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, highs: Extremes) -> bool:
+    weight = index.constant(node.input[1])
+    tensor = next((tensor for tensor in plan.tensors if tensor.name == node.input[0]), None)
+    if weight is None or tensor is None or tensor.dtype != "uint8":
+        return False
+    rows = _rows(node, weight)  # [outputs, inputs, kernel]
+    if rows.shape[1] == 1 and attribute(node, "group", 1) > 1:
+        return False
+    scale = np.abs(rows).max(axis=(1, 2), keepdims=True) if plan.scheme.per_channel else np.abs(rows).max()
+    levels = np.round(rows / np.where(scale > 0, scale, 1) * 127)
+    step = (tensor.high - tensor.low) / 255 or 1.0
+    high = highs.get(node.input[0])
+    top = np.full(rows.shape[1], 255.0)
+    if high is not None and high.size == rows.shape[1]:
+        top = np.clip(np.round((high - tensor.low) / step), 0, 255)
+    products = levels * top[None, :, None]
+    return any(_pair_sum(products, axis) > _LARGEST for axis in (1, 2))
+
+
+def _rows(node: onnx.NodeProto, weight: NDArray[Any]) -> NDArray[Any]:
+    if node.op_type == "Conv":
+        return weight.reshape(weight.shape[0], weight.shape[1], -1)
+    matrix = weight if attribute(node, "transB", 0) else weight.T
+    return matrix[:, :, None]
+
+
+def _pair_sum(products: NDArray[Any], axis: int) -> float:
+    """Return the largest sum of two neighbours along `axis`, positive and negative ones taken apart (activations can be 0)."""
+    moved = np.moveaxis(products, axis, -1)
+    if moved.shape[-1] < 2:
+        return 0.0
+    positive, negative = np.maximum(moved, 0), np.maximum(-moved, 0)
+    return max(float((part[..., 1:] + part[..., :-1]).max()) for part in (positive, negative))

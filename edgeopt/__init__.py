@@ -5,8 +5,9 @@ Everything public is listed in `__all__` and imported when first used: ``import 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.bundle import BundleSpec, verify_bundle, write_bundle
@@ -49,30 +50,27 @@ __all__ = [
     "write_bundle",
 ]
 
-_HOMES = {
-    "BundleSpec": "bundle.spec",
-    "DistillOptions": "distill.config",
-    "EdgeoptError": "errors",
-    "ExportConfig": "export.config",
-    "Pipeline": "pipeline",
-    "ProfileConfig": "profile.config",
-    "PruneOptions": "prune.config",
-    "QuantizeConfig": "quantize.config",
-    "distill": "distill.stage",
-    "export": "export.stage",
-    "load_model": "models.load",
-    "load_recipe": "recipe",
-    "load_set": "data.sets",
-    "load_target": "targets.target",
-    "profile": "profile.stage",
-    "prune": "prune.stage",
-    "quantize": "quantize.stage",
-    "verify_bundle": "bundle.verify",
-    "write_bundle": "bundle.write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeopt' has no attribute '{name}'")
-    return getattr(import_module(f"edgeopt.{_HOMES[name]}"), name)
+offer(
+    __name__,
+    {
+        "BundleSpec": "bundle.spec",
+        "DistillOptions": "distill.config",
+        "EdgeoptError": "errors",
+        "ExportConfig": "export.config",
+        "Pipeline": "pipeline",
+        "ProfileConfig": "profile.config",
+        "PruneOptions": "prune.config",
+        "QuantizeConfig": "quantize.config",
+        "load_model": "models.load",
+        "load_recipe": "recipe",
+        "load_set": "data.sets",
+        "load_target": "targets.target",
+        "verify_bundle": "bundle.verify",
+        "write_bundle": "bundle.write",
+        "distill": "",
+        "export": "",
+        "profile": "",
+        "prune": "",
+        "quantize": "",
+    },
+)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,14 +45,21 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise MachineError(
-                f"{path}: the disk is full; free some space and run again, what was there before is intact"
-            ) from error
+            raise MachineError(_full(path)) from error
         if error.errno in _DENIED:
             raise MachineError(
                 f"{path}: no permission to write here; choose another place or change its permissions"
             ) from error
         raise
+    except Exception as error:
+        code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust tell it
+        if code and int(code[1]) in _FULL:
+            raise MachineError(_full(path)) from error
+        raise
+
+
+def _full(path: Path) -> str:
+    return f"{path}: the disk is full; free some space and run again, what was there before is intact"
 
 
 def flush(path: Path) -> None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeopt import __version__, progress
+from edgeopt._folders import shipped
 from edgeopt.data.sets import content_hash
-from edgeopt.errors import DataError, IntegrityError, ModelError
+from edgeopt.errors import IntegrityError, ModelError
 from edgeopt.files import disk_errors, sha256, write_aside, write_json
 from edgeopt.machine import describe
 from edgeopt.recipe import Recipe
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edgeopt.report.record import RunRecord, StageRecord
 
 _LIBRARIES = ("torch", "onnxruntime", "onnx", "onnxscript", "transformers", "torch-pruning", "numpy")
+RECORD_FILE = "run.json"
 _PACKAGE = Path(__file__).parent
 
 
@@ -63,9 +65,8 @@ class StageOutcome:
         from edgeopt.report.record import StageRecord
 
         artifact = self.artifact
-        warnings = (*self.warnings, *artifact.facts.get("warnings", ()))
-        status = "made" if self.made else "cached"
-        return StageRecord(artifact.stage, artifact.key, status, artifact.seconds, dict(artifact.facts), warnings)
+        status: Literal["made", "cached"] = "made" if self.made else "cached"
+        return StageRecord(artifact.stage, artifact.key, status, artifact.seconds, dict(artifact.facts), self.warnings)
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class RunResult:
         from edgeopt.report.record import RunRecord
 
         return RunRecord(
-            recipe=self.recipe.name,
-            resolved=self.recipe.model_dump(mode="json"),
+            name=self.recipe.name,
+            recipe=self.recipe.model_dump(mode="json"),
             target=self.target.name,
             stages=tuple(outcome.record() for outcome in self.outcomes),
             versions=dict(self.versions),
@@ -149,24 +150,10 @@ class Pipeline:
                     done[stage.name] = outcomes[-1].artifact
                     advance()
             self._place_bundle(done["bundle"])
-        return self._result(outcomes)
-
-    def finished(self) -> RunResult:
-        """Return the results of a run that is complete; nothing is run.
-
-        Raises:
-            DataError: a stage has no artifact yet.
-            IntegrityError: an artifact is damaged.
-        """
-        done: dict[str, Artifact] = {}
-        for stage in self._stages:
-            artifact = self._store.find(stage.name, key_of(self._ingredients(stage, done)))
-            if artifact is None:
-                raise DataError(
-                    f"{self.folder}: stage {stage.name} is not finished; run: edgeopt run {self.folder}/recipe.toml"
-                )
-            done[stage.name] = artifact
-        return self._result([StageOutcome(artifact, made=False) for artifact in done.values()])
+            result = self._result(outcomes)
+            with write_aside(self.folder / RECORD_FILE) as aside:
+                aside.write_text(result.record().to_json(), encoding="utf-8")
+        return result
 
     def _result(self, outcomes: list[StageOutcome]) -> RunResult:
         return RunResult(self.recipe, self.target, self.folder, tuple(outcomes), library_versions(), describe())
@@ -227,12 +214,9 @@ class Pipeline:
         if latest is None:
             return "it has not been run yet"
         before, now = dict(_flat(latest.ingredients)), dict(_flat(ingredients))
-        changes = [
-            f"{key.removeprefix('options.')}: {before.get(key, 'none')} → {now.get(key, 'none')}"
-            for key in sorted(before.keys() | now.keys())
-            if before.get(key) != now.get(key)
-        ]
-        return "; ".join(_shortened(change) for change in changes[:3]) or "its artifact is gone"
+        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+        reasons = [_change(key, before.get(key), now.get(key)) for key in changed]
+        return "; ".join(dict.fromkeys(reasons[:3])) or "its artifact is gone"
 
     def _place_bundle(self, artifact: Artifact) -> None:
         """Put the bundle into the run folder, in one step."""
@@ -246,12 +230,13 @@ class Pipeline:
 
 @cache
 def code_hash(package: str) -> str:
-    """Return the SHA-256 of the Python sources of edgeopt's `package`, so that a stage is run again when its code changes."""
-    place = _PACKAGE / package
-    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    """Return the SHA-256 of the sources in edgeopt's `package` (or ``deploy/…``): new code runs its stages again."""
+    folder, _, inner = package.partition("/")
+    place = shipped(folder) / inner if folder == "deploy" else _PACKAGE / package
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(_PACKAGE)} {sha256(file)}\n".encode())
+    for file in sorted(place.rglob("*")):
+        if file.is_file() and file.suffix != ".pyc":
+            digest.update(f"{file.relative_to(place)} {sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
@@ -287,5 +272,17 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:97]}…"
+def _change(key: str, before: Any, now: Any) -> str:
+    """Say in words what changed: an option with its values, anything that is a hash without."""
+    kind, _, name = key.partition(".")
+    match kind:
+        case "options":
+            return f"{name}: {'none' if before is None else before} → {'none' if now is None else now}"[:100]
+        case "code":
+            return f"edgeopt's code changed ({name})"
+        case "inputs":
+            return f"its input {name} changed"
+        case "sources":
+            return f"{name} changed"
+        case _:
+            return f"{key} changed"

@@ -76,6 +76,8 @@ class Recipe(Options):
     """The target's name (see `edgeopt targets`), or a path to its .toml file."""
     seed: int = Field(default=0, ge=0)
     """Of everything random."""
+    allow_worse: bool = False
+    """Do not fail when the quantized model is slower than the fp32 one, or the pruned one not smaller; it is still reported."""
     data: DataOptions
     teacher: TeacherOptions | None = None
     distill: DistillOptions | None = None

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput, read_preprocessing
@@ -33,24 +34,20 @@ __all__ = [
     "write_bundle",
 ]
 
-_HOMES = {
-    "ArrayInput": "preprocessing",
-    "BundleFile": "spec",
-    "BundleResult": "spec",
-    "BundleSpec": "spec",
-    "ImageInput": "preprocessing",
-    "Preprocessing": "preprocessing",
-    "TokenizerInput": "preprocessing",
-    "Tolerance": "spec",
-    "VerifyReport": "verify",
-    "read_preprocessing": "preprocessing",
-    "verify_bundle": "verify",
-    "write_bundle": "write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: writing a bundle loads onnx, which takes its time."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeopt.bundle' has no attribute '{name}'")
-    return getattr(import_module(f"edgeopt.bundle.{_HOMES[name]}"), name)
+offer(
+    __name__,
+    {
+        "ArrayInput": "preprocessing",
+        "BundleFile": "spec",
+        "BundleResult": "spec",
+        "BundleSpec": "spec",
+        "ImageInput": "preprocessing",
+        "Preprocessing": "preprocessing",
+        "TokenizerInput": "preprocessing",
+        "Tolerance": "spec",
+        "VerifyReport": "verify",
+        "read_preprocessing": "preprocessing",
+        "verify_bundle": "verify",
+        "write_bundle": "write",
+    },
+)

@@ -22,18 +22,19 @@ def distill(
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Distil: train a small student on a teacher's soft labels. Options: --set train.epochs=3, --set loss.temperature=2 …"""
+    """Distil: train a small student on a teacher's soft labels. Options: --set train.epochs=3."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.sets import load_set
     from edgeopt.distill.config import DistillOptions
     from edgeopt.distill.stage import distill as run
     from edgeopt.models.load import load_model
+    from edgeopt.train.loop import Session
 
     numbers = [int(layer) for layer in layers.split(",")] if layers else None
     options = read_options(DistillOptions, changes, source=student, layers=numbers)
     loaded = load_model(teacher)
     with shown(quiet=quiet):
         samples = load_set(data, tokenizer=loaded.folder)["train"]
-        result = run(loaded, samples, output=output, options=options, seed=seed)
+        result = run(loaded, samples, output=output, options=options, session=Session(seed))
     typer.echo(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")

@@ -22,18 +22,19 @@ def prune(
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Prune: remove channels over the dependency graph, then recover. Options: --set round_to=16, --set train.epochs=5 …"""
+    """Prune: remove channels over the dependency graph, then recover. Options: --set train.epochs=5."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.sets import load_set
     from edgeopt.models.load import load_model
     from edgeopt.prune.config import PruneOptions
     from edgeopt.prune.stage import prune as run
+    from edgeopt.train.loop import Session
 
     options = read_options(PruneOptions, changes, macs=macs)
     loaded = load_model(model)
     with shown(quiet=quiet):
         samples = load_set(data, tokenizer=loaded.folder)["train"]
-        result = run(loaded, load_model(teacher or model), samples, output=output, options=options, seed=seed)
+        result = run(loaded, load_model(teacher or model), samples, output=output, options=options, session=Session(seed))
     before, after = result.before, result.after
     typer.echo(f"{output}: {after.macs:,} multiply-accumulates of {before.macs:,}, {after.parameters:,} parameters")

@@ -20,7 +20,7 @@ def quantize(
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Quantize statically to QDQ int8, with arguments the target's kernels want. Options: --set ranges=percentile …"""
+    """Quantize statically to QDQ int8, with arguments the target's kernels want. Options: --set ranges=percentile."""
     from edgeopt.cli.options import read_calibration, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.quantize import QuantizeConfig

@@ -37,7 +37,7 @@ def run(
         result = pipeline.run()
     from edgeopt.cli.summary import finish
 
-    finish(result)
+    finish(result.record(), result.folder)
 
 
 def _print_plan(planned: list[PlannedStage]) -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from edgeopt.pipeline import RunResult
+    from edgeopt.report import RunRecord
 
 
-def finish(result: RunResult) -> None:
-    """Write the report, print the summary and exit: 1 if the verdict is a failure."""
-    from rich.console import Console
-
+def finish(record: RunRecord, folder: Path) -> None:
+    """Write the report of the run in `folder`, print the summary and exit: 1 if the verdict is a failure."""
     from edgeopt.report import build_report, terminal_summary, write_report
 
-    report = build_report(result.record())
-    write_report(report, result.folder)
-    Console(highlight=False).print(terminal_summary(report))
-    typer.echo(f"report  {result.folder / 'report.html'}\nbundle  {result.bundle}")
-    if report.verdict == "fail":
+    report = build_report(record)
+    write_report(report, folder)
+    width = min(140, shutil.get_terminal_size((120, 40)).columns)
+    typer.echo(terminal_summary(report, width=width, colour=sys.stdout.isatty()))
+    typer.echo(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
+    if report.verdict.state == "fail":
         raise typer.Exit(1)

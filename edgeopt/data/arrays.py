@@ -38,7 +38,9 @@ def _read_npz(path: Path) -> dict[str, Array]:
                 raise DataError(f"{path}: a single array; store it in an .npz file (or a folder) under the model input's name")
             return {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an .npz file that can be read: {error}") from error
+        raise DataError(
+            f"{path}: not a whole .npz file, or one of pickled objects, which are never loaded; write it anew"
+        ) from error
 
 
 def _read_folder(folder: Path) -> dict[str, Array]:
@@ -49,4 +51,6 @@ def _read_npy(file: Path) -> Array:
     try:
         return np.asarray(np.load(file, allow_pickle=False))
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{file}: not an .npy file that can be read: {error}") from error
+        raise DataError(
+            f"{file}: not a whole .npy file, or one of pickled objects, which are never loaded; write it anew"
+        ) from error

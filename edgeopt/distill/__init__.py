@@ -1,1 +1,15 @@
 """Distillation: a small student learns what a large teacher knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
+
+if TYPE_CHECKING:
+    from edgeopt.distill.config import DistillOptions
+    from edgeopt.distill.stage import DistillResult, distill
+
+__all__ = ["DistillOptions", "DistillResult", "distill"]
+
+offer(__name__, {"DistillOptions": "config", "DistillResult": "stage", "distill": "stage"})

@@ -11,10 +11,13 @@ import torch
 from edgeopt.data.samples import Samples
 from edgeopt.distill.config import DistillOptions
 from edgeopt.distill.student import keep_layers
-from edgeopt.distill.teach import teach
+from edgeopt.distill.teach import Lesson, teach
 from edgeopt.models.load import LoadedModel, Origin, build
 from edgeopt.models.save import copy_tokenizer, save_model
 from edgeopt.models.size import ModelSize, measure
+from edgeopt.train.loop import Session
+
+_DEFAULTS = Session()
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,7 @@ def distill(
     *,
     output: Path,
     options: DistillOptions,
-    seed: int = 0,
-    checkpoint: Path | None = None,
+    session: Session = _DEFAULTS,
 ) -> DistillResult:
     """Make the student that `options` describe, teach it, and write it to the folder `output`.
 
@@ -44,25 +46,16 @@ def distill(
         samples: the training split; labels are the hard labels.
         output: made if need be; a transformers folder, or model.json + model.safetensors.
         options: which student, which losses, how long.
-        seed: of the student's first weights, of order and dropout.
-        checkpoint: folder to resume from, and to save into.
+        session: the seed (of first weights, order and dropout), and where to resume from.
 
     Raises:
         ModelError: the student cannot be built, or does not fit the teacher.
         DataError: labels are needed and missing.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(session.seed)
     student = build(options.source, options.arguments) if options.source else keep_layers(teacher.module, options.layers or [])
-    result = teach(
-        student,
-        teacher.module,
-        samples,
-        loss=options.loss,
-        train=options.train,
-        seed=seed,
-        layers=options.layers,
-        checkpoint=checkpoint,
-    )
+    lesson = Lesson(options.loss, options.train, options.layers)
+    result = teach(student, teacher.module, samples, lesson=lesson, session=session)
     origin = Origin(options.source, options.arguments, task=teacher.task, labels=teacher.labels) if options.source else None
     save_model(student, output, origin=origin)
     copy_tokenizer(teacher.folder, output)

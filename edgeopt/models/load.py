@@ -147,6 +147,7 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     if task is not None and task not in AUTO_CLASSES:
         raise ModelError(f"task '{task}' is not known{nearest(task, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
     try:

@@ -1,1 +1,15 @@
 """Structured pruning: channels that matter least go, and the layers really shrink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
+
+if TYPE_CHECKING:
+    from edgeopt.prune.config import PruneOptions
+    from edgeopt.prune.stage import PruneResult, prune
+
+__all__ = ["PruneOptions", "PruneResult", "prune"]
+
+offer(__name__, {"PruneOptions": "config", "PruneResult": "stage", "prune": "stage"})

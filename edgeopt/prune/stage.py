@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from edgeopt.data.samples import Samples
-from edgeopt.distill.teach import teach
+from edgeopt.distill.teach import Lesson, teach
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel
@@ -18,9 +18,11 @@ from edgeopt.models.save import copy_tokenizer, save_model
 from edgeopt.models.size import ModelSize, measure
 from edgeopt.prune.channels import LayerWidth, prune_channels
 from edgeopt.prune.config import PruneOptions
+from edgeopt.train.loop import Session
 from edgeopt.train.supervised import cross_entropy
 
 _TAYLOR_SAMPLES = 64
+_DEFAULTS = Session()
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ def prune(
     *,
     output: Path,
     options: PruneOptions,
-    seed: int = 0,
-    checkpoint: Path | None = None,
+    session: Session = _DEFAULTS,
 ) -> PruneResult:
     """Remove channels from `model`, in place, let it recover, and write it to the folder `output`.
 
@@ -52,8 +53,7 @@ def prune(
         samples: the training split.
         output: model.json (builder, kept indices) + model.safetensors.
         options: how much goes, and how long the recovery takes.
-        seed: of order and dropout.
-        checkpoint: folder to resume the recovery from.
+        session: the recovery's seed, and where to resume it from.
 
     Raises:
         ModelError: the model cannot be pruned (transformers models cannot yet) or not that far.
@@ -63,14 +63,13 @@ def prune(
             f"{type(model.module).__name__} is a transformers model, which cannot be pruned yet (heads, feed-forward layers); "
             f"use a student with fewer layers (distill.layers)"
         )
-    torch.manual_seed(seed)
+    torch.manual_seed(session.seed)
     one = samples.collate([0])
     before = measure(model.module, one)
     loss = partial(cross_entropy, samples=samples.first(_TAYLOR_SAMPLES)) if samples.labels is not None else None
     pruned = prune_channels(model.module, samples.collate([0, 1]), options=options, loss=loss)
-    recovery = teach(
-        model.module, teacher.module, samples, loss=options.loss, train=options.train, seed=seed, checkpoint=checkpoint
-    )
+    lesson = Lesson(options.loss, options.train)
+    recovery = teach(model.module, teacher.module, samples, lesson=lesson, session=session)
     origin = replace(model.origin, kept=compose(model.origin.kept, pruned.kept))
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)

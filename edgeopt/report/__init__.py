@@ -9,8 +9,9 @@ Building decides and gathers; the formatters only write down. A new format is on
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.report.build import build_report
@@ -37,23 +38,19 @@ __all__ = [
     "write_report",
 ]
 
-_HOMES = {
-    "Report": "model",
-    "RunRecord": "record",
-    "StageRecord": "record",
-    "build_report": "build",
-    "from_json": "json",
-    "terminal_summary": "terminal",
-    "to_html": "html",
-    "to_json": "json",
-    "to_junit": "junit",
-    "to_markdown": "markdown",
-    "write_report": "write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeopt.report' has no attribute '{name}'")
-    return getattr(import_module(f"edgeopt.report.{_HOMES[name]}"), name)
+offer(
+    __name__,
+    {
+        "Report": "model",
+        "RunRecord": "record",
+        "StageRecord": "record",
+        "build_report": "build",
+        "from_json": "json",
+        "terminal_summary": "terminal",
+        "to_html": "html",
+        "to_json": "json",
+        "to_junit": "junit",
+        "to_markdown": "markdown",
+        "write_report": "write",
+    },
+)

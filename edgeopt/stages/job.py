@@ -17,6 +17,7 @@ from edgeopt.targets.target import Target
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
+    from edgeopt.train.loop import Session
 
 Facts = dict[str, Any]
 
@@ -67,6 +68,13 @@ class Job:
     inputs: Mapping[str, Path]
     facts: Mapping[str, Facts]
     workspace: Workspace
+
+    @property
+    def session(self) -> Session:
+        """The recipe's seed, and the checkpoint of this stage."""
+        from edgeopt.train.loop import Session
+
+        return Session(self.recipe.seed, self.workspace.checkpoint)
 
 
 @dataclass(frozen=True)

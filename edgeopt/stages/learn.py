@@ -28,11 +28,8 @@ def run_teacher(job: Job) -> Facts:
     if options.train is not None:
         from edgeopt.train.supervised import train_supervised
 
-        checkpoint = job.workspace.checkpoint
         samples = job.data.split("train")
-        history = train_supervised(
-            loaded.module, samples, options=options.train, seed=job.recipe.seed, checkpoint=checkpoint
-        ).history
+        history = train_supervised(loaded.module, samples, options=options.train, session=job.session).history
     output = job.workspace.output
     save_model(loaded.module, output, origin=loaded.origin)
     copy_tokenizer(loaded.folder, output)
@@ -52,8 +49,7 @@ def run_distill(job: Job) -> Facts:
         job.data.split("train"),
         output=job.workspace.output,
         options=options,
-        seed=job.recipe.seed,
-        checkpoint=job.workspace.checkpoint,
+        session=job.session,
     )
     return {**asdict(result.student), "steps": result.steps, "history": result.history}
 
@@ -71,8 +67,7 @@ def run_prune(job: Job) -> Facts:
         job.data.split("train"),
         output=job.workspace.output,
         options=options,
-        seed=job.recipe.seed,
-        checkpoint=job.workspace.checkpoint,
+        session=job.session,
     )
     before, after = result.before, result.after
     return {

@@ -29,7 +29,13 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
         Stage("quantize", run_quantize, quantization, needs=(fp32,), packages=("quantize", "models", "targets")),
         Stage("verify", run_verify, _json(recipe.verify), needs=(*names, fp32, "quantize"), packages=("verify", "models")),
         *([_profile_stage(recipe, target, (fp32, "quantize", *others))] if recipe.profile else []),
-        Stage("bundle", run_bundle, _bundle_options(recipe), needs=("quantize",), packages=("bundle",)),
+        Stage(
+            "bundle",
+            run_bundle,
+            _bundle_options(recipe),
+            needs=("quantize",),
+            packages=("bundle", "deploy/runner", "deploy/templates"),
+        ),
     ]
 
 
@@ -76,7 +82,9 @@ def _import_stage(recipe: Recipe) -> Stage:
 
 def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> Stage:
     options = {**_json(recipe.profile), "provider": _json(target.provider), "device": _json(target.device)}
-    return Stage("profile", run_profile, options, needs=needs, packages=("profile", "targets"), reads_machine=True)
+    return Stage(
+        "profile", run_profile, options, needs=needs, packages=("profile", "targets", "deploy/runner"), reads_machine=True
+    )
 
 
 def _bundle_options(recipe: Recipe) -> Facts:

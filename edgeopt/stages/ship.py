@@ -60,8 +60,8 @@ def run_quantize(job: Job) -> Facts:
 def run_verify(job: Job) -> Facts:
     """Put the evaluation samples through every model and compare."""
     from edgeopt.models.call import predict
+    from edgeopt.models.outputs import onnx_outputs, torch_outputs
     from edgeopt.verify.compare import Variant, compare_accuracy, diverge, verdict
-    from edgeopt.verify.outputs import onnx_outputs, torch_outputs
 
     samples = job.data.split("evaluation")
     variants = []

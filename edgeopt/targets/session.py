@@ -61,20 +61,19 @@ def open_session(
     source = path if isinstance(path, bytes) else str(path)
     try:
         return ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])
-    except Exception as error:  # noqa: BLE001  (onnxruntime's exception classes share no base but Exception)
+    except Exception as error:
         raise ModelError(_explain("the model" if isinstance(path, bytes) else str(path), str(error))) from error
 
 
 _UNKNOWN_OPERATOR = re.compile(
     r"(?:Fatal error: |No Op registered for )([\w.:]+)(?:\(-?\d+\))? (?:is not a registered|with domain_version)"
 )
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?")
 
 
 def _explain(name: str, message: str) -> str:
     unknown = _UNKNOWN_OPERATOR.search(message)
     if unknown:
-        return f"{name}: operator {unknown[1]} is not registered in onnxruntime {ort.__version__}; replace it or register its library"
-    reason = re.sub(
-        r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?", "", message.split("\n", maxsplit=1)[0]
-    )
+        return f"{name}: operator {unknown[1]} is not registered in onnxruntime {ort.__version__}; replace it, or register it"
+    reason = _PREFIX.sub("", message.split("\n", maxsplit=1)[0])
     return f"{name}: onnxruntime {ort.__version__} cannot load it: {reason[:300]}"

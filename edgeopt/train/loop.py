@@ -31,6 +31,14 @@ _BUCKET_BATCHES = 50
 
 
 @dataclass(frozen=True)
+class Session:
+    """What makes a training repeatable and resumable: the seed of order and dropout, and the folder of its checkpoint."""
+
+    seed: int = 0
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """What a training did; `history` has one entry an epoch."""
 
@@ -39,14 +47,16 @@ class TrainResult:
     resumed_from_step: int
 
 
+_DEFAULTS = Session()
+
+
 def fit(
     model: nn.Module,
     samples: Samples,
     loss: Loss,
     *,
     options: TrainOptions,
-    seed: int,
-    checkpoint: Path | None = None,
+    session: Session = _DEFAULTS,
 ) -> TrainResult:
     """Train `model` in place.
 
@@ -55,15 +65,16 @@ def fit(
         samples: the training split; ragged samples are batched with their like and padded.
         loss: see `Loss`.
         options: how.
-        seed: of the order and of dropout.
-        checkpoint: folder to resume from and to save into.
+        session: the seed, and where to resume from and save into.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(session.seed)
     accelerator = Accelerator(mixed_precision=options.precision)
     optimizer = _optimizer(model, options)
-    file = None if checkpoint is None else checkpoint / "training.safetensors"
+    file = None if session.checkpoint is None else session.checkpoint / "training.safetensors"
     state = (load_checkpoint(file, model, optimizer) if file else None) or Progress()
     resumed_from = state.step
+    if resumed_from:
+        progress.note(f"training: resumed from step {resumed_from:,}")
     prepared, optimizer = accelerator.prepare(model, optimizer)
     steps_per_epoch = math.ceil(len(samples) / options.batch_size)
     steps = max(1, round(options.epochs * steps_per_epoch))
@@ -73,7 +84,7 @@ def fit(
         advance(state.step)
         while state.step < steps:
             epoch, start = divmod(state.step, steps_per_epoch)
-            for indices in epoch_batches(samples, options.batch_size, seed=seed, epoch=epoch)[
+            for indices in epoch_batches(samples, options.batch_size, seed=session.seed, epoch=epoch)[
                 start : start + steps - state.step
             ]:
                 _set_learning_rate(optimizer, learning_rate(options, state.step, steps))

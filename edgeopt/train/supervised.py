@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +12,10 @@ from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 from edgeopt.models.call import call, to_tensors
 from edgeopt.train.config import TrainOptions
-from edgeopt.train.loop import TrainResult, fit
+from edgeopt.train.loop import Session, TrainResult, fit
 
 
-def train_supervised(
-    model: nn.Module, samples: Samples, *, options: TrainOptions, seed: int, checkpoint: Path | None = None
-) -> TrainResult:
+def train_supervised(model: nn.Module, samples: Samples, *, options: TrainOptions, session: Session) -> TrainResult:
     """Train `model` in place with cross-entropy on the samples' labels.
 
     Raises:
@@ -30,7 +27,7 @@ def train_supervised(
         logits = call(trained, inputs).logits
         return F.cross_entropy(logits, labels[list(indices)].to(logits.device))
 
-    return fit(model, samples, loss, options=options, seed=seed, checkpoint=checkpoint)
+    return fit(model, samples, loss, options=options, session=session)
 
 
 def cross_entropy(model: nn.Module, samples: Samples) -> Tensor:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgeopt.data.samples import Samples
+from edgeopt.models.outputs import Outputs
 from edgeopt.verify.accuracy import accuracy, agreement, relative_rms_error
 from edgeopt.verify.config import VerifyOptions
-from edgeopt.verify.outputs import Outputs
 
 _SUSPECT_DB = 20.0
 

@@ -1,4 +1,4 @@
-"""Run the evaluation samples through a model, PyTorch or ONNX, in batches of about equal length."""
+"""Run samples through a model, PyTorch or ONNX, in batches of about equal length, and put the outputs back in order."""
 
 from __future__ import annotations
 

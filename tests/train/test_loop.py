@@ -1,0 +1,115 @@
+"""The training loop: exact resume, the order of batches, the schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.train.config import TrainOptions
+from edgeopt.train.loop import Session, epoch_batches, fit
+from edgeopt.train.schedule import learning_rate
+from edgeopt.train.supervised import train_supervised
+
+
+class KilledError(Exception):
+    """Stands for kill -9 in the middle of a step."""
+
+
+def data(count: int = 50) -> Samples:
+    generator = np.random.default_rng(0)
+    values = generator.standard_normal((count, 6)).astype(np.float32)
+    return from_arrays({"input": values}, (values.sum(axis=1) > 0).astype(np.int64))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2))
+
+
+def losses(samples: Samples, *, die_at: int | None = None):  # type: ignore[no-untyped-def]
+    labels = torch.from_numpy(samples.labels)
+    steps = 0
+
+    def loss(model: nn.Module, inputs: Mapping[str, Tensor], indices: Sequence[int]) -> Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == die_at:
+            raise KilledError
+        return F.cross_entropy(model(**inputs), labels[list(indices)])
+
+    return loss
+
+
+def options(**values: object) -> TrainOptions:
+    return TrainOptions.read({"epochs": 3.0, "batch_size": 8, "checkpoint_seconds": 0.0, **values}, where="test")
+
+
+@pytest.mark.parametrize("die_at", [1, 2, 7, 8, 12, 21])
+def test_a_killed_training_ends_with_the_same_weights_bit_by_bit(tmp_path: Path, die_at: int) -> None:
+    samples = data()
+    whole, resumed = network(), network()
+    expected = fit(whole, samples, losses(samples), options=options(), session=Session(5))
+    session = Session(5, tmp_path)
+    with pytest.raises(KilledError):
+        fit(network(), samples, losses(samples, die_at=die_at), options=options(), session=session)
+    result = fit(resumed, samples, losses(samples), options=options(), session=session)
+    assert result.resumed_from_step == die_at - 1
+    assert result.history == expected.history
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
+    samples = data()
+    with pytest.raises(KilledError):
+        fit(network(), samples, losses(samples, die_at=9), options=options(), session=Session(5, tmp_path))
+    file = tmp_path / "training.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    assert fit(network(), samples, losses(samples), options=options(), session=Session(5, tmp_path)).resumed_from_step == 0
+
+
+def test_training_learns() -> None:
+    samples = data(400)
+    model = network()
+    result = train_supervised(model, samples, options=options(epochs=20.0, learning_rate=0.02), session=Session())
+    assert [entry["epoch"] for entry in result.history] == list(range(1, 21))
+    logits = model(torch.from_numpy(samples.collate(range(400))["input"]))
+    assert (logits.argmax(1).numpy() == samples.labels).mean() > 0.95
+
+
+def test_every_sample_comes_once_an_epoch_in_another_order() -> None:
+    samples = data(50)
+    first, second = (epoch_batches(samples, 8, seed=1, epoch=epoch) for epoch in (0, 1))
+    for batches in (first, second):
+        assert sorted(index for batch in batches for index in batch) == list(range(50))
+    assert first != second
+    assert first == epoch_batches(samples, 8, seed=1, epoch=0)
+
+
+def test_ragged_samples_are_batched_with_their_like() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 600)
+    samples = Samples(600, lambda index: {"ids": np.ones(lengths[index], np.int64)}, None, "x")
+    batches = epoch_batches(samples, 10, seed=0, epoch=0)
+    assert sorted(index for batch in batches for index in batch) == list(range(600))
+    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
+    assert spread < 10, f"lengths within a batch differ by {spread:.1f} on average; random batches by about 80"
+
+
+def test_the_schedule_rises_and_falls() -> None:
+    chosen = options(warmup=0.1, learning_rate=1.0, schedule="linear")
+    rates = [learning_rate(chosen, step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(1 / 90)
+    cosine = options(warmup=0.0, learning_rate=1.0, schedule="cosine")
+    assert learning_rate(cosine, 50, 100) == pytest.approx(0.5)
+    constant = options(warmup=0.0, learning_rate=1.0, schedule="constant")
+    assert learning_rate(constant, 99, 100) == 1.0

@@ -1,6 +1,6 @@
 """Drives a runner: cold starts, then interleaved sampling until the time is up or the question is answered.
 
-Variants take turns in blocks of about 20 ms, so that a turn is long enough to fill the caches again and short enough that
+Variants take turns in blocks of about 40 ms, so that a turn is long enough to fill the caches again and short enough that
 whatever disturbs the machine disturbs all of them; the order is reversed every other round (A B, B A, …), which cancels a
 linear trend. With several variants the first run of each block pays for the caches the other one emptied and does not
 count.
@@ -22,7 +22,7 @@ from edgeopt.targets.runner import Runner
 
 Clock = Callable[[], float]
 
-_BLOCK_MS = 20.0
+_BLOCK_MS = 40.0
 _CHUNK_MS = 250.0
 _PILOT_RUNS = 3
 _MOST_RUNS_A_BLOCK = 200

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeopt.errors import MachineError
-from edgeopt.targets.environments import python_of
+from edgeopt.targets.environments import modules_of
 from edgeopt.targets.target import Device, Target
+from edgeopt.targets.transports.browser import find_browser
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Availability:
 
 def available(target: Target) -> Availability:
     """Say whether `target` can be measured from this machine."""
-    if target.device.transport == "ssh":
+    if target.device.transport == "browser":
+        reasons = [*([] if find_browser() else ["no Chromium is installed here"]), *_made_reasons(target)]
+    elif target.device.transport == "ssh":
         reasons = [] if target.device.host else ["the key 'device.host' says nothing; name the host to connect to"]
     else:
         reasons = [*_machine_reasons(target.device), *(_environment_reasons(target) or _provider_reasons(target))]
@@ -52,10 +55,12 @@ def _environment_reasons(target: Target) -> list[str]:
         return [f"{device.launcher[0]} is not installed; {_how(target)}"]
     if device.python and shutil.which(Path(device.python).expanduser()) is None:
         return [f"there is no interpreter {device.python}; {_how(target)}"]
-    if device.python or not device.environment:
-        return []
+    return [] if device.python or not device.environment else _made_reasons(target)
+
+
+def _made_reasons(target: Target) -> list[str]:
     try:
-        python_of(target)
+        modules_of(target)
     except MachineError as error:
         return [str(error)]
     return []

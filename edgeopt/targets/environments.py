@@ -20,7 +20,7 @@ _DONE = "edgeopt-installed"
 
 def folder_of(target: Target) -> Path:
     """Return where the environment of `target` is or would be; its name changes with its packages and this Python."""
-    asked = "\n".join([*target.device.environment, f"python {sys.version_info[0]}.{sys.version_info[1]}"])
+    asked = "\n".join([*target.device.environment, *target.device.npm, f"python {sys.version_info[0]}.{sys.version_info[1]}"])
     digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
     base = os.environ.get("XDG_CACHE_HOME")
     cache = Path(base) if base else Path.home() / ".cache"
@@ -33,12 +33,25 @@ def python_of(target: Target) -> Path:
     Raises:
         MachineError: it has not been installed.
     """
+    return _python(_made(target))
+
+
+def modules_of(target: Target) -> Path:
+    """Return the folder of `target`'s npm packages.
+
+    Raises:
+        MachineError: they have not been installed.
+    """
+    return _made(target) / "node_modules"
+
+
+def _made(target: Target) -> Path:
     folder = folder_of(target)
     if not (folder / _DONE).is_file():
         raise MachineError(
             f"target '{target.name}' has an environment of its own; make it: edgeopt targets install {target.name}"
         )
-    return _python(folder)
+    return folder
 
 
 def install(target: Target) -> str:
@@ -52,15 +65,15 @@ def install(target: Target) -> str:
     """
     if target.setup:
         return _run_setup(shipped("deploy") / target.setup)
-    packages = target.device.environment
+    packages = [*target.device.environment, *target.device.npm]
     if not packages:
         raise RecipeError(f"target '{target.name}' needs nothing of its own; use it as it is")
     folder = folder_of(target)
     if not (folder / _DONE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         with progress.task(f"installing {', '.join(packages)}"):
-            _fill(folder, packages)
-    return f"{_python(folder)} has {', '.join(packages)}"
+            _fill(folder, target)
+    return f"{folder} has {', '.join(packages)}"
 
 
 def _run_setup(script: Path) -> str:
@@ -72,15 +85,28 @@ def _run_setup(script: Path) -> str:
     return said[-1] if said else f"{script.name} is done"
 
 
-def _fill(folder: Path, packages: list[str]) -> None:
-    venv.create(folder, with_pip=True)
-    command = [str(_python(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _fill(folder: Path, target: Target) -> None:
+    """Install the packages, or leave nothing: never a package's own install scripts from npm."""
+    python, npm = target.device.environment, target.device.npm
+    folder.mkdir(parents=True)
+    if python:
+        venv.create(folder, with_pip=True)
+        _call([str(_python(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *python], folder)
+    if npm:
+        _call(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), *npm], folder)
+    (folder / _DONE).write_text("\n".join([*python, *npm]) + "\n", encoding="utf-8")
+
+
+def _call(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise MachineError(f"cannot start {command[0]}: {error.strerror}; install it") from error
     if done.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise MachineError(f"cannot install {', '.join(packages)}: {said[:300]}")
-    (folder / _DONE).write_text("\n".join(packages) + "\n", encoding="utf-8")
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise MachineError(f"{Path(command[0]).name} cannot install into {folder}: {said[:300]}")
 
 
 def _python(folder: Path) -> Path:

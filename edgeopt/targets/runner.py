@@ -40,6 +40,16 @@ class ConnectionLost(MachineError):  # noqa: N818  (the error is the machine's; 
     """The runner went away in the middle: a cable, a killed process, a device that ran out of memory."""
 
 
+def read_reply(line: str, *, where: str) -> dict[str, Any]:
+    """Return what a reply says, or raise the error it tells of."""
+    reply = json.loads(line)
+    if "error" in reply:
+        kind, message = reply["error"]["kind"], reply["error"]["message"]
+        raise _KINDS.get(kind, InternalError)(message if kind in ("model", "machine") else f"{where}: {message}")
+    answer: dict[str, Any] = reply["ok"]
+    return answer
+
+
 class ProcessRunner:
     """A runner at the end of a child process' pipes; the child may itself be a connection to another machine."""
 
@@ -66,14 +76,9 @@ class ProcessRunner:
         """Send one request and return the reply (see `Runner.ask`)."""
         line = self._exchange(json.dumps(request), timeout_s)
         try:
-            reply = json.loads(line)
+            return read_reply(line, where=self._where)
         except json.JSONDecodeError as error:
             raise ConnectionLost(self._lost(f"it answered {line[:80]!r}")) from error
-        if "error" in reply:
-            kind, message = reply["error"]["kind"], reply["error"]["message"]
-            raise _KINDS.get(kind, InternalError)(message if kind in ("model", "machine") else f"{self._where}: {message}")
-        answer: dict[str, Any] = reply["ok"]
-        return answer
 
     def _exchange(self, line: str, timeout_s: float) -> str:
         stdin = self._process.stdin

@@ -19,14 +19,16 @@ from edgeopt.errors import RecipeError, UserError, nearest
 class Device(Options):
     """Where a model runs and what that machine must have."""
 
-    transport: Literal["local", "ssh"] = "local"
-    """How the device is reached: an interpreter on this machine, or OpenSSH's client."""
+    transport: Literal["local", "ssh", "browser"] = "local"
+    """How the device is reached: an interpreter on this machine, OpenSSH's client, a headless browser on this machine."""
     python: str | None = None
     """The interpreter that measures; None: this one (local), `python3` (ssh)."""
     launcher: list[str] = Field(default_factory=list)
     """The command before the interpreter, such as an emulator's; ``~`` stands for the home folder."""
     environment: list[str] = Field(default_factory=list)
     """Packages of an environment of its own, made by `edgeopt targets install`, for builds that exclude each other."""
+    npm: list[str] = Field(default_factory=list)
+    """Packages for a browser's page, fetched from npm by `edgeopt targets install`; their install scripts are not run."""
     host: str | None = None
     """Where OpenSSH connects to: a host name or an alias of ~/.ssh/config, with user, port, keys and jumps from there."""
     ssh_options: list[str] = Field(default_factory=list)

@@ -23,7 +23,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 def _pretend_pip(monkeypatch: pytest.MonkeyPatch, *, says: str = "", fails: bool = False) -> None:
     def create(folder: Path, *, with_pip: bool) -> None:
-        (folder / "bin").mkdir(parents=True)
+        (folder / "bin").mkdir()
         (folder / "bin" / "python").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit {int(fails)}\n")
         (folder / "bin" / "python").chmod(0o755)
 
@@ -35,7 +35,7 @@ def test_an_environment_is_made_once_and_found(target: Target, monkeypatch: pyte
         environments.python_of(target)
     assert available(target).reasons and "edgeopt targets install x86-avx2" in available(target).reasons[0]
     _pretend_pip(monkeypatch)
-    assert environments.install(target).endswith("bin/python has abacus==1")
+    assert environments.install(target).endswith(" has abacus==1")
     assert environments.python_of(target).is_file() and available(target).ok
     monkeypatch.setattr(environments, "_fill", lambda *_: pytest.fail("made twice"))
     environments.install(target)
@@ -48,7 +48,7 @@ def test_other_packages_are_another_environment(target: Target) -> None:
 
 def test_a_package_that_cannot_be_installed_leaves_nothing(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     _pretend_pip(monkeypatch, says="no abacus anywhere", fails=True)
-    with pytest.raises(MachineError, match="cannot install abacus==1: no abacus anywhere"):
+    with pytest.raises(MachineError, match=r"python cannot install into .*: no abacus anywhere"):
         environments.install(target)
     assert not environments.folder_of(target).exists()
 

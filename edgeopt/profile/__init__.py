@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from edgeopt.profile.config import ProfileConfig
     from edgeopt.profile.result import ProfileResult
     from edgeopt.profile.stage import profile
+    from edgeopt.profile.sweep import SweepConfig, SweepResult, sweep
 
-__all__ = ["Budget", "ProfileConfig", "ProfileResult", "profile"]
+__all__ = ["Budget", "ProfileConfig", "ProfileResult", "SweepConfig", "SweepResult", "profile", "sweep"]
 
 _HOME = {
     "Budget": "edgeopt.profile.budget",
     "ProfileConfig": "edgeopt.profile.config",
     "ProfileResult": "edgeopt.profile.result",
     "profile": "edgeopt.profile.stage",
+    "SweepConfig": "edgeopt.profile.sweep",
+    "SweepResult": "edgeopt.profile.sweep",
+    "sweep": "edgeopt.profile.sweep",
 }
 
 

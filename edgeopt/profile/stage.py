@@ -92,14 +92,20 @@ def make_requests(
     connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target
 ) -> dict[str, dict[str, Any]]:
     """Put everything on the device and say how each variant is opened there."""
-    provider = target.provider
-    session: dict[str, Any] = {"provider": provider.name, "options": provider.options, "threads": provider.threads}
-    if provider.plugin is not None:
-        session["plugin"] = provider.plugin.model_dump()
-    if len(models) > 1 and provider.threads > 1:
-        session["config"] = {"session.force_spinning_stop": "1"}  # idle threads of one variant must not slow the next
+    session = session_of(target, threads=target.provider.threads, shared=len(models) > 1)
     there = connection.send(inputs)
     return {name: {"model": connection.send(path), "inputs": there, "session": session} for name, path in models.items()}
+
+
+def session_of(target: Target, *, threads: int, shared: bool) -> dict[str, Any]:
+    """Return how a session is opened over there; `shared`: several take turns in one process."""
+    provider = target.provider
+    session: dict[str, Any] = {"provider": provider.name, "options": provider.options, "threads": threads}
+    if provider.plugin is not None:
+        session["plugin"] = provider.plugin.model_dump()
+    if shared and threads > 1:
+        session["config"] = {"session.force_spinning_stop": "1"}  # idle threads of one variant must not slow the next
+    return session
 
 
 @dataclass(frozen=True)

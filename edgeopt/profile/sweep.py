@@ -1,0 +1,149 @@
+"""One model at several thread counts and batch sizes, interleaved like variants: where does it scale, where does it stop?
+
+Throughput is MLPerf's offline scenario (samples per second at a batch size), the p90 at batch 1 its single stream. All
+points are open at once and take turns, so a machine that warms up or slows down does so for all of them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from edgeopt.config import Options
+from edgeopt.data.batches import Batch, Batches
+from edgeopt.errors import DataError
+from edgeopt.models import onnx_file
+from edgeopt.profile.analysis import Counted, count, latencies
+from edgeopt.profile.inputs import check_batches, write_batches
+from edgeopt.profile.measurement import Limits, sample
+from edgeopt.profile.result import Latency
+from edgeopt.profile.stage import session_of
+from edgeopt.targets.runner import greet
+from edgeopt.targets.target import Target
+from edgeopt.targets.transports import connect
+
+
+class SweepConfig(Options):
+    """Which points are measured, and for how long."""
+
+    threads: list[int] = Field(default_factory=lambda: [1], min_length=1)
+    """Threads inside an operator."""
+    batch_sizes: list[int] = Field(default_factory=lambda: [1], min_length=1)
+    """Samples a run; the model's batch axis must be free for more than one size."""
+    seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Time box of all points together, loading not counted."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """Confidence of the intervals."""
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One thread count and batch size."""
+
+    threads: int
+    batch_size: int
+    n: int
+    latency: list[Latency]
+    throughput_per_s: float
+    """Samples per second at the median latency."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """All points, in the order of threads, then batch sizes."""
+
+    target: str
+    device: dict[str, Any]
+    versions: dict[str, str]
+    points: list[SweepPoint]
+    warnings: list[str]
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as plain dicts and lists."""
+        return asdict(self)
+
+
+def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig = SweepConfig()) -> SweepResult:  # noqa: B008
+    """Measure `model` at every thread count and batch size of `config`.
+
+    Args:
+        model: an ONNX file.
+        inputs: samples of equal shapes, as many as the largest batch size.
+        target: device and provider; its own thread count is not used.
+        config: the points.
+
+    Raises:
+        DataError: there are too few samples, or the model does not take such batches.
+    """
+    batches = {size: _batch(inputs, size) for size in config.batch_sizes}
+    signature = onnx_file.signature(onnx_file.load(model, weights=False))
+    for batch in batches.values():
+        check_batches([batch], signature, model=str(model))
+    points = [(threads, size) for threads in config.threads for size in config.batch_sizes]
+    names = [f"{threads}x{size}" for threads, size in points]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-sweep-")))
+        connection = stack.enter_context(connect(target))
+        there = connection.send(model)
+        sent = {size: connection.send(_write(batch, folder / f"{size}.npz")) for size, batch in batches.items()}
+        runner = stack.enter_context(connection.start())
+        hello = greet(runner, where=connection.where)
+        for name, (threads, size) in zip(names, points, strict=True):
+            session = session_of(target, threads=threads, shared=len(points) > 1)
+            runner.ask({"do": "open", "name": name, "model": there, "inputs": sent[size], "session": session})
+        limits = Limits(time.monotonic() + config.seconds, max_runs=20_000)
+        sampled = sample(runner, names, limits=limits, overhead_ns=hello["overhead_ns"], enough=lambda _: False)
+    counted = count(sampled)
+    return SweepResult(
+        target=target.name,
+        device=dict(hello["device"]),
+        versions=dict(hello["versions"]),
+        points=[_point(*point, counted, name, config.confidence) for name, point in zip(names, points, strict=True)],
+        warnings=_warnings(counted, config.threads, hello["device"].get("cores")),
+    )
+
+
+def _batch(inputs: Batches, size: int) -> Batch:
+    """Join the first `size` samples into one batch."""
+    rows: dict[str, list[np.ndarray[Any, np.dtype[Any]]]] = {}
+    for batch in islice(iter(inputs), size):
+        for name, array in batch.items():
+            rows.setdefault(name, []).extend(array[place : place + 1] for place in range(len(array)))
+    joined = {}
+    for name, parts in rows.items():
+        if len({part.shape for part in parts[:size]}) > 1:
+            raise DataError(f"sweep: input '{name}' has samples of different shapes; give samples of one shape")
+        joined[name] = np.concatenate(parts[:size])
+    short = [name for name, array in joined.items() if len(array) < size]
+    if short or not joined:
+        raise DataError(f"sweep: batch size {size} needs as many samples; give more, or leave that size out")
+    return joined
+
+
+def _write(batch: Batch, path: Path) -> Path:
+    write_batches([batch], path)
+    return path
+
+
+def _point(threads: int, size: int, counted: Counted, name: str, confidence: float) -> SweepPoint:
+    samples = counted.samples(name)
+    given, _ = latencies(samples, confidence)
+    return SweepPoint(threads, size, len(samples), given, throughput_per_s=size / float(np.median(samples)) * 1e3)
+
+
+def _warnings(counted: Counted, threads: Sequence[int], cores: int | None) -> list[str]:
+    found = []
+    if counted.quiet_chunks * 2 < counted.chunks:
+        found.append(f"the machine was busy in {counted.chunks - counted.quiet_chunks} of {counted.chunks} stretches")
+    if cores and max(threads) > cores:
+        found.append(f"{max(threads)} threads on {cores} cores: they wait for each other")
+    return found

@@ -1,0 +1,56 @@
+"""Threads and batch sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from edgeopt.errors import DataError
+from edgeopt.profile.sweep import SweepConfig, sweep
+from edgeopt.targets.target import load_target
+
+
+def _here() -> Any:
+    target = load_target("x86-avx2")
+    return target.model_copy(update={"device": target.device.model_copy(update={"machine": [], "cpu_flags": []})})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    made = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> n (float[N, 64] x) => (float[N, 64] y) { a = MatMul (x, w) y = MatMul (a, w) }'
+    )
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(64, dtype=np.float32), "w"))
+    onnx.save(made, tmp_path / "m.onnx")
+    return tmp_path / "m.onnx"
+
+
+_ROWS = [{"x": np.full((1, 64), number, np.float32)} for number in range(64)]
+
+
+def test_every_point_is_measured(model: Path) -> None:
+    config = SweepConfig(threads=[1, 2], batch_sizes=[1, 64], seconds=1.5)
+    result = sweep(model, _ROWS, target=_here(), config=config)
+    assert [(point.threads, point.batch_size) for point in result.points] == [(1, 1), (1, 64), (2, 1), (2, 64)]
+    assert all(point.n > 10 and point.throughput_per_s > 0 for point in result.points)
+    assert result.points[1].throughput_per_s > 2 * result.points[0].throughput_per_s, "64 at once must beat one at a time"
+    assert json.dumps(result.facts(), allow_nan=False)
+
+
+def test_too_few_samples_and_ragged_ones_are_refused(model: Path) -> None:
+    with pytest.raises(DataError, match="batch size 65 needs as many samples"):
+        sweep(model, _ROWS, target=_here(), config=SweepConfig(batch_sizes=[65]))
+    ragged = [{"x": np.ones((1, 64), np.float32)}, {"x": np.ones((1, 63), np.float32)}]
+    with pytest.raises(DataError, match="different shapes"):
+        sweep(model, ragged, target=_here(), config=SweepConfig(batch_sizes=[2]))
+
+
+def test_more_threads_than_cores_is_said(model: Path) -> None:
+    result = sweep(model, _ROWS, target=_here(), config=SweepConfig(threads=[99], seconds=0.2))
+    assert any("99 threads on" in warning for warning in result.warnings)

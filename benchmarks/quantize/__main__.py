@@ -1,0 +1,137 @@
+"""Quantize with everybody, judge on held-out samples, time interleaved, and print one Markdown table a task.
+
+    python -m benchmarks.quantize --data DATA --work FOLDER [--nncf PYTHON] [--olive PYTHON] [--seeds 3]
+
+Run it on a quiet machine. Peers live in environments of their own: pass the Python of each, or they are left out and the table
+says so. Set up, for example: ``python3.11 -m venv A && A/bin/pip install nncf==3.4.0 onnx onnxruntime``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks.quantize import contenders
+from benchmarks.quantize.tasks import TASKS, Task
+
+
+def main() -> None:
+    """Run the benchmark as asked on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, required=True, help="folder of real models and data")
+    parser.add_argument("--work", type=Path, required=True, help="folder for models and samples")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--only", nargs="+", help="contenders to run; all if left out")
+    parser.add_argument("--nncf", type=Path, help="Python of an environment with NNCF")
+    parser.add_argument("--olive", type=Path, help="Python of an environment with Olive")
+    arguments = parser.parse_args()
+    print(f"onnxruntime {ort.__version__}, {platform.machine()}, {platform.processor() or 'CPU'}, one thread\n")
+    for name in arguments.tasks:
+        print(_table(name, arguments), flush=True)
+
+
+def _table(name: str, arguments: argparse.Namespace) -> str:
+    pythons = {"nncf": arguments.nncf, "olive": arguments.olive}
+    rows: dict[str, list[dict[str, float]]] = defaultdict(list)
+    notes: list[str] = []
+    for seed in range(arguments.seeds):
+        task = TASKS[name](arguments.data, arguments.work, seed, arguments.samples)
+        samples = _write_samples(task, arguments.work / f"{name}-{seed}")
+        files = {"fp32": task.model}
+        outcomes = {}
+        for contender, program in contenders.programs(name).items():
+            python = pythons.get(contender, contenders.here())
+            if arguments.only and contender not in arguments.only:
+                continue
+            if python is None:
+                notes.append(f"{contender}: left out, no environment was given")
+                continue
+            output = arguments.work / f"{name}-{seed}-{contender.replace(', ', '-')}.onnx"
+            output.unlink(missing_ok=True)
+            outcome = contenders.run(program, python, task.model, samples, output)
+            if outcome.failure:
+                notes.append(f"{contender}, seed {seed}: failed: {outcome.failure}")
+            else:
+                files[contender], outcomes[contender] = output, outcome
+        for contender, row in _judge(task, files).items():
+            outcome = outcomes.get(contender)
+            row["seconds"] = outcome.seconds if outcome else float("nan")
+            row["peak_mb"] = outcome.peak_rss_bytes / 1e6 if outcome else float("nan")
+            rows[contender].append(row)
+    return _markdown(name, rows, sorted(set(notes)))
+
+
+def _write_samples(task: Task, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.npz"):
+        old.unlink()
+    for number, sample in enumerate(task.calibration):
+        np.savez(folder / f"{number:05d}.npz", **sample)
+    return folder
+
+
+def _session(path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _judge(task: Task, files: dict[str, Path]) -> dict[str, dict[str, float]]:
+    """Every model sees each held-out sample in turn, so that whatever disturbs the machine disturbs them alike."""
+    sessions = {name: _session(path) for name, path in files.items()}
+    answers: dict[str, list[int]] = {name: [] for name in files}
+    times: dict[str, list[float]] = {name: [] for name in files}
+    for sample in task.held_out:
+        for name, session in sessions.items():
+            start = time.perf_counter()
+            logits = session.run(None, sample)[0]
+            times[name].append((time.perf_counter() - start) * 1e3)
+            answers[name].append(int(np.argmax(logits)))
+    reference = np.array(answers["fp32"])
+    return {
+        name: {
+            "accuracy": float((np.array(answers[name]) == task.labels).mean()),
+            "agreement": float((np.array(answers[name]) == reference).mean()),
+            "ms": mean(times[name]),
+            "faster": median(a / b for a, b in zip(times["fp32"], times[name], strict=True)),
+            "mb": files[name].stat().st_size / 1e6,
+        }
+        for name in files
+    }
+
+
+def _markdown(name: str, rows: dict[str, list[dict[str, float]]], notes: list[str]) -> str:
+    lines = [
+        f"## {name}",
+        "",
+        "| how | accuracy (mean, min – max over seeds) | agreement | mean ms | × fp32 | MB | seconds | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for contender, runs in rows.items():
+        accuracy, agreement = ([run[key] for run in runs] for key in ("accuracy", "agreement"))
+        cells = [
+            contender,
+            f"{mean(accuracy):.4f} ({min(accuracy):.4f} – {max(accuracy):.4f})",
+            f"{mean(agreement):.4f} ({min(agreement):.4f} – {max(agreement):.4f})",
+            f"{mean(run['ms'] for run in runs):.2f}",
+            f"{mean(run['faster'] for run in runs):.2f}",
+            f"{mean(run['mb'] for run in runs):.1f}",
+            f"{mean(run['seconds'] for run in runs):.1f}",
+            f"{mean(run['peak_mb'] for run in runs):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
+
+
+if __name__ == "__main__":
+    main()

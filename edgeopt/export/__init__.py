@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.export.config import ExportConfig
@@ -11,18 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportConfig", "ExportResult", "Parity", "export"]
 
-_HOME = {
-    "ExportConfig": "edgeopt.export.config",
-    "ExportResult": "edgeopt.export.result",
-    "Parity": "edgeopt.export.result",
-    "export": "edgeopt.export.stage",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: torch takes seconds."""
-    from importlib import import_module
-
-    if name not in _HOME:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+offer(
+    __name__,
+    {
+        "ExportConfig": "config",
+        "ExportResult": "result",
+        "Parity": "result",
+        "export": "stage",
+    },
+)

@@ -81,7 +81,8 @@ def _size(size: int | str, sizes: Mapping[str, int]) -> int:
     return sum(sizes[name.strip()] for name in size.split("+"))
 
 
-def _same(model: Module) -> Module:
+def unwrapped(model: Module) -> Module:
+    """Return `model`: its own forward will do."""
     return model
 
 
@@ -101,7 +102,7 @@ class Task:
     auto: str
     inputs: Callable[[Config], Mapping[str, Input]]
     outputs: tuple[str, ...]
-    wrap: Callable[[Module], Module] = _same
+    wrap: Callable[[Module], Module] = unwrapped
 
     def axes(self, config: Config) -> Axes:
         """Return the dynamic axes of the task's inputs."""
@@ -132,6 +133,11 @@ class Family:
         Raises:
             ModelError: the family has no such task, or the model lacks its head.
         """
+        if (
+            wanted is not None and wanted not in self.tasks
+        ):  # "feature-extraction" of a vision model: "image-feature-extraction"
+            kinds = [task for task in self.tasks if task.endswith(f"-{wanted}")]
+            wanted = kinds[0] if len(kinds) == 1 else wanted
         if wanted is not None and wanted not in self.tasks:
             raise ModelError(
                 f"family '{self.name}' has no task '{wanted}'{nearest(wanted, self.tasks)}; it has: {', '.join(self.tasks)}"

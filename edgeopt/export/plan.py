@@ -14,7 +14,7 @@ from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.export.axes import Axes, find_axes, fitted, summed
 from edgeopt.export.config import ExportConfig
-from edgeopt.export.family import Task
+from edgeopt.export.family import Task, random_samples, unwrapped
 from edgeopt.export.parity import parity_batches
 from edgeopt.export.registry import family_of, load_family
 from edgeopt.targets.target import Target
@@ -47,19 +47,17 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def decide(model: torch.nn.Module, samples: Batches, *, target: Target, config: ExportConfig) -> Plan:
-    """Return the plan for exporting `model`, called as in `samples`, for `target`.
+def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, config: ExportConfig) -> Plan:
+    """Return the plan for exporting `model`, called as in `samples` (None: random ones of its family), for `target`.
 
     Raises:
         ModelError: no family knows the model's type, or it has no head for the task.
         DataError: the samples are empty or disagree with each other.
         RecipeError: the configuration contradicts itself or names inputs that are not there.
     """
-    used = [dict(batch) for batch in itertools.islice(samples, config.parity_samples)]
-    if not used or not used[0]:
-        raise DataError("export needs at least one sample batch to call the model with; the samples are empty")
-    used = [dict(batch) for batch in fitted(used, config.shapes)]
     family, name, task = _task_of(model, config)
+    chosen, remarks = _choose(samples, task, _configuration(model), limit=config.parity_samples)
+    used = [dict(batch) for batch in fitted(chosen, config.shapes)]
     known = task.axes(_configuration(model)) if task is not None else {}
     axes = find_axes(used, fixed=config.shapes, given=config.axes, known=known)
     opset, attention, warnings = _operators(target, config)
@@ -74,8 +72,26 @@ def decide(model: torch.nn.Module, samples: Batches, *, target: Target, config: 
         tolerance=config.tolerance or _tolerance(model),
         example=_example(used, axes),
         checks=parity_batches(used, axes, limit=config.parity_samples),
-        warnings=warnings,
+        warnings=remarks + warnings,
     )
+
+
+def _choose(
+    samples: Batches | None, task: Task | None, configuration: Any, *, limit: int
+) -> tuple[list[Batch], tuple[str, ...]]:
+    """Return the samples to use and what must be said about them: no data set holds the caches a decoder takes."""
+    if samples is None and task is None:
+        raise DataError("export needs samples to call the model with: a module without a family has no random ones")
+    given: list[Batch] = [dict(batch) for batch in itertools.islice(samples, limit)] if samples is not None else []
+    if samples is not None and (not given or not given[0]):
+        raise DataError("export needs at least one sample batch to call the model with; the samples are empty")
+    if task is None:
+        return given, ()
+    missing = [name for name in task.inputs(configuration) if given and name not in given[0]]
+    if given and (task.wrap is unwrapped or not missing):
+        return given, ()
+    reason = f"the samples lack '{missing[0]}'" if missing else "no samples were given"
+    return random_samples(task, configuration), (f"traced and compared on random inputs: {reason}",)
 
 
 def _configuration(model: torch.nn.Module) -> Any:

@@ -38,13 +38,14 @@ _WEIGHT_INDEXES = (".safetensors.index.json", ".bin.index.json")
 
 
 def export(
-    model: torch.nn.Module, samples: Batches, *, target: Target, output: Path, config: ExportConfig = _DEFAULTS
+    model: torch.nn.Module, samples: Batches | None, *, target: Target, output: Path, config: ExportConfig = _DEFAULTS
 ) -> ExportResult:
     """Export `model` to ``output/model.onnx`` and compare it with PyTorch on `samples`.
 
     Args:
         model: on the CPU; put into evaluation mode meanwhile and left as it was.
-        samples: real batches, named as the arguments of the model's forward; the first shows how the model is called.
+        samples: real batches, named as the arguments of the model's forward; None, or samples without the caches a
+            decoder takes: random ones of the model's family.
         target: says which opset and which form of attention its provider wants.
         output: the folder to write; made if need be.
         config: what to do otherwise than the target says.

@@ -49,6 +49,7 @@ def test_tasks_are_read_off_the_head_and_a_missing_head_is_told():
     family = load_family("bert")
     assert family.task_of("BertForTokenClassification", None) == "token-classification"
     assert family.task_of("BertModel", "sentence-similarity") == "sentence-similarity"
+    assert load_family("vit").task_of("ViTModel", "feature-extraction") == "image-feature-extraction"
     with pytest.raises(ModelError, match=r"no head for text-classification; .* ends in ForSequenceClassification"):
         family.task_of("BertModel", "text-classification")
     with pytest.raises(ModelError, match=r"no task 'token-classificatoin' \(did you mean 'token-classification'\?\)"):

@@ -150,6 +150,28 @@ def test_no_samples_and_wrong_names_are_told(tmp_path, target):
         export(Convolution(), images(), target=target, output=tmp_path, config=ExportConfig(outputs=["logit"]))
 
 
+def test_without_samples_a_family_draws_its_own_and_says_so(tmp_path, target):
+    result = export(bert(), None, target=target, output=tmp_path)
+    assert result.parity.passed and len(result.parity.shapes) >= 3
+    assert result.warnings == ("traced and compared on random inputs: no samples were given",)
+    with pytest.raises(DataError, match="without a family"):
+        export(Convolution(), None, target=target, output=tmp_path)
+
+
+def test_a_model_of_no_family_is_refused_until_generic_is_asked_for(tmp_path, target, sentence):
+    from transformers import FNetConfig, FNetForSequenceClassification
+
+    small = {"vocab_size": 100, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16}
+    model = FNetForSequenceClassification(FNetConfig(**small))
+    with pytest.raises(ModelError, match=r"no family exports models of type 'fnet'.*set family 'generic'"):
+        export(model, [sentence(6)], target=target, output=tmp_path)
+
+
+def test_a_head_the_model_lacks_is_told(tmp_path, target, sentence):
+    with pytest.raises(ModelError, match="BertForSequenceClassification has no head for fill-mask"):
+        export(bert(), [sentence(6)], target=target, output=tmp_path, config=ExportConfig(task="fill-mask"))
+
+
 def test_a_difference_is_an_error_that_names_the_first_tensor(tmp_path, target, monkeypatch):
     from edgeopt.export import stage
 

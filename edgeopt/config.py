@@ -25,7 +25,8 @@ class Options(BaseModel):
 
 
 def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    first = next((entry for entry in errors if entry["type"] == "extra_forbidden"), errors[0])
     path = [str(part) for part in first["loc"]]
     key = ".".join(path)
     if first["type"] == "extra_forbidden":

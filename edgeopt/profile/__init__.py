@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.profile.budget import Budget
@@ -13,21 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "ProfileConfig", "ProfileResult", "SweepConfig", "SweepResult", "profile", "sweep"]
 
-_HOME = {
-    "Budget": "edgeopt.profile.budget",
-    "ProfileConfig": "edgeopt.profile.config",
-    "ProfileResult": "edgeopt.profile.result",
-    "profile": "edgeopt.profile.stage",
-    "SweepConfig": "edgeopt.profile.sweep",
-    "SweepResult": "edgeopt.profile.sweep",
-    "sweep": "edgeopt.profile.sweep",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for."""
-    from importlib import import_module
-
-    if name not in _HOME:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+offer(
+    __name__,
+    {
+        "Budget": "budget",
+        "ProfileConfig": "config",
+        "ProfileResult": "result",
+        "profile": "stage",
+        "SweepConfig": "sweep",
+        "SweepResult": "sweep",
+        "sweep": "sweep",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgeopt._lazy import offer
 from edgeopt.quantize.config import QuantizeConfig
 
 if TYPE_CHECKING:
@@ -13,12 +14,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "QuantizeConfig", "QuantizeFacts", "QuantizeResult", "quantize"]
 
-_HOMES = {"Plan": "plan.plan", "QuantizeFacts": "result", "QuantizeResult": "result", "quantize": "stage"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+offer(__name__, {"Plan": "plan.plan", "QuantizeFacts": "result", "QuantizeResult": "result", "quantize": "stage"})

@@ -1,0 +1,131 @@
+"""The shipped recipes, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def edgeopt(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "edgeopt", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return {stage["stage"]: stage["facts"] for stage in record["stages"]}
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quickstart")
+    result = edgeopt("run", "quickstart", "-q", cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "report.html" in result.stdout
+    return folder / "runs" / "quickstart"
+
+
+def test_the_teacher_knows_the_digits(quickstart: Path) -> None:
+    accuracies = {row["name"]: row["accuracy"] for row in facts(quickstart)["verify"]["variants"]}
+    assert accuracies["teacher"] >= 0.98
+    assert accuracies["fp32"] >= 0.97
+
+
+def test_the_student_is_small_and_the_pruned_one_smaller(quickstart: Path) -> None:
+    found = facts(quickstart)
+    assert found["distill"]["parameters"] <= found["teacher"]["parameters"] / 4
+    assert 0.4 <= found["prune"]["macs_after"] / found["prune"]["macs_before"] <= 0.5
+    assert found["prune"]["parameters_after"] < found["prune"]["parameters_before"]
+    assert found["quantize"]["size_bytes_after"] < found["quantize"]["size_bytes_before"] / 2
+
+
+def test_int8_keeps_the_accuracy(quickstart: Path) -> None:
+    accuracies = {row["name"]: row["accuracy"] for row in facts(quickstart)["verify"]["variants"]}
+    assert accuracies["int8"] >= accuracies["fp32"] - 0.01
+
+
+def test_the_report_opens_without_network(quickstart: Path) -> None:
+    page = (quickstart / "report.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page
+    assert 'href="http' not in page.replace('href="https://edgeopt', "")
+    assert json.loads((quickstart / "report.json").read_text(encoding="utf-8"))["schema_version"] >= 1
+    assert (quickstart / "report.md").read_text(encoding="utf-8").startswith("#")
+
+
+def test_the_bundle_verifies_itself_with_numpy_and_onnxruntime_alone(quickstart: Path) -> None:
+    bundle = quickstart / "bundle"
+    blocker = (
+        "import sys, runpy\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in {'edgeopt', 'torch', 'onnx', 'transformers', 'pydantic', 'rich', 'PIL', 'sklearn'}:\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        f"sys.argv = ['verify.py', {str(bundle)!r}]\n"
+        f"runpy.run_path({str(bundle / 'verify.py')!r}, run_name='__main__')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", blocker], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert edgeopt("verify", str(bundle), cwd=quickstart).returncode == 0
+
+
+def test_the_bundle_tells_digits_apart(quickstart: Path) -> None:
+    from edgeopt.data.digits import load_digits
+
+    samples = load_digits()["evaluation"]
+    session = onnxruntime.InferenceSession(quickstart / "bundle" / "model.onnx")
+    logits = session.run(None, dict(samples.collate(range(len(samples)))))[0]
+    assert samples.labels is not None
+    assert (np.argmax(logits, axis=1) == samples.labels).mean() >= 0.97
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, data_folder: Callable[[str], Path]) -> Path:
+    data_folder("ultraface_slim")
+    folder = tmp_path_factory.mktemp("faces")
+    result = edgeopt("run", "face-detection", "-q", cwd=folder)
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    return folder / "runs" / "face-detection"
+
+
+def test_an_onnx_file_of_others_becomes_a_bundle(faces: Path) -> None:
+    found = facts(faces)
+    assert found["verify"]["variants"][-1]["accuracy"] is None
+    assert found["quantize"]["size_bytes_after"] < found["quantize"]["size_bytes_before"]
+    assert edgeopt("verify", str(faces / "bundle"), cwd=faces).returncode == 0
+
+
+def test_an_onnx_file_is_quantized_and_bundled_stage_by_stage(tmp_path: Path, data_folder: Callable[[str], Path]) -> None:
+    model = data_folder("ultraface_slim") / "version-slim-320.onnx"
+    made = edgeopt(
+        "quantize", str(model), "--calibration", "ultraface", "--target", "x86-vnni", "-o", "int8.onnx", "-q", cwd=tmp_path
+    )
+    assert made.returncode == 0, made.stderr
+    packed = edgeopt("bundle", "int8.onnx", "--data", "ultraface", "-o", "bundle", cwd=tmp_path)
+    assert packed.returncode == 0, packed.stderr
+    assert edgeopt("verify", "bundle", cwd=tmp_path).returncode == 0
+
+
+def test_text_goes_through_the_same_stages(tmp_path: Path, data_folder: Callable[[str], Path]) -> None:
+    """In miniature: 64 sentences; `make text` runs the whole recipe."""
+    data_folder("sst2")
+    data_folder("sst2_teacher")
+    small = ["data.train_limit=64", "data.calibration_limit=8", "data.evaluation_limit=48", "verify.max_drop_points=100.0"]
+    options = [part for change in [*small, "profile.seconds=2.0", "compare=last"] for part in ("--set", change)]
+    result = edgeopt("run", "text-classification", "-q", *options, "--out", "text", cwd=tmp_path)
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    found = facts(tmp_path / "text")
+    assert found["distill"]["parameters"] < found["teacher"]["parameters"]
+    shapes = {entry["name"]: entry["shape"] for entry in found["export"]["inputs"]}
+    assert shapes == {name: ["batch", "sequence"] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    assert (tmp_path / "text" / "bundle" / "tokenizer.json").is_file()
+    assert edgeopt("verify", "text/bundle", cwd=tmp_path).returncode == 0

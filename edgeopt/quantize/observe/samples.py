@@ -10,9 +10,13 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError, nearest
 from edgeopt.models.onnx_file import Signature, TensorSpec
 
+_MASK = "attention_mask"
+
 
 def checked(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
     """Yield the batches a model with this signature can take, one sample at a time if its batch axis is fixed at 1.
+
+    Padding does not get through: where an `attention_mask` hides tokens, the sentences come one by one and cut to length.
 
     Raises:
         DataError: there is no sample, or one has a wrong name, dtype or shape, or a number that is not finite; the message
@@ -24,7 +28,9 @@ def checked(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
         for spec in signature.inputs:
             _check_array(batch[spec.name], spec, seen)
         size = _batch_size(batch, signature)
-        if size > 1 and _takes_one(signature):
+        if _is_padded(batch, signature):
+            yield from _unpadded(batch, size)
+        elif size > 1 and _takes_one(signature):
             yield from _rows(batch, size)
         elif size > 0:
             yield batch
@@ -78,6 +84,24 @@ def _fits(array: Array, spec: TensorSpec) -> bool:
 def _batch_size(batch: Batch, signature: Signature) -> int:
     sizes = {batch[spec.name].shape[0] for spec in signature.inputs if spec.shape}
     return max(sizes, default=1)
+
+
+def _is_padded(batch: Batch, signature: Signature) -> bool:
+    """Tell whether the attention mask hides tokens, and the model takes sentences of any length."""
+    mask = batch.get(_MASK)
+    if mask is None or mask.ndim != 2 or mask.all():
+        return False
+    return all(isinstance(spec.shape[1], str) for spec in signature.inputs if batch[spec.name].shape == mask.shape)
+
+
+def _unpadded(batch: Batch, size: int) -> Iterator[Batch]:
+    """Yield the samples one by one without their padding, left or right, so that it does not count in the statistics."""
+    shape = batch[_MASK].shape
+    for row in _rows(batch, size):
+        shown = np.flatnonzero(row[_MASK][0])
+        if shown.size:
+            tokens = slice(shown[0], shown[-1] + 1)
+            yield {name: array[:, tokens] if array.shape[1:] == shape[1:] else array for name, array in row.items()}
 
 
 def _takes_one(signature: Signature) -> bool:

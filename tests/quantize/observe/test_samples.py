@@ -33,6 +33,16 @@ def test_a_batch_axis_fixed_at_one_takes_any_batch_one_by_one():
     np.testing.assert_array_equal(np.concatenate(rows), values)
 
 
+def test_padding_is_cut_off_left_and_right():
+    names = ("input_ids", "attention_mask")
+    signature = Signature(tuple(TensorSpec(name, "int64", ("b", "s")) for name in names), ())
+    batch = {"input_ids": np.arange(15).reshape(3, 5), "attention_mask": np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [1] * 5])}
+    cut = [item["input_ids"].tolist() for item in checked([batch], signature)]
+    assert cut == [[[0, 1]], [[7, 8, 9]], [[10, 11, 12, 13, 14]]]
+    fixed = Signature(tuple(TensorSpec(name, "int64", ("b", 5)) for name in names), ())
+    assert [item["input_ids"].shape for item in checked([batch], fixed)] == [(3, 5)]
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_name_sample_input_and_place(bad):
     third = good(2)

@@ -1,0 +1,36 @@
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+
+from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.graph.prepare import prepare
+from edgeopt.quantize.plan.ort_cache import write_ort_cache
+from edgeopt.quantize.plan.plan import load_plan
+
+
+def test_quantize_static_takes_the_ranges(conv_model, pictures, saved, tmp_path, vnni):
+    config = QuantizeConfig(ranges="percentile", percentile=99, correct_bias=False)
+    result = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "ours.onnx", config=config)
+    cache = tmp_path / "cache.json"
+    write_ort_cache(load_plan(result.plan_path), cache)
+    onnx.save_model(prepare(conv_model, "model").model, tmp_path / "prepared.onnx")
+    quantize_static(
+        tmp_path / "prepared.onnx",
+        tmp_path / "theirs.onnx",
+        None,
+        op_types_to_quantize=["Conv", "Relu", "Add"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        calibration_cache_path=cache,
+    )
+    scales = [
+        {
+            tensor.name: onnx.numpy_helper.to_array(tensor)
+            for tensor in onnx.load(path).graph.initializer
+            if tensor.name in {"x_scale", "r_scale", "s_scale"}
+        }
+        for path in (tmp_path / "ours.onnx", tmp_path / "theirs.onnx")
+    ]
+    assert len(scales[0]) == 3
+    assert scales[0] == scales[1]

@@ -30,3 +30,5 @@ class ProfileConfig(Options):
     """Hold operators against what this machine can do at most, which is measured once (a second) and kept."""
     margin: float = Field(default=0.02, ge=0)
     """Two variants count as different in speed if the interval of their ratio lies outside 1 ± this."""
+    busy_margin: float = Field(default=0.10, ge=0)
+    """The same where other processes kept the machine busy: their load does not fall on both variants alike."""

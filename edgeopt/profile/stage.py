@@ -24,7 +24,7 @@ from edgeopt.profile.machine_peak import Peak, find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
 from edgeopt.profile.operators import Insight, hidden, read_operators
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
-from edgeopt.profile.result import Comparison, Placement, ProfileResult
+from edgeopt.profile.result import Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.runner import Runner, greet
 from edgeopt.targets.target import Target
@@ -168,8 +168,10 @@ def summarize(
     counted = analysis.count(raw.sampled)
     names = list(raw.sampled.names)
     variants = [assembly.variant_profile(name, counted, evidence[name], confidence=config.confidence) for name in names]
-    comparisons = [_comparison(counted, names[0], name, config) for name in names[1:]]
     conditions = analysis.conditions(raw.sampled.chunks, counted)
+    margin = max(config.margin, config.busy_margin) if conditions.busy else config.margin
+    pairs = [(names[0], name) for name in names[1:]]
+    comparisons = [analysis.compare(counted, a, b, confidence=config.confidence, margin=margin) for a, b in pairs]
     judgements = judge.judgements(counted, {name: assembly.figures(evidence[name]) for name in names})
     opened = raw.opened[names[0]]
     return ProfileResult(
@@ -189,9 +191,5 @@ def summarize(
         verdict=overall(judgements),
         emulated=False,
         conditions=conditions,
-        warnings=assembly.warnings_of(variants, comparisons, conditions, margin=config.margin),
+        warnings=assembly.warnings_of(variants, comparisons, conditions, margin=margin),
     )
-
-
-def _comparison(counted: analysis.Counted, a: str, b: str, config: ProfileConfig) -> Comparison:
-    return analysis.compare(counted, a, b, confidence=config.confidence, margin=config.margin)

@@ -107,6 +107,14 @@ def test_a_busy_machine_is_noticed(fake_runner: Any, level: Callable[..., Any]) 
     assert result.conditions and result.conditions.busy and any("machine was busy" in warning for warning in result.warnings)
 
 
+def test_a_busy_machine_calls_only_large_differences(fake_runner: Any, level: Callable[..., Any]) -> None:
+    for ms, decision in ((5.3, "same"), (7.0, "slower")):
+        runner = fake_runner({"a": level(5.0), "b": level(ms)})
+        runner.idle_cores = 0.9
+        [pair] = _run(runner, seconds=10.0).comparisons
+        assert pair.decision == decision
+
+
 def test_disturbed_stretches_are_left_out_when_enough_quiet_ones_are_left(fake_runner: Any) -> None:
     runner = fake_runner({})
 

@@ -20,7 +20,7 @@ from edgeopt.export.registry import family_of, load_family
 from edgeopt.targets.target import Target
 
 _FIRST_OPSET_WITH_ATTENTION = 23
-_TOLERANCES = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+_TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,13 @@ def test_a_head_the_model_lacks_is_told(tmp_path, target, sentence):
         export(bert(), [sentence(6)], target=target, output=tmp_path, config=ExportConfig(task="fill-mask"))
 
 
+def test_half_precision_is_compared_with_its_own_tolerance(tmp_path, target):
+    samples = [{name: array.astype(np.float16) for name, array in batch.items()} for batch in images()]
+    result = export(Convolution().half(), samples, target=target, output=tmp_path)
+    assert {value.dtype for value in result.outputs} == {"float16"}
+    assert result.parity.tolerance == 1e-2 and 0 < result.parity.relative_error < 1e-2
+
+
 def test_a_difference_is_an_error_that_names_the_first_tensor(tmp_path, target, monkeypatch):
     from edgeopt.export import stage
 

@@ -117,7 +117,7 @@ def _export(model: Any, inputs: dict[str, Any], axes: dict[int, str], path: Path
 
     dims = {axis: torch.export.Dim(name) for axis, name in axes.items()}
     program = torch.onnx.export(
-        Logits(),
+        Logits().eval(),
         tuple(inputs.values()),
         dynamo=True,
         opset_version=24,

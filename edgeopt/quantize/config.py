@@ -23,6 +23,8 @@ class QuantizeConfig(Options):
     """Momentum of `ranges = "moving-average"`, over batches."""
     correct_bias: bool = True
     """Take what rounding the weights does to a layer's mean output off its bias."""
+    embeddings: bool = True
+    """Store embedding tables as int8, with a scale for each row."""
     exclude: list[str] = Field(default_factory=list)
     """Nodes that stay in floating point, by name."""
     plan: Path | None = None

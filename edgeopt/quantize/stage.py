@@ -23,6 +23,7 @@ from edgeopt.quantize.observe.observer import Observations, ObserveConfig, obser
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.bias import correct_biases
 from edgeopt.quantize.perform.coverage import Coverage, inspect
+from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sqnr import layer_noise
 from edgeopt.quantize.plan.placement import WEIGHTED, place, rounded_tensors
@@ -72,6 +73,7 @@ def quantize(
     kept = _carry_out(prepared, plan, observations, samples, measured=(Path(model), evaluate), config=config)
     plan = kept.plan
     quantized = kept.quantized if plan.integer_nodes else original
+    tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output, plan_path = Path(output), Path(output).with_suffix(".plan.json")
@@ -87,7 +89,7 @@ def quantize(
         coverage=coverage,
         layers=layers,
         sensitivity=kept.sensitivity,
-        decisions=plan.decisions,
+        decisions=(*plan.decisions, *_tables(tables)),
         warnings=(*filter(None, [kept.warning]), *_warnings(plan, coverage, before, after)),
         size_bytes_before=before,
         size_bytes_after=after,
@@ -232,6 +234,13 @@ def _channel_axes(prepared: Prepared, nodes: tuple[NodePlan, ...], config: Quant
     if config.ranges == "auto" or config.correct_bias:
         axes |= dict.fromkeys(product_inputs(prepared.model, nodes), -1)
     return axes
+
+
+def _tables(count: int) -> Iterator[Decision]:
+    if count:
+        yield Decision(
+            "embeddings", f"{count} tables as int8 rows", "a quarter of their size, each row with a scale of its own"
+        )
 
 
 def _warnings(plan: Plan, coverage: Coverage, before: int, after: int) -> Iterator[str]:

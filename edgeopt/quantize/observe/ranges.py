@@ -32,7 +32,7 @@ METHODS: tuple[Method, ...] = ("min-max", "moving-average", "percentile", "mse",
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
-_STEPS = (0.86 ** np.arange(1, 25), np.linspace(0.88, 1.12, 9), np.linspace(0.98, 1.02, 5))
+_STEPS = (0.78 ** np.arange(1, 14), np.linspace(0.82, 1.18, 7), np.linspace(0.96, 1.04, 5))
 _BOTH = ((True, True),)  # which ends of the interval move
 _EACH = ((True, False), (False, True))
 _LINEAR_BINS = 4096

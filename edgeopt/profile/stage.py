@@ -31,6 +31,7 @@ from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection, connect
 
 _COLD_SHARE = 0.2
+_EMULATED_BATCHES = 2  # an emulator takes minutes for what its device does in milliseconds
 _OPERATOR_SHARE = 0.1
 _SAMPLING_SHARE = 0.5  # at least, however long loading took
 
@@ -59,7 +60,8 @@ def profile(
     if not models:
         raise DataError("profile: there is no model; give at least one ONNX file")
     judge = make_judge(list(models), config)
-    batches = take_batches(inputs, most=config.max_batches)
+    most = min(config.max_batches, _EMULATED_BATCHES) if target.device.emulated else config.max_batches
+    batches = take_batches(inputs, most=most)
     for name, path in models.items():
         check_batches(batches, onnx_file.signature(onnx_file.load(path, weights=False)), model=f"{name} ({path})")
     with ExitStack() as stack:

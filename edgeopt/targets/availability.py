@@ -30,7 +30,7 @@ def available(target: Target) -> Availability:
     elif target.device.transport == "ssh":
         reasons = [] if target.device.host else ["the key 'device.host' says nothing; name the host to connect to"]
     else:
-        reasons = [*_machine_reasons(target.device), *(_environment_reasons(target) or _provider_reasons(target))]
+        reasons = _machine_reasons(target.device) or _environment_reasons(target) or _provider_reasons(target)
     return Availability(ok=not reasons, reasons=reasons, notes=_notes(target))
 
 

@@ -43,6 +43,10 @@ def tidy_names(model: ir.Model) -> None:
 
 def _scope(node: ir.Node) -> str:
     """Return the dotted path of the module that `node` comes from, "" for the model itself."""
+    if node.op_type in {"Conv", "ConvTranspose"}:  # torch folds the norm after a convolution into it, and notes the norm
+        weight = node.inputs[1].name if node.inputs[1] is not None else None
+        if weight and weight.startswith(_WRAPPER) and weight.endswith(".weight"):
+            return weight.removeprefix(_WRAPPER).removesuffix(".weight")
     try:
         scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "[]"))
     except (ValueError, SyntaxError):

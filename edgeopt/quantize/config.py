@@ -27,7 +27,7 @@ class QuantizeConfig(Options):
     """Store embedding tables as int8, with a scale for each row."""
     exclude: list[str] = Field(default_factory=list)
     """Nodes that stay in floating point, by name."""
-    plan: Path | None = None
+    plan: Path | None = Field(default=None, strict=False)
     """A saved (and perhaps edited) plan to carry out instead of making one."""
     max_drop: float | None = Field(default=None, ge=0, le=1)
     """Largest loss of the metric given as `evaluate`; as many of the most sensitive layers stay floating as that takes."""

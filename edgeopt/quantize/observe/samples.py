@@ -29,7 +29,7 @@ def checked(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
             _check_array(batch[spec.name], spec, seen)
         size = _batch_size(batch, signature)
         if _is_padded(batch, signature):
-            yield from _unpadded(batch, size)
+            yield from _unpadded(batch, size, seen)
         elif size > 1 and _takes_one(signature):
             yield from _rows(batch, size)
         elif size > 0:
@@ -94,14 +94,15 @@ def _is_padded(batch: Batch, signature: Signature) -> bool:
     return all(isinstance(spec.shape[1], str) for spec in signature.inputs if batch[spec.name].shape == mask.shape)
 
 
-def _unpadded(batch: Batch, size: int) -> Iterator[Batch]:
+def _unpadded(batch: Batch, size: int, first: int) -> Iterator[Batch]:
     """Yield the samples one by one without their padding, left or right, so that it does not count in the statistics."""
     shape = batch[_MASK].shape
-    for row in _rows(batch, size):
+    for number, row in enumerate(_rows(batch, size), first):
         shown = np.flatnonzero(row[_MASK][0])
-        if shown.size:
-            tokens = slice(shown[0], shown[-1] + 1)
-            yield {name: array[:, tokens] if array.shape[1:] == shape[1:] else array for name, array in row.items()}
+        if not shown.size:
+            raise DataError(f"calibration sample {number}, input '{_MASK}': hides every token; remove the sample")
+        tokens = slice(shown[0], shown[-1] + 1)
+        yield {name: array[:, tokens] if array.shape[1:] == shape[1:] else array for name, array in row.items()}
 
 
 def _takes_one(signature: Signature) -> bool:

@@ -39,6 +39,9 @@ def test_padding_is_cut_off_left_and_right():
     batch = {"input_ids": np.arange(15).reshape(3, 5), "attention_mask": np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [1] * 5])}
     cut = [item["input_ids"].tolist() for item in checked([batch], signature)]
     assert cut == [[[0, 1]], [[7, 8, 9]], [[10, 11, 12, 13, 14]]]
+    batch["attention_mask"][1] = 0
+    with pytest.raises(DataError, match="sample 1, input 'attention_mask': hides every token"):
+        list(checked([batch], signature))
     fixed = Signature(tuple(TensorSpec(name, "int64", ("b", 5)) for name in names), ())
     assert [item["input_ids"].shape for item in checked([batch], fixed)] == [(3, 5)]
 

@@ -20,7 +20,7 @@ quickstart: $(INSTALLED)  ## digits: from a trained teacher to a verified int8 b
 	$(BIN)/edgeopt run quickstart
 
 test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
 	$(BIN)/ruff check .

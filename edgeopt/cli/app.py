@@ -8,14 +8,16 @@ import typer
 
 from edgeopt import __version__
 from edgeopt.cli.bundle import bundle
+from edgeopt.cli.compare import compare
 from edgeopt.cli.distill import distill
 from edgeopt.cli.export import export
-from edgeopt.cli.lists import recipes, targets
 from edgeopt.cli.profile import profile
 from edgeopt.cli.prune import prune
 from edgeopt.cli.quantize import quantize
+from edgeopt.cli.recipes import recipes
 from edgeopt.cli.report import report
 from edgeopt.cli.run import run
+from edgeopt.cli.targets import targets
 from edgeopt.cli.verify import verify
 
 app = typer.Typer(
@@ -25,8 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, distill, prune, export, quantize, profile, bundle, verify, report, recipes, targets):
+for command in (run, distill, prune, export, quantize, profile, compare, bundle, verify, report, recipes):
     app.command()(command)
+app.add_typer(targets, name="targets")
 
 
 def _version(value: bool) -> None:

@@ -13,10 +13,19 @@ from edgeopt.cli.options import Quiet, Set, TargetName
 def export(
     source: Annotated[str, typer.Argument(help="A saved or transformers folder, a hub id, or module:callable.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for model.onnx and the files beside it.")],
-    data: Annotated[str, typer.Option("--data", help="Real inputs: .npz, folder of .npy, or a calibration set by name.")],
     task: Annotated[str | None, typer.Option("--task", help="For transformers models, such as text-classification.")] = None,
     target: TargetName = "x86-vnni",
     opset: Annotated[int | None, typer.Option("--opset", help="Operator set; default: the target's.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Real inputs: .npz, folder of .npy, or a set's name; default: the family's own."),
+    ] = None,
+    shape: Annotated[
+        list[str] | None, typer.Option("--shape", metavar="NAME=1x128", help="Fix an input's shape; may be repeated.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with a hub model.")
+    ] = False,
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:
@@ -28,15 +37,26 @@ def export(
     from edgeopt.models.load import load_model
     from edgeopt.targets.target import load_target
 
-    loaded = load_model(source, task=task)
-    config = read_options(ExportConfig, changes, opset=opset, task=loaded.task, source=Path(source).name)
+    loaded = load_model(source, task=task, trust_remote_code=trust_remote_code)
+    shapes = dict(_shape(text) for text in shape) if shape else None
+    config = read_options(ExportConfig, changes, opset=opset, task=loaded.task, source=Path(source).name, shapes=shapes)
     if loaded.folder is not None and (loaded.folder / "config.json").is_file():
         config = config.model_copy(update={"source_folder": loaded.folder})
-    samples = read_calibration(data, loaded.folder).first(16)
+    samples = read_calibration(data, loaded.folder).first(16).batches(1) if data else None
     with shown(quiet=quiet):
-        result = run(loaded.module, samples.batches(1), target=load_target(target), output=output, config=config)
+        result = run(loaded.module, samples, target=load_target(target), output=output, config=config)
     parity = result.parity
     typer.echo(
         f"{result.path}: opset {result.opset}, {result.nodes} nodes, {result.size_bytes / 1e6:.2f} MB; "
         f"off from PyTorch by {parity.relative_error:.1e} of the output's scale ({parity.tolerance:.0e} allowed)"
     )
+
+
+def _shape(text: str) -> tuple[str, list[int]]:
+    """Return name and sizes of ``NAME=1x128``."""
+    from edgeopt.errors import RecipeError
+
+    name, equals, sizes = text.partition("=")
+    if not equals or not all(size.isdigit() for size in sizes.split("x")):
+        raise RecipeError(f"--shape {text}: write NAME=SIZExSIZE, such as input_ids=1x128")
+    return name, [int(size) for size in sizes.split("x")]

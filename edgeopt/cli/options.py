@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from edgeopt.config import Options
     from edgeopt.data.samples import Samples
+    from edgeopt.profile.ci import Check
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
@@ -40,6 +41,16 @@ def read_calibration(data: str, tokenizer: Path | None = None) -> Samples:
     if not is_set and (path.suffix == ".npz" or path.is_dir() or "/" in data):
         return read_arrays(path)
     return load_set(f"{path}/" if is_set else data, tokenizer=tokenizer)["calibration"]
+
+
+CI_FORMATS = ("junit", "github")
+
+
+def print_checks(checks: Sequence[Check], form: str) -> None:
+    """Print checks as JUnit XML or as annotations of a GitHub workflow."""
+    from edgeopt.profile.ci import github_annotations, junit
+
+    typer.echo(junit(checks) if form == "junit" else "\n".join(github_annotations(checks)), nl=form != "junit")
 
 
 def need_format(value: str, allowed: Sequence[str] = ("table", "json", "markdown")) -> str:

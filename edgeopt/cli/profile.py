@@ -25,15 +25,19 @@ def profile(
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Profile models side by side on a target, against budgets; exit code 1 if a budget is missed."""
-    from edgeopt.cli.options import need_format, read_calibration, read_options
+    """Profile models side by side on a target, against budgets; exit code 1 if a budget is missed.
+
+    Formats: table, json, markdown, junit, github (annotations of a workflow).
+    """
+    from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_calibration, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.random_inputs import random_batches
     from edgeopt.profile import ProfileConfig
     from edgeopt.profile import profile as run
+    from edgeopt.profile.ci import checks_of_profile
     from edgeopt.targets.target import load_target
 
-    need_format(form)
+    need_format(form, ("table", "json", "markdown", *CI_FORMATS))
     config = read_options(ProfileConfig, changes, seconds=seconds, budget=budget or None)
     named = _named(models)
     loaded_target = load_target(target)
@@ -42,6 +46,8 @@ def profile(
         result = run(named, inputs, target=loaded_target, config=config)
     if form == "json":
         typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+    elif form in CI_FORMATS:
+        print_checks(checks_of_profile(result), form)
     else:
         _print(result, markdown=form == "markdown")
     raise typer.Exit(1 if result.verdict == "fail" else 0)

@@ -13,7 +13,20 @@ import onnx
 import pytest
 from onnx import parser
 
-COMMANDS = ["run", "distill", "prune", "export", "quantize", "profile", "bundle", "verify", "report", "recipes", "targets"]
+COMMANDS = [
+    "run",
+    "distill",
+    "prune",
+    "export",
+    "quantize",
+    "profile",
+    "compare",
+    "bundle",
+    "verify",
+    "report",
+    "recipes",
+    "targets",
+]
 MODEL = """
 <ir_version: 10, opset_import: ["" : 20]>
 small (float[batch, 16] x) => (float[batch, 16] y)
@@ -71,6 +84,23 @@ def test_a_missed_budget_ends_with_1_and_json_on_stdout(folder: Path) -> None:
     met = edgeopt(*arguments, "size_bytes<=100000", cwd=folder)
     assert met.returncode == 0, met.stderr
     assert [budget["verdict"] for budget in json.loads(met.stdout)["budgets"]] == ["pass"]
+
+
+def test_profiles_are_compared_and_told_to_ci(folder: Path) -> None:
+    arguments = ("profile", "model.onnx", "--seconds", "1", "--target", "x86-avx2", "-q", "--format")
+    base = edgeopt(*arguments, "json", cwd=folder).stdout
+    worse = json.loads(base)
+    for variant in worse["variants"]:
+        variant["size_bytes"] *= 2
+    (folder / "base.json").write_text(base, encoding="utf-8")
+    (folder / "worse.json").write_text(json.dumps(worse), encoding="utf-8")
+    assert edgeopt("compare", "base.json", "base.json", cwd=folder).returncode == 0
+    found = edgeopt("compare", "base.json", "worse.json", "--format", "github", cwd=folder)
+    assert found.returncode == 1
+    assert found.stdout.startswith("::error ")
+    assert "size_bytes" in found.stdout
+    xml = edgeopt("compare", "base.json", "worse.json", "--format", "junit", cwd=folder).stdout
+    assert xml.count("<failure") == 1
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.npz", "bundle.json", "README.md", "example.py"])

@@ -1,0 +1,43 @@
+"""`edgeopt compare`: did a profile become worse since an earlier one?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeopt.cli.options import Format, Set
+
+
+def compare(
+    base: Annotated[Path, typer.Argument(help="The earlier profile, as edgeopt profile --format json wrote it.")],
+    new: Annotated[Path, typer.Argument(help="The later one.")],
+    changes: Set = None,
+    form: Format = "table",
+) -> None:
+    """Compare two profiles at a stated false-alarm rate; exit code 1 if anything became worse.
+
+    Formats: table, json, markdown, junit, github (annotations of a workflow).
+    """
+    from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_options
+    from edgeopt.cli.tables import show
+    from edgeopt.profile.ci import checks_of_regressions
+    from edgeopt.profile.regression import CompareConfig, read_profile
+    from edgeopt.profile.regression import compare as run
+
+    need_format(form, ("table", "json", "markdown", *CI_FORMATS))
+    found = run(read_profile(base), read_profile(new), config=read_options(CompareConfig, changes))
+    if form == "json":
+        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    elif form in CI_FORMATS:
+        print_checks(checks_of_regressions(found), form)
+    else:
+        show(
+            [{"model": it.variant, "figure": it.metric, "finding": it.finding, "why": it.reason} for it in found.changes], form
+        )
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    raise typer.Exit(1 if found.verdict == "fail" else 0)

@@ -33,6 +33,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -174,8 +175,6 @@ def read_batches(path: str) -> List[Dict[str, Any]]:
                 batches.setdefault(int(number), {})[name] = np.asarray(stored[key], order="C")
     except (OSError, ValueError) as error:
         raise Refusal("request", f"{path}: not a file of batches: {_first_line(error)}") from error
-    if not batches:
-        raise Refusal("request", f"{path}: holds no batch")
     return [batches[number] for number in sorted(batches)]
 
 
@@ -481,6 +480,7 @@ def main(arguments: List[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary folder goes away
     os.dup2(2, 1)  # libraries that print must not break the protocol
     server = Server(os.environ["TMPDIR"])
     if arguments == ["cold"]:

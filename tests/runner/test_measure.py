@@ -228,3 +228,16 @@ def test_scalar_inputs_keep_their_shape(server: Any, tmp_path: Path) -> None:
     _ask(server, do="open", name="s", model=str(tmp_path / "scale.onnx"), inputs=str(tmp_path / "in.npz"))
     with np.load(_ask(server, do="outputs", name="s")["path"]) as stored:
         assert stored["0/y"].tolist() == [3, 3]
+
+
+def test_a_runner_that_is_told_to_stop_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, str(_RUNNER), "serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as served:
+        assert served.stdin is not None and served.stdout is not None
+        served.stdin.write('{"do": "hello"}\n')
+        served.stdin.flush()
+        assert "ok" in served.stdout.readline() and len(list(tmp_path.iterdir())) == 1
+        served.terminate()
+        assert served.wait(timeout=30) == 143
+    assert list(tmp_path.iterdir()) == []

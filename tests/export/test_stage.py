@@ -52,6 +52,18 @@ def test_a_plain_module_gets_a_dynamic_batch_and_equal_outputs(tmp_path, target)
     assert json.loads(json.dumps(result.facts()))["nodes"] == result.nodes
 
 
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory, target):
+    """A small BERT exported from a folder that also holds what must not travel along."""
+    folder = tmp_path_factory.mktemp("encoder")
+    bert().save_pretrained(folder / "source")
+    (folder / "source" / "tokenizer.json").write_text("{}")
+    (folder / "source" / "model.safetensors.index.json").write_text("{}")
+    (folder / "source" / "modeling.py").write_text("raise SystemExit")
+    config = ExportConfig(source="somewhere/model", source_folder=folder / "source")
+    return export(bert(), None, target=target, output=folder / "out", config=config)
+
+
 def test_two_exports_give_the_same_bytes_without_paths_or_stack_traces(tmp_path, target):
     first = export(Convolution(), images(), target=target, output=tmp_path / "a").path.read_bytes()
     second = export(Convolution(), images(), target=target, output=tmp_path / "b").path.read_bytes()
@@ -96,9 +108,8 @@ def test_fixed_shapes_are_fixed(tmp_path, target, sentence):
         export(bert(), [sentence(5)], target=target, output=tmp_path, config=ExportConfig(shapes={"input_id": [1, 16]}))
 
 
-def test_metadata_says_what_the_file_is(tmp_path, target, sentence):
-    config = ExportConfig(source="somewhere/model")
-    model = onnx.load(export(bert(), [sentence(6)], target=target, output=tmp_path, config=config).path)
+def test_metadata_says_what_the_file_is(encoder):
+    model = onnx.load(encoder.path)
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert model.producer_name == "edgeopt"
     assert facts["edgeopt.source"] == "somewhere/model"
@@ -106,16 +117,9 @@ def test_metadata_says_what_the_file_is(tmp_path, target, sentence):
     assert json.loads(facts["edgeopt.axes"])["input_ids"] == {"0": "batch", "1": "sequence"}
 
 
-def test_configuration_and_tokenizer_travel_along_but_no_weights(tmp_path, target, sentence):
-    source = tmp_path / "source"
-    bert().save_pretrained(source)
-    (source / "tokenizer.json").write_text("{}")
-    (source / "model.safetensors.index.json").write_text("{}")
-    (source / "modeling.py").write_text("raise SystemExit")
-    config = ExportConfig(source_folder=source)
-    result = export(bert(), [sentence(6)], target=target, output=tmp_path / "out", config=config)
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["config.json", "model.onnx", "tokenizer.json"]
-    assert [file.name for file in result.files] == ["model.onnx", "config.json", "tokenizer.json"]
+def test_configuration_and_tokenizer_travel_along_but_no_weights(encoder):
+    assert sorted(file.name for file in encoder.path.parent.iterdir()) == ["config.json", "model.onnx", "tokenizer.json"]
+    assert [file.name for file in encoder.files] == ["model.onnx", "config.json", "tokenizer.json"]
 
 
 def test_an_axis_the_code_fixes_is_an_error_that_names_it(tmp_path, target):
@@ -150,10 +154,9 @@ def test_no_samples_and_wrong_names_are_told(tmp_path, target):
         export(Convolution(), images(), target=target, output=tmp_path, config=ExportConfig(outputs=["logit"]))
 
 
-def test_without_samples_a_family_draws_its_own_and_says_so(tmp_path, target):
-    result = export(bert(), None, target=target, output=tmp_path)
-    assert result.parity.passed and len(result.parity.shapes) >= 3
-    assert result.warnings == ("traced and compared on random inputs: no samples were given",)
+def test_without_samples_a_family_draws_its_own_and_says_so(encoder, tmp_path, target):
+    assert encoder.parity.passed and len(encoder.parity.shapes) >= 3
+    assert encoder.warnings == ("traced and compared on random inputs: no samples were given",)
     with pytest.raises(DataError, match="without a family"):
         export(Convolution(), None, target=target, output=tmp_path)
 

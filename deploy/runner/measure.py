@@ -12,7 +12,7 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
     state      -> frequency, temperature, throttling, battery, energy     what the system shows now (null: not shown)
     open       {name, model, inputs, session} -> load_ns, first_run_ns    load a variant and run it once
     sample     {blocks: [[name, first_batch, runs], ...], limit_s}
-               -> blocks: [[name, [ns, ...]], ...], noise                 time runs; blocks are run in the order given
+               -> blocks: [[name, [ns, ...], [thread ns]], ...], noise    time runs; blocks are run in the order given
     cold       as open, + seconds -> load_ns, first_run_ns, peak memory   the same in a child process of its own
     operators  {name, runs} -> runs, operators, arena_peak_bytes          where the time goes, from onnxruntime's own profile
     placement  {name} -> partitions: [{provider, nodes}] or null          what onnxruntime gave to which provider
@@ -63,20 +63,22 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a crash)
         self.kind = kind
 
 
-def time_calls(calls: List[Call], clock: Callable[[], int] = time.perf_counter_ns) -> List[int]:
-    """Make each of `calls` once, in order, and return how many nanoseconds each took."""
-    samples: List[int] = []
-    append = samples.append
+def time_calls(calls: List[Call], clock: Callable[[], int] = time.perf_counter_ns) -> Tuple[List[int], List[int]]:
+    """Make each of `calls` once, in order; return the ns each took, and those this thread really had the processor."""
+    cpu, samples, own = time.thread_time_ns, [], []
     for call in calls:
+        before = cpu()
         begin = clock()
         call()
-        append(clock() - begin)
-    return samples
+        end = clock()
+        own.append(cpu() - before)
+        samples.append(end - begin)
+    return samples, own
 
 
 def overhead_ns(count: int = 2000) -> int:
     """Return the median time of an empty call: what the timing itself adds to every sample."""
-    return sorted(time_calls([partial(int)] * count))[count // 2]
+    return sorted(time_calls([partial(int)] * count)[0])[count // 2]
 
 
 class Variant:
@@ -106,19 +108,18 @@ class Variant:
 
     def _run_first(self, model: str) -> int:
         try:
-            return time_calls(self.calls[:1])[0]
+            return time_calls(self.calls[:1])[0][0]
         except Exception as error:
             raise Refusal("model", f"{model}: onnxruntime {ort.__version__} cannot run it: {_first_line(error)}") from error
 
-    def take(self, first: int, runs: int) -> List[int]:
+    def take(self, first: int, runs: int) -> Tuple[List[int], List[int]]:
         """Time `runs` runs, going round the batches from number `first`."""
         return time_calls([self.calls[(first + run) % len(self.calls)] for run in range(runs)])
 
 
 def open_session(model: str, session: Reply, extra: Reply) -> Any:
     """Open `model` on the provider that `session` names; `extra` holds attributes of SessionOptions."""
-    provider = session.get("provider", "CPUExecutionProvider")
-    options = ort.SessionOptions()
+    provider, options = session.get("provider", "CPUExecutionProvider"), ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = int(session.get("threads", 1))
     options.inter_op_num_threads = 1
@@ -208,9 +209,8 @@ def measure_cold(request: Reply) -> Reply:
     variant = Variant(request["model"], batches, request.get("session", {}))
     stop = time.perf_counter() + float(request.get("seconds", 1.0))
     for call in variant.calls[1:]:
-        if time.perf_counter() > stop:
-            break
-        call()
+        if time.perf_counter() < stop:
+            call()
     memory = {"before_rss_bytes": before, "peak_rss_bytes": memory_bytes("VmHWM")}
     return {"load_ns": variant.load_ns, "first_run_ns": variant.first_run_ns, **memory}
 
@@ -404,7 +404,7 @@ class Server:
         gc.disable()
         try:
             for name, variant, first, runs in plan:
-                taken.append([name, variant.take(first, runs)])
+                taken.append([name, *variant.take(first, runs)])
                 if time.perf_counter() > stop:
                     break
         finally:

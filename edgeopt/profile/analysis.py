@@ -31,6 +31,8 @@ class Counted:
     steady: Mapping[str, bool]
     quiet_chunks: int
     chunks: int
+    cpu_rounds: Mapping[str, list[Samples]]
+    """As `rounds`, processor time of the calling thread; empty where the device does not tell."""
 
     def samples(self, name: str) -> Samples:
         """Return all runs of variant `name`, in order."""
@@ -58,7 +60,18 @@ def count(sampled: Sampled) -> Counted:
         steady={name: found.reached for name, found in steady.items()},
         quiet_chunks=sum(quiet),
         chunks=len(quiet),
+        cpu_rounds=_cpu_rounds(sampled, kept_turns, skip),
     )
+
+
+def _cpu_rounds(sampled: Sampled, turns: Sequence[int], skip: int) -> dict[str, list[Samples]]:
+    found = {}
+    for name in sampled.names:
+        blocks = [block for chunk in sampled.chunks for block in chunk.cpu.get(name, [])]
+        if turns and len(blocks) <= max(turns):
+            return {}
+        found[name] = [blocks[turn][skip:] for turn in turns]
+    return found
 
 
 def _round_of(blocks: Sequence[Samples], run: int) -> int:
@@ -87,14 +100,15 @@ def latencies(samples_ms: Samples, confidence: float) -> tuple[list[Latency], li
     return given, withheld
 
 
-def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: float) -> Comparison:
-    """Compare variant `b` with variant `a`, round by round."""
-    interval = ratio_interval(counted.rounds[a], counted.rounds[b], confidence)
-    rounds = len(counted.rounds[a])
+def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: float, by_cpu: bool = False) -> Comparison:
+    """Compare variant `b` with variant `a`, round by round; `by_cpu`: by processor time instead of by the clock."""
+    series = counted.cpu_rounds if by_cpu else counted.rounds
+    interval = ratio_interval(series[a], series[b], confidence)
+    rounds, basis = len(series[a]), "processor time" if by_cpu else "clock"
     decision = decide(interval, margin)
     if interval is None:
-        return Comparison(a, b, None, None, None, confidence, rounds, decision)
-    return Comparison(a, b, interval.value, interval.low, interval.high, confidence, rounds, decision)
+        return Comparison(a, b, None, None, None, confidence, rounds, decision, basis)
+    return Comparison(a, b, interval.value, interval.low, interval.high, confidence, rounds, decision, basis)
 
 
 def conditions(chunks: Sequence[Chunk], counted: Counted) -> Conditions:

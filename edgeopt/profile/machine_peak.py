@@ -119,9 +119,9 @@ class _Bench:
         request = {"model": self.connection.send(path), "inputs": self.connection.send(inputs), "session": dict(self.session)}
         self.runner.ask({"do": "open", "name": "peak", **request})
         try:
-            [[_, pilot]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, 3]]})["blocks"]
+            [[_, pilot, *_]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, 3]]})["blocks"]
             runs = max(5, min(2000, int(_RUNS_S * 1e9 / max(1, min(pilot)))))
-            [[_, samples]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, runs]]})["blocks"]
+            [[_, samples, *_]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, runs]]})["blocks"]
         finally:
             self.runner.ask({"do": "close", "name": "peak"})
         return float(np.quantile(samples, 0.1)) / 1e9

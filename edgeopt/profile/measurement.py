@@ -45,6 +45,8 @@ class Chunk:
     blocks: Mapping[str, list[Samples]]
     noise: Mapping[str, Any]
     state: Mapping[str, Any]
+    cpu: Mapping[str, list[Samples]] = field(default_factory=dict)
+    """As `blocks`, the ms that the calling thread really had the processor; empty where the device does not tell."""
 
 
 @dataclass
@@ -141,7 +143,10 @@ def _plan(names: Sequence[str], *, first: int, rounds: int, runs: int) -> list[l
 def _take(runner: Runner, plan: list[list[Any]], overhead_ns: float, *, limit_s: float) -> Chunk:
     reply = runner.ask({"do": "sample", "blocks": plan, "limit_s": limit_s})
     blocks: dict[str, list[Samples]] = {str(name): [] for name, _, _ in plan}
-    for name, nanoseconds in reply["blocks"]:
+    cpu: dict[str, list[Samples]] = {name: [] for name in blocks}
+    for name, nanoseconds, *own in reply["blocks"]:
         blocks[name].append(np.maximum(np.array(nanoseconds, dtype=np.float64) - overhead_ns, 1.0) / 1e6)
+        cpu[name] += [np.array(part, dtype=np.float64) / 1e6 for part in own]
     whole = min(len(taken) for taken in blocks.values())  # the last round may have been cut short
-    return Chunk({name: taken[:whole] for name, taken in blocks.items()}, reply["noise"], reply["state"])
+    kept, kept_cpu = ({name: taken[:whole] for name, taken in series.items()} for series in (blocks, cpu))
+    return Chunk(kept, reply["noise"], reply["state"], kept_cpu)

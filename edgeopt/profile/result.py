@@ -128,6 +128,8 @@ class Comparison:
     confidence: float
     rounds: int
     decision: str
+    basis: str = "clock"
+    """`clock`, or `processor time` where others kept the machine busy and the model runs on one thread."""
 
 
 @dataclass(frozen=True)

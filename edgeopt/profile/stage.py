@@ -171,9 +171,12 @@ def summarize(
     names = list(raw.sampled.names)
     variants = [assembly.variant_profile(name, counted, evidence[name], confidence=config.confidence) for name in names]
     conditions = analysis.conditions(raw.sampled.chunks, counted)
-    margin = max(config.margin, config.busy_margin) if conditions.busy else config.margin
+    by_cpu = conditions.busy and bool(counted.cpu_rounds) and target.provider.threads == 1 and target.provider.name == CPU
+    margin = max(config.margin, config.busy_margin) if conditions.busy and not by_cpu else config.margin
     pairs = [(names[0], name) for name in names[1:]]
-    comparisons = [analysis.compare(counted, a, b, confidence=config.confidence, margin=margin) for a, b in pairs]
+    comparisons = [
+        analysis.compare(counted, a, b, confidence=config.confidence, margin=margin, by_cpu=by_cpu) for a, b in pairs
+    ]
     judgements = judge.judgements(counted, {name: assembly.figures(evidence[name]) for name in names})
     opened = raw.opened[names[0]]
     return ProfileResult(

@@ -29,6 +29,7 @@ class FakeRunner:
     def __init__(self, laws: Mapping[str, Law], *, seed: int = 0) -> None:
         self.laws = laws
         self.now = 1000.0
+        self.own_ms: dict[str, Law] = {}  # processor time of the calling thread, where it is told
         self.idle_cores = 0.0  # what others use of the machine before a law says more
         self.others_cores = 0.0
         self.peak_rss_bytes = [90_000_000]
@@ -69,7 +70,8 @@ class FakeRunner:
         for name, _, runs in request["blocks"]:
             times_ms = self.laws[name](self._rng, runs, self.now)
             self.now += float(times_ms.sum()) / 1e3
-            blocks.append([name, [round(ms * 1e6 + _OVERHEAD_NS) for ms in times_ms]])
+            own = [[round(ms * 1e6) for ms in self.own_ms[name](self._rng, runs, self.now)]] if name in self.own_ms else []
+            blocks.append([name, [round(ms * 1e6 + _OVERHEAD_NS) for ms in times_ms], *own])
             if self.now - begin > request["limit_s"]:
                 break
         noise = {

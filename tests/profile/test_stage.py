@@ -115,6 +115,16 @@ def test_a_busy_machine_calls_only_large_differences(fake_runner: Any, level: Ca
         assert pair.decision == decision
 
 
+def test_on_a_busy_machine_processor_time_tells_small_differences(fake_runner: Any, level: Callable[..., Any]) -> None:
+    runner = fake_runner({"a": level(10.0, sigma=0.5), "b": level(10.0, sigma=0.5)})
+    runner.own_ms = {"a": level(5.0), "b": level(5.25)}
+    runner.idle_cores = 1.5
+    [pair] = _run(runner, seconds=20.0).comparisons
+    assert (pair.decision, pair.basis) == ("slower", "processor time")
+    runner.idle_cores = 0.0
+    assert _run(runner, seconds=20.0).comparisons[0].basis == "clock"
+
+
 def test_disturbed_stretches_are_left_out_when_enough_quiet_ones_are_left(fake_runner: Any) -> None:
     runner = fake_runner({})
 

@@ -14,7 +14,7 @@ class QuantizeConfig(Options):
     """How a model is calibrated and quantized; the target supplies the integer types."""
 
     ranges: Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"] = "auto"
-    """How the range of an activation follows from its values; auto: least error of the product it enters, else mse."""
+    """How the range of an activation follows from its values; auto: least error of the product it enters, else min-max."""
     smooth: bool = True
     """Let weights take over part of the differences between an activation's channels (SmoothQuant), with `ranges = "auto"`."""
     percentile: float = Field(default=99.99, gt=50, le=100)

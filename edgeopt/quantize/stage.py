@@ -219,7 +219,7 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
         signature=prepared.signature,
         channels=_channel_axes(prepared, nodes, config),
         config=ObserveConfig(
-            histograms=config.ranges not in {"min-max", "moving-average"},
+            histograms=config.ranges not in {"auto", "min-max", "moving-average"},
             momentum=config.momentum,
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,

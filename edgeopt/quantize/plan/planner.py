@@ -114,7 +114,7 @@ def _decisions(scheme: Scheme, nodes: tuple[NodePlan, ...], target: Target, conf
 
 
 _RANGE_REASONS = {
-    "auto": "the error of the product an activation enters is least; elsewhere that of the activation itself",
+    "auto": "the error of the matrix product an activation enters is least; elsewhere nothing that was seen is clipped",
     "min-max": "nothing that was seen is clipped",
     "moving-average": "rare outliers count less",
     "percentile": "a small share of the values is clipped for finer steps",
@@ -135,7 +135,7 @@ def _tensor_plans(
             target = smoothed_name(name) if products[name].factors else name
             yield TensorPlan(target, scheme.activation, low, high, "product")
             continue
-        method: Method = "mse" if config.ranges == "auto" else config.ranges
+        method: Method = "min-max" if config.ranges == "auto" else config.ranges
         low, high = choose_range(statistics, method, grid, percentile=config.percentile)
         yield TensorPlan(name, scheme.activation, low, high, method)
 

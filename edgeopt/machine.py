@@ -22,6 +22,12 @@ def describe() -> dict[str, Any]:
     }
 
 
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Return the features that the processor shows in /proc/cpuinfo; empty where there is no such file."""
+    return frozenset((_field("/proc/cpuinfo", "flags") or _field("/proc/cpuinfo", "Features") or "").split())
+
+
 def _memory_bytes() -> int | None:
     text = _field("/proc/meminfo", "MemTotal")
     return int(text.split()[0]) * 1024 if text else None

@@ -26,6 +26,7 @@ from edgeopt.recipe import Recipe
 from edgeopt.stages.job import Data, Job, Stage
 from edgeopt.stages.order import stages_of
 from edgeopt.store import Artifact, Store, key_of
+from edgeopt.targets.availability import require
 from edgeopt.targets.target import Target, load_target
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ class Pipeline:
         Raises:
             EdgeoptError: what a stage found wrong; everything finished before it stays.
         """
+        if self.recipe.profile:
+            require(self.target)
         with self._store.lock():
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
             with write_aside(self.folder / "recipe.toml") as aside:

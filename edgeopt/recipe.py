@@ -72,8 +72,8 @@ class Recipe(Options):
     """What the run and its bundle are called."""
     description: str = ""
     """One line for lists."""
-    target: str = "x86-vnni"
-    """The target's name (see `edgeopt targets`), or a path to its .toml file."""
+    target: str = "host"
+    """The target's name (see `edgeopt targets`), a path to its .toml file, or "host": this machine's own CPU."""
     seed: int = Field(default=0, ge=0)
     """Of everything random."""
     allow_worse: bool = False

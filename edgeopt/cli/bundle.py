@@ -14,7 +14,7 @@ def bundle(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
     data: Annotated[str, typer.Option("--data", help="Golden inputs: .npz, folder of .npy, or a calibration set by name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.")],
-    target: TargetName = "x86-vnni",
+    target: TargetName = "host",
     name: Annotated[str | None, typer.Option("--name", help="The bundle's name; default: the model's.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model is for; default: the data set's.")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,

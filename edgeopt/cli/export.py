@@ -14,7 +14,7 @@ def export(
     source: Annotated[str, typer.Argument(help="A saved or transformers folder, a hub id, or module:callable.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for model.onnx and the files beside it.")],
     task: Annotated[str | None, typer.Option("--task", help="For transformers models, such as text-classification.")] = None,
-    target: TargetName = "x86-vnni",
+    target: TargetName = "host",
     opset: Annotated[int | None, typer.Option("--opset", help="Operator set; default: the target's.")] = None,
     data: Annotated[
         str | None,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
-TargetName = Annotated[str, typer.Option("--target", "-t", help="Target's name (see edgeopt targets) or its .toml file.")]
+TargetName = Annotated[
+    str, typer.Option("--target", "-t", help="Target's name (see edgeopt targets), its .toml file, or host.")
+]
 Format = Annotated[str, typer.Option("--format", help="table, json or markdown.")]
 
 _T = TypeVar("_T", bound="Options")

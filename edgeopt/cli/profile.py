@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def profile(
     models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline the others are compared with.")],
-    target: TargetName = "x86-vnni",
+    target: TargetName = "host",
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
     budget: Annotated[list[str] | None, typer.Option("--budget", help='Such as "p95_ms<=20 @99%"; may be repeated.')] = None,

@@ -14,7 +14,7 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
     calibration: Annotated[str, typer.Option("--calibration", help=".npz, folder of .npy, or a calibration set by name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The quantized ONNX file.")],
-    target: TargetName = "x86-vnni",
+    target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Calibrate with the first so many samples.")] = 128,
     changes: Set = None,

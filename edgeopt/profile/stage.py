@@ -26,6 +26,7 @@ from edgeopt.profile.operators import Insight, hidden, read_operators
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
+from edgeopt.targets.availability import require
 from edgeopt.targets.runner import Runner, greet
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection, connect
@@ -59,6 +60,7 @@ def profile(
     """
     if not models:
         raise DataError("profile: there is no model; give at least one ONNX file")
+    require(target)
     judge = make_judge(list(models), config)
     most = min(config.max_batches, _EMULATED_BATCHES) if target.device.emulated else config.max_batches
     batches = take_batches(inputs, most=most)

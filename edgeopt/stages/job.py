@@ -15,6 +15,7 @@ from edgeopt.store import Workspace
 from edgeopt.targets.target import Target
 
 if TYPE_CHECKING:
+    from edgeopt.data.batches import Batch
     from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
     from edgeopt.train.loop import Session
@@ -47,13 +48,21 @@ class Data:
 
         return load_set(self.options.set, tokenizer=self.tokenizer)
 
+    def example(self) -> Batch:
+        """Return one real sample, the same for every stage that counts multiply-accumulates."""
+        return self._splits["train" if "train" in self._splits else "calibration"].collate([0])
+
+    def whole(self, name: str) -> Samples:
+        """Return all samples of the split `name`."""
+        if name not in self._splits:
+            raise RecipeError(f"data set '{self.options.set}' has no {name} split; it has: {', '.join(self._splits)}")
+        return self._splits[name]
+
     def split(self, name: str) -> Samples:
         """Return the split `name`, cut to its limit; without an evaluation split, the calibration samples are evaluated on."""
         if name == "evaluation" and name not in self._splits:
             name = "calibration"
-        if name not in self._splits:
-            raise RecipeError(f"data set '{self.options.set}' has no {name} split; it has: {', '.join(self._splits)}")
-        samples = self._splits[name]
+        samples = self.whole(name)
         limit = getattr(self.options, f"{name}_limit")
         return samples if limit is None else samples.first(limit)
 

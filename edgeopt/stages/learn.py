@@ -33,7 +33,7 @@ def run_teacher(job: Job) -> Facts:
     output = job.workspace.output
     save_model(loaded.module, output, origin=loaded.origin)
     copy_tokenizer(loaded.folder, output)
-    size = measure(loaded.module, job.data.split("calibration").collate([0]))
+    size = measure(loaded.module, job.data.example())
     return {**asdict(size), "history": history}
 
 

@@ -22,11 +22,12 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
     if not exports:
         exports = [_import_stage(recipe)]
     quantization = {**_json(recipe.quantize), "target": _json(target.quantization), "provider": _json(target.provider)}
+    plans = (recipe.quantize.plan,) if recipe.quantize.plan else ()
     others = tuple(stage.name for stage in exports[1:])
     return [
         *torch_stages,
         *exports,
-        Stage("quantize", run_quantize, quantization, needs=(fp32,), packages=("quantize", "models", "targets")),
+        Stage("quantize", run_quantize, quantization, needs=(fp32,), packages=("quantize", "models", "targets"), sources=plans),
         Stage("verify", run_verify, _json(recipe.verify), needs=(*names, fp32, "quantize"), packages=("verify", "models")),
         *([_profile_stage(recipe, target, (fp32, "quantize", *others))] if recipe.profile else []),
         Stage(

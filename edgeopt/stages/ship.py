@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,8 +54,25 @@ def run_quantize(job: Job) -> Facts:
         target=job.target,
         output=job.workspace.output / "model.onnx",
         config=job.recipe.quantize,
+        evaluate=_metric(job) if job.recipe.quantize.max_drop is not None else None,
     )
     return asdict(result.facts)
+
+
+def _metric(job: Job) -> Callable[[Path], float]:
+    """Return the accuracy on the whole calibration split, so that no choice is ever made on the evaluation split."""
+    from edgeopt.models.outputs import onnx_outputs
+
+    samples = job.data.whole("calibration")
+    labels = samples.labels
+    if labels is None:
+        raise RecipeError("quantize.max_drop needs labels in the calibration split, which has none; leave it out")
+
+    def accuracy(path: Path) -> float:
+        outputs = onnx_outputs(path, samples, provider=job.target.provider, name="with exceptions")
+        return float((next(iter(outputs.values())).argmax(axis=1) == labels).mean())
+
+    return accuracy
 
 
 def run_verify(job: Job) -> Facts:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeopt.errors import MachineError
+from edgeopt.machine import cpu_flags
 from edgeopt.targets.environments import modules_of
 from edgeopt.targets.target import Device, Target
 from edgeopt.targets.transports.browser import find_browser
@@ -32,6 +32,17 @@ def available(target: Target) -> Availability:
     else:
         reasons = _machine_reasons(target.device) or _environment_reasons(target) or _provider_reasons(target)
     return Availability(ok=not reasons, reasons=reasons, notes=_notes(target))
+
+
+def require(target: Target) -> None:
+    """Refuse to measure on a target that is not here.
+
+    Raises:
+        MachineError: with every reason and what would help.
+    """
+    here = available(target)
+    if not here.ok:
+        raise MachineError(f"target '{target.name}' cannot be measured from here: {'; '.join(here.reasons)}")
 
 
 def _notes(target: Target) -> list[str]:
@@ -89,13 +100,3 @@ def _provider_reasons(target: Target) -> list[str]:
     if target.provider.name in here:
         return []
     return [f"{target.provider.name} is not in onnxruntime {onnxruntime.__version__}, which has {', '.join(here)}"]
-
-
-def cpu_flags() -> set[str]:
-    """Return the features the processor shows in /proc/cpuinfo; empty where there is no such file."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return set()
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    return set(found[1].split()) if found else set()

@@ -5,6 +5,7 @@ Targets are the files ``deploy/targets/*.toml``; the file's stem is the target's
 
 from __future__ import annotations
 
+import platform
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,12 @@ from pydantic import Field
 
 from edgeopt._folders import shipped
 from edgeopt.config import Options
-from edgeopt.errors import RecipeError, UserError, nearest
+from edgeopt.errors import MachineError, RecipeError, UserError, nearest
+from edgeopt.machine import cpu_flags
+
+HOST = "host"
+"""The name that stands for whichever CPU target this machine is."""
+_CPU_TARGETS = ("x86-vnni", "x86-avx2", "arm64")
 
 
 class Device(Options):
@@ -116,20 +122,33 @@ def target_names() -> list[str]:
 
 
 def load_target(name: str) -> Target:
-    """Return the target called `name`, or read it from a path that ends in ``.toml``.
+    """Return the target called `name`, or read it from a path that ends in ``.toml``; "host" is this machine's own CPU.
 
     Raises:
         RecipeError: there is no such target, or its file has a wrong key.
     """
+    if name == HOST:
+        return _host()
     path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
     if not path.is_file():
         names = target_names()
-        raise RecipeError(f"target '{name}' does not exist{nearest(name, names)}; known: {', '.join(names)}")
+        raise RecipeError(f"target '{name}' does not exist{nearest(name, names)}; known: {HOST}, {', '.join(names)}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from error
     return Target.read({"name": path.stem, **values}, where=str(path))
+
+
+def _host() -> Target:
+    """Return the first CPU target that this machine is, the most particular first."""
+    for target in map(load_target, _CPU_TARGETS):
+        flags = target.device.cpu_flags
+        if platform.machine() in target.device.machine and (not flags or cpu_flags().intersection(flags)):
+            return target
+    if platform.machine() in load_target("x86-avx2").device.machine:
+        return load_target("x86-avx2")  # a system that hides its flags; these rules are right on every x86-64
+    raise MachineError(f"no target is known for {platform.machine()}; name one: {', '.join(target_names())}")
 
 
 def _folder() -> Path:

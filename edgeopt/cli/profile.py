@@ -70,8 +70,9 @@ def _print(result: ProfileResult, *, markdown: bool) -> None:
     for variant in result.variants:
         latency = {item.statistic: f"{item.value_ms:.3f} [{item.low_ms:.3f}, {item.high_ms:.3f}]" for item in variant.latency}
         peak = "–" if variant.peak_rss_bytes is None else f"{variant.peak_rss_bytes / 1e6:.1f}"
+        load = "–" if variant.load_ms is None else f"{variant.load_ms:.1f}"
         quantiles = [latency.get(name, "too few runs") for name in ("p50", "p90", "p95")]
-        figures = [f"{variant.n:,}", f"{variant.load_ms:.1f}", peak, f"{variant.size_bytes / 1e6:.3f}"]
+        figures = [f"{variant.n:,}", load, peak, f"{variant.size_bytes / 1e6:.3f}"]
         table.add_row(variant.name, *quantiles, *figures)
     console = Console(highlight=False, markup=False, width=160 if markdown else None)
     console.print(table)

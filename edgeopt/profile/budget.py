@@ -162,14 +162,15 @@ def figure_name(budget: Budget) -> str:
     return _SCALES[budget.metric][0]
 
 
-def variants_of(budget: Budget, names: Sequence[str]) -> list[str]:
-    """Return the variants a budget is about; `names` starts with the baseline.
+def variants_of(budget: Budget, names: Sequence[str], references: Sequence[str] = ()) -> list[str]:
+    """Return the variants a budget is about; `names` starts with the baseline, `references` only stand beside.
 
     Raises:
         RecipeError: it names a variant that is not there.
     """
     if budget.variant is None:
-        return list(names[1:] or names)
+        judged = [name for name in names if name not in references]
+        return judged[1:] or judged
     if budget.variant not in names:
         near = nearest(budget.variant, names)
         raise RecipeError(f"budget '{budget.expression}': no variant '{budget.variant}'{near}; there are: {', '.join(names)}")

@@ -16,6 +16,8 @@ class ProfileConfig(Options):
     """Confidence of every interval that names none of its own."""
     budget: list[str] = Field(default_factory=list)
     """Budgets such as ``"p95_ms<=20 @99%"`` or ``"int8: size_mb<=4"``; without a name: every variant but the baseline."""
+    references: list[str] = Field(default_factory=list)
+    """Variants that only stand beside, such as a teacher: slower is no news, and budgets without a name are not about them."""
     min_runs: int = Field(default=30, ge=5)
     """Timed runs per variant before sampling may stop early because every budget is decided."""
     max_runs: int = Field(default=20_000, ge=10)

@@ -79,7 +79,7 @@ def read_profile(path: Path) -> dict[str, Any]:
     return values
 
 
-def compare(base: Mapping[str, Any], new: Mapping[str, Any], *, config: CompareConfig = CompareConfig()) -> Regressions:  # noqa: B008
+def compare(base: Mapping[str, Any], new: Mapping[str, Any], *, config: CompareConfig = CompareConfig()) -> Regressions:
     """Compare two profiles (`ProfileResult.facts()`), variant by variant.
 
     Raises:

@@ -42,7 +42,7 @@ def profile(
     inputs: Batches,
     *,
     target: Target,
-    config: ProfileConfig = ProfileConfig(),  # noqa: B008  (frozen)
+    config: ProfileConfig = ProfileConfig(),
 ) -> ProfileResult:
     """Measure `models` (display name → ONNX file, the first one is the baseline) on `target`.
 
@@ -89,7 +89,7 @@ def profile(
 def make_judge(names: list[str], config: ProfileConfig) -> Judge:
     """Return the judge of the budgets in `config`, which must be about variants in `names`."""
     budgets = [Budget.parse(text, confidence=config.confidence) for text in config.budget]
-    return Judge(budgets, names, min_runs=config.min_runs)
+    return Judge(budgets, names, references=config.references, min_runs=config.min_runs)
 
 
 def make_requests(
@@ -198,5 +198,7 @@ def summarize(
         verdict=overall(judgements),
         emulated=False,
         conditions=conditions,
-        warnings=assembly.warnings_of(variants, comparisons, conditions, margin=margin),
+        warnings=assembly.warnings_of(
+            variants, [pair for pair in comparisons if pair.b not in config.references], conditions, margin=margin
+        ),
     )

@@ -72,7 +72,7 @@ class SweepResult:
         return asdict(self)
 
 
-def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig = SweepConfig()) -> SweepResult:  # noqa: B008
+def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig = SweepConfig()) -> SweepResult:
     """Measure `model` at every thread count and batch size of `config`.
 
     Args:

@@ -21,8 +21,10 @@ class Judge:
         RecipeError: a budget names a variant that is not there.
     """
 
-    def __init__(self, budgets: Sequence[Budget], names: Sequence[str], *, min_runs: int) -> None:
-        self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, names)]
+    def __init__(
+        self, budgets: Sequence[Budget], names: Sequence[str], *, min_runs: int, references: Sequence[str] = ()
+    ) -> None:
+        self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, names, references)]
         self._min_runs = min_runs
         self._looks = 0
         self._decided: dict[tuple[Budget, str], Judgement] = {}

@@ -121,8 +121,11 @@ def run_profile(job: Job) -> Facts:
     if not options:
         raise RecipeError("the recipe does not want a profile")
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
+    references = [*options.references, *(name for name in models if name not in ("fp32", "int8"))]
     batches = job.data.split("evaluation").first(options.max_batches).batches(1)
-    facts = profile(models, list(batches), target=job.target, config=options).facts()
+    facts = profile(
+        models, list(batches), target=job.target, config=options.model_copy(update={"references": references})
+    ).facts()
     write_json(job.workspace.output / "profile.json", facts)
     return facts
 

@@ -126,10 +126,9 @@ def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options
     if before.accuracy is not None and after.accuracy is not None:
         drop = 100 * (before.accuracy - after.accuracy)
         allowed = f"{options.max_drop_points:g} allowed"
-        said = f"{after.name} loses {drop:.2f} points" if drop > 0 else f"{after.name} loses nothing ({-drop:+.2f} points)"
-        return (
-            "pass" if drop <= options.max_drop_points + 1e-9 else "fail"
-        ), f"{said} of accuracy against {before.name} ({allowed})"
+        moved = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
+        said = f"{after.name} {moved} of accuracy against {before.name} ({allowed})"
+        return ("pass" if drop <= options.max_drop_points + 1e-9 else "fail"), said
     passed = divergence.relative_error <= options.max_output_error
     reason = (
         f"output '{divergence.output}' of {after.name} is off by {divergence.relative_error:.2%} root mean square "

@@ -96,5 +96,7 @@ def test_a_budget_is_about_every_variant_but_the_baseline_unless_it_names_one() 
     assert variants_of(Budget.parse("size_mb<=1"), ["fp32", "int8", "fp16"]) == ["int8", "fp16"]
     assert variants_of(Budget.parse("size_mb<=1"), ["only"]) == ["only"]
     assert variants_of(Budget.parse("fp32: size_mb<=1"), ["fp32", "int8"]) == ["fp32"]
+    assert variants_of(Budget.parse("size_mb<=1"), ["fp32", "int8", "teacher"], ["teacher"]) == ["int8"]
+    assert variants_of(Budget.parse("teacher: size_mb<=1"), ["fp32", "int8", "teacher"], ["teacher"]) == ["teacher"]
     with pytest.raises(RecipeError, match="did you mean 'int8'"):
         variants_of(Budget.parse("int9: size_mb<=1"), ["fp32", "int8"])

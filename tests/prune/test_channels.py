@@ -94,7 +94,7 @@ def test_taylor_importance_uses_the_loss() -> None:
 def test_layers_can_be_spared_and_must_exist() -> None:
     result = prune_channels(network(), IMAGE, options=PruneOptions(macs=0.7, round_to=2, ignore=["blocks.0.conv1"]))
     assert "blocks.0.conv1" not in {layer.name for layer in result.layers}
-    with pytest.raises(RecipeError, match=r"did you mean 'blocks\\.0\\.conv"):
+    with pytest.raises(RecipeError, match=r"did you mean 'blocks\.0\.conv"):
         prune_channels(network(), IMAGE, options=PruneOptions(ignore=["blocks.0.conv"]))
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edgeopt.profile.config import ProfileConfig
     from edgeopt.profile.result import ProfileResult
     from edgeopt.profile.stage import profile
-    from edgeopt.profile.sweep import SweepConfig, SweepResult, sweep
+    from edgeopt.profile.sweeps import SweepConfig, SweepResult, sweep
 
 __all__ = ["Budget", "ProfileConfig", "ProfileResult", "SweepConfig", "SweepResult", "profile", "sweep"]
 
@@ -22,8 +22,8 @@ offer(
         "ProfileConfig": "config",
         "ProfileResult": "result",
         "profile": "stage",
-        "SweepConfig": "sweep",
-        "SweepResult": "sweep",
-        "sweep": "sweep",
+        "SweepConfig": "sweeps",
+        "SweepResult": "sweeps",
+        "sweep": "sweeps",
     },
 )

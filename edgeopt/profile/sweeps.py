@@ -20,7 +20,7 @@ from pydantic import Field
 
 from edgeopt.config import Options
 from edgeopt.data.batches import Batch, Batches
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.models import onnx_file
 from edgeopt.profile.analysis import Counted, count, latencies
 from edgeopt.profile.inputs import check_batches, write_batches
@@ -83,6 +83,7 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
 
     Raises:
         DataError: there are too few samples, or the model does not take such batches.
+        RecipeError: the time is too short for a run of every point.
     """
     batches = {size: _batch(inputs, size) for size in config.batch_sizes}
     signature = onnx_file.signature(onnx_file.load(model, weights=False))
@@ -136,6 +137,8 @@ def _write(batch: Batch, path: Path) -> Path:
 
 def _point(threads: int, size: int, counted: Counted, name: str, confidence: float) -> SweepPoint:
     samples = counted.samples(name)
+    if not len(samples):
+        raise RecipeError(f"sweep: no run of {threads} threads × batch {size} ended in time; give it more seconds")
     given, _ = latencies(samples, confidence)
     return SweepPoint(threads, size, len(samples), given, throughput_per_s=size / float(np.median(samples)) * 1e3)
 

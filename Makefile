@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check format clean
+.PHONY: help quickstart test text families bench-profile bench-quantize check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,18 @@ quickstart: $(INSTALLED)  ## digits: from a trained teacher to a verified int8 b
 
 test: $(INSTALLED)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+text: $(INSTALLED)  ## the recipe text-classification at full length (needs EDGEOPT_DATA; minutes)
+	$(BIN)/edgeopt run text-classification
+
+families: $(INSTALLED)  ## docs/families.md: every family and task exported and compared (half an hour)
+	$(BIN)/python benchmarks/export/families.py
+
+bench-profile: $(INSTALLED)  ## does the profiler tell A from A, and A from B? (a quiet machine, 15 minutes)
+	$(BIN)/python -m benchmarks.profile
+
+bench-quantize: $(INSTALLED)  ## accuracy and speed beside onnxruntime's own quantizer; peers by NNCF= and OLIVE= interpreters
+	$(BIN)/python -m benchmarks.quantize --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-quantize $(if $(NNCF),--nncf $(NNCF)) $(if $(OLIVE),--olive $(OLIVE))
 
 check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
 	$(BIN)/ruff check .

@@ -45,6 +45,8 @@ def export(
     samples = read_calibration(data, loaded.folder).first(16).batches(1) if data else None
     with shown(quiet=quiet):
         result = run(loaded.module, samples, target=load_target(target), output=output, config=config)
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     parity = result.parity
     typer.echo(
         f"{result.path}: opset {result.opset}, {result.nodes} nodes, {result.size_bytes / 1e6:.2f} MB; "

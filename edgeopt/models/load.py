@@ -29,16 +29,20 @@ AUTO_CLASSES = {
     "fill-mask": "AutoModelForMaskedLM",
     "text-generation": "AutoModelForCausalLM",
     "text2text-generation": "AutoModelForSeq2SeqLM",
+    "sentence-similarity": "AutoModel",
     "feature-extraction": "AutoModel",
     "image-classification": "AutoModelForImageClassification",
+    "image-feature-extraction": "AutoModel",
     "object-detection": "AutoModelForObjectDetection",
     "semantic-segmentation": "AutoModelForSemanticSegmentation",
     "depth-estimation": "AutoModelForDepthEstimation",
     "audio-classification": "AutoModelForAudioClassification",
     "automatic-speech-recognition": "AutoModelForSpeechSeq2Seq",
+    "text-embedding": "AutoModel",
+    "image-embedding": "AutoModel",
     "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
 }
-"""transformers' class for each task, by the hub's name of the task."""
+"""transformers' class for each task, by the hub's name of the task; an export task's half ("…/encoder") has its whole's."""
 
 MODEL_FILE = "model.json"
 _OWN_BUILDERS = "edgeopt.models."
@@ -148,11 +152,12 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    if task is not None and task not in AUTO_CLASSES:
-        raise ModelError(f"task '{task}' is not known{nearest(task, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
+    whole = task.partition("/")[0] if task else None
+    if whole is not None and whole not in AUTO_CLASSES:
+        raise ModelError(f"task '{task}' is not known{nearest(whole, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
     try:
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-        auto = getattr(transformers, AUTO_CLASSES[task or _task_of(config)])
+        auto = getattr(transformers, _auto_class(config, whole or _task_of(config)))
         module, info = auto.from_pretrained(
             source,
             config=config,
@@ -174,20 +179,38 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     return LoadedModel(module.eval(), task or _task_of(config), folder, tuple(str(names[index]) for index in sorted(names)))
 
 
+_TASK_OF_ENDING = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "WhisperForConditionalGeneration": "automatic-speech-recognition",
+    "ForConditionalGeneration": "text2text-generation",
+    "MTModel": "text2text-generation",
+    "ForImageClassification": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForSemanticSegmentation": "semantic-segmentation",
+    "ForDepthEstimation": "depth-estimation",
+    "ForCTC": "automatic-speech-recognition",
+    "ForAudioClassification": "audio-classification",
+}
+"""The task of an architecture, by how its name ends; the first that fits."""
+
+
+def _architecture(config: Any) -> str:
+    return str((getattr(config, "architectures", None) or [""])[0])
+
+
 def _task_of(config: Any) -> str:
     """Return the task whose head the config's architecture has."""
-    architecture = (getattr(config, "architectures", None) or [""])[0]
-    endings = {
-        "ForSequenceClassification": "text-classification",
-        "ForTokenClassification": "token-classification",
-        "ForQuestionAnswering": "question-answering",
-        "ForMaskedLM": "fill-mask",
-        "ForCausalLM": "text-generation",
-        "LMHeadModel": "text-generation",
-        "ForConditionalGeneration": "text2text-generation",
-        "ForImageClassification": "image-classification",
-        "ForObjectDetection": "object-detection",
-        "ForSemanticSegmentation": "semantic-segmentation",
-        "ForDepthEstimation": "depth-estimation",
-    }
-    return next((task for ending, task in endings.items() if architecture.endswith(ending)), "feature-extraction")
+    name = _architecture(config)
+    return next((task for ending, task in _TASK_OF_ENDING.items() if name.endswith(ending)), "feature-extraction")
+
+
+def _auto_class(config: Any, task: str) -> str:
+    """Return transformers' class for `task`; speech is recognised by two kinds of models."""
+    if task == "automatic-speech-recognition" and _architecture(config).endswith("ForCTC"):
+        return "AutoModelForCTC"
+    return AUTO_CLASSES[task]

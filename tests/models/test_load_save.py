@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from edgeopt.errors import ModelError
+from edgeopt.models import load
 from edgeopt.models.kept import compose, narrow
 from edgeopt.models.load import Origin, load_model
 from edgeopt.models.residual_cnn import ResidualCNN
@@ -72,6 +73,24 @@ def test_missing_weights_are_never_random(tmp_path: Path) -> None:
     transformers.BertModel(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="would be random"):
         load_model(tmp_path, task="text-classification")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task", "auto"),
+    [
+        ("WhisperForConditionalGeneration", "automatic-speech-recognition", "AutoModelForSpeechSeq2Seq"),
+        ("T5ForConditionalGeneration", "text2text-generation", "AutoModelForSeq2SeqLM"),
+        ("Wav2Vec2ForCTC", "automatic-speech-recognition", "AutoModelForCTC"),
+        ("GPT2LMHeadModel", "text-generation", "AutoModelForCausalLM"),
+        ("BertModel", "feature-extraction", "AutoModel"),
+    ],
+)
+def test_the_task_follows_from_the_architecture(architecture: str, task: str, auto: str) -> None:
+    config = transformers.PretrainedConfig()
+    config.architectures = [architecture]
+    assert load._task_of(config) == task
+    assert load._auto_class(config, task) == auto
+    assert hasattr(transformers, auto)
 
 
 @pytest.mark.parametrize(

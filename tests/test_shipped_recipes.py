@@ -14,6 +14,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edgeopt.data.digits import load_digits
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -82,13 +84,61 @@ def test_the_bundle_verifies_itself_with_numpy_and_onnxruntime_alone(quickstart:
 
 
 def test_the_bundle_tells_digits_apart(quickstart: Path) -> None:
-    from edgeopt.data.digits import load_digits
-
     samples = load_digits()["evaluation"]
     session = onnxruntime.InferenceSession(quickstart / "bundle" / "model.onnx")
     logits = session.run(None, dict(samples.collate(range(len(samples)))))[0]
     assert samples.labels is not None
     assert (np.argmax(logits, axis=1) == samples.labels).mean() >= 0.97
+
+
+def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path) -> None:
+    (teacher,) = (quickstart / "artifacts").glob("teacher-*")
+    builder = "edgeopt.models.residual_cnn:ResidualCNN"
+    small = ["--set", "arguments.width=16", "--set", "train.epochs=3.0"]
+    for command in (
+        ["distill", str(teacher), "--data", "digits", "--student", builder, *small, "-o", "student"],
+        [
+            "prune",
+            "student",
+            "--data",
+            "digits",
+            "--teacher",
+            str(teacher),
+            "--set",
+            "round_to=4",
+            "--macs",
+            "0.6",
+            "-o",
+            "pruned",
+        ],
+        [
+            "prune",
+            "pruned",
+            "--data",
+            "digits",
+            "--teacher",
+            str(teacher),
+            "--set",
+            "round_to=2",
+            "--macs",
+            "0.7",
+            "-o",
+            "twice",
+        ],
+        ["export", "twice", "--data", "digits", "-o", "onnx"],
+        ["quantize", "onnx/model.onnx", "--calibration", "digits", "-o", "int8.onnx"],
+        ["profile", "onnx/model.onnx", "int8.onnx", "--data", "digits", "--seconds", "1"],
+        ["bundle", "int8.onnx", "--data", "digits", "-o", "bundle"],
+        ["verify", "bundle"],
+    ):
+        quiet = [] if command[0] == "verify" else ["-q"]
+        result = edgeopt(*command, *quiet, cwd=tmp_path)
+        assert result.returncode == 0, (command, result.stdout, result.stderr)
+        assert result.stdout
+    samples = load_digits()["evaluation"]
+    logits = onnxruntime.InferenceSession(tmp_path / "int8.onnx").run(None, dict(samples.collate(range(len(samples)))))[0]
+    assert samples.labels is not None
+    assert (np.argmax(logits, axis=1) == samples.labels).mean() >= 0.9
 
 
 @pytest.fixture(scope="module")

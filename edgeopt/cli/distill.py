@@ -31,10 +31,19 @@ def distill(
     from edgeopt.models.load import load_model
     from edgeopt.train.loop import Session
 
-    numbers = [int(layer) for layer in layers.split(",")] if layers else None
-    options = read_options(DistillOptions, changes, source=student, layers=numbers)
+    options = read_options(DistillOptions, changes, source=student, layers=_numbers(layers) if layers else None)
     loaded = load_model(teacher)
     with shown(quiet=quiet):
         samples = load_set(data, tokenizer=loaded.folder)["train"]
         result = run(loaded, samples, output=output, options=options, session=Session(seed))
     typer.echo(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the numbers of ``1,3,5``."""
+    from edgeopt.errors import RecipeError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise RecipeError(f"--layers {text}: write the numbers of the teacher's layers, from 0, such as 1,3,5")
+    return [int(part) for part in parts]

@@ -37,8 +37,8 @@ def export(
     from edgeopt.models.load import load_model
     from edgeopt.targets.target import load_target
 
-    loaded = load_model(source, task=task, trust_remote_code=trust_remote_code)
     shapes = dict(_shape(text) for text in shape) if shape else None
+    loaded = load_model(source, task=task, trust_remote_code=trust_remote_code)
     config = read_options(ExportConfig, changes, opset=opset, task=loaded.task, source=Path(source).name, shapes=shapes)
     if loaded.folder is not None and (loaded.folder / "config.json").is_file():
         config = config.model_copy(update={"source_folder": loaded.folder})

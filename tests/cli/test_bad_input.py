@@ -113,6 +113,8 @@ def test_good_input_is_quantized(folder: Path) -> None:
         (["bundle", "text.onnx", "--data", "good.npz", "-o", "b"], ["text.onnx"]),
         (["export", "no:where", "--data", "good.npz", "-o", "e"], ["no:where", "cannot be built"]),
         (["distill", "no:where", "--data", "digits", "--layers", "1", "-o", "d"], ["no:where"]),
+        (["distill", "x", "--data", "digits", "--layers", "1,x", "-o", "d"], ["--layers 1,x", "such as 1,3,5"]),
+        (["export", "no:where", "--shape", "x=1xa", "-o", "e"], ["--shape x=1xa", "input_ids=1x128"]),
         (["prune", "nowhere.x", "--data", "digits", "-o", "p"], ["nowhere.x", "no model here"]),
     ],
 )

@@ -93,10 +93,18 @@ def test_the_bundle_tells_digits_apart(quickstart: Path) -> None:
 
 def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path) -> None:
     (teacher,) = (quickstart / "artifacts").glob("teacher-*")
-    builder = "edgeopt.models.residual_cnn:ResidualCNN"
-    small = ["--set", "arguments.width=16", "--set", "train.epochs=3.0"]
+    student = [
+        "--student",
+        "edgeopt.models.residual_cnn:ResidualCNN",
+        "--set",
+        "arguments.width=16",
+        "--set",
+        "train.epochs=3.0",
+    ]
+    digits = ["--data", "digits"]
+    recover = [*digits, "--teacher", str(teacher)]
     for command in (
-        ["distill", str(teacher), "--data", "digits", "--student", builder, *small, "-o", "student"],
+        ["distill", str(teacher), *digits, *student, "-o", "student"],
         [
             "prune",
             "student",
@@ -125,10 +133,10 @@ def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path
             "-o",
             "twice",
         ],
-        ["export", "twice", "--data", "digits", "-o", "onnx"],
+        ["export", "twice", *digits, "-o", "onnx"],
         ["quantize", "onnx/model.onnx", "--calibration", "digits", "-o", "int8.onnx"],
-        ["profile", "onnx/model.onnx", "int8.onnx", "--data", "digits", "--seconds", "1"],
-        ["bundle", "int8.onnx", "--data", "digits", "-o", "bundle"],
+        ["profile", "onnx/model.onnx", "int8.onnx", *digits, "--seconds", "1"],
+        ["bundle", "int8.onnx", *digits, "-o", "bundle"],
         ["verify", "bundle"],
     ):
         quiet = [] if command[0] == "verify" else ["-q"]

@@ -108,10 +108,7 @@ def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path
         [
             "prune",
             "student",
-            "--data",
-            "digits",
-            "--teacher",
-            str(teacher),
+            *recover,
             "--set",
             "round_to=4",
             "--macs",
@@ -122,10 +119,7 @@ def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path
         [
             "prune",
             "pruned",
-            "--data",
-            "digits",
-            "--teacher",
-            str(teacher),
+            *recover,
             "--set",
             "round_to=2",
             "--macs",

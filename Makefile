@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test text families bench-profile bench-quantize check format clean
+.PHONY: help quickstart test devices text families bench-profile bench-quantize check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: $(INSTALLED)  ## the whole test suite
 
 text: $(INSTALLED)  ## the recipe text-classification at full length (needs EDGEOPT_DATA; minutes)
 	$(BIN)/edgeopt run text-classification
+
+devices: $(INSTALLED)  ## what the tests on other providers need: OpenVINO, the QNN emulator, a browser's runtime, emulated arm64
+	for target in openvino-cpu qnn-htp-emulated browser-wasm arm64-emulated; do $(BIN)/edgeopt targets install $$target || exit 1; done
 
 families: $(INSTALLED)  ## docs/families.md: every family and task exported and compared (half an hour)
 	$(BIN)/python benchmarks/export/families.py

@@ -197,16 +197,17 @@ class Pipeline:
         ingredients: dict[str, Any] = {
             "stage": stage.name,
             "options": stage.options,
-            "inputs": {name: done[name].digest for name in stage.needs},
+            "inputs": {name: key_of({"digest": done[name].digest, "facts": done[name].facts}) for name in stage.needs},
             "sources": {path.name: _source_hash(path) for path in stage.sources},
             "code": {
-                package: code_hash(package) for package in ("stages", *stage.packages, *(["data"] if stage.reads_data else []))
+                package: code_hash(package) for package in ("stages", *stage.packages, *(["data"] if stage.splits else []))
             },
             "libraries": library_versions(),
             "seed": self.recipe.seed,
         }
-        if stage.reads_data:
-            ingredients["data"] = {**self.recipe.data.model_dump(mode="json"), "fingerprint": self._data.fingerprint}
+        if stage.splits:
+            limits = {f"{split}_limit": getattr(self.recipe.data, f"{split}_limit") for split in stage.splits}
+            ingredients["data"] = {"fingerprint": self._data.fingerprint, **limits}
         if stage.reads_machine:
             ingredients["machine"] = describe()
         return ingredients
@@ -233,9 +234,9 @@ class Pipeline:
 
 @cache
 def code_hash(package: str) -> str:
-    """Return the SHA-256 of the sources in edgeopt's `package` (or ``deploy/…``): new code runs its stages again."""
+    """Return the SHA-256 of the sources in edgeopt's `package` (or ``exporters``, ``deploy/…``): new code runs stages again."""
     folder, _, inner = package.partition("/")
-    place = shipped(folder) / inner if folder == "deploy" else _PACKAGE / package
+    place = shipped(folder) / inner if folder in ("deploy", "exporters") else _PACKAGE / package
     digest = hashlib.sha256()
     for file in sorted(place.rglob("*")):
         if file.is_file() and file.suffix != ".pyc":

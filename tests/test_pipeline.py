@@ -104,9 +104,11 @@ def test_the_plan_says_what_changed(finished: RunResult) -> None:
     assert planned["verify"] == "its input quantize is made anew"
 
 
-def test_changed_data_are_noticed(finished: RunResult) -> None:
-    planned = actions(finished.folder, "data.train_limit=300")
-    assert planned["teacher"] == "run"
+@pytest.mark.parametrize(("split", "first"), [("train", "teacher"), ("calibration", "export"), ("evaluation", "verify")])
+def test_other_samples_redo_only_what_reads_them(finished: RunResult, split: str, first: str) -> None:
+    planned = actions(finished.folder, f"data.{split}_limit=30")
+    assert planned[first] == "run"
+    assert all(planned[name] == "cached" for name in STAGES[: STAGES.index(first)])
 
 
 @pytest.mark.parametrize(("stage", "name"), [("quantize", "model.onnx"), ("teacher", "model.safetensors")])

@@ -96,7 +96,7 @@ class Stage:
         options: the part of the recipe it depends on, as JSON.
         needs: names of the stages whose artifacts it reads.
         packages: edgeopt's packages whose code decides the result.
-        reads_data: it depends on the samples.
+        splits: the splits it reads samples from.
         reads_machine: its result holds for this machine only.
         sources: files or folders from outside whose content matters.
     """
@@ -106,7 +106,7 @@ class Stage:
     options: Mapping[str, Any]
     needs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
-    reads_data: bool = True
+    splits: tuple[str, ...] = ()
     reads_machine: bool = False
     sources: tuple[Path, ...] = ()
 

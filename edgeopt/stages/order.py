@@ -12,6 +12,11 @@ from edgeopt.stages.learn import run_distill, run_prune, run_teacher
 from edgeopt.stages.ship import run_bundle, run_export, run_import, run_profile, run_quantize, run_verify
 from edgeopt.targets.target import Target
 
+_TRAIN = ("train",)
+_CALIBRATION = ("calibration",)
+_EVALUATION = ("evaluation", "calibration")
+"""What stands for an evaluation split that a set does not have comes with it."""
+
 
 def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
     """Return the stages of `recipe` in the order they run."""
@@ -27,8 +32,23 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
     return [
         *torch_stages,
         *exports,
-        Stage("quantize", run_quantize, quantization, needs=(fp32,), packages=("quantize", "models", "targets"), sources=plans),
-        Stage("verify", run_verify, _json(recipe.verify), needs=(*names, fp32, "quantize"), packages=("verify", "models")),
+        Stage(
+            "quantize",
+            run_quantize,
+            quantization,
+            needs=(fp32,),
+            packages=("quantize", "models", "targets"),
+            splits=_CALIBRATION,
+            sources=plans,
+        ),
+        Stage(
+            "verify",
+            run_verify,
+            _json(recipe.verify),
+            needs=(*names, fp32, "quantize"),
+            packages=("verify", "models"),
+            splits=_EVALUATION,
+        ),
         *([_profile_stage(recipe, target, (fp32, "quantize", *others))] if recipe.profile else []),
         Stage(
             "bundle",
@@ -36,6 +56,7 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             _bundle_options(recipe),
             needs=("quantize",),
             packages=("bundle", "deploy/runner", "deploy/templates"),
+            splits=_EVALUATION,
         ),
     ]
 
@@ -53,16 +74,18 @@ def _torch_stages(recipe: Recipe) -> list[Stage]:
                 run_teacher,
                 options,
                 packages=("train", "models") if trains else ("models",),
-                reads_data=trains,
+                splits=_TRAIN,
                 sources=sources,
             )
         )
     learning = ("distill", "train", "models")
     if recipe.distill:
-        stages.append(Stage("distill", run_distill, _json(recipe.distill), needs=("teacher",), packages=learning))
+        stages.append(
+            Stage("distill", run_distill, _json(recipe.distill), needs=("teacher",), packages=learning, splits=_TRAIN)
+        )
     if recipe.prune:
         needs = ("teacher", "distill") if recipe.distill else ("teacher",)
-        stages.append(Stage("prune", run_prune, _json(recipe.prune), needs=needs, packages=("prune", *learning)))
+        stages.append(Stage("prune", run_prune, _json(recipe.prune), needs=needs, packages=("prune", *learning), splits=_TRAIN))
     return stages
 
 
@@ -71,20 +94,33 @@ def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Sta
     options = {**_json(recipe.export), "target": _json(target.export)}
     last = names[-1:] if recipe.compare == "last" else names[::-1]
     return [
-        Stage("export" if index == 0 else f"export-{name}", run_export, options, needs=(name,), packages=("export", "models"))
+        Stage(
+            "export" if index == 0 else f"export-{name}",
+            run_export,
+            options,
+            needs=(name,),
+            packages=("export", "exporters", "models"),
+            splits=_CALIBRATION,
+        )
         for index, name in enumerate(last)
     ]
 
 
 def _import_stage(recipe: Recipe) -> Stage:
     path = Path(str(recipe.model))
-    return Stage("import", run_import, {"file": path.name}, packages=("models",), reads_data=False, sources=(path,))
+    return Stage("import", run_import, {"file": path.name}, packages=("models",), sources=(path,))
 
 
 def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> Stage:
     options = {**_json(recipe.profile), "provider": _json(target.provider), "device": _json(target.device)}
     return Stage(
-        "profile", run_profile, options, needs=needs, packages=("profile", "targets", "deploy/runner"), reads_machine=True
+        "profile",
+        run_profile,
+        options,
+        needs=needs,
+        packages=("profile", "targets", "deploy/runner"),
+        splits=_EVALUATION,
+        reads_machine=True,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _READER = """
 import sys, glob, numpy as np
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
 model, samples, output = sys.argv[1:4]
 files = sorted(glob.glob(samples + "/*.npz"))
 def rows():
@@ -21,6 +22,11 @@ def rows():
         with np.load(file) as loaded:
             yield {name: loaded[name] for name in loaded.files}
 """
+
+_PEAK = """
+print(next("PEAK " + line for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+"""Not getrusage: a child's ru_maxrss starts at its parent's peak, which Linux keeps across fork and exec."""
 
 _EDGEOPT = """
 from pathlib import Path
@@ -101,10 +107,9 @@ def programs(task: str) -> dict[str, str]:
 
 def run(program: str, python: Path, model: Path, samples: Path, output: Path) -> Outcome:
     """Run a contender's program with its Python."""
-    measure = "\nimport resource; print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     start = time.perf_counter()
     done = subprocess.run(
-        [str(python), "-c", _READER + program + measure, str(model), str(samples), str(output)],
+        [str(python), "-c", _READER + program + _PEAK, str(model), str(samples), str(output)],
         capture_output=True,
         text=True,
         check=False,
@@ -112,7 +117,7 @@ def run(program: str, python: Path, model: Path, samples: Path, output: Path) ->
     seconds = time.perf_counter() - start
     if done.returncode != 0 or not output.is_file():
         return Outcome(seconds, 0, (done.stderr.strip().splitlines() or ["no output"])[-1][:200])
-    peak = next(int(line.split()[1]) * 1024 for line in done.stdout.splitlines() if line.startswith("PEAK"))
+    peak = next(int(line.split()[2]) * 1024 for line in done.stdout.splitlines() if line.startswith("PEAK "))
     return Outcome(seconds, peak, "")
 
 

@@ -51,6 +51,15 @@ def test_the_student_is_small_and_the_pruned_one_smaller(quickstart: Path) -> No
     assert found["quantize"]["size_bytes_after"] < found["quantize"]["size_bytes_before"] / 2
 
 
+def test_the_profile_sees_all_the_work_in_int8(quickstart: Path) -> None:
+    variants = {variant["name"]: variant for variant in facts(quickstart)["profile"]["variants"]}
+    macs = facts(quickstart)["prune"]["macs_after"]
+    assert variants["int8"]["macs"] == pytest.approx(macs, rel=0.02)
+    assert variants["int8"]["int8_macs_share"] > 0.99
+    assert variants["fp32"]["int8_macs_share"] == 0
+    assert 0 < variants["int8"]["floor_ms"] < variants["fp32"]["floor_ms"]
+
+
 def test_int8_keeps_the_accuracy(quickstart: Path) -> None:
     accuracies = {row["name"]: row["accuracy"] for row in facts(quickstart)["verify"]["variants"]}
     assert accuracies["int8"] >= accuracies["fp32"] - 0.01

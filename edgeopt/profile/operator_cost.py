@@ -14,11 +14,15 @@ model file before any fusion.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
+
+_RENAMED = re.compile(r"(_token_\d+|_nchwc|_nhwc)$")
+"""What onnxruntime's layout transformers put behind a node's name."""
 
 Shape = Sequence[int]
 Kind = Literal["int8", "int4", "fp16", "bf16", "fp32", "fp64"]
@@ -37,8 +41,8 @@ class Cost:
 def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType({})) -> Cost:
     """Return what one call of `node`, an entry of the runner's `operators` reply, costs.
 
-    Some kernels (LSTM, ConvTranspose) repack their weights and the profile then leaves them out; `planned` has the MACs by node
-    name from the model file for them.
+    Some kernels (LSTM, ConvTranspose, QLinearConv) repack their weights and the profile then leaves them out; `planned` has the
+    MACs by node name from the model file for them.
     """
     counter = _COUNTERS.get(node["op"])
     inputs = [shape for _, shape in node["inputs"]]
@@ -48,7 +52,7 @@ def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType(
     try:
         macs = counter(inputs, outputs[0])
     except (IndexError, ValueError, ZeroDivisionError):
-        macs = planned.get(node["name"], 0)
+        macs = planned.get(_RENAMED.sub("", node["name"]), 0)
     return Cost(macs, node["bytes"], _kind(node["op"], node["inputs"][0][0]) if macs else None)
 
 

@@ -11,6 +11,9 @@ from edgeopt.profile.machine_peak import Peak
 from edgeopt.profile.operator_cost import CONVERSIONS, Cost, cost
 from edgeopt.profile.result import OperatorTime
 
+_SEEN = 0.5
+"""Share of the model's MACs that a profile must account for to be believed; fused kernels may show a little less than all."""
+
 
 @dataclass(frozen=True)
 class Insight:
@@ -53,10 +56,11 @@ def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping
 
 
 def hidden(insight: Insight, planned: Mapping[str, int], quantized_share: float | None) -> Insight:
-    """Return `insight` with MACs from the model file, where a provider that compiles the graph hides what runs inside it."""
-    if insight.macs:
+    """Return `insight` with MACs from the model file, where the profile hides most of what runs (a compiled graph)."""
+    all_planned = sum(planned.values())
+    if insight.macs and insight.macs >= _SEEN * all_planned:
         return insight
-    return replace(insight, macs=sum(planned.values()) or None, int8_macs_share=quantized_share)
+    return replace(insight, macs=all_planned or None, int8_macs_share=quantized_share)
 
 
 def _operator(

@@ -12,6 +12,7 @@ from edgeopt.report.model import (
     Conditions,
     Decision,
     Epoch,
+    Execution,
     File,
     Interval,
     Island,
@@ -58,6 +59,7 @@ def build_report(run: RunRecord) -> Report:
         conditions=_conditions(run, verify, profile, quantize),
         epochs=tuple(_epochs(stages)),
         partings=tuple(_partings(verify)),
+        executions=tuple(_executions(profile)),
         layers=tuple(_layers(quantize)),
         int8_macs_share=coverage.number("int8_macs_share"),
         islands=tuple(Island(*(row.text(key) or "?" for key in ("node", "op", "reason"))) for row in coverage.rows("islands")),
@@ -184,6 +186,23 @@ def _partings(verify: Facts) -> Iterator[Parting]:
     for row in verify.rows("divergence"):
         errors = (row.number("max_abs_error"), row.number("relative_error"))
         yield Parting(row.text("from") or "?", row.text("to") or "?", *errors, row.text("first_tensor"))
+
+
+def _executions(profile: Facts) -> Iterator[Execution]:
+    for row in profile.rows("variants"):
+        median = next((item.number("value_ms") for item in row.rows("latency") if item.text("statistic") == "p50"), None)
+        placement = row.table("placement")
+        execution = Execution(
+            name=row.text("name") or "?",
+            p50_ms=median,
+            floor_ms=row.number("floor_ms"),
+            int8_macs_share=row.number("int8_macs_share"),
+            conversion_share=row.number("conversion_share"),
+            partitions=placement.integer("partitions"),
+            cpu_fallback_share=placement.number("cpu_fallback_share"),
+        )
+        if execution.floor_ms is not None or execution.partitions is not None:
+            yield execution
 
 
 def _layers(quantize: Facts) -> Iterator[LayerNoise]:

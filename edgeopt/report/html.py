@@ -16,7 +16,15 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from edgeopt.report import units
 from edgeopt.report.figures import Figure, all_figures, colour
 from edgeopt.report.model import Report, Variant
-from edgeopt.report.table import COLUMNS, conditions_line, device_rows, known_columns, variant_rows
+from edgeopt.report.table import (
+    COLUMNS,
+    EXECUTION_COLUMNS,
+    conditions_line,
+    device_rows,
+    execution_rows,
+    known_columns,
+    variant_rows,
+)
 
 
 def to_html(report: Report) -> str:
@@ -33,6 +41,8 @@ def to_html(report: Report) -> str:
             rows=list(zip(report.variants, variant_rows(report), strict=True)),
             conditions=conditions_line(report),
             device=device_rows(report),
+            execution_columns=EXECUTION_COLUMNS,
+            execution_rows=execution_rows(report),
             largest=max((variant.size_bytes or 0 for variant in report.variants), default=0),
             slowest=max((_median(variant) or 0.0 for variant in report.variants), default=0.0),
             median=_median,

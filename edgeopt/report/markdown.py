@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from edgeopt.report import units
 from edgeopt.report.model import Report
-from edgeopt.report.table import COLUMNS, conditions_line, device_rows, variant_rows
+from edgeopt.report.table import COLUMNS, EXECUTION_COLUMNS, conditions_line, device_rows, execution_rows, variant_rows
 
 _MARKS = {"pass": "✅ pass", "fail": "❌ fail", "undecided": "❔ undecided"}
 
@@ -28,6 +28,9 @@ def _lines(report: Report) -> Iterator[str]:
     if rows:
         yield from ("", f"## The model, step by step\n\n{escape(conditions_line(report))}", "")
         yield from _table(COLUMNS, rows)
+    if report.executions:
+        yield from ("", "## What ran, and what the machine could do", "")
+        yield from _table(EXECUTION_COLUMNS, execution_rows(report))
     yield from ("", "## Stages", "")
     stages = [(stage.stage, stage.status, units.seconds(stage.seconds), stage.summary) for stage in report.stages]
     yield from _table(("stage", "", "time", "what it did"), stages)

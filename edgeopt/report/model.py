@@ -125,6 +125,21 @@ class Parting:
 
 
 @dataclass(frozen=True)
+class Execution:
+    """What really ran of one form, and the least time this machine needs for it."""
+
+    name: str
+    p50_ms: float | None
+    floor_ms: float | None
+    """Sum over operators of the larger of MACs over the measured peak and bytes over the measured bandwidth."""
+    int8_macs_share: float | None
+    conversion_share: float | None
+    """Share of the operators' time that only changes type or layout."""
+    partitions: int | None
+    cpu_fallback_share: float | None
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something that was not as hoped: a fallback, a skipped node, a clamped range."""
 
@@ -187,6 +202,7 @@ class Report:
     conditions: Conditions
     epochs: tuple[Epoch, ...] = ()
     partings: tuple[Parting, ...] = ()
+    executions: tuple[Execution, ...] = ()
     layers: tuple[LayerNoise, ...] = ()
     int8_macs_share: float | None = None
     islands: tuple[Island, ...] = ()

@@ -8,6 +8,17 @@ from edgeopt.report.model import Report, Variant
 
 COLUMNS = ("model", "accuracy", "agrees", "size", "parameters", "MACs", "p50", "p95", "speed to fp32", "peak memory")
 
+EXECUTION_COLUMNS = (
+    "model",
+    "p50",
+    "floor",
+    "p50 / floor",
+    "MACs in int8",
+    "time in conversions",
+    "partitions",
+    "fallback to CPU",
+)
+
 
 def variant_rows(report: Report) -> list[tuple[str, ...]]:
     """Return one row of `COLUMNS` for each form of the model."""
@@ -43,6 +54,23 @@ def latency(variant: Variant, statistic: str) -> str:
     if statistic not in variant.speed.latency_ms and statistic in variant.speed.withheld:
         return f"needs {variant.speed.withheld[statistic]} runs"
     return units.milliseconds_interval(variant.speed.latency_ms.get(statistic))
+
+
+def execution_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return one row of `EXECUTION_COLUMNS` for each form that was profiled."""
+    return [
+        (
+            row.name,
+            units.milliseconds(row.p50_ms),
+            units.milliseconds(row.floor_ms),
+            units.times(row.p50_ms / row.floor_ms if row.p50_ms and row.floor_ms else None),
+            units.percent(row.int8_macs_share),
+            units.percent(row.conversion_share),
+            units.NONE if row.partitions is None else str(row.partitions),
+            units.percent(row.cpu_fallback_share),
+        )
+        for row in report.executions
+    ]
 
 
 def device_rows(report: Report) -> list[tuple[str, str]]:

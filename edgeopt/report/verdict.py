@@ -41,6 +41,8 @@ def judge(stages: Mapping[str, Facts], variants: Sequence[Variant], *, allow_wor
 def _sentence(state: State, findings: Sequence[Finding], variants: Sequence[Variant], measured: bool) -> str:
     if not measured:
         return "Nothing was measured: no stage that verifies or profiles was run."
+    if not findings:
+        return "Nothing was judged: no budget, no baseline to compare with, no accuracy."
     if state != "pass":
         same = [finding for finding in findings if finding.state == state]
         more = f" (and {len(same) - 1} more below)" if len(same) > 1 else ""

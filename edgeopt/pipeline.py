@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeopt import __version__, progress
 from edgeopt._folders import shipped
 from edgeopt.data.sets import content_hash
-from edgeopt.errors import IntegrityError, ModelError
+from edgeopt.errors import IntegrityError, ModelError, RecipeError, nearest
 from edgeopt.files import disk_errors, sha256, write_aside, write_json
 from edgeopt.machine import describe
 from edgeopt.recipe import Recipe
@@ -93,6 +93,17 @@ class RunResult:
             versions=dict(self.versions),
             device=dict(self.device),
         )
+
+    def artifact(self, stage: str) -> Path:
+        """Return the folder of what `stage` made.
+
+        Raises:
+            RecipeError: the recipe has no such stage.
+        """
+        folders = {outcome.artifact.stage: outcome.artifact.folder for outcome in self.outcomes}
+        if stage not in folders:
+            raise RecipeError(f"stage '{stage}' is not in this run{nearest(stage, folders)}; it has: {', '.join(folders)}")
+        return folders[stage]
 
     @property
     def bundle(self) -> Path:

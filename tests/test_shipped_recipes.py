@@ -100,6 +100,15 @@ def test_the_bundle_tells_digits_apart(quickstart: Path) -> None:
     assert (np.argmax(logits, axis=1) == samples.labels).mean() >= 0.97
 
 
+def test_the_readmes_python_runs(quickstart: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    place = quickstart.parent.parent
+    result = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "int8 takes 0." in result.stdout
+    assert (place / "out" / "int8.onnx").is_file()
+
+
 def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path) -> None:
     (teacher,) = (quickstart / "artifacts").glob("teacher-*")
     student = [

@@ -58,8 +58,9 @@ def _table(name: str, arguments: argparse.Namespace) -> str:
             output = arguments.work / f"{name}-{seed}-{contender.replace(', ', '-')}.onnx"
             output.unlink(missing_ok=True)
             outcome = contenders.run(program, python, task.model, samples, output)
-            if outcome.failure:
-                notes.append(f"{contender}, seed {seed}: failed: {outcome.failure}")
+            failure = outcome.failure or _refusal(output)
+            if failure:
+                notes.append(f"{contender}, seed {seed}: failed: {failure}")
             else:
                 files[contender], outcomes[contender] = output, outcome
         for contender, row in _judge(task, files).items():
@@ -77,6 +78,15 @@ def _write_samples(task: Task, folder: Path) -> Path:
     for number, sample in enumerate(task.calibration):
         np.savez(folder / f"{number:05d}.npz", **sample)
     return folder
+
+
+def _refusal(path: Path) -> str:
+    """Return why onnxruntime does not load the file, or nothing if it does."""
+    try:
+        _session(path)
+    except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base of their own)
+        return f"onnxruntime does not load its file: {str(error).splitlines()[0][:200]}"
+    return ""
 
 
 def _session(path: Path) -> ort.InferenceSession:

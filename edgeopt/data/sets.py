@@ -44,9 +44,7 @@ def _read(manifest: Manifest, path: Path, tokenizer: Path | None) -> dict[str, S
 
 
 def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer: Path | None) -> Samples:
-    place = root / split.path
-    if not place.exists():
-        raise DataError(f"calibration set '{manifest.name}': {place} is not there")
+    place = _place(manifest, root, split)
     if split.sha256 and content_hash(place) != split.sha256:
         raise DataError(f"calibration set '{manifest.name}': {place} is not the data its manifest names (SHA-256 differs)")
     if manifest.reader == "text":
@@ -59,6 +57,13 @@ def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer:
     from edgeopt.data.images import read_pictures
 
     return read_pictures(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))
+
+
+def _place(manifest: Manifest, root: Path, split: SplitManifest) -> Path:
+    place = root / split.path
+    if not place.exists():
+        raise DataError(f"calibration set '{manifest.name}': {place} is not there")
+    return place
 
 
 def _preprocessing(manifest: Manifest, kind: type[_Kind]) -> _Kind:
@@ -77,21 +82,19 @@ def fingerprint(name: str, *, tokenizer: Path | None = None) -> str:
         return digest.hexdigest()
     root = root_folder(manifest, path)
     for split in manifest.splits.values():
-        if not (root / split.path).exists():
-            raise DataError(f"calibration set '{manifest.name}': {root / split.path} is not there")
-        digest.update(content_hash(root / split.path).encode())
+        digest.update(content_hash(_place(manifest, root, split)).encode())
     if tokenizer is not None and (tokenizer / "tokenizer.json").is_file():
         digest.update(sha256(tokenizer / "tokenizer.json").encode())
     return digest.hexdigest()
 
 
 def content_hash(place: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files (name and content, sorted by name)."""
+    """Return the SHA-256 of a file, or of all files below a folder (path and content, sorted by path)."""
     if place.is_file():
         return sha256(place)
     digest = hashlib.sha256()
-    for file in sorted(place.iterdir()):
-        digest.update(f"{file.name} {sha256(file)}\n".encode())
+    for file in sorted(file for file in place.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(place)} {sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

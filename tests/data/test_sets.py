@@ -105,6 +105,14 @@ def test_a_changed_file_is_noticed(own_set: Path) -> None:
         load_set(str(own_set))
 
 
+def test_a_file_in_a_folder_below_counts(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    before = content_hash(tmp_path)
+    (tmp_path / "inner" / "b.txt").write_text("b", encoding="utf-8")
+    assert content_hash(tmp_path) != before
+
+
 def test_a_wrong_count_is_noticed(own_set: Path) -> None:
     path = own_set / "manifest.toml"
     path.write_text(path.read_text(encoding="utf-8").replace("count = 2", "count = 3"), encoding="utf-8")

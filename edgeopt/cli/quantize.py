@@ -3,38 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeopt.cli.options import Quiet, Set, TargetName
+from edgeopt.cli.options import Format, Quiet, Set, TargetName
+
+if TYPE_CHECKING:
+    from edgeopt.quantize import QuantizeFacts
 
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
     calibration: Annotated[str, typer.Option("--calibration", help=".npz, folder of .npy, or a calibration set by name.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The quantized ONNX file.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The quantized ONNX file.")] = None,
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Calibrate with the first so many samples.")] = 128,
+    ranges: Annotated[
+        str | None, typer.Option("--ranges", help="auto, min-max, moving-average, percentile, mse or entropy.")
+    ] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="Carry out this saved (and perhaps edited) plan.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Keep this node floating; may be repeated.")] = None,
+    max_drop: Annotated[str | None, typer.Option("--max-drop", help="What the metric may lose: 0.5% or 0.005.")] = None,
+    evaluate: Annotated[
+        str | None, typer.Option("--evaluate", help="Labelled samples for --max-drop; default: all calibration samples.")
+    ] = None,
+    memory_limit: Annotated[str | None, typer.Option("--memory-limit", help="For calibration, such as 500MB.")] = None,
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Measure and print each layer's effect alone.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with a reason for each decision.")] = False,
+    form: Format = "table",
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Quantize statically to QDQ int8, with arguments the target's kernels want. Options: --set ranges=percentile."""
-    from edgeopt.cli.options import read_calibration, read_options
+    """Quantize statically to QDQ int8, with arguments the target's kernels want.
+
+    Options without a flag: --set percentile=99.9. `--dry-run --format json` prints a plan that --plan takes.
+    """
+    from edgeopt.cli.evaluation import metric
+    from edgeopt.cli.options import need_format, read_calibration, read_options
+    from edgeopt.cli.plan_tables import show_layers, show_plan
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.quantize import QuantizeConfig
+    from edgeopt.errors import RecipeError
+    from edgeopt.quantize import QuantizeConfig, draft
     from edgeopt.quantize import quantize as run
     from edgeopt.targets.target import load_target
 
-    config = read_options(QuantizeConfig, changes)
+    need_format(form)
+    given = {"ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop, "memory_limit_bytes": memory_limit}
+    config = read_options(QuantizeConfig, changes, **given, sensitivity=sensitivity or None)
+    if dry_run and config.sensitivity:
+        raise RecipeError("--sensitivity measures the quantized model, which --dry-run does not make; leave one of them out")
     loaded_target = load_target(target)
-    samples = read_calibration(calibration, tokenizer).first(limit)
+    samples = read_calibration(calibration, tokenizer)
+    batches = samples.first(limit).batches(1)
+    measure = None
+    if config.max_drop is not None:
+        measure = metric(read_calibration(evaluate, tokenizer) if evaluate else samples, loaded_target)
     with shown(quiet=quiet):
-        facts = run(model, samples.batches(1), target=loaded_target, output=output, config=config).facts
+        if dry_run:
+            show_plan(draft(model, batches, target=loaded_target, config=config, evaluate=measure), form)
+            return
+        if output is None:
+            raise RecipeError("--output is missing: name the file to write, or look at the plan first with --dry-run")
+        facts = run(model, batches, target=loaded_target, output=output, config=config, evaluate=measure).facts
     for warning in facts.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(
-        f"{output}: {facts.size_bytes_before / 1e6:.2f} → {facts.size_bytes_after / 1e6:.2f} MB, "
-        f"{facts.coverage.int8_macs_share:.0%} of the multiply-accumulates in int8 kernels, {facts.samples} samples"
-    )
+    if facts.sensitivity:
+        show_layers(facts.sensitivity, form)
+    typer.echo(_summary(output, facts), err=form != "table")
+
+
+def _summary(output: Path, facts: QuantizeFacts) -> str:
+    share = facts.coverage.int8_macs_share
+    covered = "no multiply-accumulates" if share is None else f"{share:.0%} of the multiply-accumulates in int8 kernels"
+    sizes = f"{facts.size_bytes_before / 1e6:.2f} → {facts.size_bytes_after / 1e6:.2f} MB"
+    return f"{output}: {sizes}, {covered}, {facts.samples} samples"

@@ -15,13 +15,20 @@ from edgeopt.errors import DataError
 def read_arrays(path: Path) -> Samples:
     """Return the samples in the .npz file or the folder of .npy files at `path`; an array's first axis counts samples.
 
+    Integers of one axis under the name ``labels`` are the samples' classes, no input.
+
     Raises:
         DataError: nothing there, nothing in it, or an array that would need pickle.
     """
     arrays = _read_folder(path) if path.is_dir() else _read_npz(path)
     if not arrays:
         raise DataError(f"{path}: no arrays in it; store one array per model input, by the input's name")
-    samples = from_arrays(arrays)
+    labels = arrays.get("labels")
+    if labels is not None and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and len(arrays) > 1:
+        del arrays["labels"]
+        samples = from_arrays(arrays, labels.astype(np.int64))
+    else:
+        samples = from_arrays(arrays)
     if not len(samples):
         raise DataError(f"{path}: the arrays hold no samples (first axis is 0); add calibration samples")
     return samples

@@ -10,8 +10,11 @@ from edgeopt.quantize.config import QuantizeConfig
 if TYPE_CHECKING:
     from edgeopt.quantize.plan.plan import Plan
     from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
-    from edgeopt.quantize.stage import quantize
+    from edgeopt.quantize.stage import draft, quantize
 
-__all__ = ["Plan", "QuantizeConfig", "QuantizeFacts", "QuantizeResult", "quantize"]
+__all__ = ["Plan", "QuantizeConfig", "QuantizeFacts", "QuantizeResult", "draft", "quantize"]
 
-offer(__name__, {"Plan": "plan.plan", "QuantizeFacts": "result", "QuantizeResult": "result", "quantize": "stage"})
+offer(
+    __name__,
+    {"Plan": "plan.plan", "QuantizeFacts": "result", "QuantizeResult": "result", "draft": "stage", "quantize": "stage"},
+)

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from edgeopt.config import Options
+
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _share(value: object) -> object:
+    """Read "0.5%" as 0.005."""
+    if not isinstance(value, str):
+        return value
+    number = value.strip().removesuffix("%")
+    try:
+        return float(number) / (100 if value.strip().endswith("%") else 1)
+    except ValueError as error:
+        raise ValueError("write a share such as 0.005, or a percentage such as 0.5%") from error
+
+
+def _bytes(value: object) -> object:
+    """Read "500MB" as 500,000,000."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if text.endswith(unit)), "")
+    try:
+        return int(float(text.removesuffix(unit)) * _UNITS.get(unit, 1))
+    except ValueError as error:
+        raise ValueError(f"write a number of bytes, or one with a unit of {', '.join(_UNITS)}") from error
 
 
 class QuantizeConfig(Options):
@@ -29,11 +54,13 @@ class QuantizeConfig(Options):
     """Nodes that stay in floating point, by name."""
     plan: Path | None = Field(default=None, strict=False)
     """A saved (and perhaps edited) plan to carry out instead of making one."""
-    max_drop: float | None = Field(default=None, ge=0, le=1)
-    """Largest loss of the metric given as `evaluate`; as many of the most sensitive layers stay floating as that takes."""
+    max_drop: Annotated[float | None, BeforeValidator(_share)] = Field(default=None, ge=0, le=1)
+    """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few exceptions are made as that takes."""
+    sensitivity: bool = False
+    """Measure what each layer alone does to the model's outputs, also where `max_drop` does not need it."""
     threads: int = Field(default=1, ge=1)
     """Threads for calibration."""
-    memory_limit_bytes: int | None = Field(default=None, ge=1_000_000)
-    """Take activations in turns so that those of one batch stay below this; None: all at once."""
+    memory_limit_bytes: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1_000_000)
+    """Take activations in turns so that those of one batch stay below this, such as "500MB"; None: all at once."""
     noise_samples: int = Field(default=8, ge=1)
     """Batches on which the per-layer quantization error is measured."""

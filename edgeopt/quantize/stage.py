@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import onnx
 
 from edgeopt.data.batches import Batch, Batches
-from edgeopt.errors import InternalError, RecipeError, nearest
+from edgeopt.errors import RecipeError
 from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.quantize.accuracy import Evaluate, Kept, Search, keep_metric
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.outputs import same_outputs
-from edgeopt.quantize.graph.prepare import Prepared, prepare
-from edgeopt.quantize.graph.smooth import smooth
-from edgeopt.quantize.observe.observer import Observations, ObserveConfig, observe
+from edgeopt.quantize.graph.prepare import Prepared
+from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.bias import correct_biases
 from edgeopt.quantize.perform.coverage import Coverage, inspect
 from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.qdq import insert_qdq
+from edgeopt.quantize.perform.sensitivity import sensitivity
 from edgeopt.quantize.perform.sqnr import layer_noise
-from edgeopt.quantize.plan.placement import WEIGHTED, place, rounded_tensors
-from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, load_plan
-from edgeopt.quantize.plan.planner import make_plan, product_inputs, unobserved
-from edgeopt.quantize.plan.saturation import reduce_where_saturating
+from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.quantize.planning import plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.targets.target import Target
 
@@ -64,15 +61,9 @@ def quantize(
         RecipeError: an option does not fit the model, or `max_drop` is set without `evaluate`.
         MachineError: the disk is full or `output` may not be written.
     """
-    if config.max_drop is not None and evaluate is None:
-        raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
-    original = onnx_file.load(model)
-    prepared = _prepare(original, str(model), calibration, target)
-    plan, observations = _plan(prepared, calibration, target, config)
-    samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
-    kept = _carry_out(prepared, plan, observations, samples, measured=(Path(model), evaluate), config=config)
-    plan = kept.plan
-    quantized = kept.quantized if plan.integer_nodes else original
+    made = _make(Path(model), calibration, target, config, evaluate)
+    prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
+    quantized = kept.quantized if plan.integer_nodes else made.original
     tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
@@ -84,7 +75,7 @@ def quantize(
     facts = QuantizeFacts(
         target=target.name,
         scheme=plan.scheme,
-        samples=observations.samples,
+        samples=made.observations.samples,
         tensors=len(plan.tensors),
         coverage=coverage,
         layers=layers,
@@ -97,59 +88,48 @@ def quantize(
     return QuantizeResult(output, plan_path, facts)
 
 
-def _plan(prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig) -> tuple[Plan, Observations]:
-    """Observe and plan; a saved plan is taken as it stands, if it is one for this model and target."""
-    saved = load_plan(config.plan) if config.plan is not None else None
-    if saved is not None:
-        _check_plan(saved, prepared, target, str(config.plan))
-    if saved is not None:
-        saved = _settled(prepared.model, saved)
-        return saved, _observe(prepared, calibration, saved.nodes, config)
-    nodes = place(prepared.model, _excluded(prepared.model, config))
-    observations = _observe(prepared, calibration, nodes, config)
-    plan = make_plan(prepared, nodes, observations, target=target, config=config)
-    if target.quantization.reduce_range == "never":
-        return plan, observations
-    return _reduce(prepared, plan, observations, target), observations
+@dataclass(frozen=True)
+class _Made:
+    """Everything there is before anything is written."""
+
+    original: onnx.ModelProto
+    prepared: Prepared
+    observations: Observations
+    samples: list[Batch]
+    kept: Kept
 
 
-def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> None:
-    if plan.target != target.name:
-        raise RecipeError(f"{where}: the plan is for target {plan.target}, not {target.name}; make a plan for this target")
-    names = {node.name for node in prepared.model.graph.node}
-    for node in plan.nodes:
-        if node.name not in names:
-            raise RecipeError(
-                f"{where}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
-            )
+def _make(model: Path, calibration: Batches, target: Target, config: QuantizeConfig, evaluate: Evaluate | None) -> _Made:
+    """Prepare, observe, plan and perform, in memory."""
+    if config.max_drop is not None and evaluate is None:
+        raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
+    original = onnx_file.load(model)
+    prepared = prepare_checked(original, str(model), calibration, target)
+    plan, observations = plan_prepared(prepared, calibration, target, config)
+    samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
+    kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate), config=config)
+    return _Made(original, prepared, observations, samples, kept)
 
 
-def _settled(model: onnx.ModelProto, plan: Plan) -> Plan:
-    """Place the nodes anew around those that the plan, as edited, leaves in floating point."""
-    floating = {node.name for node in plan.nodes if node.precision == "float"}
-    wanted = {node.name: node for node in plan.nodes}
-    nodes = tuple(
-        replace(node, reduce_range=wanted[node.name].reduce_range, reason=wanted[node.name].reason)
-        if node.name in wanted
-        else node
-        for node in place(model, floating)
-    )
-    return replace(plan, nodes=nodes)
+def draft(
+    model: Path,
+    calibration: Batches,
+    *,
+    target: Target,
+    config: QuantizeConfig = _DEFAULTS,
+    evaluate: Evaluate | None = None,
+) -> Plan:
+    """Return the plan that `quantize` would carry out with the same arguments; nothing is written.
 
+    With `config.max_drop` the exceptions are searched for as `quantize` does, in memory; else nothing is quantized.
 
-def _reduce(prepared: Prepared, plan: Plan, observations: Observations, target: Target) -> Plan:
-    """Give 7-bit weights to all layers, or to those that can saturate, as the target wants."""
-    if target.quantization.reduce_range == "always":
-        nodes = tuple(replace(node, reduce_range=node.op in WEIGHTED) for node in plan.nodes)
-        reduced = replace(plan, nodes=nodes)
-    else:
-        highs = {name: item.channels.extremes[1] for name, item in observations.tensors.items() if item.channels is not None}
-        highs = {name: high for name, high in highs.items() if name not in {item.name for item in plan.smoothing}}
-        reduced = reduce_where_saturating(_smoothed(prepared.model, plan), plan, highs)
-    count = sum(node.reduce_range for node in reduced.nodes)
-    total = sum(node.op in WEIGHTED for node in reduced.integer_nodes)
-    decision = Decision("7-bit weights", f"{count} of {total} layers", "pair sums of u8·s8 products can saturate 16 bits there")
-    return replace(reduced, decisions=(*reduced.decisions, decision))
+    Raises:
+        ModelError, DataError, RecipeError: as `quantize` does.
+    """
+    if config.max_drop is not None:
+        return _make(Path(model), calibration, target, config, evaluate).kept.plan
+    prepared = prepare_checked(onnx_file.load(model), str(model), calibration, target)
+    return plan_prepared(prepared, calibration, target, config)[0]
 
 
 def _carry_out(
@@ -164,33 +144,16 @@ def _carry_out(
     """Quantize by the plan, or by one with as many exceptions as `max_drop` takes."""
 
     def make(plan: Plan) -> onnx.ModelProto:
-        return _perform(_smoothed(prepared.model, plan), plan, observations, config)
+        return _perform(smoothed(prepared.model, plan), plan, observations, config)
 
     path, evaluate = measured
     if config.max_drop is None or evaluate is None:
-        return Kept(plan, make(plan), (), "")
+        quantized = make(plan)
+        model = smoothed(prepared.model, plan)
+        layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()
+        return Kept(plan, quantized, layers, "")
     search = Search(make, evaluate, evaluate(path), config.max_drop)
-    return keep_metric(_smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
-
-
-def _smoothed(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    smooth(copy, {item.name: item.factors for item in plan.smoothing})
-    return copy
-
-
-def _prepare(original: onnx.ModelProto, name: str, calibration: Batches, target: Target) -> Prepared:
-    """Prepare the model, and make sure on the first sample that it still computes the same."""
-    prepared = prepare(original, name, rewrite=target.provider.name == "CPUExecutionProvider")
-    first = next(checked(calibration, prepared.signature))
-    if same_outputs(original, prepared.model, first):
-        return prepared
-    plain = prepare(original, name, rewrite=False)
-    if not same_outputs(original, plain.model, first):
-        raise InternalError(f"{name}: preparing the model changes what it computes; please report it with the model")
-    doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
-    return replace(plain, decisions=(*plain.decisions, doubt))
+    return keep_metric(smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:
@@ -199,41 +162,6 @@ def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, con
     if config.correct_bias and correct_biases(model, quantized, means):
         return insert_qdq(model, plan)
     return quantized
-
-
-def _excluded(model: onnx.ModelProto, config: QuantizeConfig) -> set[str]:
-    names = {node.name for node in model.graph.node}
-    for name in config.exclude:
-        if name not in names:
-            raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
-    return set(config.exclude)
-
-
-def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> Observations:
-    derived = unobserved(prepared.model, nodes)
-    tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
-    return observe(
-        prepared.model,
-        calibration,
-        tensors,
-        signature=prepared.signature,
-        channels=_channel_axes(prepared, nodes, config),
-        config=ObserveConfig(
-            histograms=config.ranges not in {"auto", "min-max", "moving-average"},
-            momentum=config.momentum,
-            threads=config.threads,
-            memory_limit_bytes=config.memory_limit_bytes,
-        ),
-    )
-
-
-def _channel_axes(prepared: Prepared, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> dict[str, int]:
-    """Return the activations whose channels matter: inputs of matrix products (last axis) and of convolutions (axis 1)."""
-    integer = {node.name for node in nodes if node.precision != "float" and node.op == "Conv"}
-    axes = {node.input[0]: 1 for node in prepared.model.graph.node if config.correct_bias and node.name in integer}
-    if config.ranges == "auto" or config.correct_bias:
-        axes |= dict.fromkeys(product_inputs(prepared.model, nodes), -1)
-    return axes
 
 
 def _tables(count: int) -> Iterator[Decision]:

@@ -17,6 +17,7 @@ from edgeopt.quantize.graph.prepare import Prepared
 from edgeopt.quantize.graph.smooth import smoothed_name
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.ranges import Grid, Method, choose_range
+from edgeopt.quantize.plan.defaults import explain
 from edgeopt.quantize.plan.placement import ABSORBED, MOVING
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
 from edgeopt.quantize.plan.product import ProductChoice, choose_product
@@ -42,7 +43,7 @@ def make_plan(
         symmetric_activation=wishes.symmetric_activation,
         symmetric_weight=wishes.symmetric_weight,
     )
-    decisions = (*prepared.decisions, *_decisions(scheme, nodes, target, config))
+    decisions = (*prepared.decisions, *explain(scheme, nodes, target, config))
     products = _products(prepared.model, nodes, observations, scheme, config)
     tensors = tuple(_tensor_plans(observations, products, scheme, config))
     smoothing = tuple(SmoothPlan(name, item.strength, item.factors) for name, item in products.items() if item.factors)
@@ -94,33 +95,6 @@ def _matrix(node: onnx.NodeProto, index: GraphIndex) -> NDArray[Any]:
     """Return the node's weight as [inputs, outputs]."""
     weight = numpy_helper.to_array(index.initializers[node.input[1]])
     return weight.T if attribute(node, "transB", 0) else weight
-
-
-def _decisions(scheme: Scheme, nodes: tuple[NodePlan, ...], target: Target, config: QuantizeConfig) -> Iterable[Decision]:
-    kind = "per channel" if scheme.per_channel else "per tensor"
-    yield Decision("integers", f"{scheme.activation} activations, {scheme.weight} weights {kind}", target.quantization.reason)
-    integer = [node for node in nodes if node.precision != "float"]
-    yield Decision(
-        "placement",
-        f"{len(integer)} of {len(nodes)} nodes on integers",
-        "nodes that multiply by constant weights, and cheap ones between them",
-    )
-    floating = [node for node in integer if node.output == "float"]
-    if floating:
-        yield Decision(
-            "outputs", f"{len(floating)} integer nodes give floats", "floating-point nodes read them, so rounding gains nothing"
-        )
-    yield Decision("ranges", config.ranges, _RANGE_REASONS[config.ranges])
-
-
-_RANGE_REASONS = {
-    "auto": "the error of the matrix product an activation enters is least; elsewhere nothing that was seen is clipped",
-    "min-max": "nothing that was seen is clipped",
-    "moving-average": "rare outliers count less",
-    "percentile": "a small share of the values is clipped for finer steps",
-    "mse": "rounding and clipping error together are least",
-    "entropy": "the rounded distribution is nearest to the original",
-}
 
 
 def _tensor_plans(

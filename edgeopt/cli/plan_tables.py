@@ -1,0 +1,42 @@
+"""A quantization plan and its sensitivities on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgeopt.cli.tables import show
+
+if TYPE_CHECKING:
+    from edgeopt.quantize.perform.sqnr import LayerNoise
+    from edgeopt.quantize.plan.plan import NodePlan, Plan
+
+
+def show_plan(plan: Plan, form: str) -> None:
+    """Print the decisions and then the nodes of `plan`; as JSON it is the plan itself, which `--plan` takes."""
+    if form == "json":
+        typer.echo(plan.to_json(), nl=False)
+        return
+    show([asdict(decision) for decision in plan.decisions], form)
+    typer.echo()
+    show([_row(node) for node in plan.nodes] or [{"node": "none has a floating-point result"}], form)
+
+
+def _row(node: NodePlan) -> dict[str, str]:
+    weights = "7 bits" if node.reduce_range else ""
+    return {
+        "node": node.name,
+        "op": node.op,
+        "runs on": node.precision,
+        "gives": node.output,
+        "weights": weights,
+        "reason": node.reason,
+    }
+
+
+def show_layers(layers: Sequence[LayerNoise], form: str) -> None:
+    """Print what each layer alone does to the model's outputs, worst first."""
+    show([{"layer": layer.name, "op": layer.op, "SQNR of the outputs": f"{layer.sqnr_db:.1f} dB"} for layer in layers], form)

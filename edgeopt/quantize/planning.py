@@ -1,0 +1,134 @@
+"""From a model and calibration data to a plan: prepare → observe → plan. Nothing is written and nothing is rounded yet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx
+
+from edgeopt.data.batches import Batches
+from edgeopt.errors import InternalError, RecipeError, nearest
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.graph.outputs import same_outputs
+from edgeopt.quantize.graph.prepare import Prepared, prepare
+from edgeopt.quantize.graph.smooth import smooth
+from edgeopt.quantize.observe.observer import Observations, ObserveConfig, observe
+from edgeopt.quantize.observe.samples import checked
+from edgeopt.quantize.plan.placement import WEIGHTED, place, rounded_tensors
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, load_plan
+from edgeopt.quantize.plan.planner import make_plan, product_inputs, unobserved
+from edgeopt.quantize.plan.saturation import reduce_where_saturating
+from edgeopt.targets.target import Target
+
+
+def plan_prepared(
+    prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig
+) -> tuple[Plan, Observations]:
+    """Observe and plan; a saved plan is taken as it stands, if it is one for this model and target."""
+    saved = load_plan(config.plan) if config.plan is not None else None
+    if saved is not None:
+        _check_plan(saved, prepared, target, str(config.plan))
+    if saved is not None:
+        saved = _settled(prepared.model, saved)
+        return saved, _observe(prepared, calibration, saved.nodes, config)
+    nodes = place(prepared.model, _excluded(prepared.model, config))
+    observations = _observe(prepared, calibration, nodes, config)
+    plan = make_plan(prepared, nodes, observations, target=target, config=config)
+    if target.quantization.reduce_range == "never":
+        return plan, observations
+    return _reduce(prepared, plan, observations, target), observations
+
+
+def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> None:
+    if plan.target != target.name:
+        raise RecipeError(f"{where}: the plan is for target {plan.target}, not {target.name}; make a plan for this target")
+    names = {node.name for node in prepared.model.graph.node}
+    for node in plan.nodes:
+        if node.name not in names:
+            raise RecipeError(
+                f"{where}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
+            )
+
+
+def _settled(model: onnx.ModelProto, plan: Plan) -> Plan:
+    """Place the nodes anew around those that the plan, as edited, leaves in floating point."""
+    floating = {node.name for node in plan.nodes if node.precision == "float"}
+    wanted = {node.name: node for node in plan.nodes}
+    nodes = tuple(
+        replace(node, reduce_range=wanted[node.name].reduce_range, reason=wanted[node.name].reason)
+        if node.name in wanted
+        else node
+        for node in place(model, floating)
+    )
+    return replace(plan, nodes=nodes)
+
+
+def _reduce(prepared: Prepared, plan: Plan, observations: Observations, target: Target) -> Plan:
+    """Give 7-bit weights to all layers, or to those that can saturate, as the target wants."""
+    if target.quantization.reduce_range == "always":
+        nodes = tuple(replace(node, reduce_range=node.op in WEIGHTED) for node in plan.nodes)
+        reduced = replace(plan, nodes=nodes)
+    else:
+        highs = {name: item.channels.extremes[1] for name, item in observations.tensors.items() if item.channels is not None}
+        highs = {name: high for name, high in highs.items() if name not in {item.name for item in plan.smoothing}}
+        reduced = reduce_where_saturating(smoothed(prepared.model, plan), plan, highs)
+    count = sum(node.reduce_range for node in reduced.nodes)
+    total = sum(node.op in WEIGHTED for node in reduced.integer_nodes)
+    decision = Decision("7-bit weights", f"{count} of {total} layers", "pair sums of u8·s8 products can saturate 16 bits there")
+    return replace(reduced, decisions=(*reduced.decisions, decision))
+
+
+def smoothed(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+    """Return a copy of `model` with the plan's smoothing carried out."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    smooth(copy, {item.name: item.factors for item in plan.smoothing})
+    return copy
+
+
+def prepare_checked(original: onnx.ModelProto, name: str, calibration: Batches, target: Target) -> Prepared:
+    """Prepare the model, and make sure on the first sample that it still computes the same."""
+    prepared = prepare(original, name, rewrite=target.provider.name == "CPUExecutionProvider")
+    first = next(checked(calibration, prepared.signature))
+    if same_outputs(original, prepared.model, first):
+        return prepared
+    plain = prepare(original, name, rewrite=False)
+    if not same_outputs(original, plain.model, first):
+        raise InternalError(f"{name}: preparing the model changes what it computes; please report it with the model")
+    doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
+    return replace(plain, decisions=(*plain.decisions, doubt))
+
+
+def _excluded(model: onnx.ModelProto, config: QuantizeConfig) -> set[str]:
+    names = {node.name for node in model.graph.node}
+    for name in config.exclude:
+        if name not in names:
+            raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
+    return set(config.exclude)
+
+
+def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> Observations:
+    derived = unobserved(prepared.model, nodes)
+    tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
+    return observe(
+        prepared.model,
+        calibration,
+        tensors,
+        signature=prepared.signature,
+        channels=_channel_axes(prepared, nodes, config),
+        config=ObserveConfig(
+            histograms=config.ranges not in {"auto", "min-max", "moving-average"},
+            momentum=config.momentum,
+            threads=config.threads,
+            memory_limit_bytes=config.memory_limit_bytes,
+        ),
+    )
+
+
+def _channel_axes(prepared: Prepared, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> dict[str, int]:
+    """Return the activations whose channels matter: inputs of matrix products (last axis) and of convolutions (axis 1)."""
+    integer = {node.name for node in nodes if node.precision != "float" and node.op == "Conv"}
+    axes = {node.input[0]: 1 for node in prepared.model.graph.node if config.correct_bias and node.name in integer}
+    if config.ranges == "auto" or config.correct_bias:
+        axes |= dict.fromkeys(product_inputs(prepared.model, nodes), -1)
+    return axes

@@ -1,0 +1,97 @@
+"""`edgeopt quantize`: plans printed and replayed, a metric kept, layers listed."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from edgeopt.cli.app import app
+
+NET = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n, 3, 8, 8] x) => (float[n, 5] y) {
+    a = Conv <kernel_shape = [3, 3]> (x, w1)
+    r = Relu (a)
+    c = Conv <kernel_shape = [3, 3]> (r, w2)
+    p = GlobalAveragePool (c)
+    f = Flatten (p)
+    y = Gemm <transB = 1> (f, w3)
+}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    model = onnx.parser.parse_model(NET)
+    generator = np.random.default_rng(0)
+    for name, shape in {"w1": (8, 3, 3, 3), "w2": (8, 8, 3, 3), "w3": (5, 8)}.items():
+        values = generator.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save_model(model, tmp_path / "net.onnx")
+    pictures = generator.standard_normal((12, 3, 8, 8), dtype=np.float32)
+    np.savez(tmp_path / "x.npz", x=pictures, labels=np.arange(12) % 5)
+    np.savez(tmp_path / "bare.npz", x=pictures)
+    return tmp_path
+
+
+def call(folder, *arguments, data="x.npz"):
+    command = ["quantize", str(folder / "net.onnx"), "--calibration", str(folder / data), "-t", "x86-vnni", "-q", *arguments]
+    return CliRunner().invoke(app, command)
+
+
+def test_dry_run_prints_each_decision_with_its_reason_and_writes_nothing(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    before = sorted(folder.iterdir())
+    result = call(folder, "--dry-run")
+    assert result.exit_code == 0
+    for what in ("integers", "weight bits", "placement", "ranges", "smoothing", "bias correction", "embedding tables"):
+        assert what in result.stdout
+    assert "VNNI sums" in result.stdout
+    assert "multiplies by constant weights" in result.stdout
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_plan_from_dry_run_is_replayed(folder):
+    printed = call(folder, "--dry-run", "--format", "json").stdout
+    (folder / "plan.json").write_text(printed)
+    assert json.loads(printed)["target"] == "x86-vnni"
+    assert call(folder, "-o", str(folder / "a.onnx")).exit_code == 0
+    assert call(folder, "-o", str(folder / "b.onnx"), "--plan", str(folder / "plan.json")).exit_code == 0
+    assert (folder / "a.onnx").read_bytes() == (folder / "b.onnx").read_bytes()
+
+
+def test_max_drop_takes_percent_and_counts_labels(folder):
+    result = call(folder, "--max-drop", "50%", "--dry-run", "--format", "json")
+    assert result.exit_code == 0
+    decisions = {decision["what"]: decision for decision in json.loads(result.stdout)["decisions"]}
+    assert "metric drops by" in decisions["exceptions"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "said"),
+    [
+        (["--max-drop", "1%", "--dry-run"], "bare.npz", "labels"),
+        (["--max-drop", "little", "--dry-run"], "x.npz", "percentage such as 0.5%"),
+        (["--memory-limit", "much", "--dry-run"], "x.npz", "number of bytes"),
+        (["--sensitivity", "--dry-run"], "x.npz", "leave one of them out"),
+        ([], "x.npz", "--output is missing"),
+        (["--ranges", "minmax", "--dry-run"], "x.npz", "'min-max'"),
+        (["--exclude", "nothing", "--dry-run"], "x.npz", "no node 'nothing'"),
+    ],
+)
+def test_what_does_not_fit_is_said(folder, arguments, data, said):
+    result = call(folder, *arguments, data=data)
+    assert result.exception is not None
+    assert said in str(result.exception)
+    assert "\n" not in str(result.exception)
+
+
+def test_sensitivity_and_memory_limit(folder):
+    output = str(folder / "q.onnx")
+    result = call(folder, "-o", output, "--sensitivity", "--memory-limit", "2MB", "--format", "json", "--ranges", "mse")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert {row["op"] for row in rows} == {"Conv", "Gemm"}
+    assert all(row["SQNR of the outputs"].endswith(" dB") for row in rows)

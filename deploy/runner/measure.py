@@ -13,8 +13,8 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
     open       {name, model, inputs, session} -> load_ns, first_run_ns    load a variant and run it once
     sample     {blocks: [[name, first_batch, runs], ...], limit_s}
                -> blocks: [[name, [ns, ...], [thread ns]], ...], noise    time runs; blocks are run in the order given
-    cold       as open, + seconds -> load_ns, first_run_ns, peak memory   the same in a child process of its own
-    operators  {name, runs} -> runs, operators, arena_peak_bytes          where the time goes, from onnxruntime's own profile
+    cold       as open, + seconds -> load_ns, first_run_ns, memory        the same in a child process of its own
+    operators  {name, runs} -> runs, operators, arena_peak_bytes, memory  where time and memory go, from onnxruntime's profile
     placement  {name} -> partitions: [{provider, nodes}] or null          what onnxruntime gave to which provider
     outputs    {name} -> path, count                                      write what the model answers to an .npz file
     close      {name}                                                     forget a variant
@@ -88,6 +88,7 @@ class Variant:
         begin = time.perf_counter_ns()
         self.session = open_session(model, session, extra or {})
         self.load_ns = time.perf_counter_ns() - begin
+        self.loaded_rss_bytes = memory_bytes("VmRSS")
         self.batches = batches
         kinds = [value.type for value in [*self.session.get_inputs(), *self.session.get_outputs()]]
         self.bound = all(kind.startswith("tensor(") and "string" not in kind for kind in kinds)
@@ -207,12 +208,16 @@ def measure_cold(request: Reply) -> Reply:
     reset_peak()
     before = memory_bytes("VmRSS")
     variant = Variant(request["model"], batches, request.get("session", {}))
-    stop = time.perf_counter() + float(request.get("seconds", 1.0))
-    for call in variant.calls[1:]:
-        if time.perf_counter() < stop:
-            call()
-    memory = {"before_rss_bytes": before, "peak_rss_bytes": memory_bytes("VmHWM")}
-    return {"load_ns": variant.load_ns, "first_run_ns": variant.first_run_ns, **memory}
+    after = variant.load_ns + variant.first_run_ns
+    memory = [["before load", 0, before], ["loaded", variant.load_ns, variant.loaded_rss_bytes]]
+    memory.append(["first run", after, memory_bytes("VmRSS")])
+    begin, runs, stop = time.perf_counter(), 1, float(request.get("seconds", 1.0))
+    while runs < int(request.get("runs", 2 * len(variant.calls))) and time.perf_counter() - begin < stop:
+        variant.calls[runs % len(variant.calls)]()
+        runs += 1
+    memory.append([f"steady, {runs} runs", after + int((time.perf_counter() - begin) * 1e9), memory_bytes("VmRSS")])
+    peak = {"before_rss_bytes": before, "peak_rss_bytes": memory_bytes("VmHWM"), "memory": memory}
+    return {"load_ns": variant.load_ns, "first_run_ns": variant.first_run_ns, **peak}
 
 
 def cpu_ticks() -> Optional[Tuple[float, float, float]]:
@@ -271,13 +276,10 @@ def device_state() -> Reply:
     throttled = _read_numbers(cpu + "thermal_throttle/core_throttle_count")
     battery = _read_numbers("/sys/class/power_supply/*/capacity")
     energy = _read_numbers("/sys/class/powercap/intel-rapl:?/energy_uj")
-    return {
-        "frequency_mhz": max(frequencies) / 1e3 if frequencies else None,
-        "temperature_c": max(temperatures) / 1e3 if temperatures else None,
-        "throttle_events": sum(throttled) if throttled else None,
-        "battery_percent": min(battery) if battery else None,
-        "energy_uj": sum(energy) if energy else None,
-    }
+    mhz, celsius = (max(numbers) / 1e3 if numbers else None for numbers in (frequencies, temperatures))
+    events, energy_uj = (sum(numbers) if numbers else None for numbers in (throttled, energy))
+    state: Reply = {"frequency_mhz": mhz, "temperature_c": celsius, "throttle_events": events, "energy_uj": energy_uj}
+    return {**state, "battery_percent": min(battery) if battery else None}
 
 
 def device_facts() -> Reply:
@@ -287,31 +289,28 @@ def device_facts() -> Reply:
         text = file.read()
     model = re.search(r"^(?:model name|Hardware|Processor)\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    try:
-        memory: Optional[int] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        memory = None
-    return {
-        "machine": platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": model[1].strip() if model else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "cpu_flags": sorted(flags[1].split()) if flags else [],
-        "memory_bytes": memory,
-    }
+    memory = None
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    facts = {"machine": platform.machine(), "system": f"{platform.system()} {platform.release()}", "cores": os.cpu_count()}
+    cpu = model[1].strip() if model else platform.processor() or platform.machine()
+    return {**facts, "cpu": cpu, "cpu_flags": sorted(flags[1].split()) if flags else [], "memory_bytes": memory}
 
 
 def read_profile(path: str) -> Reply:
     """Sum onnxruntime's profile by node and shapes, us per run; the first run does not count.
 
-    A node that holds a subgraph (If, Loop) counts without what ran inside it.
+    A node that holds a subgraph (If, Loop) counts without what ran inside it. `memory` is the arena of the first run, which
+    still takes and gives back piece by piece (later ones take one block): [node, op, us since the run began, bytes at its end].
     """
     with open(path, encoding="utf-8") as file:
         trace = json.load(file)
     passes = sorted(event["ts"] + event["dur"] for event in trace if event.get("name") == "model_run")
     events = [event for event in trace if str(event.get("name", "")).endswith("_kernel_time")]
     arena = max([int(event["args"].get("mem_in_use_peak", 0)) for event in events] or [0])
-    events = sorted((event for event in events if event["ts"] >= passes[0]), key=lambda event: (event["ts"], -event["dur"]))
+    events.sort(key=lambda event: (event["ts"], -event["dur"]))
+    memory = _held([event for event in events if event["ts"] < passes[0]])
+    events = [event for event in events if event["ts"] >= passes[0]]
     nodes: Dict[str, Reply] = {}
     around: List[Tuple[float, Reply]] = []
     for event in events:
@@ -328,7 +327,16 @@ def read_profile(path: str) -> Reply:
     for node in nodes.values():
         node["us"] = max(0.0, node["us"] / runs)
         node["calls"] /= runs
-    return {"runs": runs, "operators": list(nodes.values()), "arena_peak_bytes": arena}
+    return {"runs": runs, "operators": list(nodes.values()), "arena_peak_bytes": arena, "memory": memory}
+
+
+def _held(events: List[Reply]) -> List[List[Any]]:
+    held = []
+    for event in sorted(events, key=lambda event: event["ts"] + event["dur"]):
+        facts, end = event["args"], event["ts"] + event["dur"] - events[0]["ts"]
+        if "mem_bytes_in_use" in facts:  # a provider with an arena
+            held.append([event["name"][: -len("_kernel_time")], facts["op_name"], end, int(facts["mem_bytes_in_use"])])
+    return held
 
 
 def _node(event: Reply) -> Reply:
@@ -355,17 +363,9 @@ class Server:
         self.folder = folder
         self.variants: Dict[str, Variant] = {}
         self.requests: Dict[str, Reply] = {}
-        self.commands: Dict[str, Callable[[Reply], Reply]] = {
-            "hello": lambda _: hello(),
-            "state": lambda _: device_state(),
-            "open": self.open,
-            "sample": self.sample,
-            "cold": self.cold,
-            "operators": self.operators,
-            "placement": self.placement,
-            "outputs": self.outputs,
-            "close": self.close,
-        }
+        self.commands: Dict[str, Callable[[Reply], Reply]] = {"hello": lambda _: hello(), "state": lambda _: device_state()}
+        for own in (self.open, self.sample, self.cold, self.operators, self.placement, self.outputs, self.close):
+            self.commands[own.__name__] = own
 
     def answer(self, line: str) -> Reply:
         """Answer one line; whatever goes wrong becomes an error reply."""

@@ -10,7 +10,7 @@ from edgeopt.profile.analysis import Counted, latencies, thin
 from edgeopt.profile.measurement import Cold
 from edgeopt.profile.operators import Insight
 from edgeopt.profile.order_statistics import effective_size
-from edgeopt.profile.result import Comparison, Conditions, Placement, VariantProfile
+from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, Placement, VariantProfile
 from edgeopt.profile.steady import count_outliers, find_drift
 from edgeopt.profile.verdicts import Figures
 
@@ -71,6 +71,7 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
         samples_thinned=thinned,
         operators=insight.operators,
         arena_peak_bytes=insight.arena_peak_bytes,
+        memory_timeline=[*_resident(cold), *insight.held],
         macs=insight.macs,
         int8_macs_share=insight.int8_macs_share,
         conversion_share=insight.conversion_share,
@@ -78,6 +79,13 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
         placement=evidence.placement,
         numerics=None,
     )
+
+
+def _resident(cold: Sequence[Cold]) -> list[MemoryPoint]:
+    """Return the moments of the cold start whose peak is the median."""
+    start = sorted(cold, key=lambda one: one.peak_rss_bytes or 0)[len(cold) // 2]
+    known = [(label, at, size) for label, at, size in start.memory if size is not None]
+    return [MemoryPoint("process", place, at / 1e6, label, None, size) for place, (label, at, size) in enumerate(known)]
 
 
 def _median_bytes(values: Sequence[int | None]) -> int | None:

@@ -36,6 +36,8 @@ class Cold:
     first_run_ms: float
     peak_rss_bytes: int | None
     model_rss_bytes: int | None
+    memory: Sequence[tuple[str, int, int | None]] = ()
+    """(moment, ns since the load began, resident bytes), in the order of time."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def start_cold(runner: Runner, request: Mapping[str, Any]) -> Cold:
         first_run_ms=reply["first_run_ns"] / 1e6,
         peak_rss_bytes=peak,
         model_rss_bytes=None if peak is None or before is None else max(0, peak - before),
+        memory=[(label, nanoseconds, resident) for label, nanoseconds, resident in reply.get("memory", ())],
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from edgeopt.profile.machine_peak import Peak
 from edgeopt.profile.operator_cost import CONVERSIONS, Cost, cost
-from edgeopt.profile.result import OperatorTime
+from edgeopt.profile.result import MemoryPoint, OperatorTime
 
 _SEEN = 0.5
 """Share of the model's MACs that a profile must account for to be believed; fused kernels may show a little less than all."""
@@ -25,6 +25,8 @@ class Insight:
     int8_macs_share: float | None
     conversion_share: float
     floor_ms: float | None
+    held: list[MemoryPoint] = field(default_factory=list)
+    """What the arena held when each operator of a run ended."""
 
 
 def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int] = MappingProxyType({})) -> Insight:
@@ -52,6 +54,10 @@ def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping
         int8_macs_share=integer / macs if macs else None,
         conversion_share=sum((operator.share for operator in operators if operator.op in CONVERSIONS), 0.0),
         floor_ms=None if peak is None or not operators else sum(operator.bound_ms or 0.0 for operator in operators),
+        held=[
+            MemoryPoint("arena", place, us / 1e3, name, op, held)
+            for place, (name, op, us, held) in enumerate(reply.get("memory", ()))
+        ],
     )
 
 

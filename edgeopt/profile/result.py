@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from edgeopt.profile.budget import Judgement, Verdict
 
@@ -72,6 +72,29 @@ class Numerics:
 
 
 @dataclass(frozen=True)
+class MemoryPoint:
+    """What was held at one moment.
+
+    `scope` "process": resident memory of a process that only loads and runs this model, over the labels "before load",
+    "loaded", "first run", "steady, N runs" (of the cold start with the median peak); `at_ms` counts from the load's beginning.
+    `scope` "arena": what onnxruntime's arena held (weights it copied, prepacked or folded, and activations) when the operator
+    `label` ended, its inputs included; `at_ms` counts from the beginning of the run, with onnxruntime's profiler on. The runs
+    after the first one take the peak of their activations as one block, so this is how the need rises and falls, not what is
+    asked of the system.
+    """
+
+    scope: Literal["process", "arena"]
+    index: int
+    """Place in the scope, from 0, in the order of time; in the arena that is the running order of the operators."""
+    at_ms: float
+    label: str
+    """A moment of the process, or the node's name."""
+    op: str | None
+    """The node's operator; None for a moment of the process."""
+    bytes: int
+
+
+@dataclass(frozen=True)
 class VariantProfile:
     """Everything measured of one model."""
 
@@ -102,7 +125,9 @@ class VariantProfile:
     """`samples_ms` holds 2,000 evenly spaced runs instead of all."""
     operators: list[OperatorTime]
     arena_peak_bytes: int | None
-    """The most that activations took at once in onnxruntime's arena."""
+    """The most that weights and activations took at once in onnxruntime's arena, scratch inside an operator included."""
+    memory_timeline: list[MemoryPoint]
+    """The process from load to steady state, then the arena over the operators of a run; empty where neither is known."""
     macs: int | None
     """Multiply-accumulates of one run, as executed; None where the provider hides them."""
     int8_macs_share: float | None

@@ -174,6 +174,12 @@ def test_for_real(model: Path) -> None:
     one, two = result.variants
     assert result.provider == "CPUExecutionProvider" and result.batches == 2 and result.call == "io_binding"
     assert one.n > 50 and one.latency[0].statistic == "p50" and 0 < one.latency[0].value_ms < 50
+    assert [(point.scope, point.label) for point in one.memory_timeline[:3]] == [
+        ("process", "before load"),
+        ("process", "loaded"),
+        ("process", "first run"),
+    ]
+    assert [(point.scope, point.op) for point in one.memory_timeline[4:]] == [("arena", "Mul"), ("arena", "Tanh")]
     assert one.size_bytes == model.stat().st_size and one.load_ms > 0 and one.first_run_ms > 0
     assert {node.op for node in two.operators} == {"Mul", "Tanh"} and abs(sum(node.share for node in two.operators) - 1) < 1e-9
     assert json.loads(json.dumps(result.facts(), allow_nan=False)) == result.facts()

@@ -151,6 +151,21 @@ def test_a_node_with_a_subgraph_counts_without_what_ran_inside(measure: ModuleTy
     assert times == {"if": 30.0, "exp": 30.0, "neg": 20.0, "add": 5.0}
 
 
+def test_memory_rises_and_falls_with_what_is_alive(server: Any, tmp_path: Path) -> None:
+    megabyte = 4 * 512 * 512
+    model = """<ir_version: 8, opset_import: ["": 17]> net (float[512, 512] x, float[512, 1] c) => (float[512, 1] y)
+    { [wide] a = Exp (x) [twin] b = MatMul (a, x) [join] d = MatMul (a, b) [narrow] y = MatMul (d, c) }"""
+    onnx.save(onnx.parser.parse_model(model), tmp_path / "net.onnx")
+    np.savez(tmp_path / "in.npz", **{"0/x": np.zeros((512, 512), np.float32), "0/c": np.zeros((512, 1), np.float32)})
+    _ask(server, do="open", name="m", model=str(tmp_path / "net.onnx"), inputs=str(tmp_path / "in.npz"))
+    reply = _ask(server, do="operators", name="m", runs=2)
+    assert [point[0] for point in reply["memory"]] == ["wide", "twin", "join", "narrow"]
+    alive = [round(held / megabyte) for _, _, _, held in reply["memory"]]
+    assert alive == [1, 2, 3, 1]  # an operator's inputs go after it
+    assert reply["arena_peak_bytes"] >= 3 * megabyte, reply["memory"]
+    assert [point[2] for point in reply["memory"]] == sorted(point[2] for point in reply["memory"])
+
+
 def test_control_flow_is_profiled_for_real(server: Any, tmp_path: Path) -> None:
     onnx.save(onnx.parser.parse_model(_BRANCH), tmp_path / "branch.onnx")
     np.savez(tmp_path / "in.npz", **{"0/x": np.ones(4, np.float32), "0/c": np.array(True)})
@@ -165,6 +180,9 @@ def test_a_cold_start_reports_memory_of_its_own_process(server: Any, dense: dict
     cold = _ask(server, do="cold", **dense)
     assert cold["load_ns"] > 0 and cold["first_run_ns"] > 0
     assert 0 < cold["before_rss_bytes"] <= cold["peak_rss_bytes"] < 250_000_000
+    labels, times, resident = zip(*cold["memory"], strict=True)
+    assert labels == ("before load", "loaded", "first run", "steady, 6 runs") and list(times) == sorted(times)
+    assert all(0 < size <= cold["peak_rss_bytes"] for size in resident)
     del ballast
 
 

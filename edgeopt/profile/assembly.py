@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from edgeopt.profile.analysis import Counted, latencies, thin
 from edgeopt.profile.measurement import Cold
 from edgeopt.profile.operators import Insight
 from edgeopt.profile.order_statistics import effective_size
-from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, Placement, VariantProfile
+from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, ModuleTime, Placement, VariantProfile
 from edgeopt.profile.steady import count_outliers, find_drift
 from edgeopt.profile.verdicts import Figures
 
@@ -25,6 +25,7 @@ class Evidence:
     cold: Sequence[Cold]
     insight: Insight
     placement: Placement | None
+    modules: list[ModuleTime] = field(default_factory=list)
 
 
 def figures(evidence: Evidence) -> Figures:
@@ -70,6 +71,7 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
         samples_ms=kept,
         samples_thinned=thinned,
         operators=insight.operators,
+        modules=evidence.modules,
         arena_peak_bytes=insight.arena_peak_bytes,
         memory_timeline=[*_resident(cold), *insight.held],
         macs=insight.macs,

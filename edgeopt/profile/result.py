@@ -46,6 +46,20 @@ class OperatorTime:
 
 
 @dataclass(frozen=True)
+class ModuleTime:
+    """The time of one module of the source model, by the names its exporter gave to the nodes; "" is what no module claims."""
+
+    name: str
+    """Dotted path, such as ``bert.encoder.layer.0``; every parent has an entry of its own."""
+    ms: float
+    """With all modules inside."""
+    own_ms: float
+    """Without them."""
+    share: float
+    """`ms` of all operators' time."""
+
+
+@dataclass(frozen=True)
 class Placement:
     """Who runs what, as onnxruntime decided when it loaded the model."""
 
@@ -124,6 +138,8 @@ class VariantProfile:
     samples_thinned: bool
     """`samples_ms` holds 2,000 evenly spaced runs instead of all."""
     operators: list[OperatorTime]
+    modules: list[ModuleTime]
+    """In the order of the file's nodes, parents before what is inside; empty where node names are no paths."""
     arena_peak_bytes: int | None
     """The most that weights and activations took at once in onnxruntime's arena, scratch inside an operator included."""
     memory_timeline: list[MemoryPoint]

@@ -22,6 +22,7 @@ from edgeopt.profile.emulation import Emulation, examine
 from edgeopt.profile.inputs import check_batches, take_batches, write_batches
 from edgeopt.profile.machine_peak import Peak, find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
+from edgeopt.profile.modules import module_times
 from edgeopt.profile.operators import Insight, hidden, read_operators
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Placement, ProfileResult
@@ -82,7 +83,16 @@ def profile(
         peak = find_peak(connection, runner, session, hello) if config.roofline and target.provider.name == CPU else None
     insights = {name: _insight(raw.operators[name], peak, planned[name], path) for name, path in models.items()}
     sizes = {name: onnx_file.size_bytes(path) for name, path in models.items()}
-    evidence = {name: Evidence(sizes[name], raw.cold[name], insights[name], placements[name]) for name in models}
+    evidence = {
+        name: Evidence(
+            sizes[name],
+            raw.cold[name],
+            insights[name],
+            placements[name],
+            module_times(insights[name].operators, onnx_file.load(path, weights=False)),
+        )
+        for name, path in models.items()
+    }
     return summarize(raw, hello, judge, evidence, target=target, config=config)
 
 

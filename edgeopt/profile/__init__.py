@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
+    from edgeopt.profile.accuracy_drop import AccuracyDrop
     from edgeopt.profile.budget import Budget
     from edgeopt.profile.config import ProfileConfig
     from edgeopt.profile.result import ProfileResult
     from edgeopt.profile.stage import profile
     from edgeopt.profile.sweeps import SweepConfig, SweepResult, sweep
 
-__all__ = ["Budget", "ProfileConfig", "ProfileResult", "SweepConfig", "SweepResult", "profile", "sweep"]
+__all__ = ["AccuracyDrop", "Budget", "ProfileConfig", "ProfileResult", "SweepConfig", "SweepResult", "profile", "sweep"]
 
 offer(
     __name__,
     {
+        "AccuracyDrop": "accuracy_drop",
         "Budget": "budget",
         "ProfileConfig": "config",
         "ProfileResult": "result",

@@ -31,6 +31,7 @@ _FORM = re.compile(
     r"^\s*(?:(?P<variant>[^:<>=]+?)\s*:)?\s*(?P<metric>[a-z_0-9.]+)\s*(?P<sign><=|>=|<|>)\s*(?P<limit>[-+]?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)"
     r"\s*(?:@\s*(?P<confidence>[0-9]+(?:\.[0-9]+)?)\s*%)?\s*$"
 )
+_ABOUT = re.compile(r"^(?:(?P<variant>.*\S)\s+)?on\s+(?P<target>[\w.-]+)$")
 _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     "<": operator.lt,
@@ -49,13 +50,17 @@ _SCALES: Mapping[str, tuple[str, float]] = {
     "int8_macs_share": ("int8_macs_share", 1.0),
     "cpu_fallback_share": ("cpu_fallback_share", 1.0),
     "partitions": ("partitions", 1.0),
+    "accuracy_drop": ("accuracy_drop", 1.0),
 }
 """Budget metric → the figure it reads, and what one unit of the metric is there."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """One budget: `metric` `sign` `limit`, for one variant or (None) for every variant but the baseline."""
+    """One budget: `metric` `sign` `limit`, for one variant or (None) for every variant but the baseline.
+
+    `accuracy_drop` is in percentage points; whoever evaluates the variants hands it in (`edgeopt.profile.accuracy_drop`).
+    """
 
     expression: str
     variant: str | None
@@ -63,10 +68,16 @@ class Budget:
     sign: str
     limit: float
     confidence: float
+    asked: bool = False
+    """The expression names the confidence itself."""
+    target: str | None = None
+    """The target it is about; None: any."""
 
     @classmethod
     def parse(cls, expression: str, *, confidence: float = 0.95) -> Budget:
-        """Read an expression such as ``"int8: p95_ms<=20 @99%"``; without ``@``, `confidence` holds.
+        """Read an expression such as ``"int8 on arm64: p95_ms<=20 @99%"``; without ``@``, `confidence` holds.
+
+        In front of the colon stand a variant, a target (``on arm64: …``), both, or neither.
 
         Raises:
             RecipeError: it has another form or an unknown metric.
@@ -83,7 +94,10 @@ class Budget:
         sure = float(found["confidence"]) / 100 if found["confidence"] else confidence
         if not 0.5 <= sure < 1:
             raise RecipeError(f"budget '{expression}': confidence must be at least 50 % and below 100 %")
-        return cls(expression.strip(), found["variant"], metric, found["sign"], float(found["limit"]), sure)
+        about = _ABOUT.match(found["variant"] or "")
+        variant, target = (about["variant"], about["target"]) if about else (found["variant"], None)
+        asked = found["confidence"] is not None
+        return cls(expression.strip(), variant, metric, found["sign"], float(found["limit"]), sure, asked, target)
 
     @property
     def quantile(self) -> float | None:

@@ -15,7 +15,8 @@ class ProfileConfig(Options):
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     """Confidence of every interval that names none of its own."""
     budget: list[str] = Field(default_factory=list)
-    """Budgets such as ``"p95_ms<=20 @99%"`` or ``"int8: size_mb<=4"``; without a name: every variant but the baseline."""
+    """Budgets such as ``"p95_ms<=20 @99%"``, ``"int8: size_mb<=4"``, ``"int8 on arm64: accuracy_drop<=0.5"``; without a name:
+    every variant but the baseline, without ``on``: every target."""
     references: list[str] = Field(default_factory=list)
     """Variants that only stand beside, such as a teacher: slower is no news, and budgets without a name are not about them."""
     min_runs: int = Field(default=30, ge=5)

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from edgeopt.data.batches import Batches
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError, nearest
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.profile import analysis, assembly
+from edgeopt.profile.accuracy_drop import AccuracyDrop
 from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.budget import Budget
 from edgeopt.profile.config import ProfileConfig
@@ -29,7 +31,7 @@ from edgeopt.profile.result import Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.availability import require
 from edgeopt.targets.runner import Runner, greet
-from edgeopt.targets.target import Target
+from edgeopt.targets.target import Target, target_names
 from edgeopt.targets.transports import Connection, connect
 
 _COLD_SHARE = 0.2
@@ -44,6 +46,7 @@ def profile(
     *,
     target: Target,
     config: ProfileConfig = ProfileConfig(),
+    drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
 ) -> ProfileResult:
     """Measure `models` (display name → ONNX file, the first one is the baseline) on `target`.
 
@@ -51,10 +54,11 @@ def profile(
         models: they must take the same inputs.
         inputs: what they are run on; at most `config.max_batches` of it.
         target: device, provider and threads.
-        config: time box, confidence, budgets.
+        config: time box, confidence, budgets; those for another target are left to it.
+        drops: the accuracy lost against the baseline, by variant, for budgets on ``accuracy_drop``; a number is in points.
 
     Raises:
-        RecipeError: a budget is not understood.
+        RecipeError: a budget is not understood, or about a variant or target that does not exist.
         DataError: the inputs are not what a model takes.
         ModelError: a model cannot be read, loaded or run.
         MachineError: the device cannot be reached or lacks the provider.
@@ -62,7 +66,7 @@ def profile(
     if not models:
         raise DataError("profile: there is no model; give at least one ONNX file")
     require(target)
-    judge = make_judge(list(models), config)
+    judge = make_judge(list(models), config, target=target.name, drops=drops)
     most = min(config.max_batches, _EMULATED_BATCHES) if target.device.emulated else config.max_batches
     batches = take_batches(inputs, most=most)
     for name, path in models.items():
@@ -96,10 +100,25 @@ def profile(
     return summarize(raw, hello, judge, evidence, target=target, config=config)
 
 
-def make_judge(names: list[str], config: ProfileConfig) -> Judge:
-    """Return the judge of the budgets in `config`, which must be about variants in `names`."""
+def make_judge(
+    names: list[str],
+    config: ProfileConfig,
+    *,
+    target: str,
+    drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
+) -> Judge:
+    """Return the judge of those budgets in `config` that are about `target`; they must be about variants in `names`.
+
+    Raises:
+        RecipeError: a budget is not understood, or about a variant or target that does not exist.
+    """
     budgets = [Budget.parse(text, confidence=config.confidence) for text in config.budget]
-    return Judge(budgets, names, references=config.references, min_runs=config.min_runs)
+    known = [target, *target_names()]
+    for budget in budgets:
+        if budget.target is not None and budget.target not in known:
+            raise RecipeError(f"budget '{budget.expression}': no target '{budget.target}'{nearest(budget.target, known)}")
+    here = [budget for budget in budgets if budget.target in (None, target)]
+    return Judge(here, names, references=config.references, min_runs=config.min_runs, drops=drops)
 
 
 def make_requests(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+from edgeopt.profile.accuracy_drop import AccuracyDrop, judge_drop
 from edgeopt.profile.analysis import Counted, count
 from edgeopt.profile.budget import Budget, Judgement, Verdict, figure_name, judge_figures, judge_latency, variants_of
 from edgeopt.profile.measurement import Sampled
@@ -22,8 +24,15 @@ class Judge:
     """
 
     def __init__(
-        self, budgets: Sequence[Budget], names: Sequence[str], *, min_runs: int, references: Sequence[str] = ()
+        self,
+        budgets: Sequence[Budget],
+        names: Sequence[str],
+        *,
+        min_runs: int,
+        references: Sequence[str] = (),
+        drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
     ) -> None:
+        self._drops = drops
         self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, names, references)]
         self._min_runs = min_runs
         self._looks = 0
@@ -61,6 +70,8 @@ class Judge:
     def _judgement(self, budget: Budget, name: str, figures: Figures) -> Judgement:
         if budget.quantile is not None:
             return self._decided[budget, name]
+        if budget.metric == "accuracy_drop":
+            return judge_drop(budget, name, self._drops.get(name))
         wanted = figure_name(budget)
         return judge_figures(budget, name, figures.get(wanted), f"{wanted} is not known on this target")
 

@@ -21,6 +21,20 @@ def test_an_expression_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("front", "variant", "target"),
+    [
+        ("", None, None),
+        ("int8:", "int8", None),
+        ("on arm64:", None, "arm64"),
+        ("a on b on arm64:", "a on b", "arm64"),
+    ],
+)
+def test_what_a_budget_is_about(front: str, variant: str | None, target: str | None) -> None:
+    budget = Budget.parse(f"{front} accuracy_drop<=0.5")
+    assert (budget.variant, budget.target, budget.metric, budget.asked) == (variant, target, "accuracy_drop", False)
+
+
+@pytest.mark.parametrize(
     ("expression", "says"),
     [
         ("p95<=20", "unknown metric 'p95' (did you mean 'p95_ms'?)"),

@@ -29,7 +29,7 @@ dense (float[N, 4] x) => (float[N, 4] y) { h = Mul(x, x) y = Tanh(h) }
 def _run(runner: Any, *, sizes: dict[str, int] | None = None, **options: Any) -> ProfileResult:
     config = ProfileConfig(**{"seconds": 5.0, **options})
     names = list(runner.laws)
-    judge = make_judge(names, config)
+    judge = make_judge(names, config, target="arm64", drops={"a": 0.4})
     hello = runner.ask({"do": "hello"})
     raw = measure(
         runner, {name: {} for name in names}, config=config, judge=judge, overhead_ns=hello["overhead_ns"], clock=runner.clock
@@ -98,6 +98,12 @@ def test_budgets_on_figures(fake_runner: Any, level: Callable[..., Any]) -> None
     assert result.budgets[-1].reason == "partitions is not known on this target"
     assert result.verdict == "fail"
     assert result.variants[0].peak_rss_bytes == 90_000_000 and result.variants[0].model_rss_bytes == 40_000_000
+
+
+def test_budgets_of_another_target_are_left_to_it_accuracy_is_handed_in(fake_runner: Any, level: Callable[..., Any]) -> None:
+    budgets = ["on x86-vnni: size_mb<=0.1", "a on arm64: accuracy_drop<=0.5", "accuracy_drop<=0.3 @99%"]
+    result = _run(fake_runner({"a": level(5.0)}), seconds=1.0, budget=budgets)
+    assert [(judged.expression, judged.verdict) for judged in result.budgets] == [(budgets[1], "pass"), (budgets[2], "fail")]
 
 
 def test_a_busy_machine_is_noticed(fake_runner: Any, level: Callable[..., Any]) -> None:
@@ -199,5 +205,7 @@ def test_bad_input_is_refused_before_anything_runs(model: Path, tmp_path: Path) 
         profile({}, _ROWS, target=here)
     with pytest.raises(ModelError, match="no such model file"):
         profile({"m": tmp_path / "none.onnx"}, _ROWS, target=here)
+    with pytest.raises(RecipeError, match=r"no target 'arm65' .did you mean 'arm64'"):
+        profile({"m": model}, _ROWS, target=here, config=ProfileConfig(budget=["on arm65: size_mb<=1"]))
     with pytest.raises(RecipeError, match="no variant 'int8'"):
         profile({"m": model}, _ROWS, target=here, config=ProfileConfig(budget=["int8: size_mb<=1"]))

@@ -11,10 +11,23 @@ if TYPE_CHECKING:
     from edgeopt.profile.budget import Budget
     from edgeopt.profile.config import ProfileConfig
     from edgeopt.profile.result import ProfileResult
+    from edgeopt.profile.scenarios import ScenarioConfig, ScenarioResult, measure_scenarios
     from edgeopt.profile.stage import profile
     from edgeopt.profile.sweeps import SweepConfig, SweepResult, sweep
 
-__all__ = ["AccuracyDrop", "Budget", "ProfileConfig", "ProfileResult", "SweepConfig", "SweepResult", "profile", "sweep"]
+__all__ = [
+    "AccuracyDrop",
+    "Budget",
+    "ProfileConfig",
+    "ProfileResult",
+    "ScenarioConfig",
+    "ScenarioResult",
+    "SweepConfig",
+    "SweepResult",
+    "measure_scenarios",
+    "profile",
+    "sweep",
+]
 
 offer(
     __name__,
@@ -23,6 +36,9 @@ offer(
         "Budget": "budget",
         "ProfileConfig": "config",
         "ProfileResult": "result",
+        "ScenarioConfig": "scenarios",
+        "ScenarioResult": "scenarios",
+        "measure_scenarios": "scenarios",
         "profile": "stage",
         "SweepConfig": "sweeps",
         "SweepResult": "sweeps",

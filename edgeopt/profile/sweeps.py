@@ -1,7 +1,9 @@
-"""One model at several thread counts and batch sizes, interleaved like variants: where does it scale, where does it stop?
+"""One model at several thread counts, batch sizes and sizes of any free axis, interleaved: where does it scale, where not?
 
-Throughput is MLPerf's offline scenario (samples per second at a batch size), the p90 at batch 1 its single stream. All
-points are open at once and take turns, so a machine that warms up or slows down does so for all of them.
+    sweep(model, inputs, target=target, config=SweepConfig(threads=[1, 2], batch_sizes=[1, 8], axes={"sequence": [16, 64]}))
+
+measures every combination and returns a `SweepResult` (`facts()` is JSON-able). All points are open at once and take turns, so
+a machine that warms up or slows down does so for all of them. For throughput see `edgeopt.profile.scenarios`.
 """
 
 from __future__ import annotations
@@ -11,25 +13,31 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from edgeopt.config import Options
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.models import onnx_file
+from edgeopt.models.onnx_file import Signature
 from edgeopt.profile.analysis import Counted, count, latencies
+from edgeopt.profile.axes import batch_axis, check_axes, resize
 from edgeopt.profile.inputs import check_batches, write_batches
 from edgeopt.profile.measurement import Limits, sample
+from edgeopt.profile.order_statistics import Samples
 from edgeopt.profile.result import Latency
 from edgeopt.profile.stage import session_of
 from edgeopt.targets.runner import greet
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
+
+_Shape = tuple[int, dict[str, int]]
+"""Samples a run, and the sizes of the other axes."""
 
 
 class SweepConfig(Options):
@@ -39,6 +47,8 @@ class SweepConfig(Options):
     """Threads inside an operator."""
     batch_sizes: list[int] = Field(default_factory=lambda: [1], min_length=1)
     """Samples a run; the model's batch axis must be free for more than one size."""
+    axes: dict[str, list[PositiveInt]] = Field(default_factory=dict)
+    """Sizes of free axes, by their names in the model, such as ``{"sequence": [16, 64]}``; the batch axis' are batch sizes."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
     """Time box of all points together, loading not counted."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
@@ -47,10 +57,12 @@ class SweepConfig(Options):
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One thread count and batch size."""
+    """One thread count, batch size and size of each axis that was swept."""
 
     threads: int
     batch_size: int
+    sizes: dict[str, int]
+    """Of the other axes in `SweepConfig.axes`."""
     n: int
     latency: list[Latency]
     throughput_per_s: float
@@ -59,7 +71,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """All points, in the order of threads, then batch sizes."""
+    """All points, in the order of threads, then batch sizes, then the other axes."""
 
     target: str
     device: dict[str, Any]
@@ -73,34 +85,36 @@ class SweepResult:
 
 
 def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig = SweepConfig()) -> SweepResult:
-    """Measure `model` at every thread count and batch size of `config`.
+    """Measure `model` at every combination of thread count, batch size and axis sizes of `config`.
 
     Args:
         model: an ONNX file.
-        inputs: samples of equal shapes, as many as the largest batch size.
+        inputs: samples of equal shapes, as many as the largest batch size; along `config.axes` they are cropped or repeated.
         target: device and provider; its own thread count is not used.
         config: the points.
 
     Raises:
         DataError: there are too few samples, or the model does not take such batches.
-        RecipeError: the time is too short for a run of every point.
+        RecipeError: the time is too short for a run of every point, or an axis is not free.
     """
-    batches = {size: _batch(inputs, size) for size in config.batch_sizes}
     signature = onnx_file.signature(onnx_file.load(model, weights=False))
-    for batch in batches.values():
+    shapes = _shapes(config, signature, model=str(model))
+    whole = {size: join(inputs, size) for size in {size for size, _ in shapes}}
+    for batch in whole.values():
         check_batches([batch], signature, model=str(model))
-    points = [(threads, size) for threads in config.threads for size in config.batch_sizes]
-    names = [f"{threads}x{size}" for threads, size in points]
+    points = [(threads, place) for threads in config.threads for place in range(len(shapes))]
+    names = [f"{threads}x{place}" for threads, place in points]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-sweep-")))
         connection = stack.enter_context(connect(target))
         there = connection.send(model)
-        sent = {size: connection.send(_write(batch, folder / f"{size}.npz")) for size, batch in batches.items()}
+        batches = [resize(whole[size], signature, sizes) for size, sizes in shapes]
+        sent = [connection.send(_write(batch, folder / f"{place}.npz")) for place, batch in enumerate(batches)]
         runner = stack.enter_context(connection.start())
         hello = greet(runner, where=connection.where)
-        for name, (threads, size) in zip(names, points, strict=True):
+        for name, (threads, place) in zip(names, points, strict=True):
             session = session_of(target, threads=threads, shared=len(points) > 1)
-            runner.ask({"do": "open", "name": name, "model": there, "inputs": sent[size], "session": session})
+            runner.ask({"do": "open", "name": name, "model": there, "inputs": sent[place], "session": session})
         limits = Limits(time.monotonic() + config.seconds, max_runs=20_000)
         sampled = sample(runner, names, limits=limits, overhead_ns=hello["overhead_ns"], enough=lambda _: False)
     counted = count(sampled)
@@ -108,13 +122,31 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
         target=target.name,
         device=dict(hello["device"]),
         versions=dict(hello["versions"]),
-        points=[_point(*point, counted, name, config.confidence) for name, point in zip(names, points, strict=True)],
+        points=[
+            _point(threads, shapes[place], counted.samples(name), config.confidence)
+            for name, (threads, place) in zip(names, points, strict=True)
+        ],
         warnings=_warnings(counted, config.threads, hello["device"].get("cores")),
     )
 
 
-def _batch(inputs: Batches, size: int) -> Batch:
-    """Join the first `size` samples into one batch."""
+def _shapes(config: SweepConfig, signature: Signature, *, model: str) -> list[_Shape]:
+    """Return every batch size with every combination of the other axes."""
+    check_axes(list(config.axes), signature, model=model)
+    first = batch_axis(signature)
+    if first in config.axes and config.batch_sizes != [1]:
+        raise RecipeError(f"sweep: '{first}' is the batch axis; give batch_sizes or axes.{first}, not both")
+    axes = {name: sizes for name, sizes in config.axes.items() if name != first}
+    others = [dict(zip(axes, sizes, strict=True)) for sizes in product(*axes.values())]
+    return [(size, sizes) for size in config.axes.get(first or "", config.batch_sizes) for sizes in others]
+
+
+def join(inputs: Batches, size: int) -> Batch:
+    """Join the first `size` samples into one batch.
+
+    Raises:
+        DataError: there are fewer, or they have different shapes.
+    """
     rows: dict[str, list[np.ndarray[Any, np.dtype[Any]]]] = {}
     for batch in islice(iter(inputs), size):
         for name, array in batch.items():
@@ -135,12 +167,13 @@ def _write(batch: Batch, path: Path) -> Path:
     return path
 
 
-def _point(threads: int, size: int, counted: Counted, name: str, confidence: float) -> SweepPoint:
-    samples = counted.samples(name)
+def _point(threads: int, shape: _Shape, samples: Samples, confidence: float) -> SweepPoint:
+    size, sizes = shape
     if not len(samples):
-        raise RecipeError(f"sweep: no run of {threads} threads × batch {size} ended in time; give it more seconds")
+        point = f"{threads} threads × batch {size} {sizes or ''}".strip()
+        raise RecipeError(f"sweep: no run of {point} ended in time; give it more seconds")
     given, _ = latencies(samples, confidence)
-    return SweepPoint(threads, size, len(samples), given, throughput_per_s=size / float(np.median(samples)) * 1e3)
+    return SweepPoint(threads, size, sizes, len(samples), given, throughput_per_s=size / float(np.median(samples)) * 1e3)
 
 
 def _warnings(counted: Counted, threads: Sequence[int], cores: int | None) -> list[str]:

@@ -11,7 +11,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.profile.sweeps import SweepConfig, sweep
 from edgeopt.targets.target import load_target
 
@@ -49,6 +49,23 @@ def test_too_few_samples_and_ragged_ones_are_refused(model: Path) -> None:
     ragged = [{"x": np.ones((1, 64), np.float32)}, {"x": np.ones((1, 63), np.float32)}]
     with pytest.raises(DataError, match="different shapes"):
         sweep(model, ragged, target=_here(), config=SweepConfig(batch_sizes=[2]))
+
+
+def test_axes_by_name_are_cropped_and_repeated(model: Path, tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> n (int64[batch, sequence] ids, float[batch, sequence, 4] states)
+    => (float[batch, sequence, 4] y) { c = Cast <to = 1> (ids) a = Constant <value_ints = [2]> () u = Unsqueeze (c, a)
+    y = Mul (u, states) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "n.onnx")
+    row = {"ids": np.arange(6, dtype=np.int64)[None], "states": np.ones((1, 6, 4), np.float32)}
+    config = SweepConfig(axes={"sequence": [2, 16], "batch": [1, 3]}, seconds=1.0)
+    result = sweep(tmp_path / "n.onnx", [row] * 3, target=_here(), config=config)
+    assert [(point.batch_size, point.sizes) for point in result.points] == [
+        (size, {"sequence": length}) for size in (1, 3) for length in (2, 16)
+    ]
+    with pytest.raises(RecipeError, match=r"has no free axis 'sequense' \(did you mean 'sequence'\?\); it has batch, sequence"):
+        sweep(tmp_path / "n.onnx", [row], target=_here(), config=SweepConfig(axes={"sequense": [1]}))
+    with pytest.raises(RecipeError, match=r"give batch_sizes or axes\.N, not both"):
+        sweep(model, _ROWS, target=_here(), config=SweepConfig(axes={"N": [1, 2]}, batch_sizes=[4]))
 
 
 def test_more_threads_than_cores_is_said(model: Path) -> None:

@@ -1,0 +1,87 @@
+"""Inputs of another size: one sample stretched or cropped along the model's named axes.
+
+A model says in its file which axes are free and which of them go together (``input_ids`` and ``attention_mask`` share
+``sequence``); some are sums (``past_sequence + sequence``). What a sample is too short for is repeated from its front: the time
+of a run hangs on its shapes, hardly ever on its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.data.batches import Batch
+from edgeopt.errors import RecipeError, nearest
+from edgeopt.models.onnx_file import Signature
+
+
+def free_axes(signature: Signature) -> list[str]:
+    """Return the names of the axes that may have any size, in the order of the inputs; sums of others do not count."""
+    names = [axis for spec in signature.inputs for axis in spec.shape if isinstance(axis, str) and axis.isidentifier()]
+    return list(dict.fromkeys(names))
+
+
+def batch_axis(signature: Signature) -> str | None:
+    """Return the name of the first input's first axis, None if it is fixed or the input has none."""
+    shape = signature.inputs[0].shape if signature.inputs else ()
+    return shape[0] if shape and isinstance(shape[0], str) else None
+
+
+def check_axes(asked: Sequence[str], signature: Signature, *, model: str) -> None:
+    """Refuse axes that are not free.
+
+    Raises:
+        RecipeError: naming the nearest one and all that are.
+    """
+    free = free_axes(signature)
+    for name in asked:
+        if name not in free:
+            has = f"it has {', '.join(free)}" if free else "all its axes are fixed; export it with free ones"
+            raise RecipeError(f"sweep: {model} has no free axis '{name}'{nearest(name, free)}; {has}")
+
+
+def resize(batch: Batch, signature: Signature, sizes: Mapping[str, int]) -> Batch:
+    """Return `batch` with the named axes at `sizes`; other axes stay as they are.
+
+    Args:
+        batch: arrays that fit `signature`.
+        signature: of the model; says which axes of which inputs have a name.
+        sizes: by axis name, at least 1 each.
+    """
+    now = {
+        axis: np.asarray(batch[spec.name]).shape[place]
+        for spec in signature.inputs
+        for place, axis in enumerate(spec.shape)
+        if isinstance(axis, str)
+    }
+    wanted = {**now, **sizes}
+    resized = {}
+    for spec in signature.inputs:
+        array = np.asarray(batch[spec.name])
+        for place, axis in enumerate(spec.shape):
+            size = _size(axis, wanted) if isinstance(axis, str) else None
+            if size is not None and size != array.shape[place]:
+                array = _take(array, size, place)
+        resized[spec.name] = array
+    return resized
+
+
+def _take(array: NDArray[Any], size: int, place: int) -> NDArray[Any]:
+    have = array.shape[place]
+    if have == 0:  # a cache that is empty as yet
+        return np.zeros((*array.shape[:place], size, *array.shape[place + 1 :]), array.dtype)
+    taken: NDArray[Any] = np.take(array, np.arange(size) % have, axis=place)
+    return taken
+
+
+def _size(axis: str, wanted: Mapping[str, int]) -> int | None:
+    """Return the size of an axis called by a name or by a sum of names and numbers; None: not known."""
+    terms = [term.strip() for term in axis.split("+")]
+    if len(terms) == 1:
+        return wanted.get(axis)
+    sizes = [int(term) if term.isdigit() else wanted.get(term) for term in terms]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

@@ -30,6 +30,11 @@ def quantize(
         str | None, typer.Option("--evaluate", help="Labelled samples for --max-drop; default: all calibration samples.")
     ] = None,
     memory_limit: Annotated[str | None, typer.Option("--memory-limit", help="For calibration, such as 500MB.")] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", help="Statistics to take, or to keep if not there yet.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes that share the samples.")] = None,
+    ort_cache: Annotated[
+        Path | None, typer.Option("--ort-cache", help="Write the ranges as onnxruntime's calibration cache, too.")
+    ] = None,
     sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Measure and print each layer's effect alone.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with a reason for each decision.")] = False,
     form: Format = "table",
@@ -47,13 +52,19 @@ def quantize(
     from edgeopt.errors import RecipeError
     from edgeopt.quantize import QuantizeConfig, draft
     from edgeopt.quantize import quantize as run
+    from edgeopt.quantize.plan.ort_cache import write_ort_cache
+    from edgeopt.quantize.plan.plan import load_plan
     from edgeopt.targets.target import load_target
 
     need_format(form)
     given = {"ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop, "memory_limit_bytes": memory_limit}
-    config = read_options(QuantizeConfig, changes, **given, sensitivity=sensitivity or None)
+    config = read_options(QuantizeConfig, changes, **given, cache=cache, jobs=jobs, sensitivity=sensitivity or None)
     if dry_run and config.sensitivity:
         raise RecipeError("--sensitivity measures the quantized model, which --dry-run does not make; leave one of them out")
+    if dry_run and ort_cache is not None:
+        raise RecipeError(
+            "--ort-cache is written together with the model, which --dry-run does not make; leave one of them out"
+        )
     loaded_target = load_target(target)
     samples = read_calibration(calibration, tokenizer)
     batches = samples.first(limit).batches(1)
@@ -66,7 +77,10 @@ def quantize(
             return
         if output is None:
             raise RecipeError("--output is missing: name the file to write, or look at the plan first with --dry-run")
-        facts = run(model, batches, target=loaded_target, output=output, config=config, evaluate=measure).facts
+        result = run(model, batches, target=loaded_target, output=output, config=config, evaluate=measure)
+    facts = result.facts
+    if ort_cache is not None:
+        write_ort_cache(load_plan(result.plan_path), ort_cache)
     for warning in facts.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if facts.sensitivity:

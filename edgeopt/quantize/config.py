@@ -62,5 +62,9 @@ class QuantizeConfig(Options):
     """Threads for calibration."""
     memory_limit_bytes: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1_000_000)
     """Take activations in turns so that those of one batch stay below this, such as "500MB"; None: all at once."""
+    cache: Path | None = Field(default=None, strict=False)
+    """Statistics of an earlier calibration: taken if of this very model, data and options, else refused; written if absent."""
+    jobs: int = Field(default=1, ge=1)
+    """Processes for calibration, which share the samples."""
     noise_samples: int = Field(default=8, ge=1)
     """Batches on which the per-layer quantization error is measured."""

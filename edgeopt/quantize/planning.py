@@ -117,10 +117,12 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
         signature=prepared.signature,
         channels=_channel_axes(prepared, nodes, config),
         config=ObserveConfig(
-            histograms=config.ranges not in {"auto", "min-max", "moving-average"},
+            histograms=config.cache is not None or config.ranges not in {"auto", "min-max", "moving-average"},
             momentum=config.momentum,
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,
+            jobs=config.jobs,
+            cache=config.cache,
         ),
     )
 

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization.calibrate import load_tensors_data
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
+from edgeopt.errors import DataError
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -95,3 +97,24 @@ def test_sensitivity_and_memory_limit(folder):
     rows = json.loads(result.stdout)
     assert {row["op"] for row in rows} == {"Conv", "Gemm"}
     assert all(row["SQNR of the outputs"].endswith(" dB") for row in rows)
+
+
+def test_a_cache_is_taken_again_and_refused_for_other_data(folder):
+    cache = str(folder / "seen.safetensors")
+    first = call(folder, "-o", str(folder / "a.onnx"), "--cache", cache, "--jobs", "2")
+    assert first.exit_code == 0, first.stderr
+    assert call(folder, "-o", str(folder / "b.onnx"), "--cache", cache).exit_code == 0
+    assert (folder / "a.onnx").read_bytes() == (folder / "b.onnx").read_bytes()
+    other = call(folder, "-o", str(folder / "c.onnx"), "--cache", cache, "--limit", "5")
+    assert isinstance(other.exception, DataError)
+    assert "is of other calibration data" in str(other.exception)
+
+
+def test_onnxruntime_takes_the_ranges(folder):
+    assert call(folder, "-o", str(folder / "a.onnx"), "--ort-cache", str(folder / "ort.json")).exit_code == 0
+    stored = load_tensors_data(folder / "ort.json")
+    plan = json.loads((folder / "a.plan.json").read_text())
+    assert plan["tensors"]
+    for tensor in plan["tensors"]:
+        low, high = (float(value) for value in stored.data[tensor["name"]].range_value)
+        assert (low, high) == pytest.approx((tensor["low"], tensor["high"]), rel=1e-6)

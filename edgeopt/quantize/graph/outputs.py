@@ -46,9 +46,14 @@ def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, 
     try:
         values = session.run(list(tensors), dict(batch))
     except Exception as error:  # (its exception classes share no base but Exception)
-        reason = " ".join(str(error).split("\n")).split("] : ", maxsplit=1)[-1][:300]
-        raise DataError(f"calibration sample {sample}: the model cannot run on it: {reason}") from error
+        raise run_error(error, sample) from error
     return dict(zip(tensors, values, strict=True))
+
+
+def run_error(error: Exception, sample: int) -> DataError:
+    """Return what to raise when onnxruntime cannot run a batch whose first sample is number `sample`."""
+    reason = " ".join(str(error).split("\n")).split("] : ", maxsplit=1)[-1][:300]
+    return DataError(f"calibration sample {sample}: the model cannot run on it: {reason}")
 
 
 def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True) -> ort.InferenceSession:

@@ -9,7 +9,8 @@ Percentiles, entropy and squared errors for any number of bits are read off afte
 are taken as evenly spread.
 
 `numpy.bincount` over the strided uint16 view converts to int64 on its way; in chunks that stay in the cache it costs about
-2 ns a value, a third of `numpy.histogram`.
+2 ns a value, a third of `numpy.histogram`. It is left to find the highest occupied bin itself: most activations have no
+negative values and never leave the lower half of the patterns, so that half as many bins are cleared and added up.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 1 << 16
-_CHUNK = 1 << 15  # values counted at a time; their int64 copies fill 256 KiB, which stays in the cache
+_CHUNK = 1 << 17  # values counted at a time; their int64 copies fill 1 MiB, which stays in the second-level cache
 _UPPER = 1 if np.little_endian else 0
 
 Floats = NDArray[np.float64]
@@ -48,7 +49,8 @@ class Histogram:
         flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
         patterns = flat.view(np.uint16)[_UPPER::2]
         for start in range(0, patterns.size, _CHUNK):
-            self.counts += np.bincount(patterns[start : start + _CHUNK], minlength=BINS)
+            counts = np.bincount(patterns[start : start + _CHUNK])
+            self.counts[: counts.size] += counts
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of `other`."""

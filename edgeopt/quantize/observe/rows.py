@@ -21,12 +21,28 @@ class RowSample:
         self.seen = 0
         self._rows: list[NDArray[np.float32]] = []
 
+    @classmethod
+    def restored(cls, rows: NDArray[np.float32], *, limit: int, step: int, seen: int) -> RowSample:
+        """Return a sample as it was when its state was kept."""
+        sample = cls(limit)
+        sample.step, sample.seen, sample._rows = step, seen, list(rows)
+        return sample
+
     def add(self, values: NDArray[Any]) -> None:
         """Take in one array of shape […, width]."""
         rows = values.reshape(-1, values.shape[-1])
         first = -self.seen % self.step
         self.seen += rows.shape[0]
         self._rows.extend(rows[first :: self.step].astype(np.float32))
+        while len(self._rows) > self.limit:
+            self._rows = self._rows[::2]
+            self.step *= 2
+
+    def merge(self, later: RowSample) -> None:
+        """Append the sample of what came later; as evenly spread, though not the very rows that one pass would keep."""
+        step = max(self.step, later.step)
+        mine, others = self._rows[:: step // self.step], later._rows[:: step // later.step]
+        self._rows, self.step, self.seen = [*mine, *others], step, self.seen + later.seen
         while len(self._rows) > self.limit:
             self._rows = self._rows[::2]
             self.step *= 2

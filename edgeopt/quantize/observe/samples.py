@@ -13,30 +13,40 @@ from edgeopt.models.onnx_file import Signature, TensorSpec
 _MASK = "attention_mask"
 
 
-def checked(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
+def checked(batches: Iterable[Batch], signature: Signature, *, first: int = 0) -> Iterator[Batch]:
     """Yield the batches a model with this signature can take, one sample at a time if its batch axis is fixed at 1.
 
     Padding does not get through: where an `attention_mask` hides tokens, the sentences come one by one and cut to length.
+
+    Args:
+        batches: as the user gave them.
+        signature: of the model.
+        first: the number of the first sample, in errors.
 
     Raises:
         DataError: there is no sample, or one has a wrong name, dtype or shape, or a number that is not finite; the message
             names the sample (counted from 0 over all batches) and the input.
     """
-    seen = 0
+    seen = first
     for batch in batches:
-        _check_names(batch, signature, seen)
-        for spec in signature.inputs:
-            _check_array(batch[spec.name], spec, seen)
-        size = _batch_size(batch, signature)
-        if _is_padded(batch, signature):
-            yield from _unpadded(batch, size, seen)
-        elif size > 1 and _takes_one(signature):
-            yield from _rows(batch, size)
-        elif size > 0:
-            yield batch
-        seen += size
-    if seen == 0:
+        yield from pieces(batch, signature, seen)
+        seen += _batch_size(batch, signature)
+    if seen == first:
         raise DataError("the calibration set is empty; give at least one sample")
+
+
+def pieces(batch: Batch, signature: Signature, first: int) -> Iterator[Batch]:
+    """Yield one batch as the model can take it: whole, in parts, or not at all if it is empty; see `checked`."""
+    _check_names(batch, signature, first)
+    for spec in signature.inputs:
+        _check_array(batch[spec.name], spec, first)
+    size = _batch_size(batch, signature)
+    if _is_padded(batch, signature):
+        yield from _unpadded(batch, size, first)
+    elif size > 1 and _takes_one(signature):
+        yield from _rows(batch, size)
+    elif size > 0:
+        yield batch
 
 
 def _check_names(batch: Batch, signature: Signature, sample: int) -> None:

@@ -1,4 +1,8 @@
-"""What is kept of one tensor while samples stream by; everything here merges exactly with what another process saw."""
+"""What is kept of one tensor while samples stream by, and how two parts of a stream merge.
+
+Exactly as in one pass: counts, extremes, histograms, extremes of channels. Up to the last digits of float64: sums and moving
+averages. As evenly spread, but other ones: sampled rows.
+"""
 
 from __future__ import annotations
 
@@ -55,18 +59,14 @@ class Channels:
     total: NDArray[np.float64] | None = None
     count: int = 0
 
-    def add(self, values: NDArray[Any]) -> None:
-        """Take in one array whose size along the axis never changes."""
+    def add(self, values: NDArray[Any]) -> tuple[float, float]:
+        """Take in one array whose size along the axis never changes; return its smallest and largest value."""
         others = tuple(index for index in range(values.ndim) if index != self.axis % values.ndim)
         size = values.shape[self.axis]
-        part = Channels(
-            self.axis,
-            values.min(axis=others),
-            values.max(axis=others),
-            values.sum(axis=others, dtype=np.float64),
-            values.size // size,
-        )
-        self.merge(part)
+        low, high = values.min(axis=others), values.max(axis=others)
+        total = values.sum(axis=others, dtype=np.float64)
+        self.merge(Channels(self.axis, low, high, total, values.size // size))
+        return float(low.min()), float(high.max())
 
     def merge(self, other: Channels) -> None:
         """Take in what `other` saw."""
@@ -118,14 +118,13 @@ class TensorStatistics:
         """Take in one batch of values of any shape; an empty one changes nothing."""
         if values.size == 0:
             return
-        low, high = float(values.min()), float(values.max())
+        low, high = self.channels.add(values) if self.channels else (float(values.min()), float(values.max()))
         self.count += values.size
-        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self.minimum = float(np.minimum(self.minimum, low))  # unlike min(), which would lose a NaN
+        self.maximum = float(np.maximum(self.maximum, high))
         self.moving.add(low, high)
         if self.histogram is not None:
             self.histogram.add(values)
-        if self.channels is not None:
-            self.channels.add(values)
         if self.sample is not None:
             self.sample.add(values)
 
@@ -138,3 +137,5 @@ class TensorStatistics:
             self.histogram.merge(later.histogram)
         if self.channels is not None and later.channels is not None:
             self.channels.merge(later.channels)
+        if self.sample is not None and later.sample is not None:
+            self.sample.merge(later.sample)

@@ -51,3 +51,11 @@ def test_an_empty_batch_changes_nothing():
     before = statistics.moving.range
     statistics.add(np.zeros((0, 6), dtype=np.float32))
     assert statistics.moving.range == before
+
+
+def test_a_nan_after_good_batches_is_not_lost():
+    for channels in (None, Channels(-1)):
+        statistics = TensorStatistics(channels=channels)
+        statistics.add(np.ones((2, 3), dtype=np.float32))
+        statistics.add(np.array([[1, np.nan, 2]], dtype=np.float32))
+        assert np.isnan([statistics.minimum, statistics.maximum]).all()

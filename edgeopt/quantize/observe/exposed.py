@@ -1,0 +1,69 @@
+"""Running a model with inner tensors as outputs, over and over, without a copy of any.
+
+onnxruntime's `session.run` allocates every output anew and copies it: with all activations as outputs that costs as much as
+the model itself, most of it page faults. Here, as soon as two batches of the same shapes follow each other, the outputs are
+bound to buffers that are written again and again. Where shapes change from batch to batch (text), outputs are read where
+onnxruntime put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from edgeopt.data.batches import Array, Batch
+from edgeopt.quantize.graph.outputs import expose, open_exposed, run_error
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class ExposedModel:
+    """A model whose tensors `names` can be read after each batch."""
+
+    def __init__(self, model: onnx.ModelProto, names: Sequence[str], *, threads: int) -> None:
+        self._names = list(names)
+        self._session = open_exposed(expose(model, names), threads=threads) if names else None
+        self._shapes: Shapes = ()
+        self._buffers: dict[str, Array] = {}
+
+    def __call__(self, batch: Batch, *, sample: int) -> Mapping[str, Array]:
+        """Return the tensors' values on `batch`, whose first sample is number `sample`; the next call may overwrite them.
+
+        Raises:
+            DataError: the model cannot run on this batch.
+        """
+        if self._session is None:
+            return {}
+        arrays = {name: np.ascontiguousarray(array) for name, array in batch.items()}
+        shapes = tuple(array.shape for array in arrays.values())
+        if self._buffers and shapes == self._shapes and self._run_bound(self._session, arrays):
+            return self._buffers
+        values = self._run_plain(self._session, arrays, sample)
+        repeated, self._shapes = shapes == self._shapes, shapes
+        self._buffers = {name: np.empty_like(value) for name, value in values.items()} if repeated else {}
+        return values
+
+    def _run_plain(self, session: ort.InferenceSession, arrays: dict[str, Array], sample: int) -> dict[str, Array]:
+        inputs = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
+        try:
+            values = session.run_with_ort_values(self._names, inputs)
+        except Exception as error:  # (its exception classes share no base but Exception)
+            raise run_error(error, sample) from error
+        return {name: value.numpy() for name, value in zip(self._names, values, strict=True)}
+
+    def _run_bound(self, session: ort.InferenceSession, arrays: dict[str, Array]) -> bool:
+        """Write the outputs into the buffers; tell whether that worked (shapes may depend on the values, too)."""
+        binding = session.io_binding()
+        for name, array in arrays.items():
+            binding.bind_cpu_input(name, array)
+        for name, buffer in self._buffers.items():
+            binding.bind_output(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+        try:
+            session.run_with_iobinding(binding)
+        except Exception:  # noqa: BLE001  (the plain run that follows tells what is wrong, if anything is)
+            self._buffers = {}
+            return False
+        return True

@@ -18,6 +18,7 @@ STATISTICS: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0
 
 _BUSY_CORES = 0.25
 _STOLEN_SHARE = 0.02
+_SWITCHES_PER_S = 30.0
 _FEWEST_ROUNDS = 12
 _SHORTEST_S = 0.1
 
@@ -33,6 +34,11 @@ class Counted:
     chunks: int
     cpu_rounds: Mapping[str, list[Samples]]
     """As `rounds`, processor time of the calling thread; empty where the device does not tell."""
+
+    def own(self, name: str) -> Samples | None:
+        """Return the processor time of all runs of variant `name`, in order; None: the device does not tell."""
+        blocks = self.cpu_rounds.get(name)
+        return np.concatenate(blocks) if blocks else None
 
     def samples(self, name: str) -> Samples:
         """Return all runs of variant `name`, in order."""
@@ -84,7 +90,9 @@ def is_busy(noise: Mapping[str, Any]) -> bool:
     """Say whether others used the machine notably while a chunk was taken."""
     if noise["wall_s"] < _SHORTEST_S:
         return False  # the system counts in ticks of 10 ms
-    return (noise["others_cores"] or 0.0) > _BUSY_CORES or (noise["steal_share"] or 0.0) > _STOLEN_SHARE
+    if noise["others_cores"] is None:  # as on Android, where programs may not read the load
+        return bool(noise["involuntary_switches"] > _SWITCHES_PER_S * noise["wall_s"])
+    return noise["others_cores"] > _BUSY_CORES or (noise["steal_share"] or 0.0) > _STOLEN_SHARE
 
 
 def latencies(samples_ms: Samples, confidence: float) -> tuple[list[Latency], list[Withheld]]:

@@ -11,7 +11,7 @@ from edgeopt.profile.measurement import Cold
 from edgeopt.profile.operators import Insight
 from edgeopt.profile.order_statistics import effective_size
 from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, ModuleTime, Placement, VariantProfile
-from edgeopt.profile.steady import count_outliers, find_drift
+from edgeopt.profile.steady import find_drift, find_outliers
 from edgeopt.profile.verdicts import Figures
 
 _MANY_OUTLIERS = 0.02
@@ -52,6 +52,7 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
     given, withheld = latencies(samples, confidence)
     kept, thinned = thin(samples)
     drift = find_drift(samples)
+    outliers = find_outliers(samples, counted.own(name))
     return VariantProfile(
         name=name,
         size_bytes=evidence.size_bytes,
@@ -66,7 +67,8 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
         effective_n=round(effective_size(samples, 0.5), 1) if len(samples) else 0.0,
         latency=given,
         withheld=withheld,
-        outliers=count_outliers(samples) if len(samples) else 0,
+        outliers=outliers.count,
+        outliers_waiting=outliers.waiting,
         drift_share=drift.change if drift.significant else 0.0,
         samples_ms=kept,
         samples_thinned=thinned,
@@ -108,6 +110,8 @@ def warnings_of(
     if conditions.busy:
         busy = conditions.chunks - conditions.quiet_chunks
         others = f"others used {conditions.others_cores or 0:.2f} cores"
+        if conditions.others_cores is None:
+            others = f"it was taken away {conditions.involuntary_switches_per_s:.0f} times a second"
         found.append(
             f"the machine was busy in {busy} of {conditions.chunks} stretches ({others}); measure again when it is quiet"
         )
@@ -129,6 +133,15 @@ def _undecided(comparisons: Sequence[Comparison], margin: float) -> list[str]:
     ]
 
 
+def _outliers(variant: VariantProfile) -> str:
+    found = f"{variant.name}: {variant.outliers} of {variant.n} runs took more than 1.5 times the median"
+    if variant.outliers_waiting is None:
+        return found
+    waiting = f"in {variant.outliers_waiting} of these the processor was elsewhere"
+    ours = variant.outliers - variant.outliers_waiting
+    return f"{found}; {waiting}, {ours} were the model's own work or a slower processor"
+
+
 def _of_variant(variant: VariantProfile) -> list[str]:
     found = []
     if variant.placement and variant.placement.cpu_fallback_share > 0:
@@ -139,7 +152,7 @@ def _of_variant(variant: VariantProfile) -> list[str]:
     if variant.drift_share:
         found.append(f"{variant.name} drifted by {variant.drift_share:+.1%} while it was measured")
     if variant.n and variant.outliers > _MANY_OUTLIERS * variant.n:
-        found.append(f"{variant.name}: {variant.outliers} of {variant.n} runs are outliers")
+        found.append(_outliers(variant))
     if variant.withheld:
         needs = ", ".join(f"{item.statistic} needs {item.needs_runs}" for item in variant.withheld)
         found.append(f"{variant.name}: too few runs ({variant.n}, worth {variant.effective_n:.0f} independent ones): {needs}")

@@ -132,6 +132,9 @@ class VariantProfile:
     latency: list[Latency]
     withheld: list[Withheld]
     outliers: int
+    """Runs notably above the median: by five robust deviations and by half of it."""
+    outliers_waiting: int | None
+    """Those of them in which the processor was elsewhere for most of the excess; None: the device does not tell."""
     drift_share: float
     """Change of the latency over the measurement, relative to its median."""
     samples_ms: list[float]

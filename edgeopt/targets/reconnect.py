@@ -16,7 +16,7 @@ class ReconnectingRunner:
 
     What never answered is no cut: a missing interpreter is said at once. A measurement goes on after a cut as if nothing had
     been: what was sampled before is with whoever asked, and after opening again the request is asked twice, the first answer
-    warming up what the second one measures.
+    warming up what the second one measures. Pauses double, so that a device has time to boot again.
     """
 
     def __init__(self, connect: Callable[[], ProcessRunner], *, tries: int, pause_s: float) -> None:
@@ -40,7 +40,7 @@ class ReconnectingRunner:
                     raise
                 self.cuts += 1
                 progress.note(f"{lost}; connecting again")
-                time.sleep(self._pause_s)
+                time.sleep(self._pause_s * 2 ** (attempt - 1))
 
     def _attempt(self, request: Mapping[str, Any], timeout_s: float, *, again: bool) -> dict[str, Any]:
         if again:

@@ -32,6 +32,8 @@ class FakeRunner:
         self.own_ms: dict[str, Law] = {}  # processor time of the calling thread, where it is told
         self.idle_cores = 0.0  # what others use of the machine before a law says more
         self.others_cores = 0.0
+        self.others_told = True
+        self.switches = 1  # a chunk of about a quarter of a second
         self.peak_rss_bytes = [90_000_000]
         self.load_ms = [30.0]
         self.asked: list[str] = []
@@ -77,9 +79,9 @@ class FakeRunner:
         noise = {
             "wall_s": self.now - begin,
             "own_cpu_s": self.now - begin,
-            "others_cores": self.others_cores,
+            "others_cores": self.others_cores if self.others_told else None,
             "steal_share": 0.0,
-            "involuntary_switches": 1,
+            "involuntary_switches": self.switches,
         }
         return {"blocks": blocks, "noise": noise, "state": _STATE}
 

@@ -113,6 +113,14 @@ def test_a_busy_machine_is_noticed(fake_runner: Any, level: Callable[..., Any]) 
     assert result.conditions and result.conditions.busy and any("machine was busy" in warning for warning in result.warnings)
 
 
+def test_a_busy_machine_that_hides_its_load_shows_in_its_switches(fake_runner: Any, level: Callable[..., Any]) -> None:
+    for switches, busy in ((2, False), (60, True)):
+        runner = fake_runner({"a": level(5.0)})
+        runner.others_told, runner.switches = False, switches
+        result = _run(runner, seconds=3.0)
+        assert result.conditions and result.conditions.busy is busy and result.conditions.others_cores is None
+
+
 def test_a_busy_machine_calls_only_large_differences(fake_runner: Any, level: Callable[..., Any]) -> None:
     for ms, decision in ((5.3, "same"), (7.0, "slower")):
         runner = fake_runner({"a": level(5.0), "b": level(ms)})

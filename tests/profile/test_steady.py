@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.profile.steady import count_outliers, find_drift, find_steady
+from edgeopt.profile.steady import find_drift, find_outliers, find_steady
 
 
 def _level(n: int, seed: int = 0) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -47,4 +47,19 @@ def test_drift_is_not_seen_where_there_is_none() -> None:
 def test_outliers_are_counted() -> None:
     samples = _level(500)
     samples[[10, 200, 499]] = 30
-    assert count_outliers(samples) == 3
+    assert find_outliers(samples).count == 3 and find_outliers(samples).waiting is None
+
+
+def test_outliers_that_waited_are_told_from_those_that_computed() -> None:
+    samples, own = _level(500), _level(500)
+    samples[[10, 200, 499]] = 30
+    own[200] = 29
+    found = find_outliers(samples, own)
+    assert (found.count, found.waiting) == (3, 2)
+
+
+def test_cache_misses_of_a_model_of_microseconds_are_no_outliers() -> None:
+    rng = np.random.default_rng(3)
+    samples = 0.026 * (1 + 0.002 * rng.normal(size=20_000))
+    samples[rng.random(20_000) < 0.18] *= 1.15
+    assert find_outliers(samples).count == 0

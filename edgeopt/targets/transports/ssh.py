@@ -29,6 +29,7 @@ from edgeopt.targets.runner import ConnectionLost, ProcessRunner, Runner
 from edgeopt.targets.target import Device, Target
 
 _TRIES = 4
+_CONNECTIONS = 7  # with pauses of 1, 2, 4 … s: a minute, in which most boards boot
 _PAUSE_S = 1.0
 _LINE_FAILED = 255  # ssh's own exit status when the connection, not the command, failed
 _OPTIONS = ("-T", "-oBatchMode=yes", "-oConnectTimeout=10", "-oServerAliveInterval=5", "-oServerAliveCountMax=3")
@@ -116,7 +117,7 @@ class Ssh:
         """Start the runner there; it is started again when the line was cut."""
         script = self.send(shipped("deploy") / "runner" / "measure.py")
         command = [*self._command, f"exec {shlex.quote(self._python)} {shlex.quote(script)} serve"]
-        return ReconnectingRunner(lambda: ProcessRunner(command, where=self.where), tries=_TRIES, pause_s=_PAUSE_S)
+        return ReconnectingRunner(lambda: ProcessRunner(command, where=self.where), tries=_CONNECTIONS, pause_s=_PAUSE_S)
 
     def remove(self) -> None:
         """Remove everything that was put there."""

@@ -41,8 +41,8 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-if __name__ == "__main__":  # onnxruntime writes a file into TMPDIR as soon as it is imported: let that go away at the end, too
-    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="edgeopt-measure-")
+if __name__ == "__main__":  # onnxruntime writes into TMPDIR and ~/.cache when it is imported: let that go away at the end, too
+    os.environ["TMPDIR"] = os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="edgeopt-measure-")
 
 import numpy as np
 import onnxruntime as ort

@@ -20,6 +20,9 @@ def quantize(
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Calibrate with the first so many samples.")] = 128,
+    scheme: Annotated[
+        str | None, typer.Option("--scheme", help="static, dynamic, float16, bfloat16, weights-int8 or weights-int4.")
+    ] = None,
     ranges: Annotated[
         str | None, typer.Option("--ranges", help="auto, min-max, moving-average, percentile, mse or entropy.")
     ] = None,
@@ -41,7 +44,7 @@ def quantize(
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Quantize statically to QDQ int8, with arguments the target's kernels want.
+    """Quantize to QDQ int8 with arguments the target's kernels want, or by another --scheme.
 
     Options without a flag: --set percentile=99.9. `--dry-run --format json` prints a plan that --plan takes.
     """
@@ -57,14 +60,13 @@ def quantize(
     from edgeopt.targets.target import load_target
 
     need_format(form)
-    given = {"ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop, "memory_limit_bytes": memory_limit}
-    config = read_options(QuantizeConfig, changes, **given, cache=cache, jobs=jobs, sensitivity=sensitivity or None)
+    given = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
+    given |= {"memory_limit_bytes": memory_limit, "cache": cache}
+    config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
     if dry_run and config.sensitivity:
         raise RecipeError("--sensitivity measures the quantized model, which --dry-run does not make; leave one of them out")
-    if dry_run and ort_cache is not None:
-        raise RecipeError(
-            "--ort-cache is written together with the model, which --dry-run does not make; leave one of them out"
-        )
+    if ort_cache is not None and (dry_run or config.scheme != "static"):
+        raise RecipeError("--ort-cache is written with a static int8 model: leave it out, or --dry-run and --scheme")
     loaded_target = load_target(target)
     samples = read_calibration(calibration, tokenizer)
     batches = samples.first(limit).batches(1)

@@ -35,9 +35,39 @@ def _bytes(value: object) -> object:
         raise ValueError(f"write a number of bytes, or one with a unit of {', '.join(_UNITS)}") from error
 
 
+class HalfOptions(Options):
+    """How `scheme = "float16"` converts."""
+
+    block_ops: list[str] = Field(default_factory=list)
+    """Operators that stay in float32, such as "Softmax"."""
+    keep_io: bool = True
+    """Leave the types of the model's inputs and outputs as they are; false: callers pass and get float16."""
+
+
+class WeightOptions(Options):
+    """How `scheme = "weights-int8"` and "weights-int4" quantize."""
+
+    method: Literal["rtn", "hqq", "gptq"] = "rtn"
+    """Round to nearest, half-quadratic zero points (4 bits only), or error feedback from calibration data."""
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights along the input axis that share a scale."""
+    symmetric: bool = False
+    """No zero points: a little smaller, a little less exact."""
+    accuracy_level: Literal[0, 1, 4] = 0
+    """Of onnxruntime's kernel: 0 or 1 computes in float32; 4 rounds activations to int8 as well, which is faster."""
+    embedding_bits: Literal[4, 8] = 8
+    """Of embedding tables, if `embeddings` is set: 8 with a scale for each row, 4 in blocks."""
+
+
 class QuantizeConfig(Options):
     """How a model is calibrated and quantized; the target supplies the integer types."""
 
+    scheme: Literal["static", "dynamic", "float16", "bfloat16", "weights-int8", "weights-int4"] = "static"
+    """static: int8 with ranges from calibration; dynamic: int8, ranges at run time; 16-bit floats; or the weights alone."""
+    half: HalfOptions = HalfOptions()
+    """For `scheme = "float16"`."""
+    weights: WeightOptions = WeightOptions()
+    """For `scheme = "weights-int8"` and "weights-int4"."""
     ranges: Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"] = "auto"
     """How the range of an activation follows from its values; auto: least error of the product it enters, else min-max."""
     smooth: bool = True

@@ -28,6 +28,7 @@ from edgeopt.quantize.perform.sqnr import layer_noise
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.planning import plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
+from edgeopt.quantize.schemes.carry_out import draft_by_scheme, quantize_by_scheme
 from edgeopt.targets.target import Target
 
 _DEFAULTS = QuantizeConfig()
@@ -61,6 +62,8 @@ def quantize(
         RecipeError: an option does not fit the model, or `max_drop` is set without `evaluate`.
         MachineError: the disk is full or `output` may not be written.
     """
+    if config.scheme != "static":
+        return quantize_by_scheme(model, calibration, target=target, output=output, config=config)
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
     quantized = kept.quantized if plan.integer_nodes else made.original
@@ -126,6 +129,8 @@ def draft(
     Raises:
         ModelError, DataError, RecipeError: as `quantize` does.
     """
+    if config.scheme != "static":
+        return draft_by_scheme(model, calibration, target=target, config=config)
     if config.max_drop is not None:
         return _make(Path(model), calibration, target, config, evaluate).kept.plan
     prepared = prepare_checked(onnx_file.load(model), str(model), calibration, target)

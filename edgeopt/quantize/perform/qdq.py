@@ -10,9 +10,7 @@ Before: MatMul → y → Q → DQ → Gelu                After: MatMul → y �
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -23,6 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edgeopt.errors import InternalError
 from edgeopt.quantize.graph.index import GraphIndex, attribute, captured, remove_unused_constants, rename_input
+from edgeopt.quantize.perform.quiet import quiet
 from edgeopt.quantize.plan.plan import Plan
 
 _REQUANTIZED = {"Conv", "ConvTranspose", "Gemm"}
@@ -47,7 +46,7 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     if not integer:
         return copy
     _mark_inferred(copy)
-    with _quiet():
+    with quiet():
         quantizer = QDQQuantizer(
             copy,
             plan.scheme.per_channel,
@@ -113,18 +112,6 @@ def _ranges(model: onnx.ModelProto, plan: Plan) -> dict[str, TensorData]:
 def _mark_inferred(model: onnx.ModelProto) -> None:
     """Tell the quantizer that types are inferred, or it saves and loads the model again for that."""
     model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantizer's notes off the root logger: what matters of them is in the result's facts."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def _read_floats(graph: onnx.GraphProto, plan: Plan) -> None:

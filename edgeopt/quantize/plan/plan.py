@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edgeopt.errors import UserError
 
-Precision = Literal["int8", "int16", "float"]
+Precision = Literal["int8", "int4", "int16", "float16", "bfloat16", "float"]
 _VERSION = 1
 
 

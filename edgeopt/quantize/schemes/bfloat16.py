@@ -1,0 +1,63 @@
+"""bfloat16: weights stored in 16 bits with float32's range, computed in float32.
+
+Before: x → MatMul (w, float32)          After: x → MatMul ← Cast (to float32) ← w, bfloat16
+
+onnxruntime 1.32's CPU provider has no bfloat16 kernels for MatMul, Gemm or Conv, and refuses a graph that asks for them; so the
+file halves, the Casts are folded when it is loaded, and speed and memory are those of float32. No range is lost (bfloat16 has
+float32's exponent), only 16 of 24 bits of each weight: the relative error is at most 2⁻⁸.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto, helper
+
+from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
+from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+
+_SMALLEST = 1024  # elements; below it the Cast takes more room than is saved
+
+
+def convert(request: Request) -> Converted:
+    """Return the model with its large float32 constants stored as bfloat16."""
+    model = onnx.ModelProto()
+    model.CopyFrom(request.prepared.model)
+    graph = model.graph
+    index = GraphIndex(graph)
+    inner = {name for node in graph.node for name in captured(node)}
+    stored, plans = [], []
+    for name, tensor in index.initializers.items():
+        readers = index.consumers[name]
+        large = tensor.data_type == TensorProto.FLOAT and onnx.numpy_helper.to_array(tensor).size >= _SMALLEST
+        if not large or name in inner | index.outputs:
+            continue
+        kept = any(node.name in request.excluded for node in readers)
+        kind: Precision = "float" if kept else "bfloat16"
+        plans += [
+            NodePlan(node.name, node.op_type, kind, "float", "excluded" if kept else "weights stored") for node in readers
+        ]
+        if not kept:
+            stored.append(tensor)
+    for tensor in stored:
+        _store(graph, tensor)
+    remove_unused_constants(graph)
+    reason = "onnxruntime's CPU provider computes in float32; the file halves, speed stays"
+    return Converted(
+        model,
+        uniform("float32", "bfloat16"),
+        tuple({plan.name: plan for plan in plans}.values()),
+        (Decision("storage", f"{len(stored)} constants as bfloat16", reason),),
+        () if stored else ("no constant is large enough to be stored as bfloat16: the model was written as it was",),
+    )
+
+
+def _store(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
+    """Replace a constant by a narrow one and a Cast that keeps its name."""
+    import ml_dtypes
+
+    values = onnx.numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+    name = f"{tensor.name}_bfloat16"
+    graph.initializer.remove(tensor)
+    graph.initializer.append(helper.make_tensor(name, TensorProto.BFLOAT16, values.shape, values.tobytes(), raw=True))
+    graph.node.insert(0, helper.make_node("Cast", [name], [tensor.name], f"Cast:{tensor.name}", to=TensorProto.FLOAT))

@@ -1,0 +1,144 @@
+"""Quantize by one of this folder's schemes: prepare → convert → inspect → write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+import onnx
+
+from edgeopt.data.batches import Batches
+from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
+from edgeopt.files import write_aside
+from edgeopt.models import onnx_file
+from edgeopt.models.onnx_macs import count_macs
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.graph.outputs import open_exposed, same_outputs
+from edgeopt.quantize.graph.prepare import Prepared, prepare
+from edgeopt.quantize.observe.samples import checked
+from edgeopt.quantize.perform.coverage import Coverage, inspect
+from edgeopt.quantize.plan.plan import Plan, load_plan
+from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
+from edgeopt.quantize.schemes.converted import Converted, Request
+from edgeopt.quantize.schemes.noise import output_noise
+from edgeopt.targets.target import Target
+
+SCHEMES = {
+    "dynamic": "dynamic",
+    "float16": "half",
+    "bfloat16": "bfloat16",
+    "weights-int8": "weights",
+    "weights-int4": "weights",
+}
+"""The module of this folder that converts, by the scheme's name."""
+
+
+def quantize_by_scheme(
+    model: Path, calibration: Batches, *, target: Target, output: Path, config: QuantizeConfig
+) -> QuantizeResult:
+    """Convert the ONNX file `model` by `config.scheme` and write it to `output`; arguments and errors as `quantize` has them.
+
+    Raises:
+        RecipeError: an option does not fit the scheme; `max_drop` and `sensitivity` belong to static quantization.
+    """
+    original, prepared, converted = _converted(Path(model), calibration, target, config)
+    plan = _plan(converted, prepared, target)
+    changed = any(node.precision != "float" for node in plan.nodes)
+    made = converted.model if changed else original
+    _check(made, str(model))
+    samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
+    coverage = _honest(inspect(made, count_macs(prepared.model, samples[0]), plan, target), config)
+    output, plan_path = Path(output), Path(output).with_suffix(".plan.json")
+    onnx_file.save(made, output)
+    with write_aside(plan_path) as aside:
+        aside.write_text(plan.to_json(), encoding="utf-8")
+    before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
+    facts = QuantizeFacts(
+        target=target.name,
+        scheme=plan.scheme,
+        samples=converted.samples,
+        tensors=0,
+        coverage=coverage,
+        layers=output_noise(prepared.model, made, samples, threads=config.threads),
+        sensitivity=(),
+        decisions=plan.decisions,
+        warnings=(*converted.warnings, *_warnings(before, after)),
+        size_bytes_before=before,
+        size_bytes_after=after,
+    )
+    return QuantizeResult(output, plan_path, facts)
+
+
+def draft_by_scheme(model: Path, calibration: Batches, *, target: Target, config: QuantizeConfig) -> Plan:
+    """Return the plan that `quantize_by_scheme` would carry out; nothing is written."""
+    _, prepared, converted = _converted(Path(model), calibration, target, config)
+    return _plan(converted, prepared, target)
+
+
+def _converted(
+    model: Path, calibration: Batches, target: Target, config: QuantizeConfig
+) -> tuple[onnx.ModelProto, Prepared, Converted]:
+    """Return the model as read, prepared, and converted."""
+    for name in ("max_drop", "sensitivity", "cache"):
+        if getattr(config, name):
+            raise RecipeError(f'{name} is about static int8 layers and needs scheme = "static", not "{config.scheme}"')
+    original = onnx_file.load(model)
+    prepared = prepare(original, str(model), rewrite=False)
+    first = next(checked(calibration, prepared.signature))
+    if not same_outputs(original, prepared.model, first):
+        raise InternalError(f"{model}: preparing the model changes what it computes; please report it with the model")
+    module = import_module(f"edgeopt.quantize.schemes.{SCHEMES[config.scheme]}")
+    converted: Converted = module.convert(Request(prepared, calibration, config, _excluded(prepared, target, config)))
+    return original, prepared, converted
+
+
+def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> frozenset[str]:
+    """Return the nodes that are to stay as they are: named by the caller, or in the plan that is carried out again."""
+    names = {node.name for node in prepared.model.graph.node}
+    for name in config.exclude:
+        if name not in names:
+            raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
+    if config.plan is None:
+        return frozenset(config.exclude)
+    plan = load_plan(config.plan)
+    kinds = {node.precision for node in plan.nodes} - {"float"}
+    allowed = {"dynamic": "int8", "weights-int8": "int8", "weights-int4": "int4"}.get(config.scheme, config.scheme)
+    if plan.target != target.name or kinds - {allowed}:
+        raise RecipeError(
+            f"{config.plan}: a plan for {plan.target} with {', '.join(sorted(kinds)) or 'nothing'}, "
+            f'not for {target.name} with scheme = "{config.scheme}"; make a plan for this one'
+        )
+    for node in plan.nodes:
+        if node.name not in names:
+            raise RecipeError(
+                f"{config.plan}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
+            )
+    return frozenset({*config.exclude, *(node.name for node in plan.nodes if node.precision == "float")})
+
+
+def _plan(converted: Converted, prepared: Prepared, target: Target) -> Plan:
+    return Plan(target.name, converted.scheme, converted.nodes, (), (*prepared.decisions, *converted.decisions))
+
+
+def _check(model: onnx.ModelProto, name: str) -> None:
+    """Make sure that onnxruntime loads what was made, before it is written."""
+    try:
+        open_exposed(model, threads=1)
+    except ModelError as error:
+        raise InternalError(
+            f"{name}: onnxruntime does not load the result ({error}); please report it with the model"
+        ) from error
+
+
+def _honest(coverage: Coverage, config: QuantizeConfig) -> Coverage:
+    """Return what runs in integer kernels: blocks of weights do only where activations are rounded as well."""
+    integer = config.scheme == "dynamic" or (config.scheme.startswith("weights") and config.weights.accuracy_level == 4)
+    return coverage if integer or coverage.int8_macs_share is None else replace(coverage, int8_macs_share=0.0)
+
+
+def _warnings(before: int, after: int) -> Iterator[str]:
+    if after >= before:
+        yield f"the quantized model is not smaller: {after:,} bytes against {before:,}"

@@ -1,0 +1,46 @@
+"""What every scheme returns, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import onnx
+
+from edgeopt.data.batches import Batches
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.graph.prepare import Prepared
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model in its new form, what became of each node, and why."""
+
+    model: onnx.ModelProto
+    scheme: Scheme
+    nodes: tuple[NodePlan, ...]
+    decisions: tuple[Decision, ...]
+    warnings: tuple[str, ...] = ()
+    samples: int = 0
+    """Calibration samples that were looked at."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The new names of tensors that were renamed, for comparing layer by layer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a scheme works on: the prepared model (not to be changed), data, options, and nodes that are to stay as they are."""
+
+    prepared: Prepared
+    calibration: Batches
+    config: QuantizeConfig
+    excluded: frozenset[str]
+
+
+Convert = Callable[[Request], Converted]
+
+
+def uniform(dtype: str, weight: str | None = None, *, per_channel: bool = False) -> Scheme:
+    """Return the description of a scheme without integer grids for activations."""
+    return Scheme(dtype, weight or dtype, per_channel, symmetric_activation=True, symmetric_weight=True)

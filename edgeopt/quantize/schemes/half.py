@@ -1,0 +1,232 @@
+"""float16: half the size, and half the time where a provider computes in it (GPUs, NPUs; on CPUs see docs/quantize.md).
+
+Each node computes in float16 or stays in float32; Casts stand where the two meet, one for each tensor and direction.
+
+Before: x → MatMul (w) → m → Exp → e           After: x → Cast → MatMul (w, float16) → m_float16 → Cast → Exp → e
+                                                                                       (Exp exceeds 65,504 on the samples)
+
+A node stays in float32 when its operator is not defined for float16, when it is named in `exclude` or its operator in
+`block_ops`, and when a weight it reads, or what it reads or gives on the calibration data, exceeds 65,504, the largest
+float16: such values become infinite in other converters, or are clamped without a word. Infinite values themselves, as in
+attention masks, are infinite in float16, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeopt.data.batches import Batches
+from edgeopt.errors import RecipeError, nearest
+from edgeopt.models.onnx_file import Signature
+from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.quantize.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.observe.samples import checked
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
+from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.schemes.types import float_tensors, refusal
+
+LARGEST = float(np.finfo(np.float16).max)
+_SUFFIX = "_float16"
+
+
+def convert(request: Request) -> Converted:
+    """Return the model in float16, but for the nodes that have a reason to stay in float32."""
+    model, options = request.prepared.model, request.config.half
+    floats = float_tensors(model)
+    index = GraphIndex(model.graph)
+    _check_operators(options.block_ops, model)
+    extremes, samples = _extremes(request, floats, index)
+    plans = []
+    for node in model.graph.node:
+        if floats.intersection((*node.input, *node.output)):
+            reason = _reason(node, request, model, floats, extremes)
+            kind: Precision = "float" if reason else "float16"
+            plans.append(NodePlan(node.name, node.op_type, kind, "float", reason or "float16 holds all its values"))
+    half = {plan.name for plan in plans if plan.precision != "float"}
+    over = {name for name, value in extremes.items() if value > LARGEST}
+    made = _cast(model, half, floats, kept=floats if options.keep_io else over)
+    return Converted(
+        made,
+        uniform("float16"),
+        tuple(plans),
+        tuple(_decisions(plans, extremes)),
+        tuple(_warnings(plans)),
+        samples,
+        {name: name + _SUFFIX for name in floats},
+    )
+
+
+def _check_operators(names: Iterable[str], model: onnx.ModelProto) -> None:
+    present = {node.op_type for node in model.graph.node}
+    for name in names:
+        if name not in present:
+            raise RecipeError(f"half.block_ops: the prepared model has no operator '{name}'{nearest(name, present)}")
+
+
+def _reason(
+    node: onnx.NodeProto, request: Request, model: onnx.ModelProto, floats: set[str], extremes: dict[str, float]
+) -> str:
+    """Return why a node stays in float32, or ""."""
+    if node.name in request.excluded:
+        return "excluded"
+    if node.op_type in request.config.half.block_ops:
+        return f"{node.op_type} is in half.block_ops"
+    names = [name for name in (*node.input, *node.output) if name in floats]
+    over = next((name for name in names if extremes.get(name, 0.0) > LARGEST), None)
+    if over is not None:
+        return f"'{over}' reaches {extremes[over]:.6g}, more than float16 can hold (65504)"
+    return refusal(node, floats, model, TensorProto.FLOAT16)
+
+
+def _extremes(request: Request, floats: set[str], index: GraphIndex) -> tuple[dict[str, float], int]:
+    """Return the largest finite magnitude of every float tensor, constants and calibration alike, and the samples seen."""
+    largest = {name: _largest(numpy_helper.to_array(tensor)) for name, tensor in index.initializers.items() if name in floats}
+    tensors = [name for name in sorted(floats) if name not in largest]
+    model, signature = request.prepared.model, request.prepared.signature
+    inner = [name for name in tensors if name in index.producer]
+    session = open_exposed(expose(model, inner), threads=request.config.threads)
+    count = 0
+    for batch in _batches(request.calibration, signature):
+        values = {name: batch[name] for name in tensors if name in batch} | run(session, inner, batch, sample=count)
+        for name, value in values.items():
+            largest[name] = max(largest.get(name, 0.0), _largest(value))
+        count += next((array.shape[0] for array in batch.values() if array.ndim), 1)
+    return largest, count
+
+
+def _batches(calibration: Batches, signature: Signature) -> Iterable[Any]:
+    return checked(calibration, signature)
+
+
+def _largest(values: NDArray[Any]) -> float:
+    low, high = (float(part) for part in (values.min(initial=0), values.max(initial=0)))
+    if np.isfinite([low, high]).all():
+        return max(-low, high)
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0))
+
+
+def _cast(model: onnx.ModelProto, half: set[str], floats: set[str], *, kept: set[str]) -> onnx.ModelProto:
+    """Let the nodes named in `half` read and give float16 tensors; inputs and outputs named in `kept` keep their type."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    casts = _Casts(copy, floats, kept=kept)
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    casts.enter()
+    for node in nodes:
+        casts.place(node, half=node.name in half)
+    casts.leave()
+    copy.graph.node.extend(casts.nodes)
+    remove_unused_constants(copy.graph)
+    return copy
+
+
+class _Casts:
+    """Goes through the nodes in order and knows which tensors exist in float16, which in float32."""
+
+    def __init__(self, model: onnx.ModelProto, floats: set[str], *, kept: set[str]) -> None:
+        self.graph, self.floats, self.kept = model.graph, floats, kept
+        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.nodes: list[onnx.NodeProto] = []
+        self.wide: dict[str, str] = {}  # float32 forms by the tensor's name
+        self.narrow: dict[str, str] = {}  # float16 forms
+
+    def enter(self) -> None:
+        """Note the inputs, and give them float16 if callers are to pass that."""
+        for value in self.graph.input:
+            if value.name in self.floats - self.kept:
+                value.type.tensor_type.elem_type = TensorProto.FLOAT16
+                self.narrow[value.name] = value.name
+            elif value.name in self.floats:
+                self.wide[value.name] = value.name
+        for name in self.constants:
+            if name in self.floats:
+                self.wide[name] = name
+
+    def place(self, node: onnx.NodeProto, *, half: bool) -> None:
+        """Append a node, with what it needs before it."""
+        for position, name in enumerate(node.input):
+            if name in self.floats:
+                node.input[position] = self.narrowed(name) if half else self.widened(name)
+        for name in captured(node) & self.floats & (self.wide.keys() | self.narrow.keys()):
+            self.widened(name, keep=True)
+        for position, name in enumerate(node.output):
+            if name in self.floats:
+                (self.narrow if half else self.wide)[name] = node.output[position] = name + _SUFFIX if half else name
+        if half and node.op_type == "Cast":
+            for item in node.attribute:
+                if item.name == "to" and item.i == TensorProto.FLOAT:
+                    item.i = TensorProto.FLOAT16
+        self.nodes.append(node)
+
+    def narrowed(self, name: str) -> str:
+        """Return the tensor's float16 form, made here if need be."""
+        if name not in self.narrow:
+            self.narrow[name] = name + _SUFFIX
+            if name in self.constants:
+                with np.errstate(over="ignore"):
+                    values = numpy_helper.to_array(self.constants[name]).astype(np.float16)
+                self.graph.initializer.append(numpy_helper.from_array(values, self.narrow[name]))
+            else:
+                self._append(self.wide[name], self.narrow[name], TensorProto.FLOAT16)
+        return self.narrow[name]
+
+    def widened(self, name: str, *, keep: bool = False) -> str:
+        """Return the tensor's float32 form; with `keep` it has the tensor's own name, as subgraphs know it."""
+        if name not in self.wide:
+            self.wide[name] = name if self.narrow[name] != name else f"{name}_float32"
+            if keep and self.wide[name] != name:
+                raise RecipeError(f"input '{name}' is read by a subgraph and cannot become float16; set half.keep_io = true")
+            self._append(self.narrow[name], self.wide[name], TensorProto.FLOAT)
+        return self.wide[name]
+
+    def leave(self) -> None:
+        """Give the outputs their type: as it was, or float16."""
+        for value in self.graph.output:
+            name = value.name
+            if name not in self.floats:
+                continue
+            if name in self.kept:
+                self.widened(name)
+                continue
+            if name in self.wide:  # other nodes read it as float32; the output is a Cast of it under a new name
+                self.nodes = [_renamed(node, name, f"{name}_float32") for node in self.nodes]
+                self._append(f"{name}_float32", name, TensorProto.FLOAT16)
+            else:
+                self.nodes = [_renamed(node, self.narrow[name], name) for node in self.nodes]
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+
+    def _append(self, source: str, result: str, to: int) -> None:
+        self.nodes.append(helper.make_node("Cast", [source], [result], f"Cast:{result}", to=to))
+
+
+def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
+    for names in (node.input, node.output):
+        for position, name in enumerate(names):
+            if name == old:
+                names[position] = new
+    return node
+
+
+def _decisions(plans: list[NodePlan], extremes: dict[str, float]) -> Iterable[Decision]:
+    half = sum(plan.precision != "float" for plan in plans)
+    yield Decision("precision", f"{half} of {len(plans)} nodes in float16", "all the operators that are defined for it")
+    for reason in dict.fromkeys(plan.reason for plan in plans if plan.precision == "float"):
+        names = [plan.name for plan in plans if plan.reason == reason]
+        yield Decision("float32", ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""), reason)
+    over = {name: value for name, value in extremes.items() if value > LARGEST}
+    if over:
+        named = ", ".join(f"{name} ({value:.6g})" for name, value in sorted(over.items())[:5])
+        yield Decision("overflow", f"{len(over)} tensors beyond 65504 stay in float32", named)
+
+
+def _warnings(plans: list[NodePlan]) -> Iterable[str]:
+    if all(plan.precision == "float" for plan in plans):
+        yield "no node can compute in float16: the model was written as it was"

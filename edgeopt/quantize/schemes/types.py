@@ -1,0 +1,52 @@
+"""Which nodes may compute in a 16-bit float, by what their operators' schemas allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import onnx
+from onnx import TensorProto, defs
+
+from edgeopt.quantize.graph.prepare import opset_of
+
+_NAMES: dict[int, str] = {TensorProto.FLOAT16: "tensor(float16)", TensorProto.BFLOAT16: "tensor(bfloat16)"}
+_CHOOSES_ITS_TYPE = {"Cast"}
+
+
+def float_tensors(model: onnx.ModelProto) -> set[str]:
+    """Return the float32 tensors of the main graph, as far as inference knows them."""
+    graph = model.graph
+    found = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            found.add(value.name)
+    return found
+
+
+def refusal(node: onnx.NodeProto, floats: set[str], model: onnx.ModelProto, dtype: int) -> str:
+    """Return why `node` cannot compute in the 16-bit type `dtype`, or "" if it can; only for nodes that touch `floats`."""
+    if any(item.g.node or item.graphs for item in node.attribute):
+        return "it has a subgraph, which stays as it is"
+    if node.domain not in {"", "ai.onnx"}:
+        return f"it is not a standard operator ({node.domain})"
+    try:
+        schema = defs.get_schema(node.op_type, opset_of(model))
+    except defs.SchemaError:
+        return "its operator has no schema in this operator set"
+    allowed = {item.type_param_str: set(item.allowed_type_strs) for item in schema.type_constraints}
+    inputs = [(name, kind) for name, kind in _formal(node.input, schema.inputs) if name in floats]
+    outputs = [(name, kind) for name, kind in _formal(node.output, schema.outputs) if name in floats]
+    fixed = [kind for _, kind in (*inputs, *outputs) if _NAMES[dtype] not in allowed.get(kind, set())]
+    if fixed:
+        return f"{node.op_type} is not defined for {_NAMES[dtype][7:-1]}"
+    given = {kind for _, kind in inputs}
+    if node.op_type not in _CHOOSES_ITS_TYPE and any(kind not in given for _, kind in outputs):
+        return f"{node.op_type} makes its own float32 values"
+    return ""
+
+
+def _formal(names: Iterable[str], parameters: Sequence[defs.OpSchema.FormalParameter]) -> Iterator[tuple[str, str]]:
+    """Yield each name with the type parameter of its formal parameter; the last one may repeat."""
+    for position, name in enumerate(names):
+        if name and parameters:
+            yield name, parameters[min(position, len(parameters) - 1)].type_str

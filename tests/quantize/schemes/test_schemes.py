@@ -1,0 +1,126 @@
+"""Every scheme beside static int8, through the stage: loads, stays close, is reported, and nothing is quantized twice."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.quantize import QuantizeConfig, draft, quantize
+
+WIDE = """
+<ir_version: 10, opset_import: ["" : 24]>
+wide (int64[n, s] ids) => (float[n, s, 48] y) {
+    e = Gather (table, ids)
+    h = LayerNormalization <axis = -1> (e, g, b)
+    q = MatMul (h, wq)
+    k = MatMul (h, wk)
+    a = Attention <q_num_heads = 4, kv_num_heads = 4> (q, k, h)
+    m = MatMul (a, w1)
+    mb = Add (m, b1)
+    u = Gelu (mb)
+    y = MatMul (u, w2)
+}
+"""
+SHAPES = {
+    "table": (600, 64),
+    "g": (64,),
+    "b": (64,),
+    "wq": (64, 64),
+    "wk": (64, 64),
+    "w1": (64, 128),
+    "b1": (128,),
+    "w2": (128, 48),
+}
+
+# scheme, options, largest share of the original's size, largest relative error
+SCHEMES = [
+    ("dynamic", {}, 0.35, 0.03),
+    ("float16", {}, 0.6, 0.003),
+    ("bfloat16", {}, 0.6, 0.01),
+    ("weights-int8", {}, 0.4, 0.03),
+    ("weights-int4", {}, 0.32, 0.3),
+    ("weights-int4", {"symmetric": True, "block_size": 64}, 0.3, 0.35),
+    ("weights-int4", {"accuracy_level": 4, "embedding_bits": 4}, 0.3, 0.3),
+    ("weights-int4", {"method": "hqq"}, 0.35, 0.3),
+    ("weights-int4", {"method": "gptq"}, 0.35, 0.25),
+    ("weights-int8", {"method": "gptq", "symmetric": True}, 0.4, 0.03),
+]
+
+
+@pytest.fixture
+def path(saved) -> Path:
+    generator = np.random.default_rng(0)
+    model = onnx.parser.parse_model(WIDE)
+    for name, shape in SHAPES.items():
+        values = (generator.standard_normal(shape) / np.sqrt(shape[0] if name.startswith("w") else 1)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    return saved(model)
+
+
+@pytest.fixture
+def tokens():
+    generator = np.random.default_rng(3)
+    return [{"ids": generator.integers(0, 600, (1, size))} for size in (5, 9, 16, 12)]
+
+
+def run(path, batch):
+    return ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, dict(batch))[0]
+
+
+@pytest.mark.parametrize("case", SCHEMES, ids=lambda case: "-".join([case[0], *map(str, case[1].values())]))
+def test_each_scheme_shrinks_the_model_and_keeps_what_it_computes(path, tokens, tmp_path, vnni, case):
+    (scheme, weights, share, error), output = case, tmp_path / "made.onnx"
+    config = QuantizeConfig.read({"scheme": scheme, "weights": weights}, where="test")
+    result = quantize(path, tokens, target=vnni, output=output, config=config)
+    onnx.checker.check_model(output, full_check=True)
+    assert result.facts.size_bytes_after < share * result.facts.size_bytes_before
+    expected, got = run(path, tokens[1]), run(output, tokens[1])
+    relative = float(np.linalg.norm(expected - got) / np.linalg.norm(expected))
+    assert 0 < relative < error, f"relative error {relative:.4f}"
+    assert result.facts.layers[-1].sqnr_db > -20 * np.log10(error)
+    assert all(decision.reason for decision in result.facts.decisions)
+    assert json.loads(json.dumps(asdict(result.facts), allow_nan=False))["warnings"] == []
+    assert {node.precision for node in draft(path, tokens, target=vnni, config=config).nodes} - {"float"}
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "weights-int8", "weights-int4"])
+def test_nothing_is_quantized_twice(path, tokens, tmp_path, vnni, scheme):
+    config = QuantizeConfig(scheme=scheme)
+    once = quantize(path, tokens, target=vnni, output=tmp_path / "once.onnx", config=config)
+    with pytest.raises(ModelError, match="already quantized"):
+        quantize(once.path, tokens, target=vnni, output=tmp_path / "twice.onnx", config=config)
+
+
+def test_a_plan_is_carried_out_again_and_another_schemes_is_refused(path, tokens, tmp_path, vnni):
+    first = quantize(path, tokens, target=vnni, output=tmp_path / "a.onnx", config=QuantizeConfig(scheme="weights-int4"))
+    plan = json.loads(first.plan_path.read_text())
+    chosen = next(node for node in plan["nodes"] if node["precision"] == "int4")
+    chosen["precision"] = "float"
+    first.plan_path.write_text(json.dumps(plan))
+    config = QuantizeConfig(scheme="weights-int4", plan=first.plan_path)
+    again = quantize(path, tokens, target=vnni, output=tmp_path / "b.onnx", config=config)
+    kinds = {node.name: node.op_type for node in onnx.load(again.path).graph.node}
+    assert kinds[chosen["name"]] == "MatMul"
+    assert again.facts.size_bytes_after > first.facts.size_bytes_after
+    with pytest.raises(RecipeError, match="float16"):
+        config = QuantizeConfig(scheme="float16", plan=first.plan_path)
+        quantize(path, tokens, target=vnni, output=tmp_path / "c.onnx", config=config)
+
+
+def test_options_that_do_not_go_together_are_refused(path, tokens, tmp_path, vnni):
+    for values, words in (
+        ({"scheme": "weights-int8", "weights": {"method": "hqq"}}, "4 bits"),
+        ({"scheme": "weights-int4", "weights": {"method": "hqq", "symmetric": True}}, "symmetric"),
+        ({"scheme": "dynamic", "max_drop": 0.1}, "max_drop"),
+        ({"scheme": "float16", "half": {"block_ops": ["Sofmax"]}}, "Sofmax"),
+        ({"scheme": "dynamic", "exclude": ["nobody"]}, "nobody"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            config = QuantizeConfig.read(values, where="test")
+            quantize(path, tokens, target=vnni, output=tmp_path / "no.onnx", config=config, evaluate=lambda path: 1.0)
+    assert not (tmp_path / "no.onnx").exists()

@@ -11,6 +11,7 @@ from edgeopt.errors import MachineError
 from edgeopt.machine import cpu_flags
 from edgeopt.targets.environments import modules_of
 from edgeopt.targets.target import Device, Target
+from edgeopt.targets.transports.adb import find_adb
 from edgeopt.targets.transports.browser import find_browser
 
 
@@ -27,6 +28,8 @@ def available(target: Target) -> Availability:
     """Say whether `target` can be measured from this machine."""
     if target.device.transport == "browser":
         reasons = [*([] if find_browser() else ["no Chromium is installed here"]), *_made_reasons(target)]
+    elif target.device.transport == "adb":
+        reasons = [] if find_adb() else ["adb is not installed here (Debian: apt install adb)"]
     elif target.device.transport == "ssh":
         reasons = [] if target.device.host else ["the key 'device.host' says nothing; name the host to connect to"]
     else:
@@ -51,8 +54,9 @@ def _notes(target: Target) -> list[str]:
         notes.append("untested: its rules are from the provider's documentation")
     if target.device.emulated:
         notes.append("an emulator: placement and numerics, no latency")
-    if target.device.transport == "ssh":
-        notes.append("whether the host answers shows when it is used")
+    if target.device.transport in ("ssh", "adb"):
+        far = "host" if target.device.transport == "ssh" else "device"
+        notes.append(f"whether the {far} answers shows when it is used")
     return notes
 
 

@@ -25,20 +25,25 @@ _CPU_TARGETS = ("x86-vnni", "x86-avx2", "arm64")
 class Device(Options):
     """Where a model runs and what that machine must have."""
 
-    transport: Literal["local", "ssh", "browser"] = "local"
-    """How the device is reached: an interpreter on this machine, OpenSSH's client, a headless browser on this machine."""
+    transport: Literal["local", "ssh", "adb", "browser"] = "local"
+    """How the device is reached: an interpreter on this machine, OpenSSH's client, adb's, a headless browser here."""
     python: str | None = None
-    """The interpreter that measures; None: this one (local), `python3` (ssh)."""
+    """The interpreter that measures; None: this one (local), `python3` (ssh, adb)."""
     launcher: list[str] = Field(default_factory=list)
     """The command before the interpreter, such as an emulator's; ``~`` stands for the home folder."""
     environment: list[str] = Field(default_factory=list)
     """Packages of an environment of its own, made by `edgeopt targets install`, for builds that exclude each other."""
     npm: list[str] = Field(default_factory=list)
-    """Packages for a browser's page, fetched from npm by `edgeopt targets install`; their install scripts are not run."""
+    """Packages for a page or Node, fetched from npm by `edgeopt targets install`; their install scripts are not run."""
     host: str | None = None
-    """Where OpenSSH connects to: a host name or an alias of ~/.ssh/config, with user, port, keys and jumps from there."""
+    """Where OpenSSH connects to: a host name or an alias of ~/.ssh/config, with user, port, keys and jumps from there.
+
+    For adb the device's serial, HOST:PORT over the network; None: the only one.
+    """
     ssh_options: list[str] = Field(default_factory=list)
     """More arguments of `ssh`, such as ``["-p", "2222"]``."""
+    folder: str | None = None
+    """The folder over there that holds ours; None: the home (ssh), /data/local/tmp (adb)."""
     keep: bool = False
     """Leave runner and models on the device, so that they are copied once; else nothing is left behind."""
     emulated: bool = False

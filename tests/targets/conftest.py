@@ -188,7 +188,7 @@ def far_user() -> Iterator[Account]:
 @pytest.fixture
 def machine(far_user: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """Start an sshd whose sessions live in `home`; it takes one key and knows no password."""
-    monkeypatch.setattr("edgeopt.targets.transports.ssh._PAUSE_S", 0.05)
+    monkeypatch.setattr("edgeopt.targets.transports.shell._PAUSE_S", 0.05)
     far_user.empty()
     home, keys = far_user.home, tmp_path / "keys"
     keys.mkdir(mode=0o700)

@@ -34,6 +34,7 @@ class Connection(Protocol):
 _HOMES: Mapping[str, str] = {
     "local": "edgeopt.targets.transports.local",
     "ssh": "edgeopt.targets.transports.ssh",
+    "adb": "edgeopt.targets.transports.adb",
     "browser": "edgeopt.targets.transports.browser",
 }
 

@@ -1,0 +1,137 @@
+"""A device with a POSIX shell at the end of some command (ssh, adb): files sent once by hash, interrupted copies that go on.
+
+Everything lies in one folder over there. A file is kept by its hash, an interrupted copy goes on where it stopped, and it gets
+its name only after its hash was checked over there. The far side needs a POSIX shell, `sha256sum`, `wc` and a Python with numpy
+and onnxruntime. When the line is cut the runner over there ends by itself (end of file), and `start` connects again, opens what
+was open and asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from edgeopt import progress
+from edgeopt._folders import shipped
+from edgeopt.errors import MachineError
+from edgeopt.files import sha256
+from edgeopt.models.onnx_file import external_files
+from edgeopt.targets.reconnect import ReconnectingRunner
+from edgeopt.targets.runner import ConnectionLost, ProcessRunner, Runner
+
+_TRIES = 4
+_CONNECTIONS = 7  # with pauses of 1, 2, 4 … s: a minute, in which most boards boot
+_PAUSE_S = 1.0
+
+
+class ShellDevice(ABC):
+    """A machine whose shell runs what is put behind `command`."""
+
+    def __init__(self, command: list[str], *, where: str, python: str, folder: str) -> None:
+        self._command = command
+        self._python = python
+        self._folder = folder
+        self.where = where
+
+    @abstractmethod
+    def lost(self, status: int, said: str) -> bool:
+        """Say whether exit status `status` with the last line `said` means that the line failed, not the script."""
+
+    def send(self, path: Path) -> str:
+        """Copy `path` and its external data, unless they are there, and return the path there."""
+        path = Path(path)
+        files = [path, *(external_files(path) if path.suffix == ".onnx" else [])]
+        digests = {file: sha256(file) for file in files}
+        place = hashlib.sha256("".join(sorted(digests.values())).encode()).hexdigest()[:16]
+        for file, digest in digests.items():
+            self._send_file(file, f"{self._folder}/{place}/{file.relative_to(path.parent)}", digest)
+        return f"{self._folder}/{place}/{path.name}"
+
+    def _send_file(self, file: Path, there: str, digest: str) -> None:
+        final, part = shlex.quote(there), shlex.quote(there + ".part")
+        folder = shlex.quote(os.path.dirname(there))  # noqa: PTH120  (a path of the other machine)
+        size = file.stat().st_size
+        ask = (
+            f"mkdir -p {folder} && if [ -f {final} ]; then echo there; elif [ -f {part} ]; then wc -c < {part}; else echo 0; fi"
+        )
+        for attempt in range(_TRIES):
+            try:
+                state = self._run(ask).strip()
+                if state == "there":
+                    return
+                self._append(file, part, offset=min(int(state), size))
+                break
+            except ConnectionLost:
+                if attempt == _TRIES - 1:
+                    raise
+                progress.note(f"{self.where}: the line was cut; going on with {file.name}")
+                time.sleep(_PAUSE_S)
+                self.reach()
+        check = f"""case "$(sha256sum < {part})" in {digest}*) mv {part} {final};; *) rm -f {part}; echo damaged;; esac"""
+        if self._run(check).strip():
+            raise MachineError(f"{self.where}: {file.name} arrived damaged; it was removed there, send it again")
+
+    def _append(self, file: Path, part: str, *, offset: int) -> None:
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            try:
+                self._run(f"cat >> {part}", stdin=stream.fileno())
+            except MachineError as error:
+                if "No space left" in str(error):
+                    self._run(f"rm -f {part}")
+                    raise MachineError(f"{self.where}: the disk is full there; free {file.stat().st_size:,} bytes") from error
+                raise
+
+    def _run(self, script: str, *, stdin: int = subprocess.DEVNULL) -> str:
+        """Run a shell script there and return what it printed.
+
+        Raises:
+            ConnectionLost: the line failed.
+            MachineError: the script did.
+        """
+        done = subprocess.run([*self._command, script], stdin=stdin, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout
+        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
+        kind = ConnectionLost if done.returncode < 0 or self.lost(done.returncode, said) else MachineError
+        raise kind(f"{self.where}: {said}")
+
+    def fetch(self, path: str, to: Path) -> None:
+        """Copy the file `path` from there to `to`."""
+        with to.open("wb") as stream:
+            done = subprocess.run(
+                [*self._command, f"cat {shlex.quote(path)}"], stdout=stream, stderr=subprocess.PIPE, check=False
+            )
+        if done.returncode:
+            raise MachineError(f"{self.where}: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+
+    def start(self) -> AbstractContextManager[Runner]:
+        """Start the runner there; it is started again when the line was cut."""
+        script = self.send(shipped("deploy") / "runner" / "measure.py")
+        command = [*self._command, f"{self.environment()}exec {self._python} {shlex.quote(script)} serve"]
+
+        def connect() -> ProcessRunner:
+            self.reach()
+            return ProcessRunner(command, where=self.where)
+
+        return ReconnectingRunner(connect, tries=_CONNECTIONS, pause_s=_PAUSE_S)
+
+    def environment(self) -> str:
+        """Return assignments before the runner's command."""
+        return ""
+
+    def reach(self) -> None:  # noqa: B027  (most need nothing)
+        """Do what must be done before each connection."""
+
+    def remove(self) -> None:
+        """Remove everything that was put there; a device that went away keeps it, which is noted."""
+        try:
+            self._run(f"rm -rf {shlex.quote(self._folder)}")
+        except MachineError as error:
+            progress.note(f"{self.where}: could not remove {self._folder} there: {error}")

@@ -25,8 +25,8 @@ test: $(INSTALLED)  ## the whole test suite
 text: $(INSTALLED)  ## the recipe text-classification at full length (needs EDGEOPT_DATA; minutes)
 	$(BIN)/edgeopt run text-classification
 
-devices: $(INSTALLED)  ## what the tests on other providers need: OpenVINO, the QNN emulator, a browser's runtime, emulated arm64
-	for target in openvino-cpu qnn-htp-emulated browser-wasm arm64-emulated; do $(BIN)/edgeopt targets install $$target || exit 1; done
+devices: $(INSTALLED)  ## what the tests on other providers need: OpenVINO, the QNN emulator, a browser's and Node's runtime, emulated arm64
+	for target in openvino-cpu qnn-htp-emulated browser-wasm node-cpu arm64-emulated; do $(BIN)/edgeopt targets install $$target || exit 1; done
 
 families: $(INSTALLED)  ## docs/families.md: every family and task exported and compared (half an hour)
 	$(BIN)/python benchmarks/export/families.py

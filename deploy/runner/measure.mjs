@@ -1,8 +1,9 @@
-// The runner for browsers: answers the requests of measure.py (see there for the protocol) with onnxruntime-web.
+// The runner for JavaScript: answers the requests of measure.py (see there for the protocol) with onnxruntime-web or -node.
 //
-// A page has no stdin: it asks its server for the next request (GET next) and posts the reply (POST reply), until the server is gone.
-// What a page cannot see (memory, other load, temperature, operators, placement) is null or empty. A cold start is a new session in
-// the same page: the module is compiled already.
+// `Server` is the same everywhere; a host says how files are read and what the surroundings show. The host of a page is below,
+// Node's in measure-node.mjs. A page has no stdin: it asks its server for the next request (GET next) and posts the reply (POST
+// reply), until the server is gone. What a host cannot see (memory, other load, temperature, operators, placement) is null or empty.
+// A page's cold start is a new session in the same page: the module is compiled already.
 
 const PROTOCOL = 1;
 const KINDS = {
@@ -45,13 +46,13 @@ function readNpy(buffer) {
 }
 
 export class Server {
-  // ort: the module onnxruntime-web; read(path): its bytes as an ArrayBuffer.
-  constructor(ort, read) { this.ort = ort; this.read = read; this.variants = new Map(); }
+  // ort: the module; host: { name, providers, version(ort), device(), read(path), open(ort, request), usage(), rss(), cold?(request) }.
+  constructor(ort, host) { this.ort = ort; this.host = host; this.variants = new Map(); }
 
   async answer(request) {
     try {
       const command = { hello: 1, state: 1, open: 1, sample: 1, cold: 1, operators: 1, placement: 1, close: 1 }[request.do];
-      if (!command) throw new Refusal("request", `not a request a browser answers: ${request.do}`);
+      if (!command) throw new Refusal("request", `not a request that ${this.host.name} answers: ${request.do}`);
       return { ok: await this[request.do](request) };
     } catch (error) {
       return { error: { kind: error.kind ?? "fault", message: String(error.message ?? error).split("\n")[0].slice(0, 300) } };
@@ -59,9 +60,9 @@ export class Server {
   }
 
   async hello() {
-    const device = { machine: "wasm", system: navigator.userAgent, cpu: "as the browser sees it", cores: navigator.hardwareConcurrency };
-    const versions = { onnxruntime: `web ${this.ort.env.versions.web ?? this.ort.env.versions.common}` };
-    return { protocol: PROTOCOL, versions, providers: ["wasm"], device, overhead_ns: await this.overhead() };
+    const { host, ort } = this;
+    const here = { versions: { onnxruntime: host.version(ort) }, providers: host.providers, device: host.device() };
+    return { protocol: PROTOCOL, ...here, overhead_ns: await this.overhead() };
   }
 
   async overhead() {
@@ -78,32 +79,32 @@ export class Server {
     return { frequency_mhz: null, temperature_c: null, throttle_events: null, battery_percent: null, energy_uj: null };
   }
 
-  async load({ model, data = {}, inputs, session }) {
-    const { ort } = this;
-    ort.env.wasm.numThreads = session.threads ?? 1;
+  async load(request) {
+    const { ort, host } = this, provider = request.session.provider;
+    if (!host.providers.includes(provider)) {
+      throw new Refusal("machine", `provider ${provider} is not in ${host.name} here; it has: ${host.providers.join(", ")}`);
+    }
     const batches = [];
-    for (const [key, { dtype, shape, data: values }] of Object.entries(readNpz(await this.read(inputs)))) {
+    for (const [key, { dtype, shape, data: values }] of Object.entries(readNpz(await host.read(request.inputs)))) {
       const [number, name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
       (batches[Number(number)] ??= {})[name] = new ort.Tensor(dtype, values, shape);
     }
-    const bytes = await this.read(model);
-    const externalData = [];
-    for (const [path, from] of Object.entries(data)) externalData.push({ path, data: await this.read(from) });
-    const begin = performance.now();
+    const [source, options] = await host.open(ort, request);
+    const before = host.rss(), begin = performance.now();
     let opened;
     try {
-      opened = await ort.InferenceSession.create(bytes, { executionProviders: [session.provider], externalData });
+      opened = await ort.InferenceSession.create(source, { executionProviders: [provider], ...options });
     } catch (error) {
-      throw new Refusal("model", `onnxruntime-web cannot load it: ${error.message ?? error}`);
+      throw new Refusal("model", `${request.model}: ${host.name} cannot load it: ${error.message ?? error}`);
     }
-    const loaded = performance.now();
+    const loaded = performance.now(), loadedRss = host.rss();
     try {
       await opened.run(batches[0]);
     } catch (error) {
-      throw new Refusal("model", `onnxruntime-web cannot run it: ${error.message ?? error}`);
+      throw new Refusal("model", `${request.model}: ${host.name} cannot run it: ${error.message ?? error}`);
     }
-    const times = { load_ns: (loaded - begin) * 1e6, first_run_ns: (performance.now() - loaded) * 1e6 };
-    return { opened, batches, times };
+    const times = { load_ns: Math.round((loaded - begin) * 1e6), first_run_ns: Math.round((performance.now() - loaded) * 1e6) };
+    return { opened, batches, times, before, loadedRss };
   }
 
   async open(request) {
@@ -113,13 +114,14 @@ export class Server {
   }
 
   async cold(request) {
+    if (this.host.cold) return this.host.cold(request);
     const { opened, times } = await this.load(request);
     await opened.release();
-    return { ...times, before_rss_bytes: null, peak_rss_bytes: null };
+    return { ...times, before_rss_bytes: null, peak_rss_bytes: null, memory: [] };
   }
 
   async sample({ blocks, limit_s: limit = 60 }) {
-    const start = performance.now(), taken = [];
+    const start = performance.now(), before = this.host.usage(), taken = [];
     for (const [name, first, runs] of blocks) {
       const variant = this.variants.get(name);
       if (!variant) throw new Refusal("request", `variant '${name}' is not open`);
@@ -133,8 +135,7 @@ export class Server {
       taken.push([name, samples]);
       if (performance.now() - start > limit * 1e3) break;
     }
-    const noise = { wall_s: (performance.now() - start) / 1e3, others_cores: null, steal_share: null, involuntary_switches: 0 };
-    return { blocks: taken, noise, state: this.state() };
+    return { blocks: taken, noise: noiseSince(before, this.host.usage(), (performance.now() - start) / 1e3), state: this.state() };
   }
 
   operators() { return { runs: 0, operators: [], arena_peak_bytes: null }; }
@@ -148,6 +149,14 @@ export class Server {
   }
 }
 
+// What went on between two usages { own_s, busy_s, involuntary } of a host; null: it does not tell.
+function noiseSince(before, after, wall) {
+  const noise = { wall_s: wall, own_cpu_s: null, others_cores: null, steal_share: null, involuntary_switches: 0 };
+  if (!before || !after) return noise;
+  const own = after.own_s - before.own_s, others = Math.max(0, (after.busy_s - before.busy_s - own) / wall);
+  return { ...noise, own_cpu_s: own, others_cores: others, involuntary_switches: after.involuntary - before.involuntary };
+}
+
 // Serve from inside a page until the server at `base` is gone.
 export async function serve(ort, base) {
   const read = async (path) => {
@@ -155,7 +164,24 @@ export async function serve(ort, base) {
     if (!reply.ok) throw new Refusal("request", `${path}: no such file`);
     return reply.arrayBuffer();
   };
-  const server = new Server(ort, read);
+  const host = {
+    name: "onnxruntime-web",
+    providers: ["wasm"],
+    version: (ort) => `web ${ort.env.versions.web ?? ort.env.versions.common}`,
+    device: () => (
+      { machine: "wasm", system: navigator.userAgent, cpu: "as the browser sees it", cores: navigator.hardwareConcurrency }
+    ),
+    read,
+    async open(ort, { model, data = {}, session }) {
+      ort.env.wasm.numThreads = session.threads ?? 1;
+      const externalData = [];
+      for (const [path, from] of Object.entries(data)) externalData.push({ path, data: await read(from) });
+      return [await read(model), { externalData }];
+    },
+    usage: () => null,
+    rss: () => null,
+  };
+  const server = new Server(ort, host);
   for (;;) {
     const reply = await fetch(`${base}/next`);
     if (reply.status !== 200) continue; // nothing asked yet

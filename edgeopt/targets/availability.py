@@ -13,6 +13,7 @@ from edgeopt.targets.environments import modules_of
 from edgeopt.targets.target import Device, Target
 from edgeopt.targets.transports.adb import find_adb
 from edgeopt.targets.transports.browser import find_browser
+from edgeopt.targets.transports.node import find_node
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ def available(target: Target) -> Availability:
     """Say whether `target` can be measured from this machine."""
     if target.device.transport == "browser":
         reasons = [*([] if find_browser() else ["no Chromium is installed here"]), *_made_reasons(target)]
+    elif target.device.transport == "node":
+        reasons = [*([] if find_node() else ["Node is not installed here"]), *_made_reasons(target)]
     elif target.device.transport == "adb":
         reasons = [] if find_adb() else ["adb is not installed here (Debian: apt install adb)"]
     elif target.device.transport == "ssh":

@@ -25,8 +25,8 @@ _CPU_TARGETS = ("x86-vnni", "x86-avx2", "arm64")
 class Device(Options):
     """Where a model runs and what that machine must have."""
 
-    transport: Literal["local", "ssh", "adb", "browser"] = "local"
-    """How the device is reached: an interpreter on this machine, OpenSSH's client, adb's, a headless browser here."""
+    transport: Literal["local", "ssh", "adb", "browser", "node"] = "local"
+    """How the device is reached: an interpreter on this machine, OpenSSH's client, adb's, a headless browser or Node here."""
     python: str | None = None
     """The interpreter that measures; None: this one (local), `python3` (ssh, adb)."""
     launcher: list[str] = Field(default_factory=list)

@@ -36,6 +36,7 @@ _HOMES: Mapping[str, str] = {
     "ssh": "edgeopt.targets.transports.ssh",
     "adb": "edgeopt.targets.transports.adb",
     "browser": "edgeopt.targets.transports.browser",
+    "node": "edgeopt.targets.transports.node",
 }
 
 

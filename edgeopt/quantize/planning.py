@@ -16,7 +16,7 @@ from edgeopt.quantize.observe.observer import Observations, ObserveConfig, obser
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.plan.placement import WEIGHTED, place, rounded_tensors
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, load_plan
-from edgeopt.quantize.plan.planner import make_plan, product_inputs, unobserved
+from edgeopt.quantize.plan.planner import make_plan, product_inputs, unbounded, unobserved
 from edgeopt.quantize.plan.saturation import reduce_where_saturating
 from edgeopt.targets.target import Target
 
@@ -117,7 +117,7 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
         signature=prepared.signature,
         channels=_channel_axes(prepared, nodes, config),
         config=ObserveConfig(
-            histograms=config.cache is not None or config.ranges not in {"auto", "min-max", "moving-average"},
+            histograms=_histograms(prepared.model, nodes, config),
             momentum=config.momentum,
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,
@@ -125,6 +125,15 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
             cache=config.cache,
         ),
     )
+
+
+def _histograms(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> bool | frozenset[str]:
+    """Return which tensors need more than their extremes; a cache keeps everything, so that other ranges can use it, too."""
+    if config.cache is not None:
+        return True
+    if config.ranges == "auto":
+        return unbounded(model, nodes)
+    return config.ranges not in {"min-max", "moving-average"}
 
 
 def _channel_axes(prepared: Prepared, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> dict[str, int]:

@@ -24,6 +24,7 @@ from edgeopt.models.onnx_macs import without_weights
 from edgeopt.quantize.graph.attention import flatten_attention
 from edgeopt.quantize.graph.gemm import flatten_biases, gemms_from_matmuls
 from edgeopt.quantize.graph.norm import unfuse_residuals
+from edgeopt.quantize.graph.pooling import pool_means
 from edgeopt.quantize.graph.rows import fold_rows
 from edgeopt.quantize.graph.select import select_rows
 from edgeopt.quantize.plan.plan import Decision
@@ -84,6 +85,7 @@ def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True) -> Prepa
 
 _REWRITES: tuple[tuple[str, Callable[[onnx.ModelProto], int], str], ...] = (
     ("flat attention", flatten_attention, "Attention takes its heads side by side; no Transposes around it"),
+    ("pooled means", pool_means, "GlobalAveragePool has an integer kernel, ReduceMean has none"),
     ("chosen rows", select_rows, "only one row of the result is read, so only that one need be computed"),
     ("folded rows", fold_rows, "integer Gemm kernels take two axes"),
     ("Gemm for MatMul + Add", gemms_from_matmuls, "the integer Gemm kernel adds the bias inside its 32-bit sums"),

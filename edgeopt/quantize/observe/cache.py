@@ -72,13 +72,17 @@ def cache_key(task: Task, batches: Batches) -> Key:
         "model": model_digest(task.model),
         "data": data_digest(batches),
         "options": {
-            "histograms": task.config.histograms,
+            "histograms": _listed(task.config.histograms),
             "momentum": task.config.momentum,
             "tensors": len(task.tensors),
             "observed": hashlib.sha256(observed.encode()).hexdigest(),
         },
         "versions": {name: version(name) for name in ("edgeopt", "onnxruntime", "numpy")},
     }
+
+
+def _listed(histograms: bool | frozenset[str]) -> bool | list[str]:
+    return histograms if isinstance(histograms, bool) else sorted(histograms)
 
 
 def _difference(stored: Key, key: Key) -> str:

@@ -33,7 +33,8 @@ from edgeopt.quantize.observe.statistics import Channels, MovingAverage, TensorS
 class ObserveConfig:
     """What is kept, how much memory and how many threads and processes the pass may take, and where it is kept."""
 
-    histograms: bool = True
+    histograms: bool | frozenset[str] = True
+    """Keep histograms of all tensors, of none, or of those named."""
     momentum: float = 0.9
     threads: int = 1
     memory_limit_bytes: int | None = None
@@ -161,11 +162,15 @@ def _ticking(batches: Batches, advance: progress.Advance) -> Iterator[Batch]:
         advance()
 
 
+def _wants_histogram(name: str, config: ObserveConfig) -> bool:
+    return config.histograms if isinstance(config.histograms, bool) else name in config.histograms
+
+
 def _empty(name: str, task: Task) -> TensorStatistics:
     axis = task.channels.get(name)
     return TensorStatistics(
         moving=MovingAverage(task.config.momentum),
-        histogram=Histogram() if task.config.histograms else None,
+        histogram=Histogram() if _wants_histogram(name, task.config) else None,
         channels=None if axis is None else Channels(axis),
         sample=RowSample() if axis == -1 else None,
     )

@@ -18,11 +18,13 @@ from edgeopt.quantize.graph.smooth import smoothed_name
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.ranges import Grid, Method, choose_range
 from edgeopt.quantize.plan.defaults import explain
-from edgeopt.quantize.plan.placement import ABSORBED, MOVING
+from edgeopt.quantize.observe.statistics import TensorStatistics
+from edgeopt.quantize.plan.placement import ABSORBED, MOVING, rounded_tensors
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
 from edgeopt.quantize.plan.product import ProductChoice, choose_product
 from edgeopt.targets.target import Target
 
+_SUMS = {"Add", "Conv", "ConvTranspose"}
 _BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
 
 
@@ -45,7 +47,8 @@ def make_plan(
     )
     decisions = (*prepared.decisions, *explain(scheme, nodes, target, config))
     products = _products(prepared.model, nodes, observations, scheme, config)
-    tensors = tuple(_tensor_plans(observations, products, scheme, config))
+    clipped = unbounded(prepared.model, nodes)
+    tensors = tuple(_tensor_plans(observations, products, scheme, config, clipped))
     smoothing = tuple(SmoothPlan(name, item.strength, item.factors) for name, item in products.items() if item.factors)
     if smoothing:
         names = ", ".join(f"{item.name} ({item.strength})" for item in smoothing)
@@ -109,9 +112,28 @@ def _tensor_plans(
             target = smoothed_name(name) if products[name].factors else name
             yield TensorPlan(target, scheme.activation, low, high, "product")
             continue
-        method: Method = "min-max" if config.ranges == "auto" else config.ranges
+        method = config.ranges if config.ranges != "auto" else _automatic(statistics, clipped=name in clipped)
         low, high = choose_range(statistics, method, grid, percentile=config.percentile)
         yield TensorPlan(name, scheme.activation, low, high, method)
+
+
+def _automatic(statistics: TensorStatistics, *, clipped: bool) -> Method:
+    """Choose how the range of an activation follows that enters no matrix product.
+
+    Sums that no activation function bounds have long tails on both sides, and clipping those pays. What a ReLU or ReLU6 gives
+    is never clipped: its largest values are the features that decide.
+    """
+    smaller, larger = sorted((max(-statistics.minimum, 0.0), max(statistics.maximum, 0.0)))
+    two_sided = smaller > 0.1 * larger
+    return "mse" if clipped and two_sided and statistics.histogram is not None else "min-max"
+
+
+def unbounded(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> frozenset[str]:
+    """Return the rounded results of convolutions and additions that no Relu or Clip bounds."""
+    integer = {node.name for node in nodes if node.precision != "float"}
+    sums = [node for node in model.graph.node if node.name in integer and node.op_type in _SUMS]
+    names = {name for node in sums for name in node.output}
+    return frozenset(names.intersection(rounded_tensors(model, nodes)) - unobserved(model, nodes))
 
 
 def share_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:

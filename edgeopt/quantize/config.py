@@ -69,7 +69,7 @@ class QuantizeConfig(Options):
     weights: WeightOptions = WeightOptions()
     """For `scheme = "weights-int8"` and "weights-int4"."""
     ranges: Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"] = "auto"
-    """How the range of an activation follows from its values; auto: least error of the product it enters, else min-max."""
+    """How an activation's range follows from its values; auto: least error of the product it enters, else mse or min-max."""
     smooth: bool = True
     """Let weights take over part of the differences between an activation's channels (SmoothQuant), with `ranges = "auto"`."""
     percentile: float = Field(default=99.99, gt=50, le=100)

@@ -22,6 +22,7 @@ from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.bias import correct_biases
 from edgeopt.quantize.perform.coverage import Coverage, inspect
 from edgeopt.quantize.perform.embedding import shrink_embeddings
+from edgeopt.quantize.perform.input_channels import pad_input_channels
 from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sensitivity import sensitivity
 from edgeopt.quantize.perform.sqnr import layer_noise
@@ -67,6 +68,7 @@ def quantize(
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
     quantized = kept.quantized if plan.integer_nodes else made.original
+    padded = pad_input_channels(quantized, target.quantization.conv_input_channels)
     tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
@@ -83,7 +85,7 @@ def quantize(
         coverage=coverage,
         layers=layers,
         sensitivity=kept.sensitivity,
-        decisions=(*plan.decisions, *_tables(tables)),
+        decisions=(*plan.decisions, *_padding(padded, target), *_tables(tables)),
         warnings=(*filter(None, [kept.warning]), *_warnings(plan, coverage, before, after)),
         size_bytes_before=before,
         size_bytes_after=after,
@@ -167,6 +169,13 @@ def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, con
     if config.correct_bias and correct_biases(model, quantized, means):
         return insert_qdq(model, plan)
     return quantized
+
+
+def _padding(count: int, target: Target) -> Iterator[Decision]:
+    if count:
+        multiple = target.quantization.conv_input_channels
+        reason = "the int8 kernel then reads its input in place instead of copying it window by window"
+        yield Decision("input channels", f"padded to a multiple of {multiple} before {count} convolutions", reason)
 
 
 def _tables(count: int) -> Iterator[Decision]:

@@ -91,6 +91,8 @@ class Quantization(Options):
     """Weights have zero point 0."""
     reduce_range: Literal["never", "where-saturating", "always"]
     """Weights of 7 bits, where u8·s8 pair sums would saturate in 16 bits."""
+    conv_input_channels: int = Field(default=1, ge=1)
+    """Input channels of convolutions are padded with zeros to a multiple of this."""
     reason: str
     """Why, in one sentence; printed with every plan."""
 

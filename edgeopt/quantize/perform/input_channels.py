@@ -1,4 +1,4 @@
-"""Input channels of convolutions in fours, as the x86 int8 kernels want them.
+"""Input channels of convolutions in multiples of what the target's int8 kernels take at once: four on x86.
 
 Before: x → QuantizeLinear → [n, 3, h, w] → DequantizeLinear → Conv (W [m, 3, k, k])
 After:  x → QuantizeLinear → Pad → [n, 4, h, w] → DequantizeLinear → Conv (W [m, 4, k, k], the new weights 0)
@@ -16,11 +16,9 @@ from onnx import helper, numpy_helper
 
 from edgeopt.quantize.graph.index import GraphIndex, attribute
 
-_TOGETHER = 4
 
-
-def pad_input_channels(model: onnx.ModelProto) -> int:
-    """Pad the integer inputs of convolutions (not grouped, input read by them alone); return how many."""
+def pad_input_channels(model: onnx.ModelProto, multiple: int) -> int:
+    """Pad integer inputs of ungrouped convolutions, where nobody else reads them, to `multiple` channels; return how many."""
     graph = model.graph
     index = GraphIndex(graph)
     pads: dict[str, onnx.NodeProto] = {}
@@ -30,18 +28,19 @@ def pad_input_channels(model: onnx.ModelProto) -> int:
             continue
         dequantize, weight = pair
         values = numpy_helper.to_array(weight)
-        missing = -values.shape[1] % _TOGETHER
+        missing = -values.shape[1] % multiple
         if not missing:
             continue
         wider = np.pad(values, [(0, 0), (0, missing), (0, 0), (0, 0)])
         weight.CopyFrom(numpy_helper.from_array(wider, weight.name))
-        amounts, padded = f"{node.name}_channels", f"{dequantize.input[0]}_padded"
+        source = dequantize.input[0]
+        amounts, padded = f"{source}_channels", f"{source}_padded"
         graph.initializer.append(numpy_helper.from_array(np.array([0, 0, 0, 0, 0, missing, 0, 0], dtype=np.int64), amounts))
-        inputs = [dequantize.input[0], amounts, dequantize.input[2]]
-        pads[dequantize.name] = helper.make_node("Pad", inputs, [padded], f"{node.name}_pad")
+        inputs = [source, amounts, dequantize.input[2]]
+        pads[dequantize.output[0]] = helper.make_node("Pad", inputs, [padded], f"{source}_pad")
         dequantize.input[0] = padded
         _forget_shape(graph, dequantize.output[0])
-    nodes = [item for node in graph.node for item in ([pads[node.name], node] if node.name in pads else [node])]
+    nodes = [item for node in graph.node for item in ([pads[node.output[0]], node] if node.output[0] in pads else [node])]
     del graph.node[:]
     graph.node.extend(nodes)
     return len(pads)

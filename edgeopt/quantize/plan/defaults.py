@@ -9,7 +9,7 @@ from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
 from edgeopt.targets.target import Target
 
 _RANGES = {
-    "auto": "the error of the matrix product an activation enters is least; elsewhere nothing that was seen is clipped",
+    "auto": "the error of the matrix product an activation enters is least; elsewhere only unbounded sums are clipped",
     "min-max": "nothing that was seen is clipped",
     "moving-average": "rare outliers count less",
     "percentile": "a small share of the values is clipped for finer steps",

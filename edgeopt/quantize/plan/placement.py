@@ -45,6 +45,7 @@ FLOWING = {
 }
 MOVING = {"Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 ABSORBED = {"Relu", "Clip"}
+_ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
 
 
@@ -69,6 +70,8 @@ class _Flow:
                 self.nodes.add(node.name)
         for node in reversed(nodes):
             if node.name in self.nodes and node.op_type in FLOWING and not self._leads_to_integers(node):
+                if self._bounds(node):
+                    continue
                 self.nodes.discard(node.name)
                 self.refused[node.name] = "no integer node reads what it gives"
 
@@ -95,6 +98,11 @@ class _Flow:
 
     def _leads_to_integers(self, node: onnx.NodeProto) -> bool:
         return any(reader.name in self.nodes for name in node.output for reader in self.index.consumers[name])
+
+    def _bounds(self, node: onnx.NodeProto) -> bool:
+        """Tell whether the node is an activation function behind a kernel that always rounds: its range is the narrower one."""
+        maker = self.index.producer.get(node.input[0]) if node.op_type in ABSORBED else None
+        return maker is not None and maker.op_type in _ALWAYS_ROUNDED and self.index.feeds_only(node.input[0], node)
 
     def rounds(self, node: onnx.NodeProto) -> bool:
         """Tell whether the integer node's output is rounded to integers."""

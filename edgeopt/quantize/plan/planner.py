@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,8 @@ from edgeopt.quantize.graph.prepare import Prepared
 from edgeopt.quantize.graph.smooth import smoothed_name
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.ranges import Grid, Method, choose_range
-from edgeopt.quantize.plan.defaults import explain
 from edgeopt.quantize.observe.statistics import TensorStatistics
+from edgeopt.quantize.plan.defaults import explain
 from edgeopt.quantize.plan.placement import ABSORBED, MOVING, rounded_tensors
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
 from edgeopt.quantize.plan.product import ProductChoice, choose_product
@@ -101,7 +101,11 @@ def _matrix(node: onnx.NodeProto, index: GraphIndex) -> NDArray[Any]:
 
 
 def _tensor_plans(
-    observations: Observations, products: Mapping[str, ProductChoice], scheme: Scheme, config: QuantizeConfig
+    observations: Observations,
+    products: Mapping[str, ProductChoice],
+    scheme: Scheme,
+    config: QuantizeConfig,
+    clipped: Set[str],
 ) -> Iterable[TensorPlan]:
     grid = Grid(_BITS[scheme.activation], scheme.symmetric_activation)
     for name, statistics in observations.tensors.items():

@@ -1,0 +1,56 @@
+"""Which range an activation gets, and where integers stop."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.graph.prepare import prepare
+from edgeopt.quantize.plan.placement import place
+from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.stage import draft
+from edgeopt.targets.target import load_target
+from tests.quantize.conftest import conv_net, fill
+
+BATCHES = [{"x": np.random.default_rng(seed).standard_normal((1, 3, 16, 16)).astype(np.float32)} for seed in range(4)]
+
+
+def plan_of(tmp_path: Path, config: QuantizeConfig) -> Plan:
+    path = tmp_path / "model.onnx"
+    onnx.save(conv_net(), path)
+    return draft(path, BATCHES, target=load_target("x86-vnni"), config=config)
+
+
+def test_unbounded_sums_are_clipped_and_what_relu_gives_is_not(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, QuantizeConfig())
+    assert {name: tensor.method for tensor in plan.tensors if (name := tensor.name) in {"x", "r", "c", "s", "p"}} == {
+        "x": "min-max",
+        "r": "min-max",
+        "c": "mse",
+        "s": "mse",
+        "p": "min-max",
+    }
+    widest = {tensor.name: tensor for tensor in plan_of(tmp_path, QuantizeConfig(ranges="min-max")).tensors}
+    mine = {tensor.name: tensor for tensor in plan.tensors}
+    assert mine["c"].high - mine["c"].low < widest["c"].high - widest["c"].low
+    assert (mine["r"].low, mine["r"].high) == (widest["r"].low, widest["r"].high)
+
+
+BOUNDED = """
+<ir_version: 10, opset_import: ["" : 21]>
+net (float[n, 3, 16, 16] x) => (float[n, 8, 16, 16] y, float[n, 8, 16, 16] z) {
+    a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w1, b1)
+    r = Relu (a)
+    y = Softmax <axis = 1> (r)
+    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w2, b1)
+    s = Sigmoid (c)
+    z = Softmax <axis = 1> (s)
+}
+"""
+
+
+def test_relu_behind_a_convolution_bounds_what_it_rounds_even_where_floats_follow() -> None:
+    model = prepare(fill(onnx.parser.parse_model(BOUNDED), w1=(8, 3, 3, 3), w2=(8, 3, 3, 3), b1=(8,)), "net").model
+    precisions = {node.op: node.precision for node in place(model, frozenset())}
+    assert precisions == {"Conv": "int8", "Relu": "int8", "Softmax": "float", "Sigmoid": "float"}

@@ -31,7 +31,7 @@ devices: $(INSTALLED)  ## what the tests on other providers need: OpenVINO, the 
 families: $(INSTALLED)  ## docs/families.md: every family and task exported and compared (half an hour)
 	$(BIN)/python benchmarks/export/families.py
 
-bench-profile: $(INSTALLED)  ## does the profiler tell A from A, and A from B? (a quiet machine, 15 minutes)
+bench-profile: $(INSTALLED)  ## does the profiler tell A from A, and A from B? (a quiet machine, 16 minutes at most)
 	$(BIN)/python -m benchmarks.profile
 
 bench-quantize: $(INSTALLED)  ## accuracy and speed beside onnxruntime's own quantizer; peers by NNCF= and OLIVE= interpreters

@@ -19,6 +19,8 @@ class ProfileConfig(Options):
     every variant but the baseline, without ``on``: every target."""
     references: list[str] = Field(default_factory=list)
     """Variants that only stand beside, such as a teacher: slower is no news, and budgets without a name are not about them."""
+    stop_when_compared: bool = False
+    """Stop as soon as every variant is told from the baseline, or known to be as fast; looks meanwhile share the error."""
     min_runs: int = Field(default=30, ge=5)
     """Timed runs per variant before sampling may stop early because every budget is decided."""
     max_runs: int = Field(default=20_000, ge=10)

@@ -19,6 +19,7 @@ from edgeopt.profile import analysis, assembly
 from edgeopt.profile.accuracy_drop import AccuracyDrop
 from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.budget import Budget
+from edgeopt.profile.comparing import Comparer
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
 from edgeopt.profile.inputs import check_batches, take_batches, write_batches
@@ -66,7 +67,7 @@ def profile(
     if not models:
         raise DataError("profile: there is no model; give at least one ONNX file")
     require(target)
-    judge = make_judge(list(models), config, target=target.name, drops=drops)
+    judge = make_judge(list(models), config, target=target, drops=drops)
     most = min(config.max_batches, _EMULATED_BATCHES) if target.device.emulated else config.max_batches
     batches = take_batches(inputs, most=most)
     for name, path in models.items():
@@ -104,7 +105,7 @@ def make_judge(
     names: list[str],
     config: ProfileConfig,
     *,
-    target: str,
+    target: Target,
     drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
 ) -> Judge:
     """Return the judge of those budgets in `config` that are about `target`; they must be about variants in `names`.
@@ -113,12 +114,14 @@ def make_judge(
         RecipeError: a budget is not understood, or about a variant or target that does not exist.
     """
     budgets = [Budget.parse(text, confidence=config.confidence) for text in config.budget]
-    known = [target, *target_names()]
+    known = [target.name, *target_names()]
     for budget in budgets:
         if budget.target is not None and budget.target not in known:
             raise RecipeError(f"budget '{budget.expression}': no target '{budget.target}'{nearest(budget.target, known)}")
-    here = [budget for budget in budgets if budget.target in (None, target)]
-    return Judge(here, names, references=config.references, min_runs=config.min_runs, drops=drops)
+    here = [budget for budget in budgets if budget.target in (None, target.name)]
+    alone = target.provider.threads == 1 and target.provider.name == CPU
+    comparer = Comparer(names, config, on_one_thread=alone)
+    return Judge(here, comparer, references=config.references, drops=drops)
 
 
 def make_requests(
@@ -202,12 +205,7 @@ def summarize(
     names = list(raw.sampled.names)
     variants = [assembly.variant_profile(name, counted, evidence[name], confidence=config.confidence) for name in names]
     conditions = analysis.conditions(raw.sampled.chunks, counted)
-    by_cpu = conditions.busy and bool(counted.cpu_rounds) and target.provider.threads == 1 and target.provider.name == CPU
-    margin = max(config.margin, config.busy_margin) if conditions.busy and not by_cpu else config.margin
-    pairs = [(names[0], name) for name in names[1:]]
-    comparisons = [
-        analysis.compare(counted, a, b, confidence=config.confidence, margin=margin, by_cpu=by_cpu) for a, b in pairs
-    ]
+    comparisons, margin = judge.compare(counted, conditions)
     judgements = judge.judgements(counted, {name: assembly.figures(evidence[name]) for name in names})
     opened = raw.opened[names[0]]
     return ProfileResult(

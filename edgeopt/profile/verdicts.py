@@ -8,16 +8,16 @@ from types import MappingProxyType
 from edgeopt.profile.accuracy_drop import AccuracyDrop, judge_drop
 from edgeopt.profile.analysis import Counted, count
 from edgeopt.profile.budget import Budget, Judgement, Verdict, figure_name, judge_figures, judge_latency, variants_of
+from edgeopt.profile.comparing import FEWEST_ROUNDS, Comparer
 from edgeopt.profile.measurement import Sampled
-
-_FEWEST_ROUNDS = 30  # enough for the interval of a ratio
+from edgeopt.profile.result import Comparison, Conditions
 
 Figures = Mapping[str, Sequence[float] | None]
 """Figures of one variant that are no quantile, by name: one value for each time they were measured, None if they were not."""
 
 
 class Judge:
-    """Judges budgets for variants; the first variant is the baseline.
+    """Judges budgets for the variants that `comparer` compares; the first one is the baseline.
 
     Raises:
         RecipeError: a budget names a variant that is not there.
@@ -26,25 +26,35 @@ class Judge:
     def __init__(
         self,
         budgets: Sequence[Budget],
-        names: Sequence[str],
+        comparer: Comparer,
         *,
-        min_runs: int,
         references: Sequence[str] = (),
         drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
     ) -> None:
+        self._comparer = comparer
+        self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, comparer.names, references)]
+        self._min_runs = comparer.config.min_runs
         self._drops = drops
-        self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, names, references)]
-        self._min_runs = min_runs
         self._looks = 0
         self._decided: dict[tuple[Budget, str], Judgement] = {}
 
     def enough(self, sampled: Sampled) -> bool:
-        """Look at the latency budgets each time the runs have doubled; say whether all of them are decided."""
+        """Say whether every latency budget is decided, and every comparison if that was asked for; False: nothing was asked."""
         latency = [(budget, name) for budget, name in self._pairs if budget.quantile is not None]
-        if not latency or sampled.runs < self._min_runs * 2**self._looks or sampled.rounds < _FEWEST_ROUNDS:
-            return False
-        self._look(count(sampled))
-        return all(self._decided[pair].verdict != "undecided" for pair in latency)
+        questions = [self._budgets_decided(sampled, latency)] if latency else []
+        if self._comparer.asked:
+            questions.append(self._comparer.decided(sampled))
+        return bool(questions) and all(questions)
+
+    def _budgets_decided(self, sampled: Sampled, pairs: Sequence[tuple[Budget, str]]) -> bool:
+        """Look each time the runs have doubled."""
+        if sampled.runs >= self._min_runs * 2**self._looks and sampled.rounds >= FEWEST_ROUNDS:
+            self._look(count(sampled))
+        return all(pair in self._decided and self._decided[pair].verdict != "undecided" for pair in pairs)
+
+    def compare(self, counted: Counted, conditions: Conditions) -> tuple[list[Comparison], float]:
+        """Return the final comparisons, and how far from 1 a ratio had to be to count."""
+        return self._comparer.compare(counted, conditions)
 
     def _look(self, counted: Counted) -> None:
         self._looks += 1

@@ -29,7 +29,7 @@ dense (float[N, 4] x) => (float[N, 4] y) { h = Mul(x, x) y = Tanh(h) }
 def _run(runner: Any, *, sizes: dict[str, int] | None = None, **options: Any) -> ProfileResult:
     config = ProfileConfig(**{"seconds": 5.0, **options})
     names = list(runner.laws)
-    judge = make_judge(names, config, target="arm64", drops={"a": 0.4})
+    judge = make_judge(names, config, target=load_target("arm64"), drops={"a": 0.4})
     hello = runner.ask({"do": "hello"})
     raw = measure(
         runner, {name: {} for name in names}, config=config, judge=judge, overhead_ns=hello["overhead_ns"], clock=runner.clock
@@ -83,6 +83,22 @@ def test_an_undecidable_budget_uses_the_whole_time_and_says_so(fake_runner: Any,
     result = _run(fake_runner({"a": level(5.0)}), seconds=8.0, budget=["p50_ms<=5.0 @99.99%"])
     assert result.verdict == "undecided" and result.elapsed_s > 7
     assert "more runs needed" in result.budgets[0].reason and result.budgets[0].more_runs
+
+
+def test_sampling_stops_early_once_the_variants_are_told_apart(fake_runner: Any, level: Callable[..., Any]) -> None:
+    for ms, decision in ((5.5, "slower"), (5.0, "same")):
+        runner = fake_runner({"a": level(5.0), "b": level(ms)})
+        result = _run(runner, seconds=600.0, stop_when_compared=True)
+        assert result.comparisons[0].decision == decision and result.elapsed_s < 60 and result.comparisons[0].confidence > 0.95
+
+
+def test_looking_again_and_again_finds_no_difference_where_there_is_none(fake_runner: Any, level: Callable[..., Any]) -> None:
+    decisions = []
+    for seed in range(40):
+        runner = fake_runner({"a": level(5.0, sigma=0.3), "b": level(5.0, sigma=0.3)}, seed=seed)
+        result = _run(runner, seconds=15.0, stop_when_compared=True, margin=0.0)
+        decisions.append(result.comparisons[0].decision)
+    assert sum(decision in ("slower", "faster") for decision in decisions) <= 2 + 3, decisions
 
 
 def test_budgets_on_figures(fake_runner: Any, level: Callable[..., Any]) -> None:

@@ -76,6 +76,8 @@ class QuantizeConfig(Options):
     """Percent of an activation's values that lie inside its range, for `ranges = "percentile"`."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of `ranges = "moving-average"`, over batches."""
+    equalize: bool = True
+    """Scale channels around depthwise convolutions so that one weight scale a tensor suffices, where the target has no more."""
     correct_bias: bool = True
     """Take what rounding the weights does to a layer's mean output off its bias."""
     embeddings: bool = True

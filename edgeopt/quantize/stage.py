@@ -16,6 +16,7 @@ from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.quantize.accuracy import Evaluate, Kept, Search, keep_metric
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.equalize.stage import equalized
 from edgeopt.quantize.graph.prepare import Prepared
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.samples import checked
@@ -110,6 +111,7 @@ def _make(model: Path, calibration: Batches, target: Target, config: QuantizeCon
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
     original = onnx_file.load(model)
     prepared = prepare_checked(original, str(model), calibration, target)
+    prepared = equalized(prepared, calibration, target, config)
     plan, observations = plan_prepared(prepared, calibration, target, config)
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate), config=config)
@@ -136,6 +138,7 @@ def draft(
     if config.max_drop is not None:
         return _make(Path(model), calibration, target, config, evaluate).kept.plan
     prepared = prepare_checked(onnx_file.load(model), str(model), calibration, target)
+    prepared = equalized(prepared, calibration, target, config)
     return plan_prepared(prepared, calibration, target, config)[0]
 
 

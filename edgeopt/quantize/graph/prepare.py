@@ -27,7 +27,7 @@ from edgeopt.quantize.graph.norm import unfuse_residuals
 from edgeopt.quantize.graph.pooling import pool_means
 from edgeopt.quantize.graph.rows import fold_rows
 from edgeopt.quantize.graph.select import select_rows
-from edgeopt.quantize.plan.plan import Decision
+from edgeopt.quantize.plan.plan import Decision, EqualizePlan
 from edgeopt.targets.session import SessionConfig, open_session
 
 _OLDEST_OPSET = 13
@@ -54,6 +54,7 @@ class Prepared:
     model: onnx.ModelProto
     signature: onnx_file.Signature
     decisions: tuple[Decision, ...]
+    equalization: tuple[EqualizePlan, ...] = ()
 
 
 def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True) -> Prepared:

@@ -66,6 +66,15 @@ class SmoothPlan:
 
 
 @dataclass(frozen=True)
+class EqualizePlan:
+    """A depthwise convolution whose channels are multiplied by `first` before it and by `second` behind it."""
+
+    name: str
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything `perform` needs to know."""
 
@@ -75,6 +84,7 @@ class Plan:
     tensors: tuple[TensorPlan, ...]
     decisions: tuple[Decision, ...]
     smoothing: tuple[SmoothPlan, ...] = ()
+    equalization: tuple[EqualizePlan, ...] = ()
 
     @property
     def integer_nodes(self) -> tuple[NodePlan, ...]:
@@ -121,6 +131,10 @@ class Plan:
             tensors=tuple(TensorPlan(**tensor) for tensor in values["tensors"]),
             decisions=tuple(Decision(**decision) for decision in values["decisions"]),
             smoothing=tuple(SmoothPlan(**{**item, "factors": tuple(item["factors"])}) for item in values["smoothing"]),
+            equalization=tuple(
+                EqualizePlan(item["name"], tuple(item["first"]), tuple(item["second"]))
+                for item in values.get("equalization", ())
+            ),
         )
 
 

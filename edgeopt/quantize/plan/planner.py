@@ -53,7 +53,7 @@ def make_plan(
     if smoothing:
         names = ", ".join(f"{item.name} ({item.strength})" for item in smoothing)
         decisions = (*decisions, Decision("smoothing", names, "lowers the error of the matrix product by 2 dB or more"))
-    plan = Plan(target.name, scheme, nodes, tensors, decisions, smoothing)
+    plan = Plan(target.name, scheme, nodes, tensors, decisions, smoothing, prepared.equalization)
     return share_ranges(prepared.model, plan)
 
 

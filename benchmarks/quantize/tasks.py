@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,25 @@ def sentiment(data: Path, work: Path, seed: int, count: int) -> Task:
     return Task("sst2", _export_sentiment(data, work), calibration, encode(test), np.array(labels))
 
 
-TASKS = {"mobilenetv2": mobilenet, "sst2": sentiment}
+def _trained(name: str) -> Callable[[Path, Path, int, int], Task]:
+    """Return a task whose model is trained here, once; its module loads PyTorch, so late."""
+
+    def build(data: Path, work: Path, seed: int, count: int) -> Task:
+        from importlib import import_module
+
+        task: Task = getattr(import_module("benchmarks.quantize.trained"), name)(data, work, seed, count)
+        return task
+
+    return build
+
+
+TASKS = {
+    "mobilenetv2": mobilenet,
+    "sst2": sentiment,
+    "vit-cifar10": _trained("vit"),
+    "ast-fsdd": _trained("ast"),
+    "cnn-fsdd": _trained("cnn"),
+}
 
 
 def _export_mobilenet(data: Path, work: Path) -> Path:
@@ -106,6 +124,11 @@ def _export_sentiment(data: Path, work: Path) -> Path:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         _export(model, inputs, {0: "batch", 1: "sequence"}, path)
     return path
+
+
+def export_logits(model: Any, inputs: dict[str, Any], path: Path) -> None:
+    """Export a classifier whose only dynamic axis is the batch."""
+    _export(model, inputs, {0: "batch"}, path)
 
 
 def _export(model: Any, inputs: dict[str, Any], axes: dict[int, str], path: Path) -> None:

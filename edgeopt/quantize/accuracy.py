@@ -17,6 +17,7 @@ from edgeopt.quantize.perform.sqnr import LayerNoise
 from edgeopt.quantize.plan.placement import place
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.plan.search import smallest_prefix
+from edgeopt.targets.target import Rules
 
 Evaluate = Callable[[Path], float]
 """Gives the metric of an ONNX file; larger is better."""
@@ -40,6 +41,7 @@ class Search:
     evaluate: Evaluate
     baseline: float
     max_drop: float
+    rules: Rules
 
 
 def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], search: Search, *, threads: int) -> Kept:
@@ -61,7 +63,7 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
 
     def holds(count: int) -> bool:
         if count not in drops:
-            drops[count] = search.baseline - _measure(search.make(_except(model, plan, layers[:count])), search)
+            drops[count] = search.baseline - _measure(search.make(_except(model, plan, layers[:count], search.rules)), search)
             progress.note(f"{count} layers in floating point: the metric drops by {drops[count]:.4f}")
         return drops[count] <= search.max_drop
 
@@ -72,7 +74,7 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
         warning = (
             f"the metric drops by {drops[count]:.4f} even with all layers in floating point; {search.max_drop} was allowed"
         )
-    kept = _except(model, plan, layers[:count])
+    kept = _except(model, plan, layers[:count], search.rules)
     return Kept(_decided(kept, drops[count], count), search.make(kept), layers, warning)
 
 
@@ -81,11 +83,11 @@ def _decided(plan: Plan, drop: float, count: int) -> Plan:
     return replace(plan, decisions=(*plan.decisions, decision))
 
 
-def _except(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise]) -> Plan:
+def _except(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise], rules: Rules) -> Plan:
     """Place the integer nodes anew without these layers, since what flows between them changes too."""
     floating = {node.name for node in plan.nodes if node.precision == "float" and node.reason == "excluded"}
     names = floating | {layer.name for layer in layers}
-    return replace(plan, nodes=place(model, names))
+    return replace(plan, nodes=place(model, names, rules))
 
 
 def _measure(model: onnx.ModelProto, search: Search) -> float:

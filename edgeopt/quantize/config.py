@@ -80,6 +80,11 @@ class QuantizeConfig(Options):
     """Scale channels around depthwise convolutions so that one weight scale a tensor suffices, where the target has no more."""
     correct_bias: bool = True
     """Take what rounding the weights does to a layer's mean output off its bias."""
+    wide_db: float | None = Field(default=25.0, gt=0, le=100)
+    """On targets that take 16-bit activations: give them to the fewest that bring the noise of the others below this SQNR of
+    the outputs; None: to none."""
+    share_ranges: bool = True
+    """One range for the inputs and outputs of the operators for which the target's rules want that."""
     embeddings: bool = True
     """Store embedding tables as int8, with a scale for each row."""
     exclude: list[str] = Field(default_factory=list)

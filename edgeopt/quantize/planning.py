@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import onnx
 
@@ -14,11 +15,15 @@ from edgeopt.quantize.graph.prepare import Prepared, prepare
 from edgeopt.quantize.graph.smooth import smooth
 from edgeopt.quantize.observe.observer import Observations, ObserveConfig, observe
 from edgeopt.quantize.observe.samples import checked
-from edgeopt.quantize.plan.placement import WEIGHTED, place, rounded_tensors
+from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, load_plan
 from edgeopt.quantize.plan.planner import make_plan, product_inputs, unbounded, unobserved
 from edgeopt.quantize.plan.saturation import reduce_where_saturating
-from edgeopt.targets.target import Target
+from edgeopt.quantize.wide import widen
+from edgeopt.targets.target import Rules, Target
+
+_WIDE_SAMPLES = 4  # batches on which each activation is tried at 8 bits
 
 
 def plan_prepared(
@@ -29,14 +34,19 @@ def plan_prepared(
     if saved is not None:
         _check_plan(saved, prepared, target, str(config.plan))
     if saved is not None:
-        saved = _settled(prepared.model, saved)
+        saved = _settled(prepared.model, saved, target.quantization.rules)
         return saved, _observe(prepared, calibration, saved.nodes, config)
-    nodes = place(prepared.model, _excluded(prepared.model, config))
+    nodes = place(prepared.model, _excluded(prepared.model, config), target.quantization.rules)
     observations = _observe(prepared, calibration, nodes, config)
     plan = make_plan(prepared, nodes, observations, target=target, config=config)
-    if target.quantization.reduce_range == "never":
-        return plan, observations
-    return _reduce(prepared, plan, observations, target), observations
+    if target.quantization.reduce_range != "never":
+        plan = _reduce(prepared, plan, observations, target)
+    rules = target.quantization.rules
+    if rules.wide and config.wide_db is not None and plan.integer_nodes:
+        samples = list(islice(checked(calibration, prepared.signature), min(_WIDE_SAMPLES, config.noise_samples)))
+        model = smoothed(prepared.model, plan)
+        plan = widen(model, plan, samples, rules, goal_db=config.wide_db, threads=config.threads)
+    return plan, observations
 
 
 def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> None:
@@ -50,7 +60,7 @@ def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> N
             )
 
 
-def _settled(model: onnx.ModelProto, plan: Plan) -> Plan:
+def _settled(model: onnx.ModelProto, plan: Plan, rules: Rules) -> Plan:
     """Place the nodes anew around those that the plan, as edited, leaves in floating point."""
     floating = {node.name for node in plan.nodes if node.precision == "float"}
     wanted = {node.name: node for node in plan.nodes}
@@ -58,7 +68,7 @@ def _settled(model: onnx.ModelProto, plan: Plan) -> Plan:
         replace(node, reduce_range=wanted[node.name].reduce_range, reason=wanted[node.name].reason)
         if node.name in wanted
         else node
-        for node in place(model, floating)
+        for node in place(model, floating, rules)
     )
     return replace(plan, nodes=nodes)
 
@@ -88,7 +98,7 @@ def smoothed(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
 
 def prepare_checked(original: onnx.ModelProto, name: str, calibration: Batches, target: Target) -> Prepared:
     """Prepare the model, and make sure on the first sample that it still computes the same."""
-    prepared = prepare(original, name, rewrite=target.provider.name == "CPUExecutionProvider")
+    prepared = prepare(original, name, rewrite=target.provider.name == "CPUExecutionProvider", bounded=_everywhere(target))
     first = next(checked(calibration, prepared.signature))
     if same_outputs(original, prepared.model, first):
         return prepared
@@ -97,6 +107,10 @@ def prepare_checked(original: onnx.ModelProto, name: str, calibration: Batches, 
         raise InternalError(f"{name}: preparing the model changes what it computes; please report it with the model")
     doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
     return replace(plain, decisions=(*plain.decisions, doubt))
+
+
+def _everywhere(target: Target) -> bool:
+    return target.quantization.rules.placement == "everywhere"
 
 
 def _excluded(model: onnx.ModelProto, config: QuantizeConfig) -> set[str]:

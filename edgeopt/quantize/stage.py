@@ -114,7 +114,7 @@ def _make(model: Path, calibration: Batches, target: Target, config: QuantizeCon
     prepared = equalized(prepared, calibration, target, config)
     plan, observations = plan_prepared(prepared, calibration, target, config)
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
-    kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate), config=config)
+    kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate, target), config=config)
     return _Made(original, prepared, observations, samples, kept)
 
 
@@ -148,7 +148,7 @@ def _carry_out(
     observations: Observations,
     samples: list[Batch],
     *,
-    measured: tuple[Path, Evaluate | None],
+    measured: tuple[Path, Evaluate | None, Target],
     config: QuantizeConfig,
 ) -> Kept:
     """Quantize by the plan, or by one with as many exceptions as `max_drop` takes."""
@@ -156,13 +156,13 @@ def _carry_out(
     def make(plan: Plan) -> onnx.ModelProto:
         return _perform(smoothed(prepared.model, plan), plan, observations, config)
 
-    path, evaluate = measured
+    path, evaluate, target = measured
     if config.max_drop is None or evaluate is None:
         quantized = make(plan)
         model = smoothed(prepared.model, plan)
         layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()
         return Kept(plan, quantized, layers, "")
-    search = Search(make, evaluate, evaluate(path), config.max_drop)
+    search = Search(make, evaluate, evaluate(path), config.max_drop, target.quantization.rules)
     return keep_metric(smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,8 @@ class SessionConfig:
     """Where onnxruntime writes the graph as it runs it."""
     profile_prefix: Path | None = None
     """Where onnxruntime writes its per-operator profile."""
+    entries: Mapping[str, str] = field(default_factory=dict)
+    """More session configuration entries."""
 
 
 def open_session(
@@ -58,6 +61,8 @@ def open_session(
     if config.profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(config.profile_prefix)
+    for key, value in config.entries.items():
+        options.add_session_config_entry(key, value)
     source = path if isinstance(path, bytes) else str(path)
     try:
         return ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])

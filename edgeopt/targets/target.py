@@ -76,6 +76,52 @@ class Provider(Options):
     """Threads inside an operator (`intra_op_num_threads`)."""
 
 
+_BETWEEN_KERNELS = [
+    "Add",
+    "AveragePool",
+    "Clip",
+    "Concat",
+    "Flatten",
+    "GlobalAveragePool",
+    "LeakyRelu",
+    "MaxPool",
+    "Mul",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Sigmoid",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+]
+
+
+class Rules(Options):
+    """Which nodes run on integers on a target, and where Q/DQ pairs stand; the planner knows no provider but by these."""
+
+    placement: Literal["kernels", "inputs", "everywhere"] = "kernels"
+    """kernels: around nodes whose integer kernels gain, floats between them; inputs: pairs before what multiplies and nowhere
+    else, for compilers that fuse behind it; everywhere: on every tensor, for compilers that take no floats."""
+    ops: list[str] = Field(default_factory=_BETWEEN_KERNELS.copy)
+    """Operators beside those with constant weights: kernels: that may stay on integers between such; inputs: whose inputs are
+    rounded too; everywhere: that the provider takes as integers."""
+    products: bool = False
+    """Products of two activations run on integers, too."""
+    per_channel_ops: list[str] = Field(default_factory=lambda: ["Conv", "ConvTranspose", "Gemm", "MatMul"])
+    """Operators whose weights may have a scale for each output channel."""
+    shared: list[str] = Field(default_factory=list)
+    """Operators all of whose inputs and outputs must (or should) have one range."""
+    wide: list[str] = Field(default_factory=list)
+    """Operators that take 16-bit activations beside 8-bit weights; empty: none do, so the exceptions are floats."""
+    bias: Literal["int32", "float"] = "int32"
+    """How biases are stored."""
+    reason: str = "integer kernels gain where constant weights are multiplied; conversions elsewhere only cost"
+    """Why, in one sentence; printed with every plan."""
+
+
 class Quantization(Options):
     """What the target's int8 kernels want; the defaults of every quantization plan made for it."""
 
@@ -95,6 +141,8 @@ class Quantization(Options):
     """Input channels of convolutions are padded with zeros to a multiple of this."""
     reason: str
     """Why, in one sentence; printed with every plan."""
+    rules: Rules = Rules()
+    """Which nodes run on integers and where values are rounded."""
 
 
 class Export(Options):

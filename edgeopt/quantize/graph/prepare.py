@@ -6,6 +6,7 @@
 4. onnxruntime's basic rewrites fold constants and batch normalisation into the weights and drop identities.
 5. Every node gets a name, every tensor a type where inference finds one; unused operator sets go.
 6. For the CPU provider, the rewrites of this folder bring the graph into the form its integer kernels fuse best.
+7. For providers that take no floats, masks are bounded, so that they fit an integer grid.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import without_weights
 from edgeopt.quantize.graph.attention import flatten_attention
 from edgeopt.quantize.graph.gemm import flatten_biases, gemms_from_matmuls
+from edgeopt.quantize.graph.masks import bound_masks
 from edgeopt.quantize.graph.norm import unfuse_residuals
 from edgeopt.quantize.graph.pooling import pool_means
 from edgeopt.quantize.graph.rows import fold_rows
@@ -57,8 +59,14 @@ class Prepared:
     equalization: tuple[EqualizePlan, ...] = ()
 
 
-def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True) -> Prepared:
-    """Return `model` in the form described above; `name` stands in messages, `rewrite` tells whether step 6 is wanted.
+def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True, bounded: bool = False) -> Prepared:
+    """Return `model` in the form described above.
+
+    Args:
+        model: floating point; it is not changed.
+        name: stands in messages.
+        rewrite: whether step 6 is wanted.
+        bounded: whether step 7 is.
 
     Raises:
         ModelError: the model is quantized already, cannot be loaded, or its operator set cannot be converted.
@@ -74,8 +82,8 @@ def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True) -> Prepa
     _drop_unused_opsets(copy)
     copy = infer_types(copy)
     flatten_biases(copy)
-    if rewrite:
-        for what, edit, reason in _REWRITES:
+    if rewrite or bounded:
+        for what, edit, reason in (*(_REWRITES if rewrite else ()), *(_BOUNDS if bounded else ())):
             changed = edit(copy)
             if changed:
                 decisions.append(Decision(what, f"{changed} nodes", reason))
@@ -91,6 +99,11 @@ _REWRITES: tuple[tuple[str, Callable[[onnx.ModelProto], int], str], ...] = (
     ("folded rows", fold_rows, "integer Gemm kernels take two axes"),
     ("Gemm for MatMul + Add", gemms_from_matmuls, "the integer Gemm kernel adds the bias inside its 32-bit sums"),
     ("Sum for residual Add", unfuse_residuals, "onnxruntime would fuse Add into its slower SkipLayerNormalization"),
+)
+
+
+_BOUNDS: tuple[tuple[str, Callable[[onnx.ModelProto], int], str], ...] = (
+    ("bounded masks", bound_masks, "no grid holds both scores and the lowest float; 100 below is zero after Softmax, too"),
 )
 
 

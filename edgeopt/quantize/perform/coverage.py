@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import onnxruntime as ort
 from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.targets.session import SessionConfig, open_session
 from edgeopt.targets.target import Target
 
 INTEGER_KERNELS = {
@@ -50,6 +52,8 @@ class Coverage:
 
     int8_macs_share: float | None
     islands: tuple[Island, ...]
+    seen_in: str = "the graph as onnxruntime optimises it"
+    """Where this was read: where the provider is not here, only the file's Q/DQ pairs are known, not what they become."""
 
 
 def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
@@ -61,16 +65,32 @@ def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target:
         plan: what was meant to run on integers.
         target: where it runs; its kernels decide what is fused.
     """
+    here = target.provider.plugin is None and target.provider.name in ort.get_available_providers()
+    if not here:
+        return _promised(model, macs, plan, target)
     with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
         path, optimized = Path(folder) / "quantized.onnx", Path(folder) / "optimized.onnx"
         onnx_file.save(model, path)
         _optimize(path, optimized, target)
         graph = onnx.load(optimized, load_external_data=False).graph
     integer = {_FUSED.sub("", node.name) for node in graph.node if node.op_type in INTEGER_KERNELS}
-    covered = sum(count for name, count in macs.items() if name in integer)
+    share = _share(macs, integer)
+    return Coverage(share, (*_missed(macs, integer, plan), *_enclosed(graph)))
+
+
+def _share(macs: Mapping[str, int], names: set[str]) -> float | None:
     total = sum(macs.values())
-    islands = (*_missed(macs, integer, plan), *_enclosed(graph))
-    return Coverage(covered / total if total else None, islands)
+    return sum(count for name, count in macs.items() if name in names) / total if total else None
+
+
+def _promised(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
+    """Return what a provider can run on integers if it takes every pair: nodes whose two factors are dequantized."""
+    index = GraphIndex(model.graph)
+    pairs = {name for name, node in index.producer.items() if node.op_type == "DequantizeLinear"}
+    integer = {node.name for node in model.graph.node if len(node.input) > 1 and set(node.input[:2]) <= pairs}
+    islands = (*_missed(macs, integer, plan), *_enclosed(model.graph, {node.name for node in plan.integer_nodes}))
+    seen = f"the file's Q/DQ pairs: {target.provider.name} is not in this onnxruntime, so what it fuses is not known"
+    return Coverage(_share(macs, integer), islands, seen)
 
 
 def _optimize(path: Path, optimized: Path, target: Target) -> None:
@@ -79,12 +99,9 @@ def _optimize(path: Path, optimized: Path, target: Target) -> None:
     On x86-64 onnxruntime leaves signed activations unfused, on Arm it does not; the session option that says so lets one
     machine show the other's graph.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(optimized)
     arm = any(machine in {"aarch64", "arm64"} for machine in target.device.machine)
-    options.add_session_config_entry("session.qdqisint8allowed", "1" if arm else "0")
-    ort.InferenceSession(str(path), options, providers=[(target.provider.name, target.provider.options)])
+    config = SessionConfig(optimized_path=optimized, entries={"session.qdqisint8allowed": "1" if arm else "0"})
+    open_session(path, target.provider, config=config)
 
 
 def _missed(macs: Mapping[str, int], integer: set[str], plan: Plan) -> Iterator[Island]:
@@ -98,11 +115,11 @@ def _missed(macs: Mapping[str, int], integer: set[str], plan: Plan) -> Iterator[
         yield Island(name, node.op, reason)
 
 
-def _enclosed(graph: onnx.GraphProto) -> Iterator[Island]:
+def _enclosed(graph: onnx.GraphProto, meant: AbstractSet[str] = frozenset()) -> Iterator[Island]:
     """Yield the floating-point nodes that read only dequantized tensors and are read only by quantizers."""
     index = GraphIndex(graph)
     for node in graph.node:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"} or node.name in meant:
             continue
         makers = [index.producer.get(name) for name in node.input if name and name not in index.initializers]
         readers = [reader for name in node.output for reader in index.consumers[name]]

@@ -10,20 +10,28 @@ Before: MatMul → y → Q → DQ → Gelu                After: MatMul → y �
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorData
+from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_utils import (
+    MixedPrecisionTensorQuantOverridesFixer,
+)
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
 
 from edgeopt.errors import InternalError
 from edgeopt.quantize.graph.index import GraphIndex, attribute, captured, remove_unused_constants, rename_input
+from edgeopt.quantize.graph.prepare import opset_of
 from edgeopt.quantize.perform.quiet import quiet
-from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.plan import NodePlan, Plan
 
+_WIDE_OPSET = 21  # before it, only onnxruntime's own QuantizeLinear has 16 bits
 _REQUANTIZED = {"Conv", "ConvTranspose", "Gemm"}
 _TYPES = {
     "int8": QuantType.QInt8,
@@ -57,7 +65,7 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
             sorted(integer),
             [],
             sorted({node.op for node in plan.integer_nodes}),
-            _options(plan, list(copy.graph.node)),
+            _options(copy, plan),
         )
         quantized: onnx.ModelProto = quantizer.quantize_model()
     del quantized.metadata_props[:]
@@ -70,17 +78,42 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     return quantized
 
 
-def _options(plan: Plan, nodes: Sequence[onnx.NodeProto]) -> dict[str, object]:
-    exceptions = {
-        tensor.name: [{"quant_type": _TYPES[tensor.dtype]}] for tensor in plan.tensors if tensor.dtype != plan.scheme.activation
+def _options(model: onnx.ModelProto, plan: Plan) -> dict[str, object]:
+    nodes = model.graph.node
+    exceptions = _wide_tensors(model, plan)
+    reduced = _reduced(plan)
+    integer = {node.name for node in plan.integer_nodes}
+    weights: dict[str, object] = {
+        node.input[1]: [{"quant_type": _TYPES[plan.scheme.weight]}]
+        for node in nodes
+        if node.name in integer and plan.scheme.per_channel and node.op_type in WEIGHTED and not _axis(node, plan)
     }
-    weights = {node.input[1]: [{"reduce_range": True, **_axis(node, plan)}] for node in nodes if node.name in _reduced(plan)}
+    weights |= {node.input[1]: [{"reduce_range": True, **_axis(node, plan)}] for node in nodes if node.name in reduced}
     return {
         "ActivationSymmetric": plan.scheme.symmetric_activation,
         "WeightSymmetric": plan.scheme.symmetric_weight,
         "TensorQuantOverrides": {**exceptions, **weights},
         "ForceQuantizeNoInputCheck": True,
+        "UseQDQContribOps": bool(exceptions) and opset_of(model) < _WIDE_OPSET,
+        "QuantizeBias": plan.scheme.bias == "int32",
     }
+
+
+def _wide_tensors(model: onnx.ModelProto, plan: Plan) -> dict[str, Any]:
+    """Return onnxruntime's overrides for activations of another type, and for what must then be of that type, too."""
+    overrides: dict[str, Any] = {
+        tensor.name: [{"quant_type": _TYPES[tensor.dtype]}] for tensor in plan.tensors if tensor.dtype != plan.scheme.activation
+    }
+    if not overrides:
+        return {}
+    default = _TYPES[plan.scheme.activation]
+    held = TensorQuantOverridesHelper(overrides)
+    index = GraphIndex(model.graph)
+    infos = {value.name: value for value in (*model.graph.value_info, *model.graph.output, *model.graph.input)}
+    fixer = MixedPrecisionTensorQuantOverridesFixer(held, index.producer, dict(index.consumers), infos, index.initializers)
+    fixer.apply(default, plan.scheme.symmetric_activation)
+    fixed: dict[str, Any] = held.get_dict()
+    return fixed
 
 
 def _reduced(plan: Plan) -> set[str]:
@@ -89,7 +122,7 @@ def _reduced(plan: Plan) -> set[str]:
 
 def _axis(node: onnx.NodeProto, plan: Plan) -> dict[str, int]:
     """Return the axis of the output channels of a node's weight, where each has a scale of its own."""
-    if not plan.scheme.per_channel:
+    if not plan.scheme.per_channel or node.op_type not in plan.scheme.per_channel_ops:
         return {}
     transposed = node.op_type == "Conv" or bool(attribute(node, "transB", 0))
     return {"axis": 0 if transposed else 1}
@@ -127,7 +160,7 @@ def _read_floats(graph: onnx.GraphProto, plan: Plan) -> None:
         if not _stays_float(index.producer.get(source), plans):
             continue
         readers = index.consumers[dequantize.output[0]]
-        kept = [node for node in readers if node.name in plans and plans[node.name].precision != "float"]
+        kept = [node for node in readers if node.name in plans and _reads_rounded(plans[node.name], source)]
         for node in readers:
             if node not in kept:
                 rename_input(node, dequantize.output[0], source)
@@ -138,6 +171,10 @@ def _read_floats(graph: onnx.GraphProto, plan: Plan) -> None:
         doomed += [quantize, dequantize]
     for node in doomed:
         graph.node.remove(node)
+
+
+def _reads_rounded(plan: NodePlan, tensor: str) -> bool:
+    return plan.precision != "float" and (not plan.reads or tensor in plan.reads)
 
 
 def _guard_floats(graph: onnx.GraphProto, integer: set[str]) -> None:

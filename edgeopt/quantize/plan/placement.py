@@ -1,7 +1,7 @@
-"""Where integers flow: which nodes run on integers and where values are rounded.
+"""Where integers flow: which nodes run on integers and where values are rounded, by the rules of a target.
 
-Rounding an activation costs accuracy, converting between float and integers costs time; both pay only where a kernel gains
-from integers. So
+For providers that run kernel by kernel (`placement = "kernels"`), rounding an activation costs accuracy, converting between
+float and integers costs time; both pay only where a kernel gains from integers. So
 1. the nodes that multiply by constant weights (Conv, Gemm, MatMul …) run on integers;
 2. cheap nodes between them (Relu, Add, Concat, MaxPool, Reshape …) stay on integers when everything they read is, and when an
    integer node reads, directly or through more of their kind, what they give: otherwise the chain leads out into floating
@@ -9,6 +9,7 @@ from integers. So
 3. MatMul and Gemm give floats when a float node reads them (their kernels add bias and scale from the 32-bit sums without
    rounding to 8 bits); Conv kernels always round their output.
 A residual stream between LayerNormalizations thus stays in floating point, and a convolutional net runs on integers throughout.
+The other placements, for providers that compile whole graphs, are in `compiled.py`.
 """
 
 from __future__ import annotations
@@ -18,50 +19,38 @@ from typing import Literal
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.quantize.graph.index import GraphIndex
+from edgeopt.quantize.plan import compiled
+from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection
 from edgeopt.quantize.plan.plan import NodePlan
+from edgeopt.targets.target import Rules
 
-WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
-FLOWING = {
-    "Add",
-    "AveragePool",
-    "Clip",
-    "Concat",
-    "Flatten",
-    "GlobalAveragePool",
-    "LeakyRelu",
-    "MaxPool",
-    "Mul",
-    "Pad",
-    "Relu",
-    "Reshape",
-    "Resize",
-    "Sigmoid",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-}
 MOVING = {"Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 ABSORBED = {"Relu", "Clip"}
 _ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
+_DEFAULT_RULES = Rules()
 
 
-def place(model: onnx.ModelProto, excluded: Set[str]) -> tuple[NodePlan, ...]:
+def place(model: onnx.ModelProto, excluded: Set[str], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
     """Decide for every floating-point node of the main graph; nodes named in `excluded` stay in floating point."""
     index = GraphIndex(model.graph)
-    flow = _Flow(index, excluded)
-    return tuple(_decide(node, flow) for node in model.graph.node if _is_floating(node, index))
+    nodes = [node for node in model.graph.node if is_floating(node, index)]
+    if rules.placement == "everywhere":
+        return tuple(compiled.decide_everywhere(node, index, excluded, rules) for node in nodes)
+    if rules.placement == "inputs":
+        return tuple(compiled.decide_inputs(node, index, excluded, rules) for node in nodes)
+    flow = _Flow(index, excluded, frozenset(rules.ops))
+    return tuple(_decide(node, flow) for node in nodes)
 
 
 class _Flow:
     """The integer nodes, found by one pass forward and one back."""
 
-    def __init__(self, index: GraphIndex, excluded: Set[str]) -> None:
+    def __init__(self, index: GraphIndex, excluded: Set[str], flowing: Set[str]) -> None:
         self.index = index
         self.excluded = excluded
+        self.flowing = flowing
         self.refused: dict[str, str] = {}
         self.nodes: set[str] = set()
         nodes = list(index.graph.node)
@@ -69,14 +58,14 @@ class _Flow:
             if self._may(node):
                 self.nodes.add(node.name)
         for node in reversed(nodes):
-            if node.name in self.nodes and node.op_type in FLOWING and not self._leads_to_integers(node):
+            if node.name in self.nodes and node.op_type in self.flowing and not self._leads_to_integers(node):
                 if self._bounds(node):
                     continue
                 self.nodes.discard(node.name)
                 self.refused[node.name] = "no integer node reads what it gives"
 
     def _may(self, node: onnx.NodeProto) -> bool:
-        if node.domain not in {"", "ai.onnx"} or not _is_floating(node, self.index):
+        if node.domain not in {"", "ai.onnx"} or not is_floating(node, self.index):
             return False
         reason = self._objection(node)
         if reason:
@@ -87,8 +76,8 @@ class _Flow:
         if node.name in self.excluded:
             return "excluded"
         if node.op_type in WEIGHTED:
-            return _weight_objection(node, self.index)
-        if node.op_type not in FLOWING:
+            return weight_objection(node, self.index)
+        if node.op_type not in self.flowing:
             return f"{node.op_type} has no integer kernel worth its roundings"
         floats = self.index.activations(node)
         made = [self.index.producer.get(name) for name in floats]
@@ -118,32 +107,6 @@ class _Flow:
         return [reader for name in node.output for reader in self.index.consumers[name]]
 
 
-def _is_floating(node: onnx.NodeProto, index: GraphIndex) -> bool:
-    return any(index.is_float(name) for name in node.output)
-
-
-def _weight_objection(node: onnx.NodeProto, index: GraphIndex) -> str:
-    weight = index.initializers.get(node.input[1])
-    if weight is None:
-        return "both factors are activations: rounding them costs accuracy for little work"
-    if not index.is_float(node.input[0]) or node.input[0] in index.initializers:
-        return "its input is not a floating-point activation"
-    if node.op_type == "MatMul" and len(weight.dims) != 2:
-        return f"its weight has {len(weight.dims)} axes; integer kernels take 2"
-    if node.op_type == "Gemm" and (attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "transA", 0)):
-        return "Gemm with alpha or transA has no integer kernel"
-    if _has_unusual_bias(node, index):
-        return "its bias is not a constant vector"
-    return ""
-
-
-def _has_unusual_bias(node: onnx.NodeProto, index: GraphIndex) -> bool:
-    if len(node.input) < 3 or not node.input[2]:
-        return False
-    bias = index.initializers.get(node.input[2])
-    return bias is None or len([size for size in bias.dims if size != 1]) > 1
-
-
 def _decide(node: onnx.NodeProto, flow: _Flow) -> NodePlan:
     if node.name not in flow.nodes:
         return NodePlan(node.name, node.op_type, "float", "float", flow.refused.get(node.name, "no integer kernel"))
@@ -161,7 +124,7 @@ def rounded_tensors(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> tuple[
         plan = plans.get(node.name)
         if plan is None:
             continue
-        reads = [node.input[0]] if node.op_type in WEIGHTED else index.activations(node)
+        reads = list(plan.reads) or index.activations(node)
         for name in reads + (list(node.output) if plan.output != "float" else []):
             if index.is_float(name):
                 names[name] = None

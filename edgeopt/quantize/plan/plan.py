@@ -31,6 +31,8 @@ class Scheme:
     per_channel: bool
     symmetric_activation: bool
     symmetric_weight: bool
+    per_channel_ops: tuple[str, ...] = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    bias: Literal["int32", "float"] = "int32"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class NodePlan:
     output: Literal["int8", "float"]
     reason: str
     reduce_range: bool = False
+    reads: tuple[str, ...] = ()
+    """The inputs it reads rounded, where these are not all of its activations."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +130,17 @@ class Plan:
     def _build(cls, values: dict[str, Any]) -> Plan:
         return cls(
             target=values["target"],
-            scheme=Scheme(**values["scheme"]),
-            nodes=tuple(NodePlan(**node) for node in values["nodes"]),
+            scheme=Scheme(**_tuples(values["scheme"])),
+            nodes=tuple(NodePlan(**_tuples(node)) for node in values["nodes"]),
             tensors=tuple(TensorPlan(**tensor) for tensor in values["tensors"]),
             decisions=tuple(Decision(**decision) for decision in values["decisions"]),
-            smoothing=tuple(SmoothPlan(**{**item, "factors": tuple(item["factors"])}) for item in values["smoothing"]),
-            equalization=tuple(
-                EqualizePlan(item["name"], tuple(item["first"]), tuple(item["second"]))
-                for item in values.get("equalization", ())
-            ),
+            smoothing=tuple(SmoothPlan(**_tuples(item)) for item in values["smoothing"]),
+            equalization=tuple(EqualizePlan(**_tuples(item)) for item in values.get("equalization", ())),
         )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def load_plan(path: Path) -> Plan:

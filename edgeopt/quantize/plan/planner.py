@@ -44,6 +44,8 @@ def make_plan(
         per_channel=wishes.per_channel,
         symmetric_activation=wishes.symmetric_activation,
         symmetric_weight=wishes.symmetric_weight,
+        per_channel_ops=tuple(wishes.rules.per_channel_ops) if wishes.per_channel else (),
+        bias=wishes.rules.bias,
     )
     decisions = (*prepared.decisions, *explain(scheme, nodes, target, config))
     products = _products(prepared.model, nodes, observations, scheme, config)
@@ -54,15 +56,18 @@ def make_plan(
         names = ", ".join(f"{item.name} ({item.strength})" for item in smoothing)
         decisions = (*decisions, Decision("smoothing", names, "lowers the error of the matrix product by 2 dB or more"))
     plan = Plan(target.name, scheme, nodes, tensors, decisions, smoothing, prepared.equalization)
+    if config.share_ranges and wishes.rules.shared:
+        plan = unite_ranges(prepared.model, plan, frozenset(wishes.rules.shared))
     return share_ranges(prepared.model, plan)
 
 
 def product_inputs(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> dict[str, list[onnx.NodeProto]]:
     """Return the activations that integer Gemm and MatMul nodes multiply by constant matrices, each with those nodes."""
     integer = {node.name for node in nodes if node.precision != "float"}
+    constants = {tensor.name for tensor in model.graph.initializer}
     found: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        if node.name in integer and node.op_type in {"Gemm", "MatMul"}:
+        if node.name in integer and node.op_type in {"Gemm", "MatMul"} and node.input[1] in constants:
             found.setdefault(node.input[0], []).append(node)
     return found
 
@@ -163,6 +168,27 @@ def share_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:
         if node.name in integer and node.op_type in ABSORBED and index.feeds_only(node.input[0], node):
             copy(node.output[0], node.input[0], f"as {node.output[0]}")
     return replace(plan, tensors=tuple(tensors.values()))
+
+
+def unite_ranges(model: onnx.ModelProto, plan: Plan, ops: Set[str]) -> Plan:
+    """Give all activations around an operator of `ops` the range that holds them all; chains of such operators share one."""
+    integer = {node.name for node in plan.integer_nodes}
+    index = GraphIndex(model.graph)
+    tensors = {tensor.name: tensor for tensor in plan.tensors}
+    group: dict[str, set[str]] = {name: {name} for name in tensors}
+    for node in model.graph.node:
+        names = [name for name in (*index.activations(node), *node.output) if name in tensors]
+        if node.name in integer and node.op_type in ops and len(names) > 1:
+            united = {other for name in names for other in group[name]}
+            group |= dict.fromkeys(united, united)
+    shared = {name: members for name, members in group.items() if len(members) > 1}
+    spans = {name: (plan_tensor.low, plan_tensor.high) for name, plan_tensor in tensors.items()}
+    for name, members in shared.items():
+        low, high = min(spans[other][0] for other in members), max(spans[other][1] for other in members)
+        tensors[name] = replace(tensors[name], low=low, high=high)
+    reason = f"one scale around {', '.join(sorted(ops))} on this target (share_ranges)"
+    decision = Decision("shared ranges", f"{len(shared)} activations", reason)
+    return replace(plan, tensors=tuple(tensors.values()), decisions=(*plan.decisions, decision))
 
 
 def unobserved(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> set[str]:

@@ -85,6 +85,10 @@ class QuantizeConfig(Options):
     the outputs; None: to none."""
     share_ranges: bool = True
     """One range for the inputs and outputs of the operators for which the target's rules want that."""
+    rounding: Literal["nearest", "adaptive"] = "nearest"
+    """Each weight to its nearest integer, or up or down as its layer's output needs it (AdaRound's problem; takes a minute)."""
+    rounding_samples: int = Field(default=64, ge=1)
+    """Batches that `rounding = "adaptive"` looks at."""
     embeddings: bool = True
     """Store embedding tables as int8, with a scale for each row."""
     exclude: list[str] = Field(default_factory=list)

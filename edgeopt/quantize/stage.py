@@ -30,6 +30,7 @@ from edgeopt.quantize.perform.sqnr import layer_noise
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.planning import plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
+from edgeopt.quantize.rounding.stage import adapted
 from edgeopt.quantize.schemes.carry_out import draft_by_scheme, quantize_by_scheme
 from edgeopt.targets.target import Target
 
@@ -115,6 +116,8 @@ def _make(model: Path, calibration: Batches, target: Target, config: QuantizeCon
     plan, observations = plan_prepared(prepared, calibration, target, config)
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate, target), config=config)
+    if config.rounding == "adaptive":
+        kept = adapted(prepared, kept, calibration, config)
     return _Made(original, prepared, observations, samples, kept)
 
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-profile bench-quantize check format clean
+.PHONY: help quickstart test devices text families bench-profile bench-targets bench-quantize check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ families: $(INSTALLED)  ## docs/families.md: every family and task exported and 
 
 bench-profile: $(INSTALLED)  ## does the profiler tell A from A, and A from B? (a quiet machine, 16 minutes at most)
 	$(BIN)/python -m benchmarks.profile
+
+bench-targets: $(INSTALLED)  ## one model on every target that is here, reports in build/bench-targets (a quiet machine, 4 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.profile.targets --data $${EDGEOPT_DATA:-../shared/data}
 
 bench-quantize: $(INSTALLED)  ## accuracy and speed beside onnxruntime's own quantizer; peers by NNCF= and OLIVE= interpreters
 	$(BIN)/python -m benchmarks.quantize --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-quantize $(if $(NNCF),--nncf $(NNCF)) $(if $(OLIVE),--olive $(OLIVE))

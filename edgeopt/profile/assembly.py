@@ -80,6 +80,7 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
         int8_macs_share=insight.int8_macs_share,
         conversion_share=insight.conversion_share,
         floor_ms=insight.floor_ms,
+        instructions=None,
         placement=evidence.placement,
         numerics=None,
     )

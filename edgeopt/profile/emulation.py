@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgeopt.data.batches import Batch
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
+from edgeopt.profile.instructions import count_instructions, why_not
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Numerics, Placement, ProfileResult, VariantProfile
 from edgeopt.profile.verdicts import Judge, overall
@@ -21,6 +22,9 @@ from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection
 from edgeopt.targets.transports.local import this_machine
+
+_FAR_APART = 0.05
+_NO_TIME = "an emulator: placement, numerics and counts only, no time and no memory was measured"
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -35,6 +39,8 @@ class Emulation:
     hello: Mapping[str, Any]
     batch: Batch
     """The first batch of inputs."""
+    instruction_runs: int = 0
+    """Runs more for counting instructions; 0: they are not counted."""
 
 
 def examine(
@@ -43,10 +49,13 @@ def examine(
     """Return what the emulator says of `models`; latency budgets stay undecided."""
     hello, target = emulation.hello, emulation.target
     opened: dict[str, Any] = {}
+    notes: list[str] = []
     variants = []
     for name, path in models.items():
         opened = emulation.runner.ask({"do": "open", "name": name, **requests[name]})
-        variants.append(_variant(emulation, name, path, requests[name]))
+        counted = _count(emulation, name, requests[name])
+        notes += counted.notes
+        variants.append(_variant(emulation, name, path, requests[name], counted.per_run))
     judgements = judge.unmeasured({variant.name: _figures(variant) for variant in variants}, "an emulator's times mean nothing")
     return ProfileResult(
         target=target.name,
@@ -65,8 +74,27 @@ def examine(
         verdict=overall(judgements),
         emulated=True,
         conditions=None,
-        warnings=["an emulator: placement and numerics only, no time and no memory was measured", *_warnings(variants)],
+        warnings=[_NO_TIME, *dict.fromkeys(notes), *_warnings(variants)],
     )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    per_run: int | None
+    notes: list[str]
+
+
+def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Counted:
+    """Count the instructions of one run, or say why not."""
+    target = emulation.target
+    if not emulation.instruction_runs or not target.device.instruction_counter:
+        return _Counted(None, [])
+    reason = why_not(target)
+    if reason:
+        return _Counted(None, [f"no instruction counts: {reason}"])
+    found = count_instructions(target, request, runs=emulation.instruction_runs)
+    doubt = f"{name}: instruction counts are {found.apart:.0%} apart; raise instruction_runs"
+    return _Counted(found.per_run, [doubt] if found.apart > _FAR_APART else [])
 
 
 def _figures(variant: VariantProfile) -> dict[str, list[float] | None]:
@@ -88,7 +116,9 @@ def _warnings(variants: list[VariantProfile]) -> list[str]:
     return found
 
 
-def _variant(emulation: Emulation, name: str, path: Path, request: Mapping[str, Any]) -> VariantProfile:
+def _variant(
+    emulation: Emulation, name: str, path: Path, request: Mapping[str, Any], instructions: int | None
+) -> VariantProfile:
     model = onnx_file.load(path)
     macs = count_macs(model, emulation.batch)
     if emulation.target.provider.name == CPU:
@@ -122,6 +152,7 @@ def _variant(emulation: Emulation, name: str, path: Path, request: Mapping[str, 
         int8_macs_share=quantized_macs_share(model, macs),
         conversion_share=0.0,
         floor_ms=None,
+        instructions=instructions,
         placement=placement,
         numerics=_numerics(emulation, name, request),
     )

@@ -155,6 +155,8 @@ class VariantProfile:
     """Time spent changing type or layout (QuantizeLinear, Reorder, …)."""
     floor_ms: float | None
     """Sum of the operators' least times: the physical limit of this graph here."""
+    instructions: int | None
+    """Instructions of one run, where an emulator counts them."""
     placement: Placement | None
     numerics: Numerics | None
     """On an emulator; elsewhere a parity test's business."""

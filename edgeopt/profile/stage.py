@@ -80,7 +80,8 @@ def profile(
         runner = stack.enter_context(connection.start())
         hello = greet(runner, where=connection.where)
         if target.device.emulated:
-            return examine(Emulation(connection, runner, target, hello, batches[0]), requests, models, judge)
+            emulation = Emulation(connection, runner, target, hello, batches[0], config.instruction_runs)
+            return examine(emulation, requests, models, judge)
         raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
         planned = {name: count_macs(onnx_file.load(path), batches[0]) for name, path in models.items()}
         placements = {name: _placement(runner, name, path, planned[name], target) for name, path in models.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,35 @@ def test_an_emulator_yields_no_time_and_no_memory(model: Path) -> None:
     assert [judged.verdict for judged in result.budgets] == ["undecided", "pass", "pass", "undecided"]
     assert result.budgets[0].reason == "an emulator's times mean nothing"
     assert result.warnings[0].startswith("an emulator")
+
+
+_COUNTING = """#!{python}
+import re, subprocess, sys
+mode = "--count" in sys.argv
+command = [part for part in sys.argv[1:] if part != "--count"]
+line = sys.stdin.read() if mode else None
+status = subprocess.run(command, input=line, text=True).returncode
+if mode:
+    runs = int(re.search(r'"runs": (\\d+)', line)[1])
+    print("cpu 0 insns: 1\\ntotal insns: " + str(900_000_000 + {each} * runs + runs % 4), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def test_instructions_are_those_that_more_runs_add(model: Path, tmp_path: Path) -> None:
+    emulator = tmp_path / "emulator"
+    emulator.write_text(_COUNTING.format(python=sys.executable, each=12_345))
+    emulator.chmod(0o755)
+    target = _pretended()
+    counting = {"launcher": [str(emulator)], "instruction_counter": ["--count"]}
+    target = target.model_copy(update={"device": target.device.model_copy(update=counting)})
+    [variant] = profile({"net": model}, _ROWS, target=target, config=ProfileConfig()).variants
+    assert variant.instructions == 12_345
+    lacking = {"instruction_counter": ["-plugin", "/nowhere/libinsn.so,inline=on"], "instruction_counter_help": "build it"}
+    target = target.model_copy(update={"device": target.device.model_copy(update=lacking)})
+    result = profile({"net": model}, _ROWS, target=target, config=ProfileConfig())
+    assert result.variants[0].instructions is None
+    assert "no instruction counts: /nowhere/libinsn.so is not there; build it" in result.warnings
 
 
 def test_outputs_are_compared_by_name_and_row() -> None:

@@ -6,6 +6,7 @@ part in every path). The server isolates the page (COOP and COEP headers), which
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -155,8 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # the page is gone
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the name http.server gives it)
         """Say nothing."""

@@ -39,13 +39,17 @@ def this_machine() -> Local:
     return Local([sys.executable], "this machine")
 
 
+def command_of(target: Target) -> tuple[list[str], str]:
+    """Return the launcher and the interpreter that a target on this machine is measured through."""
+    device = target.device
+    own = str(python_of(target)) if device.environment and not device.python else sys.executable
+    return [_home(part) for part in device.launcher], _home(device.python) if device.python else own
+
+
 @contextmanager
 def connect(target: Target) -> Iterator[Local]:
     """Reach this machine, through the target's own interpreter and launcher if it has them."""
-    device = target.device
-    own = str(python_of(target)) if device.environment and not device.python else sys.executable
-    python = _home(device.python) if device.python else own
-    launcher = [_home(part) for part in device.launcher]
+    launcher, python = command_of(target)
     if not launcher and python == sys.executable:
         yield this_machine()
     else:

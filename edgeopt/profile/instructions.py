@@ -1,0 +1,83 @@
+"""Instructions of one run, as an emulator counts them: the only cost an emulator can tell that the device would share.
+
+Idea. QEMU's plug-in `insn` prints how many instructions a whole process executed: interpreter, loading and runs together. So
+the process is run with n, n + k and n + 2k runs of the model; what the extra runs added, divided by their number, is the
+model's own. The two differences must agree, else what happened besides was not the same every time and the warning says by how
+much.
+
+An instruction is no time: a multiply-add of 16 bytes and a load that misses every cache count one each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt._folders import shipped
+from edgeopt.errors import MachineError
+from edgeopt.targets.target import Target
+from edgeopt.targets.transports.local import command_of
+
+_FIRST = 2
+_TOTAL = re.compile(r"total insns: (\d+)")
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """`per_run`, and how far the two differences are apart, relative to their mean."""
+
+    per_run: int
+    apart: float
+
+
+def why_not(target: Target) -> str | None:
+    """Return why `target` counts no instructions; None: it does."""
+    device = target.device
+    if not device.instruction_counter:
+        return "its emulator counts none"
+    plugins = [part.partition(",")[0] for part in device.instruction_counter if part.startswith(("/", "~"))]
+    missing = [part for part in plugins if not Path(part).expanduser().is_file()]
+    if missing:
+        return f"{missing[0]} is not there; {device.instruction_counter_help}".removesuffix("; ")
+    return None
+
+
+def count_instructions(target: Target, request: Mapping[str, Any], *, runs: int) -> Instructions:
+    """Count the instructions of one run of the model that `request` (model, inputs, session) opens.
+
+    Args:
+        target: an emulator of this machine that counts (`why_not` is None).
+        request: as the runner's request `cold`.
+        runs: k, more for a smaller model.
+
+    Raises:
+        MachineError: the emulator printed no count, or the model did not run.
+    """
+    first, second, third = (_whole(target, request, _FIRST + times * runs) for times in range(3))
+    per_run = (third - first) / (2 * runs)
+    apart = abs((third - second) - (second - first)) / runs
+    return Instructions(max(0, round(per_run)), apart / per_run if per_run > 0 else float("inf"))
+
+
+def _whole(target: Target, request: Mapping[str, Any], runs: int) -> int:
+    launcher, python = command_of(target)
+    script = shipped("deploy") / "runner" / "measure.py"
+    counter = [str(Path(part).expanduser()) if part.startswith("~") else part for part in target.device.instruction_counter]
+    command = [*launcher, *counter, python, str(script), "cold"]
+    line = json.dumps({"do": "cold", "runs": runs, "seconds": 1e9, **request}) + "\n"
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}  # else dictionaries differ from process to process
+    done = subprocess.run(command, input=line, capture_output=True, text=True, check=False, env=environment)
+    found = _TOTAL.findall(done.stderr)
+    if done.returncode or not found:
+        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise MachineError(f"target '{target.name}': {Path(launcher[0]).name} counted no instructions: {said[:200]}")
+    reply = json.loads(done.stdout)
+    if "error" in reply:
+        raise MachineError(f"target '{target.name}': {reply['error']['message']}")
+    return int(found[-1])

@@ -11,7 +11,9 @@ from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.bundle import BundleSpec, verify_bundle, write_bundle
+    from edgeopt.calibrate.stage import CalibrateConfig, make_calibration_set
     from edgeopt.data.sets import load_set
+    from edgeopt.data.source import open_source
     from edgeopt.distill.config import DistillOptions
     from edgeopt.distill.stage import distill
     from edgeopt.errors import EdgeoptError
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BundleSpec",
+    "CalibrateConfig",
     "DistillOptions",
     "EdgeoptError",
     "ExportConfig",
@@ -43,6 +46,8 @@ __all__ = [
     "load_recipe",
     "load_set",
     "load_target",
+    "make_calibration_set",
+    "open_source",
     "profile",
     "prune",
     "quantize",
@@ -54,6 +59,7 @@ offer(
     __name__,
     {
         "BundleSpec": "bundle.spec",
+        "CalibrateConfig": "calibrate.stage",
         "DistillOptions": "distill.config",
         "EdgeoptError": "errors",
         "ExportConfig": "export.config",
@@ -65,6 +71,8 @@ offer(
         "load_recipe": "recipe",
         "load_set": "data.sets",
         "load_target": "targets.target",
+        "make_calibration_set": "calibrate.stage",
+        "open_source": "data.source",
         "verify_bundle": "bundle.verify",
         "write_bundle": "bundle.write",
         "distill": "",

@@ -42,6 +42,8 @@ class DataOptions(Options):
 
     set: str
     """A calibration set's name, or a folder with a manifest.toml."""
+    calibration: str | None = None
+    """Calibrate with other samples than the set's: a file, a folder, another set (see docs/calibration.md)."""
     train_limit: int | None = Field(default=None, ge=1)
     """Train on the first so many samples only; none: all."""
     calibration_limit: int | None = Field(default=128, ge=1)

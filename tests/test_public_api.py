@@ -9,6 +9,7 @@ import edgeopt
 
 PUBLIC = {
     "BundleSpec",
+    "CalibrateConfig",
     "DistillOptions",
     "EdgeoptError",
     "ExportConfig",
@@ -23,6 +24,8 @@ PUBLIC = {
     "load_recipe",
     "load_set",
     "load_target",
+    "make_calibration_set",
+    "open_source",
     "profile",
     "prune",
     "quantize",

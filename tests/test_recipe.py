@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeopt.errors import EdgeoptError, RecipeError
-from edgeopt.recipe import Recipe, apply_change, load_recipe, recipe_descriptions, recipe_names
+from edgeopt.recipe import DataOptions, Recipe, apply_change, load_recipe, recipe_descriptions, recipe_names
+from edgeopt.stages.job import Data
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +108,13 @@ def test_any_table_is_a_recipe_or_refused_in_one_line(values: dict[str, object])
 def test_toml_leaves_out_what_is_none() -> None:
     assert "calibration_limit = 128" in load_recipe("quickstart").to_toml()
     assert "train_limit" not in tomllib.loads(load_recipe("quickstart").to_toml())["data"]
+
+
+def test_a_recipe_can_calibrate_with_other_samples(tmp_path: Path) -> None:
+    data = Data(DataOptions(set="digits", calibration=str(tmp_path / "own.npz")), None)
+    np.savez(tmp_path / "own.npz", image=np.full((3, 1, 8, 8), 0.5, np.float32))
+    assert len(data.split("calibration")) == 3
+    assert len(data.split("evaluation")) == 400
+    before = data.fingerprint
+    np.savez(tmp_path / "own.npz", image=np.full((3, 1, 8, 8), 0.25, np.float32))
+    assert Data(data.options, None).fingerprint != before

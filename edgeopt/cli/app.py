@@ -8,6 +8,7 @@ import typer
 
 from edgeopt import __version__
 from edgeopt.cli.bundle import bundle
+from edgeopt.cli.calibrate_data import calibrate_data
 from edgeopt.cli.compare import compare
 from edgeopt.cli.distill import distill
 from edgeopt.cli.export import export
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, distill, prune, export, quantize, profile, compare, bundle, verify, report, recipes):
+for command in (run, distill, prune, export, calibrate_data, quantize, profile, compare, bundle, verify, report, recipes):
     app.command()(command)
 app.add_typer(targets, name="targets")
 

@@ -29,7 +29,7 @@ def bundle(
     from edgeopt.targets.target import load_target
 
     manifest = load_manifest(data) if manifest_path(data).is_file() else None
-    samples = read_calibration(data, tokenizer).first(golden)
+    samples = read_calibration(data, tokenizer, model).first(golden)
     spec = BundleSpec(
         model=model,
         name=name or model.stem,

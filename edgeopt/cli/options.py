@@ -33,16 +33,29 @@ def read_options(kind: type[_T], changes: Sequence[str] | None, **given: Any) ->
     return kind.read(values, where="options")
 
 
-def read_calibration(data: str, tokenizer: Path | None = None) -> Samples:
-    """Return calibration samples: an .npz file, a folder of .npy files, or a calibration set by name or folder."""
-    from edgeopt.data.arrays import read_arrays
-    from edgeopt.data.sets import load_set
+def read_calibration(
+    data: str, tokenizer: Path | None = None, model: Path | None = None, *, split: str = "calibration"
+) -> Samples:
+    """Return the samples that `data` names, for the ONNX file `model` if it is known; see `edgeopt.data.source`."""
+    from edgeopt.data.source import Reader, open_source
 
-    path = Path(data)
-    is_set = (path / "manifest.toml").is_file()
-    if not is_set and (path.suffix == ".npz" or path.is_dir() or "/" in data):
-        return read_arrays(path)
-    return load_set(f"{path}/" if is_set else data, tokenizer=tokenizer)["calibration"]
+    inputs: tuple[str, ...] = ()
+    if model is not None:
+        from edgeopt.models import onnx_file
+
+        inputs = tuple(spec.name for spec in onnx_file.signature(onnx_file.load(model, weights=False)).inputs)
+    return open_source(data, Reader(inputs, tokenizer), split=split)
+
+
+def checked_calibration(samples: Samples) -> Samples:
+    """Return `samples` after a look at each: what is wrong with one is an error or a warning on stderr that names it."""
+    from edgeopt.data.checks import check_samples, raise_errors, warnings_of
+
+    findings = check_samples(samples, ranges=samples.ranges)
+    raise_errors(findings)
+    for warning in warnings_of(findings):
+        typer.echo(f"warning: {warning}", err=True)
+    return samples
 
 
 CI_FORMATS = ("junit", "github")

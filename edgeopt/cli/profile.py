@@ -41,7 +41,11 @@ def profile(
     config = read_options(ProfileConfig, changes, seconds=seconds, budget=budget or None)
     named = _named(models)
     loaded_target = load_target(target)
-    inputs = list(read_calibration(data, tokenizer).first(config.max_batches).batches(1)) if data else random_batches(models[0])
+    inputs = (
+        list(read_calibration(data, tokenizer, models[0]).first(config.max_batches).batches(1))
+        if data
+        else random_batches(models[0])
+    )
     with shown(quiet=quiet):
         result = run(named, inputs, target=loaded_target, config=config)
     if form == "json":

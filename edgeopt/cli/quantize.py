@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    calibration: Annotated[str, typer.Option("--calibration", help=".npz, folder of .npy, or a calibration set by name.")],
+    calibration: Annotated[str, typer.Option("--calibration", help="Samples: a file, a folder, a set (docs/calibration.md).")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The quantized ONNX file.")] = None,
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
@@ -49,7 +49,7 @@ def quantize(
     Options without a flag: --set percentile=99.9. `--dry-run --format json` prints a plan that --plan takes.
     """
     from edgeopt.cli.evaluation import metric
-    from edgeopt.cli.options import need_format, read_calibration, read_options
+    from edgeopt.cli.options import checked_calibration, need_format, read_calibration, read_options
     from edgeopt.cli.plan_tables import show_layers, show_plan
     from edgeopt.cli.progress_bars import shown
     from edgeopt.errors import RecipeError
@@ -68,11 +68,11 @@ def quantize(
     if ort_cache is not None and (dry_run or config.scheme != "static"):
         raise RecipeError("--ort-cache is written with a static int8 model: leave it out, or --dry-run and --scheme")
     loaded_target = load_target(target)
-    samples = read_calibration(calibration, tokenizer)
-    batches = samples.first(limit).batches(1)
+    samples = read_calibration(calibration, tokenizer, model)
+    batches = checked_calibration(samples.first(limit)).batches(1)
     measure = None
     if config.max_drop is not None:
-        measure = metric(read_calibration(evaluate, tokenizer) if evaluate else samples, loaded_target)
+        measure = metric(read_calibration(evaluate, tokenizer, model) if evaluate else samples, loaded_target)
     with shown(quiet=quiet):
         if dry_run:
             show_plan(draft(model, batches, target=loaded_target, config=config, evaluate=measure), form)

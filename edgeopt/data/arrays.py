@@ -1,25 +1,29 @@
-"""Arrays from files: an .npz of arrays by input name, or a folder of .npy files, one a name."""
+"""Arrays from files: an .npz of arrays by input name, a folder of .npy files, one a name, or one of .npz files of samples."""
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from edgeopt.data.batches import Array
-from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.data.samples import Sample, Samples, from_arrays
 from edgeopt.errors import DataError
 
 
 def read_arrays(path: Path) -> Samples:
-    """Return the samples in the .npz file or the folder of .npy files at `path`; an array's first axis counts samples.
+    """Return the samples in the .npz file or the folder at `path`; an array's first axis counts samples.
 
+    A folder holds .npy files (one an input), or .npz files that follow each other; those may differ in their other axes.
     Integers of one axis under the name ``labels`` are the samples' classes, no input.
 
     Raises:
         DataError: nothing there, nothing in it, or an array that would need pickle.
     """
+    if path.is_dir() and not any(path.glob("*.npy")) and (files := sorted(path.glob("*.npz"))):
+        return _joined(files)
     arrays = _read_folder(path) if path.is_dir() else _read_npz(path)
     if not arrays:
         raise DataError(f"{path}: no arrays in it; store one array per model input, by the input's name")
@@ -32,6 +36,22 @@ def read_arrays(path: Path) -> Samples:
     if not len(samples):
         raise DataError(f"{path}: the arrays hold no samples (first axis is 0); add calibration samples")
     return samples
+
+
+def _joined(files: list[Path]) -> Samples:
+    """Return the samples of several .npz files, each file read when one of its samples is asked for."""
+    parts = [read_arrays(file) for file in files]
+    places = [(file, row) for file, part in zip(files, parts, strict=True) for row in range(len(part))]
+    labels = [part.labels for part in parts if part.labels is not None]
+    if labels and len(labels) != len(parts):
+        raise DataError(f"{files[0].parent}: some of the .npz files have labels and others have none; store them in all")
+    digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+
+    def read(index: int) -> Sample:
+        file, row = places[index]
+        return read_arrays(file)[row]
+
+    return Samples(len(places), read, np.concatenate(labels) if labels else None, digest)
 
 
 def _read_npz(path: Path) -> dict[str, Array]:

@@ -21,16 +21,28 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 def read_pictures(folder: Path, name: str, preprocessing: ImageInput) -> Samples:
     """Return the pictures in `folder`, sorted by name, as float32 arrays [C, H, W] (or [H, W, C]) for the input `name`.
 
+    Where there are none in the folder itself but in folders below it, each of those is a class, numbered by the order of names.
+
     Raises:
         DataError: the folder holds no picture, or one cannot be read.
     """
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
+    files, labels = picture_files(folder), None
+    if not files:
+        classes = [picture_files(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()]
+        labels = np.repeat(np.arange(len(classes)), [len(inner) for inner in classes]).astype(np.int64)
+        files = [file for inner in classes for file in inner]
     if not files:
         raise DataError(f"{folder}: no pictures here (looked for {', '.join(sorted(_SUFFIXES))})")
     digest = hashlib.sha256(preprocessing.model_dump_json().encode())
     for file in files:
         digest.update(file.read_bytes())
-    return Samples(len(files), lambda index: {name: read_picture(files[index], preprocessing)}, None, digest.hexdigest())
+    digest.update(b"" if labels is None else labels.tobytes())
+    return Samples(len(files), lambda index: {name: read_picture(files[index], preprocessing)}, labels, digest.hexdigest())
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the files in `folder` whose names end as pictures' do, sorted."""
+    return sorted(file for file in folder.glob("*") if file.suffix.lower() in _SUFFIXES)
 
 
 def read_picture(file: Path, preprocessing: ImageInput) -> Array:
@@ -41,9 +53,14 @@ def read_picture(file: Path, preprocessing: ImageInput) -> Array:
     """
     try:
         with Image.open(file) as picture:
-            pixels = np.asarray(_fitted(picture.convert(_MODES[preprocessing.colour]), preprocessing), dtype=np.float32)
+            return prepared(picture, preprocessing)
     except (UnidentifiedImageError, OSError) as error:
         raise DataError(f"{file}: not a picture that can be read: {error}") from error
+
+
+def prepared(picture: Image.Image, preprocessing: ImageInput) -> Array:
+    """Return an opened picture as a float32 array in the asked layout."""
+    pixels = np.asarray(_fitted(picture.convert(_MODES[preprocessing.colour]), preprocessing), dtype=np.float32)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if preprocessing.colour == "BGR":
         pixels = pixels[..., ::-1]

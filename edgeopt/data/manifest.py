@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import tomllib
+from math import inf
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from edgeopt._folders import shipped
-from edgeopt.bundle.preprocessing import ArrayInput, Preprocessing
+from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, Preprocessing
 from edgeopt.config import Options
 from edgeopt.errors import DataError, RecipeError, nearest
 
@@ -28,6 +30,12 @@ class InputManifest(Options):
     """numpy's name of the element type."""
     shape: list[int | str]
     """Sizes without the batch axis; a named axis is ragged."""
+    low: float | None = None
+    """No value is smaller; none: not known, or known from the preprocessing of a picture."""
+    high: float | None = None
+    """No value is larger; none: as above."""
+    axes: list[str] = Field(default_factory=list)
+    """What the axes are, such as channel, height, width; empty: not said."""
 
 
 class SplitManifest(Options):
@@ -41,6 +49,19 @@ class SplitManifest(Options):
     """Hash of the file (of all files, sorted by name, for a folder); empty: not checked, and said so."""
 
 
+class PickedSample(Options):
+    """One sample of a set that `calibrate-data` made."""
+
+    file: str
+    """Where it is, below the set's folder."""
+    index: int = Field(ge=0)
+    """Its number in the data it was picked from."""
+    sha256: str
+    """Of its names, types, shapes and values (`edgeopt.data.samples.sample_digest`)."""
+    label: int | None = None
+    """Its class, if it has one."""
+
+
 class Manifest(Options):
     """A calibration set, as its ``manifest.toml`` says."""
 
@@ -51,7 +72,7 @@ class Manifest(Options):
     origin: str
     """Where the data comes from."""
     licence: str
-    reader: Literal["digits", "text", "images"]
+    reader: Literal["digits", "text", "images", "arrays"]
     """Which reader of `edgeopt.data` makes the samples."""
     root_variable: str = ""
     """Environment variable that names the root folder; empty: the manifest's own folder."""
@@ -64,6 +85,28 @@ class Manifest(Options):
     """The hub's name of what models do with it, such as image-classification."""
     preprocessing: Preprocessing = Field(default=ArrayInput(), discriminator="kind")
     """How raw data becomes model inputs; bundles carry it to the device."""
+    made: dict[str, str | int] = Field(default_factory=dict)
+    """How `calibrate-data` made it: from what, by which choice, for which model."""
+    picked: list[PickedSample] = Field(default_factory=list)
+    """Its samples, in the order they were picked."""
+
+    def value_ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the [low, high] that an input's values must lie in, by input, as far as it is known."""
+        known = picture_range(self.preprocessing, [item.name for item in self.inputs])
+        for item in self.inputs:
+            if item.low is not None or item.high is not None:
+                low, high = known.get(item.name, (-inf, inf))
+                known[item.name] = low if item.low is None else item.low, high if item.high is None else item.high
+        return known
+
+
+def picture_range(preprocessing: Preprocessing, inputs: list[str]) -> dict[str, tuple[float, float]]:
+    """Return what a picture's 0…255 become, by the name of the input it feeds; nothing for other preprocessing."""
+    if not isinstance(preprocessing, ImageInput) or not inputs:
+        return {}
+    mean, scale = (np.asarray(values, dtype=np.float64) for values in (preprocessing.mean, preprocessing.scale))
+    ends = np.stack([(end - mean) / scale for end in (0.0, 255.0)])
+    return {preprocessing.input or inputs[0]: (float(ends.min()), float(ends.max()))}
 
 
 def set_names() -> list[str]:

@@ -24,6 +24,7 @@ class Samples:
         read: gives sample i: arrays by model input name, without a batch axis. Ragged shapes are welcome.
         labels: int64 [count], or None.
         pad: by input name, what fills a sample that is shorter than its batch (0 where not named).
+        ranges: by input name, between which values all lie, as far as that is known.
         digest: SHA-256 of what the samples are made from; part of every stage's key.
     """
 
@@ -32,6 +33,7 @@ class Samples:
     labels: NDArray[np.int64] | None = field(repr=False)
     digest: str
     pad: Mapping[str, float] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -106,3 +108,13 @@ def from_arrays(arrays: Mapping[str, Array], labels: NDArray[np.int64] | None = 
         digest.update(labels.astype("<i8").tobytes())
     count = next(iter(counts.values()))
     return Samples(count, lambda index: {name: array[index] for name, array in arrays.items()}, labels, digest.hexdigest())
+
+
+def sample_digest(sample: Sample) -> str:
+    """Return the SHA-256 of one sample: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(sample):
+        array = np.ascontiguousarray(sample[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -16,19 +18,24 @@ from edgeopt.files import sha256
 _Kind = TypeVar("_Kind", ImageInput, TokenizerInput)
 
 
-def load_set(name: str, *, tokenizer: Path | None = None) -> dict[str, Samples]:
+def load_set(name: str, *, tokenizer: Path | None = None, inputs: Sequence[str] = ()) -> dict[str, Samples]:
     """Return the splits of the calibration set `name` (a name or a folder with a ``manifest.toml``).
 
     Args:
         name: the set.
         tokenizer: folder with ``tokenizer.json``, for sets of text.
+        inputs: of what a tokenizer makes, only these are wanted, since the model takes no others; empty: all.
 
     Raises:
         RecipeError: there is no such set.
         DataError: its files are missing or not what the manifest says.
     """
     manifest = load_manifest(name)
+    if manifest.reader == "text" and inputs:
+        manifest = manifest.model_copy(update={"inputs": [item for item in manifest.inputs if item.name in inputs]})
+    ranges = manifest.value_ranges()
     splits = _read(manifest, manifest_path(name), tokenizer)
+    splits = {split: replace(samples, ranges=ranges) for split, samples in splits.items()}
     for split, samples in splits.items():
         _check(manifest, split, samples)
     return splits
@@ -54,6 +61,10 @@ def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer:
             raise DataError(f"calibration set '{manifest.name}' is text: name the folder that holds its tokenizer.json")
         names = [item.name for item in manifest.inputs]
         return read_sentences(place, tokenizer, max_length=_preprocessing(manifest, TokenizerInput).max_length, inputs=names)
+    if manifest.reader == "arrays":
+        from edgeopt.data.arrays import read_arrays
+
+        return read_arrays(place)
     from edgeopt.data.images import read_pictures
 
     return read_pictures(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))

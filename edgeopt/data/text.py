@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from edgeopt.data.samples import Sample, Samples
 from edgeopt.errors import DataError
 from edgeopt.files import sha256
+
+Text = str | tuple[str, str]
+_FEEDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def read_sentences(path: Path, tokenizer_folder: Path, *, max_length: int, inputs: list[str]) -> Samples:
@@ -28,21 +34,42 @@ def read_sentences(path: Path, tokenizer_folder: Path, *, max_length: int, input
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file of sentences")
-    tokenizer_file = tokenizer_folder / "tokenizer.json"
+    labels, sentences = _split(path)
+    options = TextOptions(max_length, tuple(inputs))
+    return tokenized(sentences, np.asarray(labels, dtype=np.int64), tokenizer_folder, options, made_from=sha256(path))
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Longer texts are cut to `max_length` tokens; `inputs` are any of input_ids, attention_mask, token_type_ids."""
+
+    max_length: int = 128
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+
+
+def tokenized(
+    texts: Sequence[Text], labels: NDArray[np.int64] | None, tokenizer_folder: Path, options: TextOptions, *, made_from: str
+) -> Samples:
+    """Return texts, or pairs of texts, as int64 arrays [sequence] for each of the inputs; `made_from` goes into the digest.
+
+    Raises:
+        DataError: the tokenizer is missing, or an input is none that a tokenizer feeds.
+    """
+    tokenizer_file = tokenizer_folder / "tokenizer.json" if tokenizer_folder.is_dir() else tokenizer_folder
     if not tokenizer_file.is_file():
         raise DataError(f"{tokenizer_file}: the tokenizer is missing; name the folder that holds it as the teacher's source")
-    labels, sentences = _split(path)
-    tokenizer = _tokenizer(str(tokenizer_file), max_length)
-    encodings = tokenizer.encode_batch(sentences)
+    for name in options.inputs:
+        if name not in _FEEDS:
+            raise DataError(f"the model's input '{name}' is none that a tokenizer feeds; those are: {', '.join(_FEEDS)}")
+    encodings = _tokenizer(str(tokenizer_file), options.max_length).encode_batch(list(texts))
 
     def read(index: int) -> Sample:
         encoding = encodings[index]
         columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
-        return {name: np.asarray(columns[name], dtype=np.int64) for name in inputs}
+        return {name: np.asarray(columns[name], dtype=np.int64) for name in options.inputs}
 
-    made_from = f"{sha256(path)} {sha256(tokenizer_file)} {max_length} {inputs}"
-    digest = hashlib.sha256(made_from.encode()).hexdigest()
-    return Samples(len(labels), read, np.asarray(labels, dtype=np.int64), digest)
+    recipe = f"{made_from} {sha256(tokenizer_file)} {options.max_length} {list(options.inputs)}"
+    return Samples(len(encodings), read, labels, hashlib.sha256(recipe.encode()).hexdigest())
 
 
 def _split(path: Path) -> tuple[list[int], list[str]]:

@@ -40,17 +40,36 @@ class Data:
         """SHA-256 of what the samples are made from."""
         from edgeopt.data.sets import fingerprint
 
-        return fingerprint(self.options.set, tokenizer=self.tokenizer)
+        own = self._own_calibration
+        return fingerprint(self.options.set, tokenizer=self.tokenizer) + (f" {own.digest}" if own else "")
+
+    @cached_property
+    def _own_calibration(self) -> Samples | None:
+        """The samples that `calibration` names instead of the set's own."""
+        if self.options.calibration is None:
+            return None
+        from edgeopt.data.source import Reader, open_source
+
+        inputs = tuple(item.name for item in self.manifest.inputs)
+        return open_source(self.options.calibration, Reader(inputs, self.tokenizer))
 
     @cached_property
     def _splits(self) -> dict[str, Samples]:
         from edgeopt.data.sets import load_set
 
-        return load_set(self.options.set, tokenizer=self.tokenizer)
+        splits = load_set(self.options.set, tokenizer=self.tokenizer)
+        return splits if self._own_calibration is None else {**splits, "calibration": self._own_calibration}
 
     def example(self) -> Batch:
         """Return one real sample, the same for every stage that counts multiply-accumulates."""
         return self._splits["train" if "train" in self._splits else "calibration"].collate([0])
+
+    @cached_property
+    def evaluated(self) -> frozenset[str]:
+        """Hashes of the samples that are evaluated on; empty if the set has none of its own for that."""
+        from edgeopt.data.checks import digests
+
+        return digests(self._splits["evaluation"]) if "evaluation" in self._splits else frozenset()
 
     def whole(self, name: str) -> Samples:
         """Return all samples of the split `name`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from edgeopt.errors import RecipeError
@@ -44,19 +44,23 @@ def run_import(job: Job) -> Facts:
 
 
 def run_quantize(job: Job) -> Facts:
-    """Calibrate and quantize the ONNX model."""
+    """Look at the calibration samples, calibrate and quantize the ONNX model."""
+    from edgeopt.data.checks import check_samples, raise_errors, warnings_of
     from edgeopt.quantize import quantize
 
     (folder,) = job.inputs.values()
+    samples = job.data.split("calibration")
+    found = check_samples(samples, ranges=samples.ranges, evaluated=job.data.evaluated)
+    raise_errors(found)
     result = quantize(
         folder / "model.onnx",
-        job.data.split("calibration").batches(1),
+        samples.batches(1),
         target=job.target,
         output=job.workspace.output / "model.onnx",
         config=job.recipe.quantize,
         evaluate=_metric(job) if job.recipe.quantize.max_drop is not None else None,
     )
-    return asdict(result.facts)
+    return asdict(replace(result.facts, warnings=(*warnings_of(found), *result.facts.warnings)))
 
 
 def _metric(job: Job) -> Callable[[Path], float]:

@@ -1,0 +1,89 @@
+"""ResNet-20 for CIFAR-10 (option-A shortcuts), as an ONNX file, and pictures for it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.data.samples import Samples
+
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+
+def cifar(data: Path, split: str, count: int, seed: int = 0) -> Samples:
+    """Return `count` pictures of a split (train or test), picked by `seed`, as inputs of the network, with labels."""
+    from PIL import Image
+
+    with np.load(data / "cifar10_jpeg" / "cifar10_jpeg.npz") as stored:
+        jpeg, offset, labels = stored["jpeg"], stored["offset"], stored["label"].astype(np.int64)
+        own = np.flatnonzero(stored["split"] == (split == "test"))
+    picked = np.random.default_rng(seed).permutation(own)[:count]
+
+    def read(index: int) -> dict[str, NDArray[Any]]:
+        place = picked[index]
+        picture = Image.open(io.BytesIO(jpeg[offset[place] : offset[place + 1]].tobytes())).convert("RGB")
+        pixels = np.asarray(picture, dtype=np.float32) / 255
+        return {"image": np.ascontiguousarray(((pixels - _MEAN) / _STD).transpose(2, 0, 1))}
+
+    return Samples(len(picked), read, labels[picked], f"cifar10 {split} {count} {seed}")
+
+
+def export_resnet20(data: Path, path: Path) -> Path:
+    """Write the network to `path` if it is not there yet."""
+    import torch
+    from safetensors.torch import load_file
+
+    if path.is_file():
+        return path
+    network = _network()
+    network.load_state_dict(load_file(data / "cifar10_resnets" / "resnet20.safetensors"))
+    example = torch.zeros(2, 3, 32, 32)
+    shapes = {"image": {0: torch.export.Dim("batch")}}
+    program = torch.onnx.export(network.eval(), (example,), dynamo=True, dynamic_shapes=shapes, input_names=["image"])
+    program.save(path)
+    return path
+
+
+def _network() -> Any:
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Block(nn.Module):
+        def __init__(self, before: int, after: int, stride: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(after)
+            self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(after)
+            self.stride, self.pad = stride, (after - before) // 2
+
+        def forward(self, x: Any) -> Any:
+            inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+            shortcut = x
+            if self.stride != 1:
+                shortcut = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+            return torch.relu(inner + shortcut)
+
+    class ResNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(16)
+            widths = ((16, 16, 1), (16, 32, 2), (32, 64, 2))
+            for number, (before, after, stride) in enumerate(widths, 1):
+                blocks = [Block(before, after, stride), Block(after, after, 1), Block(after, after, 1)]
+                setattr(self, f"layer{number}", nn.Sequential(*blocks))
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, image: Any) -> Any:
+            x = torch.relu(self.bn1(self.conv1(image)))
+            x = self.layer3(self.layer2(self.layer1(x)))
+            return self.linear(x.mean(dim=(2, 3)))
+
+    return ResNet()

@@ -1,0 +1,88 @@
+"""Folders of recordings: .wav files of integers (PCM), as float32 in −1…1.
+
+Nothing is resampled and no channels are mixed: how that is done changes what a model hears, so it belongs before, where one can
+listen to it. A recording of another rate, or with two channels, is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import wave
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeopt.data.batches import Array
+from edgeopt.data.samples import Samples
+from edgeopt.errors import DataError
+
+_ADVICE = "convert the recordings first, for example: ffmpeg -i IN -ac 1 -ar RATE -c:a pcm_s16le OUT.wav"
+
+
+@dataclass(frozen=True)
+class AudioOptions:
+    """How recordings become inputs.
+
+    Attributes:
+        rate: samples a second that every recording must have; None: that of the first one.
+        length: cut at the end, or filled with silence, to so many samples; None: as they are (ragged).
+        normalise: to mean 0 and variance 1, as wav2vec 2.0 and its kin want it.
+    """
+
+    rate: int | None = None
+    length: int | None = None
+    normalise: bool = False
+
+
+def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
+    """Return the .wav files in `folder`, sorted by name, as float32 arrays [time] for the input `name`.
+
+    Raises:
+        DataError: there is none, or one is not PCM, not mono or of another rate.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".wav")
+    if not files:
+        raise DataError(f"{folder}: no .wav files here")
+    rate = options.rate or _rate(files[0])
+    digest = hashlib.sha256(f"{astuple(options)} {rate}".encode())
+    for file in files:
+        digest.update(file.read_bytes())
+        if (found := _rate(file)) != rate:
+            raise DataError(f"{file}: {found:,} samples a second, {rate:,} are wanted; nothing is resampled here: {_ADVICE}")
+    return Samples(len(files), lambda index: {name: read_recording(files[index], options)}, None, digest.hexdigest())
+
+
+def read_recording(file: Path, options: AudioOptions = AudioOptions()) -> Array:
+    """Return one recording as float32 [time]; 8, 16, 24 and 32 bits are read."""
+    with _opened(file) as sound:
+        if sound.getnchannels() != 1:
+            raise DataError(f"{file}: {sound.getnchannels()} channels, 1 is wanted; {_ADVICE}")
+        values = _decoded(sound.readframes(sound.getnframes()), sound.getsampwidth())
+    if options.normalise and values.size:
+        values = (values - values.mean()) / np.sqrt(values.var() + 1e-7)
+    if options.length is not None:
+        values = np.pad(values[: options.length], (0, max(options.length - values.size, 0)))
+    return values.astype(np.float32)
+
+
+def _rate(file: Path) -> int:
+    with _opened(file) as sound:
+        return sound.getframerate()
+
+
+def _opened(file: Path) -> wave.Wave_read:
+    try:
+        return wave.open(str(file), "rb")
+    except (wave.Error, EOFError, OSError) as error:
+        raise DataError(f"{file}: not a .wav file of integers (PCM): {error}; {_ADVICE}") from error
+
+
+def _decoded(frames: bytes, width: int) -> Array:
+    """Return the frames, `width` bytes each and little-endian, as float64 in −1…1; 8 bits are unsigned by the format."""
+    if width == 1:
+        return (np.frombuffer(frames, np.uint8).astype(np.float64) - 128) / 128
+    raw = np.frombuffer(frames[: len(frames) // width * width], np.uint8).reshape(-1, width)
+    widened = np.zeros((len(raw), 4), np.uint8)
+    widened[:, 4 - width :] = raw  # the sign bit comes to stand in the highest place
+    return widened.reshape(-1).view("<i4").astype(np.float64) / 2**31

@@ -1,0 +1,57 @@
+"""Samples from Python: ``module:callable`` gives them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeopt.data.samples import Sample, Samples, sample_digest
+from edgeopt.errors import DataError
+
+
+def call_source(source: str) -> Samples:
+    """Return the samples that ``module:callable``, called without arguments, gives.
+
+    It gives `Samples`, or an iterable of samples: mappings of arrays by input name, without a batch axis. A sequence is read
+    sample by sample, whenever one is needed; anything else is read once and kept.
+
+    Raises:
+        DataError: it cannot be imported, fails, or gives something else.
+    """
+    module_name, _, name = source.partition(":")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it, and the console script has not
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(f"{source}: cannot be imported: {error}; give module:callable, found from here") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not callable(function):
+        raise DataError(f"{source}: is {type(function).__name__}, not a callable")
+    try:
+        made = function()
+    except Exception as error:
+        raise DataError(f"{source}: fails: {type(error).__name__}: {error}") from error
+    if isinstance(made, Samples):
+        return made
+    if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
+        raise DataError(f"{source}: gives {type(made).__name__}; give an iterable of samples, each arrays by input name")
+    kept: Sequence[Any] = made if isinstance(made, Sequence) else list(made)
+    digest = hashlib.sha256()
+    for index, sample in enumerate(kept):
+        digest.update(sample_digest(_sample(sample, index, source)).encode())
+    if not kept:
+        raise DataError(f"{source}: gives no samples")
+    return Samples(len(kept), lambda index: _sample(kept[index], index, source), None, digest.hexdigest())
+
+
+def _sample(value: Any, index: int, source: str) -> Sample:
+    if not isinstance(value, Mapping) or not value:
+        raise DataError(f"{source}: sample {index} is {type(value).__name__}; give a mapping of arrays by input name")
+    return {str(name): np.asarray(array) for name, array in value.items()}

@@ -1,0 +1,62 @@
+"""How pictures become inputs, read from a file: a .toml of bundle preprocessing, or transformers' preprocessor_config.json."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from edgeopt.bundle.preprocessing import ImageInput
+from edgeopt.errors import DataError
+
+_RESAMPLE = {0: "nearest", 2: "bilinear"}  # numbers of PIL.Image.Resampling
+
+
+def read_image_input(path: Path | None, source: str) -> ImageInput:
+    """Return the preprocessing in the file at `path`; `source` is whose pictures it is for, in errors.
+
+    Raises:
+        DataError: there is no file, or it asks for what is not done here.
+        RecipeError: a key or value is not allowed.
+    """
+    if path is None:
+        raise DataError(
+            f"{source}: pictures need to know size and normalisation: say ?preprocessing=FILE, a .toml "
+            "(width, height, mean, scale, …) or a transformers preprocessor_config.json"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        values: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: the preprocessing cannot be read: {error}") from error
+    if path.suffix == ".json" and "image_processor_type" in values:
+        return _of_transformers(values, path)
+    values = values.get("preprocessing", values)
+    return ImageInput.read({"kind": "image", **values}, where=str(path))
+
+
+def _of_transformers(values: dict[str, Any], path: Path) -> ImageInput:
+    """Translate an image processor's options: (pixel · rescale − mean) / std = (pixel − mean/rescale) / (std/rescale)."""
+    size, crop = values.get("size") or {}, values.get("crop_size") or {}
+    crops = bool(values.get("do_center_crop")) and bool(crop)
+    final = crop if crops else size
+    if "height" not in final or "width" not in final:
+        raise DataError(f"{path}: size {size} and crop {crop} give no fixed width and height; write the preprocessing as .toml")
+    resample = _RESAMPLE.get(values.get("resample", 2))
+    if resample is None:
+        raise DataError(f"{path}: resampling {values['resample']} is not done here; write the preprocessing as .toml")
+    rescale = float(values.get("rescale_factor", 1 / 255)) if values.get("do_rescale", True) else 1.0
+    normalises = values.get("do_normalize", True)
+    mean, std = (values.get("image_mean") or [0.0], values.get("image_std") or [1.0]) if normalises else ([0.0], [1.0])
+    return ImageInput.read(
+        {
+            "width": final["width"],
+            "height": final["height"],
+            "shorter_edge": size.get("shortest_edge") or (min(size.values()) if crops and size else None),
+            "resample": resample,
+            "mean": [round(value / rescale, 9) for value in mean],
+            "scale": [round(value / rescale, 9) for value in std],
+        },
+        where=str(path),
+    )

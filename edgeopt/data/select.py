@@ -1,0 +1,108 @@
+"""Which samples to calibrate with: as few as can stand for all.
+
+Activation ranges depend on which samples are seen more than on how many. Each sample becomes one vector, what the model makes
+of it just before its last product (`features.py`). Then, by k-centre greedy (Gonzalez 1985, Clustering to minimize the maximum
+intercluster distance; as a core set in Sener & Savarese, https://arxiv.org/abs/1708.00489, algorithm 1), the sample that lies
+farthest from all that were picked is picked next:
+
+    next = argmax_i  min_{j picked} |x_i - x_j|
+
+After n picks no sample is farther from a picked one than twice what the best n could do. Labels keep their shares: a label of
+which its share has been picked is passed over. `random` shuffles within the labels instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Choice = Literal["coverage", "random"]
+CHOICES: tuple[Choice, ...] = ("coverage", "random")
+Indices = NDArray[np.int64]
+
+
+def select(
+    count: int,
+    candidates: Indices,
+    *,
+    labels: NDArray[np.int64] | None,
+    features: NDArray[Any] | None = None,
+    seed: int = 0,
+) -> Indices:
+    """Return `count` of the candidates (all, if there are no more), in the order they were picked.
+
+    Args:
+        count: how many are wanted.
+        candidates: numbers of the samples that may be picked.
+        labels: of the candidates; None: no strata.
+        features: of the candidates, [candidates, width], to cover; None: pick at random.
+        seed: of the first pick, or of all picks at random.
+    """
+    count = min(count, len(candidates))
+    generator = np.random.default_rng(seed)
+    room = _room(count, np.zeros(len(candidates), np.int64) if labels is None else labels, generator)
+    if features is None:
+        return candidates[_at_random(count, room, generator)]
+    return candidates[_farthest(count, room, features, generator)]
+
+
+class _Room:
+    """How many more of each label may be picked."""
+
+    def __init__(self, group: Indices, left: NDArray[np.int64]) -> None:
+        self.group, self.left = group, left
+
+    def open(self) -> NDArray[np.bool_]:
+        """Tell for each candidate whether its label has room."""
+        return np.asarray(self.left[self.group] > 0)
+
+    def take(self, index: int) -> None:
+        self.left[self.group[index]] -= 1
+
+
+def _room(count: int, labels: NDArray[np.int64], generator: np.random.Generator) -> _Room:
+    """Share `count` out in proportion to the labels; what is left over goes to the largest remainders, ties at random."""
+    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    shares = count * sizes / sizes.sum()
+    quota = np.floor(shares).astype(np.int64)
+    order = np.lexsort((generator.random(len(sizes)), -(shares - quota)))
+    quota[order[: count - quota.sum()]] += 1
+    return _Room(group.astype(np.int64), quota)
+
+
+def _at_random(count: int, room: _Room, generator: np.random.Generator) -> Indices:
+    picked: list[int] = []
+    for index in generator.permutation(len(room.group)):
+        if len(picked) < count and room.left[room.group[index]] > 0:
+            room.take(int(index))
+            picked.append(int(index))
+    return np.array(picked, dtype=np.int64)
+
+
+def _farthest(count: int, room: _Room, features: NDArray[Any], generator: np.random.Generator) -> Indices:
+    x = features.astype(np.float32)
+    squares = np.einsum("ij,ij->i", x, x)  # [candidates]
+    nearest = np.full(len(x), np.inf, dtype=np.float32)
+    allowed = room.open()
+    current = int(generator.choice(np.flatnonzero(allowed)))
+    picked: list[int] = []
+    while True:
+        picked.append(current)
+        room.take(current)
+        if len(picked) == count:
+            return np.array(picked, dtype=np.int64)
+        distance = np.maximum(squares + squares[current] - 2 * (x @ x[current]), 0)
+        nearest = np.minimum(nearest, distance)
+        nearest[current] = -1  # never again, even among equals
+        current = int(np.argmax(np.where(room.open(), nearest, -2)))
+
+
+def radius(features: NDArray[Any], picked: Indices) -> float:
+    """Return how far the candidate that is farthest from all picked ones lies from the nearest of them."""
+    x = features.astype(np.float64)
+    nearest = np.full(len(x), np.inf)
+    for index in picked:
+        nearest = np.minimum(nearest, np.square(x - x[index]).sum(axis=1))
+    return float(np.sqrt(nearest.max()))

@@ -1,0 +1,251 @@
+"""Samples from wherever they are, named by one text on the command line, in a recipe or from Python.
+
+    digits                              a calibration set by name, or a folder with a manifest.toml
+    samples.npz   arrays/               arrays by input name; a folder of .npy (one an input) or of .npz (samples)
+    photos/?preprocessing=FILE          pictures; folders below it are classes
+    reviews.csv?text=review&label=stars texts (.csv, .tsv, .jsonl, .txt) through a tokenizer
+    speech/?rate=16000                  .wav files
+    hub:NAME?split=validation           a data set of the hub (package datasets), or one that `save_to_disk` wrote
+    module:callable                     gives samples: mappings of arrays by input name, without a batch axis
+
+What follows "?" are options, as in an address: `SourceOptions` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qsl
+
+from pydantic import Field
+
+from edgeopt.config import Options
+from edgeopt.data.manifest import Manifest, load_manifest, manifest_path, picture_range, set_names
+from edgeopt.data.samples import Samples
+from edgeopt.data.tables import SUFFIXES as TABLES
+from edgeopt.errors import DataError, RecipeError, nearest
+
+if TYPE_CHECKING:
+    from edgeopt.bundle.preprocessing import ImageInput
+    from edgeopt.data.text import TextOptions
+
+Kind = Literal["set", "arrays", "pictures", "recordings", "table", "dataset", "callable"]
+_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+class SourceOptions(Options):
+    """What may follow the "?" of a source; each kind of source takes some of them."""
+
+    text: str | None = None
+    """The column of the text."""
+    pair: str | None = None
+    """The column of a second text, for models of pairs."""
+    label: str | None = None
+    """The column of the label."""
+    max_length: int = Field(default=128, ge=1, strict=False)
+    """Longer texts are cut to so many tokens."""
+    tokenizer: Path | None = Field(default=None, strict=False)
+    """Folder with tokenizer.json."""
+    preprocessing: Path | None = Field(default=None, strict=False)
+    """How pictures become inputs: a .toml of bundle preprocessing, or a transformers preprocessor_config.json."""
+    input: str | None = None
+    """The model input that pictures or recordings feed; default: the model's first."""
+    rate: int | None = Field(default=None, ge=1, strict=False)
+    """Samples a second that every recording must have; default: those of the first."""
+    length: int | None = Field(default=None, ge=1, strict=False)
+    """Recordings are cut at the end, or filled with silence, to so many samples; default: as they are."""
+    normalise: bool = Field(default=False, strict=False)
+    """Recordings to mean 0 and variance 1."""
+    split: str | None = None
+    """The split of a hub data set."""
+    config: str | None = None
+    """The configuration of a hub data set."""
+    revision: str | None = None
+    """The revision of a hub data set."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is known about the model that is to take the samples."""
+
+    inputs: Sequence[str] = field(default=())
+    """Names of its inputs; empty: not known."""
+    tokenizer: Path | None = None
+    """Folder with tokenizer.json, where the source names none."""
+
+
+def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibration") -> Samples:
+    """Return the samples that `source` names; see the module's text.
+
+    Args:
+        source: where the samples are.
+        reader: what is known about the model.
+        split: of a calibration set with a manifest, which split.
+
+    Raises:
+        DataError: nothing is there, it is not clear how to read it, or it cannot be read.
+        RecipeError: an option is unknown, or a calibration set's manifest is wrong.
+    """
+    place, _, query = source.partition("?")
+    options = _options(query, source)
+    path, kind = Path(place), kind_of(place)
+    tokenizer = options.tokenizer or reader.tokenizer
+    match kind:
+        case "set":
+            return _of_set(place, tokenizer, reader, split)
+        case "arrays":
+            from edgeopt.data.arrays import read_arrays
+
+            return read_arrays(path)
+        case "pictures":
+            from edgeopt.data.images import read_pictures
+            from edgeopt.data.preprocessor import read_image_input
+
+            preprocessing = read_image_input(options.preprocessing, source)
+            name = options.input or preprocessing.input or _first(reader, source)
+            return replace(read_pictures(path, name, preprocessing), ranges=picture_range(preprocessing, [name]))
+        case "recordings":
+            from edgeopt.data.audio import AudioOptions, read_recordings
+
+            wanted = AudioOptions(options.rate, options.length, options.normalise)
+            name = options.input or _first(reader, source)
+            ranges = {} if options.normalise else {name: (-1.0, 1.0)}
+            return replace(read_recordings(path, name, wanted), ranges=ranges)
+        case "table":
+            return _of_table(path, options, reader, tokenizer)
+        case "dataset":
+            from edgeopt.data.hub import read_dataset
+
+            return read_dataset(place, options, reader, tokenizer)
+        case "callable":
+            from edgeopt.data.callables import call_source
+
+            return call_source(place)
+
+
+def set_of(source: str) -> Manifest | None:
+    """Return the manifest of the calibration set that `source` names, or None if it names something else."""
+    place = source.partition("?")[0]
+    return load_manifest(_set_name(place)) if kind_of(place) == "set" else None
+
+
+def preprocessing_of(source: str) -> ImageInput | None:
+    """Return the preprocessing of pictures that `source` names, or None if it names none."""
+    from edgeopt.data.preprocessor import read_image_input
+
+    path = _options(source.partition("?")[2], source).preprocessing
+    return None if path is None else read_image_input(path, source)
+
+
+def _set_name(place: str) -> str:
+    """Return the name of a shipped set as it is, and the path of a folder so that it is not taken for a name."""
+    return place if "/" not in place and manifest_path(place).is_file() else f"{Path(place)}/"
+
+
+def kind_of(place: str) -> Kind:
+    """Return what kind of source `place` is: set, arrays, pictures, recordings, table, dataset or callable.
+
+    Raises:
+        DataError: it is none, or could be several.
+    """
+    path = Path(place)
+    if place.startswith("hub:"):
+        return "dataset"
+    if manifest_path(place).is_file() or (path / "manifest.toml").is_file():
+        if manifest_path(place).is_file() and "/" not in place and path.exists():
+            raise DataError(f"'{place}' is a calibration set and also a {_what(path)} here: write './{place}' for the latter")
+        return "set"
+    if path.is_dir():
+        return _folder_kind(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return "arrays"
+    if suffix in TABLES:
+        return "table"
+    if ":" in place and "/" not in place and all(part.replace(".", "").isidentifier() for part in place.split(":", 1)):
+        return "callable"
+    if path.exists():
+        raise DataError(f"{place}: files of the kind '{suffix or 'no suffix'}' cannot be read; {_ALLOWED}")
+    raise DataError(f"{place}: there is no such file, folder or calibration set{nearest(place, set_names())}; {_ALLOWED}")
+
+
+_ALLOWED = (
+    f"give an .npz, a folder of .npy, .npz, pictures or .wav, a table ({', '.join(TABLES)}), a set's name, hub:NAME or "
+    "module:callable"
+)
+
+
+def _what(path: Path) -> str:
+    return "folder" if path.is_dir() else "file"
+
+
+def _folder_kind(path: Path) -> Kind:
+    suffixes = {file.suffix.lower() for file in path.iterdir() if file.is_file()}
+    found: dict[Kind, bool] = {
+        "arrays": bool(suffixes & {".npy", ".npz"}),
+        "pictures": bool(suffixes & _PICTURES),
+        "recordings": ".wav" in suffixes,
+        "dataset": (path / "state.json").is_file() and (path / "dataset_info.json").is_file(),
+    }
+    kinds = [kind for kind, there in found.items() if there]
+    if not kinds and any(inner.suffix.lower() in _PICTURES for inner in path.glob("*/*")):
+        return "pictures"
+    if len(kinds) == 1:
+        return kinds[0]
+    if not kinds:
+        inside = ", ".join(sorted(suffixes - {""})) or "nothing"
+        raise DataError(f"{path}: no samples in this folder (it holds {inside}); {_ALLOWED}")
+    raise DataError(f"{path}: the folder holds {' and '.join(kinds)}; put one kind into a folder of its own")
+
+
+def _options(query: str, source: str) -> SourceOptions:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise RecipeError(f"{source}: what follows '?' is not KEY=VALUE&KEY=VALUE") from error
+    return SourceOptions.read(dict(pairs), where=source)
+
+
+def _first(reader: Reader, source: str) -> str:
+    if len(reader.inputs) == 1:
+        return reader.inputs[0]
+    known = f"the model has {', '.join(reader.inputs)}" if reader.inputs else "the model is not known here"
+    raise DataError(f"{source}: which model input does it feed? {known}: say ?input=NAME")
+
+
+def _of_set(place: str, tokenizer: Path | None, reader: Reader, split: str) -> Samples:
+    from edgeopt.data.sets import load_set
+
+    splits = load_set(_set_name(place), tokenizer=tokenizer, inputs=reader.inputs)
+    if split not in splits:
+        raise DataError(f"{place}: the set has no {split} split; it has: {', '.join(splits)}")
+    return splits[split]
+
+
+def _of_table(path: Path, options: SourceOptions, reader: Reader, tokenizer: Path | None) -> Samples:
+    from edgeopt.data.tables import Columns, read_table
+    from edgeopt.data.text import tokenized
+    from edgeopt.files import sha256
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    texts, labels = read_table(path, Columns(options.text, options.pair, options.label))
+    columns = f"{options.text} {options.pair} {options.label}"
+    folder = need_tokenizer(tokenizer, str(path))
+    return tokenized(texts, labels, folder, text_options(options, reader), made_from=f"{sha256(path)} {columns}")
+
+
+def need_tokenizer(tokenizer: Path | None, source: str) -> Path:
+    """Return the tokenizer's folder, or say that texts need one."""
+    if tokenizer is None:
+        raise DataError(f"{source}: texts need a tokenizer: name the folder that holds tokenizer.json with --tokenizer")
+    return tokenizer
+
+
+def text_options(options: SourceOptions, reader: Reader) -> TextOptions:
+    """Return how texts are tokenized for the model: for those of its inputs that a tokenizer feeds, or ids and mask."""
+    from edgeopt.data.text import TextOptions
+
+    return TextOptions(options.max_length, tuple(reader.inputs) or TextOptions().inputs)

@@ -1,0 +1,120 @@
+"""Texts from tables: .csv and .tsv with a heading, .jsonl of objects, and .txt with one text a line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.data.text import Text
+from edgeopt.errors import DataError, nearest
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
+_TEXT = ("text", "sentence", "content", "document", "review", "premise", "question", "sentence1", "query")
+_LABEL = ("label", "labels", "class", "target")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are meant; None: the one that has a usual name (the label: if there is one)."""
+
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+
+
+def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int64] | None]:
+    """Return the texts (pairs of texts if `columns.pair` is named) of a file, and their labels.
+
+    Labels that are not integers are numbered in the order of the alphabet.
+
+    Raises:
+        DataError: the file cannot be read, has no such column, or a row lacks it.
+    """
+    try:
+        rows = _READERS[path.suffix.lower()](path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a table of UTF-8 text: {error}") from error
+    if not rows:
+        raise DataError(f"{path}: no rows in it")
+    return from_rows(rows, columns, where=str(path))
+
+
+def from_rows(rows: Sequence[dict[str, Any]], columns: Columns, *, where: str) -> tuple[list[Text], NDArray[np.int64] | None]:
+    """Return the texts and labels of rows by column name; see `read_table`."""
+    names = list(rows[0])
+    text = _column(columns.text, _TEXT, names, where, "text")
+    firsts = [_cell(row, text, number, where) for number, row in enumerate(rows)]
+    texts: list[Text] = list(firsts)
+    if columns.pair is not None:
+        pair = _column(columns.pair, (), names, where, "pair")
+        texts = [(first, _cell(row, pair, number, where)) for number, (first, row) in enumerate(zip(firsts, rows, strict=True))]
+    label = columns.label or next((name for name in _LABEL if name in names), None)
+    if label is None:
+        return texts, None
+    label = _column(label, (), names, where, "label")
+    return texts, _numbered([row.get(label) for row in rows], where, label)
+
+
+def _column(wanted: str | None, usual: Sequence[str], names: list[str], where: str, option: str) -> str:
+    if wanted is not None:
+        if wanted not in names:
+            raise DataError(f"{where}: no column '{wanted}'{nearest(wanted, names)}; it has: {', '.join(names)}")
+        return wanted
+    found = [name for name in usual if name in names] or (names if len(names) == 1 else [])
+    if len(found) != 1:
+        which = "none of its columns has a usual name" if not found else f"several could be meant ({', '.join(found)})"
+        raise DataError(f"{where}: which column is the {option}? {which}: say ?{option}=NAME; it has: {', '.join(names)}")
+    return found[0]
+
+
+def _cell(row: dict[str, Any], name: str, number: int, where: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: row {number} has no text in column '{name}'; repair or remove it")
+    return value
+
+
+def _numbered(values: list[Any], where: str, column: str) -> NDArray[np.int64]:
+    if any(value is None for value in values):
+        raise DataError(f"{where}: row {values.index(None)} has no label in column '{column}'; repair or remove it")
+    try:
+        return np.array([int(value) for value in values], dtype=np.int64)
+    except (TypeError, ValueError):
+        names = sorted({str(value) for value in values})
+        return np.array([names.index(str(value)) for value in values], dtype=np.int64)
+
+
+def _separated(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        return list(reader)
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line) if line.strip() else None
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}: line {number} is not JSON: {error.msg}") from error
+            if row is not None:
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}: line {number} is no JSON object; write one object of columns a line")
+                rows.append(row)
+    return rows
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        return [{"text": line.rstrip("\r\n")} for line in file if line.strip()]
+
+
+_READERS = {".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines, ".txt": _lines}

@@ -1,0 +1,217 @@
+"""Samples by one text: every kind of source, and what is unknown or ambiguous."""
+
+from __future__ import annotations
+
+import json
+import sys
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from edgeopt.data.source import Reader, kind_of, open_source
+from edgeopt.errors import DataError, EdgeoptError, MachineError, RecipeError
+
+PREPROCESSING = 'width = 4\nheight = 2\nmean = [127.5]\nscale = [127.5]\ninput = "pixels"\n'
+NO_MODEL = Reader()
+TEXTS = Reader(("input_ids", "attention_mask"))
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    words = {word: number for number, word in enumerate(["?", "good", "bad", "film"])}
+    made = Tokenizer(models.WordLevel(words, unk_token="?"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    (tmp_path / "tokenizer").mkdir()
+    made.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    return tmp_path / "tokenizer"
+
+
+def record(file: Path, values: np.ndarray, *, rate: int = 8000, width: int = 2, channels: int = 1) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with wave.open(str(file), "wb") as sound:
+        sound.setnchannels(channels)
+        sound.setsampwidth(width)
+        sound.setframerate(rate)
+        scaled = np.clip(np.round(values * 2 ** (8 * width - 1)), -(2 ** (8 * width - 1)), 2 ** (8 * width - 1) - 1).astype(
+            "<i4"
+        )
+        raw = (scaled + 128).astype(np.uint8) if width == 1 else scaled.view(np.uint8).reshape(-1, 4)[:, :width]
+        sound.writeframes(raw.tobytes())
+
+
+def one_line(source: str, reader: Reader = NO_MODEL) -> str:
+    with pytest.raises(EdgeoptError) as caught:
+        open_source(source, reader)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_arrays_in_one_file_and_in_many(tmp_path: Path) -> None:
+    np.savez(tmp_path / "all.npz", x=np.arange(6.0).reshape(3, 2), labels=np.array([2, 0, 1]))
+    whole = open_source(str(tmp_path / "all.npz"))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    np.savez(folder / "a.npz", x=np.zeros((2, 5)), labels=np.array([1, 1]))
+    np.savez(folder / "b.npz", x=np.ones((1, 7)), labels=np.array([4]))
+    parts = open_source(str(folder))
+    assert (len(whole), len(parts)) == (3, 3)
+    assert [parts[index]["x"].shape for index in range(3)] == [(5,), (5,), (7,)]
+    assert parts.labels is not None
+    assert parts.labels.tolist() == [1, 1, 4]
+    np.savez(folder / "b.npz", x=np.ones((1, 7)))
+    assert "some of the .npz files have labels" in one_line(str(folder))
+
+
+def test_pictures_with_classes_by_folder(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(PREPROCESSING)
+    for name, shade in (("cat", 0), ("dog", 255)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 4), (shade,) * 3).save(tmp_path / "photos" / name / "1.png")
+    samples = open_source(f"{tmp_path}/photos?preprocessing={tmp_path}/p.toml")
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [0, 1]
+    assert samples[1]["pixels"].shape == (3, 2, 4)
+    assert samples[1]["pixels"].max() == 1
+    assert samples.ranges == {"pixels": (-1.0, 1.0)}
+    assert "say ?preprocessing=FILE" in one_line(f"{tmp_path}/photos")
+
+
+def test_the_preprocessing_of_transformers_is_understood(tmp_path: Path) -> None:
+    options = {
+        "image_processor_type": "X", "do_center_crop": True, "crop_size": {"height": 4, "width": 4},
+        "size": {"shortest_edge": 6},
+        "image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.2, 0.1], "rescale_factor": 1 / 255, "resample": 2,
+    }  # fmt: skip
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(options))
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (12, 6), (255, 0, 51)).save(tmp_path / "photos" / "1.jpg", quality=100)
+    source = f"{tmp_path}/photos?preprocessing={tmp_path}/preprocessor_config.json"
+    pixels = open_source(source, Reader(("x",)))[0]["x"]
+    assert pixels.shape == (3, 4, 4)
+    np.testing.assert_allclose(pixels.mean(axis=(1, 2)), [1.0, -2.0, -1.0], atol=0.1)
+    assert "which model input does it feed? the model has a, b" in one_line(source, Reader(("a", "b")))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**options, "resample": 3}))
+    assert "resampling 3 is not done here" in one_line(source, Reader(("x",)))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_texts_of_tables(tmp_path: Path, tokenizer: Path, suffix: str) -> None:
+    rows = [{"id": "1", "review": "good film", "stars": "five"}, {"id": "2", "review": 'bad, "bad" film', "stars": "one"}]
+    path = tmp_path / f"reviews.{suffix}"
+    if suffix == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        mark = "," if suffix == "csv" else "\t"
+        quoted = [mark.join('"' + value.replace('"', '""') + '"' for value in row.values()) for row in rows]
+        path.write_text("\n".join([mark.join(rows[0]), *quoted]))
+    samples = open_source(f"{path}?text=review&label=stars&tokenizer={tokenizer}", TEXTS)
+    assert samples[0]["input_ids"].tolist() == [1, 3]
+    assert samples[1]["attention_mask"].shape == samples[1]["input_ids"].shape
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [0, 1]
+    assert open_source(f"{path}?text=review&tokenizer={tokenizer}&max_length=1", TEXTS)[1]["input_ids"].tolist() == [2]
+    assert "did you mean 'review'" in one_line(f"{path}?text=reviews&tokenizer={tokenizer}")
+    assert "--tokenizer" in one_line(f"{path}?text=review")
+    assert "input 'pixels' is none that a tokenizer feeds" in one_line(
+        f"{path}?text=review&tokenizer={tokenizer}", Reader(("pixels",))
+    )
+
+
+def test_which_column_is_the_text_is_not_guessed(tmp_path: Path, tokenizer: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"premise": "good", "question": "bad"}\n')
+    assert "several could be meant (premise, question): say ?text=NAME" in one_line(str(path), Reader(tokenizer=tokenizer))
+    samples = open_source(f"{path}?text=premise&pair=question", Reader(tokenizer=tokenizer))
+    assert samples[0]["input_ids"].tolist() == [1, 2]
+    path.write_text('{"premise": "good"}\n{"premise": 3}\n')
+    assert "row 1 has no text in column 'premise'" in one_line(str(path), Reader(tokenizer=tokenizer))
+    path.write_text('{"premise": "good"}\n{"premise": \n')
+    assert "line 2 is not JSON" in one_line(str(path), Reader(tokenizer=tokenizer))
+    path.write_text("")
+    assert "no rows" in one_line(str(path), Reader(tokenizer=tokenizer))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_recordings_of_every_width(tmp_path: Path, width: int) -> None:
+    values = np.sin(np.linspace(0, 20, 400)) * 0.9
+    record(tmp_path / "speech" / "a.wav", values, width=width)
+    samples = open_source(f"{tmp_path}/speech", Reader(("audio",)))
+    np.testing.assert_allclose(samples[0]["audio"], values, atol=2.0 ** (1 - 8 * width) + 1e-6)
+    assert samples[0]["audio"].dtype == np.float32
+
+
+def test_recordings_are_cut_filled_normalised_but_never_resampled(tmp_path: Path) -> None:
+    record(tmp_path / "speech" / "a.wav", np.full(10, 0.5))
+    record(tmp_path / "speech" / "b.wav", np.linspace(-0.5, 0.5, 30))
+    samples = open_source(f"{tmp_path}/speech?length=20&input=audio")
+    assert [samples[index]["audio"].shape for index in range(2)] == [(20,), (20,)]
+    assert samples[0]["audio"][10:].tolist() == [0.0] * 10
+    normal = open_source(f"{tmp_path}/speech?normalise=true&input=audio")[1]["audio"]
+    assert float(normal.std()) == pytest.approx(1, abs=1e-3)
+    assert "8,000 samples a second, 16,000 are wanted" in one_line(f"{tmp_path}/speech?rate=16000&input=audio")
+    record(tmp_path / "speech" / "c.wav", np.zeros(40), channels=2)
+    with pytest.raises(DataError, match=r"c\.wav: 2 channels"):
+        open_source(f"{tmp_path}/speech?input=audio")[2]
+    (tmp_path / "speech" / "c.wav").write_bytes(b"RIFF no wave")
+    assert "not a .wav file of integers" in one_line(f"{tmp_path}/speech?input=audio")
+
+
+def test_a_callable_gives_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_samples.py").write_text(
+        "import numpy as np\n"
+        "def make():\n    return ({'x': np.full(index + 1, index, np.float32)} for index in range(3))\n"
+        "def broken():\n    raise ValueError('no disk')\n"
+        "def wrong():\n    return [1, 2]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    samples = open_source("own_samples:make")
+    assert [samples[index]["x"].shape for index in range(3)] == [(1,), (2,), (3,)]
+    assert samples.digest == open_source("own_samples:make").digest
+    assert "fails: ValueError: no disk" in one_line("own_samples:broken")
+    assert "sample 0 is int" in one_line("own_samples:wrong")
+    assert "cannot be imported" in one_line("own_samples:nothing")
+    assert str(tmp_path) not in sys.path
+    monkeypatch.delitem(sys.modules, "own_samples")
+
+
+def test_unknown_and_ambiguous_sources_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean 'digits'" in one_line("digit")
+    (tmp_path / "digits").mkdir()
+    assert "also a folder here: write './digits'" in one_line("digits")
+    assert "no samples in this folder (it holds nothing)" in one_line("./digits")
+    (tmp_path / "digits" / "a.npy").write_bytes(b"")
+    (tmp_path / "digits" / "a.png").write_bytes(b"")
+    assert "the folder holds arrays and pictures" in one_line("./digits")
+    (tmp_path / "x.parquet").write_bytes(b"")
+    assert "files of the kind '.parquet' cannot be read" in one_line("x.parquet")
+    with pytest.raises(RecipeError, match=r"unknown key 'txt'.*did you mean 'text'"):
+        open_source("x.csv?txt=a")
+    with pytest.raises(RecipeError, match="not KEY=VALUE"):
+        open_source("x.csv?text")
+    assert kind_of("hub:some/name") == "dataset"
+    if "datasets" not in sys.modules:
+        monkeypatch.setattr("edgeopt.data.hub.find_spec", lambda name: None)
+        with pytest.raises(MachineError, match=r"edgeopt\[datasets\]"):
+            open_source("hub:some/name")
+
+
+def test_a_data_set_on_disk(tmp_path: Path, tokenizer: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the extra [datasets] is not installed")
+    made = datasets.Dataset.from_dict({"text": ["good film", "bad"], "label": [1, 0], "x": [[1.0, 2.0], [3.0, 4.0]]})
+    made.save_to_disk(str(tmp_path / "stored"))
+    texts = open_source(str(tmp_path / "stored"), Reader(("input_ids",), tokenizer))
+    assert texts[0]["input_ids"].tolist() == [1, 3]
+    assert open_source(str(tmp_path / "stored"), Reader(("x",)))[1]["x"].tolist() == [3.0, 4.0]
+
+
+def test_real_recordings_are_read(data_folder: Callable[[str], Path]) -> None:
+    folder = data_folder("fsdd") / "recordings"
+    samples = open_source(f"{folder}?rate=8000", Reader(("audio",)))
+    assert len(samples) == 2000
+    assert 0.05 < np.abs(samples[7]["audio"]).max() <= 1

@@ -168,7 +168,9 @@ def kind_of(place: str) -> Kind:
         return "callable"
     if path.exists():
         raise DataError(f"{place}: files of the kind '{suffix or 'no suffix'}' cannot be read; {_ALLOWED}")
-    raise DataError(f"{place}: there is no such file, folder or calibration set{nearest(place, set_names())}; {_ALLOWED}")
+    names = set_names()
+    missing = f"{place}: there is no such file, folder or calibration set{nearest(place, names)}"
+    raise DataError(f"{missing}; {_ALLOWED}; sets known: {', '.join(names)}")
 
 
 _ALLOWED = (

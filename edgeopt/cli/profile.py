@@ -22,6 +22,7 @@ def profile(
     budget: Annotated[list[str] | None, typer.Option("--budget", help='Such as "p95_ms<=20 @99%"; may be repeated.')] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of the whole measurement.")] = None,
     changes: Set = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Folder for report.html, report.json and report.md.")] = None,
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
@@ -48,6 +49,8 @@ def profile(
     )
     with shown(quiet=quiet):
         result = run(named, inputs, target=loaded_target, config=config)
+    if report is not None:
+        _write_report(result, named, report)
     if form == "json":
         typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
     elif form in CI_FORMATS:
@@ -55,6 +58,18 @@ def profile(
     else:
         _print(result, markdown=form == "markdown")
     raise typer.Exit(1 if result.verdict == "fail" else 0)
+
+
+def _write_report(result: ProfileResult, models: dict[str, Path], folder: Path) -> None:
+    """Write the page, the JSON and the Markdown about this profile alone."""
+    from edgeopt.report import RunRecord, StageRecord, build_report, write_report
+    from edgeopt.store import key_of
+
+    facts = result.facts()
+    stage = StageRecord("profile", key_of(facts), "made", round(result.elapsed_s, 3), facts)
+    record = RunRecord(" and ".join(models), {"models": [str(path) for path in models.values()]}, result.target, (stage,))
+    page, *_ = write_report(build_report(record), folder)
+    typer.echo(f"report  {page}", err=True)
 
 
 def _named(models: list[Path]) -> dict[str, Path]:

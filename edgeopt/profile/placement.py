@@ -15,9 +15,10 @@ from typing import Any
 
 import onnx
 
-from edgeopt.profile.result import Placement
+from edgeopt.profile.result import Placement, Stretch
 
 CPU = "CPUExecutionProvider"
+_SHOWN = 500
 
 
 def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int]) -> Placement | None:
@@ -35,18 +36,25 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
     known = [node.name for node in model.graph.node if node.name in named]
     order = known or list(named)
     owners = [named[name][1] for name in order]
-    starts = [name for place, name in enumerate(order) if place == 0 or owners[place] != owners[place - 1]]
+    places = [place for place in range(len(order)) if place == 0 or owners[place] != owners[place - 1]]
+    starts = [order[place] for place in places]
     return Placement(
         nodes=dict(sorted(Counter(provider for _, provider in named.values()).items())),
         partitions=max(1, len(starts)),
         cpu_fallback_share=_share([name for name in order if named[name][1] == CPU], order, macs),
         breaks=[f"{name} ({named[name][0]})" for name in starts if named[name][1] == CPU],
+        stretches=[
+            Stretch(owners[place], end - place, f"{order[place]} ({named[order[place]][0]})")
+            for place, end in zip(places[:_SHOWN], [*places[1:], len(order)], strict=False)
+        ],
     )
 
 
 def all_on_cpu(model: onnx.ModelProto) -> Placement:
     """Return the placement of a target that is the CPU: one partition, and nothing to fall back from."""
-    return Placement(nodes={CPU: len(model.graph.node)}, partitions=1, cpu_fallback_share=0.0, breaks=[])
+    nodes = model.graph.node
+    whole = Stretch(CPU, len(nodes), f"{nodes[0].name} ({nodes[0].op_type})")
+    return Placement(nodes={CPU: len(nodes)}, partitions=1, cpu_fallback_share=0.0, breaks=[], stretches=[whole])
 
 
 def _source(name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from edgeopt.profile.budget import Judgement, Verdict
+from edgeopt.profile.machine_peak import Peak
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,16 @@ class ModuleTime:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Nodes that follow each other in running order and stay on one provider."""
+
+    provider: str
+    nodes: int
+    first: str
+    """The name of the first of them, with its operator."""
+
+
+@dataclass(frozen=True)
 class Placement:
     """Who runs what, as onnxruntime decided when it loaded the model."""
 
@@ -71,6 +82,8 @@ class Placement:
     """MACs (nodes, where nothing is multiplied) that were meant for another provider and run on the CPU's."""
     breaks: list[str]
     """The first node of each stretch that fell back to the CPU, with its operator."""
+    stretches: list[Stretch] = field(default_factory=list)
+    """All of them, in running order, as many as there are partitions; the first 500 where there are more."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +234,8 @@ class ProfileResult:
     emulated: bool
     """No time and no memory was measured: the target is an emulator."""
     conditions: Conditions | None
+    peak: Peak | None = None
+    """What the device can do at most for this provider and these threads; None: not measured."""
     warnings: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:

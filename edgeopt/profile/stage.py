@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -99,7 +99,7 @@ def profile(
         )
         for name, path in models.items()
     }
-    return summarize(raw, hello, judge, evidence, target=target, config=config)
+    return replace(summarize(raw, hello, judge, evidence, target=target, config=config), peak=peak)
 
 
 def make_judge(

@@ -7,20 +7,18 @@ from dataclasses import replace
 
 from edgeopt import __version__
 from edgeopt.report.facts import Facts
+from edgeopt.report.gather_profile import baseline, executions, roof, speed
 from edgeopt.report.model import (
     SCHEMA_VERSION,
     Conditions,
     Decision,
     Epoch,
-    Execution,
     File,
     Interval,
     Island,
     LayerNoise,
-    Operator,
     Parting,
     Report,
-    Speed,
     StageRow,
     Variant,
     Warned,
@@ -59,8 +57,11 @@ def build_report(run: RunRecord) -> Report:
         conditions=_conditions(run, verify, profile, quantize),
         epochs=tuple(_epochs(stages)),
         partings=tuple(_partings(verify)),
-        executions=tuple(_executions(profile)),
-        layers=tuple(_layers(quantize)),
+        executions=tuple(executions(profile)),
+        layers=tuple(_layers(quantize, "layers")),
+        sensitivity=tuple(_layers(quantize, "sensitivity")),
+        baseline=baseline(profile),
+        roof=roof(profile),
         int8_macs_share=coverage.number("int8_macs_share"),
         islands=tuple(Island(*(row.text(key) or "?" for key in ("node", "op", "reason"))) for row in coverage.rows("islands")),
         warnings=tuple(_warnings(run, stages)),
@@ -89,7 +90,7 @@ def _variants(stages: Mapping[str, Facts]) -> Iterator[Variant]:
     for row in profile.rows("variants"):
         name = row.text("name") or "?"
         variant = found.get(name, Variant(name, "profile"))
-        found[name] = replace(variant, speed=_speed(row, profile), size_bytes=variant.size_bytes or row.integer("size_bytes"))
+        found[name] = replace(variant, speed=speed(row, profile), size_bytes=variant.size_bytes or row.integer("size_bytes"))
     yield from found.values()
 
 
@@ -119,50 +120,6 @@ def _trained(name: str, facts: Facts) -> Variant:
     )
 
 
-def _speed(row: Facts, profile: Facts) -> Speed:
-    name = row.text("name")
-    latency = {}
-    for figure in row.rows("latency"):
-        value, statistic = figure.number("value_ms"), figure.text("statistic")
-        if value is not None and statistic:
-            bounds = (figure.number("low_ms"), figure.number("high_ms"), figure.number("confidence"))
-            latency[statistic] = Interval(value, *bounds)
-    speedup, decision = _against_baseline(name, profile)
-    return Speed(
-        latency_ms=latency,
-        withheld={figure.text("statistic") or "?": figure.integer("needs_runs") or 0 for figure in row.rows("withheld")},
-        runs=row.integer("n"),
-        warmup_runs=row.integer("warmup_runs"),
-        load_ms=row.number("load_ms"),
-        first_run_ms=row.number("first_run_ms"),
-        peak_rss_bytes=row.integer("peak_rss_bytes"),
-        speedup=speedup,
-        decision=decision,
-        samples_ms=tuple(row.numbers("samples_ms")),
-        operators=tuple(
-            Operator(item.text("name") or "?", item.text("op") or "?", item.number("ms") or 0.0, item.number("share") or 0.0)
-            for item in row.rows("operators")
-        ),
-    )
-
-
-def _against_baseline(name: str | None, profile: Facts) -> tuple[Interval | None, str | None]:
-    """Return time(baseline) / time(`name`) with its interval, and what was decided about it."""
-    for pair in profile.rows("comparisons"):
-        if pair.text("a") != BASELINE or pair.text("b") != name:
-            continue
-        ratio, low, high = (pair.number(key) for key in ("ratio", "low", "high"))
-        if not ratio:
-            return None, pair.text("decision") or "undecided"
-        speedup = Interval(1 / ratio, 1 / high if high else None, 1 / low if low else None, pair.number("confidence"))
-        return speedup, pair.text("decision") or _decide(low or ratio, high or ratio)
-    return None, None
-
-
-def _decide(low: float, high: float) -> str:
-    return "faster" if high < 1 else "slower" if low > 1 else "undecided"
-
-
 def _conditions(run: RunRecord, verify: Facts, profile: Facts, quantize: Facts) -> Conditions:
     return Conditions(
         device=profile.table("device").values or run.device,
@@ -188,25 +145,8 @@ def _partings(verify: Facts) -> Iterator[Parting]:
         yield Parting(row.text("from") or "?", row.text("to") or "?", *errors, row.text("first_tensor"))
 
 
-def _executions(profile: Facts) -> Iterator[Execution]:
-    for row in profile.rows("variants"):
-        median = next((item.number("value_ms") for item in row.rows("latency") if item.text("statistic") == "p50"), None)
-        placement = row.table("placement")
-        execution = Execution(
-            name=row.text("name") or "?",
-            p50_ms=median,
-            floor_ms=row.number("floor_ms"),
-            int8_macs_share=row.number("int8_macs_share"),
-            conversion_share=row.number("conversion_share"),
-            partitions=placement.integer("partitions"),
-            cpu_fallback_share=placement.number("cpu_fallback_share"),
-        )
-        if execution.floor_ms is not None or execution.partitions is not None:
-            yield execution
-
-
-def _layers(quantize: Facts) -> Iterator[LayerNoise]:
-    for row in quantize.rows("layers"):
+def _layers(quantize: Facts, key: str) -> Iterator[LayerNoise]:
+    for row in quantize.rows(key):
         noise = row.number("sqnr_db")
         if noise is not None:
             yield LayerNoise(row.text("name") or "?", row.text("op") or "?", noise)

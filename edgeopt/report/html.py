@@ -14,7 +14,9 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from edgeopt.report import units
-from edgeopt.report.figures import Figure, all_figures, colour
+from edgeopt.report.figure import Figure, colour
+from edgeopt.report.figures import all_figures
+from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report, Variant
 from edgeopt.report.table import (
     COLUMNS,
@@ -47,6 +49,8 @@ def to_html(report: Report) -> str:
             slowest=max((_median(variant) or 0.0 for variant in report.variants), default=0.0),
             median=_median,
             colour=lambda name: colour(name, report),
+            worth_columns=WORTH_COLUMNS,
+            worth_rows=worth_rows(report),
             figures=figures,
             figures_json=_script_json([_plotly(figure) for figure in figures]),
             plotly=_plotly_source() if figures else "",
@@ -58,7 +62,7 @@ def to_html(report: Report) -> str:
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
     """Return (what, figure, comparison) for the last form of the model, the one that is shipped."""
     last = report.variant("int8") or (report.variants[-1] if report.variants else None)
-    base, first = report.variant("fp32"), report.variants[0] if report.variants else None
+    base, first = report.variant(report.baseline), report.variants[0] if report.variants else None
     if last is None or first is None:
         return []
     tiles = []
@@ -72,7 +76,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
             ("output error", units.percent(report.partings[-1].relative_error, 2), f"against {report.partings[-1].source}")
         )
     if last.speed and "p50" in last.speed.latency_ms:
-        against = f"{units.times(last.speed.speedup.value)} as fast as fp32" if last.speed.speedup else ""
+        against = f"{units.times(last.speed.speedup.value)} as fast as {report.baseline}" if last.speed.speedup else ""
         tiles.append(("median latency", units.milliseconds(last.speed.latency_ms["p50"].value), against))
     if last.size_bytes:
         tiles.append(("size", units.size(last.size_bytes), _less(first.size_bytes, last.size_bytes, first.name)))

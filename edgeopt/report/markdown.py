@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgeopt.report import units
+from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report
 from edgeopt.report.table import COLUMNS, EXECUTION_COLUMNS, conditions_line, device_rows, execution_rows, variant_rows
 
@@ -31,6 +32,9 @@ def _lines(report: Report) -> Iterator[str]:
     if report.executions:
         yield from ("", "## What ran, and what the machine could do", "")
         yield from _table(EXECUTION_COLUMNS, execution_rows(report))
+    if worth := worth_rows(report):
+        yield from ("", "## Worth a change", "")
+        yield from _table(WORTH_COLUMNS, worth)
     yield from ("", "## Stages", "")
     stages = [(stage.stage, stage.status, units.seconds(stage.seconds), stage.summary) for stage in report.stages]
     yield from _table(("stage", "", "time", "what it did"), stages)

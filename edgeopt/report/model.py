@@ -41,12 +41,50 @@ class Interval:
 
 @dataclass(frozen=True)
 class Operator:
-    """Time that one node takes in a run."""
+    """One node as it ran: its time in a run, and what it had to do."""
 
     name: str
     op: str
     ms: float
     share: float
+    provider: str | None = None
+    macs: int = 0
+    bytes: int = 0
+    """Read and written."""
+    kind: str | None = None
+    """The arithmetic really used, such as int8; None where nothing is multiplied."""
+    bound_ms: float | None = None
+    """The least time that the machine's measured peak allows."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """The time of one module of the source model, `own_ms` without the modules inside it."""
+
+    name: str
+    ms: float
+    own_ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class MemoryPoint:
+    """What was held at one moment: by the process (`scope` "process") or by onnxruntime's arena ("arena")."""
+
+    scope: str
+    at_ms: float
+    label: str
+    op: str | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What the device can do at most, as measured: operations (2 per MAC) a second by arithmetic, bytes a second."""
+
+    operations_per_s: Mapping[str, float]
+    bandwidth: tuple[tuple[int, float], ...]
+    """(up to how many bytes an operator touches, bytes a second), smallest first."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +105,12 @@ class Speed:
     """Against the baseline: "faster", "slower", "same" or "undecided"."""
     samples_ms: tuple[float, ...]
     operators: tuple[Operator, ...]
+    modules: tuple[Module, ...] = ()
+    memory: tuple[MemoryPoint, ...] = ()
+    drift_share: float | None = None
+    """Change of the latency while it was measured, relative to its median; 0: no trend."""
+    steady: bool | None = None
+    outliers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +169,15 @@ class Parting:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Nodes that follow each other in running order and stay on one provider."""
+
+    provider: str
+    nodes: int
+    first: str
+
+
+@dataclass(frozen=True)
 class Execution:
     """What really ran of one form, and the least time this machine needs for it."""
 
@@ -137,6 +190,10 @@ class Execution:
     """Share of the operators' time that only changes type or layout."""
     partitions: int | None
     cpu_fallback_share: float | None
+    stretches: tuple[Stretch, ...] = ()
+    """In running order."""
+    breaks: tuple[str, ...] = ()
+    """The first node of each stretch that fell back to the CPU."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +261,11 @@ class Report:
     partings: tuple[Parting, ...] = ()
     executions: tuple[Execution, ...] = ()
     layers: tuple[LayerNoise, ...] = ()
+    sensitivity: tuple[LayerNoise, ...] = ()
+    """What each layer alone does to the outputs, worst first."""
+    baseline: str = "fp32"
+    """The variant that the others' speed is held against."""
+    roof: Roof | None = None
     int8_macs_share: float | None = None
     islands: tuple[Island, ...] = ()
     warnings: tuple[Warned, ...] = ()

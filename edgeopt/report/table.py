@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from edgeopt.report import units
-from edgeopt.report.figures import conditions
+from edgeopt.report.figure import conditions
 from edgeopt.report.model import Report, Variant
 
-COLUMNS = ("model", "accuracy", "agrees", "size", "parameters", "MACs", "p50", "p95", "speed to fp32", "peak memory")
+COLUMNS = ("model", "accuracy", "agrees", "size", "parameters", "MACs", "p50", "p90", "p95", "speed-up", "peak memory")
 
 EXECUTION_COLUMNS = (
     "model",
@@ -41,6 +41,7 @@ def _row(variant: Variant) -> tuple[str, ...]:
         units.count(variant.parameters),
         units.count(variant.macs),
         latency(variant, "p50"),
+        latency(variant, "p90"),
         latency(variant, "p95"),
         units.times_interval(speed.speedup) if speed else units.NONE,
         units.size(speed.peak_rss_bytes) if speed else units.NONE,
@@ -107,6 +108,7 @@ def conditions_line(report: Report) -> str:
         f"latency over {min(runs):,} runs or more" if runs else None,
         conditions(report) or None,
         f"intervals at {units.percent(min(confidence), 0)}" if confidence else None,
+        f"speed-up against {report.baseline}" if any(item.speed and item.speed.speedup for item in report.variants) else None,
     ]
     text = ", ".join(part for part in parts if part)
     first = f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -36,8 +36,8 @@ def terminal_summary(report: Report, *, width: int = 120, colour: bool = False) 
 
 
 def _table(report: Report) -> Table:
-    """Build the table without parameters, which the page has, and without the columns that nothing is known for."""
-    known = [index for index in known_columns(report) if COLUMNS[index] != "parameters"]
+    """Build the table without parameters and p90, which the page has, and without the columns that nothing is known for."""
+    known = [index for index in known_columns(report) if COLUMNS[index] not in {"parameters", "p90"}]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in known:
         table.add_column(COLUMNS[index], justify="left" if index == 0 else "right", no_wrap=index > 0)

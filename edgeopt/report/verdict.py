@@ -42,13 +42,20 @@ def _sentence(state: State, findings: Sequence[Finding], variants: Sequence[Vari
     if not measured:
         return "Nothing was measured: no stage that verifies or profiles was run."
     if not findings:
-        return "Nothing was judged: no budget, no baseline to compare with, no accuracy."
+        return f"Nothing was judged: no budget, no accuracy to keep, no int8 beside fp32{_measured(variants)}."
     if state != "pass":
         same = [finding for finding in findings if finding.state == state]
         more = f" (and {len(same) - 1} more below)" if len(same) > 1 else ""
         return f"{_capital(same[0].text)}{more}."
     worse = next((finding.text for finding in findings if "recipe allows" in finding.text), None)
     return f"{_capital(worse or _gains(variants) or 'Every check passed')}."
+
+
+def _measured(variants: Sequence[Variant]) -> str:
+    """Return what stands there to be judged: "; a takes 12.3 ms (p50), b 4.1 ms"."""
+    middle = [(variant.name, variant.speed.latency_ms.get("p50")) for variant in variants if variant.speed]
+    parts = [f"{name} {milliseconds(interval.value)}" for name, interval in middle if interval]
+    return f"; measured (p50): {', '.join(parts)}" if parts else ""
 
 
 def _capital(text: str) -> str:

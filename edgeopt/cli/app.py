@@ -18,6 +18,8 @@ from edgeopt.cli.quantize import quantize
 from edgeopt.cli.recipes import recipes
 from edgeopt.cli.report import report
 from edgeopt.cli.run import run
+from edgeopt.cli.scenarios import scenarios
+from edgeopt.cli.sweep import sweep
 from edgeopt.cli.targets import targets
 from edgeopt.cli.verify import verify
 
@@ -28,7 +30,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, distill, prune, export, calibrate_data, quantize, profile, compare, bundle, verify, report, recipes):
+COMMANDS = (
+    run,
+    distill,
+    prune,
+    export,
+    calibrate_data,
+    quantize,
+    profile,
+    sweep,
+    scenarios,
+    compare,
+    bundle,
+    verify,
+    report,
+    recipes,
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(targets, name="targets")
 

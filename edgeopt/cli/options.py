@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgeopt.config import Options
+    from edgeopt.data.batches import Batch
     from edgeopt.data.samples import Samples
     from edgeopt.profile.ci import Check
 
@@ -56,6 +57,15 @@ def checked_calibration(samples: Samples) -> Samples:
     for warning in warnings_of(findings):
         typer.echo(f"warning: {warning}", err=True)
     return samples
+
+
+def read_inputs(model: Path, data: str | None, tokenizer: Path | None, *, count: int) -> list[Batch]:
+    """Return `count` batches of one sample each: of `data`, or random ones of the shapes that `model` takes."""
+    from edgeopt.data.random_inputs import random_batches
+
+    if data is None:
+        return random_batches(model, count=count)
+    return list(read_calibration(data, tokenizer, model).first(count).batches(1))
 
 
 CI_FORMATS = ("junit", "github")

@@ -20,6 +20,9 @@ def profile(
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
     budget: Annotated[list[str] | None, typer.Option("--budget", help='Such as "p95_ms<=20 @99%"; may be repeated.')] = None,
+    evaluate: Annotated[
+        str | None, typer.Option("--evaluate", help='Labelled samples, for a budget such as "accuracy_drop<=0.5".')
+    ] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of the whole measurement.")] = None,
     changes: Set = None,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for report.html, report.json and report.md.")] = None,
@@ -31,11 +34,13 @@ def profile(
     Formats: table, json, markdown, junit, github (annotations of a workflow).
     """
     from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_calibration, read_options
+    from edgeopt.cli.profile_tables import show_profile
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.random_inputs import random_batches
     from edgeopt.profile import ProfileConfig
     from edgeopt.profile import profile as run
     from edgeopt.profile.ci import checks_of_profile
+    from edgeopt.stages.drops import accuracy_drops
     from edgeopt.targets.target import load_target
 
     need_format(form, ("table", "json", "markdown", *CI_FORMATS))
@@ -48,7 +53,10 @@ def profile(
         else random_batches(models[0])
     )
     with shown(quiet=quiet):
-        result = run(named, inputs, target=loaded_target, config=config)
+        drops = (
+            accuracy_drops(named, read_calibration(evaluate, tokenizer, split="evaluation"), loaded_target) if evaluate else {}
+        )
+        result = run(named, inputs, target=loaded_target, config=config, drops=drops)
     if report is not None:
         _write_report(result, named, report)
     if form == "json":
@@ -56,7 +64,7 @@ def profile(
     elif form in CI_FORMATS:
         print_checks(checks_of_profile(result), form)
     else:
-        _print(result, markdown=form == "markdown")
+        show_profile(result, markdown=form == "markdown")
     raise typer.Exit(1 if result.verdict == "fail" else 0)
 
 
@@ -76,30 +84,3 @@ def _named(models: list[Path]) -> dict[str, Path]:
     """Return the models by file name, or by their path where two share a name."""
     stems = [model.stem for model in models]
     return {(model.stem if stems.count(model.stem) == 1 else str(model)): model for model in models}
-
-
-def _print(result: ProfileResult, *, markdown: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.MARKDOWN if markdown else None)
-    for column in ("model", "p50 ms", "p90 ms", "p95 ms", "runs", "load ms", "peak MB", "size MB"):
-        table.add_column(column, justify="left" if column == "model" else "right")
-    for variant in result.variants:
-        latency = {item.statistic: f"{item.value_ms:.3f} [{item.low_ms:.3f}, {item.high_ms:.3f}]" for item in variant.latency}
-        peak = "–" if variant.peak_rss_bytes is None else f"{variant.peak_rss_bytes / 1e6:.1f}"
-        load = "–" if variant.load_ms is None else f"{variant.load_ms:.1f}"
-        quantiles = [latency.get(name, "too few runs") for name in ("p50", "p90", "p95")]
-        figures = [f"{variant.n:,}", load, peak, f"{variant.size_bytes / 1e6:.3f}"]
-        table.add_row(variant.name, *quantiles, *figures)
-    console = Console(highlight=False, markup=False, width=160 if markdown else None)
-    console.print(table)
-    for pair in result.comparisons:
-        if pair.ratio is not None:
-            interval = f"[{pair.low:.3f}, {pair.high:.3f}]"
-            console.print(f"{pair.b} takes {pair.ratio:.3f} {interval} of {pair.a}'s time, {pair.confidence:.0%} confidence")
-    for judgement in result.budgets:
-        console.print(f"{judgement.verdict}: {judgement.variant}: {judgement.expression}: {judgement.reason}")
-    for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)

@@ -60,7 +60,7 @@ def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) 
     if isinstance(drop, float | int):
         return Judgement(budget.expression, variant, "pass" if met else "fail", float(points), f"it is {points:.4g} points")
     low, high = drop.bounds(budget.confidence)
-    sure = f"{low:.2f} to {high:.2f} on all samples like these, {budget.confidence:.4g} sure each way"
+    sure = f"{low:.2f} to {high:.2f} on all samples like these, {100 * budget.confidence:.4g} % sure each way"
     reason = f"{points:.4g} points on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained); {sure}"
     if not budget.asked:
         return Judgement(budget.expression, variant, "pass" if met else "fail", points, reason)

@@ -136,7 +136,8 @@ def judge_latency(budget: Budget, variant: str, samples_ms: Samples, *, look: in
     tail = (1 - budget.confidence) / (look * (look + 1))
     low, high = quantile_bounds(samples_ms, q, tail)
     value = float(np.quantile(samples_ms, q))
-    bounds = f"between {_number(low)} and {_number(high)} ms ({budget.confidence:.4g} sure each way, n = {len(samples_ms)})"
+    sure = f"{100 * budget.confidence:.4g} % sure each way, n = {len(samples_ms):,}"
+    bounds = f"between {_number(low)} and {_number(high)} ms ({sure})"
     upper_limit = budget.sign in ("<=", "<")
     good, bad = (high, low) if upper_limit else (low, high)
     if good is not None and budget.holds(good):

@@ -6,6 +6,7 @@ Names in them are a stranger's and plotly reads a subset of HTML in every text: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, conditions, faint, label, log_axis
@@ -36,7 +37,11 @@ def all_figures(report: Report) -> list[Figure]:
         memory,
         training_curves,
     )
-    return [figure for figure in (maker(report) for maker in makers) if figure is not None]
+    found = [figure for figure in (maker(report) for maker in makers) if figure is not None]
+    narrow = [place for place, figure in enumerate(found) if not figure.wide]
+    if len(narrow) % 2:  # two stand side by side: the last one alone takes the whole row
+        found[narrow[-1]] = replace(found[narrow[-1]], wide=True)
+    return found
 
 
 def trade_off(report: Report) -> Figure | None:

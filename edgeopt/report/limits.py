@@ -7,6 +7,7 @@ What an operator could save at most is its time less that bound; the largest sav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from edgeopt.report import units
@@ -16,7 +17,7 @@ from edgeopt.report.model import Operator, Report, Roof, Variant
 WORTH_COLUMNS = ("model", "operator", "kind", "time", "least", "could save", "of the model's time", "limited by")
 
 _SHOWN = 10
-_NAMED = 3
+_NAMED = 2
 _LARGEST = 26
 
 
@@ -124,6 +125,11 @@ def _roof(name: str, x: Sequence[float], y: Sequence[float], dash: str) -> Trace
     return {"type": "scatter", "mode": "lines", "name": name, "x": list(x), "y": list(y), "line": line, "hoverinfo": "name"}
 
 
+def _short(name: str) -> str:
+    """Return a node's name without what onnxruntime appends when it moves the node to another layout."""
+    return re.sub(r"(_token_[0-9]+|_nchwc)+$", "", name)
+
+
 def _circles(name: str, points: Sequence[tuple[Variant, Operator]], report: Report) -> Trace:
     own = [operator for variant, operator in points if variant.name == name]
     slowest = sorted(own, key=lambda operator: -operator.ms)[:_NAMED]
@@ -134,8 +140,11 @@ def _circles(name: str, points: Sequence[tuple[Variant, Operator]], report: Repo
         "name": label(name),
         "x": [2 * operator.macs / operator.bytes for operator in own],
         "y": [2e-6 * operator.macs / operator.ms for operator in own],
-        "text": [label(operator.name, 22) if operator in slowest else "" for operator in own],
-        "textposition": "top left",
+        "text": [label(_short(operator.name), 26) if operator in slowest else "" for operator in own],
+        "textposition": [
+            ("top center", "bottom center")[slowest.index(operator) % 2] if operator in slowest else "top center"
+            for operator in own
+        ],
         "textfont": {"size": 10.5},
         "marker": {
             "size": [6 + _LARGEST * (operator.share / largest) ** 0.5 for operator in own],

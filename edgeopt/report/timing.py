@@ -12,6 +12,7 @@ from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, condition
 from edgeopt.report.model import Report, Speed, Variant
 
 _BINS = 80
+_WIDE = 3.0
 _MARKS = (("p50", "circle"), ("p90", "square"), ("p95", "diamond"), ("p99", "star"))
 _MARKS_SAID = "circle: median, square: p90, diamond: p95, star: p99"
 
@@ -140,6 +141,7 @@ def latency_over_time(report: Report) -> Figure | None:
     bottom = min(min(speed.samples_ms) / _quantile(speed.samples_ms, 0.5) for _, speed in shown)
     beyond = sum(sample > 1.05 * top * _quantile(speed.samples_ms, 0.5) for _, speed in shown for sample in speed.samples_ms)
     cut = f" {beyond} slower runs lie above the edge." if beyond else ""
+    axis = log_axis(0.97 * bottom, 1.05 * top) if top > _WIDE * bottom > 0 else {"range": [0.97 * bottom, 1.05 * top]}
     return Figure(
         "over-time",
         "The runs, one after the other",
@@ -148,7 +150,7 @@ def latency_over_time(report: Report) -> Figure | None:
         traces,
         {
             "xaxis": {"title": {"text": "share of the measurement (%)"}, "range": [0, 100]},
-            "yaxis": {"title": {"text": "latency / median"}, "range": [0.97 * bottom, 1.05 * top]},
+            "yaxis": {"title": {"text": "latency / median"}, **axis},
         },
         head=("model", "runs", "warm-up runs left out", "steady", "drift", "outliers"),
         rows=[

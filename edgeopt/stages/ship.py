@@ -120,6 +120,7 @@ def run_verify(job: Job) -> Facts:
 def run_profile(job: Job) -> Facts:
     """Measure the ONNX models side by side on the target."""
     from edgeopt.profile import profile
+    from edgeopt.stages.drops import accuracy_drops, wanted
 
     options = job.recipe.profile
     if not options:
@@ -127,9 +128,9 @@ def run_profile(job: Job) -> Facts:
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
     references = [*options.references, *(name for name in models if name not in ("fp32", "int8"))]
     batches = job.data.split("evaluation").first(options.max_batches).batches(1)
-    facts = profile(
-        models, list(batches), target=job.target, config=options.model_copy(update={"references": references})
-    ).facts()
+    drops = accuracy_drops(models, job.data.split("evaluation"), job.target) if wanted(options.budget) else {}
+    config = options.model_copy(update={"references": references})
+    facts = profile(models, list(batches), target=job.target, config=config, drops=drops).facts()
     write_json(job.workspace.output / "profile.json", facts)
     return facts
 

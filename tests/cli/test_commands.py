@@ -20,6 +20,8 @@ COMMANDS = [
     "export",
     "quantize",
     "profile",
+    "sweep",
+    "scenarios",
     "compare",
     "bundle",
     "verify",

@@ -1,0 +1,68 @@
+"""`edgeopt scenarios`: throughput and tail latency under the load patterns of MLPerf Inference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeopt.cli.options import Format, Quiet, Set, TargetName
+
+if TYPE_CHECKING:
+    from edgeopt.profile.scenarios import ScenarioFigure
+
+
+def scenarios(
+    model: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--scenario", help="single-stream, multi-stream, offline or server; may be repeated."),
+    ] = None,
+    server_latency_ms: Annotated[
+        float | None, typer.Option("--server-latency-ms", help="The bound that 99 % of the server's queries must meet.")
+    ] = None,
+    target: TargetName = "host",
+    data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of all scenarios together.")] = None,
+    changes: Set = None,
+    form: Format = "table",
+    quiet: Quiet = False,
+) -> None:
+    """Measure MLPerf's scenarios, each with its own metric; these are its patterns and metrics, not a submission."""
+    from edgeopt.cli.options import need_format, read_inputs, read_options
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.tables import show
+    from edgeopt.profile import ScenarioConfig, measure_scenarios
+    from edgeopt.targets.target import load_target
+
+    need_format(form)
+    given = {"scenarios": only or None, "server_latency_ms": server_latency_ms, "seconds": seconds}
+    config = read_options(ScenarioConfig, changes, **given)
+    loaded_target = load_target(target)
+    inputs = read_inputs(model, data, tokenizer, count=8)
+    with shown(quiet=quiet):
+        result = measure_scenarios(model, inputs, target=loaded_target, config=config)
+    if form == "json":
+        typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+    else:
+        show([_row(figure) for figure in result.figures], form)
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _row(figure: ScenarioFigure) -> dict[str, str]:
+    from edgeopt.report.units import figures
+
+    missing = f"needs {figure.needs_queries:,} queries" if figure.queries < figure.needs_queries else "no rate meets the bound"
+    return {
+        "scenario": figure.scenario,
+        "metric": figure.metric,
+        "value": missing if figure.value is None else figures(figure.value),
+        "queries": f"{figure.queries:,}",
+        "samples a query": str(figure.samples_per_query),
+        "samples/s": "–" if figure.samples_per_s is None else figures(figure.samples_per_s),
+        "a query is": figure.how,
+    }

@@ -1,0 +1,89 @@
+"""`edgeopt sweep`: how does a model scale with threads, batch size and the sizes of its free axes?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeopt.cli.options import Format, Quiet, Set, TargetName
+
+if TYPE_CHECKING:
+    from edgeopt.profile.sweeps import SweepPoint
+
+
+def sweep(
+    model: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    threads: Annotated[str, typer.Option("--threads", help="Thread counts, such as 1,2,4.")] = "1",
+    batch: Annotated[str, typer.Option("--batch", help="Batch sizes, such as 1,8,32.")] = "1",
+    axis: Annotated[
+        list[str] | None, typer.Option("--axis", metavar="NAME=16,64", help="Sizes of another free axis; may be repeated.")
+    ] = None,
+    target: TargetName = "host",
+    data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of all points together.")] = None,
+    changes: Set = None,
+    form: Format = "table",
+    quiet: Quiet = False,
+) -> None:
+    """Sweep threads × batch size × axes, all points interleaved: latency with its interval, and samples a second."""
+    from edgeopt.cli.options import need_format, read_inputs, read_options
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.tables import show
+    from edgeopt.profile import SweepConfig
+    from edgeopt.profile import sweep as run
+    from edgeopt.targets.target import load_target
+
+    need_format(form)
+    axes = dict(_axis(text) for text in axis or [])
+    given = {"threads": _numbers("--threads", threads), "batch_sizes": _numbers("--batch", batch), "axes": axes or None}
+    config = read_options(SweepConfig, changes, seconds=seconds, **given)
+    loaded_target = load_target(target)
+    inputs = read_inputs(model, data, tokenizer, count=max(config.batch_sizes))
+    with shown(quiet=quiet):
+        result = run(model, inputs, target=loaded_target, config=config)
+    if form == "json":
+        typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+    else:
+        show([_row(point) for point in result.points], form)
+    for warning in result.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _row(point: SweepPoint) -> dict[str, str]:
+    from edgeopt.report.units import figures
+
+    latency = {item.statistic: f"{item.value_ms:.3f} [{item.low_ms:.3f}, {item.high_ms:.3f}]" for item in point.latency}
+    return {
+        "threads": str(point.threads),
+        "batch": str(point.batch_size),
+        **{name: str(size) for name, size in point.sizes.items()},
+        "p50 ms": latency.get("p50", "too few runs"),
+        "p95 ms": latency.get("p95", "too few runs"),
+        "runs": f"{point.n:,}",
+        "samples/s": figures(point.throughput_per_s),
+    }
+
+
+def _axis(text: str) -> tuple[str, Sequence[int]]:
+    """Return name and sizes of ``NAME=16,64``."""
+    from edgeopt.errors import RecipeError
+
+    name, equals, sizes = text.partition("=")
+    if not equals or not name:
+        raise RecipeError(f"--axis {text}: write NAME=SIZE,SIZE, such as sequence=16,64")
+    return name, _numbers(f"--axis {name}", sizes)
+
+
+def _numbers(option: str, text: str) -> Sequence[int]:
+    """Return the whole numbers above 0 of ``1,2,4``."""
+    from edgeopt.errors import RecipeError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise RecipeError(f"{option} {text}: write whole numbers above 0 with commas between, such as 1,2,4")
+    return [int(part) for part in parts]

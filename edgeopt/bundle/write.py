@@ -21,11 +21,11 @@ from edgeopt._folders import shipped
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.preprocessing import files_needed, inputs_fed
 from edgeopt.bundle.readme import readme
-from edgeopt.bundle.requirements import minimum_onnxruntime, opsets
 from edgeopt.bundle.spec import SCHEMA_VERSION, BundleFile, BundleResult, BundleSpec
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
 from edgeopt.models import onnx_file
+from edgeopt.models.requirements import minimum_onnxruntime, opsets
 
 _MODEL = "model.onnx"
 _GOLDEN = "golden.npz"

@@ -10,6 +10,7 @@ from edgeopt import __version__
 from edgeopt.cli.bundle import bundle
 from edgeopt.cli.calibrate_data import calibrate_data
 from edgeopt.cli.compare import compare
+from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
 from edgeopt.cli.export import export
 from edgeopt.cli.profile import profile
@@ -37,6 +38,7 @@ COMMANDS = (
     export,
     calibrate_data,
     quantize,
+    diagnose,
     profile,
     sweep,
     scenarios,

@@ -26,6 +26,8 @@ class QuantizeFacts:
     warnings: tuple[str, ...]
     size_bytes_before: int
     size_bytes_after: int
+    min_onnxruntime: str | None = None
+    """The oldest onnxruntime that accepts the file's operator set and IR version; also in its metadata."""
 
 
 @dataclass(frozen=True)

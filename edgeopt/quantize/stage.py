@@ -14,9 +14,11 @@ from edgeopt.errors import RecipeError
 from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
+from edgeopt.models.requirements import MINIMUM, minimum_onnxruntime
 from edgeopt.quantize.accuracy import Evaluate, Kept, Search, keep_metric
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.stage import equalized
+from edgeopt.quantize.graph.order import sort_nodes
 from edgeopt.quantize.graph.prepare import Prepared
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.samples import checked
@@ -70,11 +72,13 @@ def quantize(
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
     quantized = kept.quantized if plan.integer_nodes else made.original
+    sort_nodes(quantized.graph)
     padded = pad_input_channels(quantized, target.quantization.conv_input_channels)
     tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output, plan_path = Path(output), Path(output).with_suffix(".plan.json")
+    oldest = _sign(quantized)
     onnx_file.save(quantized, output)
     with write_aside(plan_path) as aside:
         aside.write_text(plan.to_json(), encoding="utf-8")
@@ -91,8 +95,20 @@ def quantize(
         warnings=(*filter(None, [kept.warning]), *_warnings(plan, coverage, before, after)),
         size_bytes_before=before,
         size_bytes_after=after,
+        min_onnxruntime=oldest,
     )
     return QuantizeResult(output, plan_path, facts)
+
+
+def _sign(model: onnx.ModelProto) -> str | None:
+    """Write the oldest onnxruntime that loads the model into its metadata, and return it."""
+    oldest = minimum_onnxruntime(model)
+    if oldest:
+        kept = [entry for entry in model.metadata_props if entry.key != MINIMUM]
+        del model.metadata_props[:]
+        model.metadata_props.extend(kept)
+        model.metadata_props.add(key=MINIMUM, value=oldest)
+    return oldest
 
 
 @dataclass(frozen=True)

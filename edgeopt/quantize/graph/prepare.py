@@ -26,6 +26,7 @@ from edgeopt.quantize.graph.attention import flatten_attention
 from edgeopt.quantize.graph.gemm import flatten_biases, gemms_from_matmuls
 from edgeopt.quantize.graph.masks import bound_masks
 from edgeopt.quantize.graph.norm import unfuse_residuals
+from edgeopt.quantize.graph.order import sort_nodes
 from edgeopt.quantize.graph.pooling import pool_means
 from edgeopt.quantize.graph.rows import fold_rows
 from edgeopt.quantize.graph.select import select_rows
@@ -74,6 +75,7 @@ def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True, bounded:
     refuse_quantized(model, name)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    sort_nodes(copy.graph)
     decisions = [*_drop_initializer_inputs(copy)]
     copy, upgraded = _upgrade(copy, name)
     decisions += upgraded

@@ -24,8 +24,8 @@ from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
 
-from edgeopt.errors import InternalError
-from edgeopt.quantize.graph.index import GraphIndex, attribute, captured, remove_unused_constants, rename_input
+from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants, rename_input
+from edgeopt.quantize.graph.order import sort_nodes
 from edgeopt.quantize.graph.prepare import opset_of
 from edgeopt.quantize.perform.quiet import quiet
 from edgeopt.quantize.plan.eligible import WEIGHTED
@@ -74,7 +74,7 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     _read_floats(quantized.graph, plan)
     _guard_floats(quantized.graph, integer)
     remove_unused_constants(quantized.graph)
-    _sort(quantized.graph)
+    sort_nodes(quantized.graph)
     return quantized
 
 
@@ -208,26 +208,3 @@ def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
         for position, name in enumerate(node.output):
             if name == old:
                 node.output[position] = new
-
-
-def _sort(graph: onnx.GraphProto) -> None:
-    """Put the nodes into topological order, keeping their order where it is free."""
-    made = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
-    waiting = list(graph.node)
-    ordered: list[onnx.NodeProto] = []
-    everything = made | {name for node in waiting for name in node.output}
-    while waiting:
-        ready = []
-        rest = []
-        for node in waiting:
-            if all(name in made or name not in everything for name in (*node.input, *captured(node))):
-                made.update(node.output)
-                ready.append(node)
-            else:
-                rest.append(node)
-        if not ready:
-            raise InternalError(f"the quantized graph has a cycle at node '{rest[0].name}'")
-        ordered += ready
-        waiting = rest
-    del graph.node[:]
-    graph.node.extend(ordered)

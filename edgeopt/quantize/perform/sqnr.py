@@ -66,7 +66,7 @@ def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> 
     there = GraphIndex(quantized.graph)
     here = GraphIndex(model.graph)
     integer = {node.name for node in plan.integer_nodes}
-    rounded = {_source(node, there): node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
+    rounded = rounded_forms(quantized)
     watched = []
     for node in model.graph.node:
         name = node.output[0]
@@ -74,6 +74,12 @@ def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> 
             watched.append((node.name, node.op_type, name, rounded.get(name, name)))
     watched += [(value.name, "output", value.name, value.name) for value in model.graph.output if here.is_float(value.name)]
     return watched
+
+
+def rounded_forms(quantized: onnx.ModelProto) -> dict[str, str]:
+    """Return, by activation, the tensor that holds its rounded values."""
+    index = GraphIndex(quantized.graph)
+    return {_source(node, index): node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
 
 
 def _source(dequantize: onnx.NodeProto, index: GraphIndex) -> str:

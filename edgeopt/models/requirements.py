@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import onnx
 
+MINIMUM = "edgeopt.min_onnxruntime"
+"""The key of a model's metadata under which that release stands."""
+
 # (onnxruntime, newest default operator set, newest IR version), oldest first; releases that brought neither are left out
 _RELEASES = (
     ("1.7", 13, 7),

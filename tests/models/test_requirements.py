@@ -1,7 +1,7 @@
 import onnx.helper
 import pytest
 
-from edgeopt.bundle.requirements import minimum_onnxruntime, opsets
+from edgeopt.models.requirements import minimum_onnxruntime, opsets
 
 
 def stamped(opset, ir):

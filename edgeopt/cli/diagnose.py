@@ -1,0 +1,60 @@
+"""`edgeopt diagnose`: where does a quantized model first go wrong?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeopt.cli.options import Format, Quiet
+
+if TYPE_CHECKING:
+    from edgeopt.quantize.diagnosis import Step
+
+
+def diagnose(
+    model: Annotated[Path, typer.Argument(help="The floating-point ONNX file.")],
+    quantized: Annotated[Path, typer.Argument(help="The QDQ file made of it.")],
+    data: Annotated[str, typer.Option("--data", help=".npz, folder of .npy, or a calibration set by name.")],
+    source: Annotated[str | None, typer.Option("--source", help="The PyTorch model the ONNX file was exported from.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Also run it on this target's provider.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Use the first so many samples.")] = 4,
+    form: Format = "table",
+    quiet: Quiet = False,
+) -> None:
+    """Compare torch, ONNX, QDQ, QDQ as optimised and the target's provider, step by step; exit code 1 if one is at fault.
+
+    Names the first bad tensor and the node to leave in floating point.
+    """
+    from edgeopt.cli.options import need_format, read_calibration
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.tables import show
+    from edgeopt.quantize.diagnosis import diagnose as run
+    from edgeopt.quantize.diagnosis import first_fault
+    from edgeopt.targets.target import load_target
+
+    need_format(form)
+    batches = list(read_calibration(data, tokenizer).first(limit).batches(1))
+    steps: list[Step] = []
+    with shown(quiet=quiet):
+        if source is not None:
+            from edgeopt.models.load import load_model
+            from edgeopt.quantize.torch_modules import diagnose_export
+
+            steps.append(diagnose_export(load_model(source).module, model, batches))
+        steps += run(model, quantized, batches, target=load_target(target) if target else None)
+    show([_row(step) for step in steps], form)
+    raise typer.Exit(1 if first_fault(steps) else 0)
+
+
+def _row(step: Step) -> dict[str, str]:
+    return {
+        "step": step.name,
+        "outputs": f"{step.output_db:.1f} dB",
+        "wanted": f"{step.limit_db:g} dB",
+        "verdict": "fine" if step.ok else "at fault",
+        "first bad tensor": "" if step.tensor is None else f"{step.tensor} ({step.tensor_db:.1f} dB)",
+        "try": step.proposal,
+    }

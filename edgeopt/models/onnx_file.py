@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, flush, write_aside
 
 _TWO_GIB = 2**31 - 1
+_STRUCTURE = 1 << 26  # bytes left for nodes, names and texts
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,17 @@ def size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in [Path(path), *external_files(path)])
 
 
+def fits_one_message(model: onnx.ModelProto) -> bool:
+    """Tell whether `model` stays below protobuf's limit of 2 GiB, counted by the shapes of its tensors.
+
+    (`ByteSize` serialises the model to find out, and raises beyond the limit.)
+    """
+    total = 0
+    for tensor in external_data_helper._get_all_tensors(model):
+        total += math.prod(tensor.dims) * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return total < _TWO_GIB - _STRUCTURE
+
+
 def signature(model: onnx.ModelProto) -> Signature:
     """Return the inputs (initializers listed as inputs, as old exporters do, do not count) and outputs of `model`."""
     held = {tensor.name for tensor in model.graph.initializer}
@@ -124,7 +137,7 @@ def save(model: onnx.ModelProto, path: Path, *, external: bool | None = None) ->
     """
     path = Path(path)
     if external is None:
-        external = model.ByteSize() >= _TWO_GIB
+        external = not fits_one_message(model)
     if not external:
         with write_aside(path) as aside:
             aside.write_bytes(model.SerializeToString(deterministic=True))

@@ -104,13 +104,13 @@ def _known(value: onnx.ValueInfoProto) -> Shape | None:
 
 
 def _measured(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
-    from edgeopt.targets.session import SessionConfig, open_session
+    from edgeopt.targets.session import SessionConfig, open_model
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    session = open_session(copy.SerializeToString(), config=SessionConfig(optimization="none"))
+    session = open_model(copy, config=SessionConfig(optimization="none"))
     try:
         values = session.run(tensors, dict(batch))
     except Exception as error:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import onnx
 import onnxruntime as ort
 
 from edgeopt.errors import MachineError, ModelError
+from edgeopt.models import onnx_file
 from edgeopt.targets.target import Provider
 
 _LEVELS = {
@@ -68,6 +71,16 @@ def open_session(
         return ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])
     except Exception as error:
         raise ModelError(_explain("the model" if isinstance(path, bytes) else str(path), str(error))) from error
+
+
+def open_model(model: onnx.ModelProto, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
+    """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder."""
+    if onnx_file.fits_one_message(model):
+        return open_session(model.SerializeToString(), config=config)
+    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+        path = Path(folder) / "model.onnx"
+        onnx_file.save(model, path, external=True)
+        return open_session(path, config=config)
 
 
 _UNKNOWN_OPERATOR = re.compile(

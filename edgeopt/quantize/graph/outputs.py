@@ -6,9 +6,7 @@ After:  x → A → t → B → y          outputs: y, t
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,10 +14,7 @@ import onnxruntime as ort
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError
-from edgeopt.models import onnx_file
-from edgeopt.targets.session import SessionConfig, open_session
-
-_TWO_GIB = 2**31 - 1
+from edgeopt.targets.session import SessionConfig, open_model
 
 
 def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
@@ -59,12 +54,7 @@ def run_error(error: Exception, sample: int) -> DataError:
 def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True) -> ort.InferenceSession:
     """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder."""
     config = SessionConfig(threads=threads, optimization="all" if optimize else "none")
-    if model.ByteSize() < _TWO_GIB:
-        return open_session(model.SerializeToString(), config=config)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
-        path = Path(folder) / "model.onnx"
-        onnx_file.save(model, path, external=True)
-        return open_session(path, config=config)
+    return open_model(model, config=config)
 
 
 def same_outputs(model: onnx.ModelProto, other: onnx.ModelProto, batch: Batch) -> bool:

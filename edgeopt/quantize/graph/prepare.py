@@ -47,7 +47,6 @@ _INTEGER_OPS = {
     "MatMulIntegerToFloat",
     "GatherBlockQuantized",
 }
-_TWO_GIB = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -163,11 +162,12 @@ def _fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         source, folded = Path(folder) / "model.onnx", Path(folder) / "folded.onnx"
         onnx_file.save(model, source)
         try:
-            open_session(source, config=SessionConfig(threads=1, optimization="basic", optimized_path=folded))
+            written = folded if onnx_file.fits_one_message(model) else None
+            open_session(source, config=SessionConfig(threads=1, optimization="basic", optimized_path=written))
         except ModelError as error:
             raise ModelError(str(error).replace(str(source), name)) from error
         result = onnx.ModelProto()
-        if folded.is_file() and model.ByteSize() < _TWO_GIB:
+        if folded.is_file():
             result.ParseFromString(folded.read_bytes())
     if not result.graph.node:  # all of it folded into constants, or too large to be written in one piece
         return model

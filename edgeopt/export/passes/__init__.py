@@ -6,12 +6,20 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeopt.export.passes.attention_layout import AttentionLayout
+from edgeopt.export.passes.chosen_rows import ChosenRows
 from edgeopt.export.passes.flatten_rows import FlattenRows
 from edgeopt.export.passes.fold_reshapes import FoldReshapes
 from edgeopt.export.passes.merge_projections import MergeProjections
 
-PASSES: tuple[type[ir.passes.InPlacePass], ...] = (MergeProjections, AttentionLayout, FlattenRows, FoldReshapes)
-"""In this order: merged projections are found before attention hides their reshapes, rows are flattened when both are done."""
+PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
+    AttentionLayout,
+    ChosenRows,
+    MergeProjections,
+    FlattenRows,
+    FoldReshapes,
+)
+"""In this order: a row can be chosen where attention has three axes and query, key and value are products of their own;
+rows are flattened when all of that is done."""
 
 
 def optimize(model: ir.Model) -> dict[str, int]:

@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from edgeopt.errors import MachineError
 
+_HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -26,16 +29,45 @@ def write_aside(path: Path) -> Iterator[Path]:
         MachineError: the disk is full, or `path` may not be written; whatever stood at `path` is intact.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f"{aside_prefix(path)}part")
     with disk_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path)
             yield aside
             flush(aside)
             aside.replace(path)
             flush(path.parent)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def aside_prefix(path: Path) -> str:
+    """Return how the name of what this process writes aside for `path` begins: it tells host and process."""
+    return f".{path.name}.{_HOST}-{os.getpid()}."
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes of this host that live no more (a kill, a power cut) have left aside for `path`."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(_HOST)}-(\d+)\.(?:.*\.)?part")
+    with os.scandir(path.parent) as entries:
+        found = [(Path(entry.path), pattern.fullmatch(entry.name)) for entry in entries]
+    for leftover, match in found:
+        if match and not _alive(int(match[1])):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 asks and does nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 @contextmanager

@@ -58,7 +58,8 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
     facts = _model_facts(spec, model, signature)
     with files.disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".part") as parent:
+        files.remove_leftovers(output)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=files.aside_prefix(output), suffix=".part") as parent:
             aside = Path(parent) / output.name
             aside.mkdir()
             _copy(sources, aside)

@@ -54,7 +54,9 @@ def profile(
     )
     with shown(quiet=quiet):
         drops = (
-            accuracy_drops(named, read_calibration(evaluate, tokenizer, split="evaluation"), loaded_target) if evaluate else {}
+            accuracy_drops(named, read_calibration(evaluate, tokenizer, models[0], split="evaluation"), loaded_target)
+            if evaluate
+            else {}
         )
         result = run(named, inputs, target=loaded_target, config=config, drops=drops)
     if report is not None:

@@ -65,6 +65,15 @@ class Samples:
         order = sorted(range(self.count), key=lambda index: max(array.size for array in self.read(index).values()))
         return SampleBatches(self, [order[start : start + size] for start in range(0, self.count, size)])
 
+    def equal_batches(self, size: int) -> SampleBatches:
+        """Return the samples ordered by their shapes, at most `size` of equal shapes to a batch: nothing is padded."""
+        groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
+        for index in range(self.count):
+            sample = self.read(index)
+            groups.setdefault(tuple((name, sample[name].shape) for name in sorted(sample)), []).append(index)
+        members = [groups[shapes] for shapes in sorted(groups)]
+        return SampleBatches(self, [own[start : start + size] for own in members for start in range(0, len(own), size)])
+
     def collate(self, indices: Sequence[int]) -> Batch:
         """Return one batch of the samples at `indices`, padded at the end where they are ragged."""
         samples = [self.read(int(index)) for index in indices]

@@ -62,10 +62,10 @@ class Divergence:
 
 def compare_accuracy(variants: Sequence[Variant], samples: Samples, options: VerifyOptions) -> list[VariantAccuracy]:
     """Return each variant's accuracy where the samples have labels and the model one output of logits [N, classes]."""
-    reference = _logits(variants[0], samples)
+    reference = _answers(variants[0])
     rows = []
     for variant in variants:
-        logits = _logits(variant, samples)
+        logits, answers = _logits(variant, samples), _answers(variant)
         share = (
             None
             if logits is None or samples.labels is None
@@ -78,7 +78,9 @@ def compare_accuracy(variants: Sequence[Variant], samples: Samples, options: Ver
                 accuracy=share.value if share else None,
                 low=share.low if share else None,
                 high=share.high if share else None,
-                agreement=None if logits is None or reference is None else agreement(logits, reference),
+                agreement=None
+                if answers is None or reference is None or answers.shape != reference.shape
+                else agreement(answers, reference),
                 size_bytes=variant.size_bytes,
                 parameters=variant.parameters,
                 macs=variant.macs,
@@ -92,6 +94,12 @@ def _logits(variant: Variant, samples: Samples) -> np.ndarray[Any, Any] | None:
         return None
     values = next(iter(variant.outputs.values()))
     return values if values.ndim == 2 and len(values) == len(samples) else None
+
+
+def _answers(variant: Variant) -> np.ndarray[Any, Any] | None:
+    """Return what has a largest class: logits [N, classes] of samples, or of the positions (tokens) of samples."""
+    values = next(iter(variant.outputs.values())) if len(variant.outputs) == 1 else None
+    return values if values is not None and values.ndim == 2 and values.shape[1] > 1 else None
 
 
 def diverge(source: Variant, result: Variant, layers: Sequence[Mapping[str, Any]] = ()) -> Divergence:

@@ -1,0 +1,44 @@
+"""Files that are whole or not there, also after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from edgeopt.files import aside_prefix, remove_leftovers, write_aside
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edgeopt.files import write_aside
+with write_aside(Path(sys.argv[1])) as aside:
+    aside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    with write_aside(path) as aside:
+        aside.write_text("new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+    assert path.read_text() == "new"
+
+
+def test_what_a_living_writer_has_aside_stays(tmp_path: Path) -> None:
+    mine = tmp_path / f"{aside_prefix(tmp_path / 'a')}part"
+    folder = tmp_path / f"{aside_prefix(tmp_path / 'a')}xyz.part"
+    other = tmp_path / f".a.another-{os.getpid()}.part"
+    for path in (mine, other):
+        path.touch()
+    folder.mkdir()
+    remove_leftovers(tmp_path / "a")
+    assert sorted(tmp_path.iterdir()) == sorted([mine, folder, other])

@@ -13,7 +13,8 @@ stopping rule with one outlier allowed: p90 64, p95 130, p99 662 at confidence 0
 Runs follow each other and share what disturbs them, so they are worth fewer than n independent ones. `effective_size`
 divides n by the integrated autocorrelation time of the indicator [x <= quantile], summed over Geyer's initial positive
 sequence (Statistical Science 7(4), 1992, section 3.3); the ranks are those of the effective size. What hangs together for
-longer than a fortieth of the series is a drift, which is reported as one (see steady) and not hidden in wider intervals.
+longer than a fortieth of the series (40 runs, or a tenth, in a short one) is a drift, which is reported as one (see steady) and
+not hidden in wider intervals.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float64]
 
 _LONGEST = 80  # two lags a pair: a fortieth of the series
+_SHORT_SERIES = 20  # pairs, or a tenth of the series, whichever is less
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def effective_size(samples: Samples, q: float) -> float:
     spectrum = np.fft.rfft(below, 2 * n)
     correlation = np.fft.irfft(spectrum * spectrum.conj(), 2 * n)[:n] / variance
     pairs = correlation[0 : n - n % 2 : 2] + correlation[1:n:2]
-    pairs = pairs[: max(1, n // _LONGEST)]
+    pairs = pairs[: max(1, n // _LONGEST, min(n // 20, _SHORT_SERIES))]
     ends = np.flatnonzero(pairs <= 0)
     time = 2 * float(pairs[: ends[0] if len(ends) else len(pairs)].sum()) - 1
     return n / max(1.0, time)

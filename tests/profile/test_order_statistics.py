@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -80,23 +81,29 @@ def test_intervals_cover_the_quantile_as_often_as_they_promise(
     assert covered >= 0.95 * given - 2 * math.sqrt(given * 0.05 * 0.95), f"{covered} of {given}"
 
 
-def test_intervals_of_dependent_runs_cover_too() -> None:
-    rng = np.random.default_rng(5)
-    n, carry = 600, 0.9
-    naive = covered = 0
-    for _ in range(300):
-        noise = rng.normal(size=n + 200)
-        series = np.zeros(n + 200)
-        for step in range(1, n + 200):
-            series[step] = carry * series[step - 1] + noise[step]
-        samples = series[200:]
-        interval = quantile_interval(samples, 0.5, 0.95)
-        assert interval is not None
-        covered += interval.low <= 0 <= interval.high
-        ordered = np.sort(samples)
-        naive += ordered[275] <= 0 <= ordered[324]
-    assert naive < 0.6 * 300, "the planted dependence is too weak to test anything"
-    assert covered >= 0.9 * 300, f"{covered} of 300"
+def _dependent(carry: float, n: int) -> Samples:
+    """Return 1,000 series of n normal samples each of which keeps `carry` of the one before."""
+    noise = np.random.default_rng(5).normal(size=(_DRAWS, n + 200))
+    series = np.zeros_like(noise)
+    for step in range(1, n + 200):
+        series[:, step] = carry * series[:, step - 1] + math.sqrt(1 - carry**2) * noise[:, step]
+    return series[:, 200:]
+
+
+@pytest.mark.parametrize("carry", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_intervals_of_dependent_runs_are_wrong_no_more_often_than_they_promise(carry: float, q: float) -> None:
+    truth = NormalDist().inv_cdf(q)
+    intervals = [quantile_interval(samples, q, 0.95) for samples in _dependent(carry, 600)]
+    wrong = sum(interval is not None and not interval.low <= truth <= interval.high for interval in intervals)
+    given = sum(interval is not None for interval in intervals)
+    assert wrong <= _DRAWS * 0.05 + 2 * math.sqrt(_DRAWS * 0.05 * 0.95), f"{wrong} of {_DRAWS}"
+    assert given > 0.7 * _DRAWS  # where dependence leaves too few, none is given
+
+
+def test_the_planted_dependence_would_fool_plain_order_statistics() -> None:
+    ordered = np.sort(_dependent(0.9, 600), axis=1)
+    assert np.mean((ordered[:, 275] <= 0) & (ordered[:, 324] >= 0)) < 0.6
 
 
 def test_effective_size_of_independent_and_of_repeated_samples() -> None:

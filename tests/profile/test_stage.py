@@ -54,6 +54,18 @@ def test_planted_latencies_come_back_with_overhead_counted_out(fake_runner: Any,
     assert result.warnings[0].startswith("b is slower than a: 1.")
 
 
+def test_intervals_of_whole_profiles_hold_the_planted_median(fake_runner: Any, level: Callable[..., Any]) -> None:
+    draws, covered, ratios = 200, 0, 0
+    for seed in range(draws):
+        runner = fake_runner({"a": level(4.0, sigma=0.3), "b": level(5.0, sigma=0.3)}, seed=seed)
+        result = _run(runner, seconds=1.5, cold_starts=1, operator_runs=0)
+        p50, [pair] = result.variants[0].latency[0], result.comparisons
+        covered += p50.low_ms <= 4.0 <= p50.high_ms
+        ratios += pair.low is None or pair.high is None or pair.low <= 1.25 <= pair.high
+    fewest = 0.95 * draws - 2 * (draws * 0.05 * 0.95) ** 0.5
+    assert covered >= fewest and ratios >= fewest, (covered, ratios)
+
+
 def test_the_time_box_is_kept(fake_runner: Any, level: Callable[..., Any]) -> None:
     runner = fake_runner({"a": level(400.0), "b": level(900.0)})
     result = _run(runner, seconds=10.0)

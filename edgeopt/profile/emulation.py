@@ -87,7 +87,7 @@ class _Counted:
 def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Counted:
     """Count the instructions of one run, or say why not."""
     target = emulation.target
-    if not emulation.instruction_runs or not target.device.instruction_counter:
+    if not emulation.instruction_runs or not target.device.counting_launcher:
         return _Counted(None, [])
     reason = why_not(target)
     if reason:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,13 +40,12 @@ class Instructions:
 def why_not(target: Target) -> str | None:
     """Return why `target` counts no instructions; None: it does."""
     device = target.device
-    if not device.instruction_counter:
+    if not device.counting_launcher:
         return "its emulator counts none"
-    plugins = [part.partition(",")[0] for part in device.instruction_counter if part.startswith(("/", "~"))]
-    missing = [part for part in plugins if not Path(part).expanduser().is_file()]
-    if missing:
-        return f"{missing[0]} is not there; {device.instruction_counter_help}".removesuffix("; ")
-    return None
+    if shutil.which(Path(device.counting_launcher[0]).expanduser()):
+        return None
+    make = f"; make it: sh {shipped('deploy') / device.counting_setup}" if device.counting_setup else ""
+    return f"there is no {device.counting_launcher[0]}{make}"
 
 
 def count_instructions(target: Target, request: Mapping[str, Any], *, runs: int) -> Instructions:
@@ -66,10 +66,10 @@ def count_instructions(target: Target, request: Mapping[str, Any], *, runs: int)
 
 
 def _whole(target: Target, request: Mapping[str, Any], runs: int) -> int:
-    launcher, python = command_of(target)
+    _, python = command_of(target)
     script = shipped("deploy") / "runner" / "measure.py"
-    counter = [str(Path(part).expanduser()) if part.startswith("~") else part for part in target.device.instruction_counter]
-    command = [*launcher, *counter, python, str(script), "cold"]
+    launcher = [str(Path(part).expanduser()) if part.startswith("~") else part for part in target.device.counting_launcher]
+    command = [*launcher, python, str(script), "cold"]
     line = json.dumps({"do": "cold", "runs": runs, "seconds": 1e9, **request}) + "\n"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}  # else dictionaries differ from process to process
     done = subprocess.run(command, input=line, capture_output=True, text=True, check=False, env=environment)

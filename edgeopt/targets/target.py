@@ -48,10 +48,10 @@ class Device(Options):
     """Leave runner and models on the device, so that they are copied once; else nothing is left behind."""
     emulated: bool = False
     """An emulator: its placement and numerics count, its latency and memory mean nothing and are not measured."""
-    instruction_counter: list[str] = Field(default_factory=list)
-    """The launcher's arguments to count instructions and print ``total insns: N``, as QEMU's plug-in insn; empty: it cannot."""
-    instruction_counter_help: str = ""
-    """How to get it."""
+    counting_launcher: list[str] = Field(default_factory=list)
+    """A launcher that counts instructions and prints ``total insns: N``, as QEMU with its plug-in insn; empty: none."""
+    counting_setup: str | None = None
+    """The script, relative to the folder ``deploy``, that makes it."""
     machine: list[str] = Field(default_factory=list)
     """Accepted values of `platform.machine()`; empty: any."""
     cpu_flags: list[str] = Field(default_factory=list)

@@ -82,15 +82,16 @@ def test_instructions_are_those_that_more_runs_add(model: Path, tmp_path: Path) 
     emulator.write_text(_COUNTING.format(python=sys.executable, each=12_345))
     emulator.chmod(0o755)
     target = _pretended()
-    counting = {"launcher": [str(emulator)], "instruction_counter": ["--count"]}
+    counting = {"launcher": [str(emulator)], "counting_launcher": [str(emulator), "--count"]}
     target = target.model_copy(update={"device": target.device.model_copy(update=counting)})
     [variant] = profile({"net": model}, _ROWS, target=target, config=ProfileConfig()).variants
     assert variant.instructions == 12_345
-    lacking = {"instruction_counter": ["-plugin", "/nowhere/libinsn.so,inline=on"], "instruction_counter_help": "build it"}
+    lacking = {"counting_launcher": ["/nowhere/qemu"], "counting_setup": "emulators/qemu-plugins.sh"}
     target = target.model_copy(update={"device": target.device.model_copy(update=lacking)})
     result = profile({"net": model}, _ROWS, target=target, config=ProfileConfig())
     assert result.variants[0].instructions is None
-    assert "no instruction counts: /nowhere/libinsn.so is not there; build it" in result.warnings
+    [why] = [warning for warning in result.warnings if "no instruction counts" in warning]
+    assert "there is no /nowhere/qemu; make it: sh " in why and why.endswith("deploy/emulators/qemu-plugins.sh")
 
 
 def test_outputs_are_compared_by_name_and_row() -> None:

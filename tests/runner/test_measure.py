@@ -201,6 +201,15 @@ def test_errors_say_who_must_act(server: Any, dense: dict[str, Any], change: dic
     assert got == kind and says in message and "\n" not in message
 
 
+def test_a_provider_that_is_built_in_but_does_not_start_is_the_machines_error(
+    measure: ModuleType, server: Any, dense: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure.ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # onnxruntime's; it falls back to the CPU
+        kind, message = _error(server, do="open", name="d", **{**dense, "session": {"provider": "CUDAExecutionProvider"}})
+    assert kind == "machine" and "did not start; its libraries may be missing" in message
+
+
 def test_wrong_inputs_are_the_models_error(server: Any, dense: dict[str, Any], tmp_path: Path) -> None:
     np.savez(tmp_path / "wide.npz", **{"0/x": np.ones((1, 9), np.float32)})
     kind, message = _error(server, do="open", name="d", **{**dense, "inputs": str(tmp_path / "wide.npz")})

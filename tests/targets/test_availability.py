@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import platform
 
+import onnxruntime
+import pytest
+
 from edgeopt.targets.availability import available
 from edgeopt.targets.target import Target, load_target, target_names
 
@@ -38,3 +41,13 @@ def test_every_shipped_target_can_be_judged() -> None:
     for name in target_names():
         found = available(load_target(name))
         assert found.ok == (not found.reasons)
+
+
+@pytest.mark.parametrize("name", ["cuda", "tensorrt"])
+def test_a_gpu_target_is_here_once_its_provider_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = load_target(name)
+    lacking = available(target)
+    assert not lacking.ok and f"{target.provider.name} is not in onnxruntime" in lacking.reasons[0]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [target.provider.name, "CPUExecutionProvider"])
+    found = available(target)
+    assert found.ok and "untested: its rules are from the provider's documentation" in found.notes

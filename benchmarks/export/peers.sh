@@ -17,9 +17,9 @@ for peer in "$@"; do
     optimum) "$python" -m pip install --disable-pip-version-check --quiet 'optimum-onnx[onnxruntime]==0.1.0' 'transformers==4.57.6' ;;
     timm)
         "$python" -m pip install --disable-pip-version-check --quiet --constraint "$here/constraints.txt" --editable "$here"
-        # torchvision's wheel asks for another build of torch, so neither it nor timm may bring what they ask for
-        "$python" -m pip install --disable-pip-version-check --quiet --no-deps timm torchvision
-        "$python" -m pip install --disable-pip-version-check --quiet --constraint "$here/constraints.txt" huggingface_hub pyyaml
+        # torchvision is built for another torch and only imported (transforms, no operators): from 0.16 on it cannot do without them
+        "$python" -m pip install --disable-pip-version-check --quiet --no-deps timm torchvision==0.15.2
+        "$python" -m pip install --disable-pip-version-check --quiet --constraint "$here/constraints.txt" huggingface_hub pyyaml requests
         ;;
     *)
         echo "$0: no peer '$peer'; there are: optimum, timm" >&2

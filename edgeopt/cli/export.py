@@ -11,7 +11,7 @@ from edgeopt.cli.options import Quiet, Set, TargetName
 
 
 def export(
-    source: Annotated[str, typer.Argument(help="A saved or transformers folder, a hub id, or module:callable.")],
+    source: Annotated[str, typer.Argument(help="A saved or transformers folder, hub id, .pt2, timm:NAME, or module:callable.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for model.onnx and the files beside it.")],
     task: Annotated[str | None, typer.Option("--task", help="For transformers models, such as text-classification.")] = None,
     target: TargetName = "host",
@@ -22,6 +22,9 @@ def export(
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option("--shape", metavar="NAME=1x128", help="Fix an input's shape; may be repeated.")
+    ] = None,
+    dynamic: Annotated[
+        list[str] | None, typer.Option("--dynamic", metavar="AXIS", help="Make height or width dynamic; may be repeated.")
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with a hub model.")
@@ -39,7 +42,9 @@ def export(
 
     shapes = dict(_shape(text) for text in shape) if shape else None
     loaded = load_model(source, task=task, trust_remote_code=trust_remote_code)
-    config = read_options(ExportConfig, changes, opset=opset, task=loaded.task, source=Path(source).name, shapes=shapes)
+    config = read_options(
+        ExportConfig, changes, opset=opset, task=loaded.task, source=Path(source).name, shapes=shapes, dynamic=dynamic
+    )
     if loaded.folder is not None and (loaded.folder / "config.json").is_file():
         config = config.model_copy(update={"source_folder": loaded.folder})
     samples = read_calibration(data, loaded.folder).first(16).batches(1) if data else None

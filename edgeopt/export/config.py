@@ -21,6 +21,8 @@ class ExportConfig(Options):
     """Inputs whose shape is fixed, by name; samples are padded with zeros or cut to it. The others stay dynamic."""
     axes: dict[str, dict[int, str]] = Field(default_factory=dict)
     """Names of an input's dynamic axes, by input and axis; equal axes share a name. Empty: found from names and samples."""
+    dynamic: list[str] = Field(default_factory=list)
+    """Axes of the family's inputs that are fixed by default and shall be dynamic: ``height``, ``width`` of pictures."""
     outputs: list[str] = Field(default_factory=list)
     """The outputs to keep, by name; empty: those of the task, or all."""
     family: str | None = None

@@ -16,8 +16,8 @@ Nothing here imports torch or transformers; a family's functions do when they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,17 +44,39 @@ SIZES: Mapping[str, tuple[int, int, int]] = {
 }
 """Three sizes of each named axis: the example's, and two unlike it."""
 
+_STEPS: Mapping[str, tuple[int, int, int, int]] = {"height": (0, 32, 96, 64), "width": (32, 0, 64, 96)}
+"""What is added to the configured size of an axis that was asked to be dynamic, for each of four samples."""
+
+
+@dataclass(frozen=True)
+class Resizable:
+    """An axis of the size the configuration names, unless it is asked to be dynamic: then it is called `name`."""
+
+    name: str
+    size: int
+
 
 @dataclass(frozen=True)
 class Input:
     """One input: its shape, where a name is a dynamic axis (or a sum of two), and what random values for it look like."""
 
-    shape: tuple[int | str, ...]
+    shape: tuple[int | str | Resizable, ...]
     kind: Literal["tokens", "mask", "zeros", "normal", "positions"] = "normal"
 
     def axes(self) -> dict[int, str]:
         """Return the dynamic axes by their position."""
         return {axis: size for axis, size in enumerate(self.shape) if isinstance(size, str)}
+
+    def freed(self, names: Collection[str]) -> Input:
+        """Return this input with the resizable axes in `names` dynamic and the others fixed."""
+        kept = (
+            size if not isinstance(size, Resizable) else size.name if size.name in names else size.size for size in self.shape
+        )
+        return replace(self, shape=tuple(kept))
+
+    def resizable(self) -> dict[str, int]:
+        """Return the axes that may be asked to be dynamic, with their configured sizes."""
+        return {size.name: size.size for size in self.shape if isinstance(size, Resizable)}
 
     def draw(self, sizes: Mapping[str, int], *, vocabulary: int, rng: np.random.Generator) -> Array:
         """Return a random value for the given axis sizes; a mask hides the end of its last row."""
@@ -75,7 +97,15 @@ class Input:
                 return rng.normal(size=shape).astype(np.float32)
 
 
-def _size(size: int | str, sizes: Mapping[str, int]) -> int:
+def _freed(size: int | str | Resizable, names: Collection[str]) -> int | str:
+    if isinstance(size, Resizable):
+        return size.name if size.name in names else size.size
+    return size
+
+
+def _size(size: int | str | Resizable, sizes: Mapping[str, int]) -> int:
+    if isinstance(size, Resizable):
+        return size.size
     if isinstance(size, int):
         return size
     return sum(sizes[name.strip()] for name in size.split("+"))
@@ -104,9 +134,13 @@ class Task:
     outputs: tuple[str, ...]
     wrap: Callable[[Module], Module] = unwrapped
 
-    def axes(self, config: Config) -> Axes:
-        """Return the dynamic axes of the task's inputs."""
-        return {name: value.axes() for name, value in self.inputs(config).items()}
+    def axes(self, config: Config, dynamic: Collection[str] = ()) -> Axes:
+        """Return the dynamic axes of the task's inputs, the resizable ones in `dynamic` among them."""
+        return {name: value.freed(dynamic).axes() for name, value in self.inputs(config).items()}
+
+    def resizable(self, config: Config) -> dict[str, int]:
+        """Return the axes that may be asked to be dynamic, with the sizes the configuration names."""
+        return {name: size for value in self.inputs(config).values() for name, size in value.resizable().items()}
 
 
 @dataclass(frozen=True)
@@ -156,14 +190,19 @@ class Family:
         )
 
 
-def random_samples(task: Task, config: Config, *, seed: int = 0) -> list[Batch]:
-    """Return three random batches of different shapes for a model with this `config`, the same for the same `seed`."""
+def random_samples(task: Task, config: Config, *, seed: int = 0, dynamic: Collection[str] = ()) -> list[Batch]:
+    """Return random batches of different shapes for a model with this `config`, the same for the same `seed`.
+
+    There are three, and four where resizable axes are `dynamic`.
+    """
     rng = np.random.default_rng(seed)
     text = getattr(config, "text_config", None) or config
     vocabulary = int(getattr(text, "vocab_size", None) or 2)
     samples: list[Batch] = []
-    for index in range(3):
-        sizes = {name: values[index] for name, values in SIZES.items()}
-        inputs = task.inputs(config)
+    resizable = task.resizable(config)
+    for index in range(4 if dynamic else 3):
+        sizes = {name: values[index % 3] for name, values in SIZES.items()}
+        sizes |= {name: resizable[name] + _STEPS[name][index] for name in dynamic if name in resizable}
+        inputs = {name: value.freed(dynamic) for name, value in task.inputs(config).items()}
         samples.append({name: value.draw(sizes, vocabulary=vocabulary, rng=rng) for name, value in inputs.items()})
     return samples

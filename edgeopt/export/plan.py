@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from edgeopt.data.batches import Array, Batch, Batches
-from edgeopt.errors import DataError, RecipeError
+from edgeopt.errors import DataError, RecipeError, nearest
 from edgeopt.export.axes import Axes, find_axes, fitted, summed
 from edgeopt.export.config import ExportConfig
 from edgeopt.export.family import Task, random_samples, unwrapped
@@ -56,9 +56,11 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
         RecipeError: the configuration contradicts itself or names inputs that are not there.
     """
     family, name, task = _task_of(model, config)
-    chosen, remarks = _choose(samples, task, _configuration(model), limit=config.parity_samples)
+    _check_dynamic(model, task, config)
+    chosen, remarks = _choose(samples, task, model, config)
     used = [dict(batch) for batch in fitted(chosen, config.shapes)]
-    known = task.axes(_configuration(model)) if task is not None else {}
+    offered = getattr(model, "dynamic_axes", None)
+    known: Axes = task.axes(_configuration(model), config.dynamic) if task is not None else offered() if offered else {}
     axes = find_axes(used, fixed=config.shapes, given=config.axes, known=known)
     opset, attention, warnings = _operators(target, config)
     return Plan(
@@ -77,21 +79,48 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
 
 
 def _choose(
-    samples: Batches | None, task: Task | None, configuration: Any, *, limit: int
+    samples: Batches | None, task: Task | None, model: torch.nn.Module, config: ExportConfig
 ) -> tuple[list[Batch], tuple[str, ...]]:
     """Return the samples to use and what must be said about them: no data set holds the caches a decoder takes."""
+    limit = config.parity_samples
+    remarks: tuple[str, ...] = ()
     if samples is None and task is None:
-        raise DataError("export needs samples to call the model with: a module without a family has no random ones")
+        samples = _own_examples(model)
     given: list[Batch] = [dict(batch) for batch in itertools.islice(samples, limit)] if samples is not None else []
     if samples is not None and (not given or not given[0]):
         raise DataError("export needs at least one sample batch to call the model with; the samples are empty")
     if task is None:
-        return given, ()
+        return given, remarks
+    configuration = _configuration(model)
     missing = [name for name in task.inputs(configuration) if given and name not in given[0]]
     if given and (task.wrap is unwrapped or not missing):
-        return given, ()
+        more = random_samples(task, configuration, dynamic=config.dynamic) if config.dynamic else []
+        return [*given[: limit - len(more)], *more], remarks
     reason = f"the samples lack '{missing[0]}'" if missing else "no samples were given"
-    return random_samples(task, configuration), (f"traced and compared on random inputs: {reason}",)
+    drawn = random_samples(task, configuration, dynamic=config.dynamic)
+    return drawn, (f"traced and compared on random inputs: {reason}",)
+
+
+def _own_examples(model: torch.nn.Module) -> Batches:
+    """Return what the module itself offers to be called with."""
+    offered = getattr(model, "example_inputs", None)
+    found = list(offered()) if callable(offered) else []
+    if not found:
+        raise DataError(
+            f"export needs samples to call {type(model).__name__} with, since it belongs to no family: "
+            f"give data (--data FILE.npz), or give the module a method example_inputs() that returns [{{input name: array}}]"
+        )
+    return found
+
+
+def _check_dynamic(model: torch.nn.Module, task: Task | None, config: ExportConfig) -> None:
+    allowed = task.resizable(_configuration(model)) if task is not None else {}
+    for name in config.dynamic:
+        if name not in allowed:
+            known = ", ".join(allowed) or "none; a module without a family takes 'axes'"
+            raise RecipeError(
+                f"dynamic: '{name}'{nearest(name, allowed)} is no axis this model may have dynamic; allowed: {known}"
+            )
 
 
 def _configuration(model: torch.nn.Module) -> Any:

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,8 +59,9 @@ def export(
     plan = decide(model, samples, target=target, config=config)
     program = Program(plan.module, list(plan.example))
     with evaluating(program):
-        program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
-        graph, exported = _build(program, plan)
+        with _named_where_fixed(config.dynamic):
+            program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
+            graph, exported = _build(program, plan)
         named = graph.clone()
         removed = optimize(graph)
         tidy_names(graph)
@@ -74,6 +75,18 @@ def export(
             files = [file.replace(Path(output) / file.name) for file in reversed(written)][::-1]
     files += _copy_beside(config.source_folder, Path(output))
     return _result(graph, plan, parity, files, removed)
+
+
+@contextmanager
+def _named_where_fixed(dynamic: Sequence[str]) -> Iterator[None]:
+    """Say of an error which axes were asked to be dynamic: another picture size is what the model most likely refuses."""
+    try:
+        yield
+    except ModelError as error:
+        if not dynamic:
+            raise
+        asked = " and ".join(f"'{name}'" for name in dynamic)
+        raise ModelError(f"{asked} cannot be dynamic: {error}; leave them out of 'dynamic' to export one fixed size") from error
 
 
 @contextmanager

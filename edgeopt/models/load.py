@@ -3,6 +3,8 @@
     a folder written by `save_model`     model.json + model.safetensors (pruned models, too)
     a transformers folder or hub id      config.json + model.safetensors
     module:callable                      any nn.Module the callable returns
+    program.pt2                          a torch.export program, checked before torch reads it
+    timm:NAME or a folder timm saved     where timm is installed
 
 A model file from a stranger must not run code: a folder's model.json may name one of edgeopt's own builders, or the one the
 caller names as `source_builder`; anything else is refused. Code that comes with a hub model is refused unless asked for.
@@ -21,6 +23,7 @@ from torch import nn
 
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
+from edgeopt.models.timm_model import PREFIX, is_timm_folder, load_timm
 
 AUTO_CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
@@ -89,7 +92,7 @@ def load_model(
     """Return the model at `source`.
 
     Args:
-        source: a folder, a hub id, or ``module:callable``.
+        source: a folder, a hub id, a ``.pt2`` program, ``timm:NAME``, or ``module:callable``.
         task: for transformers models; None: the head its config names.
         arguments: for ``module:callable``.
         source_builder: the builder a saved folder may name beside edgeopt's own.
@@ -101,12 +104,18 @@ def load_model(
     folder = Path(source)
     if (folder / MODEL_FILE).is_file():
         return _load_saved(folder, source_builder)
+    if folder.suffix == ".pt2":
+        return _load_program(folder)
+    if str(source).startswith(PREFIX) or is_timm_folder(folder):
+        return LoadedModel(load_timm(str(source)), task or "image-classification", folder if folder.is_dir() else None)
     if (folder / "config.json").is_file() or (not folder.exists() and ":" not in str(source) and not folder.suffix):
         return _load_transformers(str(source), task, trust_remote_code)
     if ":" in str(source):
         origin = Origin(str(source), arguments or {}, task=task)
         return LoadedModel(build(str(source), origin.arguments).eval(), task, None, origin=origin)
-    raise ModelError(f"{source}: no model here; give a folder with {MODEL_FILE} or config.json, a hub id, or module:callable")
+    raise ModelError(
+        f"{source}: no model here; give a folder with {MODEL_FILE} or config.json, a .pt2 program, a hub id, or module:callable"
+    )
 
 
 def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -123,6 +132,14 @@ def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ModelError(f"{builder}: gives {type(module).__name__}, not an nn.Module")
     return module
+
+
+def _load_program(path: Path) -> LoadedModel:
+    from edgeopt.models.exported_program import load_program
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such program")
+    return LoadedModel(load_program(path), None, None)
 
 
 def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:

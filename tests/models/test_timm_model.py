@@ -1,4 +1,4 @@
-"""timm needs a torchvision that does not fit this project's torch: `benchmarks/export/peers.sh FOLDER timm` makes a place for it."""
+"""timm needs a torchvision that does not fit our torch: `benchmarks/export/peers.sh FOLDER timm` makes a place for it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,12 +36,12 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from edgeopt.config import Options
-from edgeopt.data.batches import Batch, Batches
+from edgeopt.data.batches import Batches
 from edgeopt.errors import RecipeError
 from edgeopt.models import onnx_file
 from edgeopt.profile.analysis import count
 from edgeopt.profile.axes import batch_axis
-from edgeopt.profile.inputs import check_batches, take_batches, write_batches
+from edgeopt.profile.inputs import take_batches, write_batches
 from edgeopt.profile.measurement import Limits, sample
 from edgeopt.profile.order_statistics import Samples, binomial_cdf, fewest_samples
 from edgeopt.profile.stage import session_of
@@ -170,8 +169,8 @@ def measure_scenarios(
     signature = onnx_file.signature(onnx_file.load(model, weights=False))
     ones = [one for one in take_batches(inputs, most=_MOST_SAMPLES) if one]
     sizes = _batch_sizes(config, free=batch_axis(signature) is not None)
-    batches = {size: _repeated(ones, size) for size in sizes}
-    check_batches(list(batches.values()), signature, model=str(model))
+    repeated = [ones[number % len(ones)] for number in range(max(sizes))]
+    batches = {size: join(repeated, size, signature, model=str(model)) for size in sizes}
     names = {size: f"batch {size}" for size in sizes}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-scenarios-")))
@@ -206,10 +205,6 @@ def _batch_sizes(config: ScenarioConfig, *, free: bool) -> list[int]:
         return [1]
     wanted = {"multi-stream": [_STREAMS], "offline": config.offline_batch_sizes}
     return sorted({1, *(size for scenario in config.scenarios for size in wanted.get(scenario, []))})
-
-
-def _repeated(ones: Sequence[Batch], size: int) -> Batch:
-    return join([ones[number % len(ones)] for number in range(size)], size) if size > 1 else ones[0]
 
 
 def _figure(scenario: Scenario, runs: dict[int, Samples], config: ScenarioConfig) -> ScenarioFigure:

@@ -99,9 +99,7 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
     """
     signature = onnx_file.signature(onnx_file.load(model, weights=False))
     shapes = _shapes(config, signature, model=str(model))
-    whole = {size: join(inputs, size) for size in {size for size, _ in shapes}}
-    for batch in whole.values():
-        check_batches([batch], signature, model=str(model))
+    whole = {size: join(inputs, size, signature, model=str(model)) for size in {size for size, _ in shapes}}
     points = [(threads, place) for threads in config.threads for place in range(len(shapes))]
     names = [f"{threads}x{place}" for threads, place in points]
     with ExitStack() as stack:
@@ -141,25 +139,33 @@ def _shapes(config: SweepConfig, signature: Signature, *, model: str) -> list[_S
     return [(size, sizes) for size in config.axes.get(first or "", config.batch_sizes) for sizes in others]
 
 
-def join(inputs: Batches, size: int) -> Batch:
-    """Join the first `size` samples into one batch.
+def join(inputs: Batches, size: int, signature: Signature, *, model: str) -> Batch:
+    """Join the first `size` samples into one batch along the batch axis of `signature`, wherever an input has it.
 
     Raises:
-        DataError: there are fewer, or they have different shapes.
+        DataError: there are fewer, they have different shapes, or `model` does not take them.
     """
-    rows: dict[str, list[np.ndarray[Any, np.dtype[Any]]]] = {}
-    for batch in islice(iter(inputs), size):
-        for name, array in batch.items():
-            rows.setdefault(name, []).extend(array[place : place + 1] for place in range(len(array)))
-    joined = {}
-    for name, parts in rows.items():
-        if len({part.shape for part in parts[:size]}) > 1:
-            raise DataError(f"sweep: input '{name}' has samples of different shapes; give samples of one shape")
-        joined[name] = np.concatenate(parts[:size])
-    short = [name for name, array in joined.items() if len(array) < size]
-    if short or not joined:
-        raise DataError(f"sweep: batch size {size} needs as many samples; give more, or leave that size out")
+    ones = list(islice(iter(inputs), size))
+    check_batches(ones, signature, model=model)
+    axis, joined = batch_axis(signature), {}
+    for spec in signature.inputs:
+        parts = [np.asarray(one[spec.name]) for one in ones]
+        if axis is None or axis not in spec.shape or not parts:
+            joined[spec.name] = parts[0] if parts else np.zeros(0)
+            continue
+        place = spec.shape.index(axis)
+        if len({part.shape[:place] + part.shape[place + 1 :] for part in parts}) > 1:
+            raise DataError(f"sweep: input '{spec.name}' has samples of different shapes; give samples of one shape")
+        joined[spec.name] = np.take(np.concatenate(parts, axis=place), np.arange(min(size, _rows(parts, place))), axis=place)
+        if joined[spec.name].shape[place] < size:
+            raise DataError(f"sweep: batch size {size} needs as many samples; give more, or leave that size out")
+    if not ones or (size > 1 and axis is None):
+        raise DataError(f"sweep: batch size {size} needs samples and a free batch axis; leave that size out")
     return joined
+
+
+def _rows(parts: list[np.ndarray[Any, np.dtype[Any]]], place: int) -> int:
+    return sum(part.shape[place] for part in parts)
 
 
 def _write(batch: Batch, path: Path) -> Path:

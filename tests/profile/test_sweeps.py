@@ -47,7 +47,7 @@ def test_too_few_samples_and_ragged_ones_are_refused(model: Path) -> None:
     with pytest.raises(DataError, match="batch size 65 needs as many samples"):
         sweep(model, _ROWS, target=_here(), config=SweepConfig(batch_sizes=[65]))
     ragged = [{"x": np.ones((1, 64), np.float32)}, {"x": np.ones((1, 63), np.float32)}]
-    with pytest.raises(DataError, match="different shapes"):
+    with pytest.raises(DataError, match=r"batch 1, input 'x' .* shape \[1, 63\]"):
         sweep(model, ragged, target=_here(), config=SweepConfig(batch_sizes=[2]))
 
 
@@ -66,6 +66,23 @@ def test_axes_by_name_are_cropped_and_repeated(model: Path, tmp_path: Path) -> N
         sweep(tmp_path / "n.onnx", [row], target=_here(), config=SweepConfig(axes={"sequense": [1]}))
     with pytest.raises(RecipeError, match=r"give batch_sizes or axes\.N, not both"):
         sweep(model, _ROWS, target=_here(), config=SweepConfig(axes={"N": [1, 2]}, batch_sizes=[4]))
+
+
+def test_the_batch_axis_is_wherever_an_input_has_it(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> n (float[N, 4] x, float[2, N, 4] state, float k) => (float[2, N, 4] y)
+    { a = Mul (x, k) y = Add (a, state) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "n.onnx")
+    row = {"x": np.ones((1, 4), np.float32), "state": np.zeros((2, 1, 4), np.float32), "k": np.array(2, np.float32)}
+    result = sweep(tmp_path / "n.onnx", [row] * 3, target=_here(), config=SweepConfig(batch_sizes=[1, 3], seconds=0.5))
+    assert [point.batch_size for point in result.points] == [1, 3]
+
+
+def test_samples_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["": 17]> n (float[N, S] x) => (float[N, S] y) { y = Tanh (x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "n.onnx")
+    rows = [{"x": np.ones((1, length), np.float32)} for length in (3, 4)]
+    with pytest.raises(DataError, match="different shapes"):
+        sweep(tmp_path / "n.onnx", rows, target=_here(), config=SweepConfig(batch_sizes=[2]))
 
 
 def test_more_threads_than_cores_is_said(model: Path) -> None:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-profile bench-targets bench-quantize check format clean
+.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ devices: $(INSTALLED)  ## what the tests on other providers need: OpenVINO, the 
 
 families: $(INSTALLED)  ## docs/families.md: every family and task exported and compared (half an hour)
 	$(BIN)/python benchmarks/export/families.py
+
+bench-large: $(INSTALLED)  ## peak memory of exporting a model of 3 GB (3 minutes, 8 GB of disk)
+	$(BIN)/python -m benchmarks.export.large --work build/large
 
 bench-profile: $(INSTALLED)  ## does the profiler tell A from A, and A from B? (a quiet machine, 16 minutes at most)
 	$(BIN)/python -m benchmarks.profile

@@ -12,7 +12,9 @@ parts is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +29,7 @@ from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
 from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
+from edgeopt.export.weights import out_of_memory, save_beside
 from edgeopt.targets.session import SessionConfig, open_session
 
 _LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
@@ -88,25 +91,41 @@ def _join(rows: Sequence[Batch]) -> Batch:
     return {name: concatenate([row[name][0] for row in rows]) for name in rows[0]}
 
 
-def check_parity(program: Program, path: Path, batches: Sequence[Batch], *, tolerance: float) -> Parity:
-    """Run `program` in PyTorch and the file at `path` in onnxruntime on `batches` and measure the largest error."""
+def check_parity(program: Program, written: Sequence[Path], batches: Sequence[Batch], *, tolerance: float) -> Parity:
+    """Run `program` in PyTorch and the model in onnxruntime on `batches` and measure the largest error.
+
+    PyTorch answers first. With weights in a file of their own, those in PyTorch then leave memory until onnxruntime is done.
+
+    Args:
+        program: in evaluation mode.
+        written: the model's files, the graph first.
+        batches: inputs by the graph's input names.
+        tolerance: largest relative error to pass.
+    """
     expected = [program.run(batch) for batch in batches]
     worst = Difference(0.0, 0.0)
-    for level in _LEVELS:
-        session = open_session(path, config=SessionConfig(optimization=level))
-        taken = [value.name for value in session.get_inputs()]
-        names = [value.name for value in session.get_outputs()]
-        with progress.task(f"compare with PyTorch, optimisation {level}", total=len(batches)) as advance:
-            for batch, wanted in zip(batches, expected, strict=True):
-                produced = _run(session, names, {name: batch[name] for name in taken})
-                for name, array in zip(names, produced, strict=True):
-                    found = compare(wanted[name], array)
+    large = len(written) > 1
+    with out_of_memory(program, written[0].parent) if large else nullcontext():
+        for level in _LEVELS:
+            with progress.task(f"compare with PyTorch, optimisation {level}", total=len(batches)) as advance:
+                config = SessionConfig(optimization=level, prepacking=not large or level == "all")
+                for found in _differences(open_session(written[0], config=config), batches, expected):
                     worst = Difference(max(worst.absolute, found.absolute), max(worst.relative, found.relative))
-                advance()
+                    advance()
     shapes = sorted({_describe(batch) for batch in batches})
     samples = sum(_rows(batch) for batch in batches)
     passed = worst.relative <= tolerance
     return Parity(worst.absolute, worst.relative, tolerance, samples, tuple(shapes), passed)
+
+
+def _differences(session: Any, batches: Sequence[Batch], expected: Sequence[Mapping[str, Array]]) -> Iterator[Difference]:
+    """Yield the larger errors of each batch's outputs."""
+    taken = [value.name for value in session.get_inputs()]
+    names = [value.name for value in session.get_outputs()]
+    for batch, wanted in zip(batches, expected, strict=True):
+        produced = _run(session, names, {name: batch[name] for name in taken})
+        found = [compare(wanted[name], array) for name, array in zip(names, produced, strict=True)]
+        yield Difference(max(each.absolute for each in found), max(each.relative for each in found))
 
 
 def _run(session: Any, names: list[str], batch: Batch) -> list[Array]:
@@ -170,7 +189,9 @@ def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -
     values = [value for node in shown.graph for value in node.outputs if value.name in wanted and value.dtype is not None]
     known = set(shown.graph.outputs)
     shown.graph.outputs.extend(value for value in values if value not in known)
-    session = open_session(ir.to_proto(shown).SerializeToString(), config=SessionConfig(optimization="none"))
+    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:  # not in memory: the weights may be beyond protobuf's 2 GiB
+        path = save_beside(shown, Path(folder) / "model.onnx")[0]
+        session = open_session(path, config=SessionConfig(optimization="none", prepacking=False))
     names = [value.name or "" for value in values]
     taken = {value.name for value in session.get_inputs()}
     return list(zip(names, session.run(names, {name: array for name, array in batch.items() if name in taken}), strict=True))

@@ -26,6 +26,7 @@ from edgeopt.export.plan import Plan, decide
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
 from edgeopt.export.trace import to_onnx, trace
+from edgeopt.export.weights import save_beside
 from edgeopt.files import disk_errors, flush, write_aside
 from edgeopt.models import onnx_file
 from edgeopt.targets.target import Target
@@ -68,7 +69,7 @@ def export(
         _describe(graph, plan, config)
         with _aside(Path(output)) as folder:
             written = _write(graph, folder / "model.onnx")
-            parity = check_parity(program, written[0], plan.checks, tolerance=plan.tolerance)
+            parity = check_parity(program, written, plan.checks, tolerance=plan.tolerance)
             if not parity.passed:
                 where = first_divergence(program, named, exported, plan.checks, tolerance=plan.tolerance)
                 raise ModelError(_parted(parity, where))
@@ -103,11 +104,10 @@ def _write(graph: ir.Model, path: Path) -> list[Path]:
     weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
     if weights < _MOST_INSIDE_BYTES:
         return onnx_file.save(ir.to_proto(graph), path)
-    data = path.with_name(f"{path.name}.data")
-    ir.save(graph, path, external_data=data.name, size_threshold_bytes=1024)
-    flush(data)
-    flush(path)
-    return [path, data]
+    written = save_beside(graph, path)
+    for file in reversed(written):
+        flush(file)
+    return written
 
 
 def _build(program: Program, plan: Plan) -> tuple[ir.Model, torch.export.ExportedProgram]:

@@ -33,6 +33,8 @@ class SessionConfig:
     optimization: Literal["none", "basic", "extended", "all"] = "all"
     optimized_path: Path | None = None
     """Where onnxruntime writes the graph as it runs it."""
+    prepacking: bool = True
+    """Whether weights are copied into the order the kernels like best; without it a mapped file of weights is all they take."""
     profile_prefix: Path | None = None
     """Where onnxruntime writes its per-operator profile."""
     entries: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +61,8 @@ def open_session(
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
     options.graph_optimization_level = _LEVELS[config.optimization]
+    if not config.prepacking:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if config.optimized_path is not None:
         options.optimized_model_filepath = str(config.optimized_path)
     if config.profile_prefix is not None:

@@ -84,17 +84,14 @@ def sole_user(value: ir.Value, op_type: str) -> ir.Node | None:
     return user if user.op_type == op_type else None
 
 
-def add_initializer(graph: ir.Graph, base: str, array: Array) -> ir.Value:
-    """Register `array` as an initializer called `base`, or `base` and a number where that is taken."""
+def add_initializer(graph: ir.Graph, base: str, content: Array | ir.LazyTensor) -> ir.Value:
+    """Register `content` as an initializer called `base`, or `base` and a number where that is taken."""
     name, number = base, 1
     while name in graph.initializers:
         name, number = f"{base}_{number}", number + 1
-    value = ir.Value(
-        name=name,
-        shape=ir.Shape(array.shape),
-        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-        const_value=ir.tensor(array, name=name),
-    )
+    tensor = content if isinstance(content, ir.LazyTensor) else ir.tensor(content, name=name)
+    tensor.name = name
+    value = ir.Value(name=name, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype), const_value=tensor)
     graph.register_initializer(value)
     return value
 

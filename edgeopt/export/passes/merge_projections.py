@@ -27,6 +27,7 @@ from edgeopt.export.passes.matching import (
     static_shape,
     take_over,
 )
+from edgeopt.export.weights import Rows
 
 
 class MergeProjections(ir.passes.InPlacePass):
@@ -54,12 +55,12 @@ def _alike(layers: Sequence[Linear]) -> bool:
 def _merge(graph: ir.Graph, layers: Sequence[Linear]) -> None:
     widths = [(static_shape(layer.weight) or (0, 0))[1] for layer in layers]
     first = layers[0].nodes[0]
-    weight = add_initializer(graph, "merged_weight", np.concatenate([_numpy(layer.weight) for layer in layers], axis=1))
+    weight = add_initializer(graph, "merged_weight", Rows([_tensor(layer.weight) for layer in layers]))
     product = new_node(first, "MatMul", [layers[0].x, weight])
     nodes = [product]
     if any(layer.bias is not None for layer in layers):
         biases = [
-            np.zeros(width, _numpy(layer.weight).dtype) if layer.bias is None else _numpy(layer.bias)
+            np.zeros(width, _tensor(layer.weight).dtype.numpy()) if layer.bias is None else _tensor(layer.bias).numpy()
             for layer, width in zip(layers, widths, strict=True)
         ]
         nodes.append(
@@ -93,8 +94,8 @@ def _scopes(layer: Linear) -> list[str]:
     return [str(scope) for scope in ast.literal_eval(layer.nodes[0].metadata_props.get(SCOPES, "[]"))]
 
 
-def _numpy(value: ir.Value) -> np.ndarray:
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
     tensor = constant(value)
     if tensor is None:
         raise ValueError(f"{value.name} is not a constant")
-    return tensor.numpy()
+    return tensor

@@ -1,0 +1,140 @@
+"""Weights beyond protobuf's 2 GiB: written beside the model without a second copy, and out of the way while it is checked.
+
+A model of 3 GB must export on a machine of 4. Three things would each hold its weights once more, and none of them need to:
+
+- Passes that merge or transpose weights make `Rows`, a recipe for the new tensor; it is computed in slices of a few megabytes
+  while it is written.
+- The file has page-aligned tensors, so that onnxruntime maps it instead of reading it.
+- While onnxruntime runs, PyTorch's weights wait outside memory (`out_of_memory`): those mapped from a safetensors file are
+  handed back to the operating system, which reads them again when they are touched; those that live in memory alone go to a
+  temporary file and come back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from edgeopt.data.batches import Array
+
+_SLICE_BYTES = 16 * 2**20
+_INLINE_BYTES = 1024
+"""Smaller tensors stay in the model's own file: shapes and scalars that tools want to read."""
+_MADV_PAGEOUT = 21
+
+
+class Rows(ir.LazyTensor):
+    """The tensors `parts` side by side along their last axis, computed in slices of rows when they are read or written."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[ir.TensorProtocol], *, name: str | None = None) -> None:
+        shapes = [part.shape.numpy() for part in parts]
+        shape = ir.Shape([*shapes[0][:-1], *([sum(sizes[-1] for sizes in shapes)] if shapes[0] else [])])
+        super().__init__(self._whole, parts[0].dtype, shape, name=name)
+        self._parts = tuple(parts)
+
+    def _whole(self) -> ir.TensorProtocol:
+        return ir.tensor(self._joined([part.numpy() for part in self._parts]), dtype=self.dtype, name=self.name)
+
+    @staticmethod
+    def _joined(arrays: Sequence[Array]) -> Array:
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
+
+    def tofile(self, file: IO[bytes]) -> None:
+        """Write the elements in row-major order, little endian, some rows at a time."""
+        arrays = [part.numpy() for part in self._parts]
+        if arrays[0].ndim == 0:
+            file.write(self.tobytes())
+            return
+        rows = max(1, _SLICE_BYTES // max(1, self.nbytes // max(1, len(arrays[0]))))
+        for start in range(0, len(arrays[0]), rows):
+            part = self._joined([array[start : start + rows] for array in arrays])
+            file.write(np.ascontiguousarray(part).view(np.uint8).data)
+
+
+def save_beside(model: ir.Model, path: Path) -> list[Path]:
+    """Write `model` to `path` and its weights to ``<name>.data``, each at the start of a page; neither file is flushed."""
+    data = path.with_name(f"{path.name}.data")
+    held = {}
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes > _SLICE_BYTES and not isinstance(tensor, Rows):
+            held[value] = tensor
+            value.const_value = Rows([tensor], name=value.name)
+    try:
+        ir.save(
+            model,
+            path,
+            external_data=data.name,
+            size_threshold_bytes=_INLINE_BYTES,
+            alignment=mmap.ALLOCATIONGRANULARITY,
+            align_threshold=0,
+        )
+    finally:
+        for value, tensor in held.items():
+            value.const_value = tensor
+    return [path, data]
+
+
+@contextmanager
+def out_of_memory(module: torch.nn.Module, folder: Path) -> Iterator[None]:
+    """Keep the weights of `module` out of memory while the block runs; nothing may read them meanwhile.
+
+    Args:
+        module: on the CPU.
+        folder: for the temporary file of the weights that live in memory alone, as large as they are.
+    """
+    storages: dict[int, torch.UntypedStorage] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        storage = tensor.untyped_storage()
+        if storage.nbytes():
+            storages.setdefault(storage.data_ptr(), storage)
+    kept = [storage for storage in storages.values() if storage.resizable()]
+    for storage in storages.values():
+        if not storage.resizable():
+            _page_out(storage.data_ptr(), storage.nbytes())
+    spill = Path(folder) / "weights.spill"
+    sizes = [storage.nbytes() for storage in kept]
+    try:
+        with spill.open("wb") as file:
+            for storage in kept:
+                file.write(_bytes(storage))
+        for storage in kept:
+            storage.resize_(0)
+        yield
+    finally:
+        _restore(kept, sizes, spill)
+        spill.unlink(missing_ok=True)
+
+
+def _restore(storages: Sequence[torch.UntypedStorage], sizes: Sequence[int], spill: Path) -> None:
+    with spill.open("rb") as file:
+        for storage, size in zip(storages, sizes, strict=True):
+            if storage.nbytes():  # it never left
+                file.seek(size, 1)
+                continue
+            storage.resize_(size)
+            file.readinto(_bytes(storage))
+
+
+def _bytes(storage: torch.UntypedStorage) -> Any:
+    """Return the memory of `storage` as a writable buffer."""
+    return (ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())
+
+
+def _page_out(address: int, size: int) -> None:
+    """Ask the system to let go of the whole pages in a mapped file; they are read again when touched. No promise, no harm."""
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    if madvise is not None and length > 0:
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_PAGEOUT)

@@ -2,9 +2,10 @@
 
     python -m benchmarks.export.large [--layers 10] [--work build/large] [--weights file|memory]
 
-The model is made in a process of its own. Exporting runs in another, whose peak (VmHWM: mapped files count) is reset and read
-at each phase. Allowed is 1.3 × weights + 1 GB. With ``--weights memory`` the parameters are copied out of the mapped file first,
-as they are in a script that has just trained them. Exit status 1 if the peak is above what is allowed, or the graph differs.
+The model is made in a process of its own. Exporting runs in another, whose peak (VmHWM: mapped files count) is reset and
+read at each phase. Allowed is 1.3 × weights + 1 GB. With ``--weights memory`` the parameters are copied out of the mapped
+file first, as they are in a script that has just trained them. Exit status 1 if the peak is above what is allowed, or the
+graph differs.
 """
 
 from __future__ import annotations

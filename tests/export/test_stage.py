@@ -222,6 +222,7 @@ def test_the_real_teacher_agrees_on_real_sentences(tmp_path, target, data_folder
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     result = export(model, samples, target=target, output=tmp_path, config=ExportConfig(source_folder=folder))
     assert result.op_counts["Attention"] == 6
+    assert result.op_counts["Squeeze"] == 1, "the last attention is asked for the one token that is read"
     assert "Transpose" not in result.op_counts, "the heads are split inside Attention"
     assert "MatMul" not in result.op_counts, "biases are in Gemm"
     assert result.op_counts["Gemm"] == 6 * 4 + 1 + 2, "Q, K, V are one product, but for the last layer's, where Q is one row"

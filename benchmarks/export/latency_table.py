@@ -1,0 +1,231 @@
+"""Single-thread latency of every family's graph beside other exporters' graphs of the same random model.
+
+    python -m benchmarks.export.latency_table export  [FAMILY]…  once, an hour; resumable
+    OPTIMUM/bin/python benchmarks/export/optimum_graphs.py build/latency                     the peer's, likewise
+    python -m benchmarks.export.latency_table measure [FAMILY]…  quiet, 12 minutes
+
+Compared with edgeopt's graph are torch.onnx.export at opset 20 and 24 (`torch20`, `torch24`), both after the optimizer of
+onnxruntime (`…opt`), and optimum-onnx. Sessions of one model run in turns in one process; a ratio is the median over rounds of
+(that graph's time / edgeopt's time in the same round), with its 99 % interval from order statistics: above 1 edgeopt is faster.
+Each shape runs for a fixed time.
+
+Encoder-decoders are cut as edgeopt cuts them (the encoder gives the keys and values of the cross-attention), which the
+encoder of optimum-onnx does not, so that one is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from benchmarks.export.wide import build, cases, sizes
+from edgeopt.errors import EdgeoptError
+from edgeopt.export.registry import load_family
+from edgeopt.targets.session import open_session
+
+PEERS = ("torch20", "torch20opt", "torch24", "torch24opt", "optimum")
+_WARM_UP = 5
+_FEWEST_ROUNDS = 15
+
+
+def export_case(folder: Path, name: str, task: str) -> None:
+    """Write all graphs of one model that are made in this environment, and the model for the other environment."""
+    from edgeopt.export import ExportConfig, export
+    from edgeopt.export.family import random_samples
+    from edgeopt.targets.target import load_target
+
+    family = load_family(name)
+    model = build(family, task)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder / "source")
+    samples = random_samples(family.tasks[task], model.config)
+    config = ExportConfig(task=task, tolerance=1e-3)  # parity is proven elsewhere, at the size of tests
+    for path in (folder / "made").glob("*"):
+        path.unlink()
+    made = export(model, samples, target=load_target("x86-vnni"), output=folder / "made", config=config)
+    made.path.replace(folder / "edgeopt.onnx")
+    for opset in (20, 24):
+        try:
+            _plain(model, family.tasks[task], samples, opset, folder / f"torch{opset}.onnx")
+            _optimized(folder / f"torch{opset}.onnx", name, model.config)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is the row's reason)
+            reason = f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:150]}"
+            (folder / f"torch{opset}.txt").write_text(reason)
+    (folder / "case.json").write_text(json.dumps({"family": name, "task": task}))
+
+
+def _plain(model: Any, task: Any, samples: Any, opset: int, path: Path) -> None:
+    """Export as torch's documentation shows, with the same inputs, outputs and axes as edgeopt."""
+    import onnx_ir as ir
+
+    from edgeopt.export.program import Program, tensors
+    from edgeopt.export.trace import to_onnx, trace
+
+    axes = task.axes(model.config)
+    program = Program(task.wrap(model), list(samples[0]))
+    example = tensors(samples[0], program.inputs)
+    program.name_outputs(example, task.outputs)
+    graph, _ = to_onnx(program, trace(program, example, axes), axes, opset=opset)
+    ir.save(graph, path)
+
+
+def _optimized(path: Path, family: str, config: Any) -> None:
+    """Run onnxruntime's transformer optimizer, told the kind of model where it knows one."""
+    from onnxruntime.transformers.optimizer import MODEL_TYPES, optimize_model
+
+    kind = family if family in MODEL_TYPES else {"whisper": "bart", "marian": "bart"}.get(family, "bert")
+    heads, width = getattr(config, "num_attention_heads", 0) or 0, getattr(config, "hidden_size", 0) or 0
+    heads, width = (heads if isinstance(heads, int) else 0), (width if isinstance(width, int) else 0)
+    done = optimize_model(str(path), model_type=kind, num_heads=heads, hidden_size=width)
+    done.save_model_to_file(str(path.with_name(f"{path.stem}opt.onnx")))
+
+
+def feeds(session: ort.InferenceSession, drawn: dict[str, np.ndarray], lengths: dict[str, int]) -> dict[str, np.ndarray]:
+    """Return inputs for `session`: those of edgeopt's graph by name, a cache of another layout by the names of its axes."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for value in session.get_inputs():
+        if value.name in drawn:
+            found[value.name] = drawn[value.name]
+        elif value.name == "input_ids" and "decoder_input_ids" in drawn:
+            found[value.name] = drawn["decoder_input_ids"]
+        elif len(value.shape) == 4:
+            kept = lengths["source"] if "encoder" in value.name or "cross" in value.name else lengths["past_sequence"]
+            sizes_ = [size if isinstance(size, int) else (1, 0, kept, 0)[axis] for axis, size in enumerate(value.shape)]
+            found[value.name] = rng.normal(size=sizes_).astype(np.float32)
+        else:
+            raise LookupError(f"no value for input '{value.name}' {value.shape}")
+    return found
+
+
+def interleaved(runs: list[tuple[ort.InferenceSession, dict[str, np.ndarray]]], seconds: float) -> np.ndarray:
+    """Return milliseconds [rounds, sessions] of about `seconds` altogether; each round runs every session once."""
+    rows: list[list[float]] = []
+    started = time.perf_counter()
+    while len(rows) < _WARM_UP + _FEWEST_ROUNDS or time.perf_counter() - started < seconds:
+        row = []
+        for session, feed in runs:
+            before = time.perf_counter()
+            session.run(None, feed)
+            row.append((time.perf_counter() - before) * 1e3)
+        rows.append(row)
+    return np.array(rows[_WARM_UP:])
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the median and its 99 % interval, by the binomial distribution of ranks (normal approximation)."""
+    ordered = np.sort(values)
+    half = 2.576 * np.sqrt(len(ordered)) / 2
+    low, high = int(np.floor(len(ordered) / 2 - half)), int(np.ceil(len(ordered) / 2 + half))
+    return float(np.median(ordered)), float(ordered[max(low, 0)]), float(ordered[min(high, len(ordered) - 1)])
+
+
+def measure_case(folder: Path, seconds: float) -> list[dict[str, Any]]:
+    """Return one row a shape: milliseconds of edgeopt's graph and the ratio of each peer, or why there is none."""
+    case = json.loads((folder / "case.json").read_text())
+    task = load_family(case["family"]).tasks[case["task"]]
+    config = _config(folder / "source")
+    sessions, missing = {}, {}
+    for name in ("edgeopt", *PEERS):
+        if (folder / f"{name}.onnx").exists() and not (name == "optimum" and case["task"].endswith("/encoder")):
+            try:
+                sessions[name] = open_session(folder / f"{name}.onnx")
+            except EdgeoptError:
+                missing[name] = "does not load"
+    rows = []
+    for shape, lengths in sizes(case["task"]).items():
+        text = getattr(config, "text_config", None) or config
+        rng = np.random.default_rng(0)
+        vocabulary = int(getattr(text, "vocab_size", None) or 2)
+        drawn = {key: value.draw(lengths, vocabulary=vocabulary, rng=rng) for key, value in task.inputs(config).items()}
+        runs, row = {}, {**case, "shape": shape, "missing": dict(missing), "ratios": {}}
+        for name, session in sessions.items():
+            try:
+                feed = feeds(session, drawn, lengths)
+                session.run(None, feed)
+                runs[name] = (session, feed)
+            except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base)
+                row["missing"][name] = (str(error).strip() or type(error).__name__).splitlines()[0][-120:]
+        taken = interleaved(list(runs.values()), seconds)
+        row["ms"], row["rounds"] = float(np.median(taken[:, 0])), len(taken)
+        for index, name in enumerate(runs):
+            if index:
+                row["ratios"][name] = median_interval(taken[:, index] / taken[:, 0])
+        rows.append(row)
+    return rows
+
+
+def _config(source: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(source)
+
+
+def line(row: dict[str, Any]) -> str:
+    """Return a row of the Markdown table; slower than a peer beyond its interval and 1 % is bold."""
+    cells = []
+    for peer in PEERS:
+        if peer in row["ratios"]:
+            median, low, high = row["ratios"][peer]
+            cell = f"{median:.2f} ({low:.2f}–{high:.2f})"
+            cells.append(f"**{cell}**" if high < 0.99 else cell)
+        else:
+            cells.append("–")
+    return f"| {row['family']} | {row['task']} | {row['shape']} | {row['ms']:.2f} | " + " | ".join(cells) + " |"
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """Return the table with what it was measured on."""
+    head = "| family | task | shape | edgeopt, ms | " + " | ".join(PEERS) + " |\n|---|---|---|---|" + "---|" * len(PEERS)
+    slower = [f"{row['family']} {row['shape']}" for row in rows if any(high < 0.99 for _, _, high in row["ratios"].values())]
+    where = f"onnxruntime {ort.__version__}, one thread, {platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}"
+    summary = (
+        f"{len(rows)} rows; slower than one of the others by more than 1 % and the interval: {', '.join(slower) or 'none'}."
+    )
+    return f"{head}\n" + "\n".join(line(row) for row in rows) + f"\n\n{summary} {where}.\n"
+
+
+def main() -> int:
+    """Return 1 if edgeopt's graph is slower than a peer's somewhere."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=["export", "measure"])
+    parser.add_argument("families", nargs="*")
+    parser.add_argument("--folder", type=Path, default=Path("build/latency"))
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--again", action="store_true", help="export also what is there already")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for name, task in cases():
+        folder = arguments.folder / f"{name}-{task.replace('/', '-')}"
+        if arguments.families and name not in arguments.families:
+            continue
+        done = (folder / "case.json").exists()
+        if arguments.step == "export" and (arguments.again or not done):
+            try:
+                export_case(folder, name, task)
+                print(f"{name} {task}: exported", file=sys.stderr, flush=True)
+            except Exception as error:  # noqa: BLE001  (one family that fails must not cost the others)
+                print(f"{name} {task}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
+        if arguments.step == "measure" and done:
+            rows += measure_case(folder, arguments.seconds)
+            print("\n".join(line(row) for row in rows[-3:] if row["family"] == name), file=sys.stderr, flush=True)
+    if arguments.step == "measure":
+        if arguments.output:
+            arguments.output.write_text(page(rows), encoding="utf-8")
+        print(page(rows))
+    return int(any(high < 0.99 for row in rows for _, _, high in row["ratios"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize check format clean
+.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize bench-calibrate check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench-targets: $(INSTALLED)  ## one model on every target that is here, reports 
 
 bench-quantize: $(INSTALLED)  ## accuracy and speed beside onnxruntime's own quantizer; peers by NNCF= and OLIVE= interpreters
 	$(BIN)/python -m benchmarks.quantize --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-quantize $(if $(NNCF),--nncf $(NNCF)) $(if $(OLIVE),--olive $(OLIVE))
+
+bench-calibrate: $(INSTALLED)  ## time and memory of calibrating beside onnxruntime, NNCF, Olive (five minutes; NNCF= and OLIVE= as above)
+	$(BIN)/python -m benchmarks.quantize.race --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-calibrate $(if $(NNCF),--nncf $(NNCF)) $(if $(OLIVE),--olive $(OLIVE))
 
 check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
 	$(BIN)/ruff check .

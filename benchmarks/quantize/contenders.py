@@ -84,6 +84,9 @@ run({{
 shutil.copy(next(folder.rglob("model.onnx")), output)
 """
 
+OLIVE_RACE = "output = work + '.olive.onnx'\nstart = clock()\n" + _OLIVE.format() + "\nfinish(start)\n"
+"""Olive's program in the race, which reads the samples by itself."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -15,5 +15,5 @@ make_environment() {
 }
 
 make_environment nncf nncf==3.4.0 onnx==1.20.1 onnxruntime==1.32.0
-make_environment olive olive-ai==0.13.0 onnxruntime==1.32.0
+make_environment olive olive-ai==0.13.0 onnxruntime==1.32.0 requests  # it imports requests without declaring it
 echo "pass them as --nncf $folder/nncf/bin/python --olive $folder/olive/bin/python"

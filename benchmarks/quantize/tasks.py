@@ -150,3 +150,8 @@ def _export(model: Any, inputs: dict[str, Any], axes: dict[int, str], path: Path
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(path)
+
+
+def export_model(task: str, data: Path, work: Path) -> Path:
+    """Return the floating-point ONNX file of a task, exported if it is not there yet."""
+    return _export_mobilenet(data, work) if task == "mobilenetv2" else _export_sentiment(data, work)

@@ -35,7 +35,7 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
     if first["type"] == "missing":
         return f"{where}: key '{key}' is missing; add it"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: key '{key}' is {first['input']!r}: {message}"
+    return f"{where}: key '{key}' is {first['input']!r}: {message}" if key else f"{where}: {message}"
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from edgeopt.errors import MachineError
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -26,14 +27,16 @@ def write_aside(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success its file takes the place of `path` in one step, on failure it goes away.
 
     Raises:
-        MachineError: the disk is full, or `path` may not be written; whatever stood at `path` is intact.
+        MachineError: the disk is full, or `path` may not be or cannot be written; whatever stood at `path` is intact.
     """
     path = Path(path)
     aside = path.with_name(f"{aside_prefix(path)}part")
     with disk_errors(path):
+        if path.is_dir():
+            raise MachineError(f"{path}: a folder stands here; give the name of a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(path)
             yield aside
             flush(aside)
             aside.replace(path)
@@ -72,7 +75,7 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's "disk full" and "not permitted" into a `MachineError` that names `path`."""
+    """Turn the system's "disk full", "not permitted" and "cannot be made" into a `MachineError` that names `path`."""
     try:
         yield
     except OSError as error:
@@ -82,6 +85,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise MachineError(
                 f"{path}: no permission to write here; choose another place or change its permissions"
             ) from error
+        if error.errno in _NO_PLACE and error.filename and Path(error.filename) in (path, *path.parents):
+            raise MachineError(f"{path}: cannot be made ({error.strerror}: {error.filename}); choose another place") from error
         raise
     except Exception as error:
         code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust tell it

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import progress
-from edgeopt.errors import IntegrityError, MachineError
+from edgeopt.errors import IntegrityError
 from edgeopt.files import disk_errors, flush, sha256, write_json
 
 _RECORD = "artifact.json"
@@ -76,14 +76,9 @@ class Store:
     def lock(self) -> Iterator[None]:
         """Hold the run folder for this process; wait, and say so, while another one has it."""
         path = self.folder / ".lock"
-        try:
-            with disk_errors(path):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise MachineError(
-                f"{self.folder}: cannot be made or used as a run folder ({error.strerror}); choose another"
-            ) from error
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._acquire(handle)
             os.truncate(handle, 0)

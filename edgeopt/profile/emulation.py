@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batch
+from edgeopt.errors import MachineError
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.profile.instructions import count_instructions, why_not
@@ -92,7 +93,12 @@ def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Coun
     reason = why_not(target)
     if reason:
         return _Counted(None, [f"no instruction counts: {reason}"])
-    found = count_instructions(target, request, runs=emulation.instruction_runs)
+    try:
+        found = count_instructions(target, request, runs=emulation.instruction_runs)
+    except MachineError as error:
+        return _Counted(None, [f"{name}: no instruction counts: {error}"])
+    if found.apart > 1:
+        return _Counted(None, [f"{name}: its instructions are lost among those of the interpreter; raise instruction_runs"])
     doubt = f"{name}: instruction counts are {found.apart:.0%} apart; raise instruction_runs"
     return _Counted(found.per_run, [doubt] if found.apart > _FAR_APART else [])
 

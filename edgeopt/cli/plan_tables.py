@@ -39,4 +39,9 @@ def _row(node: NodePlan) -> dict[str, str]:
 
 def show_layers(layers: Sequence[LayerNoise], form: str) -> None:
     """Print what each layer alone does to the model's outputs, worst first."""
-    show([{"layer": layer.name, "op": layer.op, "SQNR of the outputs": f"{layer.sqnr_db:.1f} dB"} for layer in layers], form)
+    show([_layer(layer) for layer in layers], form)
+
+
+def _layer(layer: LayerNoise) -> dict[str, str]:
+    drop = "" if layer.metric_drop is None else f"{100 * layer.metric_drop:.2f} points"
+    return {"layer": layer.name, "op": layer.op, "SQNR of the outputs": f"{layer.sqnr_db:.1f} dB", "metric drop": drop}

@@ -71,7 +71,7 @@ def quantize(
     samples = read_calibration(calibration, tokenizer, model)
     batches = checked_calibration(samples.first(limit)).batches(1)
     measure = None
-    if config.max_drop is not None:
+    if config.max_drop is not None or (config.sensitivity and evaluate):
         measure = metric(read_calibration(evaluate, tokenizer, model) if evaluate else samples, loaded_target)
     with shown(quiet=quiet):
         if dry_run:

@@ -17,8 +17,10 @@ from edgeopt.quantize.perform.sqnr import LayerNoise
 from edgeopt.quantize.plan.placement import place
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.plan.search import smallest_prefix
+from edgeopt.quantize.wide import widen_layers
 from edgeopt.targets.target import Rules
 
+_SUSPECTS = 5  # layers, worst first, whose effect on the metric is worth an evaluation each
 Evaluate = Callable[[Path], float]
 """Gives the metric of an ONNX file; larger is better."""
 
@@ -61,6 +63,11 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
     layers = sensitivity(model, quantized, plan, samples, threads=threads)
     drops = {0: drop}
 
+    if search.rules.wide:
+        wide = _wider(model, plan, layers, search)
+        if wide is not None:
+            return Kept(*wide, layers, "")
+
     def holds(count: int) -> bool:
         if count not in drops:
             drops[count] = search.baseline - _measure(search.make(_except(model, plan, layers[:count], search.rules)), search)
@@ -76,6 +83,39 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
         )
     kept = _except(model, plan, layers[:count], search.rules)
     return Kept(_decided(kept, drops[count], count), search.make(kept), layers, warning)
+
+
+def with_metric(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise], search: Search) -> tuple[LayerNoise, ...]:
+    """Return the layers, worst first, with what the metric loses when one of the first few alone is on integers."""
+    measured = []
+    with progress.task("metric of suspects", total=min(_SUSPECTS, len(layers))) as advance:
+        for layer in layers[:_SUSPECTS]:
+            others = [other for other in layers if other.name != layer.name]
+            alone = search.make(_except(model, plan, others, search.rules))
+            measured.append(replace(layer, metric_drop=search.baseline - _measure(alone, search)))
+            advance()
+    return (*measured, *layers[_SUSPECTS:])
+
+
+def _wider(
+    model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise], search: Search
+) -> tuple[Plan, onnx.ModelProto] | None:
+    """Return the plan with 16 bits around the fewest of the worst layers, and its model; None if that is not enough."""
+    drops: dict[int, float] = {}
+
+    def holds(count: int) -> bool:
+        if count not in drops:
+            wider = widen_layers(model, plan, [layer.name for layer in layers[:count]], search.rules)
+            drops[count] = search.baseline - _measure(search.make(wider), search)
+            progress.note(f"{count} layers with 16-bit activations: the metric drops by {drops[count]:.4f}")
+        return drops[count] <= search.max_drop
+
+    count = smallest_prefix(len(layers), holds)
+    if count is None:
+        return None
+    wider = widen_layers(model, plan, [layer.name for layer in layers[:count]], search.rules)
+    decision = Decision("exceptions", f"{count} layers with 16-bit activations", f"the metric drops by {drops[count]:.4f}")
+    return replace(wider, decisions=(*wider.decisions, decision)), search.make(wider)
 
 
 def _decided(plan: Plan, drop: float, count: int) -> Plan:

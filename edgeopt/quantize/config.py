@@ -97,6 +97,8 @@ class QuantizeConfig(Options):
     """A saved (and perhaps edited) plan to carry out instead of making one."""
     max_drop: Annotated[float | None, BeforeValidator(_share)] = Field(default=None, ge=0, le=1)
     """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few exceptions are made as that takes."""
+    prefer_faster: bool = False
+    """Time every layer on the target, and leave those in floating point whose integer form makes the model slower."""
     sensitivity: bool = False
     """Measure what each layer alone does to the model's outputs, also where `max_drop` does not need it."""
     threads: int = Field(default=1, ge=1)

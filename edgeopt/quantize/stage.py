@@ -15,11 +15,12 @@ from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.models.requirements import MINIMUM, minimum_onnxruntime
-from edgeopt.quantize.accuracy import Evaluate, Kept, Search, keep_metric
+from edgeopt.quantize.accuracy import Evaluate, Kept, Search, keep_metric, with_metric
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.stage import equalized
 from edgeopt.quantize.graph.order import sort_nodes
 from edgeopt.quantize.graph.prepare import Prepared
+from edgeopt.quantize.latency import keep_fast
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.bias import correct_biases
@@ -147,14 +148,15 @@ def draft(
 ) -> Plan:
     """Return the plan that `quantize` would carry out with the same arguments; nothing is written.
 
-    With `config.max_drop` the exceptions are searched for as `quantize` does, in memory; else nothing is quantized.
+    With `config.max_drop` or `config.prefer_faster` the exceptions are searched for as `quantize` does, in memory; else
+    nothing is quantized.
 
     Raises:
         ModelError, DataError, RecipeError: as `quantize` does.
     """
     if config.scheme != "static":
         return draft_by_scheme(model, calibration, target=target, config=config)
-    if config.max_drop is not None:
+    if config.max_drop is not None or config.prefer_faster:
         return _make(Path(model), calibration, target, config, evaluate).kept.plan
     prepared = prepare_checked(onnx_file.load(model), str(model), calibration, target)
     prepared = equalized(prepared, calibration, target, config)
@@ -176,13 +178,17 @@ def _carry_out(
         return _perform(smoothed(prepared.model, plan), plan, observations, config)
 
     path, evaluate, target = measured
-    if config.max_drop is None or evaluate is None:
-        quantized = make(plan)
-        model = smoothed(prepared.model, plan)
-        layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()
-        return Kept(plan, quantized, layers, "")
-    search = Search(make, evaluate, evaluate(path), config.max_drop, target.quantization.rules)
-    return keep_metric(smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
+    if config.prefer_faster and plan.integer_nodes:
+        plan, _ = keep_fast(smoothed(prepared.model, plan), plan, make, samples, target)
+    model = smoothed(prepared.model, plan)
+    search = None
+    if evaluate is not None and (config.max_drop is not None or config.sensitivity):
+        search = Search(make, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)
+    if search is not None and config.max_drop is not None:
+        return keep_metric(model, plan, samples, search, threads=config.threads)
+    quantized = make(plan)
+    layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()
+    return Kept(plan, quantized, with_metric(model, plan, layers, search) if search else layers, "")
 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:

@@ -58,6 +58,19 @@ def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: R
     return replace(plan, tensors=tensors, decisions=(*plan.decisions, decision))
 
 
+def widen_layers(model: onnx.ModelProto, plan: Plan, layers: Sequence[str], rules: Rules) -> Plan:
+    """Return the plan with 16 bits for what the nodes called `layers` read and give, where all around take that."""
+    able, named = _able(model, rules), set(layers)
+    index = GraphIndex(model.graph)
+    around = {name for node in model.graph.node if node.name in named for name in (*index.activations(node), *node.output)}
+    chosen = around & able
+    tensors = tuple(
+        _widened(tensor) if tensor.dtype in _WIDE and {tensor.name, _source(tensor)} & chosen else tensor
+        for tensor in plan.tensors
+    )
+    return replace(plan, tensors=tensors)
+
+
 def _widened(tensor: TensorPlan) -> TensorPlan:
     return replace(tensor, dtype=_WIDE[tensor.dtype])
 

@@ -149,7 +149,7 @@ def _layers(quantize: Facts, key: str) -> Iterator[LayerNoise]:
     for row in quantize.rows(key):
         noise = row.number("sqnr_db")
         if noise is not None:
-            yield LayerNoise(row.text("name") or "?", row.text("op") or "?", noise)
+            yield LayerNoise(row.text("name") or "?", row.text("op") or "?", noise, row.number("metric_drop"))
 
 
 def _warnings(run: RunRecord, stages: Mapping[str, Facts]) -> Iterator[Warned]:

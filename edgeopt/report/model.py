@@ -140,11 +140,12 @@ class StageRow:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """Signal-to-quantization-noise ratio at the output of one node."""
+    """Signal-to-quantization-noise ratio at the output of one node, and what the metric loses by it where that was measured."""
 
     name: str
     op: str
     sqnr_db: float
+    metric_drop: float | None = None
 
 
 @dataclass(frozen=True)

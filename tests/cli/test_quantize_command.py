@@ -97,6 +97,15 @@ def test_sensitivity_and_memory_limit(folder):
     rows = json.loads(result.stdout)
     assert {row["op"] for row in rows} == {"Conv", "Gemm"}
     assert all(row["SQNR of the outputs"].endswith(" dB") for row in rows)
+    assert all(row["metric drop"] == "" for row in rows)
+
+
+def test_the_metric_is_measured_for_the_suspects(folder):
+    result = call(
+        folder, "-o", str(folder / "q.onnx"), "--sensitivity", "--evaluate", str(folder / "x.npz"), "--format", "json"
+    )
+    assert result.exit_code == 0, result.output
+    assert all(row["metric drop"].endswith(" points") for row in json.loads(result.stdout))
 
 
 def test_a_cache_is_taken_again_and_refused_for_other_data(folder):

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize bench-calibrate check format clean
+.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-quantize: $(INSTALLED)  ## accuracy and speed beside onnxruntime's own qua
 
 bench-calibrate: $(INSTALLED)  ## time and memory of calibrating beside onnxruntime, NNCF, Olive (five minutes; NNCF= and OLIVE= as above)
 	$(BIN)/python -m benchmarks.quantize.race --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-calibrate $(if $(NNCF),--nncf $(NNCF)) $(if $(OLIVE),--olive $(OLIVE))
+
+bench-language-model: $(INSTALLED)  ## weights alone as 8 and 4 bits: perplexity, size and speed of a small language model (10 minutes)
+	$(BIN)/python -m benchmarks.quantize.language_model --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-language-model
 
 check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 
@@ -24,8 +24,6 @@ class Converted:
     warnings: tuple[str, ...] = ()
     samples: int = 0
     """Calibration samples that were looked at."""
-    names: dict[str, str] = field(default_factory=dict)
-    """The new names of tensors that were renamed, for comparing layer by layer."""
 
 
 @dataclass(frozen=True)

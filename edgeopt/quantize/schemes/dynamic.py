@@ -18,11 +18,12 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.quantize.graph.index import GraphIndex, remove_unused_constants
 from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.quiet import quiet
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.schemes.gemms import split_gemms
 
 _OPERATORS = {"MatMul", "Gemm"}
 
@@ -31,6 +32,7 @@ def convert(request: Request) -> Converted:
     """Return the model with the products by constant matrices on integers, quantized dynamically."""
     model = onnx.ModelProto()
     model.CopyFrom(request.prepared.model)
+    split_gemms(model.graph, request.excluded)  # onnxruntime's quantizer does so, too, and then does not know their names
     index = GraphIndex(model.graph)
     plans = [_plan(node, request, index) for node in model.graph.node if node.op_type in _OPERATORS]
     chosen = [plan for plan in plans if plan.precision != "float"]
@@ -52,15 +54,10 @@ def _plan(node: onnx.NodeProto, request: Request, index: GraphIndex) -> NodePlan
         reason = "it multiplies two activations"
     elif len(index.initializers[node.input[1]].dims) != 2:
         reason = "its weight is not a matrix"
-    elif node.op_type == "Gemm" and not _plain(node):
+    elif node.op_type == "Gemm":
         reason = "its alpha, beta or transA is not the usual one"
     kind: Precision = "float" if reason else "int8"
     return NodePlan(node.name, node.op_type, kind, "float", reason or "activations are rounded at run time")
-
-
-def _plain(node: onnx.NodeProto) -> bool:
-    """Tell whether a Gemm is a MatMul and an Add, as onnxruntime's quantizer turns it into."""
-    return attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)
 
 
 def _quantized(model: onnx.ModelProto, chosen: list[NodePlan]) -> onnx.ModelProto:
@@ -78,7 +75,7 @@ def _quantized(model: onnx.ModelProto, chosen: list[NodePlan]) -> onnx.ModelProt
             None,
             [plan.name for plan in chosen],
             [],
-            sorted(_OPERATORS),
+            ["MatMul"],
             {"MatMulConstBOnly": True},
         )
         made: onnx.ModelProto = quantizer.quantize_model()

@@ -21,9 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.data.batches import Batches
 from edgeopt.errors import RecipeError, nearest
-from edgeopt.models.onnx_file import Signature
 from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.quantize.graph.outputs import expose, open_exposed, run
 from edgeopt.quantize.observe.samples import checked
@@ -49,8 +47,7 @@ def convert(request: Request) -> Converted:
             kind: Precision = "float" if reason else "float16"
             plans.append(NodePlan(node.name, node.op_type, kind, "float", reason or "float16 holds all its values"))
     half = {plan.name for plan in plans if plan.precision != "float"}
-    over = {name for name, value in extremes.items() if value > LARGEST}
-    made = _cast(model, half, floats, kept=floats if options.keep_io else over)
+    made = _cast(model, half, floats, kept=floats if options.keep_io else _kept(extremes, index))
     return Converted(
         made,
         uniform("float16"),
@@ -58,7 +55,6 @@ def convert(request: Request) -> Converted:
         tuple(_decisions(plans, extremes)),
         tuple(_warnings(plans)),
         samples,
-        {name: name + _SUFFIX for name in floats},
     )
 
 
@@ -84,24 +80,26 @@ def _reason(
     return refusal(node, floats, model, TensorProto.FLOAT16)
 
 
+def _kept(extremes: dict[str, float], index: GraphIndex) -> set[str]:
+    """Return the tensors that must stay float32 even as inputs or outputs: too large, read by subgraphs, or constants."""
+    over = {name for name, value in extremes.items() if value > LARGEST}
+    return over | index.captured | set(index.initializers)
+
+
 def _extremes(request: Request, floats: set[str], index: GraphIndex) -> tuple[dict[str, float], int]:
     """Return the largest finite magnitude of every float tensor, constants and calibration alike, and the samples seen."""
     largest = {name: _largest(numpy_helper.to_array(tensor)) for name, tensor in index.initializers.items() if name in floats}
     tensors = [name for name in sorted(floats) if name not in largest]
-    model, signature = request.prepared.model, request.prepared.signature
+    model = request.prepared.model
     inner = [name for name in tensors if name in index.producer]
     session = open_exposed(expose(model, inner), threads=request.config.threads)
     count = 0
-    for batch in _batches(request.calibration, signature):
+    for batch in checked(request.calibration, request.prepared.signature):
         values = {name: batch[name] for name in tensors if name in batch} | run(session, inner, batch, sample=count)
         for name, value in values.items():
             largest[name] = max(largest.get(name, 0.0), _largest(value))
         count += next((array.shape[0] for array in batch.values() if array.ndim), 1)
     return largest, count
-
-
-def _batches(calibration: Batches, signature: Signature) -> Iterable[Any]:
-    return checked(calibration, signature)
 
 
 def _largest(values: NDArray[Any]) -> float:
@@ -156,7 +154,7 @@ class _Casts:
             if name in self.floats:
                 node.input[position] = self.narrowed(name) if half else self.widened(name)
         for name in captured(node) & self.floats & (self.wide.keys() | self.narrow.keys()):
-            self.widened(name, keep=True)
+            self.widened(name)
         for position, name in enumerate(node.output):
             if name in self.floats:
                 (self.narrow if half else self.wide)[name] = node.output[position] = name + _SUFFIX if half else name
@@ -178,12 +176,10 @@ class _Casts:
                 self._append(self.wide[name], self.narrow[name], TensorProto.FLOAT16)
         return self.narrow[name]
 
-    def widened(self, name: str, *, keep: bool = False) -> str:
-        """Return the tensor's float32 form; with `keep` it has the tensor's own name, as subgraphs know it."""
+    def widened(self, name: str) -> str:
+        """Return the tensor's float32 form; it has the tensor's own name, as subgraphs know it, but for a float16 input."""
         if name not in self.wide:
             self.wide[name] = name if self.narrow[name] != name else f"{name}_float32"
-            if keep and self.wide[name] != name:
-                raise RecipeError(f"input '{name}' is read by a subgraph and cannot become float16; set half.keep_io = true")
             self._append(self.narrow[name], self.wide[name], TensorProto.FLOAT)
         return self.wide[name]
 

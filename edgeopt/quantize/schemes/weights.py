@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
@@ -26,6 +25,7 @@ from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.quiet import quiet
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.schemes.gemms import split_gemms
 from edgeopt.quantize.schemes.gptq import quantize_blocks, second_moments
 from edgeopt.quantize.schemes.pack import matmul_nbits
 
@@ -43,7 +43,7 @@ def convert(request: Request) -> Converted:
     _check(options, bits)
     model = onnx.ModelProto()
     model.CopyFrom(request.prepared.model)
-    split = split_gemms(model.graph, request.excluded)
+    split = split_gemms(model.graph, request.excluded, smallest=_SMALLEST)
     index = GraphIndex(model.graph)
     plans = [_plan(node, request, index, bits) for node in model.graph.node if node.op_type in {"MatMul", "Gemm"}]
     chosen = [plan.name for plan in plans if plan.precision != "float"]
@@ -76,40 +76,6 @@ def _kernels(options: WeightOptions) -> tuple[str, str]:
     if options.accuracy_level == 4:
         return "MatMulNBits, activations rounded to int8 block by block", "weights.accuracy_level = 4: the faster kernel"
     return "MatMulNBits, computing in float32", f"weights.accuracy_level = {options.accuracy_level}"
-
-
-def split_gemms(graph: onnx.GraphProto, excluded: frozenset[str]) -> int:
-    """Turn the plain Gemms with constant matrices into MatMul and Add, in place; return how many.
-
-    Before: x → Gemm (w, b) → y        After: x → MatMul (w, transposed if need be) → Add (b) → y
-    """
-    index = GraphIndex(graph)
-    nodes: list[onnx.NodeProto] = []
-    count = 0
-    for node in graph.node:
-        weight = index.constant(node.input[1]) if node.op_type == "Gemm" and node.name not in excluded else None
-        if weight is None or weight.size < _SMALLEST or not _plain(node):
-            nodes.append(node)
-            continue
-        count += 1
-        name = node.input[1]
-        if attribute(node, "transB", 0):
-            name = f"{name}_transposed"
-            if all(tensor.name != name for tensor in graph.initializer):
-                graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weight.T), name))
-        biased = len(node.input) > 2 and bool(node.input[2])
-        product = f"{node.output[0]}_product" if biased else node.output[0]
-        nodes.append(helper.make_node("MatMul", [node.input[0], name], [product], node.name))
-        if biased:
-            nodes.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"{node.name}_bias"))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    remove_unused_constants(graph)
-    return count
-
-
-def _plain(node: onnx.NodeProto) -> bool:
-    return attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)
 
 
 def _plan(node: onnx.NodeProto, request: Request, index: GraphIndex, bits: int) -> NodePlan:

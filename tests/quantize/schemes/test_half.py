@@ -100,6 +100,15 @@ def test_branches_read_what_they_read_before(saved, tmp_path, vnni):
     np.testing.assert_allclose(got, -batch["x"] / 2, atol=1e-3)
 
 
+def test_what_subgraphs_and_callers_both_read_stays_float32(saved, tmp_path, vnni):
+    model = model_of(BRANCH.replace("=> (float[n, 8] y)", "=> (float[n, 8] y, float[n, 8] m)", 1), w=np.eye(8) * 0.5)
+    batch = {"x": np.linspace(-2, 2, 16, dtype=np.float32).reshape(2, 8), "flag": np.array(True)}
+    config = QuantizeConfig.read({"scheme": "float16", "half": {"keep_io": False}}, where="test")
+    result = quantize(saved(model), [batch], target=vnni, output=tmp_path / "half.onnx", config=config)
+    onnx.checker.check_model(result.path, full_check=True)
+    assert all(layer.sqnr_db > 50 for layer in result.facts.layers)
+
+
 def test_a_model_that_does_not_shrink_is_said(saved, tmp_path, vnni):
     model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 21]> g (float[n] x) => (float[n] y) { y = Tanh (x) }')
     batch = {"x": np.ones(3, dtype=np.float32)}

@@ -88,6 +88,13 @@ def test_each_scheme_shrinks_the_model_and_keeps_what_it_computes(path, tokens, 
     assert {node.precision for node in draft(path, tokens, target=vnni, config=config).nodes} - {"float"}
 
 
+def test_a_gemm_is_quantized_dynamically_too(conv_model, pictures, saved, tmp_path, vnni):
+    config = QuantizeConfig(scheme="dynamic")
+    result = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "made.onnx", config=config)
+    assert "MatMulInteger" in [node.op_type for node in onnx.load(result.path).graph.node]
+    assert result.facts.layers[0].sqnr_db > 30
+
+
 @pytest.mark.parametrize("scheme", ["dynamic", "weights-int8", "weights-int4"])
 def test_nothing_is_quantized_twice(path, tokens, tmp_path, vnni, scheme):
     config = QuantizeConfig(scheme=scheme)

@@ -27,9 +27,10 @@ from edgeopt.targets.target import load_target
 TARGETS = ("host", "openvino-cpu", "browser-wasm", "node-cpu", "arm64-emulated", "qnn-htp-emulated", "cuda")
 _SLOW_IN_FLOAT = ("qnn-htp-emulated",)  # minutes for one run of a float model
 _CALIBRATION = 16
+_COUNTED_RUNS = 2
 
 
-def measure(name: str, model: Path, batches: list[Batch], work: Path, seconds: float) -> dict[str, Any]:
+def measure(name: str, model: Path, batches: list[Batch], work: Path, seconds: float, *, count: bool) -> dict[str, Any]:
     """Quantize `model` for the target, profile both files there, write the report, and return the figures."""
     target = load_target(name)
     here = available(target)
@@ -41,7 +42,7 @@ def measure(name: str, model: Path, batches: list[Batch], work: Path, seconds: f
     quantize(model, batches, target=target, output=int8)
     models = {"int8": int8} if name in _SLOW_IN_FLOAT else {"fp32": model, "int8": int8}
     begin = time.monotonic()
-    config = ProfileConfig(seconds=seconds, max_batches=4)
+    config = ProfileConfig(seconds=seconds, max_batches=4, instruction_runs=_COUNTED_RUNS if count else 0)
     try:
         result = profile(models, batches, target=target, config=config)
     except EdgeoptError as error:
@@ -118,13 +119,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("build/bench-targets"))
     parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--count", action="store_true", help="instructions, too, where an emulator counts them (minutes)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("targets.json"))
     asked = parser.parse_args()
     model = asked.data / "ultraface_slim" / "version-slim-320.onnx"
     batches = list(load_set("ultraface")["calibration"].first(_CALIBRATION).batches(1))
     found = []
     for name in asked.targets or TARGETS:
-        found.append(measure(name, model, batches, asked.work, asked.seconds))
+        found.append(measure(name, model, batches, asked.work, asked.seconds, count=asked.count))
         print(row(found[-1]), file=sys.stderr)
     asked.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print("| target | fp32 p50 ms | int8 p50 ms | int8 / fp32 | said besides |\n|---|---|---|---|---|")

@@ -31,8 +31,8 @@ class ProfileConfig(Options):
     """Processes started per variant to measure load time, first run and peak memory."""
     operator_runs: int = Field(default=10, ge=0)
     """Runs under onnxruntime's profiler, for time per operator; 0: no operator times."""
-    instruction_runs: int = Field(default=4, ge=0)
-    """Runs more, twice, where an emulator counts instructions (`edgeopt.profile.instructions`); 0: none are counted."""
+    instruction_runs: int = Field(default=0, ge=0)
+    """Runs more, twice, where an emulator counts instructions (minutes, see `edgeopt.profile.instructions`); 0: none."""
     roofline: bool = True
     """Hold operators against what this machine can do at most, which is measured once (a second) and kept."""
     margin: float = Field(default=0.02, ge=0)

@@ -84,11 +84,12 @@ def test_instructions_are_those_that_more_runs_add(model: Path, tmp_path: Path) 
     target = _pretended()
     counting = {"launcher": [str(emulator)], "counting_launcher": [str(emulator), "--count"]}
     target = target.model_copy(update={"device": target.device.model_copy(update=counting)})
-    [variant] = profile({"net": model}, _ROWS, target=target, config=ProfileConfig()).variants
+    counted = ProfileConfig(instruction_runs=4)
+    [variant] = profile({"net": model}, _ROWS, target=target, config=counted).variants
     assert variant.instructions == 12_345
     lacking = {"counting_launcher": ["/nowhere/qemu"], "counting_setup": "emulators/qemu-plugins.sh"}
     target = target.model_copy(update={"device": target.device.model_copy(update=lacking)})
-    result = profile({"net": model}, _ROWS, target=target, config=ProfileConfig())
+    result = profile({"net": model}, _ROWS, target=target, config=counted)
     assert result.variants[0].instructions is None
     [why] = [warning for warning in result.warnings if "no instruction counts" in warning]
     assert "there is no /nowhere/qemu; make it: sh " in why and why.endswith("deploy/emulators/qemu-plugins.sh")

@@ -85,6 +85,8 @@ class QuantizeConfig(Options):
     the outputs; None: to none."""
     share_ranges: bool = True
     """One range for the inputs and outputs of the operators for which the target's rules want that."""
+    weight_ranges: Literal["min-max", "mse"] = "min-max"
+    """Whether a weight's scale holds its largest value, or has the least squared error (for each scale it has)."""
     rounding: Literal["nearest", "adaptive"] = "nearest"
     """Each weight to its nearest integer, or up or down as its layer's output needs it (AdaRound's problem; takes a minute)."""
     rounding_samples: int = Field(default=64, ge=1)

@@ -24,6 +24,7 @@ from edgeopt.quantize.latency import keep_fast
 from edgeopt.quantize.observe.observer import Observations
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.bias import correct_biases
+from edgeopt.quantize.perform.clip import clip_weights
 from edgeopt.quantize.perform.coverage import Coverage, inspect
 from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.input_channels import pad_input_channels
@@ -192,10 +193,11 @@ def _carry_out(
 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:
-    quantized = insert_qdq(model, plan)
+    limited = clip_weights if config.weight_ranges == "mse" else (lambda model, _: model)
+    quantized = insert_qdq(limited(model, plan), plan)
     means = {name: item.channels.mean for name, item in observations.tensors.items() if item.channels is not None}
     if config.correct_bias and correct_biases(model, quantized, means):
-        return insert_qdq(model, plan)
+        return insert_qdq(limited(model, plan), plan)
     return quantized
 
 

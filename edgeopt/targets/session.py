@@ -35,6 +35,8 @@ class SessionConfig:
     """Where onnxruntime writes the graph as it runs it."""
     prepacking: bool = True
     """Whether weights are copied into the order the kernels like best; without it a mapped file of weights is all they take."""
+    arena: bool = True
+    """Keep freed memory for the next run; false gives it back, which is slower."""
     profile_prefix: Path | None = None
     """Where onnxruntime writes its per-operator profile."""
     entries: Mapping[str, str] = field(default_factory=dict)
@@ -63,6 +65,7 @@ def open_session(
     options.graph_optimization_level = _LEVELS[config.optimization]
     if not config.prepacking:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_cpu_mem_arena = config.arena
     if config.optimized_path is not None:
         options.optimized_model_filepath = str(config.optimized_path)
     if config.profile_prefix is not None:

@@ -51,9 +51,9 @@ def run_error(error: Exception, sample: int) -> DataError:
     return DataError(f"calibration sample {sample}: the model cannot run on it: {reason}")
 
 
-def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True) -> ort.InferenceSession:
+def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True, arena: bool = True) -> ort.InferenceSession:
     """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder."""
-    config = SessionConfig(threads=threads, optimization="all" if optimize else "none")
+    config = SessionConfig(threads=threads, optimization="all" if optimize else "none", arena=arena)
     return open_model(model, config=config)
 
 

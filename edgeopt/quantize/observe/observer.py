@@ -24,6 +24,7 @@ from edgeopt.models.onnx_file import Signature
 from edgeopt.models.onnx_macs import tensor_shapes
 from edgeopt.quantize.observe.exposed import ExposedModel
 from edgeopt.quantize.observe.histogram import Histogram
+from edgeopt.quantize.observe.memory import give_back_freed_blocks
 from edgeopt.quantize.observe.rows import RowSample
 from edgeopt.quantize.observe.samples import checked, pieces
 from edgeopt.quantize.observe.statistics import Channels, MovingAverage, TensorStatistics
@@ -181,7 +182,11 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
     save, every = saving
     tensors = state.turns[state.turn]
     inputs = {value.name for value in task.model.graph.input}
-    exposed = ExposedModel(task.model, [name for name in tensors if name not in inputs], threads=task.config.threads)
+    inner = [name for name in tensors if name not in inputs]
+    arena = task.config.memory_limit_bytes is None
+    if not arena:
+        give_back_freed_blocks()
+    exposed = ExposedModel(task.model, inner, threads=task.config.threads, arena=arena)
     for number, given in enumerate(batches):
         if number < state.batches:
             continue

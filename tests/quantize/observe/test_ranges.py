@@ -105,3 +105,14 @@ def test_moving_average_is_less_moved_by_one_wild_batch():
 def test_nothing_seen_is_an_error():
     with pytest.raises(ValueError, match="no values"):
         choose_range(TensorStatistics(), "min-max", Grid(8))
+
+
+@pytest.mark.parametrize("grid", [Grid(16), Grid(16, symmetric=True)], ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sixteen_bits_are_as_good_as_an_exhaustive_search_over_the_values(shape, grid):
+    values = SHAPES[shape].astype(np.float64)
+    full = grid.widen((values.min(), values.max()))
+    best = min(plain_error(values, grid.widen((full[0] * share, full[1] * share)), grid) for share in np.linspace(0.3, 1, 36))
+    for method in ("mse", "entropy"):
+        found = plain_error(values, choose_range(statistics_of(values), method, grid), grid)
+        assert found <= best * 1.1, f"{method}: found {found:.5g}, the best of the search {best:.5g}"

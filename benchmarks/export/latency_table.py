@@ -162,6 +162,8 @@ def measure_case(folder: Path, seconds: float, clock: Callable[[], float]) -> li
                 runs[name] = (session, feed)
             except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base)
                 row["missing"][name] = (str(error).strip() or type(error).__name__).splitlines()[0][-120:]
+        if "edgeopt" not in runs:
+            raise SystemExit(f"{folder}: edgeopt's own graph does not run: {row['missing']}")
         taken = interleaved(list(runs.values()), seconds, clock)
         row["ms"], row["rounds"] = float(np.median(taken[:, 0])), len(taken)
         for index, name in enumerate(runs):

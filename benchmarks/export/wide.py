@@ -39,6 +39,7 @@ _WIDTHS: dict[str, Any] = {
     "projection_dim": 256,
     "projection_size": 384,
     "max_position_embeddings": 514,
+    "n_positions": 512,
     "max_length": 256,
     "num_mel_bins": 80,
     "max_source_positions": 200,
@@ -128,8 +129,8 @@ def sizes(task: str) -> dict[str, dict[str, int]]:
     if task.startswith("text-classification"):
         return {f"{length} tokens": {**once, "sequence": length} for length in (16, 64, 128)}
     if task == "text-generation":
-        prompt = {**once, "sequence": 64}
-        return {"prompt of 64": prompt, "token after 64": {**once, "sequence": 1, "past_sequence": 64}}
+        prompt = {**once, "sequence": 48}
+        return {"prompt of 48": prompt, "token after 48": {**once, "sequence": 1, "past_sequence": 48}}
     if task.endswith("/decoder"):
         return {"token after 16": {**once, "sequence": 1, "past_sequence": 16}}
     return {"batch 1": once}

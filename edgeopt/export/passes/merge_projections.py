@@ -1,7 +1,8 @@
-"""Linear layers of the same input become one wide one: query, key and value of an attention, gate and up of a gated MLP.
+"""Linear layers of the same input become one wide one: query, key and value of an attention.
 
 One product of [rows, in] and [in, 3·out] packs and reads the input once where three products do it three times, and an int8
 kernel quantizes it once.
+Gate and up of a gated MLP stay apart: they are four times as wide, and Split copies them (docs/log/export.md).
 
     Before: q = MatMul(x, Wq) + bq;  k = MatMul(x, Wk) + bk;  v = MatMul(x, Wv) + bv
     After:  q, k, v = Split(MatMul(x, [Wq Wk Wv]) + [bq bk bv], axis=-1)
@@ -40,7 +41,7 @@ class MergeProjections(ir.passes.InPlacePass):
             layer = match_linear(node)
             if layer is not None:
                 groups.setdefault((layer.x, str(_scopes(layer)[:-2])), []).append(layer)
-        mergeable = [layers for layers in groups.values() if len(layers) > 1 and _alike(layers)]
+        mergeable = [layers for layers in groups.values() if len(layers) > 1 and _alike(layers) and not _gated(layers)]
         for layers in mergeable:
             _merge(model.graph, layers)
         return ir.passes.PassResult(model, modified=bool(mergeable))
@@ -50,6 +51,22 @@ def _alike(layers: Sequence[Linear]) -> bool:
     """Tell whether the layers have one type of weights and none of them is an output of the model."""
     types = {layer.weight.dtype for layer in layers}
     return len(types) == 1 and not any(layer.output.is_graph_output() for layer in layers)
+
+
+def _gated(layers: Sequence[Linear]) -> bool:
+    """Tell whether two layers, one of them perhaps through an activation, are multiplied with each other."""
+    return len(layers) == 2 and bool(_products(layers[0].output, steps=3) & _products(layers[1].output, steps=3))
+
+
+def _products(value: ir.Value, *, steps: int) -> set[ir.Node]:
+    """Return the multiplications within `steps` nodes behind `value`."""
+    users = set(value.consumers())
+    found = {user for user in users if user.op_type == "Mul"}
+    if steps > 1:
+        for user in users:
+            for output in user.outputs:
+                found |= _products(output, steps=steps - 1)
+    return found
 
 
 def _merge(graph: ir.Graph, layers: Sequence[Linear]) -> None:

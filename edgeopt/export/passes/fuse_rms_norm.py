@@ -1,0 +1,87 @@
+"""A root mean square norm (https://arxiv.org/abs/1910.07467) is one node, not seven.
+
+From opset 23 on ONNX has RMSNormalization; torch's exporter writes what the Python says, and the mean in the middle of it
+keeps whole stretches of the graph from running on rows:
+
+    Before: Mul(weight, Mul(x, Reciprocal(Sqrt(Add(ReduceMean(Pow(x, 2), [-1]), ε)))))
+    After:  RMSNormalization(x, weight, axis=-1, epsilon=ε)
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgeopt.export.passes.matching import attribute, constant, integers, new_node, rank, static_shape, take_over
+
+_FIRST_OPSET = 23
+
+
+class FuseRmsNorm(ir.passes.InPlacePass):
+    """Make root mean square norms over the last axis single nodes."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Fuse every norm with a weight; below opset 23 there is nothing to fuse them to."""
+        if (model.opset_imports.get("") or 0) < _FIRST_OPSET:
+            return ir.passes.PassResult(model, modified=False)
+        changed = [node for node in list(model.graph) if node.op_type == "Reciprocal" and _fuse(model.graph, node)]
+        return ir.passes.PassResult(model, modified=bool(changed))
+
+
+def _fuse(graph: ir.Graph, reciprocal: ir.Node) -> bool:
+    root = _maker(reciprocal.inputs[0], "Sqrt")
+    shifted = _maker(root.inputs[0], "Add") if root is not None else None
+    mean, epsilon = _mean_and_epsilon(shifted) if shifted is not None else (None, None)
+    square = _maker(mean.inputs[0], "Pow") if mean is not None else None
+    if mean is None or square is None or epsilon is None or _scalar(square.inputs[1]) != 2:
+        return False
+    x = square.inputs[0]
+    scaled = _other_operand(reciprocal.outputs[0], x)
+    if x is None or scaled is None or not _over_last_axis(mean, rank(x)):
+        return False
+    weighted, weight = _weighted(scaled, x)
+    if weighted is None or weight is None:
+        return False
+    norm = new_node(weighted, "RMSNormalization", [x, weight], axis=-1, epsilon=epsilon)
+    graph.insert_before(weighted, norm)
+    take_over(weighted.outputs[0], norm.outputs[0])
+    return True
+
+
+def _maker(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == op_type and not node.domain else None
+
+
+def _scalar(value: ir.Value | None) -> float | None:
+    tensor = constant(value)
+    return float(tensor.numpy().reshape(-1)[0]) if tensor is not None and tensor.size == 1 else None
+
+
+def _mean_and_epsilon(shifted: ir.Node) -> tuple[ir.Node | None, float | None]:
+    for mean, epsilon in (shifted.inputs, shifted.inputs[::-1]):
+        found = _maker(mean, "ReduceMean")
+        if found is not None and _scalar(epsilon) is not None:
+            return found, _scalar(epsilon)
+    return None, None
+
+
+def _over_last_axis(mean: ir.Node, axes: int | None) -> bool:
+    chosen = integers(mean.inputs[1]) if len(mean.inputs) > 1 else None
+    return axes is not None and chosen in ([-1], [axes - 1]) and bool(attribute(mean, "keepdims", 1))
+
+
+def _other_operand(factor: ir.Value, x: ir.Value | None) -> ir.Node | None:
+    """Return the only user of `factor` if it is its product with `x`."""
+    users = list(factor.consumers())
+    fits = len(users) == 1 and users[0].op_type == "Mul" and x in users[0].inputs
+    return users[0] if fits else None
+
+
+def _weighted(scaled: ir.Node, x: ir.Value) -> tuple[ir.Node | None, ir.Value | None]:
+    """Return the product of `scaled` with a weight as wide as `x`, and the weight."""
+    users = list(scaled.outputs[0].consumers())
+    if len(users) != 1 or users[0].op_type != "Mul" or scaled.outputs[0].is_graph_output() or x.shape is None:
+        return None, None
+    weight = next((value for value in users[0].inputs if value is not scaled.outputs[0]), None)
+    fits = weight is not None and static_shape(weight) == (x.shape[-1],) and weight.dtype == x.dtype
+    return (users[0], weight) if fits else (None, None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Row:
 
     Attributes:
         dynamic: the named axes of the inputs.
+        operators: how many nodes the graph has of each operator.
         greedy: whether 32 greedily decoded tokens equal PyTorch's; None where nothing is decoded.
         reason: why it does not export; "" if it does.
     """
@@ -38,6 +40,7 @@ class Row:
     relative_error: float | None = None
     nodes: int = 0
     attention_nodes: int = 0
+    operators: Mapping[str, int] = field(default_factory=dict)
     layers: int = 0
     seconds: float = 0.0
     greedy: bool | None = None
@@ -85,6 +88,7 @@ def prove(family: Family, task: str, *, target: Target, folder: Path) -> Row:
         relative_error=result.parity.relative_error,
         nodes=result.nodes,
         attention_nodes=result.op_counts.get("Attention", 0),
+        operators=result.op_counts,
         layers=int(getattr(model.config, "num_hidden_layers", 0) or 0),
         seconds=time.perf_counter() - started,
         greedy=greedy,

@@ -19,6 +19,19 @@ SAMPLE = [
     ("t5", "text2text-generation/decoder", {"batch", "sequence", "past_sequence", "source"}, 4),
 ]
 
+ARITHMETIC = ("Cast", "Shape", "Where", "Range", "Expand")
+"""Operators that compute sizes, masks and positions instead of the model's answer."""
+MOST_ARITHMETIC = {
+    "deberta_v2": 20,
+    "distilbert": 8,
+    "convnext": 4,
+    "vit": 3,
+    "wav2vec2": 12,
+    "clip": 12,
+    "llama": 9,
+    "t5": 20,
+}
+
 
 @pytest.mark.parametrize(("name", "task", "axes", "attention"), SAMPLE, ids=[f"{name}-{task}" for name, task, *_ in SAMPLE])
 def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, task, axes, attention):
@@ -27,5 +40,8 @@ def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, 
     assert set(row.dynamic) == axes
     assert row.relative_error is not None and row.relative_error < 1e-4
     assert row.attention_nodes == attention
+    assert not {"IsNaN", "GatherND", "ScatterND", "NonZero", "If"} & row.operators.keys(), "guards and index arithmetic"
+    arithmetic = sum(row.operators.get(op, 0) for op in ARITHMETIC)
+    assert arithmetic <= MOST_ARITHMETIC[name], {op: row.operators[op] for op in ARITHMETIC if op in row.operators}
     assert row.greedy is not False
     assert (row.greedy is None) == ("generation" not in task or task.endswith("/encoder"))

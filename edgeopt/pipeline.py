@@ -227,7 +227,7 @@ class Pipeline:
         """Return what changed since the stage's newest artifact."""
         latest = self._store.latest(stage.name)
         if latest is None:
-            return "it has not been run yet"
+            return "not run before"
         before, now = dict(_flat(latest.ingredients)), dict(_flat(ingredients))
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
         reasons = [_change(key, before.get(key), now.get(key)) for key in changed]

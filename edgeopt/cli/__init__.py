@@ -6,13 +6,22 @@ Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from edgeopt.cli.app import app
 from edgeopt.errors import EdgeoptError
 
 
+def _look_here_too() -> None:
+    """Let ``module:callable`` name a file of the folder we are in; it comes last, so that it shadows nothing."""
+    here = str(Path.cwd())
+    if not {"", here} & set(sys.path):
+        sys.path.append(here)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    _look_here_too()
     try:
         app()
     except EdgeoptError as error:

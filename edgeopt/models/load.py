@@ -127,6 +127,9 @@ def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
     module_name, _, name = builder.partition(":")
     try:
         module = getattr(importlib.import_module(module_name), name)(**arguments)
+    except ModuleNotFoundError as error:
+        where = "modules are looked for among the installed packages and in the folder you are in"
+        raise ModelError(f"{builder}: {error}; {where}") from error
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{builder}: cannot be built with {dict(arguments)}: {error}") from error
     if not isinstance(module, nn.Module):

@@ -25,6 +25,7 @@ from edgeopt.report.table import (
     device_rows,
     execution_rows,
     known_columns,
+    table_title,
     variant_rows,
 )
 
@@ -38,6 +39,7 @@ def to_html(report: Report) -> str:
         .render(
             report=report,
             tiles=_tiles(report),
+            table_title=table_title(report),
             columns=COLUMNS,
             known=known_columns(report),
             rows=list(zip(report.variants, variant_rows(report), strict=True)),

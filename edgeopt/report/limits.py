@@ -96,7 +96,8 @@ def roofline(report: Report) -> Figure | None:
         {
             "xaxis": {"title": {"text": "operations a byte"}, **log_axis(start, end)},
             "yaxis": {"title": {"text": "GOP/s reached"}, **log_axis(min(0.5 * min(rates), top / 100), 1.5 * top)},
-            "height": 440,
+            "height": 460,
+            "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
         },
         wide=True,
     )

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from edgeopt.report import units
 from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report
-from edgeopt.report.table import COLUMNS, EXECUTION_COLUMNS, conditions_line, device_rows, execution_rows, variant_rows
+from edgeopt.report.table import (
+    COLUMNS,
+    EXECUTION_COLUMNS,
+    conditions_line,
+    device_rows,
+    execution_rows,
+    table_title,
+    variant_rows,
+)
 
 _MARKS = {"pass": "✅ pass", "fail": "❌ fail", "undecided": "❔ undecided"}
 
@@ -27,7 +35,7 @@ def _lines(report: Report) -> Iterator[str]:
     )
     rows = variant_rows(report)
     if rows:
-        yield from ("", f"## The model, step by step\n\n{escape(conditions_line(report))}", "")
+        yield from ("", f"## {table_title(report)}\n\n{escape(conditions_line(report))}", "")
         yield from _table(COLUMNS, rows)
     if report.executions:
         yield from ("", "## What ran, and what the machine could do", "")

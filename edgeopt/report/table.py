@@ -20,6 +20,11 @@ EXECUTION_COLUMNS = (
 )
 
 
+def table_title(report: Report) -> str:
+    """Return what stands above the table of the model's forms; a lone profile may be of models that have nothing in common."""
+    return "The models, side by side" if all(item.stage == "profile" for item in report.variants) else "The model, step by step"
+
+
 def variant_rows(report: Report) -> list[tuple[str, ...]]:
     """Return one row of `COLUMNS` for each form of the model."""
     return [_row(variant) for variant in report.variants]

@@ -36,7 +36,7 @@ def latency_distribution(report: Report) -> Figure | None:
     for row, (variant, speed) in enumerate(reversed(shown)):
         traces += [_ridge(variant, speed, edges, row, report), *_marks(variant, speed, row, report)]
     runs = ", ".join(f"{variant.name} n = {speed.runs or len(speed.samples_ms):,}" for variant, speed in shown)
-    cut = f" {beyond} slower runs lie beyond the right edge." if beyond else ""
+    cut = f" {_runs(beyond)} beyond the right edge." if beyond else ""
     axis = log_axis(start, end) if log else {"range": [start, end]}
     return Figure(
         "latency",
@@ -74,6 +74,10 @@ def _withheld(shown: Sequence[tuple[Variant, Speed]]) -> str:
             needs.setdefault(statistic, (runs, []))[1].append(variant.name)
     parts = [f"{statistic} of {', '.join(names)} (needs {runs:,} runs)" for statistic, (runs, names) in needs.items()]
     return f" Withheld for want of runs: {'; '.join(parts)}." if parts else ""
+
+
+def _runs(count: int) -> str:
+    return "1 slower run lies" if count == 1 else f"{count:,} slower runs lie"
 
 
 def _far(speed: Speed) -> float:
@@ -140,7 +144,7 @@ def latency_over_time(report: Report) -> Figure | None:
     top = max(_quantile(speed.samples_ms, 0.99) / _quantile(speed.samples_ms, 0.5) for _, speed in shown)
     bottom = min(min(speed.samples_ms) / _quantile(speed.samples_ms, 0.5) for _, speed in shown)
     beyond = sum(sample > 1.05 * top * _quantile(speed.samples_ms, 0.5) for _, speed in shown for sample in speed.samples_ms)
-    cut = f" {beyond} slower runs lie above the edge." if beyond else ""
+    cut = f" {_runs(beyond)} above the edge." if beyond else ""
     axis = log_axis(0.97 * bottom, 1.05 * top) if top > _WIDE * bottom > 0 else {"range": [0.97 * bottom, 1.05 * top]}
     return Figure(
         "over-time",

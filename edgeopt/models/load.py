@@ -129,7 +129,7 @@ def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
         module = getattr(importlib.import_module(module_name), name)(**arguments)
     except ModuleNotFoundError as error:
         where = "modules are looked for among the installed packages and in the folder you are in"
-        raise ModelError(f"{builder}: {error}; {where}") from error
+        raise ModelError(f"{builder}: cannot be built: {error}; {where}") from error
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{builder}: cannot be built with {dict(arguments)}: {error}") from error
     if not isinstance(module, nn.Module):

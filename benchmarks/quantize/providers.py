@@ -76,6 +76,8 @@ def _target(target: Target, name: str) -> Target:
     rules = target.quantization.rules.model_copy(update={"placement": name})
     if name == "kernels":
         rules = Rules(per_channel_ops=rules.per_channel_ops)
+    if name == "inputs":
+        rules = rules.model_copy(update={"ops": ["Add"], "bias": "float"})
     return target.model_copy(update={"quantization": target.quantization.model_copy(update={"rules": rules})})
 
 
@@ -89,7 +91,7 @@ def _table(target: Target, models: Mapping[str, Path], samples: Samples) -> str:
         inputs = Path(folder) / "inputs.npz"
         batches = list(samples.batches(1))
         np.savez(inputs, **{f"{i}/{name}": array for i, batch in enumerate(batches) for name, array in batch.items()})
-        session = target.provider.model_dump()
+        session = target.provider.session()
         opened = {}
         measured = {name: path for name, path in models.items() if name != "fp32" or not target.device.emulated}
         for name, path in measured.items():

@@ -13,7 +13,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Batch
 from edgeopt.models import onnx_file
 from edgeopt.quantize.perform.sensitivity import sensitivity
-from edgeopt.quantize.perform.sqnr import LayerNoise
+from edgeopt.quantize.perform.sqnr import LayerNoise, outputs_db
 from edgeopt.quantize.plan.placement import place
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.plan.search import smallest_prefix
@@ -83,6 +83,39 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
         )
     kept = _except(model, plan, layers[:count], search.rules)
     return Kept(_decided(kept, drops[count], count), search.make(kept), layers, warning)
+
+
+def avoid_collapse(
+    model: onnx.ModelProto, plan: Plan, quantized: onnx.ModelProto, samples: Sequence[Batch], search: Search
+) -> Kept:
+    """Leave the fewest of the worst layers in floating point that bring the outputs' SQNR to `-search.max_drop`.
+
+    `search.evaluate` is not asked: what is kept is the SQNR of the outputs on the samples, so no labels are needed.
+    """
+    wanted_db = -search.max_drop
+
+    def reached(candidate: onnx.ModelProto) -> float:
+        return outputs_db(model, candidate, samples)
+
+    before = reached(quantized)
+    if before >= wanted_db:
+        return Kept(plan, quantized, (), "")
+    layers = sensitivity(model, quantized, plan, samples, threads=1)
+    made: dict[int, onnx.ModelProto] = {}
+
+    def holds(count: int) -> bool:
+        made[count] = search.make(_except(model, plan, layers[:count], search.rules))
+        return reached(made[count]) >= wanted_db
+
+    count = smallest_prefix(len(layers), holds)
+    if count is None:
+        warning = f"the outputs collapse: {before:.1f} dB, and no number of floating layers brings them to {wanted_db:g} dB"
+        return Kept(plan, quantized, layers, warning)
+    kept, after = _except(model, plan, layers[:count], search.rules), reached(made[count])
+    names = ", ".join(layer.name for layer in layers[:count][:3]) + (" …" if count > 3 else "")
+    reason = f"outputs of {before:.1f} dB would be a collapse (collapse_db); with {names} floating they have {after:.1f} dB"
+    decision = Decision("exceptions", f"{count} layers in floating point", reason)
+    return Kept(replace(kept, decisions=(*kept.decisions, decision)), made[count], layers, "")
 
 
 def with_metric(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise], search: Search) -> tuple[LayerNoise, ...]:

@@ -99,6 +99,9 @@ class QuantizeConfig(Options):
     """A saved (and perhaps edited) plan to carry out instead of making one."""
     max_drop: Annotated[float | None, BeforeValidator(_share)] = Field(default=None, ge=0, le=1)
     """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few exceptions are made as that takes."""
+    collapse_db: float | None = Field(default=6.0, ge=0, le=60)
+    """Outputs below this SQNR are a collapse: then the fewest of the worst layers stay floating that bring them above it; no
+    labels are needed for that. None: whatever comes is taken."""
     prefer_faster: bool = False
     """Time every layer on the target, and leave those in floating point whose integer form makes the model slower."""
     sensitivity: bool = False

@@ -217,7 +217,7 @@ def on_target(target: Target) -> Runtime:
             np.savez(inputs, **{f"{i}/{name}": array for i, batch in enumerate(batches) for name, array in batch.items()})  # type: ignore[arg-type]
             with connection.start() as runner:
                 sent = {"model": connection.send(path), "inputs": connection.send(inputs)}
-                runner.ask({"do": "open", "name": "cut", **sent, "session": target.provider.model_dump()})
+                runner.ask({"do": "open", "name": "cut", **sent, "session": target.provider.session()})
                 connection.fetch(runner.ask({"do": "outputs", "name": "cut"})["path"], outputs)
             with np.load(outputs, allow_pickle=False) as stored:
                 return [

@@ -123,7 +123,7 @@ def _running(target: Target, models: Mapping[str, onnx.ModelProto], batches: Seq
             for name, model in models.items():
                 path = Path(folder) / f"{name}.onnx"
                 onnx_file.save(model, path)
-                request = {"model": connection.send(path), "inputs": sent, "session": target.provider.model_dump()}
+                request = {"model": connection.send(path), "inputs": sent, "session": target.provider.session()}
                 runner.ask({"do": "open", "name": name, **request})
             yield runner
 

@@ -15,7 +15,7 @@ from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.models.requirements import MINIMUM, minimum_onnxruntime
-from edgeopt.quantize.accuracy import Evaluate, Kept, Search, keep_metric, with_metric
+from edgeopt.quantize.accuracy import Evaluate, Kept, Search, avoid_collapse, keep_metric, with_metric
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.stage import equalized
 from edgeopt.quantize.graph.order import sort_nodes
@@ -187,9 +187,13 @@ def _carry_out(
         search = Search(make, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)
     if search is not None and config.max_drop is not None:
         return keep_metric(model, plan, samples, search, threads=config.threads)
-    quantized = make(plan)
+    quantized, warning = make(plan), ""
+    if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
+        guard = Search(make, lambda _: 0.0, 0.0, -config.collapse_db, target.quantization.rules)
+        guarded = avoid_collapse(model, plan, quantized, samples, guard)
+        plan, quantized, warning = guarded.plan, guarded.quantized, guarded.warning
     layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()
-    return Kept(plan, quantized, with_metric(model, plan, layers, search) if search else layers, "")
+    return Kept(plan, quantized, with_metric(model, plan, layers, search) if search else layers, warning)
 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -79,6 +79,11 @@ class Provider(Options):
     threads: int = Field(default=1, ge=1)
     """Threads inside an operator (`intra_op_num_threads`)."""
 
+    def session(self) -> dict[str, Any]:
+        """Return what the runner's requests call `session`."""
+        values: dict[str, Any] = {"provider": self.name, "options": self.options, "threads": self.threads}
+        return {**values, "plugin": self.plugin.model_dump()} if self.plugin else values
+
 
 _BETWEEN_KERNELS = [
     "Add",
@@ -120,6 +125,8 @@ class Rules(Options):
     """Operators all of whose inputs and outputs must (or should) have one range."""
     wide: list[str] = Field(default_factory=list)
     """Operators that take 16-bit activations beside 8-bit weights; empty: none do, so the exceptions are floats."""
+    norm_weight: Literal["int8", "uint8"] = "int8"
+    """Integer type of the scales of normalisations."""
     bias: Literal["int32", "float"] = "int32"
     """How biases are stored."""
     reason: str = "integer kernels gain where constant weights are multiplied; conversions elsewhere only cost"

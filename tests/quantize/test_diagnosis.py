@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
+from edgeopt.errors import MachineError
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.diagnosis import LIMITS_DB, Step, _runtimes, cut, diagnose, first_fault, on_cpu, on_target
 from edgeopt.quantize.graph.index import replace_constant
@@ -109,6 +110,12 @@ def test_a_target_is_reached_through_its_runner(made, pictures):
     (there,) = on_target(load_target("x86-vnni"))(model, pictures[:1])
     (here,) = on_cpu()(model, pictures[:1])
     np.testing.assert_allclose(there["y"], here["y"], atol=1e-5)
+
+
+def test_the_targets_provider_is_the_one_that_is_asked_for(made, pictures):
+    _, result = made
+    with pytest.raises(MachineError, match="TensorrtExecutionProvider is not in onnxruntime"):
+        on_target(load_target("tensorrt"))(onnx.load(result.path), pictures[:1])
 
 
 def test_a_cut_makes_the_tensor_and_nothing_else(conv_model, pictures):

@@ -32,6 +32,7 @@ from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan, Plan
 
 _WIDE_OPSET = 21  # before it, only onnxruntime's own QuantizeLinear has 16 bits
+_NORMS = {"BatchNormalization", "InstanceNormalization", "LayerNormalization"}
 _REQUANTIZED = {"Conv", "ConvTranspose", "Gemm"}
 _TYPES = {
     "int8": QuantType.QInt8,
@@ -87,6 +88,11 @@ def _options(model: onnx.ModelProto, plan: Plan) -> dict[str, object]:
         node.input[1]: [{"quant_type": _TYPES[plan.scheme.weight]}]
         for node in nodes
         if node.name in integer and plan.scheme.per_channel and node.op_type in WEIGHTED and not _axis(node, plan)
+    }
+    weights |= {
+        node.input[1]: [{"quant_type": _TYPES[plan.scheme.norm_weight], "symmetric": False}]
+        for node in nodes
+        if node.name in integer and node.op_type in _NORMS and plan.scheme.norm_weight != plan.scheme.weight
     }
     weights |= {node.input[1]: [{"reduce_range": True, **_axis(node, plan)}] for node in nodes if node.name in reduced}
     return {

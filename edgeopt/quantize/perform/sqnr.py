@@ -78,6 +78,21 @@ def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> 
     return watched
 
 
+def outputs_db(model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch]) -> float:
+    """Return the SQNR of the worst floating-point output; 150 dB if there is none."""
+    index = GraphIndex(model.graph)
+    names = [value.name for value in model.graph.output if index.is_float(value.name)]
+    before, after = (open_exposed(item, threads=1) for item in (model, quantized))
+    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for number, batch in enumerate(batches):
+        expected, got = run(before, names, batch, sample=number), run(after, names, batch, sample=number)
+        for name in names:
+            x = expected[name].astype(np.float64)
+            signal[name] += float(np.square(x).sum())
+            noise[name] += float(np.square(x - got[name]).sum())
+    return min((sqnr_db(signal[name], noise[name]) for name in names), default=CEILING_DB)
+
+
 def rounded_forms(quantized: onnx.ModelProto) -> dict[str, str]:
     """Return, by activation, the tensor that holds its rounded values."""
     index = GraphIndex(quantized.graph)

@@ -33,6 +33,7 @@ class Scheme:
     symmetric_weight: bool
     per_channel_ops: tuple[str, ...] = ("Conv", "ConvTranspose", "Gemm", "MatMul")
     bias: Literal["int32", "float"] = "int32"
+    norm_weight: Literal["int8", "uint8"] = "int8"
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def make_plan(
         symmetric_weight=wishes.symmetric_weight,
         per_channel_ops=tuple(wishes.rules.per_channel_ops) if wishes.per_channel else (),
         bias=wishes.rules.bias,
+        norm_weight=wishes.rules.norm_weight,
     )
     decisions = (*prepared.decisions, *explain(scheme, nodes, target, config))
     products = _products(prepared.model, nodes, observations, scheme, config)

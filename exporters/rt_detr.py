@@ -1,12 +1,48 @@
 """RT-DETR (https://arxiv.org/abs/2304.08069): detection in real time, with deformable attention."""
 
-from edgeopt.export.family import Family
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sized
+from dataclasses import replace
+from typing import Any
+
+from edgeopt.export.family import Family, Module
 from edgeopt.export.vision import DETECTION
+
+
+def _dynamic_batch(model: Module) -> Module:
+    """Wrap a model so that its batch stays symbolic: its code asks ``len(tensor)``, which Python makes a plain number."""
+    import torch
+    from transformers.models.rt_detr import modeling_rt_detr
+
+    def length(value: Sized) -> Any:
+        return value.shape[0] if isinstance(value, torch.Tensor) else builtins.len(value)
+
+    class Detector(torch.nn.Module):
+        """RT-DETR, in whose module `len` gives a tensor's size as it is traced."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.detector = model
+
+        def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+            """Return `logits` and `pred_boxes`."""
+            names = vars(modeling_rt_detr)
+            names["len"] = length
+            try:
+                produced = self.detector(pixel_values=pixel_values)
+            finally:
+                del names["len"]
+            return {"logits": produced.logits, "pred_boxes": produced.pred_boxes}
+
+    return Detector()
+
 
 FAMILY = Family(
     name="rt_detr",
     model_types=("rt_detr",),
-    tasks={"object-detection": DETECTION},
+    tasks={"object-detection": replace(DETECTION, wrap=_dynamic_batch)},
     tiny={
         "image_size": 64,
         "d_model": 32,
@@ -33,5 +69,4 @@ FAMILY = Family(
             "out_features": ["stage2", "stage3", "stage4"],
         },
     },
-    note="its code fixes the batch while tracing; with a fixed shape, TopK breaks ties between equal anchors in another order",
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeopt.cli.options import Quiet, Set, TargetName
+
+if TYPE_CHECKING:
+    from edgeopt.export import ExportResult
 
 
 def export(
@@ -26,6 +29,9 @@ def export(
     dynamic: Annotated[
         list[str] | None, typer.Option("--dynamic", metavar="AXIS", help="Make height or width dynamic; may be repeated.")
     ] = None,
+    layout: Annotated[
+        str, typer.Option("--layout", help="edgeopt, or optimum: three files for its sequence-to-sequence classes.")
+    ] = "edgeopt",
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with a hub model.")
     ] = False,
@@ -35,7 +41,8 @@ def export(
     """Export to ONNX and prove that it computes what PyTorch computes."""
     from edgeopt.cli.options import read_calibration, read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.export import ExportConfig
+    from edgeopt.errors import RecipeError
+    from edgeopt.export import ExportConfig, export_for_optimum
     from edgeopt.export import export as run
     from edgeopt.models.load import load_model
     from edgeopt.targets.target import load_target
@@ -48,8 +55,18 @@ def export(
     if loaded.folder is not None and (loaded.folder / "config.json").is_file():
         config = config.model_copy(update={"source_folder": loaded.folder})
     samples = read_calibration(data, loaded.folder).first(16).batches(1) if data else None
+    if layout not in {"edgeopt", "optimum"}:
+        raise RecipeError(f"--layout {layout}: must be edgeopt or optimum")
     with shown(quiet=quiet):
-        result = run(loaded.module, samples, target=load_target(target), output=output, config=config)
+        if layout == "optimum":
+            results = export_for_optimum(loaded.module, target=load_target(target), output=output, config=config)
+        else:
+            results = [run(loaded.module, samples, target=load_target(target), output=output, config=config)]
+    for result in results:
+        _show(result)
+
+
+def _show(result: ExportResult) -> None:
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
     parity = result.parity

@@ -8,10 +8,11 @@ from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.export.config import ExportConfig
+    from edgeopt.export.optimum_folder import export_for_optimum
     from edgeopt.export.result import ExportResult, Parity
     from edgeopt.export.stage import export
 
-__all__ = ["ExportConfig", "ExportResult", "Parity", "export"]
+__all__ = ["ExportConfig", "ExportResult", "Parity", "export", "export_for_optimum"]
 
 offer(
     __name__,
@@ -20,5 +21,6 @@ offer(
         "ExportResult": "result",
         "Parity": "result",
         "export": "stage",
+        "export_for_optimum": "optimum_folder",
     },
 )

@@ -21,7 +21,7 @@ from edgeopt.export.family import Config, Input, Module, Task
 Inputs = Callable[[Config], Mapping[str, Input]]
 
 
-def _dimensions(config: Config) -> tuple[int, int, int]:
+def dimensions(config: Config) -> tuple[int, int, int]:
     """Return layers, heads and head size of the decoder; the configurations name them in two ways."""
     layers = getattr(config, "decoder_layers", None) or getattr(config, "num_decoder_layers", None) or config.num_layers
     heads = getattr(config, "decoder_attention_heads", None) or config.num_heads
@@ -39,7 +39,7 @@ def speech_source(config: Config) -> Mapping[str, Input]:
 
 
 def _decoder_inputs(config: Config, *, masked: bool) -> Mapping[str, Input]:
-    layers, heads, size = _dimensions(config)
+    layers, heads, size = dimensions(config)
     source: int | str = "source" if masked else int(config.max_source_positions)
     inputs = {"decoder_input_ids": Input(("batch", "sequence"), "tokens")}
     if masked:
@@ -118,7 +118,7 @@ def _decode(model: Module) -> Module:
 
 
 def encoder_decoder(task: str, auto: str, source: Inputs, *, masked: bool) -> dict[str, Task]:
-    """Return the two halves of `task`, ``task/encoder`` and ``task/decoder``.
+    """Return the two halves of `task`, ``task/encoder`` and ``task/decoder``, and the three that optimum's classes read.
 
     Args:
         task: the hub's name of the task.
@@ -126,8 +126,11 @@ def encoder_decoder(task: str, auto: str, source: Inputs, *, masked: bool) -> di
         source: the encoder's inputs.
         masked: whether the source has a mask, since its length varies.
     """
+    from edgeopt.export.seq2seq_optimum import optimum_layout
+
     heads = ("ForConditionalGeneration", "MTModel")
     return {
         f"{task}/encoder": Task(heads, auto, source, (), wrap=_encode),
         f"{task}/decoder": Task(heads, auto, lambda config: _decoder_inputs(config, masked=masked), (), wrap=_decode),
+        **optimum_layout(task, heads, auto, source, masked=masked),
     }

@@ -7,6 +7,8 @@ from typing import Any
 
 from edgeopt.export.family import Config, Input, Module, Task
 
+_SCORES = ("logits_per_image", "logits_per_text", "text_embeds", "image_embeds")
+
 
 def _pictures(config: Config, axis: str = "batch") -> Mapping[str, Input]:
     vision = config.vision_config
@@ -49,7 +51,7 @@ def two_towers(head: str, *, masked: bool) -> dict[str, Task]:
     both = _texts(masked=masked, axis="texts")
     return {
         "zero-shot-image-classification": Task(
-            (head,), "AutoModel", lambda config: {**both(config), **_pictures(config, "images")}, ("logits_per_image",)
+            (head,), "AutoModel", lambda config: {**both(config), **_pictures(config, "images")}, _SCORES
         ),
         "text-embedding": Task(
             (head,), "AutoModel", _texts(masked=masked), ("text_embeds",), wrap=_tower("get_text_features", "text_embeds")

@@ -185,9 +185,20 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
             output_loading_info=True,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # told below, by name
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{source}: the model comes with Python code of its own, which is not run unless asked for; "
+                f"read it, then pass --trust-remote-code (trust_remote_code=True)"
+            ) from error
         raise ModelError(f"{source}: transformers cannot load it: {str(error).splitlines()[0][:300]}") from error
+    for name, found, wanted in sorted(info["mismatched_keys"])[:1]:
+        raise ModelError(
+            f"{source}: the weight {name} has shape {list(found)}, but its config.json makes it {list(wanted)}; "
+            f"it would be random: repair the config or choose the checkpoint it belongs to"
+        )
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(

@@ -157,7 +157,7 @@ def test_no_samples_and_wrong_names_are_told(tmp_path, target):
 def test_without_samples_a_family_draws_its_own_and_says_so(encoder, tmp_path, target):
     assert encoder.parity.passed and len(encoder.parity.shapes) >= 3
     assert encoder.warnings == ("traced and compared on random inputs: no samples were given",)
-    with pytest.raises(DataError, match="without a family"):
+    with pytest.raises(DataError, match="belongs to no family"):
         export(Convolution(), None, target=target, output=tmp_path)
 
 

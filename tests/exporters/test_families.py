@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.export.proof import prove
-from edgeopt.export.registry import load_family
+from edgeopt.export import ExportConfig, export
+from edgeopt.export.proof import prove, tiny_model
+from edgeopt.export.registry import FAMILIES, load_family
 from edgeopt.targets.target import load_target
 
+TEXT = {"batch", "sequence"}
+CACHED = {"batch", "sequence", "past_sequence", "past_sequence + sequence"}
 SAMPLE = [
-    ("deberta_v2", "text-classification", {"batch", "sequence"}, 0),
-    ("distilbert", "sentence-similarity", {"batch", "sequence"}, 2),
+    ("deberta_v2", "text-classification", TEXT, 0),
+    ("distilbert", "sentence-similarity", TEXT, 2),
+    ("bert", "token-classification", TEXT, 2),
+    ("electra", "question-answering", TEXT, 2),
+    ("mpnet", "feature-extraction", TEXT, 0),
+    ("roberta", "fill-mask", TEXT, 2),
+    ("resnet", "image-classification", {"batch"}, 0),
     ("convnext", "image-classification", {"batch"}, 0),
     ("vit", "image-feature-extraction", {"batch"}, 2),
+    ("yolos", "object-detection", {"batch"}, 2),
+    ("rt_detr", "object-detection", {"batch"}, 2),
+    ("segformer", "semantic-segmentation", {"batch"}, 4),
+    ("depth_anything", "depth-estimation", {"batch"}, 4),
     ("wav2vec2", "automatic-speech-recognition", {"batch", "samples"}, 2),
-    ("clip", "text-embedding", {"batch", "sequence"}, 2),
-    ("llama", "text-generation", {"batch", "sequence", "past_sequence", "past_sequence + sequence"}, 2),
+    ("ast", "audio-classification", {"batch"}, 2),
+    ("clip", "text-embedding", TEXT, 2),
+    ("clip", "zero-shot-image-classification", {"images", "sequence", "texts"}, 4),
+    ("gpt2", "text-generation", CACHED, 2),
+    ("llama", "text-generation", CACHED, 2),
     ("t5", "text2text-generation/decoder", {"batch", "sequence", "past_sequence", "source"}, 4),
+    ("bart", "text2text-generation/optimum-decoder-with-past", {"batch", "sequence", "past_sequence", "source"}, 4),
+    ("whisper", "automatic-speech-recognition/decoder", {"batch", "sequence", "past_sequence"}, 4),
 ]
 
 ARITHMETIC = ("Cast", "Shape", "Where", "Range", "Expand")
@@ -33,6 +50,10 @@ MOST_ARITHMETIC = {
 }
 
 
+def _decodes(task: str) -> bool:
+    return task == "text-generation" or task.endswith("/decoder")
+
+
 @pytest.mark.parametrize(("name", "task", "axes", "attention"), SAMPLE, ids=[f"{name}-{task}" for name, task, *_ in SAMPLE])
 def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, task, axes, attention):
     row = prove(load_family(name), task, target=load_target("x86-vnni"), folder=tmp_path)
@@ -44,4 +65,21 @@ def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, 
     arithmetic = sum(row.operators.get(op, 0) for op in ARITHMETIC)
     assert arithmetic <= MOST_ARITHMETIC[name], {op: row.operators[op] for op in ARITHMETIC if op in row.operators}
     assert row.greedy is not False
-    assert (row.greedy is None) == ("generation" not in task or task.endswith("/encoder"))
+    assert (row.greedy is True) == _decodes(task)
+
+
+def test_every_kind_of_family_is_in_the_sample():
+    kinds = {task.partition("/")[0] for _, task, *_ in SAMPLE}
+    everywhere = {task.partition("/")[0] for name in FAMILIES for task in load_family(name).tasks}
+    assert everywhere - kinds <= {"image-embedding"}  # half of zero-shot-image-classification
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "yolos"])
+def test_pictures_of_dynamic_size_run_at_four_sizes(tmp_path, name):
+    family = load_family(name)
+    task = next(iter(family.tasks))
+    config = ExportConfig(task=task, dynamic=["height", "width"])
+    result = export(tiny_model(family, task), None, target=load_target("x86-vnni"), output=tmp_path, config=config)
+    assert result.inputs[0].shape == ("batch", 3, "height", "width")
+    assert len({tuple(shape.split("×")[2:]) for shape in result.parity.shapes}) >= 3
+    assert result.parity.relative_error < 1e-4

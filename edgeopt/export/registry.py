@@ -99,6 +99,6 @@ def family_of(model_type: str) -> Family:
     known = {kind: name for name, types in FAMILIES.items() for kind in types}
     raise ModelError(
         f"no family exports models of type '{model_type}'{nearest(model_type, known)}; families: {', '.join(family_names())}; "
-        f"without one, use family 'generic' and samples named as the arguments of its forward(): "
+        f"for any other module set family 'generic' and give samples named as the arguments of its forward(): "
         f"--set family=generic --data FILE.npz"
     )

@@ -20,6 +20,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ _SIZE_CALLS = frozenset(
 _SIZE_NODES = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
 _TREES = frozenset({"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
 _MOST_JSON_BYTES = 2**28
+_UNREADABLE = (OSError, EOFError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class LoadedProgram(torch.nn.Module):
@@ -111,7 +113,10 @@ def check_archive(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist() if not entry.is_dir()}
+            listed = [entry for entry in archive.infolist() if not entry.is_dir()]
+            entries = {entry.filename.partition("/")[2]: entry for entry in listed}
+            if len(entries) != len(listed):
+                raise ModelError(f"{path}: holds two entries of one name, so that two readers may see two models; refused")
             for name in entries:
                 if not _ENTRY.fullmatch(name):
                     raise ModelError(f"{path}: holds '{name}', which may run code; only tensors and one graph are read")
@@ -119,10 +124,10 @@ def check_archive(path: Path) -> None:
             for kind in ("weights", "constants"):
                 _check_payload(_json(archive, entries, f"data/{kind}/model_{kind}_config.json", path), path)
             samples = archive.read(entries["data/sample_inputs/model.pt"]) if "data/sample_inputs/model.pt" in entries else b""
-    except (OSError, zipfile.BadZipFile, ValueError, RecursionError) as error:
+        for value in _walk(graph):
+            _check_graph(value, path)
+    except _UNREADABLE as error:
         raise ModelError(f"{path}: not a whole torch.export archive (.pt2): {_first_line(error)}") from error
-    for value in _walk(graph):
-        _check_graph(value, path)
     if samples:
         try:
             torch.load(io.BytesIO(samples), weights_only=True)  # torch itself would unpickle what this refuses

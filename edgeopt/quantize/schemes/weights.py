@@ -60,7 +60,7 @@ def convert(request: Request) -> Converted:
         decisions.append(Decision("Gemm", f"{split} nodes are a MatMul and an Add now", "MatMulNBits has no Gemm form"))
     if tables:
         decisions.append(Decision("embeddings", f"{tables} tables as int{options.embedding_bits}", "they are read row by row"))
-    warnings = () if chosen else ("no constant matrix is large enough: the model was written as it was",)
+    warnings = _warnings(options, bits) if chosen else ("no constant matrix is large enough: the model was written as it was",)
     scheme = uniform("float32", f"int{bits}", per_channel=True)
     return Converted(model, scheme, tuple(plans), tuple(decisions), warnings, samples)
 
@@ -70,6 +70,19 @@ def _check(options: WeightOptions, bits: int) -> None:
         raise RecipeError('weights.method is "hqq", which is made for 4 bits; set "rtn" or "gptq"')
     if options.method == "hqq" and options.symmetric:
         raise RecipeError('weights.symmetric is true: "hqq" is made of zero points; set weights.symmetric = false')
+
+
+def _warnings(options: WeightOptions, bits: int) -> tuple[str, ...]:
+    """Warn of forms that onnxruntime's CPU provider computes slower than float32 (benchmarks/quantize/LANGUAGE_MODEL.md)."""
+    if options.method == "hqq":
+        return (
+            "zero points in floating point have no fast kernel on CPUs: several times slower than float32; use rtn or gptq",
+        )
+    if bits == 8 and options.accuracy_level != 4:
+        return (
+            "8-bit blocks have no fast float32 kernel on CPUs: several times slower than float32; use weights-int4 or dynamic",
+        )
+    return ()
 
 
 def _kernels(options: WeightOptions) -> tuple[str, str]:

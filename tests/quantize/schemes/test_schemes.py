@@ -84,7 +84,8 @@ def test_each_scheme_shrinks_the_model_and_keeps_what_it_computes(path, tokens, 
     assert 0 < relative < error, f"relative error {relative:.4f}"
     assert result.facts.layers[-1].sqnr_db > -20 * np.log10(error)
     assert all(decision.reason for decision in result.facts.decisions)
-    assert json.loads(json.dumps(asdict(result.facts), allow_nan=False))["warnings"] == []
+    slow = weights.get("method") == "hqq" or scheme == "weights-int8"
+    assert len(json.loads(json.dumps(asdict(result.facts), allow_nan=False))["warnings"]) == slow
     assert {node.precision for node in draft(path, tokens, target=vnni, config=config).nodes} - {"float"}
 
 

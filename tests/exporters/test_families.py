@@ -49,6 +49,9 @@ MOST_ARITHMETIC = {
     "t5": 20,
 }
 
+CHOSEN_BY_VALUE = {"clip": {"GatherND"}}
+"""CLIP reads the token with the highest number, which stands elsewhere in each text."""
+
 
 def _decodes(task: str) -> bool:
     return task == "text-generation" or task.endswith("/decoder")
@@ -61,7 +64,8 @@ def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, 
     assert set(row.dynamic) == axes
     assert row.relative_error is not None and row.relative_error < 1e-4
     assert row.attention_nodes == attention
-    assert not {"IsNaN", "GatherND", "ScatterND", "NonZero", "If"} & row.operators.keys(), "guards and index arithmetic"
+    unwanted = {"IsNaN", "GatherND", "ScatterND", "NonZero", "If"} - CHOSEN_BY_VALUE.get(name, set())
+    assert not unwanted & row.operators.keys(), "guards and index arithmetic"
     arithmetic = sum(row.operators.get(op, 0) for op in ARITHMETIC)
     assert arithmetic <= MOST_ARITHMETIC[name], {op: row.operators[op] for op in ARITHMETIC if op in row.operators}
     assert row.greedy is not False

@@ -160,3 +160,35 @@ def test_every_target_makes_a_model_that_is_valid_and_close(name, residual, tmp_
         ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, batch)[0] for path in (residual, result.path)
     )
     assert np.square(exact - got).sum() < 0.01 * np.square(exact).sum()
+
+
+MODERN = """
+<ir_version: 11, opset_import: ["" : 23]>
+g (float[1, 4, 8] x, int64[1, 4] ids) => (float[1, 4, 8] y) {
+    h = RMSNormalization <axis = -1> (x, scale)
+    q = MatMul (h, wq)
+    k = MatMul (h, wk)
+    v = MatMul (h, wv)
+    r = RotaryEmbedding <num_heads = 2> (q, cosine, sine, ids)
+    a = Attention <q_num_heads = 2, kv_num_heads = 2> (r, k, v)
+    o = MatMul (a, wo)
+    n = LayerNormalization <axis = -1> (o, scale)
+    f = Gelu (n)
+    y = MatMul (f, wq)
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["x86-vnni", "qnn-htp-emulated", "tensorrt"])
+def test_operators_of_opset_23_are_kept_and_the_model_stays_valid(name, saved, tmp_path):
+    path = saved(filled(MODERN, scale=(8,), wq=(8, 8), wk=(8, 8), wv=(8, 8), wo=(8, 8), cosine=(4, 2), sine=(4, 2)))
+    generator = np.random.default_rng(5)
+    batch = {"x": generator.standard_normal((1, 4, 8), dtype=np.float32), "ids": np.arange(4)[None]}
+    result = quantize(path, [batch], target=load_target(name), output=tmp_path / "q.onnx")
+    onnx.checker.check_model(str(result.path), full_check=True)
+    kept = {node.op_type for node in onnx.load(result.path).graph.node}
+    assert {"RMSNormalization", "RotaryEmbedding", "Attention"} <= kept
+    exact, got = (
+        ort.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, batch)[0] for file in (path, result.path)
+    )
+    assert np.square(exact - got).sum() < 0.05 * np.square(exact).sum()

@@ -14,7 +14,10 @@ from edgeopt.errors import EdgeoptError
 
 def _look_here_too() -> None:
     """Let ``module:callable`` name a file of the folder we are in; it comes last, so that it shadows nothing."""
-    here = str(Path.cwd())
+    try:
+        here = str(Path.cwd())
+    except OSError:  # the folder is gone
+        return
     if not {"", here} & set(sys.path):
         sys.path.append(here)
 

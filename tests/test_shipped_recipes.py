@@ -54,7 +54,7 @@ def test_the_student_is_small_and_the_pruned_one_smaller(quickstart: Path) -> No
 def test_the_profile_sees_all_the_work_in_int8(quickstart: Path) -> None:
     variants = {variant["name"]: variant for variant in facts(quickstart)["profile"]["variants"]}
     macs = facts(quickstart)["prune"]["macs_after"]
-    assert variants["int8"]["macs"] == pytest.approx(macs, rel=0.02)
+    assert macs <= variants["int8"]["macs"] <= 1.05 * macs, "the first convolution's input is padded from 1 channel to 4"
     assert variants["int8"]["int8_macs_share"] > 0.99
     assert variants["fp32"]["int8_macs_share"] == 0
     assert 0 < variants["int8"]["floor_ms"] < variants["fp32"]["floor_ms"]

@@ -131,7 +131,7 @@ def test_no_write_permission(folder: Path) -> None:
 
 
 def test_a_run_folder_that_is_a_file(folder: Path) -> None:
-    assert_refused(edgeopt(folder, "run", "quickstart", "--out", "model.onnx"), "model.onnx", "run folder")
+    assert_refused(edgeopt(folder, "run", "quickstart", "--out", "model.onnx"), "model.onnx", "choose another place")
 
 
 def test_a_run_on_a_full_disk_ends_with_a_clear_error(folder: Path) -> None:

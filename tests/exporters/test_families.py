@@ -49,8 +49,8 @@ MOST_ARITHMETIC = {
     "t5": 20,
 }
 
-CHOSEN_BY_VALUE = {"clip": {"GatherND"}}
-"""CLIP reads the token with the highest number, which stands elsewhere in each text."""
+CHOSEN_BY_VALUE = {"clip": {"GatherND"}, "whisper": {"GatherND"}}
+"""CLIP reads the token with the highest number, which stands elsewhere in each text; Whisper's positions follow its cache."""
 
 
 def _decodes(task: str) -> bool:
@@ -67,7 +67,7 @@ def test_a_tiny_model_exports_exactly_with_the_axes_of_its_task(tmp_path, name, 
     unwanted = {"IsNaN", "GatherND", "ScatterND", "NonZero", "If"} - CHOSEN_BY_VALUE.get(name, set())
     assert not unwanted & row.operators.keys(), "guards and index arithmetic"
     arithmetic = sum(row.operators.get(op, 0) for op in ARITHMETIC)
-    assert arithmetic <= MOST_ARITHMETIC[name], {op: row.operators[op] for op in ARITHMETIC if op in row.operators}
+    assert arithmetic <= MOST_ARITHMETIC.get(name, 24), {op: row.operators[op] for op in ARITHMETIC if op in row.operators}
     assert row.greedy is not False
     assert (row.greedy is True) == _decodes(task)
 

@@ -79,7 +79,7 @@ run({{
         "dataloader_config": {{"type": "benchmark_loader"}}}}],
     "passes": {{"q": {{"type": "OnnxStaticQuantization", "data_config": "rows", "quant_format": "QDQ", "per_channel": True,
         "activation_type": "uint8", "precision": "int8"}}}},
-    "output_dir": str(folder), "log_severity_level": 3,
+    "output_dir": str(folder), "cache_dir": str(folder) + ".cache", "log_severity_level": 3,
 }})
 shutil.copy(next(folder.rglob("model.onnx")), output)
 """

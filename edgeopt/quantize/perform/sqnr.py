@@ -48,8 +48,8 @@ def layer_noise(
     watched = _watched(model, quantized, plan)
     originals = list(dict.fromkeys(original for _, _, original, _ in watched))
     rounded = list(dict.fromkeys(there for _, _, _, there in watched))
-    before = open_exposed(expose(model, originals), threads=threads)
-    after = open_exposed(expose(quantized, rounded), threads=threads, optimize=False)
+    before = open_exposed(expose(model, originals), threads=threads, arena=False)
+    after = open_exposed(expose(quantized, rounded), threads=threads, optimize=False, arena=False)
     signal = dict.fromkeys(originals, 0.0)
     noise = dict.fromkeys(originals, 0.0)
     pairs = {original: there for _, _, original, there in watched}

@@ -1,9 +1,8 @@
-"""The inputs a profile runs on: checked against the model before anything is started, stored as the runner reads them."""
+"""The inputs a profile runs on: checked against the model before anything is started."""
 
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -47,9 +46,3 @@ def _problem(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], spec: Ten
         isinstance(want, str) or got == want for got, want in zip(array.shape, spec.shape, strict=True)
     )
     return "" if fits else f"shape {list(array.shape)}, expected {list(spec.shape)}"
-
-
-def write_batches(batches: list[Batch], path: Path) -> None:
-    """Write the batches to an .npz file whose entries are called "<batch>/<input>"."""
-    entries = {f"{number}/{name}": array for number, batch in enumerate(batches) for name, array in batch.items()}
-    np.savez(path, **entries)  # type: ignore[arg-type]

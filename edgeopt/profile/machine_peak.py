@@ -22,8 +22,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgeopt.files import write_json
-from edgeopt.profile.inputs import write_batches
-from edgeopt.targets.runner import Runner
+from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.transports import Connection
 
 _PRODUCTS = ((64, 1024, 1024), (256, 512, 512), (256, 1024, 1024))

@@ -41,12 +41,12 @@ from edgeopt.errors import RecipeError
 from edgeopt.models import onnx_file
 from edgeopt.profile.analysis import count
 from edgeopt.profile.axes import batch_axis
-from edgeopt.profile.inputs import take_batches, write_batches
+from edgeopt.profile.inputs import take_batches
 from edgeopt.profile.measurement import Limits, sample
 from edgeopt.profile.order_statistics import Samples, binomial_cdf, fewest_samples
 from edgeopt.profile.stage import session_of
 from edgeopt.profile.sweeps import join
-from edgeopt.targets.runner import greet
+from edgeopt.targets.runner import greet, write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
 

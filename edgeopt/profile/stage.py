@@ -22,7 +22,7 @@ from edgeopt.profile.budget import Budget
 from edgeopt.profile.comparing import Comparer
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
-from edgeopt.profile.inputs import check_batches, take_batches, write_batches
+from edgeopt.profile.inputs import check_batches, take_batches
 from edgeopt.profile.machine_peak import Peak, find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
 from edgeopt.profile.modules import module_times
@@ -31,7 +31,7 @@ from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, rea
 from edgeopt.profile.result import Placement, ProfileResult
 from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.availability import require
-from edgeopt.targets.runner import Runner, greet
+from edgeopt.targets.runner import Runner, greet, write_batches
 from edgeopt.targets.target import Target, target_names
 from edgeopt.targets.transports import Connection, connect
 
@@ -136,10 +136,7 @@ def make_requests(
 
 def session_of(target: Target, *, threads: int, shared: bool) -> dict[str, Any]:
     """Return how a session is opened over there; `shared`: several take turns in one process."""
-    provider = target.provider
-    session: dict[str, Any] = {"provider": provider.name, "options": provider.options, "threads": threads}
-    if provider.plugin is not None:
-        session["plugin"] = provider.plugin.model_dump()
+    session = {**target.provider.session(), "threads": threads}
     if shared and threads > 1:
         session["config"] = {"session.force_spinning_stop": "1"}  # idle threads of one variant must not slow the next
     return session

@@ -27,12 +27,12 @@ from edgeopt.models import onnx_file
 from edgeopt.models.onnx_file import Signature
 from edgeopt.profile.analysis import Counted, count, latencies
 from edgeopt.profile.axes import batch_axis, check_axes, resize
-from edgeopt.profile.inputs import check_batches, write_batches
+from edgeopt.profile.inputs import check_batches
 from edgeopt.profile.measurement import Limits, sample
 from edgeopt.profile.order_statistics import Samples
 from edgeopt.profile.result import Latency
 from edgeopt.profile.stage import session_of
-from edgeopt.targets.runner import greet
+from edgeopt.targets.runner import greet, write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
 

@@ -46,6 +46,15 @@ class Search:
     rules: Rules
 
 
+@dataclass(frozen=True)
+class Guard:
+    """What avoiding a collapse needs: how a plan is carried out, the SQNR of the outputs that is wanted, the target's rules."""
+
+    make: Callable[[Plan], onnx.ModelProto]
+    wanted_db: float
+    rules: Rules
+
+
 def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], search: Search, *, threads: int) -> Kept:
     """Return the plan with the smallest number of floating-point exceptions, worst layers first, whose drop is allowed.
 
@@ -86,36 +95,32 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
 
 
 def avoid_collapse(
-    model: onnx.ModelProto, plan: Plan, quantized: onnx.ModelProto, samples: Sequence[Batch], search: Search
+    model: onnx.ModelProto, plan: Plan, quantized: onnx.ModelProto, samples: Sequence[Batch], guard: Guard
 ) -> Kept:
-    """Leave the fewest of the worst layers in floating point that bring the outputs' SQNR to `-search.max_drop`.
-
-    `search.evaluate` is not asked: what is kept is the SQNR of the outputs on the samples, so no labels are needed.
-    """
-    wanted_db = -search.max_drop
-
-    def reached(candidate: onnx.ModelProto) -> float:
-        return outputs_db(model, candidate, samples)
-
-    before = reached(quantized)
-    if before >= wanted_db:
+    """Leave the fewest of the worst layers in floating point that bring the outputs' SQNR on the samples to what is wanted."""
+    before = outputs_db(model, quantized, samples)
+    if before >= guard.wanted_db:
         return Kept(plan, quantized, (), "")
     layers = sensitivity(model, quantized, plan, samples, threads=1)
-    made: dict[int, onnx.ModelProto] = {}
+    made: dict[int, tuple[onnx.ModelProto, float]] = {}
 
     def holds(count: int) -> bool:
-        made[count] = search.make(_except(model, plan, layers[:count], search.rules))
-        return reached(made[count]) >= wanted_db
+        candidate = guard.make(_except(model, plan, layers[:count], guard.rules))
+        made[count] = candidate, outputs_db(model, candidate, samples)
+        return made[count][1] >= guard.wanted_db
 
     count = smallest_prefix(len(layers), holds)
     if count is None:
-        warning = f"the outputs collapse: {before:.1f} dB, and no number of floating layers brings them to {wanted_db:g} dB"
+        warning = (
+            f"the outputs collapse: {before:.1f} dB, and no number of floating layers brings them to {guard.wanted_db:g} dB"
+        )
         return Kept(plan, quantized, layers, warning)
-    kept, after = _except(model, plan, layers[:count], search.rules), reached(made[count])
+    kept = _except(model, plan, layers[:count], guard.rules)
+    floating, after = made[count]
     names = ", ".join(layer.name for layer in layers[:count][:3]) + (" …" if count > 3 else "")
     reason = f"outputs of {before:.1f} dB would be a collapse (collapse_db); with {names} floating they have {after:.1f} dB"
     decision = Decision("exceptions", f"{count} layers in floating point", reason)
-    return Kept(replace(kept, decisions=(*kept.decisions, decision)), made[count], layers, "")
+    return Kept(replace(kept, decisions=(*kept.decisions, decision)), floating, layers, "")
 
 
 def with_metric(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise], search: Search) -> tuple[LayerNoise, ...]:

@@ -28,6 +28,7 @@ from edgeopt.quantize.graph.index import GraphIndex, captured
 from edgeopt.quantize.graph.outputs import expose, open_exposed, run
 from edgeopt.quantize.perform.sqnr import rounded_forms, sqnr_db
 from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
 
 Values = Mapping[str, Array]
@@ -214,7 +215,7 @@ def on_target(target: Target) -> Runtime:
         with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder, connect(target) as connection:
             path, inputs, outputs = (Path(folder) / name for name in ("cut.onnx", "inputs.npz", "outputs.npz"))
             onnx_file.save(model, path)
-            np.savez(inputs, **{f"{i}/{name}": array for i, batch in enumerate(batches) for name, array in batch.items()})  # type: ignore[arg-type]
+            write_batches(batches, inputs)
             with connection.start() as runner:
                 sent = {"model": connection.send(path), "inputs": connection.send(inputs)}
                 runner.ask({"do": "open", "name": "cut", **sent, "session": target.provider.session()})

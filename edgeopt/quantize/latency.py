@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import onnx
 
 from edgeopt import progress
@@ -26,7 +25,7 @@ from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan.placement import place
 from edgeopt.quantize.plan.plan import Decision, Plan
-from edgeopt.targets.runner import Runner
+from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.target import Target
 
 _TURNS, _RUNS = 5, 10
@@ -116,8 +115,7 @@ def _running(target: Target, models: Mapping[str, onnx.ModelProto], batches: Seq
     require(target)
     with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder, connect(target) as connection:
         inputs = Path(folder) / "inputs.npz"
-        arrays = {f"{number}/{name}": array for number, batch in enumerate(batches) for name, array in batch.items()}
-        np.savez(inputs, **arrays)  # type: ignore[arg-type]
+        write_batches(batches, inputs)
         sent = connection.send(inputs)
         with connection.start() as runner:
             for name, model in models.items():

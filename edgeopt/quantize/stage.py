@@ -11,11 +11,10 @@ import onnx
 
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import RecipeError
-from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.models.requirements import MINIMUM, minimum_onnxruntime
-from edgeopt.quantize.accuracy import Evaluate, Kept, Search, avoid_collapse, keep_metric, with_metric
+from edgeopt.quantize.accuracy import Evaluate, Guard, Kept, Search, avoid_collapse, keep_metric, with_metric
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.stage import equalized
 from edgeopt.quantize.graph.order import sort_nodes
@@ -31,7 +30,7 @@ from edgeopt.quantize.perform.input_channels import pad_input_channels
 from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sensitivity import sensitivity
 from edgeopt.quantize.perform.sqnr import layer_noise
-from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.quantize.plan.plan import Decision, Plan, save_plan
 from edgeopt.quantize.planning import plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.rounding.stage import adapted
@@ -79,11 +78,10 @@ def quantize(
     tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
-    output, plan_path = Path(output), Path(output).with_suffix(".plan.json")
+    output = Path(output)
     oldest = _sign(quantized)
     onnx_file.save(quantized, output)
-    with write_aside(plan_path) as aside:
-        aside.write_text(plan.to_json(), encoding="utf-8")
+    plan_path = save_plan(plan, output)
     before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
     facts = QuantizeFacts(
         target=target.name,
@@ -189,7 +187,7 @@ def _carry_out(
         return keep_metric(model, plan, samples, search, threads=config.threads)
     quantized, warning = make(plan), ""
     if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
-        guard = Search(make, lambda _: 0.0, 0.0, -config.collapse_db, target.quantization.rules)
+        guard = Guard(make, config.collapse_db, target.quantization.rules)
         guarded = avoid_collapse(model, plan, quantized, samples, guard)
         plan, quantized, warning = guarded.plan, guarded.quantized, guarded.warning
     layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()

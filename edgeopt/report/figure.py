@@ -64,6 +64,18 @@ def log_axis(start: float, end: float) -> Mapping[str, Any]:
     return {"type": "log", "range": [math.log10(start), math.log10(end)], "tickvals": shown, "ticktext": texts}
 
 
+def time_bars(height: int) -> Mapping[str, Any]:
+    """Return the layout of a plot of times per run: a row a name, in it a bar a variant, the first variant on top."""
+    return {
+        "xaxis": {"title": {"text": "time per run (ms)"}},
+        "yaxis": {"type": "category", "automargin": True},
+        "barmode": "group",
+        "bargap": 0.25,
+        "legend": {"traceorder": "reversed"},
+        "height": height,
+    }
+
+
 def bars(value: float, low: float | None, high: float | None, hue: str) -> Trace:
     """Return error bars from `low` to `high` around `value`; none where a bound is not known."""
     if low is None or high is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, conditions, faint, label, log_axis
+from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, conditions, faint, label, log_axis, time_bars
 from edgeopt.report.insides import coverage, memory, module_times, placement
 from edgeopt.report.limits import principal, roofline
 from edgeopt.report.model import LayerNoise, Report, Variant
@@ -149,14 +149,7 @@ def operator_times(report: Report) -> Figure | None:
         f"Mean time per run by kind of operator, from onnxruntime's profiler ({conditions(report)}). "
         "Profiling slows a run down: read the proportions, not the sums.",
         traces,
-        {
-            "xaxis": {"title": {"text": "time per run (ms)"}},
-            "yaxis": {"type": "category", "automargin": True},
-            "barmode": "group",
-            "bargap": 0.25,
-            "legend": {"traceorder": "reversed"},
-            "height": max(320, 70 + len(labels) * 16 * (1 + len(sums))),
-        },
+        time_bars(max(320, 70 + len(labels) * 16 * (1 + len(sums)))),
         head=("operator", *sums),
         rows=[(kind, *(milliseconds(times[kind]) if kind in times else NONE for times in sums.values())) for kind in shown],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeopt.report import units
-from edgeopt.report.figure import Figure, Trace, colour, conditions, label
+from edgeopt.report.figure import Figure, Trace, colour, conditions, label, time_bars
 from edgeopt.report.limits import principal
 from edgeopt.report.model import Execution, MemoryPoint, Operator, Report, Variant
 
@@ -47,14 +47,7 @@ def module_times(report: Report) -> Figure | None:
         "Time per run of each module's own operators, modules inside it not counted, by the names the exporter gave to the "
         f"nodes (by the beginning of the names where they hold none; {conditions(report)}).",
         traces,
-        {
-            "xaxis": {"title": {"text": "time per run (ms)"}},
-            "yaxis": {"type": "category", "automargin": True},
-            "barmode": "group",
-            "bargap": 0.25,
-            "legend": {"traceorder": "reversed"},
-            "height": max(300, 90 + len(names) * 14 * (1 + len(times))),
-        },
+        time_bars(max(300, 90 + len(names) * 14 * (1 + len(times)))),
         head=("module", *times),
         rows=[(module, *(units.milliseconds(values[name][row]) for name in times)) for row, module in enumerate(names)],
     )

@@ -9,9 +9,13 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
+import numpy as np
+
+from edgeopt.data.batches import Batch
 from edgeopt.errors import EdgeoptError, InternalError, MachineError, ModelError
 
 PROTOCOL = 1
@@ -133,3 +137,9 @@ def greet(runner: Runner, *, where: str) -> dict[str, Any]:
     if hello["protocol"] != PROTOCOL:
         raise MachineError(f"{where}: its runner speaks protocol {hello['protocol']}, this edgeopt {PROTOCOL}; copy it again")
     return hello
+
+
+def write_batches(batches: Sequence[Batch], path: Path) -> None:
+    """Write the batches as the runner reads them: an .npz file whose entries are called "<batch>/<input>"."""
+    entries = {f"{number}/{name}": array for number, batch in enumerate(batches) for name, array in batch.items()}
+    np.savez(path, **entries)  # type: ignore[arg-type]

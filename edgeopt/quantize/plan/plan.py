@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeopt.errors import UserError
+from edgeopt.files import write_aside
 
 Precision = Literal["int8", "int4", "int16", "float16", "bfloat16", "float"]
 _VERSION = 1
@@ -142,6 +143,14 @@ class Plan:
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def save_plan(plan: Plan, model: Path) -> Path:
+    """Write the plan beside the model's file, as ``<stem>.plan.json``, and return its path."""
+    path = model.with_suffix(".plan.json")
+    with write_aside(path) as aside:
+        aside.write_text(plan.to_json(), encoding="utf-8")
+    return path
 
 
 def load_plan(path: Path) -> Plan:

@@ -12,7 +12,6 @@ import onnx
 
 from edgeopt.data.batches import Batches
 from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
-from edgeopt.files import write_aside
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
 from edgeopt.quantize.config import QuantizeConfig
@@ -20,7 +19,7 @@ from edgeopt.quantize.graph.outputs import open_exposed, same_outputs
 from edgeopt.quantize.graph.prepare import Prepared, prepare
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.perform.coverage import Coverage, inspect
-from edgeopt.quantize.plan.plan import Plan, load_plan
+from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.converted import Converted, Request
 from edgeopt.quantize.schemes.noise import output_noise
@@ -51,10 +50,9 @@ def quantize_by_scheme(
     _check(made, str(model))
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     coverage = _honest(inspect(made, count_macs(prepared.model, samples[0]), plan, target), config)
-    output, plan_path = Path(output), Path(output).with_suffix(".plan.json")
+    output = Path(output)
     onnx_file.save(made, output)
-    with write_aside(plan_path) as aside:
-        aside.write_text(plan.to_json(), encoding="utf-8")
+    plan_path = save_plan(plan, output)
     before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
     facts = QuantizeFacts(
         target=target.name,

@@ -83,6 +83,8 @@ class QuantizeConfig(Options):
     wide_db: float | None = Field(default=25.0, gt=0, le=100)
     """On targets that take 16-bit activations: give them to the fewest that bring the noise of the others below this SQNR of
     the outputs; None: to none."""
+    float_stem: bool = True
+    """Leave the first layers of a network on pictures in floating point, where the target's rules want that."""
     share_ranges: bool = True
     """One range for the inputs and outputs of the operators for which the target's rules want that."""
     weight_ranges: Literal["min-max", "mse"] = "min-max"

@@ -26,6 +26,14 @@ from edgeopt.targets.target import Rules, Target
 _WIDE_SAMPLES = 4  # batches on which each activation is tried at 8 bits
 
 
+def as_asked(target: Target, config: QuantizeConfig) -> Target:
+    """Return the target without the rules that the options switch off; a saved plan says itself which nodes are floating."""
+    if config.float_stem and config.plan is None:
+        return target
+    rules = target.quantization.rules.model_copy(update={"float_stem": False})
+    return target.model_copy(update={"quantization": target.quantization.model_copy(update={"rules": rules})})
+
+
 def plan_prepared(
     prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig
 ) -> tuple[Plan, Observations]:

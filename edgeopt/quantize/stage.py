@@ -31,7 +31,7 @@ from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sensitivity import sensitivity
 from edgeopt.quantize.perform.sqnr import layer_noise
 from edgeopt.quantize.plan.plan import Decision, Plan, save_plan
-from edgeopt.quantize.planning import plan_prepared, prepare_checked, smoothed
+from edgeopt.quantize.planning import as_asked, plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.rounding.stage import adapted
 from edgeopt.quantize.schemes.carry_out import draft_by_scheme, quantize_by_scheme
@@ -126,6 +126,7 @@ def _make(model: Path, calibration: Batches, target: Target, config: QuantizeCon
     """Prepare, observe, plan and perform, in memory."""
     if config.max_drop is not None and evaluate is None:
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
+    target = as_asked(target, config)
     original = onnx_file.load(model)
     prepared = prepare_checked(original, str(model), calibration, target)
     prepared = equalized(prepared, calibration, target, config)
@@ -157,6 +158,7 @@ def draft(
         return draft_by_scheme(model, calibration, target=target, config=config)
     if config.max_drop is not None or config.prefer_faster:
         return _make(Path(model), calibration, target, config, evaluate).kept.plan
+    target = as_asked(target, config)
     prepared = prepare_checked(onnx_file.load(model), str(model), calibration, target)
     prepared = equalized(prepared, calibration, target, config)
     return plan_prepared(prepared, calibration, target, config)[0]

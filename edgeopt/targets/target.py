@@ -129,6 +129,8 @@ class Rules(Options):
     """Integer type of the scales of normalisations."""
     bias: Literal["int32", "float"] = "int32"
     """How biases are stored."""
+    float_stem: bool = False
+    """The first layers of networks on pictures stay in floating point: a convolution with depthwise ones behind it."""
     reason: str = "integer kernels gain where constant weights are multiplied; conversions elsewhere only cost"
     """Why, in one sentence; printed with every plan."""
 

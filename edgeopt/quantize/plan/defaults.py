@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.plan.placement import STEM
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
 from edgeopt.targets.target import Target
 
@@ -42,6 +43,9 @@ def _placement(nodes: tuple[NodePlan, ...]) -> Iterator[Decision]:
         f"{len(integer)} of {len(nodes)} nodes on integers",
         "nodes that multiply by constant weights, and cheap ones between them",
     )
+    stem = [node.name for node in nodes if node.reason == STEM]
+    if stem:
+        yield Decision("stem", f"{len(stem)} layers floating: {', '.join(stem)}", f"{STEM.partition(': ')[2]} (float_stem)")
     floating = [node for node in integer if node.output == "float"]
     if floating:
         yield Decision(

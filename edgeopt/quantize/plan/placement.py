@@ -23,6 +23,7 @@ from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection
 from edgeopt.quantize.plan.plan import NodePlan
+from edgeopt.quantize.plan.stem import picture_stem
 from edgeopt.targets.target import Rules
 
 MOVING = {"Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
@@ -30,6 +31,7 @@ ABSORBED = {"Relu", "Clip"}
 _ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
 _DEFAULT_RULES = Rules()
+STEM = "in the stem: integers gain little time there and cost the most accuracy"
 
 
 def place(model: onnx.ModelProto, excluded: Set[str], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
@@ -40,17 +42,18 @@ def place(model: onnx.ModelProto, excluded: Set[str], rules: Rules = _DEFAULT_RU
         return tuple(compiled.decide_everywhere(node, index, excluded, rules) for node in nodes)
     if rules.placement == "inputs":
         return tuple(compiled.decide_inputs(node, index, excluded, rules) for node in nodes)
-    flow = _Flow(index, excluded, frozenset(rules.ops))
+    flow = _Flow(index, excluded, rules)
     return tuple(_decide(node, flow) for node in nodes)
 
 
 class _Flow:
     """The integer nodes, found by one pass forward and one back."""
 
-    def __init__(self, index: GraphIndex, excluded: Set[str], flowing: Set[str]) -> None:
+    def __init__(self, index: GraphIndex, excluded: Set[str], rules: Rules) -> None:
         self.index = index
         self.excluded = excluded
-        self.flowing = flowing
+        self.stem = picture_stem(index) if rules.float_stem else ()
+        self.flowing = frozenset(rules.ops)
         self.refused: dict[str, str] = {}
         self.nodes: set[str] = set()
         nodes = list(index.graph.node)
@@ -75,6 +78,8 @@ class _Flow:
     def _objection(self, node: onnx.NodeProto) -> str:
         if node.name in self.excluded:
             return "excluded"
+        if node.name in self.stem:
+            return STEM
         if node.op_type in WEIGHTED:
             return weight_objection(node, self.index)
         if node.op_type not in self.flowing:

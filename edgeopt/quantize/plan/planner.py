@@ -139,9 +139,8 @@ def _automatic(statistics: TensorStatistics, *, clipped: bool) -> Method:
 
 
 def unbounded(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> frozenset[str]:
-    """Return the rounded results of convolutions and additions that no Relu or Clip bounds."""
-    integer = {node.name for node in nodes if node.precision != "float"}
-    sums = [node for node in model.graph.node if node.name in integer and node.op_type in _SUMS]
+    """Return the rounded results of convolutions and additions, floating ones too, that no Relu or Clip bounds."""
+    sums = [node for node in model.graph.node if node.op_type in _SUMS]
     names = {name for node in sums for name in node.output}
     return frozenset(names.intersection(rounded_tensors(model, nodes)) - unobserved(model, nodes))
 

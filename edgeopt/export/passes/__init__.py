@@ -10,10 +10,12 @@ from edgeopt.export.passes.chosen_rows import ChosenRows
 from edgeopt.export.passes.flatten_rows import FlattenRows
 from edgeopt.export.passes.fold_reshapes import FoldReshapes
 from edgeopt.export.passes.fuse_rms_norm import FuseRmsNorm
+from edgeopt.export.passes.fuse_rotary import FuseRotary
 from edgeopt.export.passes.merge_projections import MergeProjections
 
 PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
     FuseRmsNorm,
+    FuseRotary,
     AttentionLayout,
     ChosenRows,
     MergeProjections,

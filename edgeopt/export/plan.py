@@ -18,6 +18,7 @@ from edgeopt.export.family import Task, random_samples, unwrapped
 from edgeopt.export.parity import parity_batches
 from edgeopt.export.precision import TOLERANCES, cast, float_type
 from edgeopt.export.registry import family_of, load_family
+from edgeopt.export.rotary import beyond
 from edgeopt.targets.target import Target
 
 _FIRST_OPSET_WITH_ATTENTION = 23
@@ -79,7 +80,7 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
         dtype=dtype or "",
         tolerance=config.tolerance or TOLERANCES[dtype or "float32"],
         example=_example(used, axes),
-        checks=parity_batches(used, axes, limit=config.parity_samples),
+        checks=[*parity_batches(used, axes, limit=config.parity_samples), *beyond(model, used[0])],
         warnings=remarks + warnings,
     )
 

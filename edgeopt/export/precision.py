@@ -42,38 +42,47 @@ def weights_in(module: torch.nn.Module, dtype: FloatType | None) -> Iterator[Non
         yield
         return
     wanted = getattr(torch, dtype)
-    before: list[tuple[torch.Tensor, torch.Tensor]] = []
+    replaced: list[tuple[torch.nn.Module, str, torch.Tensor]] = []
     try:
-        for name, tensor in _convertible(module, wanted):
-            if tensor.dtype != wanted:
-                before.append((tensor, tensor.data))
-                tensor.data = _converted(name, tensor, wanted)
-                page_out(before[-1][1].untyped_storage())
+        for tensor, (name, places) in _convertible(module, wanted).items():
+            converted = _converted(name, tensor, wanted)
+            page_out(tensor.untyped_storage())
+            for owner, key in places:
+                replaced.append((owner, key, tensor))
+                setattr(owner, key, converted)
         yield
     finally:
-        for tensor, old in before:
-            tensor.data = old
+        for owner, key, old in reversed(replaced):
+            setattr(owner, key, old)
 
 
-def _convertible(module: torch.nn.Module, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the floating tensors that `dtype` is for, with their names."""
+def _convertible(
+    module: torch.nn.Module, dtype: torch.dtype
+) -> dict[torch.Tensor, tuple[str, list[tuple[torch.nn.Module, str]]]]:
+    """Return the floating tensors to convert to `dtype`, each with its name and all places it is found at (tied weights)."""
     loaded = hasattr(getattr(module, "config", None), "model_type")
     kept: set[str] = set()
     if loaded and dtype in {torch.float16, torch.bfloat16}:
         kept |= set(getattr(module, "_keep_in_fp32_modules_strict", None) or ())
         kept |= set(getattr(module, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else set()
-    names = {name for name, _ in module.named_parameters()}
-    names |= set(module.state_dict()) if loaded else {name for name, _ in module.named_buffers()}
     in_float32 = re.compile("|".join(rf"(^|\.){re.escape(part)}($|\.)" for part in sorted(kept)) or r"(?!)")
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if name in names and tensor.is_floating_point() and not in_float32.search(name):
-            yield name, tensor
+    found: dict[torch.Tensor, tuple[str, list[tuple[torch.nn.Module, str]]]] = {}
+    for prefix, owner in module.named_modules():
+        computed = owner._non_persistent_buffers_set if loaded else set()
+        for key, tensor in (*owner._parameters.items(), *owner._buffers.items()):
+            name = f"{prefix}.{key}".removeprefix(".")
+            if tensor is None or not tensor.is_floating_point() or tensor.dtype == dtype:
+                continue
+            if key not in computed and not in_float32.search(name):
+                found.setdefault(tensor, (name, []))[1].append((owner, key))
+    return found
 
 
 def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return `tensor` as `dtype`; in buffers, numbers below its range stand for minus infinity and become its lowest."""
-    source = tensor.data
-    if not isinstance(tensor, torch.nn.Parameter):
+    source = tensor.detach()
+    parameter = isinstance(tensor, torch.nn.Parameter)
+    if not parameter:
         source = source.where(source.isinf(), source.clamp(min=torch.finfo(dtype).min))
     converted = source.to(dtype)
     if bool((converted.isinf() & ~source.isinf()).any()):
@@ -83,7 +92,7 @@ def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Ten
             f"the weight {name} holds {largest:.3g}, beyond {_name(dtype)}'s largest number {limit:.5g}; "
             f"export as {_wider(dtype)}"
         )
-    return converted
+    return torch.nn.Parameter(converted, requires_grad=False) if parameter else converted
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -28,6 +28,7 @@ from edgeopt.export.plan import Plan, decide
 from edgeopt.export.precision import weights_in
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
+from edgeopt.export.rotary import rotary_for_export
 from edgeopt.export.trace import to_onnx, trace
 from edgeopt.export.weights import save_beside
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
@@ -67,7 +68,7 @@ def export(
 
 def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
     program = Program(plan.module, list(plan.example))
-    with evaluating(program):
+    with evaluating(program), rotary_for_export(program.module):
         with _named_where_fixed(config.dynamic):
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
             graph, exported = _build(program, plan)

@@ -69,3 +69,15 @@ def test_floating_inputs_become_the_type_and_numbers_beyond_it_its_extremes():
     assert found["x"].dtype == np.float16 and found["x"].tolist() == [np.float16(0.1), -65504, np.inf, 65504]
     assert found["ids"] is batch["ids"]
     assert cast(batch, "bfloat16")["x"].astype(np.float32)[0] == np.float32(0.10009765625)
+
+
+def test_views_recurrent_layers_and_what_training_needs_come_through():
+    recurrent = torch.nn.LSTM(3, 4)
+    packed = torch.arange(24, dtype=torch.float32)
+    recurrent.register_buffer("scale", packed[:3])
+    with weights_in(recurrent, "bfloat16"):
+        out, _ = recurrent(torch.ones(2, 1, 3, dtype=torch.bfloat16) * recurrent.scale)
+        assert out.dtype == torch.bfloat16
+        assert recurrent.scale._base is None
+    assert recurrent(torch.ones(2, 1, 3))[0].dtype == torch.float32
+    assert all(weight.requires_grad for weight in recurrent.parameters()) and recurrent.scale._base is packed

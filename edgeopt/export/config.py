@@ -33,6 +33,8 @@ class ExportConfig(Options):
     """Where the model comes from; recorded in the file."""
     source_folder: Path | None = None
     """The transformers folder of the model; its config, tokenizer and processor files are copied beside the ONNX file."""
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    """The type of weights, floating inputs and outputs, caches among them; None: that of the model's weights."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest error, as a share of the output's magnitude; None: 1e-4 (float16 weights: 1e-2, bfloat16: 8e-2)."""
     parity_samples: int = Field(default=8, ge=1)

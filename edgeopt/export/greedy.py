@@ -2,6 +2,9 @@
 
 A cache has many ways to be subtly off (positions, masks, the order of heads) that a single step at random states may not show;
 32 tokens that each depend on all before them do.
+
+In half precision two tokens may be equally likely but for rounding, and from there on two right programs write different texts.
+`shortfall` says of a text whether PyTorch, reading it whole, would have chosen each token, and if not by how little.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.export.program import tensors
 
 _EMPTY: Mapping[str, Array] = {}
+_CACHE_TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32}
 
 
 def decode(session: ort.InferenceSession, prompt: Array, *, steps: int, given: Batch = _EMPTY) -> Array:
@@ -31,11 +35,13 @@ def decode(session: ort.InferenceSession, prompt: Array, *, steps: int, given: B
     Returns:
         Token ids [batch, steps].
     """
-    shapes = {value.name: value.shape for value in session.get_inputs()}
+    inputs = {value.name: value for value in session.get_inputs()}
     names = [value.name for value in session.get_outputs()]
     batch, made, fresh, past = prompt.shape[0], [], prompt, 0
-    cache = {
-        name: np.zeros((batch, shape[1], 0, shape[3]), np.float32) for name, shape in shapes.items() if name.startswith("past_")
+    cache: dict[str, Array] = {
+        name: np.zeros((batch, value.shape[1], 0, value.shape[3]), _CACHE_TYPES[value.type])
+        for name, value in inputs.items()
+        if name.startswith("past_")
     }
     for _ in range(steps):
         total = past + fresh.shape[1]
@@ -47,7 +53,7 @@ def decode(session: ort.InferenceSession, prompt: Array, *, steps: int, given: B
             **given,
             **cache,
         }
-        produced = dict(zip(names, session.run(names, {name: offered[name] for name in shapes}), strict=True))
+        produced = dict(zip(names, session.run(names, {name: offered[name] for name in inputs}), strict=True))
         fresh = produced["logits"][:, -1].argmax(-1)[:, None]
         made.append(fresh)
         past = total
@@ -64,11 +70,34 @@ def decode_without_cache(model: Any, prompt: Array, *, steps: int, source: Batch
         steps: as in `decode`.
         source: inputs of the encoder, for encoder-decoder models.
     """
+    text = torch.from_numpy(prompt)
+    for _ in range(steps):
+        text = torch.cat([text, _logits(model, text, source)[:, -1:].argmax(-1)], dim=1)
+    return text[:, prompt.shape[1] :].numpy()
+
+
+def shortfall(model: Any, prompt: Array, made: Array, *, source: Batch = _EMPTY) -> float:
+    """Return how far the logits of the tokens `made` lie below the best ones at most, as a share of the largest magnitude.
+
+    Args:
+        model: a transformers model that generates text; it reads prompt and tokens at once.
+        prompt: as in `decode`.
+        made: the tokens after it, [batch, steps].
+        source: inputs of the encoder, for encoder-decoder models.
+
+    Returns:
+        0 where PyTorch would have chosen every token.
+    """
+    text = torch.from_numpy(np.concatenate([prompt, made], axis=1))
+    logits = _logits(model, text, source)[:, prompt.shape[1] - 1 : -1].double()
+    chosen = logits.gather(-1, text[:, prompt.shape[1] :, None])[..., 0]
+    return float((logits.amax(-1) - chosen).max() / logits.abs().max())
+
+
+def _logits(model: Any, text: torch.Tensor, source: Batch) -> torch.Tensor:
+    """Return PyTorch's logits for every token of `text`, [batch, sequence, vocabulary]."""
     name = "decoder_input_ids" if source else "input_ids"
     encoded = dict(zip(source, tensors(source, list(source)), strict=True))
-    text = torch.from_numpy(prompt)
     with torch.no_grad():
-        for _ in range(steps):
-            logits = model(**{name: text}, **encoded, use_cache=False).logits
-            text = torch.cat([text, logits[:, -1:].argmax(-1)], dim=1)
-    return text[:, prompt.shape[1] :].numpy()
+        logits: torch.Tensor = model(**{name: text}, **encoded, use_cache=False).logits
+    return logits

@@ -27,9 +27,11 @@ from edgeopt import progress
 from edgeopt.data.batches import Array, Batch, concatenate
 from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
+from edgeopt.export.precision import LARGEST, float_type
 from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.export.weights import out_of_memory, save_beside
+from edgeopt.export.widen import feed, holds_bfloat16, widened
 from edgeopt.targets.session import SessionConfig, open_session
 
 _LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
@@ -101,8 +103,12 @@ def check_parity(program: Program, written: Sequence[Path], batches: Sequence[Ba
         written: the model's files, the graph first.
         batches: inputs by the graph's input names.
         tolerance: largest relative error to pass.
+
+    Raises:
+        ModelError: an output of PyTorch's half-precision model is not finite.
     """
     expected = [program.run(batch) for batch in batches]
+    _check_range(program, expected)
     worst = Difference(0.0, 0.0)
     large = len(written) > 1
     with out_of_memory(program, written[0].parent) if large else nullcontext():
@@ -118,12 +124,26 @@ def check_parity(program: Program, written: Sequence[Path], batches: Sequence[Ba
     return Parity(worst.absolute, worst.relative, tolerance, samples, tuple(shapes), passed)
 
 
+def _check_range(program: Program, expected: Sequence[Mapping[str, Array]]) -> None:
+    """Refuse a half-precision model that overflows: equal infinities on both sides would pass for equal outputs."""
+    dtype = float_type(program.module)
+    if dtype not in {"float16", "bfloat16"}:
+        return
+    for outputs in expected:
+        for name, array in outputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                wider = "bfloat16 or float32" if dtype == "float16" else "float32"
+                raise ModelError(
+                    f"the output '{name}' of {type(program.module).__name__} is not finite in {dtype}, whose largest number is "
+                    f"{LARGEST[dtype]:.5g}; export as {wider}"
+                )
+
+
 def _differences(session: Any, batches: Sequence[Batch], expected: Sequence[Mapping[str, Array]]) -> Iterator[Difference]:
     """Yield the larger errors of each batch's outputs."""
-    taken = [value.name for value in session.get_inputs()]
     names = [value.name for value in session.get_outputs()]
     for batch, wanted in zip(batches, expected, strict=True):
-        produced = _run(session, names, {name: batch[name] for name in taken})
+        produced = _run(session, names, feed(session, batch))
         found = [compare(wanted[name], array) for name, array in zip(names, produced, strict=True)]
         yield Difference(max(each.absolute for each in found), max(each.relative for each in found))
 
@@ -185,7 +205,7 @@ class _Recorder(torch.fx.Interpreter):
 
 def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -> list[tuple[str, Array]]:
     """Run the graph with all tensors called as in `wanted` as outputs, in the order of the graph."""
-    shown = model.clone()
+    shown = widened(model) if holds_bfloat16(model) else model.clone()
     values = [value for node in shown.graph for value in node.outputs if value.name in wanted and value.dtype is not None]
     known = set(shown.graph.outputs)
     shown.graph.outputs.extend(value for value in values if value not in known)
@@ -193,5 +213,4 @@ def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -
         path = save_beside(shown, Path(folder) / "model.onnx")[0]
         session = open_session(path, config=SessionConfig(optimization="none", prepacking=False))
     names = [value.name or "" for value in values]
-    taken = {value.name for value in session.get_inputs()}
-    return list(zip(names, session.run(names, {name: array for name, array in batch.items() if name in taken}), strict=True))
+    return list(zip(names, session.run(names, feed(session, batch)), strict=True))

@@ -16,11 +16,12 @@ from edgeopt.export.axes import Axes, find_axes, fitted, summed
 from edgeopt.export.config import ExportConfig
 from edgeopt.export.family import Task, random_samples, unwrapped
 from edgeopt.export.parity import parity_batches
+from edgeopt.export.precision import TOLERANCES, cast, float_type
 from edgeopt.export.registry import family_of, load_family
+from edgeopt.export.rotary import beyond
 from edgeopt.targets.target import Target
 
 _FIRST_OPSET_WITH_ATTENTION = 23
-_TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Plan:
     Attributes:
         module: the model, with the family's wrapping around it.
         outputs: the outputs to keep; empty: all.
+        dtype: the floating type of the weights; "" without weights.
         example: the batch to trace with.
         checks: the batches to compare with PyTorch on.
     """
@@ -41,6 +43,7 @@ class Plan:
     opset: int
     attention: Literal["fused", "decomposed"]
     axes: Axes
+    dtype: str
     tolerance: float
     example: Batch
     checks: list[Batch]
@@ -58,6 +61,9 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
     family, name, task = _task_of(model, config)
     _check_dynamic(model, task, config)
     chosen, remarks = _choose(samples, task, model, config)
+    dtype = config.dtype or float_type(model)
+    if dtype is not None and (config.dtype is not None or task is not None):
+        chosen = [cast(batch, dtype) for batch in chosen]
     used = [dict(batch) for batch in fitted(chosen, config.shapes)]
     offered = getattr(model, "dynamic_axes", None)
     known: Axes = task.axes(_configuration(model), config.dynamic) if task is not None else offered() if offered else {}
@@ -71,9 +77,10 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
         opset=opset,
         attention=attention,
         axes=axes,
-        tolerance=config.tolerance or _tolerance(model),
+        dtype=dtype or "",
+        tolerance=config.tolerance or TOLERANCES[dtype or "float32"],
         example=_example(used, axes),
-        checks=parity_batches(used, axes, limit=config.parity_samples),
+        checks=[*parity_batches(used, axes, limit=config.parity_samples), *beyond(model, used[0])],
         warnings=remarks + warnings,
     )
 
@@ -147,11 +154,6 @@ def _operators(target: Target, config: ExportConfig) -> tuple[int, Literal["fuse
     if config.attention == "fused":
         raise RecipeError(f"attention 'fused' needs opset {_FIRST_OPSET_WITH_ATTENTION} or later, not {opset}")
     return opset, "decomposed", (f"attention is decomposed: opset {opset} has no Attention operator",)
-
-
-def _tolerance(model: torch.nn.Module) -> float:
-    """Return the relative error that rounding alone can explain in the coarsest type of the weights."""
-    return max((_TOLERANCES.get(weight.dtype, 0.0) for weight in model.parameters()), default=0.0) or 1e-4
 
 
 def _example(samples: Sequence[Batch], axes: Axes) -> Batch:

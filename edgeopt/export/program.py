@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import ml_dtypes
 import numpy as np
 import torch
 
@@ -78,11 +79,11 @@ def _run(module: torch.nn.Module, example: Mapping[str, torch.Tensor]) -> dict[s
             return named_tensors(module(**example))
     except (TypeError, RuntimeError, IndexError, ValueError) as error:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in example.items())
+        advice = "samples must be named as its forward() names them"
         reason = str(error).strip().split("\n", maxsplit=1)[0]
-        raise ModelError(
-            f"{type(module).__name__} cannot run on the samples ({shapes}): {reason}; "
-            f"samples must be named as its forward() names them"
-        ) from error
+        if "without overflow" in reason:  # torch's words for a number such as -1e9 in the model's code
+            advice = "write torch.finfo(x.dtype).min for it, or export as bfloat16 or float32"
+        raise ModelError(f"{type(module).__name__} cannot run on the samples ({shapes}): {reason}; {advice}") from error
 
 
 def named_tensors(produced: object) -> dict[str, torch.Tensor]:
@@ -102,7 +103,13 @@ def tensors(batch: Batch, names: Sequence[str]) -> tuple[torch.Tensor, ...]:
     for name in names:
         if name not in batch:
             raise DataError(f"a sample lacks the input '{name}'; it has: {', '.join(batch)}")
-    return tuple(torch.from_numpy(np.array(batch[name])) for name in names)
+    return tuple(_tensor(np.array(batch[name])) for name in names)
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    """Return a tensor on the memory of `array`; torch does not know numpy's bfloat16, but it knows those bits."""
+    narrow = array.dtype == ml_dtypes.bfloat16
+    return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if narrow else torch.from_numpy(array)
 
 
 def to_array(tensor: torch.Tensor) -> Array:

@@ -31,6 +31,8 @@ class ExportResult:
     files: tuple[Path, ...]
     """All files written, the model first."""
     opset: int
+    dtype: str
+    """The floating type of the weights; "" without weights."""
     attention: str
     family: str
     task: str

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -20,13 +21,17 @@ from edgeopt.errors import ModelError
 from edgeopt.export.attention import attention_for_export
 from edgeopt.export.config import ExportConfig
 from edgeopt.export.naming import tidy_names
+from edgeopt.export.overflow_guards import guards_for_export
 from edgeopt.export.parity import check_parity, first_divergence
 from edgeopt.export.passes import optimize
 from edgeopt.export.plan import Plan, decide
+from edgeopt.export.precision import weights_in
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
+from edgeopt.export.rotary import rotary_for_export
 from edgeopt.export.trace import to_onnx, trace
 from edgeopt.export.weights import save_beside
+from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, flush, write_aside
 from edgeopt.models import onnx_file
 from edgeopt.targets.target import Target
@@ -44,7 +49,7 @@ def export(
     """Export `model` to ``output/model.onnx`` and compare it with PyTorch on `samples`.
 
     Args:
-        model: on the CPU; put into evaluation mode meanwhile and left as it was.
+        model: on the CPU; put into evaluation mode and the type `config` names meanwhile, and left as it was.
         samples: real batches, named as the arguments of the model's forward; None, or samples without the caches a
             decoder takes: random ones of the model's family.
         target: says which opset and which form of attention its provider wants.
@@ -52,14 +57,18 @@ def export(
         config: what to do otherwise than the target says.
 
     Raises:
-        ModelError: no family knows the model's type; it cannot be traced; an axis is not dynamic; or the
-            outputs differ by more than the tolerance.
+        ModelError: no family knows the model's type; it cannot be traced; an axis is not dynamic; a weight or an output
+            leaves the range of the type; or the outputs differ by more than the tolerance.
         DataError: the samples are empty or disagree with each other.
         RecipeError: the configuration names inputs or outputs that are not there.
     """
-    plan = decide(model, samples, target=target, config=config)
+    with weights_in(model, config.dtype):
+        return _export(decide(model, samples, target=target, config=config), Path(output), config)
+
+
+def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
     program = Program(plan.module, list(plan.example))
-    with evaluating(program):
+    with evaluating(program), rotary_for_export(program.module):
         with _named_where_fixed(config.dynamic):
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
             graph, exported = _build(program, plan)
@@ -67,15 +76,16 @@ def export(
         removed = optimize(graph)
         tidy_names(graph)
         _describe(graph, plan, config)
-        with _aside(Path(output)) as folder:
+        narrow = holds_bfloat16(graph)
+        with _aside(output) as folder:
             written = _write(graph, folder / "model.onnx")
-            parity = check_parity(program, written, plan.checks, tolerance=plan.tolerance)
+            parity = check_parity(program, runnable(graph, written, folder), plan.checks, tolerance=plan.tolerance)
             if not parity.passed:
                 where = first_divergence(program, named, exported, plan.checks, tolerance=plan.tolerance)
                 raise ModelError(_parted(parity, where))
-            files = [file.replace(Path(output) / file.name) for file in reversed(written)][::-1]
-    files += _copy_beside(config.source_folder, Path(output))
-    return _result(graph, plan, parity, files, removed)
+            files = [file.replace(output / file.name) for file in reversed(written)][::-1]
+    files += _copy_beside(config.source_folder, output)
+    return _result(graph, replace(plan, warnings=(*plan.warnings, WARNING)) if narrow else plan, parity, files, removed)
 
 
 @contextmanager
@@ -111,7 +121,8 @@ def _write(graph: ir.Model, path: Path) -> list[Path]:
 
 
 def _build(program: Program, plan: Plan) -> tuple[ir.Model, torch.export.ExportedProgram]:
-    with attention_for_export(program.module, plan.attention), progress.task("trace and convert", total=2) as advance:
+    replaced = attention_for_export(program.module, plan.attention), guards_for_export(program.module)
+    with replaced[0], replaced[1], progress.task("trace and convert", total=2) as advance:
         traced = trace(program, tensors(plan.example, program.inputs), plan.axes)
         advance()
         graph, exported = to_onnx(program, traced, plan.axes, opset=plan.opset)
@@ -129,6 +140,9 @@ def _describe(graph: ir.Model, plan: Plan, config: ExportConfig) -> None:
         "task": plan.task,
         "axes": json.dumps({name: axes for name, axes in plan.axes.items() if axes}, sort_keys=True),
         "attention": plan.attention,
+        "dtype": plan.dtype,
+        "opset": str(plan.opset),
+        "version": edgeopt.__version__,
         "torch": torch.__version__,
     }
     graph.metadata_props.update({f"edgeopt.{key}": value for key, value in facts.items() if value})
@@ -162,6 +176,7 @@ def _result(graph: ir.Model, plan: Plan, parity: Parity, files: list[Path], remo
         path=files[0],
         files=tuple(files),
         opset=plan.opset,
+        dtype=plan.dtype,
         attention=plan.attention,
         family=plan.family,
         task=plan.task,

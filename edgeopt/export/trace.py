@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -18,6 +20,7 @@ from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
 from edgeopt.export.program import Program
 
+_OTHERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 _TALKATIVE = ("torch.onnx", "torch.fx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
@@ -104,7 +107,7 @@ def _line(text: str, error: BaseException) -> str:
     """Return " (file:line: code)" of the innermost frame of the model's own source, from the message or the traceback."""
     frames = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s+([^\n]+)', text)
     for file, line, code in reversed(frames):
-        if "/torch/" not in file:
+        if _of_the_model(file):
             return f" ({file}:{line}: {code.strip()[:100]})"
     seen = ""
     cause: BaseException | None = error
@@ -112,11 +115,16 @@ def _line(text: str, error: BaseException) -> str:
         step = cause.__traceback__
         while step is not None:
             file = step.tb_frame.f_code.co_filename
-            if not any(part in file for part in ("/torch/", "/edgeopt/export/", "<")):
+            if _of_the_model(file):
                 seen = f" ({file}:{step.tb_lineno} in {step.tb_frame.f_code.co_name})"
             step = step.tb_next
         cause = cause.__cause__
     return seen
+
+
+def _of_the_model(file: str) -> bool:
+    """Tell whether the source `file` is neither torch's nor this package's, whose functions stand in for the model's."""
+    return not file.startswith((*_OTHERS, "<"))
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def out_of_memory(module: torch.nn.Module, folder: Path) -> Iterator[None]:
     kept = [storage for storage in storages.values() if storage.resizable()]
     for storage in storages.values():
         if not storage.resizable():
-            _page_out(storage.data_ptr(), storage.nbytes())
+            page_out(storage)
     spill = Path(folder) / "weights.spill"
     sizes = [storage.nbytes() for storage in kept]
     try:
@@ -131,8 +131,11 @@ def _bytes(storage: torch.UntypedStorage) -> Any:
     return (ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())
 
 
-def _page_out(address: int, size: int) -> None:
+def page_out(storage: torch.UntypedStorage) -> None:
     """Ask the system to let go of the whole pages in a mapped file; they are read again when touched. No promise, no harm."""
+    if storage.resizable():  # in memory alone: there is no file to read it from again
+        return
+    address, size = storage.data_ptr(), storage.nbytes()
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
     start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
     length = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE

@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+import edgeopt
 from edgeopt.errors import DataError, ModelError, RecipeError
 from edgeopt.export import ExportConfig, export
 
@@ -111,10 +112,20 @@ def test_fixed_shapes_are_fixed(tmp_path, target, sentence):
 def test_metadata_says_what_the_file_is(encoder):
     model = onnx.load(encoder.path)
     facts = {entry.key: entry.value for entry in model.metadata_props}
-    assert model.producer_name == "edgeopt"
-    assert facts["edgeopt.source"] == "somewhere/model"
-    assert facts["edgeopt.task"] == "text-classification"
-    assert json.loads(facts["edgeopt.axes"])["input_ids"] == {"0": "batch", "1": "sequence"}
+    assert (model.producer_name, model.producer_version) == ("edgeopt", edgeopt.__version__)
+    assert facts.pop("edgeopt.torch") == torch.__version__
+    axes = json.loads(facts.pop("edgeopt.axes"))
+    assert axes == {key: {"0": "batch", "1": "sequence"} for key in ("attention_mask", "input_ids", "token_type_ids")}
+    assert facts == {
+        "edgeopt.source": "somewhere/model",
+        "edgeopt.family": "bert",
+        "edgeopt.task": "text-classification",
+        "edgeopt.attention": "fused",
+        "edgeopt.dtype": "float32",
+        "edgeopt.opset": "24",
+        "edgeopt.version": edgeopt.__version__,
+    }
+    assert [entry.version for entry in model.opset_import if entry.domain == ""] == [24]
 
 
 def test_configuration_and_tokenizer_travel_along_but_no_weights(encoder):

@@ -7,6 +7,7 @@ from onnx_ir.passes import common
 
 from edgeopt.export.passes.attention_layout import AttentionLayout
 from edgeopt.export.passes.chosen_rows import ChosenRows
+from edgeopt.export.passes.conv_types import ConvTypes
 from edgeopt.export.passes.flatten_rows import FlattenRows
 from edgeopt.export.passes.fold_reshapes import FoldReshapes
 from edgeopt.export.passes.fuse_rms_norm import FuseRmsNorm
@@ -14,6 +15,7 @@ from edgeopt.export.passes.fuse_rotary import FuseRotary
 from edgeopt.export.passes.merge_projections import MergeProjections
 
 PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
+    ConvTypes,
     FuseRmsNorm,
     FuseRotary,
     AttentionLayout,

@@ -5,13 +5,18 @@ keeps whole stretches of the graph from running on rows:
 
     Before: Mul(weight, Mul(x, Reciprocal(Sqrt(Add(ReduceMean(Pow(x, 2), [-1]), ε)))))
     After:  RMSNormalization(x, weight, axis=-1, epsilon=ε)
+
+In half precision the norm is computed in float32 between two Casts, which is what RMSNormalization's `stash_type` 1 says:
+
+    Before: Mul(weight, Cast(Mul(y, Reciprocal(Sqrt(…)))))  with y = Cast(x)
+    After:  RMSNormalization(x, weight, axis=-1, epsilon=ε)
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.export.passes.matching import attribute, constant, integers, new_node, rank, static_shape, take_over
+from edgeopt.export.passes.matching import attribute, constant, integers, new_node, rank, sole_user, static_shape, take_over
 
 _FIRST_OPSET = 23
 
@@ -38,7 +43,8 @@ def _fuse(graph: ir.Graph, reciprocal: ir.Node) -> bool:
     scaled = _other_operand(reciprocal.outputs[0], x)
     if x is None or scaled is None or not _over_last_axis(mean, rank(x)):
         return False
-    weighted, weight = _weighted(scaled, x)
+    normal, x = _narrowed(scaled, x)
+    weighted, weight = _weighted(normal, x)
     if weighted is None or weight is None:
         return False
     norm = new_node(weighted, "RMSNormalization", [x, weight], axis=-1, epsilon=epsilon)
@@ -77,11 +83,20 @@ def _other_operand(factor: ir.Value, x: ir.Value | None) -> ir.Node | None:
     return users[0] if fits else None
 
 
-def _weighted(scaled: ir.Node, x: ir.Value) -> tuple[ir.Node | None, ir.Value | None]:
-    """Return the product of `scaled` with a weight as wide as `x`, and the weight."""
-    users = list(scaled.outputs[0].consumers())
-    if len(users) != 1 or users[0].op_type != "Mul" or scaled.outputs[0].is_graph_output() or x.shape is None:
+def _narrowed(scaled: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Return the normalised value and what it was made of, without the Casts to float32 and back where there are both."""
+    back, widened = sole_user(scaled.outputs[0], "Cast"), _maker(x, "Cast")
+    source = widened.inputs[0] if widened is not None else None
+    if back is None or source is None or source.dtype != back.outputs[0].dtype or x.dtype != ir.DataType.FLOAT:
+        return scaled.outputs[0], x
+    return back.outputs[0], source
+
+
+def _weighted(normal: ir.Value, x: ir.Value) -> tuple[ir.Node | None, ir.Value | None]:
+    """Return the product of `normal` with a weight as wide as `x`, and the weight."""
+    product = sole_user(normal, "Mul")
+    if product is None or x.shape is None:
         return None, None
-    weight = next((value for value in users[0].inputs if value is not scaled.outputs[0]), None)
+    weight = next((value for value in product.inputs if value is not normal), None)
     fits = weight is not None and static_shape(weight) == (x.shape[-1],) and weight.dtype == x.dtype
-    return (users[0], weight) if fits else (None, None)
+    return (product, weight) if fits else (None, None)

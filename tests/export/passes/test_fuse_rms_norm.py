@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -43,3 +45,37 @@ def test_a_weight_of_another_shape_stays_apart(rewrite, parse_graph, shape):
 def test_another_axis_is_another_thing(rewrite, parse_graph):
     model = parse_graph(GRAPH.format(axis=1, sum="mean, epsilon", product="x, factor"), weight=(8,))
     assert rewrite(Swept(), model, x())["RMSNormalization"] == 0
+
+
+HALF = """g (float16[b,s,8] x) => (float16[b,s,8] y) <float two = {2.0}, float epsilon = {0.01}, int64[1] last = {-1}> {
+    weight = Cast<to = 10>(w)
+    wide = Cast<to = 1>(x)
+    square = Pow(wide, two)
+    mean = ReduceMean(square, last)
+    shifted = Add(mean, epsilon)
+    root = Sqrt(shifted)
+    factor = Reciprocal(root)
+    scaled = Mul(wide, factor)
+    narrow = Cast<to = 10>(scaled)
+    y = Mul(weight, narrow)
+}"""
+
+
+def test_in_half_precision_the_casts_around_it_are_part_of_it(parse_graph):
+    model = ir.from_proto(parse_graph(HALF, w=(8,)))
+    assert Swept()(model).modified
+    assert [node.op_type for node in model.graph] == ["Cast", "RMSNormalization"]
+    assert [value.dtype for value in model.graph.node(1).inputs] == [ir.DataType.FLOAT16] * 2
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString())
+    half = x()["x"].astype(np.float16)
+    wide = half.astype(np.float64)
+    weight = model.graph.initializers["w"].const_value.numpy()
+    expected = wide / np.sqrt((wide**2).mean(-1, keepdims=True) + 0.01) * weight
+    np.testing.assert_allclose(session.run(None, {"x": half})[0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_norm_that_stays_in_float32_keeps_its_cast(parse_graph):
+    text = HALF.replace("narrow = Cast<to = 10>(scaled)", "narrow = Cast<to = 11>(scaled)")
+    text = text.replace("weight = Cast<to = 10>(w)", "weight = Cast<to = 11>(w)").replace("=> (float16", "=> (double")
+    model = ir.from_proto(parse_graph(text, w=(8,)))
+    assert "RMSNormalization" not in {node.op_type for node in Swept()(model).model.graph}

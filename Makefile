@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model check format clean
+.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches check format clean
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgeopt needs Python 3.11 or later; say make PYTHON=python3.12")'
@@ -48,6 +48,12 @@ bench-calibrate: $(INSTALLED)  ## time and memory of calibrating beside onnxrunt
 
 bench-language-model: $(INSTALLED)  ## weights alone as 8 and 4 bits: perplexity, size and speed of a small language model (10 minutes)
 	$(BIN)/python -m benchmarks.quantize.language_model --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-language-model
+
+bench-quantize-large: $(INSTALLED)  ## static int8 and int4 weights of a 2.2 GB model: seconds and peak memory (7 GB of memory and of disk)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.large --work build/bench-quantize-large
+
+bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization gains on real models (a quiet machine, 12 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.switches --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-switches --time
 
 check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
 	$(BIN)/ruff check .

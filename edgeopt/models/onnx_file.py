@@ -6,10 +6,11 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto, external_data_helper
+from google.protobuf.message import DecodeError, Message
+from onnx import TensorProto, external_data_helper, numpy_helper
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from edgeopt.errors import ModelError
@@ -17,6 +18,8 @@ from edgeopt.files import disk_errors, flush, write_aside
 
 _TWO_GIB = 2**31 - 1
 _STRUCTURE = 1 << 26  # bytes left for nodes, names and texts
+_SMALLEST_OUTSIDE = 1024  # bytes of a constant from which on it goes into the data file
+_ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in place
 
 
 @dataclass(frozen=True)
@@ -147,21 +150,74 @@ def save(model: onnx.ModelProto, path: Path, *, external: bool | None = None) ->
 
 def _save_with_data(model: onnx.ModelProto, path: Path) -> list[Path]:
     """Write model and data into a folder aside; the old model goes first, so that it is never seen beside new data."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
     data_path = path.with_name(path.name + ".data")
     with disk_errors(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        aside = Path(folder) / path.name
-        onnx.save_model(
-            copy,
-            str(aside),
-            save_as_external_data=True,
-            all_tensors_to_one_file=True,
-            location=data_path.name,
-            size_threshold=1024,
-        )
+        aside, aside_data = write_for_now(model, Path(folder) / path.name)
         flush(aside)
+        flush(aside_data)
         path.unlink(missing_ok=True)
-        aside.with_name(data_path.name).replace(data_path)
+        aside_data.replace(data_path)
         aside.replace(path)
     return [path, data_path]
+
+
+def write_for_now(model: onnx.ModelProto, path: Path) -> tuple[Path, Path]:
+    """Write `model` and its weights beside it without waiting for the disk, for a file that goes again; return both paths."""
+    data_path = path.with_name(path.name + ".data")
+    with data_path.open("wb") as data:
+        structure = _written_out(model, data, data_path.name)
+    path.write_bytes(structure.SerializeToString(deterministic=True))
+    return path, data_path
+
+
+def _written_out(model: onnx.ModelProto, data: BinaryIO, location: str) -> onnx.ModelProto:
+    """Write the large constants to `data`, one at a time, and return the model with references to them.
+
+    (onnx's own writer wants a model that it may change: a copy of all weights.)
+    """
+    structure = without_constants(model)
+    for tensor in list(external_data_helper._get_initializer_tensors(structure)):  # of subgraphs
+        if _is_large(tensor):
+            tensor.CopyFrom(_moved(tensor, data, location))
+    for tensor in model.graph.initializer:
+        structure.graph.initializer.append(_moved(tensor, data, location) if _is_large(tensor) else tensor)
+    return structure
+
+
+def _is_large(tensor: TensorProto) -> bool:
+    if tensor.data_type == TensorProto.STRING:
+        return False
+    return bool(math.prod(tensor.dims) * tensor_dtype_to_np_dtype(tensor.data_type).itemsize >= _SMALLEST_OUTSIDE)
+
+
+def _moved(tensor: TensorProto, data: BinaryIO, location: str) -> TensorProto:
+    """Append the tensor's values to `data` and return a reference to them."""
+    raw = tensor.raw_data if tensor.HasField("raw_data") else numpy_helper.from_array(numpy_helper.to_array(tensor)).raw_data
+    data.write(bytes(-data.tell() % _ALIGNMENT))
+    reference = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    reference.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(data.tell())), ("length", str(len(raw)))):
+        reference.external_data.add(key=key, value=value)
+    data.write(raw)
+    return reference
+
+
+def without_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of the model without the constants of its main graph."""
+    structure = onnx.ModelProto()
+    _copy_fields(model, structure, "graph")
+    _copy_fields(model.graph, structure.graph, "initializer")
+    return structure
+
+
+def _copy_fields(source: Message, copy: Message, left_out: str) -> None:
+    """Copy all fields that are set but one."""
+    for field, value in source.ListFields():
+        if field.name == left_out:
+            continue
+        if isinstance(value, Message):
+            getattr(copy, field.name).CopyFrom(value)
+        elif isinstance(value, int | float | str | bytes):
+            setattr(copy, field.name, value)
+        else:
+            getattr(copy, field.name).extend(value)

@@ -48,9 +48,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Guard:
-    """What avoiding a collapse needs: how a plan is carried out, the SQNR of the outputs that is wanted, the target's rules."""
+    """What avoiding a collapse needs: how a plan is carried out, the outputs' SQNR (found, wanted), the target's rules."""
 
     make: Callable[[Plan], onnx.ModelProto]
+    found_db: float
     wanted_db: float
     rules: Rules
 
@@ -98,9 +99,7 @@ def avoid_collapse(
     model: onnx.ModelProto, plan: Plan, quantized: onnx.ModelProto, samples: Sequence[Batch], guard: Guard
 ) -> Kept:
     """Leave the fewest of the worst layers in floating point that bring the outputs' SQNR on the samples to what is wanted."""
-    before = outputs_db(model, quantized, samples)
-    if before >= guard.wanted_db:
-        return Kept(plan, quantized, (), "")
+    before = guard.found_db
     layers = sensitivity(model, quantized, plan, samples, threads=1)
     made: dict[int, tuple[onnx.ModelProto, float]] = {}
 

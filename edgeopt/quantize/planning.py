@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import onnx
 
 from edgeopt.data.batches import Batches
 from edgeopt.errors import InternalError, RecipeError, nearest
+from edgeopt.models import onnx_file
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.graph.outputs import same_outputs
 from edgeopt.quantize.graph.prepare import Prepared, prepare
@@ -23,7 +25,7 @@ from edgeopt.quantize.plan.saturation import reduce_where_saturating
 from edgeopt.quantize.wide import widen
 from edgeopt.targets.target import Rules, Target
 
-_WIDE_SAMPLES = 4  # batches on which each activation is tried at 8 bits
+_WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four, 14 dB were missed on other sentences
 
 
 def as_asked(target: Target, config: QuantizeConfig) -> Target:
@@ -51,7 +53,7 @@ def plan_prepared(
         plan = _reduce(prepared, plan, observations, target)
     rules = target.quantization.rules
     if rules.wide and config.wide_db is not None and plan.integer_nodes:
-        samples = list(islice(checked(calibration, prepared.signature), min(_WIDE_SAMPLES, config.noise_samples)))
+        samples = list(islice(checked(calibration, prepared.signature), _WIDE_SAMPLES))
         model = smoothed(prepared.model, plan)
         plan = widen(model, plan, samples, rules, goal_db=config.wide_db, threads=config.threads)
     return plan, observations
@@ -98,20 +100,18 @@ def _reduce(prepared: Prepared, plan: Plan, observations: Observations, target: 
 
 def smoothed(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """Return a copy of `model` with the plan's smoothing carried out."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    smooth(copy, {item.name: item.factors for item in plan.smoothing})
-    return copy
+    return smooth(model, {item.name: item.factors for item in plan.smoothing})
 
 
-def prepare_checked(original: onnx.ModelProto, name: str, calibration: Batches, target: Target) -> Prepared:
-    """Prepare the model, and make sure on the first sample that it still computes the same."""
-    prepared = prepare(original, name, rewrite=target.provider.name == "CPUExecutionProvider", bounded=_everywhere(target))
+def prepare_checked(path: Path, calibration: Batches, target: Target) -> Prepared:
+    """Prepare the model at `path`, and make sure on the first sample that it still computes the same."""
+    name, rewrite = str(path), target.provider.name == "CPUExecutionProvider"
+    prepared = prepare(onnx_file.load(path), name, rewrite=rewrite, bounded=_everywhere(target))
     first = next(checked(calibration, prepared.signature))
-    if same_outputs(original, prepared.model, first):
+    if same_outputs(path, prepared.model, first):
         return prepared
-    plain = prepare(original, name, rewrite=False)
-    if not same_outputs(original, plain.model, first):
+    plain = prepare(onnx_file.load(path), name, rewrite=False)
+    if not same_outputs(path, plain.model, first):
         raise InternalError(f"{name}: preparing the model changes what it computes; please report it with the model")
     doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
     return replace(plain, decisions=(*plain.decisions, doubt))

@@ -27,7 +27,7 @@ class QuantizeFacts:
     size_bytes_before: int
     size_bytes_after: int
     min_onnxruntime: str | None = None
-    """The oldest onnxruntime that accepts the file's operator set and IR version; also in its metadata."""
+    """The oldest onnxruntime that accepts the file's operators and IR version; also in its metadata."""
 
 
 @dataclass(frozen=True)

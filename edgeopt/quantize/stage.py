@@ -13,7 +13,7 @@ from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import RecipeError
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
-from edgeopt.models.requirements import MINIMUM, minimum_onnxruntime
+from edgeopt.models.requirements import sign
 from edgeopt.quantize.accuracy import Evaluate, Guard, Kept, Search, avoid_collapse, keep_metric, with_metric
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.stage import equalized
@@ -29,7 +29,7 @@ from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.input_channels import pad_input_channels
 from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sensitivity import sensitivity
-from edgeopt.quantize.perform.sqnr import layer_noise
+from edgeopt.quantize.perform.sqnr import layer_noise, outputs_db
 from edgeopt.quantize.plan.plan import Decision, Plan, save_plan
 from edgeopt.quantize.planning import as_asked, plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
@@ -72,14 +72,14 @@ def quantize(
         return quantize_by_scheme(model, calibration, target=target, output=output, config=config)
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
-    quantized = kept.quantized if plan.integer_nodes else made.original
+    quantized = kept.quantized if plan.integer_nodes else onnx_file.load(model)
     sort_nodes(quantized.graph)
     padded = pad_input_channels(quantized, target.quantization.conv_input_channels)
     tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output = Path(output)
-    oldest = _sign(quantized)
+    oldest = sign(quantized)
     onnx_file.save(quantized, output)
     plan_path = save_plan(plan, output)
     before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
@@ -100,22 +100,10 @@ def quantize(
     return QuantizeResult(output, plan_path, facts)
 
 
-def _sign(model: onnx.ModelProto) -> str | None:
-    """Write the oldest onnxruntime that loads the model into its metadata, and return it."""
-    oldest = minimum_onnxruntime(model)
-    if oldest:
-        kept = [entry for entry in model.metadata_props if entry.key != MINIMUM]
-        del model.metadata_props[:]
-        model.metadata_props.extend(kept)
-        model.metadata_props.add(key=MINIMUM, value=oldest)
-    return oldest
-
-
 @dataclass(frozen=True)
 class _Made:
     """Everything there is before anything is written."""
 
-    original: onnx.ModelProto
     prepared: Prepared
     observations: Observations
     samples: list[Batch]
@@ -127,15 +115,14 @@ def _make(model: Path, calibration: Batches, target: Target, config: QuantizeCon
     if config.max_drop is not None and evaluate is None:
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
     target = as_asked(target, config)
-    original = onnx_file.load(model)
-    prepared = prepare_checked(original, str(model), calibration, target)
+    prepared = prepare_checked(model, calibration, target)
     prepared = equalized(prepared, calibration, target, config)
     plan, observations = plan_prepared(prepared, calibration, target, config)
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate, target), config=config)
     if config.rounding == "adaptive":
         kept = adapted(prepared, kept, calibration, config)
-    return _Made(original, prepared, observations, samples, kept)
+    return _Made(prepared, observations, samples, kept)
 
 
 def draft(
@@ -159,7 +146,7 @@ def draft(
     if config.max_drop is not None or config.prefer_faster:
         return _make(Path(model), calibration, target, config, evaluate).kept.plan
     target = as_asked(target, config)
-    prepared = prepare_checked(onnx_file.load(model), str(model), calibration, target)
+    prepared = prepare_checked(Path(model), calibration, target)
     prepared = equalized(prepared, calibration, target, config)
     return plan_prepared(prepared, calibration, target, config)[0]
 
@@ -176,32 +163,37 @@ def _carry_out(
     """Quantize by the plan, or by one with as many exceptions as `max_drop` takes."""
 
     def make(plan: Plan) -> onnx.ModelProto:
-        return _perform(smoothed(prepared.model, plan), plan, observations, config)
+        return _perform(prepared.model, plan, observations, config)
 
     path, evaluate, target = measured
     if config.prefer_faster and plan.integer_nodes:
         plan, _ = keep_fast(smoothed(prepared.model, plan), plan, make, samples, target)
-    model = smoothed(prepared.model, plan)
     search = None
     if evaluate is not None and (config.max_drop is not None or config.sensitivity):
         search = Search(make, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)
     if search is not None and config.max_drop is not None:
-        return keep_metric(model, plan, samples, search, threads=config.threads)
+        return keep_metric(smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
     quantized, warning = make(plan), ""
     if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
-        guard = Guard(make, config.collapse_db, target.quantization.rules)
-        guarded = avoid_collapse(model, plan, quantized, samples, guard)
-        plan, quantized, warning = guarded.plan, guarded.quantized, guarded.warning
-    layers = sensitivity(model, quantized, plan, samples, threads=config.threads) if config.sensitivity else ()
+        before = outputs_db(prepared.model, quantized, samples)
+        if before < config.collapse_db:
+            guard = Guard(make, before, config.collapse_db, target.quantization.rules)
+            guarded = avoid_collapse(smoothed(prepared.model, plan), plan, quantized, samples, guard)
+            plan, quantized, warning = guarded.plan, guarded.quantized, guarded.warning
+    if not config.sensitivity:
+        return Kept(plan, quantized, (), warning)
+    model = smoothed(prepared.model, plan)
+    layers = sensitivity(model, quantized, plan, samples, threads=config.threads)
     return Kept(plan, quantized, with_metric(model, plan, layers, search) if search else layers, warning)
 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:
+    """Quantize the prepared `model`, which is not changed; never more than one copy of its weights is made at a time."""
     limited = clip_weights if config.weight_ranges == "mse" else (lambda model, _: model)
-    quantized = insert_qdq(limited(model, plan), plan)
-    means = {name: item.channels.mean for name, item in observations.tensors.items() if item.channels is not None}
-    if config.correct_bias and correct_biases(model, quantized, means):
-        return insert_qdq(limited(model, plan), plan)
+    quantized = insert_qdq(limited(smoothed(model, plan), plan), plan)
+    if config.correct_bias and plan.integer_nodes:
+        means = {name: item.channels.mean for name, item in observations.tensors.items() if item.channels is not None}
+        correct_biases(smoothed(model, plan) if plan.smoothing else model, quantized, means)
     return quantized
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edgeopt.data.batches import Array, Batch
 from edgeopt.models import onnx_file
 from edgeopt.quantize.diagnosis import LIMITS_DB, Step
-from edgeopt.quantize.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.perform.sqnr import sqnr_db
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def diagnose_export(module: nn.Module, model: Path, batches: Sequence[Batch], *,
     batch = batches[0]
     modules, outputs = _modules(module, batch)
     names = [name for node in proto.graph.node for name in node.output if name]
-    tensors = run(open_exposed(expose(proto, names), threads=1, optimize=False), names, batch, sample=0)
+    tensors = run(open_exposed(proto, names, threads=1, optimize=False), names, batch, sample=0)
     floats = [value for value in tensors.values() if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)]
     given = [tensors[value.name] for value in proto.graph.output]
     output_db = min((max((_db(want, got) for got in given), default=-150.0) for want in outputs), default=150.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -81,13 +81,20 @@ def open_session(
 
 
 def open_model(model: onnx.ModelProto, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
-    """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder."""
+    """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder.
+
+    Its weights are then the pages of a file, not a second copy in memory.
+    """
     if onnx_file.fits_one_message(model):
         return open_session(model.SerializeToString(), config=config)
     with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
-        path = Path(folder) / "model.onnx"
-        onnx_file.save(model, path, external=True)
-        return open_session(path, config=config)
+        path, _ = onnx_file.write_for_now(model, Path(folder) / "model.onnx")
+        return open_session(path, config=large_config(model, config))
+
+
+def large_config(model: onnx.ModelProto, config: SessionConfig) -> SessionConfig:
+    """Return the configuration for `model`: beyond 2 GiB its weights are not copied once more for the kernels."""
+    return config if onnx_file.fits_one_message(model) else replace(config, prepacking=False)
 
 
 _UNKNOWN_OPERATOR = re.compile(

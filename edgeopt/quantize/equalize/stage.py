@@ -14,7 +14,7 @@ from edgeopt.errors import RecipeError
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.blocks import Block, find_blocks, scale_block, weights_of
 from edgeopt.quantize.equalize.choose import Seen, choose_scales
-from edgeopt.quantize.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.graph.prepare import Prepared
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.plan.plan import Decision, EqualizePlan, load_plan
@@ -73,7 +73,7 @@ def _look(prepared: Prepared, blocks: list[Block], calibration: Batches, *, thre
     names = list(dict.fromkeys(name for block in blocks for name in (block.expand.input[0], *block.between)))
     inputs = {value.name for value in model.graph.input}
     inner = [name for name in names if name not in inputs]
-    session = open_exposed(expose(model, inner), threads=threads)
+    session = open_exposed(model, inner, threads=threads)
     largest: dict[str, np.ndarray] = {}
     sums: dict[str, np.ndarray] = {}
     progress.note("equalisation: a pass over the data for the channels' variances")

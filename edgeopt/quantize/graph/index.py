@@ -103,12 +103,20 @@ def rename_input(node: onnx.NodeProto, old: str, new: str) -> None:
             node.input[index] = new
 
 
-def remove_unused_constants(graph: onnx.GraphProto) -> None:
-    """Drop the initializers nothing reads."""
+def used_names(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of all tensors that a node, a subgraph or an output of the graph reads."""
     used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for node in graph.node:
         used |= captured(node)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    if len(kept) < len(graph.initializer):
-        del graph.initializer[:]
-        graph.initializer.extend(kept)
+    return used
+
+
+def remove_unused_constants(graph: onnx.GraphProto) -> None:
+    """Drop the initializers nothing reads.
+
+    One by one: protobuf keeps what was deleted until the whole model goes, so taking all out and putting some back in would
+    hold the weights twice.
+    """
+    used = used_names(graph)
+    for place in reversed([place for place, tensor in enumerate(graph.initializer) if tensor.name not in used]):
+        del graph.initializer[place]

@@ -7,6 +7,7 @@ After:  x → A → t → B → y          outputs: y, t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,20 +15,25 @@ import onnxruntime as ort
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError
-from edgeopt.targets.session import SessionConfig, open_model
+from edgeopt.models import onnx_file
+from edgeopt.targets.session import SessionConfig, large_config, open_model, open_session
 
 
 def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     """Return a model whose outputs are those of `model` and then the `tensors` that were not outputs yet."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
+    _append_outputs(exposed, tensors)
+    return exposed
+
+
+def _append_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> None:
     known = {value.name for value in model.graph.output}
     types = {value.name: value for value in model.graph.value_info}
     for name in tensors:
         if name not in known:
-            exposed.graph.output.append(types.get(name) or onnx.ValueInfoProto(name=name))
+            model.graph.output.append(types.get(name) or onnx.ValueInfoProto(name=name))
             known.add(name)
-    return exposed
 
 
 def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, sample: int) -> dict[str, Array]:
@@ -51,20 +57,36 @@ def run_error(error: Exception, sample: int) -> DataError:
     return DataError(f"calibration sample {sample}: the model cannot run on it: {reason}")
 
 
-def open_exposed(model: onnx.ModelProto, *, threads: int, optimize: bool = True, arena: bool = True) -> ort.InferenceSession:
-    """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder."""
+def open_exposed(
+    model: onnx.ModelProto, tensors: Iterable[str] = (), *, threads: int, optimize: bool = True, arena: bool = True
+) -> ort.InferenceSession:
+    """Open a session on a model in memory with `tensors` as further outputs, without a copy of the model.
+
+    A model beyond protobuf's 2 GiB takes the way over a temporary folder (see `open_model`).
+    """
     config = SessionConfig(threads=threads, optimization="all" if optimize else "none", arena=arena)
-    return open_model(model, config=config)
+    count = len(model.graph.output)
+    try:
+        _append_outputs(model, tensors)
+        return open_model(model, config=config)
+    finally:
+        del model.graph.output[count:]
 
 
-def same_outputs(model: onnx.ModelProto, other: onnx.ModelProto, batch: Batch) -> bool:
-    """Tell whether two models give the same on a batch, up to the rounding of float32."""
-    names = [value.name for value in model.graph.output]
-    held = {tensor.name for tensor in model.graph.initializer} | {value.name for value in model.graph.input}
-    names = [name for name in names if name not in held]
-    before = run(open_exposed(model, threads=1), names, batch, sample=0)
-    after = run(open_exposed(other, threads=1), names, batch, sample=0)
+def same_outputs(model: onnx.ModelProto | Path, other: onnx.ModelProto, batch: Batch) -> bool:
+    """Tell whether two models (the first perhaps a file) give the same on a batch, up to the rounding of float32."""
+    graph = (onnx_file.load(model, weights=False) if isinstance(model, Path) else model).graph
+    held = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    names = [value.name for value in graph.output if value.name not in held]
+    before = run(_open(model, like=other), names, batch, sample=0)
+    after = run(_open(other, like=other), names, batch, sample=0)
     return all(_close(before[name], after[name]) for name in names)
+
+
+def _open(model: onnx.ModelProto | Path, *, like: onnx.ModelProto) -> ort.InferenceSession:
+    if isinstance(model, Path):
+        return open_session(model, config=large_config(like, SessionConfig(threads=1)))
+    return open_exposed(model, threads=1)
 
 
 def _close(a: Array, b: Array) -> bool:

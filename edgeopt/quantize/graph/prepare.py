@@ -31,7 +31,7 @@ from edgeopt.quantize.graph.pooling import pool_means
 from edgeopt.quantize.graph.rows import fold_rows
 from edgeopt.quantize.graph.select import select_rows
 from edgeopt.quantize.plan.plan import Decision, EqualizePlan
-from edgeopt.targets.session import SessionConfig, open_session
+from edgeopt.targets.session import SessionConfig, open_model, open_session
 
 _OLDEST_OPSET = 13
 _INTEGER_OPS = {
@@ -74,6 +74,7 @@ def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True, bounded:
     refuse_quantized(model, name)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    del model  # the caller may have kept none: then its weights are free from here on
     sort_nodes(copy.graph)
     decisions = [*_drop_initializer_inputs(copy)]
     copy, upgraded = _upgrade(copy, name)
@@ -160,10 +161,12 @@ def _fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Let onnxruntime apply its hardware-independent rewrites and read the graph back."""
     with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
         source, folded = Path(folder) / "model.onnx", Path(folder) / "folded.onnx"
-        onnx_file.save(model, source)
         try:
-            written = folded if onnx_file.fits_one_message(model) else None
-            open_session(source, config=SessionConfig(threads=1, optimization="basic", optimized_path=written))
+            if onnx_file.fits_one_message(model):
+                onnx_file.save(model, source)
+                open_session(source, config=SessionConfig(threads=1, optimization="basic", optimized_path=folded))
+            else:
+                open_model(model, config=SessionConfig(threads=1, optimization="basic"))
         except ModelError as error:
             raise ModelError(str(error).replace(str(source), name)) from error
         result = onnx.ModelProto()

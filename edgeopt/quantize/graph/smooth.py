@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.models import onnx_file
+from edgeopt.quantize.graph.index import GraphIndex, attribute, used_names
 
 
 def smoothed_name(tensor: str) -> str:
@@ -20,10 +21,11 @@ def smoothed_name(tensor: str) -> str:
     return f"{tensor}_smoothed"
 
 
-def smooth(model: onnx.ModelProto, factors: Mapping[str, Sequence[float]]) -> None:
-    """Scale the inputs of Gemm and MatMul nodes by 1 / factors, and their weights by factors; in place."""
-    graph = model.graph
-    index = GraphIndex(graph)
+def smooth(model: onnx.ModelProto, factors: Mapping[str, Sequence[float]]) -> onnx.ModelProto:
+    """Return a copy with the inputs of Gemm and MatMul nodes scaled by 1 / factors, and their weights by factors."""
+    index = GraphIndex(model.graph)
+    made = onnx_file.without_constants(model)
+    graph = made.graph
     ordered: list[onnx.NodeProto] = []
     scaled: set[str] = set()
     for node in graph.node:
@@ -47,4 +49,6 @@ def smooth(model: onnx.ModelProto, factors: Mapping[str, Sequence[float]]) -> No
         graph.value_info.append(helper.make_tensor_value_info(smoothed_name(name), onnx.TensorProto.FLOAT, None))
     del graph.node[:]
     graph.node.extend(ordered)
-    remove_unused_constants(graph)
+    used = used_names(graph)
+    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
+    return made

@@ -14,7 +14,7 @@ import onnx
 import onnxruntime as ort
 
 from edgeopt.data.batches import Array, Batch
-from edgeopt.quantize.graph.outputs import expose, open_exposed, run_error
+from edgeopt.quantize.graph.outputs import open_exposed, run_error
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -24,7 +24,7 @@ class ExposedModel:
 
     def __init__(self, model: onnx.ModelProto, names: Sequence[str], *, threads: int, arena: bool = True) -> None:
         self._names = list(names)
-        self._session = open_exposed(expose(model, names), threads=threads, arena=arena) if names else None
+        self._session = open_exposed(model, names, threads=threads, arena=arena) if names else None
         self._shapes: Shapes = ()
         self._outputs: dict[str, ort.OrtValue] = {}
 

@@ -21,14 +21,15 @@ Floats = NDArray[np.float64]
 
 
 def correct_biases(model: onnx.ModelProto, quantized: onnx.ModelProto, means: Mapping[str, Floats]) -> int:
-    """Correct the biases of the floating-point `model` in place, for weights as rounded in `quantized`; return how many.
+    """Correct the biases of `quantized` in place, for its weights as rounded; return how many.
 
     Args:
-        model: prepared, floating point; quantize it again afterwards.
-        quantized: its quantized form.
+        model: prepared, floating point; it is not changed.
+        quantized: its quantized form, biases as int32 or float.
         means: the mean of each input channel, by tensor.
     """
-    index = GraphIndex(model.graph)
+    index, there = GraphIndex(model.graph), GraphIndex(quantized.graph)
+    nodes = {node.name: node for node in quantized.graph.node}
     count = 0
     for node, weight, rounded in weighted_nodes(model, quantized):
         if node.op_type not in {"Conv", "Gemm"}:
@@ -36,9 +37,20 @@ def correct_biases(model: onnx.ModelProto, quantized: onnx.ModelProto, means: Ma
         bias = node.input[2] if len(node.input) > 2 else ""
         if bias in index.initializers and len(index.consumers[bias]) == 1 and node.input[0] in means:
             shift = _mean_shift(node, rounded - weight, means[node.input[0]])
-            replace_constant(model.graph, bias, numpy_helper.to_array(index.initializers[bias]) - shift)
+            store_bias(there, nodes[node.name].input[2], numpy_helper.to_array(index.initializers[bias]) - shift)
             count += 1
     return count
+
+
+def store_bias(index: GraphIndex, name: str, bias: Floats) -> None:
+    """Give the bias that a node of a quantized graph reads as `name` other values, on the int32 grid it has, if it has one."""
+    maker = index.producer.get(name)
+    if maker is None:
+        replace_constant(index.graph, name, bias)
+        return
+    scale = np.asarray(index.constant(maker.input[1]), dtype=np.float64)
+    limits = np.iinfo(np.int32)
+    replace_constant(index.graph, maker.input[0], np.clip(np.round(bias / scale), limits.min, limits.max))
 
 
 def weighted_nodes(

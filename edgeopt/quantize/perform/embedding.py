@@ -52,7 +52,7 @@ def _gathers(node: onnx.NodeProto, name: str) -> bool:
 
 def _rewritten(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     table, ids, result = node.input[0], node.input[1], node.output[0]
-    names = [f"{result}_quantized", f"{result}_rounded", f"{result}_scales"]
+    names = [f"{result}_as_int8", f"{result}_unscaled", f"{result}_row_scales"]  # `_quantized` is onnxruntime's name
     return [
         helper.make_node("Gather", [f"{table}_quantized", ids], names[:1], node.name),
         helper.make_node("Cast", names[:1], names[1:2], names[1], to=onnx.TensorProto.FLOAT),

@@ -16,6 +16,8 @@ from onnx import helper, numpy_helper
 
 from edgeopt.quantize.graph.index import GraphIndex, attribute
 
+_BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
+
 
 def pad_input_channels(model: onnx.ModelProto, multiple: int) -> int:
     """Pad integer inputs of ungrouped convolutions, where nobody else reads them, to `multiple` channels; return how many."""
@@ -59,6 +61,9 @@ def _integer_inputs(node: onnx.NodeProto, index: GraphIndex) -> tuple[onnx.NodeP
     shared = len(index.consumers[of_weight.input[0]]) > 1 or len(index.consumers[of_weight.output[0]]) > 1
     quantize = index.producer.get(dequantize.input[0])
     if shared or quantize is None or quantize.op_type != "QuantizeLinear":
+        return None
+    zero = index.initializers.get(dequantize.input[2])
+    if zero is None or zero.data_type not in _BYTES:  # onnxruntime's Pad has no kernel for 16-bit integers
         return None
     return dequantize, weight
 

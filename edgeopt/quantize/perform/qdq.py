@@ -43,39 +43,40 @@ _TYPES = {
 
 
 def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
-    """Return the quantized form of `model`, which is not changed.
+    """Return the quantized form of `model`.
 
     Args:
-        model: prepared, floating point.
+        model: prepared, floating point; spent afterwards, since a copy of all weights may be too much.
         plan: ranges for every tensor its integer nodes read.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    properties, producer = list(model.metadata_props), (model.producer_name, model.producer_version)
     integer = {node.name for node in plan.integer_nodes}
     if not integer:
-        return copy
-    _mark_inferred(copy)
+        return model
+    _mark_inferred(model)
     with quiet():
         quantizer = QDQQuantizer(
-            copy,
+            model,
             plan.scheme.per_channel,
             False,
             _TYPES[plan.scheme.weight],
             _TYPES[plan.scheme.activation],
-            _ranges(copy, plan),
+            _ranges(model, plan),
             sorted(integer),
             [],
             sorted({node.op for node in plan.integer_nodes}),
-            _options(copy, plan),
+            _options(model, plan),
         )
-        quantized: onnx.ModelProto = quantizer.quantize_model()
-    del quantized.metadata_props[:]
-    quantized.metadata_props.extend(model.metadata_props)
-    quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
-    _read_floats(quantized.graph, plan)
-    _guard_floats(quantized.graph, integer)
-    remove_unused_constants(quantized.graph)
-    sort_nodes(quantized.graph)
+        made = quantizer.quantize_model()
+    del made.metadata_props[:]
+    made.metadata_props.extend(properties)
+    made.producer_name, made.producer_version = producer
+    _read_floats(made.graph, plan)
+    _guard_floats(made.graph, integer)
+    remove_unused_constants(made.graph)
+    sort_nodes(made.graph)
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(made)  # protobuf frees the floating-point weights only with the whole model they were removed from
     return quantized
 
 

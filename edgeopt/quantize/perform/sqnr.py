@@ -15,7 +15,7 @@ import onnx
 
 from edgeopt.data.batches import Batch
 from edgeopt.quantize.graph.index import GraphIndex
-from edgeopt.quantize.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.plan.plan import Plan
 
 CEILING_DB = 150.0
@@ -48,8 +48,8 @@ def layer_noise(
     watched = _watched(model, quantized, plan)
     originals = list(dict.fromkeys(original for _, _, original, _ in watched))
     rounded = list(dict.fromkeys(there for _, _, _, there in watched))
-    before = open_exposed(expose(model, originals), threads=threads, arena=False)
-    after = open_exposed(expose(quantized, rounded), threads=threads, optimize=False, arena=False)
+    before = open_exposed(model, originals, threads=threads, arena=False)
+    after = open_exposed(quantized, rounded, threads=threads, optimize=False, arena=False)
     signal = dict.fromkeys(originals, 0.0)
     noise = dict.fromkeys(originals, 0.0)
     pairs = {original: there for _, _, original, there in watched}

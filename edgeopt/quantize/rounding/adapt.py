@@ -25,7 +25,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Batch
 from edgeopt.quantize.graph.index import GraphIndex, captured, replace_constant
 from edgeopt.quantize.graph.outputs import open_exposed, run
-from edgeopt.quantize.perform.bias import weighted_nodes
+from edgeopt.quantize.perform.bias import store_bias, weighted_nodes
 from edgeopt.quantize.rounding.rows import as_weight, paired_rows, weight_rows
 from edgeopt.quantize.rounding.solve import Grid, Moments, solve
 
@@ -167,9 +167,7 @@ def _round(layer: _Layer, sums: _Sums, quantized: onnx.ModelProto) -> Adapted:
     replace_constant(quantized.graph, layer.dequantize.input[0], as_weight(layer.node, numbers, shape).astype(numbers_of.dtype))
     if layer.bias is not None:
         bias = (mean_y - np.einsum("gok,gk->go", chosen, mean_x)).reshape(-1)
-        scale = np.asarray(index.constant(layer.bias.input[1]), dtype=np.float64)
-        limits = np.iinfo(np.int32)
-        replace_constant(quantized.graph, layer.bias.input[0], np.clip(np.round(bias / scale), limits.min, limits.max))
+        store_bias(index, layer.bias.output[0], bias)
     power = float(moments.power.sum()) or 1.0
     return Adapted(layer.node.name, *(float((item * moments.power).sum()) / power for item in (before, after)))
 

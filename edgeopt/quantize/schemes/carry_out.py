@@ -14,6 +14,7 @@ from edgeopt.data.batches import Batches
 from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
 from edgeopt.models import onnx_file
 from edgeopt.models.onnx_macs import count_macs
+from edgeopt.models.requirements import sign
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.graph.outputs import open_exposed, same_outputs
 from edgeopt.quantize.graph.prepare import Prepared, prepare
@@ -43,54 +44,62 @@ def quantize_by_scheme(
     Raises:
         RecipeError: an option does not fit the scheme; `max_drop` and `sensitivity` belong to static quantization.
     """
-    original, prepared, converted = _converted(Path(model), calibration, target, config)
+    prepared, converted = _converted(Path(model), calibration, target, config)
     plan = _plan(converted, prepared, target)
     changed = any(node.precision != "float" for node in plan.nodes)
-    made = converted.model if changed else original
+    made = _alone(converted.model) if changed else onnx_file.load(model)
+    samples_seen, warnings = converted.samples, converted.warnings
+    del converted  # with the weights that the scheme has replaced
     _check(made, str(model))
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     coverage = _honest(inspect(made, count_macs(prepared.model, samples[0]), plan, target), config)
     output = Path(output)
+    oldest = sign(made)
     onnx_file.save(made, output)
     plan_path = save_plan(plan, output)
     before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
     facts = QuantizeFacts(
         target=target.name,
         scheme=plan.scheme,
-        samples=converted.samples,
+        samples=samples_seen,
         tensors=0,
         coverage=coverage,
         layers=output_noise(prepared.model, made, samples, threads=config.threads),
         sensitivity=(),
         decisions=plan.decisions,
-        warnings=(*converted.warnings, *_warnings(before, after)),
+        warnings=(*warnings, *_warnings(before, after)),
         size_bytes_before=before,
         size_bytes_after=after,
+        min_onnxruntime=oldest,
     )
     return QuantizeResult(output, plan_path, facts)
 
 
 def draft_by_scheme(model: Path, calibration: Batches, *, target: Target, config: QuantizeConfig) -> Plan:
     """Return the plan that `quantize_by_scheme` would carry out; nothing is written."""
-    _, prepared, converted = _converted(Path(model), calibration, target, config)
+    prepared, converted = _converted(Path(model), calibration, target, config)
     return _plan(converted, prepared, target)
 
 
-def _converted(
-    model: Path, calibration: Batches, target: Target, config: QuantizeConfig
-) -> tuple[onnx.ModelProto, Prepared, Converted]:
-    """Return the model as read, prepared, and converted."""
+def _converted(model: Path, calibration: Batches, target: Target, config: QuantizeConfig) -> tuple[Prepared, Converted]:
+    """Return the model prepared, and converted."""
     for name in ("max_drop", "sensitivity", "cache"):
         if getattr(config, name):
             raise RecipeError(f'{name} is about static int8 layers and needs scheme = "static", not "{config.scheme}"')
-    original = onnx_file.load(model)
-    prepared = prepare(original, str(model), rewrite=False)
+    prepared = prepare(onnx_file.load(model), str(model), rewrite=False)
     first = next(checked(calibration, prepared.signature))
-    if not same_outputs(original, prepared.model, first):
+    if not same_outputs(model, prepared.model, first):
         raise InternalError(f"{model}: preparing the model changes what it computes; please report it with the model")
     module = import_module(f"edgeopt.quantize.schemes.{SCHEMES[config.scheme]}")
     converted: Converted = module.convert(Request(prepared, calibration, config, _excluded(prepared, target, config)))
-    return original, prepared, converted
+    return prepared, converted
+
+
+def _alone(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy: protobuf holds what was removed from a model (here the floating-point weights) until all of it goes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> frozenset[str]:

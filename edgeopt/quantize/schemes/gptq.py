@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batches
 from edgeopt.models.onnx_file import Signature
-from edgeopt.quantize.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.observe.samples import checked
 
 Floats = NDArray[np.float64]
@@ -111,7 +111,7 @@ def second_moments(
     """
     for names in _turns(tensors):
         inner = {name: np.zeros((tensors[name], tensors[name])) for name in names}
-        session = open_exposed(expose(model, [name for name in names if name not in _inputs(model)]), threads=threads)
+        session = open_exposed(model, [name for name in names if name not in _inputs(model)], threads=threads)
         samples = 0
         for batch in checked(calibration, signature):
             made = run(session, [name for name in names if name not in batch], batch, sample=samples)

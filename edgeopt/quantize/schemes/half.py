@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
-from edgeopt.quantize.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.observe.samples import checked
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
@@ -92,7 +92,7 @@ def _extremes(request: Request, floats: set[str], index: GraphIndex) -> tuple[di
     tensors = [name for name in sorted(floats) if name not in largest]
     model = request.prepared.model
     inner = [name for name in tensors if name in index.producer]
-    session = open_exposed(expose(model, inner), threads=request.config.threads)
+    session = open_exposed(model, inner, threads=request.config.threads)
     count = 0
     for batch in checked(request.calibration, request.prepared.signature):
         values = {name: batch[name] for name in tensors if name in batch} | run(session, inner, batch, sample=count)

@@ -184,9 +184,7 @@ def test_residuals_become_sums_only_before_normalisations():
 
 def test_smoothing_keeps_the_function_and_other_readers():
     model = bare(block(chosen=False))
-    after = onnx.ModelProto()
-    after.CopyFrom(model)
-    smooth(after, {"n": GENERATOR.uniform(0.1, 10, 8), "x": GENERATOR.uniform(0.1, 10, 8)})
+    after = smooth(model, {"n": GENERATOR.uniform(0.1, 10, 8), "x": GENERATOR.uniform(0.1, 10, 8)})
     assert_same(model, after)
     assert ops(after)["Mul"] == 2
     assert sum("n" in node.input for node in after.graph.node) == 2  # the Mul and the residual

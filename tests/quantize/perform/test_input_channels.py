@@ -58,3 +58,11 @@ def test_channels_that_fit_stay(multiple: int) -> None:
 
 def test_an_input_that_others_read_stays() -> None:
     assert pad_input_channels(net(shared=True), 4) == 0
+
+
+def test_wide_integers_are_left_alone() -> None:
+    model = net()
+    for tensor in model.graph.initializer:
+        if tensor.name == "z":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.uint16(30000), "z"))
+    assert pad_input_channels(model, 4) == 0

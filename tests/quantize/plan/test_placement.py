@@ -124,12 +124,16 @@ def test_wide_activations_reach_the_wanted_noise(attention, tokens, tmp_path):
     assert noise[50.0] > noise[None] + 3
 
 
-def test_per_channel_scales_only_where_the_target_takes_them(attention, tokens, tmp_path):
+@pytest.mark.parametrize(("ops", "channels"), [(["Conv"], False), (["Conv", "Gemm", "MatMul"], True)])
+def test_per_channel_scales_only_where_the_target_takes_them(attention, tokens, tmp_path, ops, channels):
+    target = load_target("qnn-htp-emulated")
+    rules = target.quantization.rules.model_copy(update={"per_channel_ops": ops})
+    target = target.model_copy(update={"quantization": target.quantization.model_copy(update={"rules": rules})})
     config = QuantizeConfig(wide_db=None)
-    result = quantize(attention, tokens, target=load_target("qnn-htp-emulated"), output=tmp_path / "q.onnx", config=config)
+    result = quantize(attention, tokens, target=target, output=tmp_path / "q.onnx", config=config)
     scales = [tensor for tensor in onnx.load(result.path).graph.initializer if tensor.name.endswith("_scale")]
     assert scales
-    assert all(np.prod(tensor.dims) == 1 for tensor in scales)
+    assert any(np.prod(tensor.dims) > 1 for tensor in scales) == channels
 
 
 def test_ranges_are_united_along_chains():

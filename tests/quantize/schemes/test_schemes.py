@@ -10,7 +10,9 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.models.requirements import MINIMUM
 from edgeopt.quantize import QuantizeConfig, draft, quantize
+from edgeopt.targets.target import load_target
 
 WIDE = """
 <ir_version: 10, opset_import: ["" : 24]>
@@ -66,6 +68,40 @@ def path(saved) -> Path:
 def tokens():
     generator = np.random.default_rng(3)
     return [{"ids": generator.integers(0, 600, (1, size))} for size in (5, 9, 16, 12)]
+
+
+@pytest.mark.parametrize(
+    ("options", "release"),
+    [
+        ({"scheme": "static"}, "1.18"),
+        ({"scheme": "dynamic"}, "1.18"),
+        ({"scheme": "float16"}, "1.18"),
+        ({"scheme": "bfloat16"}, "1.18"),
+        ({"scheme": "weights-int4"}, "1.18"),
+        ({"scheme": "weights-int4", "weights": {"embedding_bits": 4}}, "1.20"),
+        ({"scheme": "weights-int8", "weights": {"accuracy_level": 4}}, "1.22"),
+        ({"scheme": "weights-int8"}, "1.23"),
+    ],
+    ids=lambda item: item if isinstance(item, str) else json.dumps(item),
+)
+def test_the_oldest_onnxruntime_stands_in_facts_and_file(lookup, tokens, tmp_path, options, release):
+    config = QuantizeConfig.read(options, where="test")
+    result = quantize(lookup, tokens, target=load_target("x86-vnni"), output=tmp_path / "made.onnx", config=config)
+    assert result.facts.min_onnxruntime == release
+    assert {entry.key: entry.value for entry in onnx.load(result.path).metadata_props}[MINIMUM] == release
+
+
+@pytest.fixture
+def lookup(saved) -> Path:
+    """A table right before a product, in operator set 21: its tensors must not be called as onnxruntime calls its own."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> '
+        "t (int64[n, s] ids) => (float[n, s, 64] y) { e = Gather (t, ids) y = MatMul (e, w) }"
+    )
+    for name, rows in (("t", 600), ("w", 64)):
+        values = np.random.default_rng(0).standard_normal((rows, 64)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    return saved(model)
 
 
 def run(path, batch):

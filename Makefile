@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ devices: $(INSTALLED)  ## what the tests on other providers need: OpenVINO, the 
 
 families: $(INSTALLED)  ## docs/families.md: every family and task exported and compared (half an hour)
 	$(BIN)/python benchmarks/export/families.py
+
+bench-export: $(INSTALLED)  ## latency of every family beside other exporters' graphs (making them takes an hour, measuring eight minutes); OPTIMUM= interpreter
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.export.latency_table export
+	$(if $(OPTIMUM),$(OPTIMUM) benchmarks/export/optimum_graphs.py build/latency)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.export.latency_table measure --output docs/latency.md
 
 bench-large: $(INSTALLED)  ## peak memory of exporting a model of 3 GB (3 minutes, 8 GB of disk)
 	$(BIN)/python -m benchmarks.export.large --work build/large

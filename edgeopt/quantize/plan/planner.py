@@ -91,7 +91,8 @@ def _products(
             continue
         extremes = statistics.channels.extremes
         weight = np.concatenate([_matrix(node, index) for node in readers], axis=1)
-        smooth = config.smooth and name not in given_as_integers
+        channels = scheme.per_channel and all(node.op_type in scheme.per_channel_ops for node in readers)
+        smooth = config.smooth and name not in given_as_integers and channels  # one scale a tensor cannot take rows that differ
         choices[name] = choose_product(statistics.sample.rows, extremes, weight, grids=grids, smooth=smooth)
     return choices
 

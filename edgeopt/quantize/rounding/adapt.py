@@ -150,6 +150,7 @@ def up_to(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
     graph.node.extend(node for node in model.graph.node if needed.intersection(node.output))
     graph.initializer.extend(item for item in model.graph.initializer if item.name in needed)
     graph.input.extend(value for value in model.graph.input if value.name in needed)
+    graph.value_info.extend(value for value in model.graph.value_info if value.name in needed)
     graph.output.append(onnx.ValueInfoProto(name=tensor))
     return part
 

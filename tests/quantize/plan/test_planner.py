@@ -54,3 +54,22 @@ def test_relu_behind_a_convolution_bounds_what_it_rounds_even_where_floats_follo
     model = prepare(fill(onnx.parser.parse_model(BOUNDED), w1=(8, 3, 3, 3), w2=(8, 3, 3, 3), b1=(8,)), "net").model
     precisions = {node.op: node.precision for node in place(model, frozenset())}
     assert precisions == {"Conv": "int8", "Relu": "int8", "Softmax": "float", "Sigmoid": "float"}
+
+
+def test_one_weight_scale_a_tensor_leaves_channels_unsmoothed(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> net (float[n, 64] x) => (float[n, 64] y) '
+        "{ h = LayerNormalization <axis = -1> (x, g, b) y = MatMul (h, w) }"
+    )
+    gains = np.where(np.arange(64) % 16 == 0, 60, 1).astype(np.float32)  # few large channels: smoothing pays
+    weight = (generator.standard_normal((64, 64)) / gains[:, None]).astype(np.float32)
+    for name, values in (("g", gains), ("b", np.zeros(64, np.float32)), ("w", weight)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save(model, tmp_path / "model.onnx")
+    rows = [{"x": generator.standard_normal((32, 64)).astype(np.float32)} for _ in range(4)]
+    target = load_target("x86-vnni")
+    single = target.model_copy(update={"quantization": target.quantization.model_copy(update={"per_channel": False})})
+    smoothed = [draft(tmp_path / "model.onnx", rows, target=item).smoothing for item in (target, single)]
+    assert smoothed[0]
+    assert not smoothed[1]

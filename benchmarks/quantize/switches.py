@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quantize.tasks import TASKS, Task
 from edgeopt.errors import EdgeoptError
+from edgeopt.machine import cpu_flags, describe
 from edgeopt.models import onnx_file
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.perform.sqnr import sqnr_db
@@ -100,11 +100,8 @@ def main() -> None:
 
 def _device() -> str:
     """Return the processor's name and features that matter to int8 kernels."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if platform.system() == "Linux" else []
-    values = dict(line.split(":", 1) for line in lines if ":" in line)
-    values = {key.strip(): value.strip() for key, value in values.items()}
-    flags = [name for name in ("avx512_vnni", "avx_vnni", "amx_int8") if name in values.get("flags", "").split()]
-    return f"{values.get('model name', platform.machine())} ({', '.join(flags) or 'no VNNI'})"
+    flags = [name for name in ("avx512_vnni", "avx_vnni", "amx_int8") if name in cpu_flags()]
+    return f"{describe()['processor']} ({', '.join(flags) or 'no VNNI'})"
 
 
 def _table(task: Task, folder: Path, arguments: argparse.Namespace) -> str:

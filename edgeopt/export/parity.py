@@ -27,7 +27,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Array, Batch, concatenate
 from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
-from edgeopt.export.precision import LARGEST, float_type
+from edgeopt.export.precision import LARGEST, float_type, wider
 from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.export.weights import out_of_memory, save_beside
@@ -132,10 +132,9 @@ def _check_range(program: Program, expected: Sequence[Mapping[str, Array]]) -> N
     for outputs in expected:
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                wider = "bfloat16 or float32" if dtype == "float16" else "float32"
                 raise ModelError(
                     f"the output '{name}' of {type(program.module).__name__} is not finite in {dtype}, whose largest number is "
-                    f"{LARGEST[dtype]:.5g}; export as {wider}"
+                    f"{LARGEST[dtype]:.5g}; export as {wider(dtype)}"
                 )
 
 

@@ -90,7 +90,7 @@ def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Ten
         limit = torch.finfo(dtype).max
         raise ModelError(
             f"the weight {name} holds {largest:.3g}, beyond {_name(dtype)}'s largest number {limit:.5g}; "
-            f"export as {_wider(dtype)}"
+            f"export as {wider(_name(dtype))}"
         )
     return torch.nn.Parameter(converted, requires_grad=False) if parameter else converted
 
@@ -99,8 +99,9 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _wider(dtype: torch.dtype) -> str:
-    return "bfloat16 or float32" if dtype == torch.float16 else "float32"
+def wider(dtype: str) -> str:
+    """Return, in words, the types that hold larger numbers than the half-precision type `dtype`."""
+    return "bfloat16 or float32" if dtype == "float16" else "float32"
 
 
 def float_type(module: torch.nn.Module) -> FloatType | None:

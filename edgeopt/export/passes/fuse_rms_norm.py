@@ -16,7 +16,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.export.passes.matching import attribute, constant, integers, new_node, rank, sole_user, static_shape, take_over
+from edgeopt.export.passes.matching import (
+    attribute,
+    constant,
+    integers,
+    maker,
+    new_node,
+    rank,
+    sole_user,
+    static_shape,
+    take_over,
+)
 
 _FIRST_OPSET = 23
 
@@ -33,10 +43,10 @@ class FuseRmsNorm(ir.passes.InPlacePass):
 
 
 def _fuse(graph: ir.Graph, reciprocal: ir.Node) -> bool:
-    root = _maker(reciprocal.inputs[0], "Sqrt")
-    shifted = _maker(root.inputs[0], "Add") if root is not None else None
+    root = maker(reciprocal.inputs[0], "Sqrt")
+    shifted = maker(root.inputs[0], "Add") if root is not None else None
     mean, epsilon = _mean_and_epsilon(shifted) if shifted is not None else (None, None)
-    square = _maker(mean.inputs[0], "Pow") if mean is not None else None
+    square = maker(mean.inputs[0], "Pow") if mean is not None else None
     if mean is None or square is None or epsilon is None or _scalar(square.inputs[1]) != 2:
         return False
     x = square.inputs[0]
@@ -53,11 +63,6 @@ def _fuse(graph: ir.Graph, reciprocal: ir.Node) -> bool:
     return True
 
 
-def _maker(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type and not node.domain else None
-
-
 def _scalar(value: ir.Value | None) -> float | None:
     tensor = constant(value)
     return float(tensor.numpy().reshape(-1)[0]) if tensor is not None and tensor.size == 1 else None
@@ -65,7 +70,7 @@ def _scalar(value: ir.Value | None) -> float | None:
 
 def _mean_and_epsilon(shifted: ir.Node) -> tuple[ir.Node | None, float | None]:
     for mean, epsilon in (shifted.inputs, shifted.inputs[::-1]):
-        found = _maker(mean, "ReduceMean")
+        found = maker(mean, "ReduceMean")
         if found is not None and _scalar(epsilon) is not None:
             return found, _scalar(epsilon)
     return None, None
@@ -85,7 +90,7 @@ def _other_operand(factor: ir.Value, x: ir.Value | None) -> ir.Node | None:
 
 def _narrowed(scaled: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Return the normalised value and what it was made of, without the Casts to float32 and back where there are both."""
-    back, widened = sole_user(scaled.outputs[0], "Cast"), _maker(x, "Cast")
+    back, widened = sole_user(scaled.outputs[0], "Cast"), maker(x, "Cast")
     source = widened.inputs[0] if widened is not None else None
     if back is None or source is None or source.dtype != back.outputs[0].dtype or x.dtype != ir.DataType.FLOAT:
         return scaled.outputs[0], x

@@ -15,7 +15,17 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from edgeopt.export.passes.matching import add_initializer, attribute, constant, int64, integers, new_node, rank, take_over
+from edgeopt.export.passes.matching import (
+    add_initializer,
+    attribute,
+    constant,
+    int64,
+    integers,
+    maker,
+    new_node,
+    rank,
+    take_over,
+)
 
 _FIRST_OPSET = 23
 _ELEMENTWISE = {"Cast", "Cos", "Mul", "Sin"}
@@ -36,8 +46,8 @@ class FuseRotary(ir.passes.InPlacePass):
 def _fuse(graph: ir.Graph, add: ir.Node, known: dict[ir.Value, ir.Value]) -> bool:
     """Fuse the rotation that ends with `add`, if one does; `known` has the first halves that were cut off so far."""
     for straight, turned in _orders(add):
-        for x, cos in _orders(_maker(straight, "Mul")):
-            for halves, sin in _orders(_maker(turned, "Mul")):
+        for x, cos in _orders(maker(straight, "Mul")):
+            for halves, sin in _orders(maker(turned, "Mul")):
                 if x is None or rank(x) != 4 or not _is_turned(halves, x):
                     continue
                 angles = [angle for value in (cos, sin) if (angle := _per_position(value, x)) is not None]
@@ -50,11 +60,6 @@ def _fuse(graph: ir.Graph, add: ir.Node, known: dict[ir.Value, ir.Value]) -> boo
                 take_over(add.outputs[0], rotated.outputs[0])
                 return True
     return False
-
-
-def _maker(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type and not node.domain else None
 
 
 def _orders(node: ir.Node | None) -> Iterator[tuple[ir.Value | None, ir.Value | None]]:
@@ -71,10 +76,10 @@ def _width(x: ir.Value) -> int | None:
 
 def _is_turned(value: ir.Value | None, x: ir.Value) -> bool:
     """Tell whether `value` is (-x₂, x₁) for the halves of the last axis of x = (x₁, x₂)."""
-    joined = _maker(value, "Concat")
+    joined = maker(value, "Concat")
     if joined is None or len(joined.inputs) != 2 or attribute(joined, "axis") not in {-1, 3}:
         return False
-    negated = _maker(joined.inputs[0], "Neg")
+    negated = maker(joined.inputs[0], "Neg")
     size = _width(x)
     if negated is None or size is None:
         return False
@@ -82,7 +87,7 @@ def _is_turned(value: ir.Value | None, x: ir.Value) -> bool:
 
 
 def _is_slice(value: ir.Value | None, x: ir.Value, start: int, end: int) -> bool:
-    node = _maker(value, "Slice")
+    node = maker(value, "Slice")
     if node is None or node.inputs[0] is not x or len(node.inputs) < 4:
         return False
     starts, ends, axes = (integers(bound) for bound in node.inputs[1:4])
@@ -95,7 +100,7 @@ def _is_slice(value: ir.Value | None, x: ir.Value, start: int, end: int) -> bool
 
 def _per_position(value: ir.Value | None, x: ir.Value) -> ir.Value | None:
     """Return cos or sin as [batch of x or 1, sequence, d] if `value` is that with an axis for heads and equal halves."""
-    node = _maker(value, "Unsqueeze")
+    node = maker(value, "Unsqueeze")
     if node is None or integers(node.inputs[1]) != [1]:
         return None
     angle = node.inputs[0]

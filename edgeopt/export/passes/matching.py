@@ -75,6 +75,12 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     return default if found is None else found.value
 
 
+def maker(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    """Return the node that makes `value` if it is a standard `op_type`."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == op_type and not node.domain else None
+
+
 def sole_user(value: ir.Value, op_type: str) -> ir.Node | None:
     """Return the only node that uses `value` if it is an `op_type` and `value` is no graph output."""
     uses = list(value.uses())

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute, replace_constant
+from edgeopt.quantize.graph.index import GraphIndex, attribute, is_depthwise, replace_constant
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def find_blocks(model: onnx.ModelProto) -> Iterator[Block]:
     """Yield the blocks whose weights and biases are constants that nothing else reads."""
     index = GraphIndex(model.graph)
     for node in model.graph.node:
-        if node.op_type != "Conv" or not _is_depthwise(node, index):
+        if node.op_type != "Conv" or not is_depthwise(node, index):
             continue
         before = _upwards(node.input[0], node, index)
         behind = _downwards(node, index)
@@ -51,11 +51,6 @@ def find_blocks(model: onnx.ModelProto) -> Iterator[Block]:
         ordinary = attribute(expand, "group", 1) == attribute(project, "group", 1) == 1
         if ordinary and all(_owns(item, index) for item in (expand, node, project)):
             yield Block(expand, node, project, (before[1], behind[1]))
-
-
-def _is_depthwise(node: onnx.NodeProto, index: GraphIndex) -> bool:
-    weight = index.initializers.get(node.input[1])
-    return weight is not None and weight.dims[1] == 1 and attribute(node, "group", 1) == weight.dims[0] > 1
 
 
 def _owns(node: onnx.NodeProto, index: GraphIndex) -> bool:

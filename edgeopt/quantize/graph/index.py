@@ -96,6 +96,12 @@ def replace_constant(graph: onnx.GraphProto, name: str, values: NDArray[Any]) ->
     raise KeyError(name)
 
 
+def is_depthwise(node: onnx.NodeProto, index: GraphIndex) -> bool:
+    """Tell whether a convolution has constant weights and a filter of its own for each channel."""
+    weight = index.initializers.get(node.input[1])
+    return weight is not None and weight.dims[1] == 1 and attribute(node, "group", 1) == weight.dims[0] > 1
+
+
 def rename_input(node: onnx.NodeProto, old: str, new: str) -> None:
     """Make `node` read `new` wherever it read `old`."""
     for index, name in enumerate(node.input):

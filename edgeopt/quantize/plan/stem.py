@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.quantize.graph.index import GraphIndex, attribute, is_depthwise
 
 _COLOURS = 4
 _ACTIVATIONS = {"Clip", "HardSwish", "LeakyRelu", "Relu"}
@@ -36,9 +36,8 @@ def _chain(first: onnx.NodeProto, index: GraphIndex) -> list[str]:
     names, node = [first.name], first
     while (behind := _next(node, index)) is not None:
         shape = _shape(behind, index)
-        depthwise = len(shape) == 4 and shape[1] == 1 and attribute(behind, "group", 1) == shape[0] > 1
         narrows = len(names) > 1 and len(shape) == 4 and shape[2:] == [1, 1] and shape[0] < shape[1]
-        if not (depthwise or narrows):
+        if not (narrows or is_depthwise(behind, index)):
             break
         names.append(behind.name)
         if narrows:

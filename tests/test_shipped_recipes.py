@@ -117,7 +117,7 @@ def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path
         "--set",
         "arguments.width=16",
         "--set",
-        "train.epochs=3.0",
+        "train.epochs=6.0",
     ]
     digits = ["--data", "digits"]
     recover = [*digits, "--teacher", str(teacher)]
@@ -141,7 +141,7 @@ def test_every_stage_runs_on_its_own_from_files(quickstart: Path, tmp_path: Path
     for model in (tmp_path / "onnx" / "model.onnx", tmp_path / "int8.onnx"):
         logits = onnxruntime.InferenceSession(model).run(None, dict(samples.collate(range(len(samples)))))[0]
         accuracy[model.stem] = float((np.argmax(logits, axis=1) == samples.labels).mean())
-    assert accuracy["model"] >= 0.8, "three epochs and two prunings; how far they get depends on the processor's arithmetic"
+    assert accuracy["int8"] >= 0.9
     assert accuracy["int8"] >= accuracy["model"] - 0.02
 
 

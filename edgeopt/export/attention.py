@@ -130,13 +130,12 @@ def boolean_mask(  # noqa: PLR0917  (the signature is transformers')
     if mask_function is None or mask_function is masking_utils.bidirectional_mask_function:
         return padding if padding is None else padding.expand(batch_size, 1, q_length, kv_length)
     device = rest.get("device", "cpu")
-    positions = masking_utils._non_vmap_expansion_sdpa(
-        torch.arange(batch_size, device=device),
-        torch.arange(1, device=device),
-        torch.arange(q_length, device=device) + q_offset,
-        torch.arange(kv_length, device=device) + kv_offset,
+    samples, head = (
+        torch.arange(batch_size, device=device)[:, None, None, None],
+        torch.zeros((), dtype=torch.int64, device=device),
     )
-    pattern = mask_function(*positions)
+    queries, keys = torch.arange(q_length, device=device) + q_offset, torch.arange(kv_length, device=device) + kv_offset
+    pattern = mask_function(samples, head, queries[:, None], keys)
     return (pattern if padding is None else pattern & padding).expand(batch_size, 1, q_length, kv_length)
 
 

@@ -17,6 +17,8 @@ class ExportConfig(Options):
     """Version of ONNX's default operator set; below 23 there is no `Attention` operator."""
     attention: Literal["fused", "decomposed"] | None = None
     """One standard `Attention` node a layer, or its parts."""
+    projections: Literal["merged", "apart"] | None = None
+    """Query, key and value as one product and a Split, or as products of their own."""
     shapes: dict[str, list[int]] = Field(default_factory=dict)
     """Inputs whose shape is fixed, by name; samples are padded with zeros or cut to it. The others stay dynamic."""
     axes: dict[str, dict[int, str]] = Field(default_factory=dict)

@@ -42,6 +42,7 @@ class Plan:
     outputs: tuple[str, ...]
     opset: int
     attention: Literal["fused", "decomposed"]
+    projections: Literal["merged", "apart"]
     axes: Axes
     dtype: str
     tolerance: float
@@ -76,6 +77,7 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
         outputs=tuple(config.outputs) or (task.outputs if task is not None else ()),
         opset=opset,
         attention=attention,
+        projections=config.projections or target.export.projections,
         axes=axes,
         dtype=dtype or "",
         tolerance=config.tolerance or TOLERANCES[dtype or "float32"],

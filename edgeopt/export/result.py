@@ -34,6 +34,7 @@ class ExportResult:
     dtype: str
     """The floating type of the weights; "" without weights."""
     attention: str
+    projections: str
     family: str
     task: str
     nodes: int

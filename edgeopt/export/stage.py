@@ -73,7 +73,7 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
             graph, exported = _build(program, plan)
         named = graph.clone()
-        removed = optimize(graph)
+        removed = optimize(graph, merge=plan.projections == "merged")
         tidy_names(graph)
         _describe(graph, plan, config)
         narrow = holds_bfloat16(graph)
@@ -140,6 +140,7 @@ def _describe(graph: ir.Model, plan: Plan, config: ExportConfig) -> None:
         "task": plan.task,
         "axes": json.dumps({name: axes for name, axes in plan.axes.items() if axes}, sort_keys=True),
         "attention": plan.attention,
+        "projections": plan.projections,
         "dtype": plan.dtype,
         "opset": str(plan.opset),
         "version": edgeopt.__version__,
@@ -178,6 +179,7 @@ def _result(graph: ir.Model, plan: Plan, parity: Parity, files: list[Path], remo
         opset=plan.opset,
         dtype=plan.dtype,
         attention=plan.attention,
+        projections=plan.projections,
         family=plan.family,
         task=plan.task,
         nodes=sum(counts.values()),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -59,6 +59,14 @@ class Rows(ir.LazyTensor):
         for start in range(0, len(arrays[0]), rows):
             part = self._joined([array[start : start + rows] for array in arrays])
             file.write(np.ascontiguousarray(part).view(np.uint8).data)
+
+
+def derived(tensor: ir.TensorProtocol, view: Callable[[Array], Array]) -> ir.LazyTensor:
+    """Return `view` of `tensor` (a transposition, a slice) as a tensor that holds no memory of its own."""
+    seen = view(tensor.numpy())
+    return ir.LazyTensor(
+        lambda: ir.tensor(view(tensor.numpy()), dtype=tensor.dtype), dtype=tensor.dtype, shape=ir.Shape(seen.shape)
+    )
 
 
 def save_beside(model: ir.Model, path: Path) -> list[Path]:

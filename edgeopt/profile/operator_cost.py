@@ -5,7 +5,7 @@ there counts what was executed instead of what was asked for: a "quantized" laye
 
     MatMul, Gemm and their fusions   |out| × K, where K is what A has per output row
     Conv and its fusions             |out| × weights per output channel; transposed: |in| × weights per input channel
-    Attention                        |Q| × S + |out| × S, with S the length of K and V
+    Attention                        |Q| × S + |out| × S, with S the length of K and V, the past's too
     LSTM, GRU, RNN                   steps × batch × (|W| + |R|)
 
 Everything else counts as none: elementwise work is bounded by its bytes. `edgeopt.models.onnx_macs` counts the same from the
@@ -89,7 +89,8 @@ def _attention(inputs: list[Shape], out: Shape) -> int:
     q, k = _tensors(inputs)[:2]
     if len(k) == 2:  # com.microsoft's own Attention: [batch, length, hidden] and the weights of all three projections
         return prod(q) * k[1] + 2 * prod(out) * q[1]
-    length = k[-2]
+    cache = inputs[-2:] if len(inputs) >= 5 else []  # past keys and values, after the mask if there is one
+    length = k[-2] + (cache[0][2] if cache and all(len(past) == 4 for past in cache) else 0)
     return (prod(q) + prod(out)) * length
 
 

@@ -165,6 +165,8 @@ class Export(Options):
     """Version of the default operator set."""
     attention: Literal["fused", "decomposed"] = "fused"
     """One standard `Attention` node a layer, or its parts."""
+    projections: Literal["merged", "apart"] = "merged"
+    """Query, key and value as one product and a Split, or as products of their own."""
 
 
 class Target(Options):

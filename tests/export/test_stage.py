@@ -121,6 +121,7 @@ def test_metadata_says_what_the_file_is(encoder):
         "edgeopt.family": "bert",
         "edgeopt.task": "text-classification",
         "edgeopt.attention": "fused",
+        "edgeopt.projections": "apart",
         "edgeopt.dtype": "float32",
         "edgeopt.opset": "24",
         "edgeopt.version": edgeopt.__version__,
@@ -236,6 +237,9 @@ def test_the_real_teacher_agrees_on_real_sentences(tmp_path, target, data_folder
     assert result.op_counts["Squeeze"] == 1, "the last attention is asked for the one token that is read"
     assert "Transpose" not in result.op_counts, "the heads are split inside Attention"
     assert "MatMul" not in result.op_counts, "biases are in Gemm"
-    assert result.op_counts["Gemm"] == 6 * 4 + 1 + 2, "Q, K, V are one product, but for the last layer's, where Q is one row"
+    assert result.op_counts["Gemm"] == 6 * 6 + 2, "Q, K, V are apart, which this provider runs faster"
     assert result.parity.relative_error < 1e-4 and len(result.parity.shapes) >= 3
     assert (tmp_path / "tokenizer.json").is_file()
+    merged = export(model, samples, target=target, output=tmp_path, config=ExportConfig(projections="merged"))
+    assert merged.op_counts["Gemm"] == 6 * 4 + 1 + 2, "Q, K, V are one product, but for the last layer's, where Q is one row"
+    assert merged.parity.relative_error < 1e-4

@@ -112,6 +112,17 @@ def test_int8_coverage_counts_what_really_ran_in_int8(tmp_path: Path) -> None:
             13440,
             "fp32",
         ),
+        (
+            "Attention",  # one new token after eleven
+            [
+                *[["float", [2, 1, 32]]] * 3,
+                ["bool", [2, 1, 1, 12]],
+                *[["float", [2, 4, 11, 8]]] * 2,
+            ],
+            [2, 1, 32],
+            2 * 2 * 32 * 12,
+            "fp32",
+        ),
         ("Attention", [["float", [1, 10, 32]], ["float", [32, 96]]], [1, 10, 32], 10 * 32 * 96 + 2 * 10 * 32 * 10, "fp32"),
         ("MatMul", [["float16", [5, 8]], ["float16", [8, 3]]], [5, 3], 120, "fp16"),
         ("MatMul", [["float", [8]], ["float", [8, 3]]], [3], 24, "fp32"),

@@ -6,22 +6,34 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeopt.export.passes.attention_layout import AttentionLayout
+from edgeopt.export.passes.attention_scale import AttentionScale
 from edgeopt.export.passes.chosen_rows import ChosenRows
 from edgeopt.export.passes.conv_types import ConvTypes
 from edgeopt.export.passes.flatten_rows import FlattenRows
 from edgeopt.export.passes.fold_reshapes import FoldReshapes
+from edgeopt.export.passes.fuse_cache import FuseCache, has_cache
 from edgeopt.export.passes.fuse_rms_norm import FuseRmsNorm
 from edgeopt.export.passes.fuse_rotary import FuseRotary
+from edgeopt.export.passes.gates_apart import GatesApart
 from edgeopt.export.passes.instance_norm import InstanceNorm
 from edgeopt.export.passes.merge_projections import MergeProjections
+from edgeopt.export.passes.packed_heads import PackedHeads
+from edgeopt.export.passes.plain_products import PlainProducts
+from edgeopt.export.passes.transposed_weights import TransposedWeights
 
 PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
     ConvTypes,
+    TransposedWeights,
+    PlainProducts,
     FuseRmsNorm,
     FuseRotary,
     InstanceNorm,
+    FuseCache,
+    AttentionScale,
+    PackedHeads,
     AttentionLayout,
     ChosenRows,
+    GatesApart,
     MergeProjections,
     FlattenRows,
     FoldReshapes,
@@ -30,18 +42,27 @@ PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
 rows are flattened when all of that is done."""
 
 
-def optimize(model: ir.Model) -> dict[str, int]:
+def optimize(model: ir.Model, *, merge: bool = True) -> dict[str, int]:
     """Run all passes on `model`, in place.
+
+    A decoder with a cache keeps its rows on three axes: what a Gemm gains with many rows, the reshapes around it cost with
+    the one row of a token (docs/log/export.md).
+
+    Args:
+        model: as torch's exporter made it.
+        merge: whether query, key and value become one product, or one each.
 
     Returns:
         How many nodes each pass took out of the graph (less than zero: it added some), by the name of the pass.
     """
+    left_out = ({FlattenRows} if has_cache(model.graph) else set()) | (set() if merge else {MergeProjections})
     removed: dict[str, int] = {}
     for kind in PASSES:
-        before = model.graph.num_nodes()
-        kind()(model)
-        _sweep(model)
-        removed[kind.__name__] = before - model.graph.num_nodes()
+        if kind not in left_out:
+            before = model.graph.num_nodes()
+            kind()(model)
+            _sweep(model)
+            removed[kind.__name__] = before - model.graph.num_nodes()
     return removed
 
 

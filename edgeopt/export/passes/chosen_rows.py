@@ -20,7 +20,7 @@ import onnx_ir as ir
 from edgeopt.export.passes.matching import add_initializer, attribute, constant, int64, integers, new_node, rank
 
 _UNARY = frozenset(("Cast", "Elu", "Erf", "Gelu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"))
-_BINARY = frozenset(("Add", "Div", "Mul", "Sub"))
+_BINARY = frozenset(("Add", "Div", "Mul", "Pow", "Sub"))
 _NORMS = frozenset(("LayerNormalization", "RMSNormalization"))
 _MASK = 3
 """Position of the mask among the inputs of Attention; after it come the past keys and values."""

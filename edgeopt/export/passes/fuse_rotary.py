@@ -124,18 +124,32 @@ def _repeats(value: ir.Value | None) -> bool:
 
 def _first_half(graph: ir.Graph, before: ir.Node, angle: ir.Value, x: ir.Value) -> ir.Value:
     """Return angles [batch, sequence, d/2] for `x`, which the node wants for each sample, also where all have the same."""
-    size = _width(x) or 0
-    bounds = [add_initializer(graph, name, int64(end)) for name, end in (("from", 0), ("half", size // 2), ("axis", 2))]
-    half = new_node(before, "Slice", [angle, *bounds])
-    half.outputs[0].type = angle.type
-    nodes = [half]
-    if angle.shape is not None and angle.shape[0] == 1:
-        batch = new_node(before, "Shape", [x], start=0, end=1)
-        batch.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-        whole = new_node(before, "Concat", [batch.outputs[0], add_initializer(graph, "same", int64(1, 1))], axis=0)
-        whole.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-        nodes += [batch, whole, new_node(before, "Expand", [half.outputs[0], whole.outputs[0]])]
-        nodes[-1].outputs[0].type = angle.type
-    for node in nodes:
-        graph.insert_before(before, node)
-    return nodes[-1].outputs[0]
+    half = _without_repeat(graph, angle)
+    if angle.shape is None or angle.shape[0] != 1:
+        return half
+    batch = new_node(before, "Shape", [x], start=0, end=1)
+    batch.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+    whole = new_node(before, "Concat", [batch.outputs[0], add_initializer(graph, "same", int64(1, 1))], axis=0)
+    whole.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+    each = new_node(before, "Expand", [half, whole.outputs[0]])
+    each.outputs[0].type = angle.type
+    graph.insert_before(before, [batch, whole, each])
+    return each.outputs[0]
+
+
+def _without_repeat(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """Compute `value`, of which `_repeats` holds, from the tensor that was joined with itself instead: its first half."""
+    node = value.producer()
+    if node is None or node.op_type == "Concat":
+        half = node.inputs[0] if node is not None else None
+        if half is None:
+            raise ValueError(f"{value.name} is not joined from halves")
+        return half
+    inputs = [item if item is None or (constant(item) is not None) else _without_repeat(graph, item) for item in node.inputs]
+    same = ir.node(node.op_type, inputs, node.attributes, metadata_props=dict(node.metadata_props))
+    result = same.outputs[0]
+    result.type = value.type
+    if value.shape is not None and isinstance(value.shape[-1], int):
+        result.shape = ir.Shape([*value.shape[:-1], value.shape[-1] // 2])
+    graph.insert_before(node, same)
+    return result

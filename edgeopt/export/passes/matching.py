@@ -90,6 +90,17 @@ def sole_user(value: ir.Value, op_type: str) -> ir.Node | None:
     return user if user.op_type == op_type else None
 
 
+def products_behind(value: ir.Value, *, steps: int) -> set[ir.Node]:
+    """Return the multiplications within `steps` nodes behind `value`."""
+    users = set(value.consumers())
+    found = {user for user in users if user.op_type == "Mul"}
+    if steps > 1:
+        for user in users:
+            for output in user.outputs:
+                found |= products_behind(output, steps=steps - 1)
+    return found
+
+
 def add_initializer(graph: ir.Graph, base: str, content: Array | ir.LazyTensor) -> ir.Value:
     """Register `content` as an initializer called `base`, or `base` and a number where that is taken."""
     name, number = base, 1

@@ -2,7 +2,8 @@
 
 One product of [rows, in] and [in, 3·out] packs and reads the input once where three products do it three times, and an int8
 kernel quantizes it once.
-Gate and up of a gated MLP stay apart: they are four times as wide, and Split copies them (docs/log/export.md).
+Gate and up of a gated MLP stay apart: they are four times as wide, and Split copies them (docs/log/export.md). So do layers
+whose weights another layer reads in other company: the file would hold them twice.
 
     Before: q = MatMul(x, Wq) + bq;  k = MatMul(x, Wk) + bk;  v = MatMul(x, Wv) + bv
     After:  q, k, v = Split(MatMul(x, [Wq Wk Wv]) + [bq bk bv], axis=-1)
@@ -25,6 +26,7 @@ from edgeopt.export.passes.matching import (
     int64,
     match_linear,
     new_node,
+    products_behind,
     static_shape,
     take_over,
 )
@@ -41,9 +43,15 @@ class MergeProjections(ir.passes.InPlacePass):
             layer = match_linear(node)
             if layer is not None:
                 groups.setdefault((layer.x, str(_scopes(layer)[:-2])), []).append(layer)
+        company: dict[ir.Value, set[tuple[ir.Value, ...]]] = {}
+        for layers in groups.values():
+            for layer in layers:
+                company.setdefault(layer.weight, set()).add(tuple(other.weight for other in layers))
         mergeable = [layers for layers in groups.values() if len(layers) > 1 and _alike(layers) and not _gated(layers)]
+        mergeable = [layers for layers in mergeable if all(len(company[layer.weight]) == 1 for layer in layers)]
+        made: dict[tuple[ir.Value | None, ...], ir.Value] = {}
         for layers in mergeable:
-            _merge(model.graph, layers)
+            _merge(model.graph, layers, made)
         return ir.passes.PassResult(model, modified=bool(mergeable))
 
 
@@ -55,34 +63,27 @@ def _alike(layers: Sequence[Linear]) -> bool:
 
 def _gated(layers: Sequence[Linear]) -> bool:
     """Tell whether two layers, one of them perhaps through an activation, are multiplied with each other."""
-    return len(layers) == 2 and bool(_products(layers[0].output, steps=3) & _products(layers[1].output, steps=3))
+    return len(layers) == 2 and bool(products_behind(layers[0].output, steps=3) & products_behind(layers[1].output, steps=3))
 
 
-def _products(value: ir.Value, *, steps: int) -> set[ir.Node]:
-    """Return the multiplications within `steps` nodes behind `value`."""
-    users = set(value.consumers())
-    found = {user for user in users if user.op_type == "Mul"}
-    if steps > 1:
-        for user in users:
-            for output in user.outputs:
-                found |= _products(output, steps=steps - 1)
-    return found
-
-
-def _merge(graph: ir.Graph, layers: Sequence[Linear]) -> None:
+def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[ir.Value | None, ...], ir.Value]) -> None:
+    """Merge `layers`; `made` has the merged weights and biases so far, since layers may share theirs (ALBERT)."""
     widths = [(static_shape(layer.weight) or (0, 0))[1] for layer in layers]
     first = layers[0].nodes[0]
-    weight = add_initializer(graph, "merged_weight", Rows([_tensor(layer.weight) for layer in layers]))
-    product = new_node(first, "MatMul", [layers[0].x, weight])
+    weights = tuple(layer.weight for layer in layers)
+    if weights not in made:
+        made[weights] = add_initializer(graph, "merged_weight", Rows([_tensor(weight) for weight in weights]))
+    product = new_node(first, "MatMul", [layers[0].x, made[weights]])
     nodes = [product]
-    if any(layer.bias is not None for layer in layers):
-        biases = [
-            np.zeros(width, _tensor(layer.weight).dtype.numpy()) if layer.bias is None else _tensor(layer.bias).numpy()
-            for layer, width in zip(layers, widths, strict=True)
-        ]
-        nodes.append(
-            new_node(first, "Add", [product.outputs[0], add_initializer(graph, "merged_bias", np.concatenate(biases))])
-        )
+    biases = tuple(layer.bias for layer in layers)
+    if any(bias is not None for bias in biases):
+        if biases not in made:
+            parts = [
+                np.zeros(width, _tensor(weight).dtype.numpy()) if bias is None else _tensor(bias).numpy()
+                for bias, weight, width in zip(biases, weights, widths, strict=True)
+            ]
+            made[biases] = add_initializer(graph, "merged_bias", np.concatenate(parts))
+        nodes.append(new_node(first, "Add", [product.outputs[0], made[biases]]))
     sizes = add_initializer(graph, "merged_sizes", int64(*widths))
     split = ir.node("Split", [nodes[-1].outputs[0], sizes], {"axis": -1}, num_outputs=len(layers))
     nodes.append(split)

@@ -46,3 +46,27 @@ def test_a_product_that_is_an_output_is_left_alone(rewrite, parse_graph):
         **WEIGHTS,
     )
     assert rewrite(MergeProjections(), model, x())["MatMul"] == 2
+
+
+SHARED = """g (float[b,s,4] x) => (float[b,s,2] y) {{
+        k0 = MatMul(x, wk)  v0 = MatMul(x, wv)  h = Sub(k0, v0)
+        x2 = Concat<axis = -1>(h, h)
+        k2 = MatMul(x2, wk)  v2 = MatMul(x2, {second})  y = Sub(k2, v2)
+        }}"""
+
+
+def test_layers_that_share_their_weights_share_the_merged_one(rewrite, parse_graph):
+    seen = []
+
+    class Seen(MergeProjections):
+        def call(self, model):
+            result = super().call(model)
+            seen.extend(node.inputs[1] for node in model.graph if node.op_type == "MatMul")
+            return result
+
+    rewrite(Seen(), parse_graph(SHARED.format(second="wv"), **WEIGHTS), x())
+    assert (len(seen), len(set(seen))) == (2, 1)
+
+
+def test_a_weight_that_is_read_in_other_company_is_not_merged(rewrite, parse_graph):
+    assert rewrite(MergeProjections(), parse_graph(SHARED.format(second="wu"), **WEIGHTS, wu=(4, 2)), x())["MatMul"] == 4

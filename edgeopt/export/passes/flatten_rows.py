@@ -9,7 +9,8 @@ two attentions run on [batch · sequence, features], with a free Reshape at both
     After:  a₂ = Reshape(a, [-1, features]); r₂ = Reshape(r, [-1, features])
             Reshape(LayerNormalization(Add(Gemm(a₂, W, b), r₂)), [batch, sequence, features])
 
-The stretches are grown from the linear layers along all nodes that treat rows alike and have the same leading axes.
+The stretches are grown from the linear layers along all nodes that treat rows alike and have the same leading axes, two of them:
+networks on pictures have short stretches on [batch, height, width, features] (ConvNeXt), where the reshapes cost what Gemm gains.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class FlattenRows(ir.passes.InPlacePass):
         for node in graph:
             layer = match_linear(node)
             leading = _leading(layer.output) if layer is not None else None
-            if leading is not None and len(leading) > 1 and node not in regions.setdefault(leading, set()):
+            if leading is not None and len(leading) == 2 and node not in regions.setdefault(leading, set()):
                 regions[leading] |= _grow(node, leading)
         regions = {leading: region for leading, region in regions.items() if region}
         order = {node: position for position, node in enumerate(graph)}

@@ -202,6 +202,16 @@ def _moved(tensor: TensorProto, data: BinaryIO, location: str) -> TensorProto:
     return reference
 
 
+def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of the whole model, weights too: to change, or to let go of what was removed from `model`.
+
+    (protobuf keeps what is removed from a message until the whole message goes.)
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
 def without_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of the model without the constants of its main graph."""
     structure = onnx.ModelProto()

@@ -16,6 +16,7 @@ import onnx
 
 from edgeopt.data.batches import Batch
 from edgeopt.errors import ModelError
+from edgeopt.models import onnx_file
 
 _SMALL = 64  # elements of an initializer that may be a shape
 
@@ -106,8 +107,7 @@ def _known(value: onnx.ValueInfoProto) -> Shape | None:
 def _measured(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     from edgeopt.targets.session import SessionConfig, open_model
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = onnx_file.copy_of(model)
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     session = open_model(copy, config=SessionConfig(optimization="none"))

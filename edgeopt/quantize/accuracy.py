@@ -101,12 +101,16 @@ def avoid_collapse(
     """Leave the fewest of the worst layers in floating point that bring the outputs' SQNR on the samples to what is wanted."""
     before = guard.found_db
     layers = sensitivity(model, quantized, plan, samples, threads=1)
-    made: dict[int, tuple[onnx.ModelProto, float]] = {}
+    best: dict[int, tuple[onnx.ModelProto, float]] = {}
+    """The smallest count that held, alone: each candidate is as large as the model."""
 
     def holds(count: int) -> bool:
         candidate = guard.make(_except(model, plan, layers[:count], guard.rules))
-        made[count] = candidate, outputs_db(model, candidate, samples)
-        return made[count][1] >= guard.wanted_db
+        found = outputs_db(model, candidate, samples)
+        if found >= guard.wanted_db and count < min(best, default=len(layers) + 1):
+            best.clear()
+            best[count] = candidate, found
+        return found >= guard.wanted_db
 
     count = smallest_prefix(len(layers), holds)
     if count is None:
@@ -115,7 +119,7 @@ def avoid_collapse(
         )
         return Kept(plan, quantized, layers, warning)
     kept = _except(model, plan, layers[:count], guard.rules)
-    floating, after = made[count]
+    floating, after = best[count]
     names = ", ".join(layer.name for layer in layers[:count][:3]) + (" …" if count > 3 else "")
     reason = f"outputs of {before:.1f} dB would be a collapse (collapse_db); with {names} floating they have {after:.1f} dB"
     decision = Decision("exceptions", f"{count} layers in floating point", reason)

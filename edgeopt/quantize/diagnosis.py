@@ -185,8 +185,7 @@ def cut(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
         if node is not None and node.output[0] not in needed:
             needed.add(node.output[0])
             waiting += [*node.input, *captured(node)]
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
+    part = onnx_file.copy_of(model)
     kept = [node for node in model.graph.node if node.output[0] in needed]
     del part.graph.node[:]
     part.graph.node.extend(kept)

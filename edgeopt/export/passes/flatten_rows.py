@@ -9,8 +9,9 @@ two attentions run on [batch · sequence, features], with a free Reshape at both
     After:  a₂ = Reshape(a, [-1, features]); r₂ = Reshape(r, [-1, features])
             Reshape(LayerNormalization(Add(Gemm(a₂, W, b), r₂)), [batch, sequence, features])
 
-The stretches are grown from the linear layers along all nodes that treat rows alike and have the same leading axes, two of them:
-networks on pictures have short stretches on [batch, height, width, features] (ConvNeXt), where the reshapes cost what Gemm gains.
+The stretches are grown from the linear layers along all nodes that treat rows alike and have the same two leading axes.
+Networks on pictures have short stretches on [batch, height, width, features] (ConvNeXt), where the reshapes cost what Gemm
+gains.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-import onnx
 
 from edgeopt import progress
 from edgeopt.data.batches import Batches
 from edgeopt.errors import RecipeError
+from edgeopt.models import onnx_file
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.equalize.blocks import Block, find_blocks, scale_block, weights_of
 from edgeopt.quantize.equalize.choose import Seen, choose_scales
@@ -55,8 +55,7 @@ def equalized(prepared: Prepared, calibration: Batches, target: Target, config: 
 
 def apply_plans(prepared: Prepared, plans: tuple[EqualizePlan, ...], where: str) -> Prepared:
     """Return the model with the scales of `plans` multiplied in; `where` names their origin in errors."""
-    model = onnx.ModelProto()
-    model.CopyFrom(prepared.model)
+    model = onnx_file.copy_of(prepared.model)
     blocks = {block.depthwise.name: block for block in find_blocks(model)}
     for plan in plans:
         block = blocks.get(plan.name)

@@ -21,8 +21,7 @@ from edgeopt.targets.session import SessionConfig, large_config, open_model, ope
 
 def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     """Return a model whose outputs are those of `model` and then the `tensors` that were not outputs yet."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
+    exposed = onnx_file.copy_of(model)
     _append_outputs(exposed, tensors)
     return exposed
 

@@ -72,8 +72,7 @@ def prepare(model: onnx.ModelProto, name: str, *, rewrite: bool = True, bounded:
         ModelError: the model is quantized already, cannot be loaded, or its operator set cannot be converted.
     """
     refuse_quantized(model, name)
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = onnx_file.copy_of(model)
     del model  # the caller may have kept none: then its weights are free from here on
     sort_nodes(copy.graph)
     decisions = [*_drop_initializer_inputs(copy)]

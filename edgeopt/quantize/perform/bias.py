@@ -57,16 +57,24 @@ def weighted_nodes(
     model: onnx.ModelProto, quantized: onnx.ModelProto
 ) -> Iterator[tuple[onnx.NodeProto, NDArray[Any], NDArray[Any]]]:
     """Yield the Conv, Gemm and MatMul nodes of `model` with their weights, exact and as rounded in `quantized`."""
+    here, there = GraphIndex(model.graph), GraphIndex(quantized.graph)
+    for node, maker in weight_makers(model, quantized):
+        exact = here.constant(node.input[1])
+        if exact is not None:
+            yield node, exact.astype(np.float64), _dequantized(maker, there)
+
+
+def weight_makers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
+    """Yield the nodes of `model` with constant weights, each with the DequantizeLinear of `quantized` that makes these."""
     there = GraphIndex(quantized.graph)
     rounded_nodes = {node.name: node for node in quantized.graph.node}
-    here = GraphIndex(model.graph)
+    constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type not in {"Conv", "ConvTranspose", "Gemm", "MatMul"} or node.name not in rounded_nodes:
             continue
         maker = there.producer.get(rounded_nodes[node.name].input[1])
-        exact = here.constant(node.input[1])
-        if maker is not None and maker.op_type == "DequantizeLinear" and exact is not None:
-            yield node, exact.astype(np.float64), _dequantized(maker, there)
+        if maker is not None and maker.op_type == "DequantizeLinear" and node.input[1] in constants:
+            yield node, maker
 
 
 def _dequantized(node: onnx.NodeProto, index: GraphIndex) -> Floats:

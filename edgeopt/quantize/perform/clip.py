@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, attribute, replace_constant
 from edgeopt.quantize.observe.ranges import Grid
 from edgeopt.quantize.observe.weights import weight_limits
@@ -18,8 +19,7 @@ _BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
 
 def clip_weights(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """Return a copy of `model` in which the weights of the plan's integer nodes are clipped; shared ones are left alone."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = onnx_file.copy_of(model)
     index, integer = GraphIndex(copy.graph), {node.name: node for node in plan.integer_nodes}
     for node in copy.graph.node:
         if node.name not in integer or node.op_type not in {"Conv", "ConvTranspose", "Gemm", "MatMul"}:

@@ -2,26 +2,41 @@
 
 Before: x → MatMul (W) → y
 After:  x → Q → DQ ─┐
-        x ──────────┴ Where (gate) → MatMul (Where (gate, W rounded, W)) → y
+        x ──────────┴ Where (gate) → MatMul (Where (gate, DQ (W's integers), W)) → y
 
-With one gate open, the change of the outputs is what that rounding alone does.
+With one gate open, the change of the outputs is what that rounding alone does. Rounded weights stay integers, which onnxruntime
+does not fold, so that a large model is not held twice.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt import progress
 from edgeopt.data.batches import Array, Batch
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, rename_input
 from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.perform.sqnr import sqnr_db
 from edgeopt.quantize.plan.plan import TensorPlan
+from edgeopt.targets.session import SessionConfig, large_config, open_session
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A constant, and the DequantizeLinear that makes its rounded values from `integers`, tensors by name."""
+
+    name: str
+    maker: onnx.NodeProto
+    integers: Mapping[str, TensorProto]
 
 
 @dataclass(frozen=True)
@@ -31,8 +46,8 @@ class Gate:
     name: str
     tensor: TensorPlan | None
     reader: str | None = None
-    constant: tuple[str, Array] | None = None
-    """The reader's constant and its rounded values."""
+    constant: Rounded | None = None
+    """A constant of the reader's."""
 
 
 class Gated:
@@ -43,7 +58,7 @@ class Gated:
         index = GraphIndex(model.graph)
         self._outputs = [value.name for value in model.graph.output if index.is_float(value.name)]
         self._labels = {gate.name: _label(number) for number, gate in enumerate(gates)}
-        self._session = open_exposed(_gated(model, gates), threads=threads)
+        self._session = _open(model, gates, threads)
         self._batches = batches
         self._exact = [self._run(number, frozenset()) for number in range(len(batches))]
 
@@ -75,9 +90,17 @@ def _label(number: int) -> str:
     return f"gate_{number}"
 
 
+def _open(model: onnx.ModelProto, gates: Sequence[Gate], threads: int) -> ort.InferenceSession:
+    """Open a session on the gated model, of which nothing stays in memory but what the session holds."""
+    if onnx_file.fits_one_message(model):
+        return open_exposed(_gated(model, gates), threads=threads)
+    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+        path, _ = onnx_file.write_for_now(_gated(model, gates), Path(folder) / "model.onnx")
+        return open_session(path, config=large_config(model, SessionConfig(threads=threads, arena=False)))
+
+
 def _gated(model: onnx.ModelProto, gates: Sequence[Gate]) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = onnx_file.copy_of(model)
     graph = copy.graph
     added: dict[str, list[onnx.NodeProto]] = {}
     """By the node before which they stand; "" for the front."""
@@ -86,11 +109,9 @@ def _gated(model: onnx.ModelProto, gates: Sequence[Gate]) -> onnx.ModelProto:
         graph.input.append(helper.make_tensor_value_info(label, TensorProto.BOOL, []))
         readers = [node for node in graph.node if node.name == gate.reader] if gate.reader else list(graph.node)
         if gate.constant is not None:
-            name, values = gate.constant
-            graph.initializer.append(numpy_helper.from_array(values, f"{label}_rounded"))
-            added.setdefault("", []).append(helper.make_node("Where", [label, f"{label}_rounded", name], [f"{label}_weight"]))
+            added.setdefault("", []).extend(_rounded(graph, gate.constant, label))
             for node in readers:
-                rename_input(node, name, f"{label}_weight")
+                rename_input(node, gate.constant.name, f"{label}_weight")
         if gate.tensor is not None and gate.tensor.low < gate.tensor.high:
             nodes = _rounding(graph, gate.tensor, label)
             for node in readers:
@@ -98,6 +119,18 @@ def _gated(model: onnx.ModelProto, gates: Sequence[Gate]) -> onnx.ModelProto:
             added.setdefault(gate.tensor.name, []).extend(nodes)
     _insert(graph, added)
     return copy
+
+
+def _rounded(graph: onnx.GraphProto, constant: Rounded, label: str) -> list[onnx.NodeProto]:
+    names: list[str] = []
+    for name in constant.maker.input:
+        tensor = graph.initializer.add()
+        tensor.CopyFrom(constant.integers[name])
+        tensor.name = f"{label}_{len(names)}"
+        names.append(tensor.name)
+    dequantize = helper.make_node("DequantizeLinear", names, [f"{label}_rounded"])
+    dequantize.attribute.extend(constant.maker.attribute)
+    return [dequantize, helper.make_node("Where", [label, f"{label}_rounded", constant.name], [f"{label}_weight"])]
 
 
 def _rounding(graph: onnx.GraphProto, tensor: TensorPlan, label: str) -> list[onnx.NodeProto]:

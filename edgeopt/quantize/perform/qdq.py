@@ -24,6 +24,7 @@ from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
 
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants, rename_input
 from edgeopt.quantize.graph.order import sort_nodes
 from edgeopt.quantize.graph.prepare import opset_of
@@ -75,9 +76,7 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     _guard_floats(made.graph, integer)
     remove_unused_constants(made.graph)
     sort_nodes(made.graph)
-    quantized = onnx.ModelProto()
-    quantized.CopyFrom(made)  # protobuf frees the floating-point weights only with the whole model they were removed from
-    return quantized
+    return onnx_file.copy_of(made)  # without the floating-point weights that were removed
 
 
 def _options(model: onnx.ModelProto, plan: Plan) -> dict[str, object]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx
 
 from edgeopt.data.batches import Batch
-from edgeopt.quantize.perform.bias import weighted_nodes
-from edgeopt.quantize.perform.gates import Gate, Gated
+from edgeopt.quantize.graph.index import GraphIndex
+from edgeopt.quantize.perform.bias import weight_makers
+from edgeopt.quantize.perform.gates import Gate, Gated, Rounded
 from edgeopt.quantize.perform.sqnr import LayerNoise
 from edgeopt.quantize.plan.plan import Plan
 
@@ -31,11 +31,12 @@ def sensitivity(
         threads: for inference.
     """
     tensors = {tensor.name: tensor for tensor in plan.tensors}
-    layers = list(weighted_nodes(model, quantized))
+    integers = GraphIndex(quantized.graph).initializers
+    layers = list(weight_makers(model, quantized))
     gates = [
-        Gate(node.name, tensors.get(node.input[0]), node.name, (node.input[1], rounded.astype(np.float32)))
-        for node, _, rounded in layers
+        Gate(node.name, tensors.get(node.input[0]), node.name, Rounded(node.input[1], maker, integers))
+        for node, maker in layers
     ]
     noise = Gated(model, gates, batches, threads=threads).of_each()
-    found = [LayerNoise(node.name, node.op_type, noise[node.name]) for node, _, _ in layers]
+    found = [LayerNoise(node.name, node.op_type, noise[node.name]) for node, _ in layers]
     return tuple(sorted(found, key=lambda layer: (layer.sqnr_db, layer.name)))

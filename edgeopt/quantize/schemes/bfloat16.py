@@ -12,6 +12,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
@@ -21,8 +22,7 @@ _SMALLEST = 1024  # elements; below it the Cast takes more room than is saved
 
 def convert(request: Request) -> Converted:
     """Return the model with its large float32 constants stored as bfloat16."""
-    model = onnx.ModelProto()
-    model.CopyFrom(request.prepared.model)
+    model = onnx_file.copy_of(request.prepared.model)
     graph = model.graph
     index = GraphIndex(graph)
     inner = {name for node in graph.node for name in captured(node)}

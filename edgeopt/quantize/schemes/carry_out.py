@@ -47,7 +47,7 @@ def quantize_by_scheme(
     prepared, converted = _converted(Path(model), calibration, target, config)
     plan = _plan(converted, prepared, target)
     changed = any(node.precision != "float" for node in plan.nodes)
-    made = _alone(converted.model) if changed else onnx_file.load(model)
+    made = onnx_file.copy_of(converted.model) if changed else onnx_file.load(model)
     samples_seen, warnings = converted.samples, converted.warnings
     del converted  # with the weights that the scheme has replaced
     _check(made, str(model))
@@ -93,13 +93,6 @@ def _converted(model: Path, calibration: Batches, target: Target, config: Quanti
     module = import_module(f"edgeopt.quantize.schemes.{SCHEMES[config.scheme]}")
     converted: Converted = module.convert(Request(prepared, calibration, config, _excluded(prepared, target, config)))
     return prepared, converted
-
-
-def _alone(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy: protobuf holds what was removed from a model (here the floating-point weights) until all of it goes."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
 
 
 def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> frozenset[str]:

@@ -18,6 +18,7 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, remove_unused_constants
 from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.quiet import quiet
@@ -30,8 +31,7 @@ _OPERATORS = {"MatMul", "Gemm"}
 
 def convert(request: Request) -> Converted:
     """Return the model with the products by constant matrices on integers, quantized dynamically."""
-    model = onnx.ModelProto()
-    model.CopyFrom(request.prepared.model)
+    model = onnx_file.copy_of(request.prepared.model)
     split_gemms(model.graph, request.excluded)  # onnxruntime's quantizer does so, too, and then does not know their names
     index = GraphIndex(model.graph)
     plans = [_plan(node, request, index) for node in model.graph.node if node.op_type in _OPERATORS]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.observe.samples import checked
@@ -111,8 +112,7 @@ def _largest(values: NDArray[Any]) -> float:
 
 def _cast(model: onnx.ModelProto, half: set[str], floats: set[str], *, kept: set[str]) -> onnx.ModelProto:
     """Let the nodes named in `half` read and give float16 tensors; inputs and outputs named in `kept` keep their type."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = onnx_file.copy_of(model)
     del copy.graph.value_info[:]
     casts = _Casts(copy, floats, kept=kept)
     nodes = list(copy.graph.node)

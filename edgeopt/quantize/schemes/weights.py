@@ -19,6 +19,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgeopt.errors import RecipeError
+from edgeopt.models import onnx_file
 from edgeopt.quantize.config import WeightOptions
 from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants
 from edgeopt.quantize.perform.embedding import shrink_embeddings
@@ -41,8 +42,7 @@ def convert(request: Request) -> Converted:
     """Return the model with its large constant matrices as blocks of integers."""
     options, bits = request.config.weights, 8 if request.config.scheme == "weights-int8" else 4
     _check(options, bits)
-    model = onnx.ModelProto()
-    model.CopyFrom(request.prepared.model)
+    model = onnx_file.copy_of(request.prepared.model)
     split = split_gemms(model.graph, request.excluded, smallest=_SMALLEST)
     index = GraphIndex(model.graph)
     plans = [_plan(node, request, index, bits) for node in model.graph.node if node.op_type in {"MatMul", "Gemm"}]
@@ -151,8 +151,7 @@ def _error_feedback(model: onnx.ModelProto, chosen: set[str], request: Request, 
     nodes = {node.name: node for node in graph.node if node.name in chosen}
     sizes = {node.input[0]: index.initializers[node.input[1]].dims[0] for node in nodes.values()}
     seen = 0
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
+    source = onnx_file.copy_of(model)
     moments = second_moments(source, sizes, request.calibration, request.prepared.signature, threads=request.config.threads)
     for tensor, inner, samples in moments:
         seen = samples

@@ -49,7 +49,7 @@ class MergeProjections(ir.passes.InPlacePass):
                 company.setdefault(layer.weight, set()).add(tuple(other.weight for other in layers))
         mergeable = [layers for layers in groups.values() if len(layers) > 1 and _alike(layers) and not _gated(layers)]
         mergeable = [layers for layers in mergeable if all(len(company[layer.weight]) == 1 for layer in layers)]
-        made: dict[tuple[ir.Value | None, ...], ir.Value] = {}
+        made: dict[tuple[object, ...], ir.Value] = {}
         for layers in mergeable:
             _merge(model.graph, layers, made)
         return ir.passes.PassResult(model, modified=bool(mergeable))
@@ -66,7 +66,7 @@ def _gated(layers: Sequence[Linear]) -> bool:
     return len(layers) == 2 and bool(products_behind(layers[0].output, steps=3) & products_behind(layers[1].output, steps=3))
 
 
-def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[ir.Value | None, ...], ir.Value]) -> None:
+def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[object, ...], ir.Value]) -> None:
     """Merge `layers`; `made` has the merged weights and biases so far, since layers may share theirs (ALBERT)."""
     widths = [(static_shape(layer.weight) or (0, 0))[1] for layer in layers]
     first = layers[0].nodes[0]
@@ -77,13 +77,14 @@ def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[ir.Value 
     nodes = [product]
     biases = tuple(layer.bias for layer in layers)
     if any(bias is not None for bias in biases):
-        if biases not in made:
+        shared = (*biases, *widths)  # a missing bias is as many zeros as its layer is wide
+        if shared not in made:
             parts = [
                 np.zeros(width, _tensor(weight).dtype.numpy()) if bias is None else _tensor(bias).numpy()
                 for bias, weight, width in zip(biases, weights, widths, strict=True)
             ]
-            made[biases] = add_initializer(graph, "merged_bias", np.concatenate(parts))
-        nodes.append(new_node(first, "Add", [product.outputs[0], made[biases]]))
+            made[shared] = add_initializer(graph, "merged_bias", np.concatenate(parts))
+        nodes.append(new_node(first, "Add", [product.outputs[0], made[shared]]))
     sizes = add_initializer(graph, "merged_sizes", int64(*widths))
     split = ir.node("Split", [nodes[-1].outputs[0], sizes], {"axis": -1}, num_outputs=len(layers))
     nodes.append(split)

@@ -147,6 +147,7 @@ def _export(model: Any, inputs: dict[str, Any], axes: dict[int, str], path: Path
         dynamic_shapes={"tensors": tuple(dims for _ in inputs)},
         input_names=list(inputs),
         output_names=["logits"],
+        verbose=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     program.save(path)

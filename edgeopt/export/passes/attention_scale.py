@@ -29,7 +29,7 @@ def _fold(node: ir.Node) -> bool:
         return False
     for value, factor in (multiply.inputs, reversed(multiply.inputs)):
         tensor = constant(factor)
-        if tensor is not None and tensor.size == 1 and not tensor.shape.rank() and value is not None:
+        if tensor is not None and tensor.shape.rank() == 0 and value is not None:
             number = float(tensor.numpy())
             if number <= 0:
                 return False  # the operator takes the root of its scale

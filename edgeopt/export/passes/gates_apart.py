@@ -16,12 +16,12 @@ from edgeopt.export.passes.matching import (
     Linear,
     add_initializer,
     attribute,
-    constant,
     match_linear,
     new_node,
     products_behind,
     sole_user,
     take_over,
+    weight_tensor,
 )
 from edgeopt.export.weights import derived
 
@@ -75,7 +75,7 @@ def _columns(graph: ir.Graph, layer: Linear, start: int, end: int, made: dict[tu
     for whole in (layer.weight, layer.bias):
         if whole is not None:
             if (whole, start) not in made:
-                tensor = derived(_tensor(whole), lambda array: array[..., start:end])
+                tensor = derived(weight_tensor(whole), lambda array: array[..., start:end])
                 made[whole, start] = add_initializer(graph, f"{whole.name}_{start}", tensor)
             parts.append(made[whole, start])
     nodes = [new_node(layer.nodes[0], "MatMul", [layer.x, parts[0]])]
@@ -86,10 +86,3 @@ def _columns(graph: ir.Graph, layer: Linear, start: int, end: int, made: dict[tu
         node.outputs[0].type = layer.output.type
         node.outputs[0].shape = ir.Shape([*shape[:-1], end - start]) if shape is not None else None
     return nodes
-
-
-def _tensor(value: ir.Value) -> ir.TensorProtocol:
-    tensor = constant(value)
-    if tensor is None:
-        raise ValueError(f"{value.name} is not a constant")
-    return tensor

@@ -49,6 +49,18 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     return value.const_value
 
 
+def weight_tensor(value: ir.Value) -> ir.TensorProtocol:
+    """Return the tensor of a weight or bias that was matched as a constant.
+
+    Raises:
+        ValueError: it is none.
+    """
+    tensor = constant(value)
+    if tensor is None:
+        raise ValueError(f"{value.name} is not a constant")
+    return tensor
+
+
 def integers(value: ir.Value | None) -> list[int] | None:
     """Return the elements of a small constant of integers, None for anything else."""
     tensor = ir.convenience.get_const_tensor(value) if value is not None else None

@@ -22,13 +22,13 @@ from edgeopt.export.passes.matching import (
     SCOPES,
     Linear,
     add_initializer,
-    constant,
     int64,
     match_linear,
     new_node,
     products_behind,
     static_shape,
     take_over,
+    weight_tensor,
 )
 from edgeopt.export.weights import Rows
 
@@ -72,7 +72,7 @@ def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[object, .
     first = layers[0].nodes[0]
     weights = tuple(layer.weight for layer in layers)
     if weights not in made:
-        made[weights] = add_initializer(graph, "merged_weight", Rows([_tensor(weight) for weight in weights]))
+        made[weights] = add_initializer(graph, "merged_weight", Rows([weight_tensor(weight) for weight in weights]))
     product = new_node(first, "MatMul", [layers[0].x, made[weights]])
     nodes = [product]
     biases = tuple(layer.bias for layer in layers)
@@ -80,7 +80,7 @@ def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[object, .
         shared = (*biases, *widths)  # a missing bias is as many zeros as its layer is wide
         if shared not in made:
             parts = [
-                np.zeros(width, _tensor(weight).dtype.numpy()) if bias is None else _tensor(bias).numpy()
+                np.zeros(width, weight_tensor(weight).dtype.numpy()) if bias is None else weight_tensor(bias).numpy()
                 for bias, weight, width in zip(biases, weights, widths, strict=True)
             ]
             made[shared] = add_initializer(graph, "merged_bias", np.concatenate(parts))
@@ -111,10 +111,3 @@ def _describe(nodes: Sequence[ir.Node], layers: Sequence[Linear], width: int) ->
 def _scopes(layer: Linear) -> list[str]:
     """Return the modules `layer` is in, outermost first, then its own and the operator's."""
     return [str(scope) for scope in ast.literal_eval(layer.nodes[0].metadata_props.get(SCOPES, "[]"))]
-
-
-def _tensor(value: ir.Value) -> ir.TensorProtocol:
-    tensor = constant(value)
-    if tensor is None:
-        raise ValueError(f"{value.name} is not a constant")
-    return tensor

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeopt.data.batches import Batch
 
@@ -42,6 +43,16 @@ def rewrite() -> Callable[..., Counter[str]]:
             for expected, found in zip(_run(model, batch), _run(changed, batch), strict=True):
                 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         return Counter(node.op_type for node in changed.graph.node)
+
+    return apply
+
+
+@pytest.fixture
+def rewrite_swept(rewrite: Callable[..., Counter[str]]) -> Callable[..., Counter[str]]:
+    """Do as `rewrite`, and drop what no longer reaches an output before counting."""
+
+    def apply(graph_pass: ir.passes.PassBase, model: onnx.ModelProto, *batches: Batch) -> Counter[str]:
+        return rewrite(ir.passes.Sequential(graph_pass, RemoveUnusedNodesPass()), model, *batches)
 
     return apply
 

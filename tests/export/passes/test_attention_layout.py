@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeopt.export.passes.attention_layout import AttentionLayout
 
@@ -31,11 +30,6 @@ ROTATED = {
 }
 
 
-class Swept(AttentionLayout):
-    def call(self, model):
-        return RemoveUnusedNodesPass()(super().call(model))
-
-
 def inputs(batch, sequence, past=0, angles=False, cached=False):
     rng = np.random.default_rng(0)
 
@@ -52,32 +46,32 @@ def inputs(batch, sequence, past=0, angles=False, cached=False):
     return values | {"mask": mask}
 
 
-def test_transposes_around_grouped_attention_go(rewrite, parse_graph):
-    counts = rewrite(Swept(), parse_graph(GRAPH.format(**PLAIN)), inputs(2, 5), inputs(1, 1))
+def test_transposes_around_grouped_attention_go(rewrite_swept, parse_graph):
+    counts = rewrite_swept(AttentionLayout(), parse_graph(GRAPH.format(**PLAIN)), inputs(2, 5), inputs(1, 1))
     assert counts == {"Attention": 1}
 
 
-def test_a_cache_keeps_its_four_axes_while_the_new_keys_have_three(rewrite, parse_graph):
+def test_a_cache_keeps_its_four_axes_while_the_new_keys_have_three(rewrite_swept, parse_graph):
     batches = [inputs(2, 5, past, cached=True) for past in (0, 3)] + [inputs(1, 1, 7, cached=True)]
-    assert rewrite(Swept(), parse_graph(GRAPH.format(**{**PLAIN, **CACHED})), *batches) == {"Attention": 1}
+    assert rewrite_swept(AttentionLayout(), parse_graph(GRAPH.format(**{**PLAIN, **CACHED})), *batches) == {"Attention": 1}
 
 
-def test_rotations_take_the_heads_side_by_side(rewrite, parse_graph):
+def test_rotations_take_the_heads_side_by_side(rewrite_swept, parse_graph):
     graph = parse_graph(GRAPH.format(**{**PLAIN, **ROTATED}))
-    assert rewrite(Swept(), graph, inputs(2, 5, angles=True)) == {"Attention": 1, "RotaryEmbedding": 2}
+    assert rewrite_swept(AttentionLayout(), graph, inputs(2, 5, angles=True)) == {"Attention": 1, "RotaryEmbedding": 2}
 
 
-def test_heads_that_were_joined_to_rows_are_joined_by_one_reshape(rewrite, parse_graph):
+def test_heads_that_were_joined_to_rows_are_joined_by_one_reshape(rewrite_swept, parse_graph):
     graph = parse_graph(
         GRAPH.format(**{**PLAIN, "y": "float[rows,8] y", "back": "-1, 8"}).replace("int64[3] back", "int64[2] back")
     )
-    assert rewrite(Swept(), graph, inputs(2, 5)) == {"Attention": 1, "Reshape": 1}
+    assert rewrite_swept(AttentionLayout(), graph, inputs(2, 5)) == {"Attention": 1, "Reshape": 1}
 
 
-def test_heads_that_were_normed_are_joined_by_a_reshape(rewrite, parse_graph):
+def test_heads_that_were_normed_are_joined_by_a_reshape(rewrite_swept, parse_graph):
     text = GRAPH.format(**PLAIN).replace("int64[4] hk", "float[2] w = {1.5, 0.5}, int64[4] hk")
     text = text.replace("(q1)", "(qn)").replace("q2 =", "qn = RMSNormalization(q1, w)  q2 =")
-    counts = rewrite(Swept(), parse_graph(text), inputs(2, 5))
+    counts = rewrite_swept(AttentionLayout(), parse_graph(text), inputs(2, 5))
     assert counts == {"Attention": 1, "RMSNormalization": 1, "Reshape": 2}
 
 
@@ -92,5 +86,5 @@ READ_TWICE = {
 
 
 @pytest.mark.parametrize("change", [TURNED, READ_TWICE])
-def test_other_layouts_and_other_readers_stay(rewrite, parse_graph, change):
-    assert rewrite(Swept(), parse_graph(GRAPH.format(**{**PLAIN, **change})), inputs(2, 5))["Transpose"] >= 4
+def test_other_layouts_and_other_readers_stay(rewrite_swept, parse_graph, change):
+    assert rewrite_swept(AttentionLayout(), parse_graph(GRAPH.format(**{**PLAIN, **change})), inputs(2, 5))["Transpose"] >= 4

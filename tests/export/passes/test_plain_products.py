@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgeopt.export.passes.plain_products import PlainProducts
 
@@ -15,30 +14,25 @@ GRAPH = """g (float[b,s,4] x) => (float[b,s,6] y)
 USUAL = {"back": "0, -1, 6", "attributes": "alpha = 1.0", "weight": "w, c"}
 
 
-class Swept(PlainProducts):
-    def call(self, model):
-        return RemoveUnusedNodesPass()(super().call(model))
-
-
 def x(batch: int, sequence: int):
     return {"x": np.random.default_rng(0).normal(size=(batch, sequence, 4)).astype(np.float32)}
 
 
 @pytest.mark.parametrize(("weight", "expected"), [("w, c", {"MatMul": 1, "Add": 1}), ("w", {"MatMul": 1})])
-def test_a_product_of_rows_is_one_of_three_axes(rewrite, parse_graph, weight, expected):
+def test_a_product_of_rows_is_one_of_three_axes(rewrite_swept, parse_graph, weight, expected):
     text = GRAPH.format(**{**USUAL, "back": "1, -1, 6", "weight": weight}).replace("[b,s,", "[1,s,")
-    assert rewrite(Swept(), parse_graph(text, w=(4, 6), c=(6,)), x(1, 5), x(1, 1)) == expected
+    assert rewrite_swept(PlainProducts(), parse_graph(text, w=(4, 6), c=(6,)), x(1, 5), x(1, 1)) == expected
 
 
 @pytest.mark.parametrize(
     "change", [{"attributes": "alpha = 0.5"}, {"attributes": "transB = 1", "weight": "u, c"}, {"weight": "w, whole"}]
 )
-def test_other_products_stay(rewrite, parse_graph, change):
+def test_other_products_stay(rewrite_swept, parse_graph, change):
     text = GRAPH.format(**{**USUAL, "back": "1, -1, 6", **change}).replace("[b,s,", "[1,s,")
-    found = rewrite(Swept(), parse_graph(text, w=(4, 6), u=(6, 4), c=(6,), whole=(1, 6)), x(1, 5))
+    found = rewrite_swept(PlainProducts(), parse_graph(text, w=(4, 6), u=(6, 4), c=(6,), whole=(1, 6)), x(1, 5))
     assert found == {"Reshape": 2, "Gemm": 1}
 
 
-def test_a_reshape_to_other_axes_stays(rewrite, parse_graph):
+def test_a_reshape_to_other_axes_stays(rewrite_swept, parse_graph):
     text = GRAPH.format(**{**USUAL, "back": "-1, 2, 6"}).replace("float[b,s,4] x", "float[1,s,4] x")
-    assert rewrite(Swept(), parse_graph(text, w=(4, 6), c=(6,)), x(1, 4)) == {"Reshape": 2, "Gemm": 1}
+    assert rewrite_swept(PlainProducts(), parse_graph(text, w=(4, 6), c=(6,)), x(1, 4)) == {"Reshape": 2, "Gemm": 1}

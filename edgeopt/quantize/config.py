@@ -85,6 +85,8 @@ class QuantizeConfig(Options):
     the outputs; None: to none."""
     float_stem: bool = True
     """Leave the first layers of a network on pictures in floating point, where the target's rules want that."""
+    float_sums: bool = True
+    """Add up what linear bottlenecks give in floating point, where the target's rules want that."""
     share_ranges: bool = True
     """One range for the inputs and outputs of the operators for which the target's rules want that."""
     weight_ranges: Literal["min-max", "mse"] = "min-max"

@@ -30,9 +30,11 @@ _WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four,
 
 def as_asked(target: Target, config: QuantizeConfig) -> Target:
     """Return the target without the rules that the options switch off; a saved plan says itself which nodes are floating."""
-    if config.float_stem and config.plan is None:
+    wanted = {"float_stem": config.float_stem, "float_sums": config.float_sums}
+    off = {rule: False for rule, wished in wanted.items() if not wished or config.plan is not None}
+    if not off:
         return target
-    rules = target.quantization.rules.model_copy(update={"float_stem": False})
+    rules = target.quantization.rules.model_copy(update=off)
     return target.model_copy(update={"quantization": target.quantization.model_copy(update={"rules": rules})})
 
 

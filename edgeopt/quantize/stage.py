@@ -27,6 +27,7 @@ from edgeopt.quantize.perform.clip import clip_weights
 from edgeopt.quantize.perform.coverage import Coverage, inspect
 from edgeopt.quantize.perform.embedding import shrink_embeddings
 from edgeopt.quantize.perform.input_channels import pad_input_channels
+from edgeopt.quantize.perform.pointwise import multiply_pointwise
 from edgeopt.quantize.perform.qdq import insert_qdq
 from edgeopt.quantize.perform.sensitivity import sensitivity
 from edgeopt.quantize.perform.sqnr import layer_noise, outputs_db
@@ -73,8 +74,7 @@ def quantize(
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
     quantized = kept.quantized if plan.integer_nodes else onnx_file.load(model)
-    sort_nodes(quantized.graph)
-    padded = pad_input_channels(quantized, target.quantization.conv_input_channels)
+    padded = _finish(quantized, target)
     tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
@@ -98,6 +98,14 @@ def quantize(
         min_onnxruntime=oldest,
     )
     return QuantizeResult(output, plan_path, facts)
+
+
+def _finish(quantized: onnx.ModelProto, target: Target) -> int:
+    """Bring the model into the form the target's kernels take; return how many inputs got more channels."""
+    sort_nodes(quantized.graph)
+    if target.quantization.rules.pointwise_products:
+        multiply_pointwise(quantized)
+    return pad_input_channels(quantized, target.quantization.conv_input_channels)
 
 
 @dataclass(frozen=True)
@@ -166,8 +174,14 @@ def _carry_out(
         return _perform(prepared.model, plan, observations, config)
 
     path, evaluate, target = measured
+
+    def make_finished(plan: Plan) -> onnx.ModelProto:
+        quantized = make(plan)
+        _finish(quantized, target)
+        return quantized
+
     if config.prefer_faster and plan.integer_nodes:
-        plan, _ = keep_fast(smoothed(prepared.model, plan), plan, make, samples, target)
+        plan, _ = keep_fast(smoothed(prepared.model, plan), plan, make_finished, samples, target)
     search = None
     if evaluate is not None and (config.max_drop is not None or config.sensitivity):
         search = Search(make, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)

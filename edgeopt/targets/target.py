@@ -131,6 +131,10 @@ class Rules(Options):
     """How biases are stored."""
     float_stem: bool = False
     """The first layers of networks on pictures stay in floating point: a convolution with depthwise ones behind it."""
+    float_sums: bool = False
+    """What linear bottlenecks add up stays in floating point."""
+    pointwise_products: bool = False
+    """1 × 1 convolutions whose results are wanted as floats are computed by onnxruntime's integer matrix product."""
     reason: str = "integer kernels gain where constant weights are multiplied; conversions elsewhere only cost"
     """Why, in one sentence; printed with every plan."""
 

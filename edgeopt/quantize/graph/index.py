@@ -102,6 +102,13 @@ def is_depthwise(node: onnx.NodeProto, index: GraphIndex) -> bool:
     return weight is not None and weight.dims[1] == 1 and attribute(node, "group", 1) == weight.dims[0] > 1
 
 
+def is_pointwise(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> bool:
+    """Tell whether a convolution of pictures has constant weights of 1 × 1, all channels together, and visits every pixel."""
+    if weight is None or list(weight.dims[2:]) != [1, 1] or attribute(node, "group", 1) != 1:
+        return False
+    return not any(attribute(node, "pads", ())) and set(attribute(node, "strides", (1, 1))) == {1}
+
+
 def rename_input(node: onnx.NodeProto, old: str, new: str) -> None:
     """Make `node` read `new` wherever it read `old`."""
     for index, name in enumerate(node.input):

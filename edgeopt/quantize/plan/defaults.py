@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.plan.placement import STEM
+from edgeopt.quantize.plan.placement import STEM, SUM
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
 from edgeopt.targets.target import Target
 
@@ -46,6 +46,9 @@ def _placement(nodes: tuple[NodePlan, ...]) -> Iterator[Decision]:
     stem = [node.name for node in nodes if node.reason == STEM]
     if stem:
         yield Decision("stem", f"{len(stem)} layers floating: {', '.join(stem)}", f"{STEM.partition(': ')[2]} (float_stem)")
+    sums = [node for node in nodes if node.reason == SUM]
+    if sums:
+        yield Decision("sums", f"{len(sums)} additions floating", f"{SUM.partition(': ')[2]} (float_sums)")
     floating = [node for node in integer if node.output == "float"]
     if floating:
         yield Decision(

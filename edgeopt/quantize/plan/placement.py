@@ -7,7 +7,8 @@ float and integers costs time; both pay only where a kernel gains from integers.
    integer node reads, directly or through more of their kind, what they give: otherwise the chain leads out into floating
    point anyway, and rounding earlier would only add noise;
 3. MatMul and Gemm give floats when a float node reads them (their kernels add bias and scale from the 32-bit sums without
-   rounding to 8 bits); Conv kernels always round their output.
+   rounding to 8 bits), and so do the projections of linear bottlenecks when a float Add reads them, where the target computes
+   them as matrix products (see `bottleneck.py`); other Conv kernels always round their output.
 A residual stream between LayerNormalizations thus stays in floating point, and a convolutional net runs on integers throughout.
 The other placements, for providers that compile whole graphs, are in `compiled.py`.
 """
@@ -21,6 +22,7 @@ import onnx
 
 from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan import compiled
+from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
 from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.quantize.plan.stem import picture_stem
@@ -32,6 +34,7 @@ _ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
 _DEFAULT_RULES = Rules()
 STEM = "in the stem: integers gain little time there and cost the most accuracy"
+SUM = "a sum of linear bottlenecks: nothing bounds it, and every block behind it would inherit its roundings"
 
 
 def place(model: onnx.ModelProto, excluded: Set[str], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
@@ -52,7 +55,9 @@ class _Flow:
     def __init__(self, index: GraphIndex, excluded: Set[str], rules: Rules) -> None:
         self.index = index
         self.excluded = excluded
+        self.rules = rules
         self.stem = picture_stem(index) if rules.float_stem else ()
+        self.sums = bottleneck_sums(index) if rules.float_sums else frozenset()
         self.flowing = frozenset(rules.ops)
         self.refused: dict[str, str] = {}
         self.nodes: set[str] = set()
@@ -80,6 +85,8 @@ class _Flow:
             return "excluded"
         if node.name in self.stem:
             return STEM
+        if node.name in self.sums:
+            return SUM
         if node.op_type in WEIGHTED:
             return weight_objection(node, self.index)
         if node.op_type not in self.flowing:
@@ -100,10 +107,11 @@ class _Flow:
 
     def rounds(self, node: onnx.NodeProto) -> bool:
         """Tell whether the integer node's output is rounded to integers."""
-        if node.op_type not in _FREE_OUTPUT:
-            return True
         readers = self.readers(node)
-        return bool(readers) and all(reader.name in self.nodes for reader in readers)
+        if node.op_type in _FREE_OUTPUT:
+            return bool(readers) and all(reader.name in self.nodes for reader in readers)
+        floating = any(reader.op_type == "Add" and reader.name not in self.nodes for reader in readers)
+        return not (floating and self.rules.pointwise_products and is_projection(node, self.index))
 
     def readers(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Return who reads the node's outputs; nobody, if it is an output of the graph as well."""

@@ -52,6 +52,8 @@ _TEXT, _PICTURES = ("sst2",), ("mobilenetv2",)
 ROWS = (
     Row("**default**"),
     *(Row(f'`ranges = "{name}"`', {"ranges": name}) for name in ("min-max", "moving-average", "percentile", "mse", "entropy")),
+    Row("`float_sums = false`", {"float_sums": False}, tasks=_PICTURES),
+    Row("… `float_stem = false`", {"float_sums": False, "float_stem": False}, tasks=_PICTURES),
     Row("`float_stem = false`", {"float_stem": False}, tasks=_PICTURES),
     Row("`smooth = false` (no SmoothQuant)", {"smooth": False}, tasks=_TEXT),
     Row("`correct_bias = false`", {"correct_bias": False}),

@@ -7,7 +7,8 @@ That a release accepts an operator set does not promise a kernel for each of its
 
 Of onnxruntime's own operators (com.microsoft) those that the quantization schemes write were measured the same way, and run:
 MatMulNBits and GatherBlockQuantized as the schemes for weights alone write them, QuantizeLinear to 16 bits. Others count as
-known to every release.
+known to every release; MatMulIntegerToFloat, as static quantization writes it, gave the same answer in 1.15.1, 1.17.3, 1.20.1
+and 1.32.0.
 """
 
 from __future__ import annotations

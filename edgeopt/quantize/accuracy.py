@@ -20,6 +20,7 @@ from edgeopt.quantize.plan.search import smallest_prefix
 from edgeopt.quantize.wide import widen_layers
 from edgeopt.targets.target import Rules
 
+_DIGITS = 1e-9  # differences of metrics this small are float64's own
 _SUSPECTS = 5  # layers, worst first, whose effect on the metric is worth an evaluation each
 Evaluate = Callable[[Path], float]
 """Gives the metric of an ONNX file; larger is better."""
@@ -40,6 +41,8 @@ class Search:
     """What the search needs: how a plan is carried out, the metric, what it was before, and how much of it may go."""
 
     make: Callable[[Plan], onnx.ModelProto]
+    finished: Callable[[onnx.ModelProto], onnx.ModelProto]
+    """Gives a copy in the form that will run, which is what the metric is measured on."""
     evaluate: Evaluate
     baseline: float
     max_drop: float
@@ -68,7 +71,7 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
     """
     quantized = search.make(plan)
     drop = search.baseline - _measure(quantized, search)
-    if drop <= search.max_drop:
+    if _is_allowed(drop, search):
         return Kept(_decided(plan, drop, 0), quantized, (), "")
     layers = sensitivity(model, quantized, plan, samples, threads=threads)
     drops = {0: drop}
@@ -82,7 +85,7 @@ def keep_metric(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], se
         if count not in drops:
             drops[count] = search.baseline - _measure(search.make(_except(model, plan, layers[:count], search.rules)), search)
             progress.note(f"{count} layers in floating point: the metric drops by {drops[count]:.4f}")
-        return drops[count] <= search.max_drop
+        return _is_allowed(drops[count], search)
 
     count = smallest_prefix(len(layers), holds)
     warning = ""
@@ -149,7 +152,7 @@ def _wider(
             wider = widen_layers(model, plan, [layer.name for layer in layers[:count]], search.rules)
             drops[count] = search.baseline - _measure(search.make(wider), search)
             progress.note(f"{count} layers with 16-bit activations: the metric drops by {drops[count]:.4f}")
-        return drops[count] <= search.max_drop
+        return _is_allowed(drops[count], search)
 
     count = smallest_prefix(len(layers), holds)
     if count is None:
@@ -171,8 +174,13 @@ def _except(model: onnx.ModelProto, plan: Plan, layers: Sequence[LayerNoise], ru
     return replace(plan, nodes=place(model, names, rules))
 
 
+def _is_allowed(drop: float, search: Search) -> bool:
+    """Tell whether the metric may drop by so much (0.8 - 0.7 is a little more than 0.1)."""
+    return drop <= search.max_drop + _DIGITS
+
+
 def _measure(model: onnx.ModelProto, search: Search) -> float:
     with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
         path = Path(folder) / "candidate.onnx"
-        onnx_file.save(model, path)
+        onnx_file.save(search.finished(model), path)
         return search.evaluate(path)

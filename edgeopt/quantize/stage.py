@@ -74,8 +74,7 @@ def quantize(
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
     quantized = kept.quantized if plan.integer_nodes else onnx_file.load(model)
-    padded = _finish(quantized, target)
-    tables = shrink_embeddings(quantized) if config.embeddings and plan.integer_nodes else 0
+    padded, tables = _finish(quantized, target, config)
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output = Path(output)
@@ -100,12 +99,14 @@ def quantize(
     return QuantizeResult(output, plan_path, facts)
 
 
-def _finish(quantized: onnx.ModelProto, target: Target) -> int:
-    """Bring the model into the form the target's kernels take; return how many inputs got more channels."""
+def _finish(quantized: onnx.ModelProto, target: Target, config: QuantizeConfig) -> tuple[int, int]:
+    """Bring the model into the form that runs; return how many inputs got more channels and how many tables became int8."""
     sort_nodes(quantized.graph)
     if target.quantization.rules.pointwise_products:
         multiply_pointwise(quantized)
-    return pad_input_channels(quantized, target.quantization.conv_input_channels)
+    padded = pad_input_channels(quantized, target.quantization.conv_input_channels)
+    rounded = any(node.op_type == "DequantizeLinear" for node in quantized.graph.node)
+    return padded, shrink_embeddings(quantized) if config.embeddings and rounded else 0
 
 
 @dataclass(frozen=True)
@@ -175,16 +176,17 @@ def _carry_out(
 
     path, evaluate, target = measured
 
-    def make_finished(plan: Plan) -> onnx.ModelProto:
-        quantized = make(plan)
-        _finish(quantized, target)
-        return quantized
+    def finished(quantized: onnx.ModelProto) -> onnx.ModelProto:
+        copy = onnx_file.copy_of(quantized)
+        _finish(copy, target, config)
+        return copy
 
     if config.prefer_faster and plan.integer_nodes:
-        plan, _ = keep_fast(smoothed(prepared.model, plan), plan, make_finished, samples, target)
+        model = smoothed(prepared.model, plan)
+        plan, _ = keep_fast(model, plan, lambda plan: finished(make(plan)), samples, target)
     search = None
     if evaluate is not None and (config.max_drop is not None or config.sensitivity):
-        search = Search(make, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)
+        search = Search(make, finished, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)
     if search is not None and config.max_drop is not None:
         return keep_metric(smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
     quantized, warning = make(plan), ""

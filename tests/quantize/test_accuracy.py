@@ -133,3 +133,38 @@ def test_a_collapse_is_avoided_without_labels(saved, tmp_path, vnni):
     decision = next(decision for decision in result.facts.decisions if decision.what == "exceptions")
     assert decision.choice == "1 layers in floating point"
     assert "n0" in decision.reason
+
+
+def test_the_metric_is_measured_on_what_is_written(saved, tmp_path, vnni):
+    """Padded channels, int8 tables and products for convolutions change the last digits, so a search must see them."""
+    from tests.quantize.plan.test_bottleneck import bottlenecks
+
+    path, tried = saved(bottlenecks()), []
+    generator = np.random.default_rng(1)
+    batches = [{"x": generator.standard_normal((2, 8, 12, 12)).astype(np.float32)} for _ in range(4)]
+
+    def evaluate(file) -> float:
+        tried.append(file.read_bytes())
+        return 1.0
+
+    made = quantize(
+        path, batches, target=vnni, output=tmp_path / "out.onnx", config=QuantizeConfig(max_drop=0.0), evaluate=evaluate
+    )
+    graphs = [onnx.load_from_string(data).graph for data in (*tried, made.path.read_bytes())]
+    forms = [sorted(node.op_type for node in graph.node) for graph in graphs]
+    assert forms[1] == forms[2] != forms[0]
+    assert "MatMulIntegerToFloat" in forms[1]
+
+
+def test_a_drop_of_just_what_is_allowed_is_allowed(conv_model, pictures, saved, tmp_path, vnni):
+    path = saved(conv_model)
+    assert 0.8 - 0.7 > 0.1  # in float64
+    result = quantize(
+        path,
+        pictures,
+        target=vnni,
+        output=tmp_path / "out.onnx",
+        config=QuantizeConfig(max_drop=0.1),
+        evaluate=lambda file: 0.8 if file == path else 0.7,
+    )
+    assert result.facts.coverage.int8_macs_share == 1.0

@@ -1,6 +1,8 @@
 """The whole stage on a small convolutional net and a small encoder."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -120,3 +122,12 @@ def test_nothing_to_quantize_is_said(saved, tmp_path, vnni):
     result = quantize(saved(model), [batch], target=vnni, output=tmp_path / "out.onnx")
     assert any("no node can run on integers" in warning for warning in result.facts.warnings)
     np.testing.assert_array_equal(run(result.path, batch), np.tanh(batch["x"]))
+
+
+def test_torch_is_not_needed(conv_model, pictures, saved, tmp_path):
+    model, samples = saved(conv_model), tmp_path / "samples.npz"
+    np.savez(samples, **{name: np.concatenate([batch[name] for batch in pictures]) for name in pictures[0]})
+    arguments = ["quantize", str(model), "--calibration", str(samples), "-o", str(tmp_path / "made.onnx")]
+    code = f"import sys; from edgeopt.cli import app; app({arguments!r}, standalone_mode=False); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

@@ -18,9 +18,6 @@ import onnx
 from onnx import helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorData
-from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_utils import (
-    MixedPrecisionTensorQuantOverridesFixer,
-)
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
 
@@ -112,6 +109,11 @@ def _wide_tensors(model: onnx.ModelProto, plan: Plan) -> dict[str, Any]:
     }
     if not overrides:
         return {}
+    # Its package imports torch, a second and 200 MB that nothing else here needs.
+    from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_utils import (
+        MixedPrecisionTensorQuantOverridesFixer,
+    )
+
     default = _TYPES[plan.scheme.activation]
     held = TensorQuantOverridesHelper(overrides)
     index = GraphIndex(model.graph)

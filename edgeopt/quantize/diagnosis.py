@@ -8,7 +8,8 @@ ONNX → QDQ          tensor by tensor, unoptimised, so that each still exists; 
 QDQ → optimised     Tensors vanish in fused kernels, and looking at one keeps it from being fused. So the graph is cut at a
 optimised → provider  tensor, which becomes its only output, and the first bad cut is found by halving: log2(n) sessions.
 
-What is proposed is the node to leave in floating point (`exclude`): the one whose integers make the bad tensor.
+What is proposed is the node to leave in floating point (`exclude`): the one whose integers make the bad tensor; where the
+tensor is fine before it is rounded, the one that reads it rounded (and the convolution that makes it: those always round).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex, captured
 from edgeopt.quantize.graph.outputs import expose, open_exposed, run
-from edgeopt.quantize.perform.sqnr import rounded_forms, sqnr_db
+from edgeopt.quantize.perform.coverage import INTEGER_KERNELS
+from edgeopt.quantize.perform.sqnr import all_dequantized, rounded_forms, sqnr_db
 from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
@@ -37,6 +39,7 @@ Runtime = Callable[[onnx.ModelProto, Sequence[Batch]], list[Values]]
 
 LIMITS_DB = {"torch → onnx": 60.0, "onnx → qdq": 15.0, "qdq → optimized": 25.0, "optimized → provider": 25.0}
 """Outputs below this are a fault of the step: exact steps leave float32's rounding, kernels a unit of the last place or so."""
+_ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -81,7 +84,7 @@ def diagnose(
     """
     exact, qdq = onnx_file.load(model), onnx_file.load(quantized)
     steps = [
-        _rounding(exact, qdq, batches, limits_db["onnx → qdq"]),
+        _rounding(exact, all_dequantized(qdq), batches, limits_db["onnx → qdq"]),
         _runtimes("qdq → optimized", qdq, batches, (on_cpu(optimize=False), on_cpu()), limits_db["qdq → optimized"]),
     ]
     if target is not None and target.provider.name != "CPUExecutionProvider":
@@ -110,8 +113,14 @@ def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Ba
     if output_db >= limit_db:
         return Step("onnx → qdq", output_db, limit_db)
     bad = next(name for name in common if noise.get(name, 150.0) < limit_db)
+    unrounded = _compare([{bad: values[bad]} for values in before], _values(expose(qdq, [bad]), [bad], batches, optimize=False))
     node = _integer_node(bad, there)
-    return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, f"--exclude {node}" if node else "")
+    proposed = [node]
+    if bad in rounded and unrounded[bad] >= limit_db:
+        maker, node = there.producer[bad], _reader(rounded[bad], there)
+        proposed = [node, str(maker.name) if maker.op_type in _ALWAYS_ROUNDED else None]
+    exclude = " ".join(f"--exclude {name}" for name in proposed if name)
+    return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, exclude)
 
 
 def _values(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Batch], *, optimize: bool) -> list[Values]:
@@ -133,8 +142,14 @@ def _compare(expected: Sequence[Values], got: Sequence[Values]) -> dict[str, flo
     return found
 
 
+def _reader(dequantized: str, index: GraphIndex) -> str | None:
+    """Return the first node that multiplies the rounded tensor, or else the first that reads it."""
+    readers = index.consumers[dequantized]
+    return next((str(node.name) for node in sorted(readers, key=lambda node: node.op_type not in WEIGHTED)), None)
+
+
 def _integer_node(tensor: str, index: GraphIndex) -> str | None:
-    """Return the node nearest to what makes `tensor`, itself or before it, that reads dequantized values."""
+    """Return the node nearest to what makes `tensor`, itself or before it, that reads integers, dequantized or as they are."""
     waiting = [tensor]
     seen: set[str] = set()
     while waiting:
@@ -143,7 +158,8 @@ def _integer_node(tensor: str, index: GraphIndex) -> str | None:
             continue
         seen.add(node.name)
         makers = [index.producer.get(name) for name in node.input]
-        if node.op_type not in _QDQ and any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
+        reads_rounded = any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+        if node.op_type in INTEGER_KERNELS or (node.op_type not in _QDQ and reads_rounded):
             return str(node.name)
         waiting += [name for name in node.input if name]
     return None

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from edgeopt.data.batches import Batch
+from edgeopt.models import onnx_file
 from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.graph.outputs import open_exposed, run
 from edgeopt.quantize.plan.plan import Plan
@@ -45,6 +47,7 @@ def layer_noise(
     model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan, batches: Iterable[Batch], *, threads: int
 ) -> tuple[LayerNoise, ...]:
     """Return the SQNR at the output of every integer node and at the model's outputs, in the graph's order."""
+    quantized = all_dequantized(quantized)
     watched = _watched(model, quantized, plan)
     originals = list(dict.fromkeys(original for _, _, original, _ in watched))
     rounded = list(dict.fromkeys(there for _, _, _, there in watched))
@@ -91,6 +94,28 @@ def outputs_db(model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iter
             signal[name] += float(np.square(x).sum())
             noise[name] += float(np.square(x - got[name]).sum())
     return min((sqnr_db(signal[name], noise[name]) for name in names), default=CEILING_DB)
+
+
+def all_dequantized(quantized: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which every rounded activation has its DequantizeLinear, to be looked at; if all have, no copy.
+
+    Before: x → QuantizeLinear → MatMulIntegerToFloat        After: … and QuantizeLinear → DequantizeLinear, which nobody reads
+    """
+    index = GraphIndex(quantized.graph)
+    missing = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear" and not _is_dequantized(node, index)]
+    if not missing:
+        return quantized
+    copy = onnx_file.copy_of(quantized)
+    for node in missing:
+        integers = node.output[0]
+        copy.graph.node.add().CopyFrom(
+            helper.make_node("DequantizeLinear", [integers, *node.input[1:]], [f"{integers}_dequantized"], domain=node.domain)
+        )
+    return copy
+
+
+def _is_dequantized(quantize: onnx.NodeProto, index: GraphIndex) -> bool:
+    return any(reader.op_type == "DequantizeLinear" for reader in index.consumers[quantize.output[0]])
 
 
 def rounded_forms(quantized: onnx.ModelProto) -> dict[str, str]:

@@ -99,6 +99,8 @@ def test_sums_stay_floating_unless_switched_off(saved, batches, tmp_path, vnni, 
     assert ops.count("MatMulIntegerToFloat") == (2 if floating else 0)
     assert made.facts.coverage.int8_macs_share == 1.0
     assert made.facts.coverage.islands == ()
+    assert {"s1", "s2"} < {layer.name for layer in made.facts.layers}
+    assert min(layer.sqnr_db for layer in made.facts.layers) > 30
     session = ort.InferenceSession(str(made.path), providers=["CPUExecutionProvider"])
     exact = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     for batch in batches:

@@ -3,8 +3,8 @@
 Shapes come from ONNX's shape inference with the batch's sizes put in for the symbolic ones; what that cannot tell (sizes that
 depend on values, operators it does not know) is measured by running the model once with those tensors as outputs.
 
-Counted: MatMul, Gemm, Conv, ConvTranspose, Attention, LSTM, GRU, RNN, Einsum of two operands. Everything else counts
-as none: elementwise work, normalisations and softmax are a rounding error beside these on the models meant here.
+Counted: MatMul and its integer forms, Gemm, Conv, ConvTranspose, Attention, LSTM, GRU, RNN, Einsum of two operands. Everything
+else counts as none: elementwise work, normalisations and softmax are a rounding error beside these on the models meant here.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _attribute_text(node: onnx.NodeProto, name: str) -> str:
 
 
 _COUNTERS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
-    "MatMul": _matmul,
+    **dict.fromkeys(["MatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"], _matmul),
     "Gemm": _gemm,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,

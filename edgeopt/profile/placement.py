@@ -70,7 +70,7 @@ def _share(part: Sequence[str], whole: Sequence[str], macs: Mapping[str, int]) -
 
 
 def quantized_macs_share(model: onnx.ModelProto, macs: Mapping[str, int]) -> float | None:
-    """Return the MACs of nodes between Q/DQ pairs: what a provider that compiles the graph can run in integers."""
+    """Return the share of MACs in integer products and between Q/DQ pairs: what a provider can run on integers."""
     dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     total = sum(macs.values())
     if not total:
@@ -78,6 +78,6 @@ def quantized_macs_share(model: onnx.ModelProto, macs: Mapping[str, int]) -> flo
     quantized = sum(
         macs.get(node.name or node.output[0], 0)
         for node in model.graph.node
-        if len(node.input) > 1 and node.input[0] in dequantized and node.input[1] in dequantized
+        if node.op_type == "MatMulIntegerToFloat" or (len(node.input) > 1 and set(node.input[:2]) <= dequantized)
     )
     return quantized / total

@@ -7,6 +7,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from edgeopt.models.onnx_macs import count_macs
+from edgeopt.profile.placement import quantized_macs_share
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
@@ -97,7 +99,9 @@ def test_sums_stay_floating_unless_switched_off(saved, batches, tmp_path, vnni, 
     onnx.checker.check_model(written)
     ops = [node.op_type for node in written.graph.node]
     assert ops.count("MatMulIntegerToFloat") == (2 if floating else 0)
-    assert made.facts.coverage.int8_macs_share == 1.0
+    macs = count_macs(written, batches[0])
+    assert sum(macs.values()) == sum(count_macs(onnx.load(model), batches[0]).values())
+    assert made.facts.coverage.int8_macs_share == quantized_macs_share(written, macs) == 1.0
     assert made.facts.coverage.islands == ()
     assert {"s1", "s2"} < {layer.name for layer in made.facts.layers}
     assert min(layer.sqnr_db for layer in made.facts.layers) > 30

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import platform
-import time
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, median
@@ -20,6 +20,7 @@ import onnxruntime as ort
 
 from benchmarks.quantize import contenders
 from benchmarks.quantize.tasks import TASKS, Task
+from benchmarks.quantize.turns import in_turns, session_on
 
 
 def main() -> None:
@@ -57,6 +58,7 @@ def _table(name: str, arguments: argparse.Namespace) -> str:
                 continue
             output = arguments.work / f"{name}-{seed}-{contender.replace(', ', '-')}.onnx"
             output.unlink(missing_ok=True)
+            shutil.rmtree(output.with_suffix(".cache"), ignore_errors=True)  # Olive's: it would calibrate nothing
             outcome = contenders.run(program, python, task.model, samples, output)
             failure = outcome.failure or _refusal(output)
             if failure:
@@ -83,36 +85,21 @@ def _write_samples(task: Task, folder: Path) -> Path:
 def _refusal(path: Path) -> str:
     """Return why onnxruntime does not load the file, or nothing if it does."""
     try:
-        _session(path)
+        session_on(path)
     except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base of their own)
         return f"onnxruntime does not load its file: {str(error).splitlines()[0][:200]}"
     return ""
 
 
-def _session(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def _judge(task: Task, files: dict[str, Path]) -> dict[str, dict[str, float]]:
-    """Every model sees each held-out sample in turn, so that whatever disturbs the machine disturbs them alike."""
-    sessions = {name: _session(path) for name, path in files.items()}
-    answers: dict[str, list[int]] = {name: [] for name in files}
-    times: dict[str, list[float]] = {name: [] for name in files}
-    for sample in task.held_out:
-        for name, session in sessions.items():
-            start = time.perf_counter()
-            logits = session.run(None, sample)[0]
-            times[name].append((time.perf_counter() - start) * 1e3)
-            answers[name].append(int(np.argmax(logits)))
-    reference = np.array(answers["fp32"])
+    """Every model sees each held-out sample in turn (see `turns.py`)."""
+    logits, times = in_turns(files, task.held_out)
+    answers = {name: values.argmax(axis=1) for name, values in logits.items()}
     return {
         name: {
-            "accuracy": float((np.array(answers[name]) == task.labels).mean()),
-            "agreement": float((np.array(answers[name]) == reference).mean()),
-            "ms": mean(times[name]),
+            "accuracy": float((answers[name] == task.labels).mean()),
+            "agreement": float((answers[name] == answers["fp32"]).mean()),
+            "ms": mean(times[name]) * 1e3,
             "faster": median(a / b for a, b in zip(times["fp32"], times[name], strict=True)),
             "mb": files[name].stat().st_size / 1e6,
         }

@@ -4,7 +4,7 @@
 
 Every row is one call of `quantize` for x86-vnni (seed 0, 128 samples to calibrate) with one thing changed, judged on held-out
 samples (800; ``--held-out``): accuracy, agreement with floating point, SQNR of the logits. ``--time`` adds how many times as
-fast as floating point each is, one thread, all models taking turns on every sample; ask for it on a quiet machine only.
+fast as floating point each is, one thread, all models taking turns on every sample (`turns.py`); for a quiet machine only.
 ``--reuse`` takes the files of an earlier run in FOLDER instead of quantizing anew.
 """
 
@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from benchmarks.quantize.tasks import TASKS, Task
+from benchmarks.quantize.turns import in_turns
 from edgeopt.errors import EdgeoptError
 from edgeopt.machine import cpu_flags, describe
 from edgeopt.models import onnx_file
@@ -119,7 +119,7 @@ def _table(task: Task, folder: Path, arguments: argparse.Namespace) -> str:
         files[row.name] = output
     head = ["how", "accuracy", "agreement", "SQNR of the logits", *(["× fp32"] if arguments.time else []), "seconds", "MB"]
     lines = [f"## {task.name}, {len(task.labels)} held-out samples\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    logits, times = _run(files, task)
+    logits, times = in_turns(files, islice(task.held_out, len(task.labels)))
     exact = logits["floating point"]
     for name, got in logits.items():
         right = (got.argmax(axis=1) == task.labels).mean()
@@ -159,24 +159,6 @@ def _target(changes: Mapping[str, Any]) -> Target:
     wishes = target.quantization
     wishes = wishes.model_copy(update={**others, "rules": wishes.rules.model_copy(update=rules)})
     return target.model_copy(update={"quantization": wishes})
-
-
-def _run(files: Mapping[str, Path], task: Task) -> tuple[dict[str, NDArray[Any]], dict[str, list[float]]]:
-    """Return the logits [samples, classes] of every model, and its time on each sample; all see each sample in turn."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    sessions = {
-        name: ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]) for name, path in files.items()
-    }
-    logits: dict[str, list[NDArray[Any]]] = {name: [] for name in files}
-    times: dict[str, list[float]] = {name: [] for name in files}
-    for sample in islice(task.held_out, len(task.labels)):
-        for name, session in sessions.items():
-            start = time.perf_counter()
-            result = session.run(None, sample)[0]
-            times[name].append(time.perf_counter() - start)
-            logits[name].append(np.asarray(result, dtype=np.float64))
-    return {name: np.concatenate(values) for name, values in logits.items()}, times
 
 
 if __name__ == "__main__":

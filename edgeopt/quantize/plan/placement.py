@@ -34,7 +34,7 @@ _ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
 _DEFAULT_RULES = Rules()
 STEM = "in the stem: integers gain little time there and cost the most accuracy"
-SUM = "a sum of linear bottlenecks: nothing bounds it, and every block behind it would inherit its roundings"
+SUM = "a sum of linear bottlenecks: nothing bounds such sums, and every block behind would inherit their roundings"
 
 
 def place(model: onnx.ModelProto, excluded: Set[str], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:

@@ -20,7 +20,9 @@ import onnxruntime as ort
 
 from benchmarks.quantize import contenders
 from benchmarks.quantize.tasks import TASKS, Task
-from benchmarks.quantize.turns import in_turns, session_on
+from benchmarks.quantize.turns import in_turns
+from edgeopt.errors import ModelError
+from edgeopt.targets.session import open_session
 
 
 def main() -> None:
@@ -85,9 +87,9 @@ def _write_samples(task: Task, folder: Path) -> Path:
 def _refusal(path: Path) -> str:
     """Return why onnxruntime does not load the file, or nothing if it does."""
     try:
-        session_on(path)
-    except Exception as error:  # noqa: BLE001  (onnxruntime's exceptions share no base of their own)
-        return f"onnxruntime does not load its file: {str(error).splitlines()[0][:200]}"
+        open_session(path)
+    except ModelError as error:
+        return f"onnxruntime does not load its file: {str(error.__cause__).splitlines()[0][:200]}"
     return ""
 
 

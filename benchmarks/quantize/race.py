@@ -21,9 +21,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.quantize import race_programs
-from benchmarks.quantize.tasks import TASKS, export_model
-
-_TASKS = ["mobilenetv2", "sst2"]
+from benchmarks.quantize.tasks import TASKS, TRAINED_ELSEWHERE, export_model
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for models and samples")
     parser.add_argument("--nncf", type=Path, help="Python of an environment with NNCF")
     parser.add_argument("--olive", type=Path, help="Python of an environment with Olive")
-    parser.add_argument("--tasks", nargs="+", choices=_TASKS, default=_TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=TRAINED_ELSEWHERE, default=TRAINED_ELSEWHERE)
     parser.add_argument("--counts", nargs="+", type=int, default=[128, 1024])
     parser.add_argument("--only", nargs="+", help="contenders to run; all if left out")
     arguments = parser.parse_args()

@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from benchmarks.quantize.tasks import TASKS, Task
+from benchmarks.quantize.tasks import TASKS, TRAINED_ELSEWHERE, Task
 from benchmarks.quantize.turns import in_turns
 from edgeopt.errors import EdgeoptError
 from edgeopt.machine import cpu_flags, describe
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="folder of real models and data")
     parser.add_argument("--work", type=Path, required=True, help="folder for models")
-    parser.add_argument("--tasks", nargs="+", choices=["mobilenetv2", "sst2"], default=["mobilenetv2", "sst2"])
+    parser.add_argument("--tasks", nargs="+", choices=TRAINED_ELSEWHERE, default=TRAINED_ELSEWHERE)
     parser.add_argument("--held-out", type=int, default=800, help="samples to judge on, at most")
     parser.add_argument("--time", action="store_true", help="time the models as well (a quiet machine)")
     parser.add_argument("--reuse", action="store_true", help="take the files that are in FOLDER already")

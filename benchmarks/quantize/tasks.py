@@ -93,6 +93,8 @@ def _trained(name: str) -> Callable[[Path, Path, int, int], Task]:
     return build
 
 
+TRAINED_ELSEWHERE = ["mobilenetv2", "sst2"]
+"""The tasks whose model comes with the data."""
 TASKS = {
     "mobilenetv2": mobilenet,
     "sst2": sentiment,

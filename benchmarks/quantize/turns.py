@@ -14,22 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-
-def session_on(path: Path) -> ort.InferenceSession:
-    """Open a model for one thread of the CPU provider."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+from edgeopt.targets.session import open_session
 
 
 def in_turns(
     files: Mapping[str, Path], samples: Iterable[Mapping[str, NDArray[Any]]]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, list[float]]]:
     """Return the first output of every model on all samples, [samples, …], and its seconds on each sample."""
-    sessions = {name: session_on(path) for name, path in files.items()}
+    sessions = {name: open_session(path) for name, path in files.items()}
     names, generator = list(sessions), np.random.default_rng(0)
     answers: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}

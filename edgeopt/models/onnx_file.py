@@ -212,6 +212,12 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
+def import_own_operators(model: onnx.ModelProto) -> None:
+    """Declare that the model has operators of onnxruntime's own (domain com.microsoft), unless it does so already."""
+    if all(entry.domain != "com.microsoft" for entry in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+
+
 def without_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of the model without the constants of its main graph."""
     structure = onnx.ModelProto()

@@ -30,6 +30,7 @@ from edgeopt.quantize.graph.outputs import expose, open_exposed, run
 from edgeopt.quantize.perform.coverage import INTEGER_KERNELS
 from edgeopt.quantize.perform.sqnr import all_dequantized, rounded_forms, sqnr_db
 from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.placement import ALWAYS_ROUNDED
 from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
 
@@ -39,7 +40,6 @@ Runtime = Callable[[onnx.ModelProto, Sequence[Batch]], list[Values]]
 
 LIMITS_DB = {"torch → onnx": 60.0, "onnx → qdq": 15.0, "qdq → optimized": 25.0, "optimized → provider": 25.0}
 """Outputs below this are a fault of the step: exact steps leave float32's rounding, kernels a unit of the last place or so."""
-_ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _QDQ = {"QuantizeLinear", "DequantizeLinear"}
 
 
@@ -118,7 +118,7 @@ def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Ba
     proposed = [node]
     if bad in rounded and unrounded[bad] >= limit_db:
         maker, node = there.producer[bad], _reader(rounded[bad], there)
-        proposed = [node, str(maker.name) if maker.op_type in _ALWAYS_ROUNDED else None]
+        proposed = [node, str(maker.name) if maker.op_type in ALWAYS_ROUNDED else None]
     exclude = " ".join(f"--exclude {name}" for name in proposed if name)
     return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, exclude)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unread_nodes
 from edgeopt.quantize.graph.shapes import KnownShapes
 
 _SWAP = [0, 2, 1, 3]  # [b, s, h, d] ↔ [b, h, s, d]
@@ -42,7 +42,7 @@ def flatten_attention(model: onnx.ModelProto) -> int:
     kept = [node for node in graph.node if node.name not in dropped]
     del graph.node[:]
     graph.node.extend(kept)
-    _drop_unread(graph)
+    remove_unread_nodes(graph)
     return count
 
 
@@ -82,18 +82,3 @@ def _result(node: onnx.NodeProto, index: GraphIndex, known: KnownShapes) -> tupl
     if flat[:2] != apart[:2] or not isinstance(apart[2], int) or not isinstance(apart[3], int):
         return None
     return (transpose, reshape) if flat[2] == apart[2] * apart[3] else None
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Remove the nodes nobody reads any more."""
-    while True:
-        index = GraphIndex(graph)
-        kept = [
-            node
-            for node in graph.node
-            if any(index.consumers[name] or name in index.outputs or name in index.captured for name in node.output)
-        ]
-        if len(kept) == len(graph.node):
-            return
-        del graph.node[:]
-        graph.node.extend(kept)

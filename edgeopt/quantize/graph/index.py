@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+_BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 
 
 class GraphIndex:
@@ -59,6 +60,14 @@ class GraphIndex:
         """Tell whether nothing but `node` looks at the tensor."""
         reader = self.sole_consumer(name)
         return reader is not None and reader.name == node.name
+
+    def bytes_behind(self, name: str) -> onnx.NodeProto | None:
+        """Return the DequantizeLinear that makes the tensor of 8-bit integers; None if none does, or of wider ones."""
+        maker = self.producer.get(name)
+        if maker is None or maker.op_type != "DequantizeLinear" or len(maker.input) < 3:
+            return None
+        zero = self.initializers.get(maker.input[2])
+        return maker if zero is not None and zero.data_type in _BYTES else None
 
     def activations(self, node: onnx.NodeProto) -> list[str]:
         """Return the node's floating-point inputs that are not constant."""
@@ -122,6 +131,17 @@ def used_names(graph: onnx.GraphProto) -> set[str]:
     for node in graph.node:
         used |= captured(node)
     return used
+
+
+def remove_unread_nodes(graph: onnx.GraphProto) -> None:
+    """Remove the nodes nobody reads, and then those that only they read."""
+    while True:
+        used = used_names(graph)
+        kept = [node for node in graph.node if used.intersection(node.output)]
+        if len(kept) == len(graph.node):
+            return
+        del graph.node[:]
+        graph.node.extend(kept)
 
 
 def remove_unused_constants(graph: onnx.GraphProto) -> None:

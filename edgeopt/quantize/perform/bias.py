@@ -61,7 +61,7 @@ def weighted_nodes(
     for node, maker in weight_makers(model, quantized):
         exact = here.constant(node.input[1])
         if exact is not None:
-            yield node, exact.astype(np.float64), _dequantized(maker, there)
+            yield node, exact.astype(np.float64), dequantized(maker, there)
 
 
 def weight_makers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
@@ -77,7 +77,8 @@ def weight_makers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterato
             yield node, maker
 
 
-def _dequantized(node: onnx.NodeProto, index: GraphIndex) -> Floats:
+def dequantized(node: onnx.NodeProto, index: GraphIndex) -> Floats:
+    """Return the values that a DequantizeLinear makes of constants."""
     values, scale, zero = (np.asarray(index.constant(name), dtype=np.float64) for name in node.input[:3])
     if scale.ndim == 1:
         shape = [1] * values.ndim

@@ -16,8 +16,6 @@ from onnx import helper, numpy_helper
 
 from edgeopt.quantize.graph.index import GraphIndex, attribute
 
-_BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
-
 
 def pad_input_channels(model: onnx.ModelProto, multiple: int) -> int:
     """Pad integer inputs of ungrouped convolutions, where nobody else reads them, to `multiple` channels; return how many."""
@@ -52,8 +50,9 @@ def _integer_inputs(node: onnx.NodeProto, index: GraphIndex) -> tuple[onnx.NodeP
     """Return the DequantizeLinear before a convolution of pictures and its integer weight, if both are its own."""
     if node.op_type != "Conv" or attribute(node, "group", 1) != 1:
         return None
-    dequantize, of_weight = index.producer.get(node.input[0]), index.producer.get(node.input[1])
-    if dequantize is None or of_weight is None or {dequantize.op_type, of_weight.op_type} != {"DequantizeLinear"}:
+    dequantize = index.bytes_behind(node.input[0])  # onnxruntime's Pad has no kernel for 16-bit integers
+    of_weight = index.producer.get(node.input[1])
+    if dequantize is None or of_weight is None or of_weight.op_type != "DequantizeLinear":
         return None
     weight = index.initializers.get(of_weight.input[0])
     if weight is None or len(weight.dims) != 4 or not index.feeds_only(dequantize.output[0], node):
@@ -61,9 +60,6 @@ def _integer_inputs(node: onnx.NodeProto, index: GraphIndex) -> tuple[onnx.NodeP
     shared = len(index.consumers[of_weight.input[0]]) > 1 or len(index.consumers[of_weight.output[0]]) > 1
     quantize = index.producer.get(dequantize.input[0])
     if shared or quantize is None or quantize.op_type != "QuantizeLinear":
-        return None
-    zero = index.initializers.get(dequantize.input[2])
-    if zero is None or zero.data_type not in _BYTES:  # onnxruntime's Pad has no kernel for 16-bit integers
         return None
     return dequantize, weight
 

@@ -17,11 +17,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgeopt.quantize.graph.index import GraphIndex, is_pointwise, remove_unused_constants
+from edgeopt.models import onnx_file
+from edgeopt.quantize.graph.index import GraphIndex, is_pointwise, remove_unread_nodes, remove_unused_constants
 from edgeopt.quantize.graph.order import sort_nodes
+from edgeopt.quantize.perform.bias import dequantized
 
-_BYTES = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
-_OWN = "com.microsoft"
 _LAST = (0, 2, 3, 1)
 _FIRST = (0, 3, 1, 2)
 
@@ -36,30 +36,21 @@ def multiply_pointwise(model: onnx.ModelProto) -> int:
     nodes = [made for node in graph.node for made in products.get(node.name, [node])]
     del graph.node[:]
     graph.node.extend(nodes)
-    if all(entry.domain != _OWN for entry in model.opset_import):
-        model.opset_import.append(helper.make_opsetid(_OWN, 1))
-    _drop_unread(graph)
+    onnx_file.import_own_operators(model)
+    remove_unread_nodes(graph)
     remove_unused_constants(graph)
     sort_nodes(graph)
     return len(products)
 
 
 def _gives_floats(node: onnx.NodeProto, index: GraphIndex) -> bool:
-    if node.op_type != "Conv" or not all(_is_dequantized(name, index) for name in node.input[:2]):
+    if node.op_type != "Conv" or index.bytes_behind(node.input[0]) is None:  # no kernel multiplies 16-bit integers
         return False
-    if not is_pointwise(node, index.initializers.get(index.producer[node.input[1]].input[0])):
+    of_weight = index.bytes_behind(node.input[1])
+    if of_weight is None or not is_pointwise(node, index.initializers.get(of_weight.input[0])):
         return False
     readers = index.consumers[node.output[0]]
     return any(reader.op_type != "QuantizeLinear" for reader in readers) and node.output[0] not in index.outputs
-
-
-def _is_dequantized(name: str, index: GraphIndex) -> bool:
-    """Tell whether the tensor was 8-bit integers; 16-bit ones have no kernel that multiplies them."""
-    maker = index.producer.get(name)
-    if maker is None or maker.op_type != "DequantizeLinear" or len(maker.input) < 3:
-        return False
-    zero = index.initializers.get(maker.input[2])
-    return zero is not None and zero.data_type in _BYTES
 
 
 def _product(node: onnx.NodeProto, index: GraphIndex) -> list[onnx.NodeProto]:
@@ -75,7 +66,7 @@ def _product(node: onnx.NodeProto, index: GraphIndex) -> list[onnx.NodeProto]:
         factors.append(_constant(graph, f"{name}_bias", bias))
     return [
         helper.make_node("Transpose", [of_input.input[0]], [integers], integers, perm=_LAST),
-        helper.make_node("MatMulIntegerToFloat", factors, [product], name, domain=_OWN),
+        helper.make_node("MatMulIntegerToFloat", factors, [product], name, domain="com.microsoft"),
         helper.make_node("Transpose", [product], [node.output[0]], f"{name}_channels_first", perm=_FIRST),
     ]
 
@@ -85,20 +76,9 @@ def _bias(node: onnx.NodeProto, index: GraphIndex) -> NDArray[Any] | None:
     if len(node.input) < 3 or not node.input[2]:
         return None
     maker = index.producer.get(node.input[2])
-    if maker is None:
-        return index.constant(node.input[2])
-    integers, scale = (np.asarray(index.constant(read), dtype=np.float64) for read in maker.input[:2])
-    return (integers * scale).astype(np.float32)
+    return index.constant(node.input[2]) if maker is None else dequantized(maker, index).astype(np.float32)
 
 
 def _constant(graph: onnx.GraphProto, name: str, values: NDArray[Any]) -> str:
     graph.initializer.append(numpy_helper.from_array(values, name))
     return name
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Remove the DequantizeLinear nodes that only the convolutions read."""
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    kept = [node for node in graph.node if node.op_type != "DequantizeLinear" or node.output[0] in read]
-    del graph.node[:]
-    graph.node.extend(kept)

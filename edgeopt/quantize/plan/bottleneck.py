@@ -14,8 +14,9 @@ from __future__ import annotations
 import onnx
 
 from edgeopt.quantize.graph.index import GraphIndex, is_depthwise, is_pointwise
+from edgeopt.quantize.plan.stem import ACTIVATIONS
 
-_BETWEEN = {"Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Swish"}
+_BETWEEN = ACTIVATIONS | {"HardSigmoid", "Mul", "Sigmoid", "Swish"}
 """What may stand between a depthwise convolution and the projection: activation functions, squeeze-excitation's gate."""
 _STEPS = 4
 

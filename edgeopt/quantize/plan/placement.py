@@ -30,7 +30,7 @@ from edgeopt.targets.target import Rules
 
 MOVING = {"Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 ABSORBED = {"Relu", "Clip"}
-_ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
+ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
 _DEFAULT_RULES = Rules()
 STEM = "in the stem: integers gain little time there and cost the most accuracy"
@@ -103,7 +103,7 @@ class _Flow:
     def _bounds(self, node: onnx.NodeProto) -> bool:
         """Tell whether the node is an activation function behind a kernel that always rounds: its range is the narrower one."""
         maker = self.index.producer.get(node.input[0]) if node.op_type in ABSORBED else None
-        return maker is not None and maker.op_type in _ALWAYS_ROUNDED and self.index.feeds_only(node.input[0], node)
+        return maker is not None and maker.op_type in ALWAYS_ROUNDED and self.index.feeds_only(node.input[0], node)
 
     def rounds(self, node: onnx.NodeProto) -> bool:
         """Tell whether the integer node's output is rounded to integers."""

@@ -20,7 +20,7 @@ import onnx
 from edgeopt.quantize.graph.index import GraphIndex, attribute, is_depthwise
 
 _COLOURS = 4
-_ACTIVATIONS = {"Clip", "HardSwish", "LeakyRelu", "Relu"}
+ACTIVATIONS = {"Clip", "HardSwish", "LeakyRelu", "Relu"}
 
 
 def picture_stem(index: GraphIndex) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def _chain(first: onnx.NodeProto, index: GraphIndex) -> list[str]:
 def _next(node: onnx.NodeProto, index: GraphIndex) -> onnx.NodeProto | None:
     """Return the convolution that alone reads what `node` gives, directly or through an activation function."""
     reader = index.sole_consumer(node.output[0])
-    if reader is not None and reader.op_type in _ACTIVATIONS:
+    if reader is not None and reader.op_type in ACTIVATIONS:
         reader = index.sole_consumer(reader.output[0])
     return reader if reader is not None and reader.op_type == "Conv" else None
 

@@ -125,8 +125,7 @@ def _quantized(model: onnx.ModelProto, chosen: list[str], request: Request, bits
             node.name = node.name.removesuffix(f"_Q{bits}")
             if options.accuracy_level and attribute(node, "accuracy_level") is None:
                 node.attribute.append(helper.make_attribute("accuracy_level", options.accuracy_level))
-    if all(entry.domain != "com.microsoft" for entry in model.opset_import):
-        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx_file.import_own_operators(model)
     remove_unused_constants(model.graph)
     return model, samples
 

@@ -41,6 +41,16 @@ def count_macs(model: onnx.ModelProto, batch: Batch) -> dict[str, int]:
     return {name: count for name, count in macs.items() if count}
 
 
+def integer_products(model: onnx.ModelProto) -> set[str]:
+    """Return the nodes, named as above, whose two factors are dequantized, or that multiply integers and give floats."""
+    dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return {
+        node.name or node.output[0]
+        for node in model.graph.node
+        if node.op_type == "MatMulIntegerToFloat" or (len(node.input) > 1 and set(node.input[:2]) <= dequantized)
+    }
+
+
 def tensor_shapes(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     """Return the shapes that `tensors` of the main graph take on `batch`."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}

@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx
 
+from edgeopt.models.onnx_macs import integer_products
 from edgeopt.profile.result import Placement, Stretch
 
 CPU = "CPUExecutionProvider"
@@ -71,13 +72,7 @@ def _share(part: Sequence[str], whole: Sequence[str], macs: Mapping[str, int]) -
 
 def quantized_macs_share(model: onnx.ModelProto, macs: Mapping[str, int]) -> float | None:
     """Return the share of MACs in integer products and between Q/DQ pairs: what a provider can run on integers."""
-    dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     total = sum(macs.values())
     if not total:
         return None
-    quantized = sum(
-        macs.get(node.name or node.output[0], 0)
-        for node in model.graph.node
-        if node.op_type == "MatMulIntegerToFloat" or (len(node.input) > 1 and set(node.input[:2]) <= dequantized)
-    )
-    return quantized / total
+    return sum(macs.get(name, 0) for name in integer_products(model)) / total

@@ -17,6 +17,7 @@ import onnx
 import onnxruntime as ort
 
 from edgeopt.models import onnx_file
+from edgeopt.models.onnx_macs import integer_products
 from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.targets.session import SessionConfig, open_session
@@ -85,9 +86,7 @@ def _share(macs: Mapping[str, int], names: set[str]) -> float | None:
 
 def _promised(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
     """Return what a provider can run on integers if it takes every pair: nodes whose two factors are dequantized."""
-    index = GraphIndex(model.graph)
-    pairs = {name for name, node in index.producer.items() if node.op_type == "DequantizeLinear"}
-    integer = {node.name for node in model.graph.node if len(node.input) > 1 and set(node.input[:2]) <= pairs}
+    integer = integer_products(model)
     islands = (*_missed(macs, integer, plan), *_enclosed(model.graph, {node.name for node in plan.integer_nodes}))
     seen = f"the file's Q/DQ pairs: {target.provider.name} is not in this onnxruntime, so what it fuses is not known"
     return Coverage(_share(macs, integer), islands, seen)

@@ -41,6 +41,36 @@ encoder (int64[n, s] ids) => (float[n, s, 4] y) {
 """
 
 
+BOTTLENECKS = """
+<ir_version: 10, opset_import: ["" : 21]>
+net (float[n, 8, 12, 12] x) => (float[n, 10] y) {
+    e1 = Conv (x, we, be)
+    r1 = Relu (e1)
+    d1 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 32> (r1, wd, be)
+    s1 = Relu (d1)
+    p1 = Conv (s1, wp, bp)
+    e2 = Conv (p1, we, be)
+    r2 = Relu (e2)
+    d2 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 32> (r2, wd, be)
+    s2 = Relu (d2)
+    p2 = Conv (s2, wp, bp)
+    a = Add (p2, p1)
+    e3 = Conv (a, we, be)
+    r3 = Relu (e3)
+    g = GlobalAveragePool (r3)
+    f = Flatten (g)
+    y = Gemm <transB = 1> (f, wg, bg)
+}
+"""
+
+
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Name every node after its first output."""
+    for node in model.graph.node:
+        node.name = node.output[0]
+    return model
+
+
 def fill(model: onnx.ModelProto, **shapes: tuple[int, ...]) -> onnx.ModelProto:
     """Add initializers of these shapes, normally distributed, always the same."""
     generator = np.random.default_rng(0)
@@ -56,6 +86,13 @@ def conv_net() -> onnx.ModelProto:
         onnx.parser.parse_model(CONV_NET),
         w1=(8, 3, 3, 3), b1=(8,), w2=(8, 8, 3, 3), b2=(8,), w3=(10, 8), b3=(10,),
     )  # fmt: skip
+
+
+def bottlenecks(text: str = BOTTLENECKS, **shapes: tuple[int, ...]) -> onnx.ModelProto:
+    own = {
+        "we": (32, 8, 1, 1), "be": (32,), "wd": (32, 1, 3, 3), "wp": (8, 32, 1, 1), "bp": (8,), "wg": (10, 32), "bg": (10,)
+    }  # fmt: skip
+    return named(fill(onnx.parser.parse_model(text), **{**own, **shapes}))
 
 
 def text_net() -> onnx.ModelProto:
@@ -89,6 +126,12 @@ def saved(tmp_path: Path) -> Callable[[onnx.ModelProto], Path]:
 def pictures() -> list[dict[str, np.ndarray]]:
     generator = np.random.default_rng(1)
     return [{"x": generator.standard_normal((size, 3, 16, 16), dtype=np.float32)} for size in (4, 1, 3)]
+
+
+@pytest.fixture
+def bottleneck_batches() -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(1)
+    return [{"x": generator.standard_normal((2, 8, 12, 12)).astype(np.float32)} for _ in range(8)]
 
 
 @pytest.fixture

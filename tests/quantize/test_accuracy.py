@@ -10,6 +10,7 @@ import pytest
 from edgeopt.errors import RecipeError
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
+from tests.quantize.conftest import bottlenecks
 
 
 def sqnr(path, reference, batch):
@@ -75,16 +76,20 @@ def test_the_worst_layer_becomes_the_exception(saved, pictures, tmp_path, vnni):
     assert not result.facts.warnings or "metric" not in result.facts.warnings[0]
 
 
-def test_a_metric_that_cannot_be_kept_is_a_warning(conv_model, pictures, saved, tmp_path, vnni):
-    path = saved(conv_model)
-    result = quantize(
-        path,
-        pictures,
-        target=vnni,
-        output=tmp_path / "out.onnx",
-        config=QuantizeConfig(max_drop=0.1),
-        evaluate=lambda file: 1.0 if file == path else 0.5,
-    )
+@pytest.fixture
+def searched(conv_model, pictures, saved, tmp_path, vnni):
+    """Return what quantizes, with 0.1 to lose, by a metric that is one figure for the original and another for all else."""
+    path, config = saved(conv_model), QuantizeConfig(max_drop=0.1)
+
+    def search(before: float, after: float):
+        evaluate = lambda file: before if file == path else after  # noqa: E731
+        return quantize(path, pictures, target=vnni, output=tmp_path / "out.onnx", config=config, evaluate=evaluate)
+
+    return search
+
+
+def test_a_metric_that_cannot_be_kept_is_a_warning(searched):
+    result = searched(1.0, 0.5)
     assert "even with all layers in floating point" in result.facts.warnings[0]
     assert len(result.facts.sensitivity) == 3
 
@@ -135,36 +140,23 @@ def test_a_collapse_is_avoided_without_labels(saved, tmp_path, vnni):
     assert "n0" in decision.reason
 
 
-def test_the_metric_is_measured_on_what_is_written(saved, tmp_path, vnni):
+def test_the_metric_is_measured_on_what_is_written(saved, bottleneck_batches, tmp_path, vnni):
     """Padded channels, int8 tables and products for convolutions change the last digits, so a search must see them."""
-    from tests.quantize.plan.test_bottleneck import bottlenecks
-
     path, tried = saved(bottlenecks()), []
-    generator = np.random.default_rng(1)
-    batches = [{"x": generator.standard_normal((2, 8, 12, 12)).astype(np.float32)} for _ in range(4)]
 
     def evaluate(file) -> float:
         tried.append(file.read_bytes())
         return 1.0
 
-    made = quantize(
-        path, batches, target=vnni, output=tmp_path / "out.onnx", config=QuantizeConfig(max_drop=0.0), evaluate=evaluate
-    )
+    config = QuantizeConfig(max_drop=0.0)
+    made = quantize(path, bottleneck_batches, target=vnni, output=tmp_path / "out.onnx", config=config, evaluate=evaluate)
     graphs = [onnx.load_from_string(data).graph for data in (*tried, made.path.read_bytes())]
     forms = [sorted(node.op_type for node in graph.node) for graph in graphs]
     assert forms[1] == forms[2] != forms[0]
     assert "MatMulIntegerToFloat" in forms[1]
 
 
-def test_a_drop_of_just_what_is_allowed_is_allowed(conv_model, pictures, saved, tmp_path, vnni):
-    path = saved(conv_model)
+def test_a_drop_of_just_what_is_allowed_is_allowed(searched):
     assert 0.8 - 0.7 > 0.1  # in float64
-    result = quantize(
-        path,
-        pictures,
-        target=vnni,
-        output=tmp_path / "out.onnx",
-        config=QuantizeConfig(max_drop=0.1),
-        evaluate=lambda file: 0.8 if file == path else 0.7,
-    )
+    result = searched(0.8, 0.7)
     assert result.facts.coverage.int8_macs_share == 1.0

@@ -16,6 +16,7 @@ from edgeopt.quantize.diagnosis import LIMITS_DB, Step, _runtimes, cut, diagnose
 from edgeopt.quantize.graph.index import replace_constant
 from edgeopt.quantize.torch_modules import diagnose_export
 from edgeopt.targets.target import load_target
+from tests.quantize.conftest import bottlenecks
 
 
 @pytest.fixture
@@ -31,62 +32,51 @@ def test_a_sound_model_is_fine_at_every_step(made, pictures):
     assert first_fault(steps) is None
 
 
-def test_a_range_too_small_is_found_by_its_tensor(made, pictures, tmp_path, vnni):
+def planted(made, samples, folder, target, *, tensor, limit_db):
+    """Make the range of one activation a fiftieth, quantize by that plan, and return the fault that is found."""
     path, result = made
     plan = json.loads(result.plan_path.read_text())
-    tensor = next(item for item in plan["tensors"] if item["name"] == "s")
-    tensor |= {"low": tensor["low"] / 50, "high": tensor["high"] / 50}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    config = QuantizeConfig(plan=tmp_path / "plan.json", correct_bias=False)
-    bad = quantize(path, pictures, target=vnni, output=tmp_path / "bad.onnx", config=config)
-    fault = first_fault(diagnose(path, bad.path, pictures))
+    item = next(item for item in plan["tensors"] if item["name"] == tensor)
+    item |= {"low": item["low"] / 50, "high": item["high"] / 50}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    config = QuantizeConfig(plan=folder / "plan.json", correct_bias=False)
+    bad = quantize(path, samples, target=target, output=folder / "bad.onnx", config=config)
+    return first_fault(diagnose(path, bad.path, samples, limits_db=LIMITS_DB | {"onnx → qdq": limit_db}))
+
+
+def test_a_range_too_small_is_found_by_its_tensor(made, pictures, tmp_path, vnni):
+    fault = planted(made, pictures, tmp_path, vnni, tensor="s", limit_db=LIMITS_DB["onnx → qdq"])
     assert fault is not None
     assert (fault.name, fault.tensor) == ("onnx → qdq", "s")
     assert fault.proposal.startswith("--exclude")
 
 
-def planted(made, pictures, tmp_path, vnni, tensor):
-    """Make the range of one activation a fiftieth, quantize by that plan, and return the fault that is found."""
-    path, result = made
-    plan = json.loads(result.plan_path.read_text())
-    for item in plan["tensors"]:
-        if item["name"] == tensor:
-            item |= {"low": item["low"] / 50, "high": item["high"] / 50}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    config = QuantizeConfig(plan=tmp_path / "plan.json", correct_bias=False)
-    bad = quantize(path, pictures, target=vnni, output=tmp_path / "bad.onnx", config=config)
-    return first_fault(diagnose(path, bad.path, pictures, limits_db=LIMITS_DB | {"onnx → qdq": 25.0}))
-
-
 def test_a_rounding_between_two_convolutions_takes_both_to_be_left_out(made, pictures, tmp_path, vnni):
-    fault = planted(made, pictures, tmp_path, vnni, "c")
+    fault = planted(made, pictures, tmp_path, vnni, tensor="c", limit_db=25.0)
     names = {node.output[0]: node.name for node in onnx.load(made[1].path).graph.node}
     assert fault.tensor == "c"
     assert fault.proposal == f"--exclude {names['s']} --exclude {names['c']}"
 
 
-def test_a_floating_sum_is_not_to_blame_for_how_it_is_read(saved, tmp_path, vnni):
-    from tests.quantize.plan.test_bottleneck import bottlenecks
+@pytest.fixture
+def mobile(bottleneck_batches, saved, tmp_path, vnni):
+    path = saved(bottlenecks())
+    return path, quantize(path, bottleneck_batches, target=vnni, output=tmp_path / "int8.onnx")
 
-    path, generator = saved(bottlenecks()), np.random.default_rng(1)
-    batches = [{"x": generator.standard_normal((2, 8, 12, 12)).astype(np.float32)} for _ in range(4)]
-    made = path, quantize(path, batches, target=vnni, output=tmp_path / "int8.onnx")
-    fault = planted(made, batches, tmp_path, vnni, "a")
+
+def test_a_floating_sum_is_not_to_blame_for_how_it_is_read(mobile, bottleneck_batches, tmp_path, vnni):
+    fault = planted(mobile, bottleneck_batches, tmp_path, vnni, tensor="a", limit_db=25.0)
     assert (fault.tensor, fault.node, fault.proposal) == ("a", "e3", "--exclude e3")
 
 
-def test_a_product_for_a_convolution_is_found_by_its_name(saved, tmp_path, vnni):
-    from tests.quantize.plan.test_bottleneck import bottlenecks
-
-    path, generator = saved(bottlenecks()), np.random.default_rng(1)
-    batches = [{"x": generator.standard_normal((2, 8, 12, 12)).astype(np.float32)} for _ in range(4)]
-    made = quantize(path, batches, target=vnni, output=tmp_path / "int8.onnx")
+def test_a_product_for_a_convolution_is_found_by_its_name(mobile, bottleneck_batches, tmp_path):
+    path, made = mobile
     model = onnx.load(made.path)
     scale = next(node for node in model.graph.node if node.name == "p1").input[3]
     values = next(onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == scale)
     replace_constant(model.graph, scale, values * np.float32(1.5))
     onnx.save(model, tmp_path / "wrong.onnx")
-    fault = first_fault(diagnose(path, tmp_path / "wrong.onnx", batches))
+    fault = first_fault(diagnose(path, tmp_path / "wrong.onnx", bottleneck_batches))
     assert (fault.tensor, fault.node, fault.proposal) == ("p1", "p1", "--exclude p1")
 
 

@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize.perform.pointwise import multiply_pointwise
+from tests.quantize.conftest import named
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -26,9 +27,7 @@ def net(*, attributes: str = "", activation=np.uint8, scales: int = 4, bias: boo
         text = text.replace("(d, w, b)", "(d, w)").replace("    b = DequantizeLinear <axis = 0> (bq, bs, bz)\n", "")
     if scales == 1:
         text = text.replace(" <axis = 0>", "")
-    model = onnx.parser.parse_model(text)
-    for node in model.graph.node:
-        node.name = node.output[0]
+    model = named(onnx.parser.parse_model(text))
     generator = np.random.default_rng(1)
     ws = generator.uniform(0.001, 0.01, scales).astype(np.float32)
     constants = {

@@ -13,7 +13,7 @@ from edgeopt.quantize.plan.plan import load_plan, save_plan
 from edgeopt.quantize.plan.stem import picture_stem
 from edgeopt.quantize.stage import draft
 from edgeopt.targets.target import load_target
-from tests.quantize.conftest import fill
+from tests.quantize.conftest import fill, named
 
 MOBILE = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -37,10 +37,7 @@ SHAPES = {
 
 
 def mobile(text: str = MOBILE, **shapes) -> onnx.ModelProto:
-    model = fill(onnx.parser.parse_model(text), **{**SHAPES, **shapes})
-    for node in model.graph.node:
-        node.name = node.output[0]
-    return model
+    return named(fill(onnx.parser.parse_model(text), **{**SHAPES, **shapes}))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.bundle import BundleSpec, verify_bundle, write_bundle
-    from edgeopt.calibrate.stage import CalibrateConfig, make_calibration_set
+    from edgeopt.data.selection.stage import CalibrateConfig, make_calibration_set
     from edgeopt.data.sets import load_set
     from edgeopt.data.source import open_source
     from edgeopt.distill.config import DistillOptions
@@ -59,7 +59,7 @@ offer(
     __name__,
     {
         "BundleSpec": "bundle.spec",
-        "CalibrateConfig": "calibrate.stage",
+        "CalibrateConfig": "data.selection.stage",
         "DistillOptions": "distill.config",
         "EdgeoptError": "errors",
         "ExportConfig": "export.config",
@@ -71,7 +71,7 @@ offer(
         "load_recipe": "recipe",
         "load_set": "data.sets",
         "load_target": "targets.target",
-        "make_calibration_set": "calibrate.stage",
+        "make_calibration_set": "data.selection.stage",
         "open_source": "data.source",
         "verify_bundle": "bundle.verify",
         "write_bundle": "bundle.write",

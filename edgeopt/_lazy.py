@@ -21,7 +21,8 @@ class _LazyPackage(ModuleType):
             return import_module(f"{self.__name__}.{name}")
         if name not in self._homes:
             raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
-        return getattr(import_module(f"{self.__name__}.{self._homes[name]}"), name)
+        home = self._homes[name]
+        return getattr(import_module(home if home.startswith("edgeopt.") else f"{self.__name__}.{home}"), name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = self.__name__.rpartition(".")[2]
@@ -31,7 +32,12 @@ class _LazyPackage(ModuleType):
 
 
 def offer(package: str, homes: Mapping[str, str]) -> None:
-    """Let `package` offer names imported at first use: name → its module below the package, "" for a callable package."""
+    """Let `package` offer names imported at first use.
+
+    Args:
+        package: its name.
+        homes: name → its module (below the package, or absolute), "" for a callable package.
+    """
     module = sys.modules[package]
     module.__class__ = _LazyPackage
     module._homes = homes  # type: ignore[attr-defined]

@@ -27,12 +27,12 @@ from edgeopt.config import Options
 from edgeopt.data.manifest import data_root
 from edgeopt.distill.config import DistillOptions
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.evaluate.config import VerifyOptions
 from edgeopt.export.config import ExportConfig
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.prune.config import PruneOptions
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.train.config import TrainOptions
-from edgeopt.verify.config import VerifyOptions
 
 _SHIPPED = Path(__file__).parent / "recipes"
 

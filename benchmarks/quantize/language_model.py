@@ -22,7 +22,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batch
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
 

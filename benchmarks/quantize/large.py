@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.quantize.cifar import cifar, export_resnet20
 from benchmarks.quantize.tasks import TASKS
-from edgeopt.calibrate.features import FeatureModel
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import radius, select
-from edgeopt.models.outputs import onnx_outputs
+from edgeopt.data.selection.features import FeatureModel
+from edgeopt.evaluate.outputs import onnx_outputs
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
 

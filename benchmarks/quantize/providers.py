@@ -20,11 +20,11 @@ import onnxruntime as ort
 
 from edgeopt.data.arrays import read_arrays
 from edgeopt.data.samples import Samples
-from edgeopt.models import onnx_file
-from edgeopt.models.onnx_macs import count_macs
+from edgeopt.graph import onnx_file
+from edgeopt.graph.macs import count_macs
 from edgeopt.profile.placement import read_placement
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.perform.sqnr import sqnr_db
+from edgeopt.quantize.inspect.sqnr import sqnr_db
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Rules, Target, load_target
 from edgeopt.targets.transports import connect

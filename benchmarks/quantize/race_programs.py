@@ -46,12 +46,12 @@ finish(start)
 
 _OBSERVED = """
 from pathlib import Path
-import edgeopt.quantize.planning as planning
-from edgeopt.models import onnx_file
+import edgeopt.quantize.plan.make as planning
+from edgeopt.graph import onnx_file
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.prepare import prepare
-from edgeopt.quantize.observe.observer import ObserveConfig, observe
-from edgeopt.quantize.observe.ranges import METHODS, Grid, choose_range
+from edgeopt.quantize.prepare import prepare
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
+from edgeopt.quantize.calibrate.ranges import METHODS, Grid, choose_range
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.planner import unobserved
 prepared = prepare(onnx_file.load(Path(model)), "model")
@@ -63,7 +63,7 @@ tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not i
 _ALIVE = (
     _OBSERVED
     + """
-from edgeopt.quantize.graph.outputs import expose
+from edgeopt.graph.outputs import expose
 inner = [name for name in tensors if name not in {value.name for value in prepared.model.graph.input}]
 run = session(expose(prepared.model, inner).SerializeToString())
 run.run(None, next(rows()))

@@ -28,10 +28,10 @@ import onnxruntime as ort
 from benchmarks.quantize.tasks import TASKS, TRAINED_ELSEWHERE, Task
 from benchmarks.quantize.turns import in_turns
 from edgeopt.errors import EdgeoptError
+from edgeopt.graph import onnx_file
 from edgeopt.machine import cpu_flags, describe
-from edgeopt.models import onnx_file
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.perform.sqnr import sqnr_db
+from edgeopt.quantize.inspect.sqnr import sqnr_db
 from edgeopt.targets.target import Target, load_target
 
 _SAMPLES = 128

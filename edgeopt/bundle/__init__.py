@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
-    from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput, read_preprocessing
     from edgeopt.bundle.spec import BundleFile, BundleResult, BundleSpec, Tolerance
     from edgeopt.bundle.verify import VerifyReport, verify_bundle
     from edgeopt.bundle.write import write_bundle
+    from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput, read_preprocessing
 
 __all__ = [
     "ArrayInput",
@@ -37,16 +37,16 @@ __all__ = [
 offer(
     __name__,
     {
-        "ArrayInput": "preprocessing",
+        "ArrayInput": "edgeopt.data.preprocessing",
         "BundleFile": "spec",
         "BundleResult": "spec",
         "BundleSpec": "spec",
-        "ImageInput": "preprocessing",
-        "Preprocessing": "preprocessing",
-        "TokenizerInput": "preprocessing",
+        "ImageInput": "edgeopt.data.preprocessing",
+        "Preprocessing": "edgeopt.data.preprocessing",
+        "TokenizerInput": "edgeopt.data.preprocessing",
         "Tolerance": "spec",
         "VerifyReport": "verify",
-        "read_preprocessing": "preprocessing",
+        "read_preprocessing": "edgeopt.data.preprocessing",
         "verify_bundle": "verify",
         "write_bundle": "write",
     },

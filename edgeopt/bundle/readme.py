@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, TokenizerInput
 from edgeopt.bundle.spec import BundleSpec
+from edgeopt.data.preprocessing import ArrayInput, ImageInput, TokenizerInput
 
 _TEXT = """\
 # {name}

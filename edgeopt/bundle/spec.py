@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeopt.bundle.preprocessing import ArrayInput, Preprocessing
 from edgeopt.data.batches import Batches
+from edgeopt.data.preprocessing import ArrayInput, Preprocessing
 
 SCHEMA_VERSION = 1
 

@@ -19,13 +19,13 @@ from typing import Any
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
-from edgeopt.bundle.preprocessing import files_needed, inputs_fed
 from edgeopt.bundle.readme import readme
 from edgeopt.bundle.spec import SCHEMA_VERSION, BundleFile, BundleResult, BundleSpec
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
+from edgeopt.data.preprocessing import files_needed, inputs_fed
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
-from edgeopt.models import onnx_file
-from edgeopt.models.requirements import minimum_onnxruntime, opsets
+from edgeopt.graph import onnx_file
+from edgeopt.graph.requirements import minimum_onnxruntime, opsets
 
 _MODEL = "model.onnx"
 _GOLDEN = "golden.npz"

@@ -31,9 +31,9 @@ def calibrate_data(
 
     A sample that holds NaN or lies out of range is an error; duplicates and samples of --evaluation are left out.
     """
-    from edgeopt.calibrate import CalibrateConfig, make_calibration_set
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
+    from edgeopt.data.selection import CalibrateConfig, make_calibration_set
     from edgeopt.data.source import preprocessing_of, set_of
 
     said: dict[str, Any] = {"origin": origin, "licence": licence}

@@ -10,7 +10,7 @@ import typer
 from edgeopt.cli.options import Format, Quiet
 
 if TYPE_CHECKING:
-    from edgeopt.quantize.diagnosis import Step
+    from edgeopt.quantize.inspect.diagnosis import Step
 
 
 def diagnose(
@@ -31,8 +31,8 @@ def diagnose(
     from edgeopt.cli.options import need_format, read_calibration
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
-    from edgeopt.quantize.diagnosis import diagnose as run
-    from edgeopt.quantize.diagnosis import first_fault
+    from edgeopt.quantize.inspect.diagnosis import diagnose as run
+    from edgeopt.quantize.inspect.diagnosis import first_fault
     from edgeopt.targets.target import load_target
 
     need_format(form)
@@ -41,7 +41,7 @@ def diagnose(
     with shown(quiet=quiet):
         if source is not None:
             from edgeopt.models.load import load_model
-            from edgeopt.quantize.torch_modules import diagnose_export
+            from edgeopt.quantize.inspect.torch_modules import diagnose_export
 
             steps.append(diagnose_export(load_model(source).module, model, batches))
         steps += run(model, quantized, batches, target=load_target(target) if target else None)

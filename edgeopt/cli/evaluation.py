@@ -18,8 +18,8 @@ def metric(samples: Samples, target: Target) -> Callable[[Path], float]:
         DataError: the samples have no labels.
     """
     from edgeopt.errors import DataError
-    from edgeopt.models.outputs import onnx_outputs
-    from edgeopt.verify.accuracy import accuracy
+    from edgeopt.evaluate.accuracy import accuracy
+    from edgeopt.evaluate.outputs import onnx_outputs
 
     labels = samples.labels
     if labels is None:

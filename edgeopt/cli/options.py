@@ -42,7 +42,7 @@ def read_calibration(
 
     inputs: tuple[str, ...] = ()
     if model is not None:
-        from edgeopt.models import onnx_file
+        from edgeopt.graph import onnx_file
 
         inputs = tuple(spec.name for spec in onnx_file.signature(onnx_file.load(model, weights=False)).inputs)
     return open_source(data, Reader(inputs, tokenizer), split=split)

@@ -11,7 +11,7 @@ import typer
 from edgeopt.cli.tables import show
 
 if TYPE_CHECKING:
-    from edgeopt.quantize.perform.sqnr import LayerNoise
+    from edgeopt.quantize.inspect.sqnr import LayerNoise
     from edgeopt.quantize.plan.plan import NodePlan, Plan
 
 

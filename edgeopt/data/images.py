@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edgeopt.bundle.preprocessing import ImageInput
 from edgeopt.data.batches import Array
+from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 

@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import Field
 
 from edgeopt._folders import shipped
-from edgeopt.bundle.preprocessing import ArrayInput, ImageInput, Preprocessing
 from edgeopt.config import Options
+from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing
 from edgeopt.errors import DataError, RecipeError, nearest
 
 

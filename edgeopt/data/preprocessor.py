@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from edgeopt.bundle.preprocessing import ImageInput
+from edgeopt.data.preprocessing import ImageInput
 from edgeopt.errors import DataError
 
 _RESAMPLE = {0: "nearest", 2: "bilinear"}  # numbers of PIL.Image.Resampling

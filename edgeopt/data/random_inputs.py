@@ -8,8 +8,8 @@ import numpy as np
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError
-from edgeopt.models import onnx_file
-from edgeopt.models.onnx_file import TensorSpec
+from edgeopt.graph import onnx_file
+from edgeopt.graph.onnx_file import TensorSpec
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "?"}
 

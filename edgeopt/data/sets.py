@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from edgeopt.bundle.preprocessing import ImageInput, TokenizerInput
 from edgeopt.data.manifest import Manifest, SplitManifest, load_manifest, manifest_path, root_folder
+from edgeopt.data.preprocessing import ImageInput, TokenizerInput
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 from edgeopt.files import sha256

@@ -28,7 +28,7 @@ from edgeopt.data.tables import SUFFIXES as TABLES
 from edgeopt.errors import DataError, RecipeError, nearest
 
 if TYPE_CHECKING:
-    from edgeopt.bundle.preprocessing import ImageInput
+    from edgeopt.data.preprocessing import ImageInput
     from edgeopt.data.text import TextOptions
 
 Kind = Literal["set", "arrays", "pictures", "recordings", "table", "dataset", "callable"]

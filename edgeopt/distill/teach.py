@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from edgeopt.data.samples import Samples
 from edgeopt.distill.config import DistillLoss
 from edgeopt.distill.loss import distillation_loss
+from edgeopt.evaluate.outputs import torch_outputs
 from edgeopt.models.call import predict
-from edgeopt.models.outputs import torch_outputs
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.loop import Session, TrainResult, fit
 

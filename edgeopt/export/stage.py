@@ -23,7 +23,6 @@ from edgeopt.export.config import ExportConfig
 from edgeopt.export.naming import tidy_names
 from edgeopt.export.overflow_guards import guards_for_export
 from edgeopt.export.parity import check_parity, first_divergence
-from edgeopt.export.passes import optimize
 from edgeopt.export.plan import Plan, decide
 from edgeopt.export.precision import weights_in
 from edgeopt.export.program import Program, evaluating, tensors
@@ -33,7 +32,8 @@ from edgeopt.export.trace import to_onnx, trace
 from edgeopt.export.weights import save_beside
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, flush, write_aside
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
+from edgeopt.passes import optimize
 from edgeopt.targets.target import Target
 
 _MOST_INSIDE_BYTES = 2**31 - 2**24

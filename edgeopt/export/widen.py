@@ -25,7 +25,7 @@ import onnxruntime as ort
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import ModelError
 from edgeopt.export.weights import save_beside
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
 from edgeopt.targets.session import open_session
 
 WARNING = "bfloat16: onnxruntime's CPU provider has no kernels for it; verified in float32 arithmetic, on a widened copy"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
-    from edgeopt.profile.accuracy_drop import AccuracyDrop
-    from edgeopt.profile.budget import Budget
     from edgeopt.profile.config import ProfileConfig
     from edgeopt.profile.result import ProfileResult
     from edgeopt.profile.scenarios import ScenarioConfig, ScenarioResult, measure_scenarios
     from edgeopt.profile.stage import profile
     from edgeopt.profile.sweeps import SweepConfig, SweepResult, sweep
+    from edgeopt.verdict.accuracy_drop import AccuracyDrop
+    from edgeopt.verdict.budget import Budget
 
 __all__ = [
     "AccuracyDrop",
@@ -32,8 +32,8 @@ __all__ = [
 offer(
     __name__,
     {
-        "AccuracyDrop": "accuracy_drop",
-        "Budget": "budget",
+        "AccuracyDrop": "edgeopt.verdict.accuracy_drop",
+        "Budget": "edgeopt.verdict.budget",
         "ProfileConfig": "config",
         "ProfileResult": "result",
         "ScenarioConfig": "scenarios",

@@ -12,7 +12,7 @@ from edgeopt.profile.operators import Insight
 from edgeopt.profile.order_statistics import effective_size
 from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, ModuleTime, Placement, VariantProfile
 from edgeopt.profile.steady import find_drift, find_outliers
-from edgeopt.profile.verdicts import Figures
+from edgeopt.verdict.sequential import Figures
 
 _MANY_OUTLIERS = 0.02
 

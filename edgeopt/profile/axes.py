@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batch
 from edgeopt.errors import RecipeError, nearest
-from edgeopt.models.onnx_file import Signature
+from edgeopt.graph.onnx_file import Signature
 
 
 def free_axes(signature: Signature) -> list[str]:

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeopt.profile.budget import Verdict
 from edgeopt.profile.regression import Regressions
 from edgeopt.profile.result import ProfileResult
+from edgeopt.verdict.budget import Verdict
 
 _VERDICTS: dict[str, Verdict] = {"regression": "fail", "undecided": "undecided", "same": "pass", "improvement": "pass"}
 

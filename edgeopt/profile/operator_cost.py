@@ -8,7 +8,7 @@ there counts what was executed instead of what was asked for: a "quantized" laye
     Attention                        |Q| × S + |out| × S, with S the length of K and V, the past's too
     LSTM, GRU, RNN                   steps × batch × (|W| + |R|)
 
-Everything else counts as none: elementwise work is bounded by its bytes. `edgeopt.models.onnx_macs` counts the same from the
+Everything else counts as none: elementwise work is bounded by its bytes. `edgeopt.graph.macs` counts the same from the
 model file before any fusion.
 """
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from edgeopt.models.onnx_macs import integer_products
+from edgeopt.graph.macs import integer_products
 from edgeopt.profile.result import Placement, Stretch
 
 CPU = "CPUExecutionProvider"
@@ -28,7 +28,7 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
     Args:
         reply: ``partitions``: [{"provider", "nodes": [[name, op], …]}].
         model: the model as it was sent; its order of nodes is the running order.
-        macs: MACs by node name (`edgeopt.models.onnx_macs.count_macs`).
+        macs: MACs by node name (`edgeopt.graph.macs.count_macs`).
     """
     if reply["partitions"] is None:
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from edgeopt.profile.budget import Judgement, Verdict
 from edgeopt.profile.machine_peak import Peak
+from edgeopt.verdict.budget import Judgement, Verdict
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from pydantic import Field, PositiveInt
 from edgeopt.config import Options
 from edgeopt.data.batches import Batches
 from edgeopt.errors import RecipeError
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
 from edgeopt.profile.analysis import count
 from edgeopt.profile.axes import batch_axis
 from edgeopt.profile.inputs import take_batches

@@ -13,12 +13,10 @@ from typing import Any
 
 from edgeopt.data.batches import Batches
 from edgeopt.errors import DataError, RecipeError, nearest
-from edgeopt.models import onnx_file
-from edgeopt.models.onnx_macs import count_macs
+from edgeopt.graph import onnx_file
+from edgeopt.graph.macs import count_macs
 from edgeopt.profile import analysis, assembly
-from edgeopt.profile.accuracy_drop import AccuracyDrop
 from edgeopt.profile.assembly import Evidence
-from edgeopt.profile.budget import Budget
 from edgeopt.profile.comparing import Comparer
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
@@ -29,11 +27,13 @@ from edgeopt.profile.modules import module_times
 from edgeopt.profile.operators import Insight, hidden, read_operators
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Placement, ProfileResult
-from edgeopt.profile.verdicts import Judge, overall
 from edgeopt.targets.availability import require
 from edgeopt.targets.runner import Runner, greet, write_batches
 from edgeopt.targets.target import Target, target_names
 from edgeopt.targets.transports import Connection, connect
+from edgeopt.verdict.accuracy_drop import AccuracyDrop
+from edgeopt.verdict.budget import Budget
+from edgeopt.verdict.sequential import Judge, overall
 
 _COLD_SHARE = 0.2
 _EMULATED_BATCHES = 2  # an emulator takes minutes for what its device does in milliseconds

@@ -23,8 +23,8 @@ from pydantic import Field, PositiveInt
 from edgeopt.config import Options
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError, RecipeError
-from edgeopt.models import onnx_file
-from edgeopt.models.onnx_file import Signature
+from edgeopt.graph import onnx_file
+from edgeopt.graph.onnx_file import Signature
 from edgeopt.profile.analysis import Counted, count, latencies
 from edgeopt.profile.axes import batch_axis, check_axes, resize
 from edgeopt.profile.inputs import check_batches

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeopt.quantize.perform.coverage import Coverage
-from edgeopt.quantize.perform.sqnr import LayerNoise
+from edgeopt.quantize.inspect.coverage import Coverage
+from edgeopt.quantize.inspect.sqnr import LayerNoise
 from edgeopt.quantize.plan.plan import Decision, Scheme
 
 

@@ -11,31 +11,31 @@ import onnx
 
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import RecipeError
-from edgeopt.models import onnx_file
-from edgeopt.models.onnx_macs import count_macs
-from edgeopt.models.requirements import sign
-from edgeopt.quantize.accuracy import Evaluate, Guard, Kept, Search, avoid_collapse, keep_metric, with_metric
+from edgeopt.graph import onnx_file
+from edgeopt.graph.macs import count_macs
+from edgeopt.graph.order import sort_nodes
+from edgeopt.graph.requirements import sign
+from edgeopt.quantize.algorithms.equalize.stage import equalized
+from edgeopt.quantize.algorithms.rounding.stage import adapted
+from edgeopt.quantize.apply.bias import correct_biases
+from edgeopt.quantize.apply.clip import clip_weights
+from edgeopt.quantize.apply.embedding import shrink_embeddings
+from edgeopt.quantize.apply.input_channels import pad_input_channels
+from edgeopt.quantize.apply.pointwise import multiply_pointwise
+from edgeopt.quantize.apply.qdq import insert_qdq
+from edgeopt.quantize.calibrate.calibrator import Observations
+from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.equalize.stage import equalized
-from edgeopt.quantize.graph.order import sort_nodes
-from edgeopt.quantize.graph.prepare import Prepared
-from edgeopt.quantize.latency import keep_fast
-from edgeopt.quantize.observe.observer import Observations
-from edgeopt.quantize.observe.samples import checked
-from edgeopt.quantize.perform.bias import correct_biases
-from edgeopt.quantize.perform.clip import clip_weights
-from edgeopt.quantize.perform.coverage import Coverage, inspect
-from edgeopt.quantize.perform.embedding import shrink_embeddings
-from edgeopt.quantize.perform.input_channels import pad_input_channels
-from edgeopt.quantize.perform.pointwise import multiply_pointwise
-from edgeopt.quantize.perform.qdq import insert_qdq
-from edgeopt.quantize.perform.sensitivity import sensitivity
-from edgeopt.quantize.perform.sqnr import layer_noise, outputs_db
+from edgeopt.quantize.inspect.coverage import Coverage, inspect
+from edgeopt.quantize.inspect.sensitivity import sensitivity
+from edgeopt.quantize.inspect.sqnr import layer_noise, outputs_db
+from edgeopt.quantize.plan.make import as_asked, plan_prepared, prepare_checked, smoothed
 from edgeopt.quantize.plan.plan import Decision, Plan, save_plan
-from edgeopt.quantize.planning import as_asked, plan_prepared, prepare_checked, smoothed
+from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
-from edgeopt.quantize.rounding.stage import adapted
 from edgeopt.quantize.schemes.carry_out import draft_by_scheme, quantize_by_scheme
+from edgeopt.quantize.search.exceptions import Evaluate, Guard, Kept, Search, avoid_collapse, keep_metric, with_metric
+from edgeopt.quantize.search.latency import keep_fast
 from edgeopt.targets.target import Target
 
 _DEFAULTS = QuantizeConfig()

@@ -25,7 +25,7 @@ from edgeopt.report.model import (
 )
 from edgeopt.report.record import RunRecord
 from edgeopt.report.summary import summarise
-from edgeopt.report.verdict import BASELINE, QUANTIZED, judge
+from edgeopt.verdict.run import BASELINE, QUANTIZED, judge
 
 _TRAINED = ("teacher", "distill", "prune")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgeopt.report.facts import Facts
 from edgeopt.report.model import Execution, Interval, MemoryPoint, Module, Operator, Roof, Speed, Stretch
-from edgeopt.report.verdict import BASELINE
+from edgeopt.verdict.run import BASELINE
 
 
 def baseline(profile: Facts) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
-from edgeopt.models.outputs import onnx_outputs
-from edgeopt.profile.accuracy_drop import AccuracyDrop
-from edgeopt.profile.budget import Budget
+from edgeopt.evaluate.outputs import onnx_outputs
 from edgeopt.targets.target import Target
+from edgeopt.verdict.accuracy_drop import AccuracyDrop
+from edgeopt.verdict.budget import Budget
 
 
 def wanted(budgets: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             run_quantize,
             quantization,
             needs=(fp32,),
-            packages=("quantize", "models", "targets"),
+            packages=("quantize", "graph", "passes", "models", "targets"),
             splits=_CALIBRATION,
             sources=plans,
         ),
@@ -46,7 +46,7 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             run_verify,
             _json(recipe.verify),
             needs=(*names, fp32, "quantize"),
-            packages=("verify", "models"),
+            packages=("evaluate", "graph", "models", "targets"),
             splits=_EVALUATION,
         ),
         *([_profile_stage(recipe, target, (fp32, "quantize", *others))] if recipe.profile else []),
@@ -55,7 +55,7 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             run_bundle,
             _bundle_options(recipe),
             needs=("quantize",),
-            packages=("bundle", "deploy/runner", "deploy/templates"),
+            packages=("bundle", "graph", "models", "deploy/runner", "deploy/templates"),
             splits=_EVALUATION,
         ),
     ]
@@ -99,7 +99,7 @@ def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Sta
             run_export,
             options,
             needs=(name,),
-            packages=("export", "exporters", "models"),
+            packages=("export", "passes", "graph", "exporters", "models"),
             splits=_CALIBRATION,
         )
         for index, name in enumerate(last)
@@ -108,7 +108,7 @@ def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Sta
 
 def _import_stage(recipe: Recipe) -> Stage:
     path = Path(str(recipe.model))
-    return Stage("import", run_import, {"file": path.name}, packages=("models",), sources=(path,))
+    return Stage("import", run_import, {"file": path.name}, packages=("graph", "models"), sources=(path,))
 
 
 def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> Stage:
@@ -118,7 +118,7 @@ def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> St
         run_profile,
         options,
         needs=needs,
-        packages=("profile", "targets", "deploy/runner"),
+        packages=("profile", "verdict", "graph", "models", "targets", "deploy/runner"),
         splits=_EVALUATION,
         reads_machine=True,
     )

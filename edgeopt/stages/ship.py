@@ -28,7 +28,7 @@ def run_export(job: Job) -> Facts:
 
 def run_import(job: Job) -> Facts:
     """Take an ONNX file that was exported elsewhere."""
-    from edgeopt.models import onnx_file
+    from edgeopt.graph import onnx_file
 
     path = Path(str(job.recipe.model))
     model = onnx_file.load(path)
@@ -65,7 +65,7 @@ def run_quantize(job: Job) -> Facts:
 
 def _metric(job: Job) -> Callable[[Path], float]:
     """Return the accuracy on the whole calibration split, so that no choice is ever made on the evaluation split."""
-    from edgeopt.models.outputs import onnx_outputs
+    from edgeopt.evaluate.outputs import onnx_outputs
 
     samples = job.data.whole("calibration")
     labels = samples.labels
@@ -81,9 +81,9 @@ def _metric(job: Job) -> Callable[[Path], float]:
 
 def run_verify(job: Job) -> Facts:
     """Put the evaluation samples through every model and compare."""
+    from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge, verdict
+    from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
     from edgeopt.models.call import predict
-    from edgeopt.models.outputs import onnx_outputs, torch_outputs
-    from edgeopt.verify.compare import Variant, compare_accuracy, diverge, verdict
 
     samples = job.data.split("evaluation")
     variants = []

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 
 from edgeopt.errors import MachineError, ModelError
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
 from edgeopt.targets.target import Provider
 
 _LEVELS = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeopt.bundle.preprocessing import ImageInput
 from edgeopt.data.images import read_picture
 from edgeopt.data.manifest import load_manifest, set_names
+from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.sets import content_hash, fingerprint, load_set
 from edgeopt.errors import DataError, RecipeError
 

@@ -12,7 +12,7 @@ import onnx.parser
 import onnxruntime
 import pytest
 
-from edgeopt.models.onnx_macs import count_macs
+from edgeopt.graph.macs import count_macs
 from edgeopt.profile.machine_peak import Bandwidth, Peak
 from edgeopt.profile.operator_cost import cost
 from edgeopt.profile.operators import read_operators

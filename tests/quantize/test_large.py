@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
 from edgeopt.quantize import QuantizeConfig, quantize
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex, is_depthwise, is_pointwise
+from edgeopt.graph.index import GraphIndex, is_depthwise, is_pointwise
 from edgeopt.quantize.plan.stem import ACTIVATIONS
 
 _BETWEEN = ACTIVATIONS | {"HardSigmoid", "Mul", "Sigmoid", "Swish"}

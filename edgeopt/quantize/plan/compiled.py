@@ -17,7 +17,7 @@ from collections.abc import Set
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex
+from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.plan.eligible import PRODUCT, WEIGHTED, weight_objection
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.targets.target import Rules

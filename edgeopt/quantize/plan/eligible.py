@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.graph.index import GraphIndex, attribute
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 PRODUCT = "both factors are activations: rounding them costs accuracy for little work"

@@ -20,7 +20,7 @@ from typing import Literal
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex
+from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
 from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection

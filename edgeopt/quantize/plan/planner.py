@@ -11,17 +11,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from edgeopt.graph.index import GraphIndex, attribute
+from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
+from edgeopt.quantize.apply.smooth import smoothed_name
+from edgeopt.quantize.calibrate.calibrator import Observations
+from edgeopt.quantize.calibrate.ranges import Grid, Method, choose_range
+from edgeopt.quantize.calibrate.statistics import TensorStatistics
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.index import GraphIndex, attribute
-from edgeopt.quantize.graph.prepare import Prepared
-from edgeopt.quantize.graph.smooth import smoothed_name
-from edgeopt.quantize.observe.observer import Observations
-from edgeopt.quantize.observe.ranges import Grid, Method, choose_range
-from edgeopt.quantize.observe.statistics import TensorStatistics
 from edgeopt.quantize.plan.defaults import explain
 from edgeopt.quantize.plan.placement import ABSORBED, MOVING, rounded_tensors
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
-from edgeopt.quantize.plan.product import ProductChoice, choose_product
+from edgeopt.quantize.prepare import Prepared
 from edgeopt.targets.target import Target
 
 _SUMS = {"Add", "Conv", "ConvTranspose"}

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute
+from edgeopt.graph.index import GraphIndex, attribute
 from edgeopt.quantize.plan.plan import NodePlan, Plan
 
 _LARGEST = 32767

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import onnx
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute, is_depthwise
+from edgeopt.graph.index import GraphIndex, attribute, is_depthwise
 
 _COLOURS = 4
 ACTIVATIONS = {"Clip", "HardSwish", "LeakyRelu", "Relu"}

@@ -12,8 +12,8 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-from edgeopt.models import onnx_file
-from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 

@@ -12,15 +12,15 @@ import onnx
 
 from edgeopt.data.batches import Batches
 from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
-from edgeopt.models import onnx_file
-from edgeopt.models.onnx_macs import count_macs
-from edgeopt.models.requirements import sign
+from edgeopt.graph import onnx_file
+from edgeopt.graph.macs import count_macs
+from edgeopt.graph.outputs import open_exposed, same_outputs
+from edgeopt.graph.requirements import sign
+from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.outputs import open_exposed, same_outputs
-from edgeopt.quantize.graph.prepare import Prepared, prepare
-from edgeopt.quantize.observe.samples import checked
-from edgeopt.quantize.perform.coverage import Coverage, inspect
+from edgeopt.quantize.inspect.coverage import Coverage, inspect
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
+from edgeopt.quantize.prepare import Prepared, prepare
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.converted import Converted, Request
 from edgeopt.quantize.schemes.noise import output_noise

@@ -9,8 +9,8 @@ import onnx
 
 from edgeopt.data.batches import Batches
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.prepare import Prepared
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
+from edgeopt.quantize.prepare import Prepared
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 
-from edgeopt.models import onnx_file
-from edgeopt.quantize.graph.index import GraphIndex, remove_unused_constants
-from edgeopt.quantize.perform.embedding import shrink_embeddings
-from edgeopt.quantize.perform.quiet import quiet
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex, remove_unused_constants
+from edgeopt.quantize.apply.embedding import shrink_embeddings
+from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.gemms import split_gemms

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
 
 
 def split_gemms(graph: onnx.GraphProto, excluded: Set[str], *, smallest: int = 0) -> int:

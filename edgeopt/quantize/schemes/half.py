@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import RecipeError, nearest
-from edgeopt.models import onnx_file
-from edgeopt.quantize.graph.index import GraphIndex, captured, remove_unused_constants
-from edgeopt.quantize.graph.outputs import open_exposed, run
-from edgeopt.quantize.observe.samples import checked
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.types import float_tensors, refusal

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 
 from edgeopt.data.batches import Batch
-from edgeopt.models import onnx_file
-from edgeopt.quantize.graph.index import GraphIndex
-from edgeopt.quantize.graph.outputs import open_exposed, run
-from edgeopt.quantize.perform.sqnr import CEILING_DB, LayerNoise, sqnr_db
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.inspect.sqnr import CEILING_DB, LayerNoise, sqnr_db
 
 
 def output_noise(

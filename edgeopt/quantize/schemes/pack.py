@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgeopt.quantize.schemes.gptq import Blocks
+from edgeopt.quantize.algorithms.gptq import Blocks
 
 
 def matmul_nbits(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import onnx
 from onnx import TensorProto, defs
 
-from edgeopt.quantize.graph.prepare import opset_of
+from edgeopt.quantize.prepare import opset_of
 
 _NAMES: dict[int, str] = {TensorProto.FLOAT16: "tensor(float16)", TensorProto.BFLOAT16: "tensor(bfloat16)"}
 _CHOOSES_ITS_TYPE = {"Cast"}

@@ -19,15 +19,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgeopt.errors import RecipeError
-from edgeopt.models import onnx_file
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.quantize.algorithms.gptq import quantize_blocks, second_moments
+from edgeopt.quantize.apply.embedding import shrink_embeddings
+from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.config import WeightOptions
-from edgeopt.quantize.graph.index import GraphIndex, attribute, remove_unused_constants
-from edgeopt.quantize.perform.embedding import shrink_embeddings
-from edgeopt.quantize.perform.quiet import quiet
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.gemms import split_gemms
-from edgeopt.quantize.schemes.gptq import quantize_blocks, second_moments
 from edgeopt.quantize.schemes.pack import matmul_nbits
 
 _SMALLEST = 1 << 12  # elements of a matrix from which on it pays

@@ -7,10 +7,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edgeopt.models.onnx_macs import count_macs
+from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.macs import count_macs
 from edgeopt.profile.placement import quantized_macs_share
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
 from edgeopt.quantize.plan.plan import load_plan, save_plan
 from edgeopt.quantize.stage import draft

@@ -2,9 +2,9 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.graph.prepare import prepare
 from edgeopt.quantize.plan.ort_cache import write_ort_cache
 from edgeopt.quantize.plan.plan import load_plan
+from edgeopt.quantize.prepare import prepare
 
 
 def test_quantize_static_takes_the_ranges(conv_model, pictures, saved, tmp_path, vnni):

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.graph.prepare import prepare
 from edgeopt.quantize.plan.placement import place
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.stage import draft
 from edgeopt.targets.target import load_target
 from tests.quantize.conftest import conv_net, fill

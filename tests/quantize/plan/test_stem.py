@@ -7,8 +7,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.graph.index import GraphIndex
 from edgeopt.quantize.plan.plan import load_plan, save_plan
 from edgeopt.quantize.plan.stem import picture_stem
 from edgeopt.quantize.stage import draft

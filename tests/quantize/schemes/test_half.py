@@ -6,7 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.graph.prepare import prepare
+from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.schemes.converted import Request
 from edgeopt.quantize.schemes.half import convert
 

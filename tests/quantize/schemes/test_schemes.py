@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError
-from edgeopt.models.requirements import MINIMUM
+from edgeopt.graph.requirements import MINIMUM
 from edgeopt.quantize import QuantizeConfig, draft, quantize
 from edgeopt.targets.target import load_target
 

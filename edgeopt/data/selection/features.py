@@ -1,0 +1,79 @@
+"""One vector for each sample: what the model makes of it just before its last product with weights.
+
+    image → … → [1, 1280, 7, 7] → pool → Gemm → logits       the vector: the mean over all axes but the channels
+
+That layer's input separates what the model can tell apart, so samples that lie far apart there drive the layers before it
+differently. Axes other than the channels (last for rows of tokens and vectors, second for maps) are averaged, so that ragged
+samples give vectors of one length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgeopt.data.batches import Array, Batch
+from edgeopt.data.samples import Samples
+from edgeopt.errors import DataError
+from edgeopt.graph import onnx_file
+from edgeopt.targets.session import SessionConfig, open_session
+
+_PRODUCTS = {"Gemm", "MatMul", "Conv"}
+
+
+def feature_tensor(model: onnx.ModelProto) -> str:
+    """Return what enters the last product with weights on the way to the first output; that output, if there is none."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    held = {tensor.name for tensor in model.graph.initializer}
+    held |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
+    inputs = {value.name for value in model.graph.input}
+    waiting, seen = [model.graph.output[0].name], set[str]()
+    while waiting:
+        node = makers.get(waiting.pop(0))
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type in _PRODUCTS and node.input[1] in held and node.input[0] not in inputs:
+            return str(node.input[0])
+        waiting.extend(name for name in node.input if name and name not in held)
+    return str(model.graph.output[0].name)
+
+
+class FeatureModel:
+    """A model that turns samples into vectors; opened once."""
+
+    def __init__(self, path: Path) -> None:
+        model = onnx_file.load(path)
+        self._tensor = feature_tensor(model)
+        if self._tensor not in {value.name for value in model.graph.output}:
+            model.graph.output.append(onnx.ValueInfoProto(name=self._tensor))
+        self._session = open_session(model.SerializeToString(), config=SessionConfig(threads=1))
+
+    def __call__(self, samples: Samples, indices: Iterable[int]) -> NDArray[np.float32]:
+        """Return the vectors of the samples at `indices`, [indices, width]; one sample at a time, so none is padded.
+
+        Raises:
+            DataError: the model cannot run on a sample, or gives no floating-point numbers.
+        """
+        return np.stack([pooled(self._run(samples.collate([index]), index)) for index in indices])
+
+    def _run(self, batch: Batch, index: int) -> Array:
+        try:
+            (values,) = self._session.run([self._tensor], dict(batch))
+        except Exception as error:  # (its exception classes share no base but Exception)
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(f"sample {index}: the model cannot run on it: {reason}") from error
+        return np.asarray(values)
+
+
+def pooled(values: Array) -> NDArray[np.float32]:
+    """Return the mean of one sample's tensor over all axes but the channels: the second of maps, else the last."""
+    if not np.issubdtype(values.dtype, np.floating):
+        raise DataError(f"the model gives {values.dtype.name} where features were looked for; pick at random instead")
+    channel = 1 if values.ndim >= 4 else values.ndim - 1
+    others = tuple(axis for axis in range(values.ndim) if axis != channel)
+    return np.atleast_1d(values.mean(axis=others)).astype(np.float32)

@@ -1,0 +1,241 @@
+"""`calibrate-data`: check → look at what the model makes of each sample → pick → write a set that says what it is.
+
+The set is made in a folder aside (``.<name>.part``), which takes its place in one step; a killed run goes on there, if samples,
+model and options are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edgeopt import progress
+from edgeopt.config import Options
+from edgeopt.data.checks import Finding, check_samples, digests, raise_errors, warnings_of
+from edgeopt.data.manifest import InputManifest, Manifest, PickedSample, SplitManifest
+from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing
+from edgeopt.data.samples import Sample, Samples, sample_digest
+from edgeopt.data.select import Choice, select
+from edgeopt.data.selection.features import FeatureModel
+from edgeopt.data.sets import content_hash
+from edgeopt.errors import DataError, RecipeError
+from edgeopt.files import disk_errors, flush, sha256, write_aside, write_json
+
+_AXES = {"NCHW": ["channel", "height", "width"], "NHWC": ["height", "width", "channel"]}
+_CHUNK = 64  # samples whose features are kept in one file while the set is made
+
+
+class CalibrateConfig(Options):
+    """How a calibration set is picked, and what its manifest says of it."""
+
+    samples: int = Field(default=64, ge=1)
+    """How many to pick."""
+    choose: Choice = "coverage"
+    """coverage: spread over what the model makes of the samples; random: at random. Labels keep their shares in both."""
+    seed: int = Field(default=0, ge=0)
+    """Of the first pick, or of all picks at random."""
+    description: str = ""
+    """One line for the manifest."""
+    origin: str = ""
+    """Where the data comes from."""
+    licence: str = ""
+    """Under which terms it may be used."""
+    task: str = "generic"
+    """The hub's name of what models do with it."""
+    labels: list[str] = Field(default_factory=list)
+    """Class names in the order of their numbers."""
+    preprocessing: Preprocessing = Field(default=ArrayInput(), discriminator="kind")
+    """How raw data became these inputs."""
+
+
+_DEFAULTS = CalibrateConfig()
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """A calibration set that was made.
+
+    Attributes:
+        path: its folder.
+        samples: how many it has.
+        candidates: how many it was picked from.
+        warnings: what was noticed, and what was left out of the candidates.
+        changed: false if the very same set was there already.
+    """
+
+    path: Path
+    samples: int
+    candidates: int
+    warnings: tuple[str, ...]
+    changed: bool
+
+
+def make_calibration_set(
+    samples: Samples,
+    *,
+    output: Path,
+    model: Path | None = None,
+    evaluation: Samples | None = None,
+    config: CalibrateConfig = _DEFAULTS,
+) -> CalibrationSet:
+    """Pick samples for calibration and write them to the folder `output`, with a ``manifest.toml`` that says what they are.
+
+    Args:
+        samples: what to pick from.
+        output: the set's folder; `edgeopt quantize --calibration FOLDER` takes it.
+        model: the ONNX file to calibrate; `choose = "coverage"` needs it.
+        evaluation: samples that the result will be evaluated on; none of them is picked.
+        config: how to pick, and what the manifest says.
+
+    Raises:
+        DataError: a sample is not finite or not in its range, or too few are left.
+        RecipeError: something else is at `output`, or coverage is asked for without a model.
+        MachineError: the disk is full or `output` may not be written.
+    """
+    if config.choose == "coverage" and model is None:
+        raise RecipeError("choose = coverage needs the model whose activations are to be covered; name it, or choose random")
+    key = _key(samples, model, evaluation, config)
+    output = Path(output)
+    if output.exists():
+        return _there_already(output, key)
+    with progress.task("check samples", total=None):
+        findings = check_samples(samples, ranges=samples.ranges, evaluated=digests(evaluation) if evaluation else ())
+    raise_errors(findings)
+    left_out = {finding.sample for finding in findings if finding.what in {"duplicate", "leak", "constant"}}
+    candidates = np.array([index for index in range(len(samples)) if index not in left_out], dtype=np.int64)
+    if len(candidates) < config.samples:
+        raise DataError(
+            f"{config.samples} samples are wanted, but only {len(candidates)} of {len(samples)} can be picked; "
+            + ("; ".join(warnings_of(findings)) or "ask for fewer")
+        )
+    part = _begin(output, key)
+    vectors = _features(part, FeatureModel(model), samples, candidates) if config.choose == "coverage" and model else None
+    labels = None if samples.labels is None else samples.labels[candidates]
+    picked = select(config.samples, candidates, labels=labels, features=vectors, seed=config.seed)
+    _write(part, samples, picked, config, key)
+    with disk_errors(output):
+        part.replace(output)
+        flush(output.parent)
+    return CalibrationSet(output, len(picked), len(candidates), tuple(_warnings(findings, left_out, config)), changed=True)
+
+
+def _warnings(findings: list[Finding], left_out: set[int], config: CalibrateConfig) -> list[str]:
+    lines = warnings_of(findings)
+    if left_out:
+        lines.append(f"{len(left_out)} samples were left out: constant, equal to others, or in the evaluation set")
+    said = {"origin": config.origin, "licence": config.licence}
+    lines.extend(f"the manifest does not say the data's {what}; add it" for what, text in said.items() if not text)
+    return lines
+
+
+def _key(samples: Samples, model: Path | None, evaluation: Samples | None, config: CalibrateConfig) -> dict[str, Any]:
+    return {
+        "data": samples.digest,
+        "model": sha256(model) if model else "",
+        "evaluation": evaluation.digest if evaluation else "",
+        "options": config.model_dump(mode="json"),
+        "edgeopt": version("edgeopt"),
+    }
+
+
+def _there_already(output: Path, key: dict[str, Any]) -> CalibrationSet:
+    recorded = output / "made.json"
+    if recorded.is_file() and json.loads(recorded.read_text(encoding="utf-8"))["key"] == key:
+        count = key["options"]["samples"]
+        return CalibrationSet(output, count, count, ("the very same set was there already",), changed=False)
+    raise RecipeError(f"{output}: something else is there already; name another folder, or remove it")
+
+
+def _begin(output: Path, key: dict[str, Any]) -> Path:
+    """Return the folder aside, emptied unless it is of a killed run of the very same thing."""
+    part = output.with_name(f".{output.name}.part")
+    recorded = part / "made.json"
+    if not recorded.is_file() or json.loads(recorded.read_text(encoding="utf-8"))["key"] != key:
+        shutil.rmtree(part, ignore_errors=True)
+        write_json(recorded, {"key": key})
+    return part
+
+
+def _features(part: Path, model: FeatureModel, samples: Samples, candidates: NDArray[np.int64]) -> NDArray[Any]:
+    """Return one vector for each candidate, [candidates, width]; what a killed run has computed is taken from its files."""
+    chunks = []
+    with progress.task("look at samples", total=len(candidates)) as advance:
+        for start in range(0, len(candidates), _CHUNK):
+            indices, file = candidates[start : start + _CHUNK], part / f"features-{start:06d}.npy"
+            if not file.is_file():
+                with write_aside(file) as aside, aside.open("wb") as stream:
+                    np.save(stream, model(samples, indices))
+            chunks.append(np.load(file, allow_pickle=False))
+            advance(len(indices))
+    return np.concatenate(chunks)
+
+
+def _write(part: Path, samples: Samples, picked: NDArray[np.int64], config: CalibrateConfig, key: dict[str, Any]) -> None:
+    """Write the picked samples and the manifest into the folder aside, and take away what was only needed on the way."""
+    rows, seen = [], []
+    with progress.task("write samples", total=len(picked)) as advance:
+        for number, index in enumerate(int(index) for index in picked):
+            sample, label = samples[index], None if samples.labels is None else int(samples.labels[index])
+            file = part / "samples" / f"{number:05d}.npz"
+            if not file.is_file():
+                _save(file, sample, label)
+            seen.append({name: (array.dtype.name, array.shape) for name, array in sample.items()})
+            rows.append(PickedSample(file=f"samples/{file.name}", index=index, sha256=sample_digest(sample), label=label))
+            advance()
+    manifest = Manifest(
+        name=part.name.removeprefix(".").removesuffix(".part"),
+        description=config.description or f"{len(rows)} samples, choice: {config.choose}",
+        origin=config.origin or "not stated",
+        licence=config.licence or "not stated",
+        reader="arrays",
+        inputs=[_described(name, seen, samples, config.preprocessing) for name in seen[0]],
+        splits={"calibration": SplitManifest(path="samples", count=len(rows), sha256=content_hash(part / "samples"))},
+        labels=config.labels,
+        task=config.task,
+        preprocessing=config.preprocessing,
+        made={
+            "by": f"edgeopt calibrate-data {key['edgeopt']}",
+            "choose": config.choose,
+            "seed": config.seed,
+            "data": key["data"],
+            "model": key["model"],
+        },
+        picked=rows,
+    )
+    with write_aside(part / "manifest.toml") as aside:
+        aside.write_text(tomli_w.dumps(json.loads(manifest.model_dump_json(exclude_none=True))), encoding="utf-8")
+    for file in part.glob("features-*.npy"):
+        file.unlink()
+
+
+def _save(file: Path, sample: Sample, label: int | None) -> None:
+    arrays: dict[str, Any] = {name: array[None] for name, array in sample.items()}
+    if label is not None:
+        arrays["labels"] = np.array([label], dtype=np.int64)
+    with write_aside(file) as aside, aside.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def _described(
+    name: str, seen: list[dict[str, tuple[str, tuple[int, ...]]]], samples: Samples, preprocessing: Preprocessing
+) -> InputManifest:
+    """Describe an input: an axis that is not the same in all samples is ragged, and gets a name."""
+    (dtype, first), shapes = seen[0][name], [item[name][1] for item in seen]
+    if len({len(shape) for shape in shapes}) != 1:
+        raise DataError(f"input '{name}': samples differ in their number of axes; prepare them alike")
+    same = [len({shape[axis] for shape in shapes}) == 1 for axis in range(len(first))]
+    shape: list[int | str] = [
+        size if fixed else f"{name}_{axis}" for axis, (size, fixed) in enumerate(zip(first, same, strict=True))
+    ]
+    low, high = samples.ranges.get(name, (None, None))
+    axes = _AXES[preprocessing.layout] if isinstance(preprocessing, ImageInput) and len(shape) == 3 else []
+    return InputManifest(name=name, dtype=dtype, shape=shape, low=low, high=high, axes=axes)

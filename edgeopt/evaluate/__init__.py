@@ -1,0 +1,1 @@
+"""Evaluate: the same evaluation samples through every model, and where they part from each other."""

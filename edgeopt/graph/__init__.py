@@ -1,0 +1,1 @@
+"""ONNX graphs: files, node index, inner tensors as outputs, shapes, requirements, multiply-accumulates."""

@@ -1,0 +1,177 @@
+"""Compute only the rows that are read: a classifier looks at one token, so the last layer need work on that one alone.
+
+    Before: h [b, s, n] → MatMul → Add → Gelu → … → LayerNormalization → Gather (axis 1, token 0) → classifier
+    After:  h → Gather (axis 1, token 0) → MatMul → Add → Gelu → … → LayerNormalization → classifier
+
+    Before: q, k, v → Attention → … → Gather (axis 1, token 0)
+    After:  q → Gather (axis 1, [0]) → Attention (k, v whole) → Squeeze → …
+
+Nodes that treat each row alone commute with the choice of a row, and an attention gives one row for one query. The function is
+the same; of a classifier with six layers about a seventh of the multiplications go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeopt.passes.matching import add_initializer, attribute, constant, int64, integers, new_node, rank
+
+_UNARY = frozenset(("Cast", "Elu", "Erf", "Gelu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"))
+_BINARY = frozenset(("Add", "Div", "Mul", "Pow", "Sub"))
+_NORMS = frozenset(("LayerNormalization", "RMSNormalization"))
+_MASK = 3
+"""Position of the mask among the inputs of Attention; after it come the past keys and values."""
+
+
+class ChosenRows(ir.passes.InPlacePass):
+    """Move the choice of one row of [batch, sequence, features] as far up as it goes."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Move every choice; a graph whose rows are all read stays as it is."""
+        graph = model.graph
+        moved = False
+        for value, row, gathers in list(_choices(graph)):
+            chosen = _commuting(graph, gathers)
+            if any(node.op_type in {"MatMul", "Attention"} for node in chosen):
+                _move(graph, chosen, row)
+                for gather in gathers:
+                    gather.outputs[0].replace_all_uses_with(value, replace_graph_outputs=True)
+                graph.remove(gathers, safe=True)
+                moved = True
+        return ir.passes.PassResult(model, modified=moved)
+
+
+def _choices(graph: ir.Graph) -> Iterable[tuple[ir.Value, int, list[ir.Node]]]:
+    """Yield the tensors [b, s, n] of which nothing but one constant row is read, with the Gathers that read it."""
+    for node in graph:
+        for value in node.outputs:
+            users = list(value.consumers())
+            rows = {_row(user, value) for user in users}
+            row = rows.pop() if len(rows) == 1 else None
+            if row is not None and rank(value) == 3 and not value.is_graph_output():
+                yield value, row, users
+
+
+def _row(user: ir.Node, value: ir.Value) -> int | None:
+    """Return the row that a Gather with a constant scalar index takes from `value`."""
+    if user.op_type != "Gather" or user.domain or user.inputs[0] is not value or attribute(user, "axis", 0) not in {1, -2}:
+        return None
+    index = user.inputs[1]
+    found = integers(index)
+    return found[0] if index is not None and found and rank(index) == 0 and not user.outputs[0].is_graph_output() else None
+
+
+def _commuting(graph: ir.Graph, gathers: list[ir.Node]) -> list[ir.Node]:
+    """Return the nodes, in order, of whose output nothing but the chosen row is needed."""
+    chosen = set(gathers)
+    found: list[ir.Node] = []
+    for node in reversed(list(graph)):
+        if node in chosen or not _row_wise(node):
+            continue
+        value = node.outputs[0]
+        uses = list(value.uses())
+        if uses and not value.is_graph_output() and all(use.node in chosen and _needs_row(use.node, use.idx) for use in uses):
+            chosen.add(node)
+            found.append(node)
+    return found[::-1]
+
+
+def _needs_row(user: ir.Node, position: int) -> bool:
+    """Tell whether a chosen node needs one row of this input; keys, values and masks of an Attention are needed whole."""
+    return user.op_type != "Attention" or position == 0
+
+
+def _row_wise(node: ir.Node) -> bool:
+    """Tell whether one row of the output follows from the same row of the inputs, and constants."""
+    value = node.outputs[0]
+    if node.domain or rank(value) != 3 or any(other.uses() or other.is_graph_output() for other in node.outputs[1:]):
+        return False
+    if node.op_type in _UNARY:
+        return True
+    if node.op_type in _BINARY:
+        return all(_shared(item) or _same_rows(item, value) for item in node.inputs)
+    if node.op_type in _NORMS:
+        return attribute(node, "axis", -1) in {-1, 2} and all(_shared(item) for item in node.inputs[1:])
+    if node.op_type == "MatMul":
+        weight = node.inputs[1]
+        return constant(weight) is not None and weight is not None and rank(weight) == 2
+    return node.op_type == "Attention" and _takes_one_query(node)
+
+
+def _shared(value: ir.Value | None) -> bool:
+    """Tell whether an operand is left out, or a constant that is the same for all rows."""
+    return value is None or (constant(value) is not None and (rank(value) or 0) <= 1)
+
+
+def _same_rows(value: ir.Value | None, like: ir.Value) -> bool:
+    return value is not None and value.shape is not None and like.shape is not None and list(value.shape) == list(like.shape)
+
+
+def _takes_one_query(node: ir.Node) -> bool:
+    """Tell whether an Attention on three axes can be asked for one query: not causal, no past, a mask of four axes or none."""
+    if attribute(node, "is_causal", 0) or not attribute(node, "q_num_heads", 0) or any(node.inputs[_MASK + 1 :]):
+        return False
+    mask = node.inputs[_MASK] if len(node.inputs) > _MASK else None
+    return mask is None or (rank(mask) == 4 and mask.shape is not None)
+
+
+def _move(graph: ir.Graph, chosen: list[ir.Node], row: int) -> None:
+    """Let the chosen nodes work on [b, n], with Gathers where whole tensors enter."""
+    scalar = add_initializer(graph, "chosen_row", np.array(row, dtype=np.int64))
+    single = add_initializer(graph, "chosen_rows", int64(row))
+    axis = add_initializer(graph, "row_axis", int64(1))
+    inside = {node.outputs[0] for node in chosen}
+    entered: dict[ir.Value, ir.Value] = {}
+    for node in chosen:
+        if node.op_type == "Attention":
+            _ask_one(graph, node, inside, single, axis)
+            continue
+        for position, value in enumerate(node.inputs):
+            if value is None or value in inside or rank(value) != 3 or constant(value) is not None:
+                continue
+            if value not in entered:
+                entered[value] = _insert(graph, node, "Gather", [value, scalar], _without_rows(value), axis=1)
+            node.replace_input_with(position, entered[value])
+        node.outputs[0].shape = _without_rows(node.outputs[0])
+        if node.op_type in _NORMS:
+            node.attributes["axis"] = ir.AttrInt64("axis", -1)
+
+
+def _ask_one(graph: ir.Graph, node: ir.Node, inside: set[ir.Value], single: ir.Value, axis: ir.Value) -> None:
+    """Give Attention one query [b, 1, n], and take the axis of size 1 from its result again."""
+    query, result = node.inputs[0], node.outputs[0]
+    if query is None or result.shape is None or query.shape is None:
+        return
+    one = ir.Shape([query.shape[0], 1, query.shape[-1]])
+    asked = ("Unsqueeze", [query, axis], {}) if query in inside else ("Gather", [query, single], {"axis": 1})
+    node.replace_input_with(0, _insert(graph, node, asked[0], asked[1], one, **asked[2]))
+    mask = node.inputs[_MASK] if len(node.inputs) > _MASK else None
+    if mask is not None and mask.shape is not None and mask.shape[2] != 1:
+        sizes = ir.Shape([mask.shape[0], mask.shape[1], 1, mask.shape[3]])
+        node.replace_input_with(_MASK, _insert(graph, node, "Gather", [mask, single], sizes, axis=2))
+    row = _without_rows(result)
+    result.shape = ir.Shape([result.shape[0], 1, result.shape[2]])
+    squeeze = new_node(node, "Squeeze", [result, axis])
+    squeeze.outputs[0].shape = row
+    graph.insert_after(node, squeeze)
+    for use in list(result.uses()):
+        if use.node is not squeeze:
+            use.node.replace_input_with(use.idx, squeeze.outputs[0])
+    inside.add(squeeze.outputs[0])
+
+
+def _insert(
+    graph: ir.Graph, before: ir.Node, op_type: str, inputs: list[ir.Value], shape: ir.Shape | None, **attributes: int
+) -> ir.Value:
+    made = new_node(before, op_type, inputs, **attributes)
+    made.outputs[0].shape, made.outputs[0].type = shape, inputs[0].type
+    graph.insert_before(before, made)
+    value: ir.Value = made.outputs[0]
+    return value
+
+
+def _without_rows(value: ir.Value) -> ir.Shape | None:
+    return None if value.shape is None else ir.Shape([value.shape[0], value.shape[2]])

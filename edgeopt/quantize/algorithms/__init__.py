@@ -1,0 +1,1 @@
+"""Quantization algorithms: GPTQ, adaptive rounding, cross-layer equalization, ranges of matrix products."""

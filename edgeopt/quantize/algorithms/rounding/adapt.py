@@ -1,0 +1,185 @@
+"""Layer by layer, in the graph's order: round a layer's weights for the inputs it really gets.
+
+For each layer the floating-point model gives the outputs that are wanted and the model with all earlier layers rounded gives
+the inputs; H, c and the means of both are summed over the samples (memory: k² numbers for k inputs, whatever the number of
+samples) and `solve` rounds. Where the layer has a bias of its own, inputs and outputs are centred and the bias becomes
+
+    b = E[y] - W̃·E[x]
+
+so that no layer's mean output is off: bias correction (https://arxiv.org/abs/1906.04721, equation 17), for what the layers
+before do as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edgeopt import progress
+from edgeopt.data.batches import Batch
+from edgeopt.graph.index import GraphIndex, captured, replace_constant
+from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.algorithms.rounding.rows import as_weight, paired_rows, weight_rows
+from edgeopt.quantize.algorithms.rounding.solve import Grid, Moments, solve
+from edgeopt.quantize.apply.bias import store_bias, weighted_nodes
+
+Floats = NDArray[np.float64]
+
+_ROWS = 256  # of each batch
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What adaptive rounding made of one layer: its output's relative squared error with nearest rounding, and after it."""
+
+    name: str
+    before: float
+    after: float
+
+
+def adapt(model: onnx.ModelProto, quantized: onnx.ModelProto, samples: Sequence[Batch], *, threads: int) -> tuple[Adapted, ...]:
+    """Choose the integers of all weights in `quantized` anew, in place, and its biases; return what that did, layer by layer.
+
+    Args:
+        model: prepared, floating point; not changed.
+        quantized: its quantized form.
+        samples: batches of real inputs; all are used for every layer.
+        threads: for running the models.
+    """
+    progress.note(f"adaptive rounding on {len(samples)} batches")
+    found = []
+    for layer in _layers(model, quantized):
+        sums = _gather(layer, model, quantized, samples, threads=threads)
+        if sums is None:
+            continue
+        found.append(_round(layer, sums, quantized))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A node of the floating-point model, the same node after quantization, its weight, and how it is stored."""
+
+    node: onnx.NodeProto
+    there: onnx.NodeProto
+    weight: NDArray[Any]
+    dequantize: onnx.NodeProto
+    bias: onnx.NodeProto | None
+
+
+def _layers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterator[_Layer]:
+    """Yield the layers whose weight, rounded, no other node reads."""
+    index = GraphIndex(quantized.graph)
+    nodes = {node.name: node for node in quantized.graph.node}
+    for node, exact, _ in weighted_nodes(model, quantized):
+        there = nodes[node.name]
+        dequantize = index.producer[there.input[1]]
+        own = all(len(index.consumers[name]) == 1 for name in (there.input[1], dequantize.input[0]))
+        if node.op_type == "ConvTranspose" or not own:
+            continue
+        bias = index.producer.get(there.input[2]) if len(there.input) > 2 else None
+        yield _Layer(node, there, exact, dequantize, bias)
+
+
+class _Sums:
+    """Sums over rows of what `Moments` needs, and of the means."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.parts: list[Floats] = []
+
+    def add(self, x: NDArray[Any], y: NDArray[Any]) -> None:
+        """Add rows x [g, n, k] and y [g, n, o]."""
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        parts = [x.swapaxes(1, 2) @ x, y.swapaxes(1, 2) @ x, np.square(y).sum(axis=1), x.sum(axis=1), y.sum(axis=1)]
+        self.parts = [have + new for have, new in zip(self.parts, parts, strict=True)] if self.parts else parts
+        self.count += x.shape[1]
+
+    def moments(self, *, centred: bool) -> tuple[Moments, Floats, Floats]:
+        """Return the moments, of centred rows if so wanted, and the means of x [g, k] and y [g, o]."""
+        inner, cross, power, x, y = (part / self.count for part in self.parts)
+        if centred:
+            inner = inner - x[:, :, None] * x[:, None, :]
+            cross = cross - y[:, :, None] * x[:, None, :]
+            power = power - np.square(y)
+        return Moments(inner, cross, power), x, y
+
+
+def _gather(
+    layer: _Layer, model: onnx.ModelProto, quantized: onnx.ModelProto, samples: Sequence[Batch], *, threads: int
+) -> _Sums | None:
+    """Sum the moments of the layer's rounded input and exact output; None if no sample reaches it."""
+    wanted, given = layer.node.output[0], layer.there.input[0]
+    exact, rounded = (open_exposed(up_to(part, name), threads=threads) for part, name in ((model, wanted), (quantized, given)))
+    generator = np.random.default_rng(0)
+    sums = _Sums()
+    for number, batch in enumerate(samples):
+        y = run(exact, [wanted], _fed(exact, batch), sample=number)[wanted]
+        x = run(rounded, [given], _fed(rounded, batch), sample=number)[given]
+        rows = paired_rows(layer.node, (x, y), layer.weight.shape[2:], limit=_ROWS, generator=generator)
+        sums.add(*rows)
+    return sums if sums.count else None
+
+
+def _fed(session: ort.InferenceSession, batch: Batch) -> dict[str, NDArray[Any]]:
+    wanted = {value.name for value in session.get_inputs()}
+    return {name: values for name, values in batch.items() if name in wanted}
+
+
+def up_to(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """Return the part of `model` that computes `tensor`, its only output."""
+    index = GraphIndex(model.graph)
+    needed, waiting = set(), [tensor]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            maker = index.producer.get(name)
+            waiting += [*maker.input, *captured(maker)] if maker is not None else []
+    part = onnx.ModelProto(ir_version=model.ir_version)
+    part.opset_import.extend(model.opset_import)
+    part.functions.extend(model.functions)
+    graph = part.graph
+    graph.name = model.graph.name
+    graph.node.extend(node for node in model.graph.node if needed.intersection(node.output))
+    graph.initializer.extend(item for item in model.graph.initializer if item.name in needed)
+    graph.input.extend(value for value in model.graph.input if value.name in needed)
+    graph.value_info.extend(value for value in model.graph.value_info if value.name in needed)
+    graph.output.append(onnx.ValueInfoProto(name=tensor))
+    return part
+
+
+def _round(layer: _Layer, sums: _Sums, quantized: onnx.ModelProto) -> Adapted:
+    """Solve, and write integers, scale and bias into `quantized`."""
+    index = GraphIndex(quantized.graph)
+    weight = weight_rows(layer.node, layer.weight)
+    moments, mean_x, mean_y = sums.moments(centred=layer.bias is not None)
+    grid, zero = _grid(layer, index)
+    numbers_of = weight_rows(layer.node, np.asarray(index.constant(layer.dequantize.input[0])))
+    chosen, before, after = solve(weight, moments, grid)
+    numbers = np.round(chosen / grid.step) + zero
+    shape = layer.weight.shape
+    replace_constant(quantized.graph, layer.dequantize.input[0], as_weight(layer.node, numbers, shape).astype(numbers_of.dtype))
+    if layer.bias is not None:
+        bias = (mean_y - np.einsum("gok,gk->go", chosen, mean_x)).reshape(-1)
+        store_bias(index, layer.bias.output[0], bias)
+    power = float(moments.power.sum()) or 1.0
+    return Adapted(layer.node.name, *(float((item * moments.power).sum()) / power for item in (before, after)))
+
+
+def _grid(layer: _Layer, index: GraphIndex) -> tuple[Grid, Floats]:
+    """Return the grid of the layer's weight, relative to its zero point, and the zero point, [g, o, 1]."""
+    numbers = np.asarray(index.constant(layer.dequantize.input[0]))
+    scale, zero = (np.asarray(index.constant(name), dtype=np.float64) for name in layer.dequantize.input[1:3])
+    rows = weight_rows(layer.node, numbers)
+    shape = (*rows.shape[:2], 1)
+    step, zero = (np.broadcast_to(item.reshape(-1), (shape[0] * shape[1],)).reshape(shape) for item in (scale, zero))
+    limits = np.iinfo(numbers.dtype)
+    low, high = float(max(limits.min, -127)), float(limits.max)
+    return Grid(step, low - zero, high - zero), zero

@@ -1,0 +1,1 @@
+"""Calibration: statistics of activations on calibration data, and ranges from them."""

@@ -1,0 +1,240 @@
+"""One streaming pass of a model over calibration data, with the tensors to observe as extra outputs.
+
+Nothing of a batch outlives it but the statistics, so memory does not grow with the number of samples. If all observed tensors
+of one batch do not fit a limit, they are taken in turns: one pass over the data for each group of tensors.
+
+Statistics merge, so the batches can be shared out to processes (`shards.py`) and kept in a file that is taken up again
+(`cache.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgeopt import progress
+from edgeopt.data.batches import Batch, Batches
+from edgeopt.errors import DataError
+from edgeopt.graph.exposed import ExposedModel
+from edgeopt.graph.macs import tensor_shapes
+from edgeopt.graph.onnx_file import Signature
+from edgeopt.quantize.calibrate.histogram import Histogram
+from edgeopt.quantize.calibrate.memory import give_back_freed_blocks
+from edgeopt.quantize.calibrate.rows import RowSample
+from edgeopt.quantize.calibrate.samples import checked, pieces
+from edgeopt.quantize.calibrate.statistics import Channels, MovingAverage, TensorStatistics
+
+
+@dataclass(frozen=True)
+class ObserveConfig:
+    """What is kept, how much memory and how many threads and processes the pass may take, and where it is kept."""
+
+    histograms: bool | frozenset[str] = True
+    """Keep histograms of all tensors, of none, or of those named."""
+    momentum: float = 0.9
+    threads: int = 1
+    memory_limit_bytes: int | None = None
+    jobs: int = 1
+    cache: Path | None = None
+    """A file of statistics: taken if it is of this model, data and options, else refused; written if it is not there."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """The statistics of each observed tensor, and how many samples and batches they come from."""
+
+    tensors: Mapping[str, TensorStatistics]
+    samples: int
+    batches: int
+    turns: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is observed: tensors of a model, with the channel axis of those that have one."""
+
+    model: onnx.ModelProto
+    tensors: Sequence[str]
+    signature: Signature
+    channels: Mapping[str, int]
+    config: ObserveConfig
+
+
+@dataclass
+class Progress:
+    """How far a pass has come: whole turns, and samples and batches of the next one."""
+
+    statistics: dict[str, TensorStatistics]
+    turn: int = 0
+    samples: int = 0
+    batches: int = 0
+    done: bool = False
+    turns: list[list[str]] = field(default_factory=list)
+
+
+def observe(
+    model: onnx.ModelProto,
+    batches: Batches,
+    tensors: Sequence[str],
+    *,
+    signature: Signature,
+    channels: Mapping[str, int],
+    config: ObserveConfig = ObserveConfig(),
+) -> Observations:
+    """Run `model` over `batches` and return statistics of `tensors`.
+
+    Args:
+        model: in memory, floating point.
+        batches: calibration batches; shapes may differ from one to the next.
+        tensors: names of floating-point tensors of the main graph: inputs, outputs or anything between.
+        signature: of the model, to check the batches against.
+        channels: the axis of each tensor whose per-channel extremes are wanted as well; of those whose axis is -1, some rows
+            are kept (`RowSample`).
+        config: what is kept.
+
+    Raises:
+        DataError: the batches do not fit the model, a tensor became NaN or infinite on one of them, or the cache is of
+            something else.
+    """
+    task = Task(model, tensors, signature, channels, config)
+    if config.cache is not None:
+        from edgeopt.quantize.calibrate.cache import through_cache
+
+        return through_cache(task, batches, config.cache)
+    return observe_task(task, batches)
+
+
+def observe_task(task: Task, batches: Batches) -> Observations:
+    """Observe in this process, or in as many as the configuration says; see `observe`."""
+    if task.config.jobs > 1 and len(batches) > 1:
+        from edgeopt.quantize.calibrate.shards import observe_shards
+
+        return observe_shards(task, batches)
+    return whole(advance_all(task, batches, start(task, plan_turns(task, batches))))
+
+
+def start(task: Task, turns: list[list[str]]) -> Progress:
+    """Return the progress of a pass that has not begun."""
+    return Progress({name: _empty(name, task) for name in task.tensors}, turns=turns)
+
+
+def whole(state: Progress) -> Observations:
+    """Return what a finished pass saw."""
+    return Observations(state.statistics, state.samples, state.batches, len(state.turns))
+
+
+Save = Callable[[Progress], None]
+
+
+def advance_all(
+    task: Task, batches: Batches, state: Progress, *, first: int = 0, save: Save | None = None, every: int = 64
+) -> Progress:
+    """Carry a pass on to its end.
+
+    Args:
+        task: what is observed.
+        batches: all of them; those that `state` has behind it are skipped.
+        state: where to start; changed in place.
+        first: the number of the first sample, in errors.
+        save: called with the state after `every` batches and after each turn, so that a killed pass can be taken up again.
+        every: batches between two saves.
+    """
+    while state.turn < len(state.turns):
+        title = f"calibrate ({state.turn + 1}/{len(state.turns)})"
+        with progress.task(title, total=len(batches)) as advance:
+            _advance_turn(task, _ticking(batches, advance), state, first, (save, every))
+        state.turn += 1
+        if state.turn < len(state.turns):
+            state.samples = state.batches = 0
+        if save is not None:
+            save(state)
+    state.done = True
+    return state
+
+
+def _ticking(batches: Batches, advance: progress.Advance) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        advance()
+
+
+def _wants_histogram(name: str, config: ObserveConfig) -> bool:
+    return config.histograms if isinstance(config.histograms, bool) else name in config.histograms
+
+
+def _empty(name: str, task: Task) -> TensorStatistics:
+    axis = task.channels.get(name)
+    return TensorStatistics(
+        moving=MovingAverage(task.config.momentum),
+        histogram=Histogram() if _wants_histogram(name, task.config) else None,
+        channels=None if axis is None else Channels(axis),
+        sample=RowSample() if axis == -1 else None,
+    )
+
+
+def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: int, saving: tuple[Save | None, int]) -> None:
+    """Feed the batches that are left of one turn; `state.batches` counts them as the user gave them."""
+    save, every = saving
+    tensors = state.turns[state.turn]
+    inputs = {value.name for value in task.model.graph.input}
+    inner = [name for name in tensors if name not in inputs]
+    arena = task.config.memory_limit_bytes is None
+    if not arena:
+        give_back_freed_blocks()
+    exposed = ExposedModel(task.model, inner, threads=task.config.threads, arena=arena)
+    for number, given in enumerate(batches):
+        if number < state.batches:
+            continue
+        for batch in pieces(given, task.signature, first + state.samples):
+            _take_in(batch, tensors, exposed, state, first)
+            state.samples += next((array.shape[0] for array in batch.values() if array.ndim), 1)
+        state.batches += 1
+        if save is not None and state.batches % every == 0:
+            save(state)
+    if not state.samples:
+        raise DataError("the calibration set is empty; give at least one sample")
+
+
+def _take_in(batch: Batch, tensors: Sequence[str], exposed: ExposedModel, state: Progress, first: int) -> None:
+    for name in tensors:
+        if name in batch:
+            state.statistics[name].add(batch[name])
+    sample = first + state.samples
+    for name, values in exposed(batch, sample=sample).items():
+        state.statistics[name].add(values)
+        _check_finite(name, state.statistics[name], sample)
+
+
+def _check_finite(name: str, statistics: TensorStatistics, sample: int) -> None:
+    if statistics.count and not np.isfinite([statistics.minimum, statistics.maximum]).all():
+        raise DataError(
+            f"calibration sample {sample}: the model's tensor '{name}' becomes NaN or infinite; "
+            "check the sample's preprocessing, or the model in floating point"
+        )
+
+
+def plan_turns(task: Task, batches: Batches) -> list[list[str]]:
+    """Group the tensors so that one batch of each group fits the memory limit; measured on the first batch, largest first."""
+    tensors = list(task.tensors)
+    limit = task.config.memory_limit_bytes
+    if limit is None or not tensors:
+        return [tensors]
+    first = next(checked(batches, task.signature))
+    shapes = tensor_shapes(task.model, first, tensors)
+    sizes = {name: 4 * prod(shapes[name]) for name in tensors}
+    turns: list[list[str]] = []
+    room: list[int] = []
+    for name in sorted(tensors, key=lambda name: (-sizes[name], name)):
+        place = next((index for index, left in enumerate(room) if left >= sizes[name]), None)
+        if place is None:
+            turns.append([])
+            room.append(limit)
+            place = len(turns) - 1
+        turns[place].append(name)
+        room[place] -= sizes[name]
+    return turns

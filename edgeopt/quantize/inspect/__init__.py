@@ -1,0 +1,1 @@
+"""Inspection of a quantized model: SQNR, coverage, sensitivity, diagnosis."""

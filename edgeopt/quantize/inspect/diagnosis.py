@@ -1,0 +1,244 @@
+"""Where a model first goes wrong on its way: torch → ONNX → QDQ → QDQ as optimised → the target's provider.
+
+Each step is compared with the one before it on the same samples. If the outputs agree the step is fine. If not, the first bad
+tensor is sought:
+
+torch → ONNX        module by module: each module's output should occur among the ONNX graph's tensors (`torch_modules.py`).
+ONNX → QDQ          tensor by tensor, unoptimised, so that each still exists; the first below the limit in the graph's order.
+QDQ → optimised     Tensors vanish in fused kernels, and looking at one keeps it from being fused. So the graph is cut at a
+optimised → provider  tensor, which becomes its only output, and the first bad cut is found by halving: log2(n) sessions.
+
+What is proposed is the node to leave in floating point (`exclude`): the one whose integers make the bad tensor; where the
+tensor is fine before it is rounded, the one that reads it rounded (and the convolution that makes it: those always round).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgeopt import progress
+from edgeopt.data.batches import Array, Batch
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex, captured
+from edgeopt.graph.outputs import expose, open_exposed, run
+from edgeopt.quantize.inspect.coverage import INTEGER_KERNELS
+from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms, sqnr_db
+from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.placement import ALWAYS_ROUNDED
+from edgeopt.targets.runner import write_batches
+from edgeopt.targets.target import Target
+
+Values = Mapping[str, Array]
+Runtime = Callable[[onnx.ModelProto, Sequence[Batch]], list[Values]]
+"""Runs a model in memory on batches: its outputs, batch by batch."""
+
+LIMITS_DB = {"torch → onnx": 60.0, "onnx → qdq": 15.0, "qdq → optimized": 25.0, "optimized → provider": 25.0}
+"""Outputs below this are a fault of the step: exact steps leave float32's rounding, kernels a unit of the last place or so."""
+_QDQ = {"QuantizeLinear", "DequantizeLinear"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the SQNR of the outputs against the step before; where they are bad, the first bad tensor and its node."""
+
+    name: str
+    output_db: float
+    limit_db: float
+    tensor: str | None = None
+    tensor_db: float | None = None
+    node: str | None = None
+    proposal: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the outputs are as good as the step allows."""
+        return self.output_db >= self.limit_db
+
+
+def diagnose(
+    model: Path,
+    quantized: Path,
+    batches: Sequence[Batch],
+    *,
+    target: Target | None = None,
+    limits_db: Mapping[str, float] = LIMITS_DB,
+) -> tuple[Step, ...]:
+    """Compare the ONNX file `model` and its quantized form step by step.
+
+    Args:
+        model: floating point.
+        quantized: the QDQ file made of it.
+        batches: a few samples that both take.
+        target: where it is to run; None: the step to a provider is left out.
+        limits_db: by step, the SQNR of outputs (dB) below which the step is at fault.
+
+    Raises:
+        ModelError, DataError: a file cannot be read, or does not run on the samples.
+        MachineError: the target cannot be reached from here.
+    """
+    exact, qdq = onnx_file.load(model), onnx_file.load(quantized)
+    steps = [
+        _rounding(exact, all_dequantized(qdq), batches, limits_db["onnx → qdq"]),
+        _runtimes("qdq → optimized", qdq, batches, (on_cpu(optimize=False), on_cpu()), limits_db["qdq → optimized"]),
+    ]
+    if target is not None and target.provider.name != "CPUExecutionProvider":
+        both = on_cpu(), on_target(target)
+        steps.append(_runtimes("optimized → provider", qdq, batches, both, limits_db["optimized → provider"]))
+    return tuple(steps)
+
+
+def first_fault(steps: Sequence[Step]) -> Step | None:
+    """Return the first step that is at fault."""
+    return next((step for step in steps if not step.ok), None)
+
+
+def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Batch], limit_db: float) -> Step:
+    """Compare every tensor that both graphs have by name, as the integer graph rounds it (rounding may stand for a Relu)."""
+    here, there = GraphIndex(exact.graph), GraphIndex(qdq.graph)
+    outputs = [value.name for value in exact.graph.output if value.name in there.outputs]
+    common = [name for node in exact.graph.node for name in node.output if name in there.producer and name not in here.captured]
+    common = list(dict.fromkeys([*common, *outputs]))
+    rounded = rounded_forms(qdq)
+    forms = [rounded.get(name, name) for name in common]
+    before = _values(expose(exact, common), common, batches, optimize=False)
+    after = _values(expose(qdq, forms), forms, batches, optimize=False)
+    noise = _compare(before, [{name: values[form] for name, form in zip(common, forms, strict=True)} for values in after])
+    output_db = min((noise[name] for name in outputs if name in noise), default=150.0)
+    if output_db >= limit_db:
+        return Step("onnx → qdq", output_db, limit_db)
+    bad = next(name for name in common if noise.get(name, 150.0) < limit_db)
+    unrounded = _compare([{bad: values[bad]} for values in before], _values(expose(qdq, [bad]), [bad], batches, optimize=False))
+    node = _integer_node(bad, there)
+    proposed = [node]
+    if bad in rounded and unrounded[bad] >= limit_db:
+        maker, node = there.producer[bad], _reader(rounded[bad], there)
+        proposed = [node, str(maker.name) if maker.op_type in ALWAYS_ROUNDED else None]
+    exclude = " ".join(f"--exclude {name}" for name in proposed if name)
+    return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, exclude)
+
+
+def _values(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Batch], *, optimize: bool) -> list[Values]:
+    session = open_exposed(model, threads=1, optimize=optimize)
+    return [run(session, names, batch, sample=number) for number, batch in enumerate(batches)]
+
+
+def _compare(expected: Sequence[Values], got: Sequence[Values]) -> dict[str, float]:
+    """Return the SQNR in dB by tensor, of floating-point tensors whose shapes agree."""
+    found = {}
+    for name in expected[0]:
+        pairs = [(np.asarray(a[name]), np.asarray(b[name])) for a, b in zip(expected, got, strict=True) if name in b]
+        if not pairs or any(a.shape != b.shape or not np.issubdtype(a.dtype, np.floating) for a, b in pairs):
+            continue
+        wide = [(a.astype(np.float64), b.astype(np.float64)) for a, b in pairs]
+        signal = sum(float(np.square(a[np.isfinite(a)]).sum()) for a, _ in wide)
+        noise = sum(float(np.square(np.nan_to_num(a - b, nan=np.inf if np.isfinite(a).all() else 0.0)).sum()) for a, b in wide)
+        found[name] = sqnr_db(signal, noise)
+    return found
+
+
+def _reader(dequantized: str, index: GraphIndex) -> str | None:
+    """Return the first node that multiplies the rounded tensor, or else the first that reads it."""
+    readers = index.consumers[dequantized]
+    return next((str(node.name) for node in sorted(readers, key=lambda node: node.op_type not in WEIGHTED)), None)
+
+
+def _integer_node(tensor: str, index: GraphIndex) -> str | None:
+    """Return the node nearest to what makes `tensor`, itself or before it, that reads integers, dequantized or as they are."""
+    waiting = [tensor]
+    seen: set[str] = set()
+    while waiting:
+        node = index.producer.get(waiting.pop(0))
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        makers = [index.producer.get(name) for name in node.input]
+        reads_rounded = any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+        if node.op_type in INTEGER_KERNELS or (node.op_type not in _QDQ and reads_rounded):
+            return str(node.name)
+        waiting += [name for name in node.input if name]
+    return None
+
+
+def _runtimes(
+    name: str, model: onnx.ModelProto, batches: Sequence[Batch], both: tuple[Runtime, Runtime], limit_db: float
+) -> Step:
+    """Compare two ways to run one model; where they part, cut it at ever narrower places."""
+    output_db = _worst(model, batches, both)
+    if output_db >= limit_db:
+        return Step(name, output_db, limit_db)
+    index = GraphIndex(model.graph)
+    cuts = [node.output[0] for node in model.graph.node if node.op_type not in _QDQ and index.is_float(node.output[0])]
+    low, high, noise = 0, len(cuts), {}
+    with progress.task(name, total=max(1, len(cuts).bit_length())) as advance:
+        while low < high:
+            middle = (low + high) // 2
+            noise[middle] = _worst(cut(model, cuts[middle]), batches, both)
+            low, high = (low, middle) if noise[middle] < limit_db else (middle + 1, high)
+            advance()
+    bad = cuts[low] if low < len(cuts) else model.graph.output[0].name
+    node = index.producer[bad]
+    blamed = node.name if node.op_type in WEIGHTED else _integer_node(bad, index)
+    return Step(name, output_db, limit_db, bad, noise.get(low, output_db), blamed, f"--exclude {blamed}" if blamed else "")
+
+
+def _worst(model: onnx.ModelProto, batches: Sequence[Batch], both: tuple[Runtime, Runtime]) -> float:
+    noise = _compare(both[0](model, batches), both[1](model, batches))
+    return min(noise.values(), default=150.0)
+
+
+def cut(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
+    """Return the part of `model` that makes `tensor`, its only output."""
+    index = GraphIndex(model.graph)
+    needed, waiting = set[str](), [tensor]
+    while waiting:
+        node = index.producer.get(waiting.pop())
+        if node is not None and node.output[0] not in needed:
+            needed.add(node.output[0])
+            waiting += [*node.input, *captured(node)]
+    part = onnx_file.copy_of(model)
+    kept = [node for node in model.graph.node if node.output[0] in needed]
+    del part.graph.node[:]
+    part.graph.node.extend(kept)
+    value = next((value for value in (*model.graph.value_info, *model.graph.output) if value.name == tensor), None)
+    del part.graph.output[:]
+    part.graph.output.append(value or onnx.helper.make_empty_tensor_value_info(tensor))
+    return part
+
+
+def on_cpu(*, optimize: bool = True) -> Runtime:
+    """Return what runs models on this machine's CPU provider, with all of its optimisations or none."""
+
+    def run_here(model: onnx.ModelProto, batches: Sequence[Batch]) -> list[Values]:
+        names = [value.name for value in model.graph.output]
+        return _values(model, names, batches, optimize=optimize)
+
+    return run_here
+
+
+def on_target(target: Target) -> Runtime:
+    """Return what runs models on `target`, through its runner."""
+
+    def run_there(model: onnx.ModelProto, batches: Sequence[Batch]) -> list[Values]:
+        from edgeopt.targets.transports import connect
+
+        with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder, connect(target) as connection:
+            path, inputs, outputs = (Path(folder) / name for name in ("cut.onnx", "inputs.npz", "outputs.npz"))
+            onnx_file.save(model, path)
+            write_batches(batches, inputs)
+            with connection.start() as runner:
+                sent = {"model": connection.send(path), "inputs": connection.send(inputs)}
+                runner.ask({"do": "open", "name": "cut", **sent, "session": target.provider.session()})
+                connection.fetch(runner.ask({"do": "outputs", "name": "cut"})["path"], outputs)
+            with np.load(outputs, allow_pickle=False) as stored:
+                return [
+                    {key.split("/", 1)[1]: stored[key] for key in stored.files if key.startswith(f"{number}/")}
+                    for number in range(len(batches))
+                ]
+
+    return run_there

@@ -1,0 +1,129 @@
+"""Signal-to-quantization-noise ratio, tensor by tensor: where float and quantized model part from each other.
+
+SQNR = 10·log10( Σ x² / Σ (x - y)² ) in dB, x from the floating-point model, y from the quantized one on the same samples.
+6 dB more is one bit more. The quantized model runs unoptimised, so that each tensor still exists, and errors accumulate from
+layer to layer, as they do when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edgeopt.data.batches import Batch
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.plan.plan import Plan
+
+CEILING_DB = 150.0
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """The SQNR at the output of one node."""
+
+    name: str
+    op: str
+    sqnr_db: float
+    metric_drop: float | None = None
+    """What the metric loses with this layer alone on integers, where that was measured."""
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Return 10·log10(signal / noise), limited to ±150 dB, where differences are float32's own."""
+    if noise <= 0:
+        return CEILING_DB
+    if signal <= 0:
+        return -CEILING_DB
+    return float(np.clip(10 * np.log10(signal / noise), -CEILING_DB, CEILING_DB))
+
+
+def layer_noise(
+    model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan, batches: Iterable[Batch], *, threads: int
+) -> tuple[LayerNoise, ...]:
+    """Return the SQNR at the output of every integer node and at the model's outputs, in the graph's order."""
+    quantized = all_dequantized(quantized)
+    watched = _watched(model, quantized, plan)
+    originals = list(dict.fromkeys(original for _, _, original, _ in watched))
+    rounded = list(dict.fromkeys(there for _, _, _, there in watched))
+    before = open_exposed(model, originals, threads=threads, arena=False)
+    after = open_exposed(quantized, rounded, threads=threads, optimize=False, arena=False)
+    signal = dict.fromkeys(originals, 0.0)
+    noise = dict.fromkeys(originals, 0.0)
+    pairs = {original: there for _, _, original, there in watched}
+    for number, batch in enumerate(batches):
+        expected = run(before, originals, batch, sample=number)
+        got = run(after, rounded, batch, sample=number)
+        for name, there in pairs.items():
+            x = expected[name].astype(np.float64)
+            signal[name] += float(np.square(x).sum())
+            noise[name] += float(np.square(x - got[there]).sum())
+    return tuple(LayerNoise(name, op, sqnr_db(signal[tensor], noise[tensor])) for name, op, tensor, _ in watched)
+
+
+def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Return (node, operator, tensor in the float model, the same after rounding), one a node; outputs of the model last."""
+    there = GraphIndex(quantized.graph)
+    here = GraphIndex(model.graph)
+    integer = {node.name for node in plan.integer_nodes}
+    rounded = rounded_forms(quantized)
+    watched = []
+    for node in model.graph.node:
+        name = node.output[0]
+        if node.name in integer and name in there.producer and here.is_float(name):
+            watched.append((node.name, node.op_type, name, rounded.get(name, name)))
+    watched += [(value.name, "output", value.name, value.name) for value in model.graph.output if here.is_float(value.name)]
+    return watched
+
+
+def outputs_db(model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch]) -> float:
+    """Return the SQNR of the worst floating-point output; 150 dB if there is none."""
+    index = GraphIndex(model.graph)
+    names = [value.name for value in model.graph.output if index.is_float(value.name)]
+    before, after = (open_exposed(item, threads=1) for item in (model, quantized))
+    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for number, batch in enumerate(batches):
+        expected, got = run(before, names, batch, sample=number), run(after, names, batch, sample=number)
+        for name in names:
+            x = expected[name].astype(np.float64)
+            signal[name] += float(np.square(x).sum())
+            noise[name] += float(np.square(x - got[name]).sum())
+    return min((sqnr_db(signal[name], noise[name]) for name in names), default=CEILING_DB)
+
+
+def all_dequantized(quantized: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which every rounded activation has its DequantizeLinear, to be looked at; if all have, no copy.
+
+    Before: x → QuantizeLinear → MatMulIntegerToFloat        After: … and QuantizeLinear → DequantizeLinear, which nobody reads
+    """
+    index = GraphIndex(quantized.graph)
+    missing = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear" and not _is_dequantized(node, index)]
+    if not missing:
+        return quantized
+    copy = onnx_file.copy_of(quantized)
+    for node in missing:
+        integers = node.output[0]
+        copy.graph.node.add().CopyFrom(
+            helper.make_node("DequantizeLinear", [integers, *node.input[1:]], [f"{integers}_dequantized"], domain=node.domain)
+        )
+    return copy
+
+
+def _is_dequantized(quantize: onnx.NodeProto, index: GraphIndex) -> bool:
+    return any(reader.op_type == "DequantizeLinear" for reader in index.consumers[quantize.output[0]])
+
+
+def rounded_forms(quantized: onnx.ModelProto) -> dict[str, str]:
+    """Return, by activation, the tensor that holds its rounded values."""
+    index = GraphIndex(quantized.graph)
+    return {_source(node, index): node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
+
+
+def _source(dequantize: onnx.NodeProto, index: GraphIndex) -> str:
+    quantize = index.producer.get(dequantize.input[0])
+    return quantize.input[0] if quantize is not None and quantize.op_type == "QuantizeLinear" else ""

@@ -1,1 +1,0 @@
-"""Observe: what values the activations of a model take on calibration data."""

@@ -1,1 +1,0 @@
-"""Perform: carry a plan out on the graph, and look at what came of it."""

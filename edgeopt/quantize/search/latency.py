@@ -1,0 +1,150 @@
+"""Latency-aware: a layer whose integer form is not faster on the target stays in floating point.
+
+Both models run on the target with onnxruntime's profiler on; of each operator the best of a few turns counts. A layer's
+integer time is its kernel's and its own conversions' (the QuantizeLinear and DequantizeLinear that stand before it or behind it
+alone). Which layers come off worse is only a guess, since what flows between them changes as well: so the model with those
+exceptions is timed whole against the one without, in turns, and the exceptions stay only if it is faster by more than the turns
+differ.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import onnx
+
+from edgeopt import progress
+from edgeopt.data.batches import Batch
+from edgeopt.graph import onnx_file
+from edgeopt.graph.index import GraphIndex
+from edgeopt.quantize.plan.placement import place
+from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.targets.runner import Runner, write_batches
+from edgeopt.targets.target import Target
+
+_TURNS, _RUNS = 5, 10
+_SLOWER = 1.05  # an integer layer must take this share of its floating form's time to be suspected
+_RENAMED = re.compile(r"(_token_\d+|_nchwc|/MatMulAddFusion)+$")
+_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Microseconds a run of one layer, in floating point and on integers with its own conversions."""
+
+    name: str
+    op: str
+    float_us: float
+    integer_us: float
+
+
+def keep_fast(
+    model: onnx.ModelProto, plan: Plan, make: Callable[[Plan], onnx.ModelProto], batches: Sequence[Batch], target: Target
+) -> tuple[Plan, tuple[LayerTime, ...]]:
+    """Return the plan with the layers in floating point that gain the target time there, and the time of each layer.
+
+    Args:
+        model: prepared and smoothed, floating point.
+        plan: as placed.
+        make: carries a plan out.
+        batches: a few samples of the usual shape.
+        target: where it runs; it must be reachable from here, and no emulator.
+
+    Raises:
+        MachineError: the target cannot be measured from here.
+    """
+    quantized = make(plan)
+    with _running(target, {"float": model, "integer": quantized}, batches) as runner:
+        times = layer_times(quantized, plan, _best(runner, "float"), _best(runner, "integer"))
+    slow = [layer for layer in times if layer.integer_us > _SLOWER * layer.float_us]
+    if not slow:
+        return _told(plan, 0, "every integer layer is as fast as its floating form, or faster"), times
+    floating = {node.name for node in plan.nodes if node.precision == "float" and node.reason == "excluded"}
+    other = replace(plan, nodes=place(model, floating | {layer.name for layer in slow}, target.quantization.rules))
+    with _running(target, {"all": quantized, "mixed": make(other)}, batches) as runner:
+        faster, spread = compare(runner, "all", "mixed")
+    names = ", ".join(layer.name for layer in slow[:3]) + (" …" if len(slow) > 3 else "")
+    measured = f"{faster:.3f} × as fast with them in floating point, turns differ by {spread:.3f} (prefer_faster)"
+    if faster - spread <= 1:
+        return _told(plan, 0, f"{len(slow)} layers look slower ({names}), but the model is {measured}"), times
+    return _told(other, len(slow), f"{names}: the model is {measured}"), times
+
+
+def _told(plan: Plan, count: int, reason: str) -> Plan:
+    return replace(plan, decisions=(*plan.decisions, Decision("faster as floats", f"{count} layers", reason)))
+
+
+def layer_times(
+    quantized: onnx.ModelProto, plan: Plan, floating: Mapping[str, float], integer: Mapping[str, float]
+) -> tuple[LayerTime, ...]:
+    """Return the times of the layers that multiply and are told of in both profiles (us by node name), in the plan's order."""
+    index = GraphIndex(quantized.graph)
+    nodes = {node.name: node for node in quantized.graph.node}
+    found = []
+    for layer in plan.integer_nodes:
+        if layer.name not in floating or layer.name not in integer:
+            continue
+        own = sum(integer.get(name, 0.0) for name in _own_conversions(nodes[layer.name], index))
+        found.append(LayerTime(layer.name, layer.op, floating[layer.name], integer[layer.name] + own))
+    return tuple(found)
+
+
+def _own_conversions(node: onnx.NodeProto, index: GraphIndex) -> Iterator[str]:
+    """Yield the conversions that exist for this node alone: those of its input nobody else reads, and of its output."""
+    name: str = node.input[0]
+    while (maker := index.producer.get(name)) is not None and maker.op_type in _CONVERSIONS and len(index.consumers[name]) == 1:
+        yield maker.name
+        name = maker.input[0]
+    readers = index.consumers[node.output[0]]
+    while len(readers) == 1 and readers[0].op_type in _CONVERSIONS:
+        yield readers[0].name
+        readers = index.consumers[readers[0].output[0]]
+
+
+@contextmanager
+def _running(target: Target, models: Mapping[str, onnx.ModelProto], batches: Sequence[Batch]) -> Iterator[Runner]:
+    from edgeopt.targets.availability import require
+    from edgeopt.targets.transports import connect
+
+    require(target)
+    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder, connect(target) as connection:
+        inputs = Path(folder) / "inputs.npz"
+        write_batches(batches, inputs)
+        sent = connection.send(inputs)
+        with connection.start() as runner:
+            for name, model in models.items():
+                path = Path(folder) / f"{name}.onnx"
+                onnx_file.save(model, path)
+                request = {"model": connection.send(path), "inputs": sent, "session": target.provider.session()}
+                runner.ask({"do": "open", "name": name, **request})
+            yield runner
+
+
+def _best(runner: Runner, name: str) -> dict[str, float]:
+    """Return the best of a few turns for each operator, us by the node's name in the file."""
+    best: dict[str, float] = {}
+    with progress.task(f"time {name} layers", total=_TURNS) as advance:
+        for _ in range(_TURNS):
+            turn: dict[str, float] = {}
+            for row in runner.ask({"do": "operators", "name": name, "runs": _RUNS})["operators"]:
+                source = _RENAMED.sub("", row["name"])
+                turn[source] = turn.get(source, 0.0) + row["us"]
+            best = {node: min(us, best.get(node, us)) for node, us in turn.items()}
+            advance()
+    return best
+
+
+def compare(runner: Runner, before: str, after: str) -> tuple[float, float]:
+    """Return how many times as fast as `before` the variant `after` is, in turns, and half the span of the middle turns."""
+    blocks = [[name, 0, _RUNS] for _ in range(2 * _TURNS) for name in (before, after)]
+    taken = runner.ask({"do": "sample", "blocks": blocks, "limit_s": 120.0})["blocks"]
+    best = [min(block[1]) for block in taken]
+    ratios = sorted(a / b for a, b in zip(best[::2], best[1::2], strict=False))
+    middle = ratios[len(ratios) // 4 : len(ratios) - len(ratios) // 4]
+    return median(ratios), (middle[-1] - middle[0]) / 2

@@ -1,0 +1,91 @@
+"""16-bit activations where 8 bits lose too much, on targets whose kernels take them beside 8-bit weights (A16W8).
+
+Every rounded activation is tried alone; the worst are widened, as few as it takes for the joint noise of the others to stay
+below the limit. (Noises of single roundings do not add up to the joint noise: behind Softmax and LayerNormalization they
+amplify each other, on a text encoder by 10 dB. So the joint noise is measured, log2 of the count times.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import onnx
+
+from edgeopt.data.batches import Batch
+from edgeopt.graph.index import GraphIndex
+from edgeopt.quantize.apply.gates import Gate, Gated
+from edgeopt.quantize.plan.placement import MOVING
+from edgeopt.quantize.plan.plan import Decision, Plan, TensorPlan
+from edgeopt.quantize.search.prefix import smallest_prefix
+from edgeopt.targets.target import Rules
+
+_WIDE = {"uint8": "uint16", "int8": "int16"}
+
+
+def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: Rules, *, goal_db: float, threads: int) -> Plan:
+    """Return the plan with 16 bits for the fewest activations that bring the others' noise at the outputs below `goal_db`.
+
+    Args:
+        model: prepared and smoothed, floating point.
+        plan: with 8-bit activations.
+        samples: a few batches; each activation takes one run on each.
+        rules: of the target; `rules.wide` names the operators that take 16 bits.
+        goal_db: SQNR of the outputs, counting activations only.
+        threads: for inference.
+    """
+    tried = [tensor for tensor in plan.tensors if not tensor.method.startswith("as ") and tensor.dtype in _WIDE]
+    if not tried:
+        return plan
+    gated = Gated(model, [Gate(tensor.name, tensor) for tensor in tried], samples, threads=threads)
+    names = {tensor.name for tensor in tried}
+    joint = before = gated.sqnr_db(names)
+    chosen: set[str] = set()
+    if before < goal_db:
+        alone = gated.of_each()
+        able = _able(model, rules)
+        order = sorted((name for name in names if name in able), key=lambda name: (alone[name], name))
+        count = smallest_prefix(len(order), lambda count: gated.sqnr_db(names - set(order[:count])) >= goal_db)
+        chosen = set(order if count is None else order[:count])
+        joint = gated.sqnr_db(names - chosen)
+    tensors = tuple(
+        _widened(tensor) if tensor.name in chosen or _source(tensor) in chosen else tensor for tensor in plan.tensors
+    )
+    reason = (
+        f"8-bit activations give outputs of {before:.1f} dB, with these {joint:.1f} dB; {goal_db:g} dB are wanted (wide_db)"
+    )
+    decision = Decision("16-bit activations", f"{len(chosen)} of {len(tried)}", reason)
+    return replace(plan, tensors=tensors, decisions=(*plan.decisions, decision))
+
+
+def widen_layers(model: onnx.ModelProto, plan: Plan, layers: Sequence[str], rules: Rules) -> Plan:
+    """Return the plan with 16 bits for what the nodes called `layers` read and give, where all around take that."""
+    able, named = _able(model, rules), set(layers)
+    index = GraphIndex(model.graph)
+    around = {name for node in model.graph.node if node.name in named for name in (*index.activations(node), *node.output)}
+    chosen = around & able
+    tensors = tuple(
+        _widened(tensor) if tensor.dtype in _WIDE and {tensor.name, _source(tensor)} & chosen else tensor
+        for tensor in plan.tensors
+    )
+    return replace(plan, tensors=tensors)
+
+
+def _widened(tensor: TensorPlan) -> TensorPlan:
+    return replace(tensor, dtype=_WIDE[tensor.dtype])
+
+
+def _source(tensor: TensorPlan) -> str:
+    return tensor.method.removeprefix("as ") if tensor.method.startswith("as ") else ""
+
+
+def _able(model: onnx.ModelProto, rules: Rules) -> set[str]:
+    """Return the activations all of whose makers and readers take 16 bits."""
+    index = GraphIndex(model.graph)
+    allowed = set(rules.wide) | MOVING
+    names = set(index.producer) | index.inputs
+    return {
+        name
+        for name in names
+        if all(node.op_type in allowed for node in (*filter(None, [index.producer.get(name)]), *index.consumers[name]))
+    }

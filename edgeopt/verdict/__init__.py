@@ -1,0 +1,1 @@
+"""Verdicts: budgets, accuracy drop, and whether a run passes."""

@@ -1,0 +1,70 @@
+"""How much accuracy a variant lost, measured on the same samples as its baseline, and the verdict on a budget for it.
+
+Idea. Both answers are known for every sample, so only those that differ in being right matter: `lost` (right before, wrong
+now) and `gained` (the other way round) of n. The drop is (lost - gained) / n, and its interval is Wald's for paired
+proportions with half a sample added to each cell (Agresti & Min, Statistics in Medicine 24, 2005, section 3), which covers
+well even where few samples differ.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.verdict.budget import Budget, Judgement
+
+
+@dataclass(frozen=True)
+class AccuracyDrop:
+    """`lost` and `gained` of `n` samples against the baseline."""
+
+    n: int
+    lost: int
+    gained: int
+
+    @classmethod
+    def of(cls, baseline_right: NDArray[Any], right: NDArray[Any]) -> AccuracyDrop:
+        """Compare two boolean arrays of shape [n]: which samples the baseline and the variant got right."""
+        before, now = np.asarray(baseline_right, bool), np.asarray(right, bool)
+        return cls(len(before), int((before & ~now).sum()), int((~before & now).sum()))
+
+    @property
+    def points(self) -> float:
+        """Return the drop on these samples in percentage points; negative: the variant is better."""
+        return 100 * (self.lost - self.gained) / self.n
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return one-sided bounds of the drop on all samples like these, in points, each sure by `confidence`."""
+        n, lost, gained = self.n + 2, self.lost + 0.5, self.gained + 0.5
+        centre = (lost - gained) / n
+        half = NormalDist().inv_cdf(confidence) * math.sqrt(max(0.0, (lost + gained) / n - centre**2) / n)
+        return 100 * (centre - half), 100 * (centre + half)
+
+
+def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) -> Judgement:
+    """Judge an ``accuracy_drop`` budget; None: nobody measured it.
+
+    A budget without ``@`` is about the samples at hand; with ``@95%`` about all samples like them, as sure as that. A plain
+    number of points has no samples, so it is taken as it is.
+    """
+    if drop is None:
+        reason = "no accuracy was measured; give labelled data"
+        return Judgement(budget.expression, variant, "undecided", None, reason)
+    points = drop if isinstance(drop, float | int) else drop.points
+    met = budget.holds(points)
+    if isinstance(drop, float | int):
+        return Judgement(budget.expression, variant, "pass" if met else "fail", float(points), f"it is {points:.4g} points")
+    low, high = drop.bounds(budget.confidence)
+    sure = f"{low:.2f} to {high:.2f} on all samples like these, {100 * budget.confidence:.4g} % sure each way"
+    reason = f"{points:.4g} points on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained); {sure}"
+    if not budget.asked:
+        return Judgement(budget.expression, variant, "pass" if met else "fail", points, reason)
+    holds = {budget.holds(low), budget.holds(high)}
+    if len(holds) == 1:
+        return Judgement(budget.expression, variant, "pass" if holds.pop() else "fail", points, reason)
+    return Judgement(budget.expression, variant, "undecided", points, f"{reason}; more labelled samples are needed")

@@ -1,1 +1,0 @@
-"""Verify: the same evaluation samples through every model, and where they part from each other."""

@@ -1,0 +1,162 @@
+"""`calibrate-data`: the set says what it is, is made whole or not at all, goes on after a kill, and quantizes."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from edgeopt.cli.app import app
+from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.data.selection import CalibrateConfig, make_calibration_set, stage
+from edgeopt.data.selection.features import FeatureModel, feature_tensor
+from edgeopt.data.sets import load_set
+from edgeopt.errors import DataError, RecipeError
+
+NET = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n, 3, 8, 8] x) => (float[n, 5] y) {
+    a = Conv <kernel_shape = [3, 3]> (x, w1)
+    r = Relu (a)
+    p = GlobalAveragePool (r)
+    f = Flatten (p)
+    y = Gemm <transB = 1> (f, w2)
+}
+"""
+GENERATOR = np.random.default_rng(0)
+PICTURES = GENERATOR.uniform(-1, 1, (40, 3, 8, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    model = onnx.parser.parse_model(NET)
+    for name, shape in {"w1": (6, 3, 3, 3), "w2": (5, 6)}.items():
+        values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save_model(model, tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def labelled(pictures: np.ndarray = PICTURES) -> Samples:
+    return from_arrays({"x": pictures}, np.arange(len(pictures)) % 4)
+
+
+def test_the_features_are_what_enters_the_last_product(net: Path) -> None:
+    assert feature_tensor(onnx.load(net)) == "f"
+    vectors = FeatureModel(net)(labelled(), [0, 7])
+    assert vectors.shape == (2, 6)
+    assert (vectors >= 0).all()
+
+
+def test_the_set_says_what_it_is_and_is_read_back(net: Path, tmp_path: Path) -> None:
+    config = CalibrateConfig(samples=8, origin="made here", licence="CC0", task="image-classification")
+    made = make_calibration_set(labelled(), output=tmp_path / "set", model=net, config=config)
+    assert (made.samples, made.candidates, made.warnings, made.changed) == (8, 40, (), True)
+    manifest = tomllib.loads((tmp_path / "set" / "manifest.toml").read_text())
+    assert (manifest["origin"], manifest["licence"]) == ("made here", "CC0")
+    assert manifest["inputs"][0]["shape"] == [3, 8, 8]
+    assert manifest["splits"]["calibration"]["count"] == 8
+    samples = load_set(str(tmp_path / "set"))["calibration"]
+    for row, item in zip(range(8), manifest["picked"], strict=True):
+        np.testing.assert_array_equal(samples[row]["x"], PICTURES[item["index"]])
+        assert item["label"] == item["index"] % 4
+    assert samples.labels is not None
+    assert np.bincount(samples.labels).tolist() == [2, 2, 2, 2]
+    (tmp_path / "set" / "samples" / "00003.npz").write_bytes(b"")
+    with pytest.raises(DataError, match="SHA-256 differs"):
+        load_set(str(tmp_path / "set"))
+
+
+def test_twice_the_same_is_the_same_bytes_and_not_done_again(net: Path, tmp_path: Path) -> None:
+    config = CalibrateConfig(samples=6, seed=3)
+    for name in ("a/set", "b/set"):
+        make_calibration_set(labelled(), output=tmp_path / name, model=net, config=config)
+    files = [{file.name: file.read_bytes() for file in (tmp_path / name).rglob("*.*")} for name in ("a/set", "b/set")]
+    assert files[0] == files[1]
+    assert not make_calibration_set(labelled(), output=tmp_path / "a/set", model=net, config=config).changed
+    with pytest.raises(RecipeError, match="something else is there already"):
+        make_calibration_set(labelled(), output=tmp_path / "a/set", model=net, config=CalibrateConfig(samples=7))
+
+
+def test_a_killed_run_goes_on(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_CHUNK", 10)
+    config = CalibrateConfig(samples=5)
+    whole = make_calibration_set(labelled(), output=tmp_path / "whole" / "set", model=net, config=config)
+    looked: list[int] = []
+
+    class Counting(FeatureModel):
+        def __call__(self, samples, indices):
+            looked.extend(indices)
+            if len(looked) == 20:
+                raise KeyboardInterrupt
+            return super().__call__(samples, indices)
+
+    monkeypatch.setattr(stage, "FeatureModel", Counting)
+    for _ in range(2):
+        try:
+            made = make_calibration_set(labelled(), output=tmp_path / "killed" / "set", model=net, config=config)
+        except KeyboardInterrupt:
+            assert [path.name for path in (tmp_path / "killed").iterdir()] == [".set.part"]
+    assert looked == [*range(20), *range(10, 40)]
+    assert (made.path / "manifest.toml").read_bytes() == (whole.path / "manifest.toml").read_bytes()
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["set"]
+
+
+def test_bad_samples_are_errors_or_left_out(net: Path, tmp_path: Path) -> None:
+    pictures = PICTURES.copy()
+    pictures[5], pictures[9] = pictures[2], 0
+    config = CalibrateConfig(samples=37, choose="random", origin="here", licence="CC0")
+    evaluation = from_arrays({"x": PICTURES[:1]})
+    made = make_calibration_set(labelled(pictures), output=tmp_path / "set", evaluation=evaluation, config=config)
+    assert made.candidates == 37
+    text = "\n".join(made.warnings)
+    for part in (
+        "sample 5 equals sample 2",
+        "sample 9, input 'x': all 192 values are 0",
+        "sample 0 is also in",
+        "3 samples were left",
+    ):
+        assert part in text
+    with pytest.raises(DataError, match="38 samples are wanted, but only 37 of 40"):
+        config = CalibrateConfig(samples=38, choose="random")
+        make_calibration_set(labelled(pictures), output=tmp_path / "more", evaluation=evaluation, config=config)
+    pictures[30, 0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="sample 30, input 'x': holds nan"):
+        make_calibration_set(labelled(pictures), output=tmp_path / "nan", config=config)
+    with pytest.raises(RecipeError, match="needs the model"):
+        make_calibration_set(labelled(), output=tmp_path / "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "set"]
+
+
+def test_ragged_axes_get_a_name(net: Path, tmp_path: Path) -> None:
+    ragged = Samples(4, lambda index: {"x": np.ones((index + 1, 3), np.float32) * np.arange(3)}, None, "ragged")
+    make_calibration_set(ragged, output=tmp_path / "set", config=CalibrateConfig(samples=4, choose="random"))
+    samples = load_set(str(tmp_path / "set"))["calibration"]
+    assert sorted(samples[index]["x"].shape for index in range(4)) == [(1, 3), (2, 3), (3, 3), (4, 3)]
+
+
+def test_the_command_makes_a_set_that_quantize_takes(net: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "pool.npz", x=PICTURES, labels=np.arange(40) % 4)
+    np.savez(tmp_path / "held.npz", x=PICTURES[30:])
+
+    def call(*arguments: object):
+        return CliRunner().invoke(app, [*map(str, arguments), "-q"])
+
+    folder = tmp_path / "set"
+    made = call(
+        "calibrate-data", net, "--data", tmp_path / "pool.npz", "--evaluation", tmp_path / "held.npz", "-n", 8, "-o", folder
+    )
+    assert made.exit_code == 0, made.output
+    assert "8 samples, picked from 30 (coverage)" in made.stdout
+    assert "the manifest does not say the data's licence" in made.stderr
+    out = tmp_path / "net.int8.onnx"
+    quantized = call("quantize", net, "--calibration", folder, "-t", "x86-vnni", "-o", out)
+    assert quantized.exit_code == 0, quantized.output
+    assert "8 samples" in quantized.stdout
+    unknown = call("calibrate-data", net, "--data", tmp_path / "pool.npz", "--choose", "best", "-o", tmp_path / "other")
+    assert isinstance(unknown.exception, RecipeError)
+    assert "'coverage' or 'random'" in str(unknown.exception)

@@ -1,0 +1,97 @@
+"""Comparing models: accuracy with its interval, agreement, and the verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.evaluate.accuracy import agreement, relative_rms_error, wilson
+from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge, verdict
+from edgeopt.evaluate.config import VerifyOptions
+
+
+def variant(name: str, **outputs: np.ndarray) -> Variant:
+    return Variant(name, name, outputs, 1, 2, 3)
+
+
+def samples(labels: list[int] | None) -> Samples:
+    count = 4 if labels is None else len(labels)
+    return from_arrays({"x": np.zeros(count, np.float32)}, None if labels is None else np.array(labels))
+
+
+def one_hot(classes: list[int]) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)[classes]
+
+
+@pytest.mark.parametrize(
+    ("successes", "count", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 20, 0.0, 0.1611), (20, 20, 0.8389, 1.0), (500, 1000, 0.4691, 0.5309)],
+)
+def test_wilsons_interval_is_the_published_one(successes: int, count: int, low: float, high: float) -> None:
+    interval = wilson(successes, count, 0.95)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-4)
+    assert interval.value == successes / count
+
+
+def test_wilsons_interval_covers_the_truth() -> None:
+    generator = np.random.default_rng(0)
+    for truth in (0.5, 0.9, 0.98):
+        hits = generator.binomial(400, truth, 2000)
+        covered = np.mean([wilson(int(hit), 400, 0.95).low <= truth <= wilson(int(hit), 400, 0.95).high for hit in hits])
+        assert covered > 0.93, f"truth {truth}: covered {covered:.3f}"
+
+
+def test_agreement_and_relative_error() -> None:
+    assert agreement(one_hot([0, 1, 2, 2]), one_hot([0, 1, 1, 2])) == 0.75
+    reference = np.array([3.0, -4.0])
+    assert relative_rms_error(reference * 1.1, reference) == pytest.approx(0.1)
+    assert relative_rms_error(np.array([0.5]), np.array([0.0])) == 0.5
+
+
+def test_each_variant_is_held_against_labels_and_the_first() -> None:
+    rows = compare_accuracy(
+        [variant("teacher", y=one_hot([0, 1, 2, 0])), variant("int8", y=one_hot([0, 1, 1, 0]))],
+        samples([0, 1, 2, 1]),
+        VerifyOptions(),
+    )
+    assert [row.accuracy for row in rows] == [0.75, 0.5]
+    assert [row.agreement for row in rows] == [1.0, 0.75]
+    assert rows[0].low is not None
+    assert rows[0].low < 0.75
+
+
+def test_without_labels_there_is_no_accuracy() -> None:
+    rows = compare_accuracy(
+        [variant("fp32", boxes=np.zeros((4, 2, 2)), scores=np.zeros((4, 2)))], samples(None), VerifyOptions()
+    )
+    assert rows[0].accuracy is None
+    assert rows[0].agreement is None
+
+
+def test_the_worst_output_and_the_first_bad_layer_are_named() -> None:
+    fp32 = variant("fp32", a=np.ones((4, 2)), b=np.ones((4, 2)))
+    int8 = variant("int8", a=np.ones((4, 2)), b=np.full((4, 2), 1.5))
+    layers = [{"name": "conv1", "sqnr_db": 40.0}, {"name": "conv2", "sqnr_db": 12.0}, {"name": "conv3", "sqnr_db": 3.0}]
+    found = diverge(fp32, int8, layers)
+    assert (found.output, found.first_tensor) == ("b", "conv2")
+    assert (found.max_abs_error, found.relative_error) == (0.5, 0.5)
+    assert diverge(fp32, int8).first_tensor is None
+
+
+@pytest.mark.parametrize(("wrong", "state"), [(0, "pass"), (1, "pass"), (2, "fail")])
+def test_the_verdict_is_about_the_drop(wrong: int, state: str) -> None:
+    labels = [0] * 100
+    logits = [1] * wrong + [0] * (100 - wrong)
+    pair = [variant("fp32", y=one_hot(labels)), variant("int8", y=one_hot(logits))]
+    rows = compare_accuracy(pair, samples(labels), VerifyOptions(max_drop_points=1.0))
+    said, reason = verdict(rows, diverge(*pair), VerifyOptions(max_drop_points=1.0))
+    assert said == state
+    assert (f"loses {wrong:.2f} points" if wrong else "loses nothing") in reason
+
+
+def test_without_accuracy_the_verdict_is_about_the_outputs() -> None:
+    pair = [variant("fp32", y=np.ones((4, 2, 2))), variant("int8", y=np.full((4, 2, 2), 1.2))]
+    rows = compare_accuracy(pair, samples(None), VerifyOptions())
+    assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.1))[0] == "fail"
+    assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.3))[0] == "pass"

@@ -1,0 +1,59 @@
+"""Outputs of samples: in order, and where their axes differ from sample to sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import parser
+
+from edgeopt.data.samples import Samples
+from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge
+from edgeopt.evaluate.config import VerifyOptions
+from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
+from edgeopt.targets.target import Provider
+
+TAGGER = """
+<ir_version: 10, opset_import: ["" : 20]>
+tagger (float[batch, length, 2] x) => (float[batch, length, 3] tags, float[batch, 1, 2] pooled)
+<float[2, 3] w = {1.0, 0.0, -1.0, 0.5, 1.0, 2.0}, int64[1] axis = {1}>
+{ tags = MatMul(x, w)  pooled = ReduceSum(x, axis) }
+"""
+LENGTHS = [5, 2, 7, 2, 5, 1, 7, 7]
+
+
+@pytest.fixture
+def samples() -> Samples:
+    generator = np.random.default_rng(0)
+    arrays = [generator.standard_normal((length, 2)).astype(np.float32) for length in LENGTHS]
+    return Samples(len(arrays), lambda index: {"x": arrays[index]}, None, "0" * 64, pad={"x": 9.0})
+
+
+def test_a_token_classifiers_outputs_are_those_of_each_sample_alone(samples: Samples, tmp_path: Path) -> None:
+    onnx.save(parser.parse_model(TAGGER), tmp_path / "tagger.onnx")
+    found = onnx_outputs(tmp_path / "tagger.onnx", samples, provider=Provider(name="CPUExecutionProvider"), name="tagger")
+    weights = np.array([[1.0, 0.0, -1.0], [0.5, 1.0, 2.0]], np.float32)
+    alone = np.concatenate([samples[index]["x"] @ weights for index in range(len(samples))])
+    assert found["tags"].shape == (sum(LENGTHS), 3)
+    np.testing.assert_allclose(found["tags"], alone, atol=1e-6)
+    pooled = np.stack([samples[index]["x"].sum(axis=0, keepdims=True) for index in range(len(samples))])
+    np.testing.assert_allclose(found["pooled"], pooled, atol=1e-5)  # no padding was summed
+
+
+def test_token_classifiers_are_compared_position_by_position(samples: Samples) -> None:
+    def outputs(factor: float) -> Variant:
+        return Variant(
+            "tagger", "export", torch_outputs(lambda batch: batch["x"] * factor, samples, name="tagger"), 1, None, None
+        )
+
+    before, after = outputs(1.0), outputs(-1.0)
+    rows = compare_accuracy([before, after], samples, VerifyOptions())
+    assert [row.agreement for row in rows] == [1.0, 0.0]
+    assert diverge(before, after).relative_error == pytest.approx(2.0)
+
+
+def test_outputs_without_a_last_axis_in_common_become_one_row_of_numbers(samples: Samples) -> None:
+    found = torch_outputs(lambda batch: batch["x"][:, :, 0], samples, name="spans")["logits"]
+    np.testing.assert_array_equal(found, np.concatenate([samples[index]["x"][:, 0] for index in range(len(samples))]))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+
+from edgeopt.passes.flatten_rows import FlattenRows
+
+WEIGHTS = {"w1": (4, 8), "b1": (8,), "w2": (8, 4), "b2": (4,), "scale": (4,), "shift": (4,), "wide": (1, 3, 8)}
+BLOCK = """g (float[{batch},3,4] x) => (float[{batch},3,4] y) {{
+    h0 = MatMul(x, w1)  h1 = Add(h0, b1)  h2 = Gelu(h1)
+    z0 = MatMul(h2, w2)  z1 = Add(z0, b2)
+    r = Add(z1, x)
+    y = LayerNormalization<axis = {axis}>(r, scale, shift)
+}}"""
+
+
+def x(batch=2, last=4):
+    return {"x": np.random.default_rng(1).normal(size=(batch, 3, last)).astype(np.float32)}
+
+
+def test_a_block_runs_on_rows_with_its_biases_in_gemm(rewrite, parse_graph):
+    counts = rewrite(FlattenRows(), parse_graph(BLOCK.format(batch="b", axis=-1), **WEIGHTS), x(2), x(5))
+    assert counts == {"Reshape": 2, "Gemm": 2, "Gelu": 1, "Add": 1, "LayerNormalization": 1, "Shape": 1, "Concat": 1}
+
+
+def test_known_sizes_need_no_shape_arithmetic_and_a_positive_axis_is_followed(rewrite, parse_graph):
+    counts = rewrite(FlattenRows(), parse_graph(BLOCK.format(batch=2, axis=2), **WEIGHTS), x(2))
+    assert counts["Gemm"] == 2 and counts["Shape"] == 0
+
+
+def test_what_differs_from_row_to_row_stays_outside(rewrite, parse_graph):
+    model = parse_graph(
+        """g (float[b,3,4] x) => (float[b,3,8] y, float[b,8] mean) {
+        h0 = MatMul(x, w1)  h1 = Add(h0, b1)
+        y = Add(h1, wide)
+        s = Softmax<axis = 1>(h1)
+        axes = Constant<value = int64[1] {1}>()
+        mean = ReduceMean<keepdims = 0>(s, axes)
+        }""",
+        **WEIGHTS,
+    )
+    counts = rewrite(FlattenRows(), model, x(2), x(4))
+    assert counts["Gemm"] == 1 and counts["Softmax"] == 1 and counts["Reshape"] == 2
+
+
+def test_a_product_that_is_itself_an_output_is_right(rewrite, parse_graph):
+    model = parse_graph(
+        """g (float[b,3,4] x) => (float[b,3,8] y, float[b,3,8] z) {
+        h0 = MatMul(x, w1)
+        y = Add(h0, b1)
+        z = Relu(y)
+        }""",
+        **WEIGHTS,
+    )
+    assert rewrite(FlattenRows(), model, x(2))["Gemm"] == 1
+
+
+def test_two_axes_are_left_as_they_are_but_for_the_bias(rewrite, parse_graph):
+    model = parse_graph("g (float[b,4] x) => (float[b,8] y) { h = MatMul(x, w1)  y = Add(h, b1) }", **WEIGHTS)
+    rows = {"x": x()["x"][:, 0]}
+    assert rewrite(FlattenRows(), model, rows) == {"Gemm": 1}

@@ -1,0 +1,54 @@
+"""Adaptive rounding through the stage: less noise at the outputs, the same file twice, integers where they were."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.algorithms.rounding.adapt import up_to
+
+
+@pytest.mark.parametrize("target", ["x86-vnni", "x86-avx2"])
+def test_a_convolutional_net_loses_less(conv_model, saved, tmp_path, target):
+    from edgeopt.targets.target import load_target
+
+    generator = np.random.default_rng(5)
+    pictures = [{"x": generator.standard_normal((4, 3, 16, 16), dtype=np.float32)} for _ in range(8)]
+    path, models = saved(conv_model), {}
+    for rounding in ("nearest", "adaptive"):
+        config = QuantizeConfig(rounding=rounding)
+        result = quantize(path, pictures, target=load_target(target), output=tmp_path / f"{rounding}.onnx", config=config)
+        models[rounding] = onnx.load(result.path)
+        onnx.checker.check_model(result.path, full_check=True)
+        assert result.facts.coverage.int8_macs_share == 1.0
+    assert any(decision.what == "rounding" for decision in result.facts.decisions)
+    kinds = [[node.op_type for node in model.graph.node] for model in models.values()]
+    assert kinds[0] == kinds[1]
+    error = {}
+    for name, model in models.items():
+        sessions = [
+            ort.InferenceSession(item, providers=["CPUExecutionProvider"]) for item in (path, model.SerializeToString())
+        ]
+        pairs = [[session.run(None, batch)[0] for session in sessions] for batch in pictures]
+        error[name] = sum(float(np.square(a - b).sum()) for a, b in pairs)
+    assert error["adaptive"] < error["nearest"], error
+
+
+def test_an_encoder_twice_gives_the_same_bytes(text_model, sentences, saved, tmp_path, vnni):
+    path, config = saved(text_model), QuantizeConfig(rounding="adaptive", rounding_samples=3)
+    files = [quantize(path, sentences, target=vnni, output=tmp_path / f"{run}.onnx", config=config).path for run in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_part_of_a_model_computes_the_same(conv_model, pictures):
+    part = up_to(conv_model, "r")
+    assert [node.op_type for node in part.graph.node] == ["Conv", "Relu"]
+    assert {tensor.name for tensor in part.graph.initializer} == {"w1", "b1"}
+    session = ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session.run(["r"], pictures[0])[0].shape == (4, 8, 16, 16)
+
+
+def test_a_part_keeps_the_shapes_that_inference_would_not_find_again(conv_model):
+    conv_model.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, ["n", 8, 16, 16]))
+    assert [value.name for value in up_to(conv_model, "r").graph.value_info] == ["a"]

@@ -1,0 +1,87 @@
+"""One rounding at a time: what a gate does is what rounding that layer by hand does."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+
+from edgeopt.graph.index import GraphIndex
+from edgeopt.quantize.apply.bias import weighted_nodes
+from edgeopt.quantize.apply.gates import Gate, Gated
+from edgeopt.quantize.apply.qdq import insert_qdq
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.inspect.sensitivity import sensitivity
+from edgeopt.quantize.plan.make import plan_prepared
+from edgeopt.quantize.plan.plan import Plan, TensorPlan
+from edgeopt.quantize.prepare import prepare
+from tests.quantize.conftest import conv_net, text_net
+
+
+def batches_of(kind: str) -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(3)
+    if kind == "conv":
+        return [{"x": generator.uniform(-1, 1, (2, 3, 16, 16)).astype(np.float32)} for _ in range(4)]
+    return [{"ids": generator.integers(0, 50, (2, 6))} for _ in range(4)]
+
+
+def on_grid(values: np.ndarray, tensor: TensorPlan) -> np.ndarray:
+    """Round to the 256 steps of a plan's range and back."""
+    info = np.iinfo(tensor.dtype)
+    step = np.float32((tensor.high - tensor.low) / (info.max - info.min))
+    zero = np.round(info.min - tensor.low / step)
+    return ((np.clip(np.round(values / step) + zero, info.min, info.max) - zero) * step).astype(np.float32)
+
+
+def plain(model: onnx.ModelProto, plan: Plan, layer: str, weight: np.ndarray, batches: list) -> float:
+    """Cut the model before `layer`, round there what comes in by hand, go on with rounded weights, and return the SQNR."""
+    exact = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    node = next(node for node in model.graph.node if node.name == layer)
+    name = node.input[0]
+    before, behind = onnx.ModelProto(), onnx.ModelProto()
+    before.CopyFrom(model)
+    before.graph.output.append(onnx.ValueInfoProto(name=name))
+    behind.CopyFrom(model)
+    replaced = next(item for item in behind.graph.node if item.name == layer)
+    replaced.input[0], replaced.input[1] = "rounded", "rounded_weight"
+    behind.graph.input.append(onnx.helper.make_tensor_value_info("rounded", onnx.TensorProto.FLOAT, None))
+    behind.graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), "rounded_weight"))
+    first, second = (
+        ort.InferenceSession(item.SerializeToString(), providers=["CPUExecutionProvider"]) for item in (before, behind)
+    )
+    ranges = {tensor.name: tensor for tensor in plan.tensors}
+    signal = noise = 0.0
+    for batch in batches:
+        wanted = exact.run(None, batch)[0].astype(np.float64)
+        got = second.run(["y"], {**batch, "rounded": on_grid(first.run([name], batch)[0], ranges[name])})[0]
+        signal, noise = signal + np.square(wanted).sum(), noise + np.square(wanted - got).sum()
+    return 10 * np.log10(signal / noise)
+
+
+@pytest.mark.parametrize("kind", ["conv", "text"])
+def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
+    batches = batches_of(kind)
+    prepared = prepare(conv_net() if kind == "conv" else text_net(), kind)
+    plan, _ = plan_prepared(prepared, batches, vnni, QuantizeConfig(smooth=False, float_stem=False))
+    copy = onnx.ModelProto()
+    copy.CopyFrom(prepared.model)
+    quantized = insert_qdq(copy, plan)
+    found = {layer.name: layer.sqnr_db for layer in sensitivity(prepared.model, quantized, plan, batches, threads=1)}
+    rounded = {node.name: weight for node, _, weight in weighted_nodes(prepared.model, quantized)}
+    assert len(found) == 3 and set(found) == set(rounded)
+    for layer, weight in rounded.items():
+        assert found[layer] == pytest.approx(plain(prepared.model, plan, layer, weight, batches), abs=0.3)
+        assert 20 < found[layer] < 80
+
+
+def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
+    batches = batches_of("conv")
+    prepared = prepare(conv_net(), "conv")
+    plan, _ = plan_prepared(prepared, batches, vnni, QuantizeConfig())
+    gates = [Gate(tensor.name, tensor) for tensor in plan.tensors]
+    gated = Gated(prepared.model, gates, batches, threads=1)
+    assert gated.sqnr_db(set()) == 150
+    alone = gated.of_each()
+    assert gated.sqnr_db({gate.name for gate in gates}) < min(alone.values())
+    assert set(alone) == {tensor.name for tensor in plan.tensors}
+    assert all(GraphIndex(prepared.model.graph).is_float(name) for name in alone)

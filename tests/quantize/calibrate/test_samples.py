@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from edgeopt.errors import DataError
+from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.quantize.calibrate.samples import checked
+
+SIGNATURE = Signature((TensorSpec("x", "float32", ("n", 3, "h", "w")),), ())
+FIXED = Signature((TensorSpec("x", "float32", (1, 3, 4, 4)),), ())
+
+
+def good(size: int = 2, **changes: object) -> np.ndarray:
+    return np.ones((size, 3, 4, 5), dtype=np.float32)
+
+
+def fails(batches: list[dict[str, np.ndarray]]) -> str:
+    with pytest.raises(DataError) as caught:
+        list(checked(batches, SIGNATURE))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_good_batches_come_through_unchanged():
+    batches = [{"x": good(2)}, {"x": np.ones((1, 3, 9, 9), dtype=np.float32)}]
+    assert list(checked(batches, SIGNATURE)) == batches
+
+
+def test_a_batch_axis_fixed_at_one_takes_any_batch_one_by_one():
+    values = np.arange(3 * 48, dtype=np.float32).reshape(3, 3, 4, 4)
+    rows = [batch["x"] for batch in checked([{"x": values}], FIXED)]
+    assert [row.shape for row in rows] == [(1, 3, 4, 4)] * 3
+    np.testing.assert_array_equal(np.concatenate(rows), values)
+
+
+def test_padding_is_cut_off_left_and_right():
+    names = ("input_ids", "attention_mask")
+    signature = Signature(tuple(TensorSpec(name, "int64", ("b", "s")) for name in names), ())
+    batch = {"input_ids": np.arange(15).reshape(3, 5), "attention_mask": np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [1] * 5])}
+    cut = [item["input_ids"].tolist() for item in checked([batch], signature)]
+    assert cut == [[[0, 1]], [[7, 8, 9]], [[10, 11, 12, 13, 14]]]
+    batch["attention_mask"][1] = 0
+    with pytest.raises(DataError, match="sample 1, input 'attention_mask': hides every token"):
+        list(checked([batch], signature))
+    fixed = Signature(tuple(TensorSpec(name, "int64", ("b", 5)) for name in names), ())
+    assert [item["input_ids"].shape for item in checked([batch], fixed)] == [(3, 5)]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_name_sample_input_and_place(bad):
+    third = good(2)
+    third[1, 2, 3, 4] = bad
+    message = fails([{"x": good(2)}, {"x": third}])
+    assert "sample 3, input 'x'" in message
+    assert "[2, 3, 4]" in message
+
+
+def test_wrong_name_names_the_nearest():
+    assert "no input 'X_'" in fails([{"X_": good()}])
+    assert "'x' is missing" in fails([{}])
+
+
+def test_wrong_dtype_and_shape_say_what_is_taken():
+    assert "dtype is float64, the model takes float32" in fails([{"x": good().astype(np.float64)}])
+    assert "shape is [2, 4, 4, 4], the model takes [n, 3, h, w]" in fails([{"x": np.ones((2, 4, 4, 4), dtype=np.float32)}])
+    assert "shape is [3, 4, 5]" in fails([{"x": np.ones((3, 4, 5), dtype=np.float32)}])
+
+
+def test_no_samples_at_all():
+    assert "empty" in fails([])
+    assert "empty" in fails([{"x": good(0)}])

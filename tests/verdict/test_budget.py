@@ -1,0 +1,116 @@
+"""Budgets: their language, and verdicts that are wrong no more often than promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeopt.errors import RecipeError
+from edgeopt.verdict.budget import Budget, judge_figures, judge_latency, variants_of
+
+
+def test_an_expression_is_read() -> None:
+    budget = Budget.parse(" int8: p95_ms <= 20 @99%")
+    assert (budget.variant, budget.metric, budget.sign, budget.limit, budget.confidence) == ("int8", "p95_ms", "<=", 20.0, 0.99)
+    assert budget.quantile == 0.95
+    assert Budget.parse("median_ms<1.5e1").metric == "p50_ms"
+    assert Budget.parse("size_mb<4", confidence=0.9).confidence == 0.9
+    assert Budget.parse("p99.9_ms<=7").quantile == pytest.approx(0.999)
+
+
+@pytest.mark.parametrize(
+    ("front", "variant", "target"),
+    [
+        ("", None, None),
+        ("int8:", "int8", None),
+        ("on arm64:", None, "arm64"),
+        ("a on b on arm64:", "a on b", "arm64"),
+    ],
+)
+def test_what_a_budget_is_about(front: str, variant: str | None, target: str | None) -> None:
+    budget = Budget.parse(f"{front} accuracy_drop<=0.5")
+    assert (budget.variant, budget.target, budget.metric, budget.asked) == (variant, target, "accuracy_drop", False)
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("p95<=20", "unknown metric 'p95' (did you mean 'p95_ms'?)"),
+        ("p95_ms=20", "not understood"),
+        ("p0_ms<=20", "unknown metric"),
+        ("fast", "not understood"),
+        ("p95_ms<=20 @100%", "below 100 %"),
+        ("p95_ms<=20 @9%", "at least 50 %"),
+        ("", "not understood"),
+        ("p95_ms<=1.2.3", "not understood"),
+    ],
+)
+def test_what_is_wrong_is_said(expression: str, says: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Budget.parse(expression)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        assert Budget.parse(text).limit is not None
+    except RecipeError as error:
+        assert str(error)
+
+
+def _wrong_verdicts(limit_factor: float, bad: str) -> int:
+    """Ask again and again while samples come in, as a profile does; count runs that ever answered `bad`."""
+    rng = np.random.default_rng(4)
+    truth = float(np.quantile(rng.lognormal(sigma=0.3, size=1_000_000), 0.9))
+    budget = Budget("x", None, "p90_ms", "<=", truth * limit_factor, 0.95)
+    wrong = 0
+    for _ in range(300):
+        samples = rng.lognormal(sigma=0.3, size=1920)
+        verdicts = [judge_latency(budget, "v", samples[: 30 * 2**look], look=look + 1).verdict for look in range(7)]
+        wrong += bad in verdicts
+    return wrong
+
+
+def test_a_budget_just_missed_passes_no_more_often_than_promised() -> None:
+    assert _wrong_verdicts(0.999, "pass") <= 0.05 * 300
+
+
+def test_a_budget_just_met_fails_no_more_often_than_promised() -> None:
+    assert _wrong_verdicts(1.001, "fail") <= 0.05 * 300
+
+
+def test_clear_cases_are_decided() -> None:
+    samples = np.random.default_rng(0).lognormal(sigma=0.1, size=400)
+    assert judge_latency(Budget.parse("p95_ms<=2 @99%"), "v", samples).verdict == "pass"
+    assert judge_latency(Budget.parse("p95_ms<=1 @99%"), "v", samples).verdict == "fail"
+    assert judge_latency(Budget.parse("p50_ms>=0.5"), "v", samples).verdict == "pass"
+    assert judge_latency(Budget.parse("p50_ms>=1.5"), "v", samples).verdict == "fail"
+
+
+def test_too_few_runs_are_undecided_and_say_how_many_are_missing() -> None:
+    verdict = judge_latency(Budget.parse("p99_ms<=2 @99%"), "v", np.random.default_rng(0).normal(1, 0.1, 50))
+    assert verdict.verdict == "undecided" and verdict.more_runs is not None and verdict.more_runs >= 50
+    assert judge_latency(Budget.parse("p99_ms<=2"), "v", np.array([])).verdict == "undecided"
+
+
+def test_figures_measured_a_few_times_must_agree() -> None:
+    budget = Budget.parse("peak_rss_mb<=100")
+    assert judge_figures(budget, "v", [80e6, 90e6], "").verdict == "pass"
+    assert judge_figures(budget, "v", [80e6, 120e6], "").verdict == "undecided"
+    assert judge_figures(budget, "v", [110e6, 120e6], "").verdict == "fail"
+    missing = judge_figures(budget, "v", None, "the device does not show it")
+    assert missing.verdict == "undecided" and missing.reason == "the device does not show it"
+    assert judge_figures(Budget.parse("size_mb<=1.5"), "v", [1_400_000], "").value == 1.4
+
+
+def test_a_budget_is_about_every_variant_but_the_baseline_unless_it_names_one() -> None:
+    assert variants_of(Budget.parse("size_mb<=1"), ["fp32", "int8", "fp16"]) == ["int8", "fp16"]
+    assert variants_of(Budget.parse("size_mb<=1"), ["only"]) == ["only"]
+    assert variants_of(Budget.parse("fp32: size_mb<=1"), ["fp32", "int8"]) == ["fp32"]
+    assert variants_of(Budget.parse("size_mb<=1"), ["fp32", "int8", "teacher"], ["teacher"]) == ["int8"]
+    assert variants_of(Budget.parse("teacher: size_mb<=1"), ["fp32", "int8", "teacher"], ["teacher"]) == ["teacher"]
+    with pytest.raises(RecipeError, match="did you mean 'int8'"):
+        variants_of(Budget.parse("int9: size_mb<=1"), ["fp32", "int8"])

@@ -14,59 +14,19 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 
-from edgeopt.data.batches import Array
+from edgeopt.graph.tensors import SLICE_BYTES, Rows
 
-_SLICE_BYTES = 16 * 2**20
 _INLINE_BYTES = 1024
 """Smaller tensors stay in the model's own file: shapes and scalars that tools want to read."""
 _MADV_PAGEOUT = 21
-
-
-class Rows(ir.LazyTensor):
-    """The tensors `parts` side by side along their last axis, computed in slices of rows when they are read or written."""
-
-    __slots__ = ("_parts",)
-
-    def __init__(self, parts: Sequence[ir.TensorProtocol], *, name: str | None = None) -> None:
-        shapes = [part.shape.numpy() for part in parts]
-        shape = ir.Shape([*shapes[0][:-1], *([sum(sizes[-1] for sizes in shapes)] if shapes[0] else [])])
-        super().__init__(self._whole, parts[0].dtype, shape, name=name)
-        self._parts = tuple(parts)
-
-    def _whole(self) -> ir.TensorProtocol:
-        return ir.tensor(self._joined([part.numpy() for part in self._parts]), dtype=self.dtype, name=self.name)
-
-    @staticmethod
-    def _joined(arrays: Sequence[Array]) -> Array:
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
-
-    def tofile(self, file: IO[bytes]) -> None:
-        """Write the elements in row-major order, little endian, some rows at a time."""
-        arrays = [part.numpy() for part in self._parts]
-        if arrays[0].ndim == 0:
-            file.write(self.tobytes())
-            return
-        rows = max(1, _SLICE_BYTES // max(1, self.nbytes // max(1, len(arrays[0]))))
-        for start in range(0, len(arrays[0]), rows):
-            part = self._joined([array[start : start + rows] for array in arrays])
-            file.write(np.ascontiguousarray(part).view(np.uint8).data)
-
-
-def derived(tensor: ir.TensorProtocol, view: Callable[[Array], Array]) -> ir.LazyTensor:
-    """Return `view` of `tensor` (a transposition, a slice) as a tensor that holds no memory of its own."""
-    seen = view(tensor.numpy())
-    return ir.LazyTensor(
-        lambda: ir.tensor(view(tensor.numpy()), dtype=tensor.dtype), dtype=tensor.dtype, shape=ir.Shape(seen.shape)
-    )
 
 
 def save_beside(model: ir.Model, path: Path) -> list[Path]:
@@ -75,7 +35,7 @@ def save_beside(model: ir.Model, path: Path) -> list[Path]:
     held = {}
     for value in model.graph.initializers.values():
         tensor = value.const_value
-        if tensor is not None and tensor.nbytes > _SLICE_BYTES and not isinstance(tensor, Rows):
+        if tensor is not None and tensor.nbytes > SLICE_BYTES and not isinstance(tensor, Rows):
             held[value] = tensor
             value.const_value = Rows([tensor], name=value.name)
     try:

@@ -15,17 +15,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import (
-    add_initializer,
-    attribute,
-    int64,
-    integers,
-    maker,
-    new_node,
-    rank,
-    sole_user,
-    take_over,
-)
+from edgeopt.graph.editing import add_initializer, new_node, take_over
+from edgeopt.graph.matching import attribute, int64, integers, produced_by, rank, sole_consumer
 
 _HEADS_FIRST = (0, 2, 1, 3)
 
@@ -70,8 +61,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _before_heads(value: ir.Value | None) -> _Heads | None:
     """Return the tensor [batch, sequence, heads, size] that `value` is, with its middle axes swapped and perhaps rotated."""
-    rotation = maker(value, "RotaryEmbedding")
-    transpose = maker(rotation.inputs[0] if rotation is not None else value, "Transpose")
+    rotation = produced_by(value, "RotaryEmbedding")
+    transpose = produced_by(rotation.inputs[0] if rotation is not None else value, "Transpose")
     if transpose is None or tuple(attribute(transpose, "perm", ())) != _HEADS_FIRST:
         return None
     split = transpose.inputs[0]
@@ -98,7 +89,7 @@ def _flat(graph: ir.Graph, before: ir.Node, source: _Heads) -> ir.Value:
 
 def _whole(source: _Heads) -> ir.Value | None:
     """Return the tensor of three axes that `source` was split from."""
-    reshape = maker(source.split, "Reshape")
+    reshape = produced_by(source.split, "Reshape")
     whole = reshape.inputs[0] if reshape is not None else None
     if whole is None or whole.shape is None or source.split.shape is None:
         return None
@@ -119,11 +110,11 @@ def _after_heads(output: ir.Value) -> ir.Value | None:
 
     Where torch joined heads and rows in one Reshape, that one is kept: returned is what it reads.
     """
-    transpose = sole_user(output, "Transpose")
+    transpose = sole_consumer(output, "Transpose")
     if transpose is None or tuple(attribute(transpose, "perm", ())) != _HEADS_FIRST:
         return None
     split = transpose.outputs[0]
-    reshape = sole_user(split, "Reshape")
+    reshape = sole_consumer(split, "Reshape")
     if reshape is None or split.shape is None or rank(split) != 4:
         return None
     heads, size = split.shape[2], split.shape[3]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import attribute, constant, maker
+from edgeopt.graph.matching import attribute, constant, produced_by
 
 
 class AttentionScale(ir.passes.InPlacePass):
@@ -43,9 +43,9 @@ def _factor_of(query: ir.Value | None) -> ir.Node | None:
     """Return the Mul that `query` comes from through nodes that only move elements, each with one reader."""
     value = query
     while value is not None and len(list(value.uses())) == 1 and not value.is_graph_output():
-        multiply = maker(value, "Mul")
+        multiply = produced_by(value, "Mul")
         if multiply is not None:
             return multiply
-        moved = maker(value, "Transpose") or maker(value, "Reshape")
+        moved = produced_by(value, "Transpose") or produced_by(value, "Reshape")
         value = moved.inputs[0] if moved is not None else None
     return None

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.passes.matching import add_initializer, attribute, constant, int64, integers, new_node, rank
+from edgeopt.graph.editing import add_initializer, new_node
+from edgeopt.graph.matching import attribute, constant, int64, integers, rank
 
 _UNARY = frozenset(("Cast", "Elu", "Erf", "Gelu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"))
 _BINARY = frozenset(("Add", "Div", "Mul", "Pow", "Sub"))

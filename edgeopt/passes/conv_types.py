@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import constant
+from edgeopt.graph.matching import constant
 
 
 class ConvTypes(ir.passes.InPlacePass):

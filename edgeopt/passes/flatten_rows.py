@@ -20,7 +20,9 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import add_initializer, attribute, constant, int64, match_linear, new_node, rank, take_over
+from edgeopt.graph.editing import add_initializer, new_node, take_over
+from edgeopt.graph.matching import attribute, constant, int64, rank
+from edgeopt.passes.linear import match_linear
 
 _UNARY = frozenset(
     ("Abs", "Cast", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import attribute, integers
+from edgeopt.graph.matching import attribute, integers
 
 
 class FoldReshapes(ir.passes.InPlacePass):

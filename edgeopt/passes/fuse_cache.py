@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import attribute, maker, rank, take_over
+from edgeopt.graph.editing import take_over
+from edgeopt.graph.matching import attribute, produced_by, rank
 
 
 def has_cache(graph: ir.Graph) -> bool:
     """Tell whether `graph` returns one of its inputs, lengthened: a decoder, which runs once for every token."""
-    joined = [node for value in graph.outputs if (node := maker(value, "Concat")) is not None]
+    joined = [node for value in graph.outputs if (node := produced_by(value, "Concat")) is not None]
     return any(value is not None and value.is_graph_input() for node in joined for value in node.inputs)
 
 
@@ -47,7 +48,7 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _lengthened(value: ir.Value | None, attention: ir.Node) -> ir.Node | None:
     """Return the Concat of past and new steps that makes `value` for `attention` alone, or as an output of the model, too."""
-    concat = maker(value, "Concat")
+    concat = produced_by(value, "Concat")
     if value is None or concat is None or len(concat.inputs) != 2 or rank(value) != 4 or set(value.consumers()) != {attention}:
         return None
     return concat if attribute(concat, "axis") in {2, -2} else None

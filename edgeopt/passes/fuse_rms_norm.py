@@ -16,17 +16,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import (
-    attribute,
-    constant,
-    integers,
-    maker,
-    new_node,
-    rank,
-    sole_user,
-    static_shape,
-    take_over,
-)
+from edgeopt.graph.editing import new_node, take_over
+from edgeopt.graph.matching import attribute, constant, integers, produced_by, rank, sole_consumer, static_shape
 
 _FIRST_OPSET = 23
 
@@ -43,10 +34,10 @@ class FuseRmsNorm(ir.passes.InPlacePass):
 
 
 def _fuse(graph: ir.Graph, reciprocal: ir.Node) -> bool:
-    root = maker(reciprocal.inputs[0], "Sqrt")
-    shifted = maker(root.inputs[0], "Add") if root is not None else None
+    root = produced_by(reciprocal.inputs[0], "Sqrt")
+    shifted = produced_by(root.inputs[0], "Add") if root is not None else None
     mean, epsilon = _mean_and_epsilon(shifted) if shifted is not None else (None, None)
-    square = maker(mean.inputs[0], "Pow") if mean is not None else None
+    square = produced_by(mean.inputs[0], "Pow") if mean is not None else None
     if mean is None or square is None or epsilon is None or _scalar(square.inputs[1]) != 2:
         return False
     x = square.inputs[0]
@@ -70,7 +61,7 @@ def _scalar(value: ir.Value | None) -> float | None:
 
 def _mean_and_epsilon(shifted: ir.Node) -> tuple[ir.Node | None, float | None]:
     for mean, epsilon in (shifted.inputs, shifted.inputs[::-1]):
-        found = maker(mean, "ReduceMean")
+        found = produced_by(mean, "ReduceMean")
         if found is not None and _scalar(epsilon) is not None:
             return found, _scalar(epsilon)
     return None, None
@@ -90,7 +81,7 @@ def _other_operand(factor: ir.Value, x: ir.Value | None) -> ir.Node | None:
 
 def _narrowed(scaled: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Return the normalised value and what it was made of, without the Casts to float32 and back where there are both."""
-    back, widened = sole_user(scaled.outputs[0], "Cast"), maker(x, "Cast")
+    back, widened = sole_consumer(scaled.outputs[0], "Cast"), produced_by(x, "Cast")
     source = widened.inputs[0] if widened is not None else None
     if back is None or source is None or source.dtype != back.outputs[0].dtype or x.dtype != ir.DataType.FLOAT:
         return scaled.outputs[0], x
@@ -99,7 +90,7 @@ def _narrowed(scaled: ir.Node, x: ir.Value) -> tuple[ir.Value, ir.Value]:
 
 def _weighted(normal: ir.Value, x: ir.Value) -> tuple[ir.Node | None, ir.Value | None]:
     """Return the product of `normal` with a weight as wide as `x`, and the weight."""
-    product = sole_user(normal, "Mul")
+    product = sole_consumer(normal, "Mul")
     if product is None or x.shape is None:
         return None, None
     weight = next((value for value in product.inputs if value is not normal), None)

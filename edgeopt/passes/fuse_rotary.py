@@ -15,17 +15,8 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import (
-    add_initializer,
-    attribute,
-    constant,
-    int64,
-    integers,
-    maker,
-    new_node,
-    rank,
-    take_over,
-)
+from edgeopt.graph.editing import add_initializer, new_node, take_over
+from edgeopt.graph.matching import attribute, constant, int64, integers, produced_by, rank
 
 _FIRST_OPSET = 23
 _ELEMENTWISE = {"Cast", "Cos", "Mul", "Sin"}
@@ -46,8 +37,8 @@ class FuseRotary(ir.passes.InPlacePass):
 def _fuse(graph: ir.Graph, add: ir.Node, known: dict[ir.Value, ir.Value]) -> bool:
     """Fuse the rotation that ends with `add`, if one does; `known` has the first halves that were cut off so far."""
     for straight, turned in _orders(add):
-        for x, cos in _orders(maker(straight, "Mul")):
-            for halves, sin in _orders(maker(turned, "Mul")):
+        for x, cos in _orders(produced_by(straight, "Mul")):
+            for halves, sin in _orders(produced_by(turned, "Mul")):
                 if x is None or rank(x) != 4 or not _is_turned(halves, x):
                     continue
                 angles = [angle for value in (cos, sin) if (angle := _per_position(value, x)) is not None]
@@ -76,10 +67,10 @@ def _width(x: ir.Value) -> int | None:
 
 def _is_turned(value: ir.Value | None, x: ir.Value) -> bool:
     """Tell whether `value` is (-x₂, x₁) for the halves of the last axis of x = (x₁, x₂)."""
-    joined = maker(value, "Concat")
+    joined = produced_by(value, "Concat")
     if joined is None or len(joined.inputs) != 2 or attribute(joined, "axis") not in {-1, 3}:
         return False
-    negated = maker(joined.inputs[0], "Neg")
+    negated = produced_by(joined.inputs[0], "Neg")
     size = _width(x)
     if negated is None or size is None:
         return False
@@ -87,7 +78,7 @@ def _is_turned(value: ir.Value | None, x: ir.Value) -> bool:
 
 
 def _is_slice(value: ir.Value | None, x: ir.Value, start: int, end: int) -> bool:
-    node = maker(value, "Slice")
+    node = produced_by(value, "Slice")
     if node is None or node.inputs[0] is not x or len(node.inputs) < 4:
         return False
     starts, ends, axes = (integers(bound) for bound in node.inputs[1:4])
@@ -100,7 +91,7 @@ def _is_slice(value: ir.Value | None, x: ir.Value, start: int, end: int) -> bool
 
 def _per_position(value: ir.Value | None, x: ir.Value) -> ir.Value | None:
     """Return cos or sin as [batch of x or 1, sequence, d] if `value` is that with an axis for heads and equal halves."""
-    node = maker(value, "Unsqueeze")
+    node = produced_by(value, "Unsqueeze")
     if node is None or integers(node.inputs[1]) != [1]:
         return None
     angle = node.inputs[0]

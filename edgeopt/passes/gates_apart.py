@@ -12,18 +12,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.export.weights import derived
-from edgeopt.passes.matching import (
-    Linear,
-    add_initializer,
-    attribute,
-    match_linear,
-    new_node,
-    products_behind,
-    sole_user,
-    take_over,
-    weight_tensor,
-)
+from edgeopt.graph.editing import add_initializer, new_node, take_over
+from edgeopt.graph.matching import attribute, sole_consumer, weight_tensor
+from edgeopt.graph.tensors import derived
+from edgeopt.passes.linear import Linear, match_linear, products_behind
 
 
 class GatesApart(ir.passes.InPlacePass):
@@ -39,7 +31,7 @@ class GatesApart(ir.passes.InPlacePass):
 def _apart(graph: ir.Graph, node: ir.Node, made: dict[tuple[ir.Value, int], ir.Value]) -> bool:
     """Take the layer of `node` apart; `made` has the parts of weights so far by their first column: layers may share theirs."""
     layer = match_linear(node)
-    split = sole_user(layer.output, "Split") if layer is not None else None
+    split = sole_consumer(layer.output, "Split") if layer is not None else None
     widths = _widths(split) if split is not None else []
     if layer is None or split is None or not widths or not _gated(split):
         return False

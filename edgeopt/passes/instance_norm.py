@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import attribute, new_node, static_shape, take_over
+from edgeopt.graph.editing import new_node, take_over
+from edgeopt.graph.matching import attribute, static_shape
 
 _FIRST_OPSET = 21
 """Before it, scale and bias had an element for each group."""

@@ -18,19 +18,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.export.weights import Rows
-from edgeopt.passes.matching import (
-    SCOPES,
-    Linear,
-    add_initializer,
-    int64,
-    match_linear,
-    new_node,
-    products_behind,
-    static_shape,
-    take_over,
-    weight_tensor,
-)
+from edgeopt.graph.editing import SCOPES, add_initializer, new_node, take_over
+from edgeopt.graph.matching import int64, static_shape, weight_tensor
+from edgeopt.graph.tensors import Rows
+from edgeopt.passes.linear import Linear, match_linear, products_behind
 
 
 class MergeProjections(ir.passes.InPlacePass):

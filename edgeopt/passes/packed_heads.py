@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import add_initializer, int64, integers, maker, new_node, rank, sole_user, take_over
+from edgeopt.graph.editing import add_initializer, new_node, take_over
+from edgeopt.graph.matching import int64, integers, produced_by, rank, sole_consumer
 
 _PACKED_AXIS = ([2], [-3])
 
@@ -56,9 +57,13 @@ def _part(node: ir.Node) -> tuple[int, ir.Node] | None:
         return None
     start, end, axis = (integers(bound) for bound in node.inputs[1:4])
     step = integers(node.inputs[4]) if len(node.inputs) > 4 else [1]
-    squeeze = sole_user(node.outputs[0], "Squeeze")
+    squeeze = sole_consumer(node.outputs[0], "Squeeze")
     if start is None or end is None or axis not in _PACKED_AXIS or step != [1] or end != [start[0] + 1] or start[0] < 0:
         return None
-    if squeeze is None or maker(squeeze.inputs[0], "Slice") is not node or integers(squeeze.inputs[1]) not in _PACKED_AXIS:
+    if (
+        squeeze is None
+        or produced_by(squeeze.inputs[0], "Slice") is not node
+        or integers(squeeze.inputs[1]) not in _PACKED_AXIS
+    ):
         return None
     return start[0], squeeze

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.passes.matching import attribute, constant, maker, new_node, rank, sole_user, static_shape, take_over
+from edgeopt.graph.editing import new_node, take_over
+from edgeopt.graph.matching import attribute, constant, produced_by, rank, sole_consumer, static_shape
 
 
 class PlainProducts(ir.passes.InPlacePass):
@@ -24,7 +25,7 @@ class PlainProducts(ir.passes.InPlacePass):
 
 
 def _rewrite(graph: ir.Graph, gemm: ir.Node) -> bool:
-    rows, back = maker(gemm.inputs[0], "Reshape"), sole_user(gemm.outputs[0], "Reshape")
+    rows, back = produced_by(gemm.inputs[0], "Reshape"), sole_consumer(gemm.outputs[0], "Reshape")
     weight = gemm.inputs[1]
     shape = static_shape(weight) if weight is not None and constant(weight) is not None else None
     if rows is None or back is None or shape is None or not _plain(gemm):

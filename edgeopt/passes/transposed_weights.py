@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.export.weights import derived
-from edgeopt.passes.matching import add_initializer, attribute, constant, rank
+from edgeopt.graph.editing import add_initializer
+from edgeopt.graph.matching import attribute, constant, rank
+from edgeopt.graph.tensors import derived
 
 
 class TransposedWeights(ir.passes.InPlacePass):

@@ -8,29 +8,11 @@ import pytest
 import torch
 
 from edgeopt.export import weights
-from edgeopt.export.weights import Rows, out_of_memory, save_beside
-
-
-def tensors(*shapes):
-    rng = np.random.default_rng(0)
-    return [ir.tensor(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
-
-
-@pytest.mark.parametrize("slice_bytes", [1, 40, 10_000])
-def test_rows_are_written_as_the_whole_would_be(tmp_path, monkeypatch, slice_bytes):
-    monkeypatch.setattr(weights, "_SLICE_BYTES", slice_bytes)
-    parts = tensors((5, 3), (5, 2))
-    turned = ir.tensor(np.asfortranarray(parts[1].numpy()))
-    expected = np.concatenate([parts[0].numpy(), parts[1].numpy()], axis=1)
-    rows = Rows([parts[0], turned], name="joined")
-    with (tmp_path / "rows").open("wb") as file:
-        rows.tofile(file)
-    assert (tmp_path / "rows").read_bytes() == expected.tobytes() == rows.tobytes()
-    assert np.array_equal(rows.numpy(), expected) and rows.nbytes == expected.nbytes
+from edgeopt.export.weights import out_of_memory, save_beside
 
 
 def test_external_weights_start_on_pages_and_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "_SLICE_BYTES", 64)
+    monkeypatch.setattr(weights, "SLICE_BYTES", 64)
     model = onnx.parser.parse_model(
         '<ir_version: 10, opset_import: ["" : 20]> g (float[b,40] x) => (float[b,30] y) {y = MatMul(x, w)}'
     )

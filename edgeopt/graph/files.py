@@ -1,0 +1,362 @@
+"""ONNX files as onnx_ir models: read with errors that say what to do, written whole or not at all.
+
+Weights are never held twice. Those in a data file are mapped, not read; those inside the model's own file are taken over one by
+one. What is written goes to the disk (or into the bytes that a session takes) tensor by tensor, after the structure without
+weights: protobuf never sees them.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import ExternalDataInfo
+
+from edgeopt.errors import ModelError
+from edgeopt.files import disk_errors, flush, write_aside
+from edgeopt.graph.tensors import write_tensor
+
+_TWO_GIB = 2**31 - 1
+_STRUCTURE = 1 << 26  # bytes left for nodes, names and texts
+_SMALLEST_OUTSIDE = 1024  # bytes of a constant from which on it goes into the data file, or is not shown to shape inference
+_ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in place
+
+# Field numbers of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, for what is written without protobuf.
+_MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def load(path: Path) -> ir.Model:
+    """Read the ONNX file at `path`; its external data is mapped.
+
+    Raises:
+        ModelError: the file is missing, is not ONNX, ends early, or its external data is missing, too short or leaves the
+            model's folder.
+    """
+    path = Path(path)
+    return from_proto(_parsed(path), path)
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file; give the path of an .onnx file")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise ModelError(
+            f"{path}: not an ONNX file, or one that ends early ({path.stat().st_size:,} bytes); export or copy it again"
+        ) from error
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(
+            f"{path}: not an ONNX model: it has no nodes or no operator set; give a file written by an ONNX exporter"
+        )
+    return model
+
+
+def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
+    """Return an onnx_ir model that holds the weights itself, and no part of `proto`; external data lies beside `path`.
+
+    Raises:
+        ModelError: as `load` for the external data; or onnx_ir cannot read the structure.
+    """
+    name = "the model" if path is None else str(path)
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:  # (its exception classes share no base but Exception)
+        raise ModelError(f"{name}: its graph cannot be read: {_root(error)}") from error
+    mapped: dict[Path, np.memmap] = {}
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor):
+                value.const_value = _mapped(tensor, Path() if path is None else path.parent, name, mapped)
+            elif isinstance(tensor, ir.TensorProtoTensor):
+                value.const_value = _held(tensor)
+    return model
+
+
+def _root(error: BaseException) -> str:
+    """Return the first line of the error that began it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _held(tensor: ir.TensorProtoTensor) -> ir.TensorProtocol:
+    """Return the tensor without the protobuf message it was read from."""
+    about: dict[str, Any] = {"name": tensor.name, "doc_string": tensor.doc_string, "metadata_props": tensor.metadata_props}
+    if tensor.dtype.bitwidth < 8:
+        packed = np.frombuffer(tensor.tobytes(), dtype=np.uint8)
+        return ir.PackedTensor(packed, tensor.dtype, shape=tensor.shape, **about)
+    return ir.Tensor(tensor.numpy(), tensor.dtype, shape=tensor.shape, **about)
+
+
+def _mapped(tensor: ir.ExternalTensor, folder: Path, model: str, maps: dict[Path, np.memmap]) -> ir.TensorProtocol:
+    """Return the tensor on the pages of its data file, each of which is mapped once."""
+    path = _inside(str(tensor.location), folder)
+    if not path.is_file():
+        raise ModelError(f"{model}: its external data {path.name} is missing; copy it beside the model")
+    start, size = tensor.offset or 0, ceil(prod(tensor.shape.numpy()) * tensor.dtype.bitwidth / 8)
+    if size == 0:
+        return ir.Tensor(np.empty(tensor.shape.numpy(), dtype=tensor.dtype.numpy()), tensor.dtype, name=tensor.name)
+    if start + size > path.stat().st_size or (tensor.length is not None and tensor.length != size):
+        raise ModelError(
+            f"{model}: its external data {path.name} ends early or is of another model ({path.stat().st_size:,} bytes, "
+            f"'{tensor.name}' takes {size:,} at {start:,}); copy it again"
+        )
+    if path not in maps:
+        maps[path] = np.memmap(path, dtype=np.uint8, mode="r")
+    data = maps[path][start : start + size].view(np.ndarray)
+    if tensor.dtype.bitwidth < 8:
+        return ir.PackedTensor(data, tensor.dtype, shape=tensor.shape, name=tensor.name)
+    if start % tensor.dtype.itemsize:
+        data = data.copy()
+    array = data.view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
+    return ir.Tensor(array, tensor.dtype, shape=tensor.shape, name=tensor.name)
+
+
+def _inside(location: str, folder: Path) -> Path:
+    if Path(location).is_absolute() or ".." in Path(location).parts:
+        raise ModelError(f"external data location '{location}' leaves the model's folder; refused")
+    return folder / location
+
+
+def external_files(path: Path) -> list[Path]:
+    """Return the external data files that the model at `path` refers to, each once, sorted.
+
+    Raises:
+        ModelError: the file is missing or not ONNX, or one of them leaves the model's folder.
+    """
+    from onnx.external_data_helper import _get_all_tensors
+
+    path = Path(path)
+    names = {
+        ExternalDataInfo(tensor).location
+        for tensor in _get_all_tensors(_parsed(path))
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    }
+    return [_inside(name, path.parent) for name in sorted(names)]
+
+
+def size_bytes(path: Path) -> int:
+    """Return the size of the model at `path` together with its external data."""
+    return sum(file.stat().st_size for file in [Path(path), *external_files(path)])
+
+
+def signature(model: ir.Model) -> Signature:
+    """Return the inputs (initializers listed as inputs, as old exporters do, do not count) and outputs of `model`."""
+    graph = model.graph
+    return Signature(
+        inputs=tuple(_spec(value) for value in graph.inputs if value.name not in graph.initializers),
+        outputs=tuple(_spec(value) for value in graph.outputs),
+    )
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        return TensorSpec(value.name or "", "sequence", ())
+    axes = () if value.shape is None else value.shape
+    shape = tuple(size if isinstance(size, int) else (size.value or "?") for size in axes)
+    dtype = value.dtype or ir.DataType.UNDEFINED
+    return TensorSpec(value.name or "", "object" if dtype == ir.DataType.STRING else dtype.numpy().name, shape)
+
+
+def weights_bytes(model: ir.Model) -> int:
+    """Return the bytes that all constants of the model take, counted by their shapes."""
+    return sum(tensor.nbytes for graph in model.graphs() for tensor in _tensors(graph))
+
+
+def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            yield value.const_value
+
+
+def fits_one_message(model: ir.Model) -> bool:
+    """Tell whether `model` stays below protobuf's limit of 2 GiB, counted by the shapes of its tensors."""
+    return weights_bytes(model) < _TWO_GIB - _STRUCTURE
+
+
+def structure(model: ir.Model, *, smallest: int = _SMALLEST_OUTSIDE, inputs: bool = True) -> onnx.ModelProto:
+    """Return the model without the values of constants of `smallest` bytes and more, for what looks at types and shapes.
+
+    Args:
+        model: is not changed.
+        smallest: 0 leaves all of them out.
+        inputs: list those left out as inputs of the graph, so that their types are known.
+    """
+    graph = model.graph
+    large = [
+        value for value in graph.initializers.values() if value.const_value is None or value.const_value.nbytes >= smallest
+    ]
+    left = set(large)
+    listed = set(graph.inputs)
+    view = ir.GraphView(
+        inputs=[*graph.inputs, *(value for value in large if value not in listed)] if inputs else graph.inputs,
+        outputs=graph.outputs,
+        nodes=graph,
+        initializers=[value for value in graph.initializers.values() if value not in left],
+        name=graph.name,
+        doc_string=graph.doc_string,
+        metadata_props=graph.metadata_props,
+    )
+    view.opset_imports = graph.opset_imports
+    shown = ir.Model(
+        view,  # type: ignore[arg-type]  # it is only serialized
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
+        functions=list(model.functions.values()),
+        metadata_props=model.metadata_props,
+    )
+    return ir.to_proto(shown)
+
+
+def save(model: ir.Model, path: Path, *, external: bool | None = None) -> list[Path]:
+    """Write `model` to `path`, whole or not at all, and return the files written.
+
+    Args:
+        model: is not changed.
+        path: ends in ``.onnx`` by custom.
+        external: put the weights into ``<name>.data`` beside it; None: only if protobuf's limit of 2 GiB demands it.
+    """
+    path = Path(path)
+    if external is None:
+        external = not fits_one_message(model)
+    if not external:
+        with write_aside(path) as aside, aside.open("wb") as file:
+            _write_whole(model, file)
+        return [path]
+    return _save_with_data(model, path)
+
+
+def _save_with_data(model: ir.Model, path: Path) -> list[Path]:
+    """Write model and data into a folder aside; the old model goes first, so that it is never seen beside new data."""
+    data_path = path.with_name(path.name + ".data")
+    with disk_errors(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        aside, aside_data = write_temporary(model, Path(folder) / path.name)
+        flush(aside)
+        flush(aside_data)
+        path.unlink(missing_ok=True)
+        aside_data.replace(data_path)
+        aside.replace(path)
+    return [path, data_path]
+
+
+def write_temporary(model: ir.Model, path: Path) -> tuple[Path, Path]:
+    """Write `model` and its weights beside it without waiting for the disk, for a temporary file; return both paths."""
+    data_path = path.with_name(path.name + ".data")
+    proto = structure(model, smallest=0, inputs=False)
+    with data_path.open("wb") as data:
+        for value in model.graph.initializers.values():
+            if value.const_value is not None:
+                proto.graph.initializer.append(_outside(value.const_value, value.name or "", data, data_path.name))
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    return path, data_path
+
+
+def _outside(tensor: ir.TensorProtocol, name: str, data: BinaryIO, location: str) -> onnx.TensorProto:
+    """Append the values of a large tensor to `data` and return a reference to them; a small one as it is."""
+    if tensor.nbytes < _SMALLEST_OUTSIDE or tensor.dtype == ir.DataType.STRING:
+        return _tensor_message(tensor, name, values=True)
+    data.write(bytes(-data.tell() % _ALIGNMENT))
+    start = data.tell()
+    write_tensor(tensor, data)
+    reference = _tensor_message(tensor, name, values=False)
+    reference.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(start)), ("length", str(data.tell() - start))):
+        reference.external_data.add(key=key, value=value)
+    return reference
+
+
+def _tensor_message(tensor: ir.TensorProtocol, name: str, *, values: bool) -> onnx.TensorProto:
+    message = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
+    if tensor.doc_string:
+        message.doc_string = tensor.doc_string
+    if values and isinstance(tensor, ir.StringTensor):
+        message.string_data.extend(tensor.string_data())
+    elif values:
+        message.raw_data = tensor.tobytes()
+    return message
+
+
+def serialized(model: ir.Model) -> memoryview:
+    """Return the model as one ONNX file in memory; it must fit into one message."""
+    buffer = io.BytesIO()
+    _write_whole(model, buffer)
+    return buffer.getbuffer()
+
+
+def _write_whole(model: ir.Model, file: BinaryIO) -> None:
+    """Write the model: everything but the graph, then the graph's structure, then its constants one by one."""
+    proto = structure(model, smallest=0, inputs=False)
+    graph = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+    constants = [
+        (value.const_value, _header(value.const_value, value.name or ""))
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    ]
+    length = len(graph) + sum(len(header) + _raw_bytes(tensor) for tensor, header in constants)
+    file.write(proto.SerializeToString(deterministic=True))
+    file.write(_key(_MODEL_GRAPH) + _varint(length) + graph)
+    for tensor, header in constants:
+        file.write(header)
+        if _raw_bytes(tensor):
+            write_tensor(tensor, file)
+
+
+def _raw_bytes(tensor: ir.TensorProtocol) -> int:
+    return 0 if tensor.dtype == ir.DataType.STRING else tensor.nbytes
+
+
+def _header(tensor: ir.TensorProtocol, name: str) -> bytes:
+    """Return an initializer's bytes up to its values."""
+    raw = _raw_bytes(tensor)
+    message: bytes = _tensor_message(tensor, name, values=raw == 0).SerializeToString(deterministic=True)
+    if raw:
+        message += _key(_TENSOR_RAW_DATA) + _varint(raw)
+    return _key(_GRAPH_INITIALIZER) + _varint(len(message) + raw) + message
+
+
+def _key(field: int) -> bytes:
+    """Return the tag of a field with a length (https://protobuf.dev/programming-guides/encoding)."""
+    return _varint(field << 3 | 2)
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as seven bits a byte, the lowest first; the top bit says that more follow."""
+    groups: list[int] = []
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])

@@ -1,0 +1,135 @@
+"""ONNX files: what is written is what was read, in one file and in two, and damage is named."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeopt.errors import ModelError
+from edgeopt.graph import files
+
+
+def model_of(*arrays: np.ndarray) -> onnx.ModelProto:
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 64] x) => (float[n, 64] y) { y = Relu (x) }'
+    )
+    for number, array in enumerate(arrays):
+        model.graph.initializer.append(numpy_helper.from_array(array, f"w{number}"))
+    return model
+
+
+def kinds() -> onnx.ModelProto:
+    model = model_of(
+        np.random.default_rng(5).standard_normal((64, 64)).astype(np.float32), np.float32(3), np.zeros((0, 4), np.int64)
+    )
+    model.graph.initializer.append(helper.make_tensor("words", TensorProto.STRING, [2], [b"a", b"bc"]))
+    model.graph.initializer.append(helper.make_tensor("four", TensorProto.INT4, [3], [1, -2, 3]))
+    model.graph.initializer.append(helper.make_tensor("brain", TensorProto.BFLOAT16, [2], [1.5, -2.0]))
+    model.graph.initializer.append(helper.make_tensor("floats", TensorProto.FLOAT, [2], [1.5, -2.0]))  # not as raw bytes
+    model.metadata_props.add(key="who", value="test")
+    return model
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_constants_of_every_kind_come_back(tmp_path, external):
+    expected = constants(kinds())
+    onnx.save(kinds(), tmp_path / "in.onnx")
+    written = files.save(files.load(tmp_path / "in.onnx"), tmp_path / "out.onnx", external=external)
+    assert [path.name for path in written] == ["out.onnx"] + ["out.onnx.data"] * external
+    again = files.save(files.load(tmp_path / "out.onnx"), tmp_path / "again.onnx")
+    for path in (written[0], again[0]):
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+        assert {entry.key: entry.value for entry in model.metadata_props} == {"who": "test"}
+        found = constants(model)
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+            assert found[name].dtype == array.dtype
+
+
+def test_bytes_for_a_session_are_the_file(tmp_path):
+    model = ir.from_proto(kinds())
+    path = files.save(model, tmp_path / "model.onnx")[0]
+    assert bytes(files.serialized(model)) == path.read_bytes()
+    assert onnx.load_from_string(path.read_bytes()).graph.node[0].op_type == "Relu"
+
+
+def test_a_data_file_is_mapped_and_starts_on_a_page(tmp_path):
+    files.save(files.from_proto(kinds()), tmp_path / "model.onnx", external=True)
+    raw = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    outside = [tensor for tensor in raw.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    assert [tensor.name for tensor in outside] == ["w0"]  # the others are small
+    assert {entry.key: entry.value for entry in outside[0].external_data}["offset"] == "0"
+    assert files.external_files(tmp_path / "model.onnx") == [tmp_path / "model.onnx.data"]
+    assert files.size_bytes(tmp_path / "model.onnx") > 64 * 64 * 4
+    mapped = files.load(tmp_path / "model.onnx").graph.initializers["w0"].const_value.numpy()
+    assert not mapped.flags.owndata and not mapped.flags.writeable
+
+
+def test_damage_to_the_data_file_is_named(tmp_path):
+    path = tmp_path / "model.onnx"
+    files.save(files.from_proto(kinds()), path, external=True)
+    data = tmp_path / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-10])
+    with pytest.raises(ModelError, match=r"model.onnx: its external data model.onnx.data ends early.*'w0' takes 16,384"):
+        files.load(path)
+    data.unlink()
+    with pytest.raises(ModelError, match=r"its external data model.onnx.data is missing"):
+        files.load(path)
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd"])
+def test_data_outside_the_models_folder_is_refused(tmp_path, location):
+    model = model_of(np.ones((2, 2), dtype=np.float32))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    for read in (files.load, files.external_files):
+        with pytest.raises(ModelError, match="leaves the model's folder"):
+            read(tmp_path / "model.onnx")
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ModelError, match="no such model file"):
+        files.load(path)
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="not an ONNX"):
+        files.load(path)
+    path.write_bytes(onnx.ModelProto(ir_version=8).SerializeToString())
+    with pytest.raises(ModelError, match="no nodes or no operator set"):
+        files.load(path)
+
+
+def test_the_structure_shows_large_constants_as_inputs():
+    model = files.from_proto(kinds())
+    shown = files.structure(model)
+    assert [value.name for value in shown.graph.input] == ["x", "w0"]
+    assert "w0" not in {tensor.name for tensor in shown.graph.initializer}
+    assert {"w1", "words"} <= {tensor.name for tensor in shown.graph.initializer}
+    assert [value.name for value in model.graph.inputs] == ["x"]
+    assert [value.name for value in files.structure(model, smallest=0, inputs=False).graph.input] == ["x"]
+
+
+def test_the_signature_leaves_out_constants_that_are_listed_as_inputs():
+    model = model_of(np.ones((2, 2), dtype=np.float32))
+    model.graph.input.append(helper.make_tensor_value_info("w0", TensorProto.FLOAT, [2, 2]))
+    found = files.signature(files.from_proto(model))
+    assert found.inputs == (files.TensorSpec("x", "float32", ("n", 64)),)
+    assert [spec.name for spec in found.outputs] == ["y"]
+
+
+def test_beyond_the_limit_a_model_goes_into_two_files(tmp_path, monkeypatch):
+    model = files.from_proto(kinds())
+    assert files.fits_one_message(model)
+    monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 1000)
+    assert not files.fits_one_message(model)
+    assert len(files.save(model, tmp_path / "model.onnx")) == 2

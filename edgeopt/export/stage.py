@@ -33,7 +33,7 @@ from edgeopt.export.weights import save_beside
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, flush, write_aside
 from edgeopt.graph import onnx_file
-from edgeopt.passes import optimize
+from edgeopt.passes.pipelines import optimize
 from edgeopt.targets.target import Target
 
 _MOST_INSIDE_BYTES = 2**31 - 2**24

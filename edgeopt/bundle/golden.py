@@ -23,7 +23,7 @@ from edgeopt.bundle.spec import Tolerance
 from edgeopt.bundle.verify import device_verify
 from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
-from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.graph.onnx_file import Signature
 
 _MARGIN = 4.0
 _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
@@ -116,20 +116,14 @@ def _checked(batch: Batch, index: int, signature: Signature) -> dict[str, Array]
     sample = {spec.name: np.asarray(batch[spec.name], order="C") for spec in signature.inputs}
     for spec in signature.inputs:
         value = sample[spec.name]
-        if value.dtype.name != spec.dtype or not _fits(value.shape, spec):
-            allowed = f"{spec.dtype}{list(spec.shape)}"
+        if value.dtype.name != spec.dtype or not spec.fits(value.shape):
+            allowed = f"{spec.dtype}{list(spec.shape)}" if spec.ranked else spec.dtype
             raise DataError(
                 f"golden sample {index}: input '{spec.name}' is {value.dtype.name}{list(value.shape)}; {allowed} is allowed"
             )
         if value.dtype.kind == "f" and np.isnan(value).any():
             raise DataError(f"golden sample {index}: input '{spec.name}' holds NaN; remove the sample")
     return sample
-
-
-def _fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
-    if len(shape) != len(spec.shape):
-        return False
-    return all(not isinstance(want, int) or want == have for have, want in zip(shape, spec.shape, strict=True))
 
 
 def _run(model: Path, samples: tuple[dict[str, Array], ...], *, optimize: bool) -> tuple[tuple[Array, ...], ...]:

@@ -36,7 +36,7 @@ def diagnose(
     from edgeopt.targets.target import load_target
 
     need_format(form)
-    batches = list(read_calibration(data, tokenizer).first(limit).batches(1))
+    batches = list(read_calibration(data, tokenizer, model).first(limit).batches(1))
     steps: list[Step] = []
     with shown(quiet=quiet):
         if source is not None:

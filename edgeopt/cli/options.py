@@ -40,12 +40,13 @@ def read_calibration(
     """Return the samples that `data` names, for the ONNX file `model` if it is known; see `edgeopt.data.source`."""
     from edgeopt.data.source import Reader, open_source
 
-    inputs: tuple[str, ...] = ()
+    reader = Reader((), tokenizer)
     if model is not None:
         from edgeopt.graph import onnx_file
 
-        inputs = tuple(spec.name for spec in onnx_file.signature(onnx_file.load(model, weights=False)).inputs)
-    return open_source(data, Reader(inputs, tokenizer), split=split)
+        signature = onnx_file.signature(onnx_file.load(model, weights=False))
+        reader = Reader(tuple(spec.name for spec in signature.inputs), tokenizer, signature)
+    return open_source(data, reader, split=split)
 
 
 def checked_calibration(samples: Samples) -> Samples:

@@ -4,43 +4,80 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgeopt.data.batches import Array
+from edgeopt.data.fit import shared_arrays
 from edgeopt.data.samples import Sample, Samples, from_arrays
 from edgeopt.errors import DataError
+from edgeopt.files import sha256
+from edgeopt.graph.onnx_file import Signature
 
 
-def read_arrays(path: Path) -> Samples:
+def read_arrays(path: Path, signature: Signature | None = None, *, inputs: Sequence[str] = ()) -> Samples:
     """Return the samples in the .npz file or the folder at `path`; an array's first axis counts samples.
 
-    A folder holds .npy files (one an input), or .npz files that follow each other; those may differ in their other axes.
-    Integers of one axis under the name ``labels`` are the samples' classes, no input.
+    A folder holds .npy files (one an input), or .npz files that follow each other; those may differ in their other axes. A
+    folder of .npy files of which none is called as an input holds one sample a file, if the model has one input. Integers of
+    one axis under the name ``labels`` are the samples' classes, no input.
+
+    Args:
+        path: of the file or folder.
+        signature: of the model; an array that has exactly an input's shape, such as a scalar, then belongs to all samples.
+        inputs: the model's input names, where no more of it is known.
 
     Raises:
         DataError: nothing there, nothing in it, or an array that would need pickle.
     """
     if path.is_dir() and not any(path.glob("*.npy")) and (files := sorted(path.glob("*.npz"))):
-        return _joined(files)
+        return _joined(files, signature)
+    names = [spec.name for spec in signature.inputs] if signature else list(inputs)
+    if path.is_dir() and (numbered := _one_each(path, names)):
+        return numbered
     arrays = _read_folder(path) if path.is_dir() else _read_npz(path)
     if not arrays:
         raise DataError(f"{path}: no arrays in it; store one array per model input, by the input's name")
     labels = arrays.get("labels")
-    if labels is not None and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and len(arrays) > 1:
-        del arrays["labels"]
-        samples = from_arrays(arrays, labels.astype(np.int64))
+    if labels is None or "labels" in names or labels.ndim != 1 or labels.dtype.kind not in "iu" or len(arrays) == 1:
+        labels = None
     else:
-        samples = from_arrays(arrays)
+        labels = arrays.pop("labels").astype(np.int64)
+    shared = shared_arrays(arrays, signature, labels=None if labels is None else len(labels)) if signature else frozenset()
+    try:
+        samples = from_arrays(arrays, labels, shared=shared)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     if not len(samples):
         raise DataError(f"{path}: the arrays hold no samples (first axis is 0); add calibration samples")
     return samples
 
 
-def _joined(files: list[Path]) -> Samples:
+def _one_each(folder: Path, names: Sequence[str]) -> Samples | None:
+    """Return the samples of a folder whose .npy files are one sample each (000.npy, 001.npy, …), None if they are not.
+
+    Raises:
+        DataError: none of the files is called as an input, and the model has several.
+    """
+    files = sorted(folder.glob("*.npy"))
+    if not files or not names or any(file.stem in names for file in files):
+        return None
+    if len(names) != 1:
+        raise DataError(
+            f"{folder}: each .npy file is one input, called by its name, and {files[0].name} is none of the model's: "
+            f"{', '.join(names)}; for one sample a file write .npz files, which hold all inputs"
+        )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name} {sha256(file)}\n".encode())
+    return Samples(len(files), lambda index: {names[0]: _read_npy(files[index])}, None, digest.hexdigest())
+
+
+def _joined(files: list[Path], signature: Signature | None) -> Samples:
     """Return the samples of several .npz files, each file read when one of its samples is asked for."""
-    parts = [read_arrays(file) for file in files]
+    parts = [read_arrays(file, signature) for file in files]
     places = [(file, row) for file, part in zip(files, parts, strict=True) for row in range(len(part))]
     labels = [part.labels for part in parts if part.labels is not None]
     if labels and len(labels) != len(parts):
@@ -49,7 +86,7 @@ def _joined(files: list[Path]) -> Samples:
 
     def read(index: int) -> Sample:
         file, row = places[index]
-        return read_arrays(file)[row]
+        return read_arrays(file, signature)[row]
 
     return Samples(len(places), read, np.concatenate(labels) if labels else None, digest)
 

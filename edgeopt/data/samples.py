@@ -16,6 +16,19 @@ Sample = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How samples become a batch of a model; see `edgeopt.data.fit`.
+
+    Attributes:
+        axes: by input, the axis along which samples are stacked; None: a sample holds the model's whole input.
+        size: how many samples every batch holds; None: any number.
+    """
+
+    axes: Mapping[str, int | None]
+    size: int | None
+
+
+@dataclass(frozen=True)
 class Samples:
     """A split of a data set.
 
@@ -26,6 +39,8 @@ class Samples:
         pad: by input name, what fills a sample that is shorter than its batch (0 where not named).
         ranges: by input name, between which values all lie, as far as that is known.
         digest: SHA-256 of what the samples are made from; part of every stage's key.
+        shared: inputs whose value is the same for all samples, stored once.
+        layout: how they become a batch of the model they are for; None: stacked along a new first axis.
     """
 
     count: int
@@ -34,6 +49,8 @@ class Samples:
     digest: str
     pad: Mapping[str, float] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()
+    layout: Layout | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -57,16 +74,19 @@ class Samples:
         return self if count >= self.count else self.take(range(count))
 
     def batches(self, size: int = 1) -> SampleBatches:
-        """Return the samples in order, `size` to a batch; the last batch may be smaller."""
+        """Return the samples in order, `size` to a batch unless the layout fixes it; the last batch may be smaller."""
+        size = self._batch_size(size)
         return SampleBatches(self, [list(range(start, min(start + size, self.count))) for start in range(0, self.count, size)])
 
     def sorted_batches(self, size: int) -> SampleBatches:
         """Return the samples ordered by length (stable), `size` to a batch, so that ragged ones need little padding."""
+        size = self._batch_size(size)
         order = sorted(range(self.count), key=lambda index: max(array.size for array in self.read(index).values()))
         return SampleBatches(self, [order[start : start + size] for start in range(0, self.count, size)])
 
     def equal_batches(self, size: int) -> SampleBatches:
         """Return the samples ordered by their shapes, at most `size` of equal shapes to a batch: nothing is padded."""
+        size = self._batch_size(size)
         groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
         for index in range(self.count):
             sample = self.read(index)
@@ -75,9 +95,26 @@ class Samples:
         return SampleBatches(self, [own[start : start + size] for own in members for start in range(0, len(own), size)])
 
     def collate(self, indices: Sequence[int]) -> Batch:
-        """Return one batch of the samples at `indices`, padded at the end where they are ragged."""
-        samples = [self.read(int(index)) for index in indices]
-        return {name: concatenate([sample[name] for sample in samples], pad=self.pad.get(name, 0)) for name in samples[0]}
+        """Return one batch of the samples at `indices`, padded at the end where they are ragged.
+
+        Where the layout fixes the size of a batch, fewer samples are repeated until they fill it.
+        """
+        chosen = [int(index) for index in indices]
+        axes: Mapping[str, int | None] = {}
+        if self.layout is not None:
+            axes, size = self.layout.axes, self.layout.size or len(chosen)
+            chosen = [chosen[place % len(chosen)] for place in range(size)]
+        samples = [self.read(index) for index in chosen]
+        return {name: self._stacked([sample[name] for sample in samples], name, axes.get(name, 0)) for name in samples[0]}
+
+    def _stacked(self, parts: list[Array], name: str, axis: int | None) -> Array:
+        if axis is None:
+            return parts[0]
+        stacked = concatenate(parts, pad=self.pad.get(name, 0))
+        return np.ascontiguousarray(np.moveaxis(stacked, 0, axis)) if axis else stacked
+
+    def _batch_size(self, asked: int) -> int:
+        return asked if self.layout is None or self.layout.size is None else self.layout.size
 
 
 @dataclass(frozen=True)
@@ -97,16 +134,18 @@ class SampleBatches:
             yield self.samples.collate(indices)
 
 
-def from_arrays(arrays: Mapping[str, Array], labels: NDArray[np.int64] | None = None) -> Samples:
-    """Return samples out of whole arrays, whose first axis counts the samples.
+def from_arrays(
+    arrays: Mapping[str, Array], labels: NDArray[np.int64] | None = None, *, shared: frozenset[str] = frozenset()
+) -> Samples:
+    """Return samples out of whole arrays, whose first axis counts the samples; those called in `shared` are of all samples.
 
     Raises:
         DataError: there is no array, or the arrays (and labels) differ in their number of samples.
     """
-    counts = {name: len(array) for name, array in arrays.items()}
+    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items() if name not in shared}
     if labels is not None:
         counts["labels"] = len(labels)
-    if len(set(counts.values())) != 1:
+    if len(set(counts.values())) > 1 or not arrays:
         raise DataError(f"arrays differ in their number of samples (first axis): {counts or 'there are none'}")
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -115,8 +154,13 @@ def from_arrays(arrays: Mapping[str, Array], labels: NDArray[np.int64] | None = 
         digest.update(array.tobytes())
     if labels is not None:
         digest.update(labels.astype("<i8").tobytes())
-    count = next(iter(counts.values()))
-    return Samples(count, lambda index: {name: array[index] for name, array in arrays.items()}, labels, digest.hexdigest())
+    digest.update("".join(sorted(shared)).encode())
+    count = next(iter(counts.values()), 1)
+
+    def read(index: int) -> Sample:
+        return {name: array if name in shared else np.asarray(array[index]) for name, array in arrays.items()}
+
+    return Samples(count, read, labels, digest.hexdigest(), shared=shared)
 
 
 def sample_digest(sample: Sample) -> str:

@@ -30,6 +30,7 @@ from edgeopt.errors import DataError, RecipeError, nearest
 if TYPE_CHECKING:
     from edgeopt.data.preprocessing import ImageInput
     from edgeopt.data.text import TextOptions
+    from edgeopt.graph.onnx_file import Signature
 
 Kind = Literal["set", "arrays", "pictures", "recordings", "table", "dataset", "callable"]
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
@@ -74,6 +75,8 @@ class Reader:
     """Names of its inputs; empty: not known."""
     tokenizer: Path | None = None
     """Folder with tokenizer.json, where the source names none."""
+    signature: Signature | None = None
+    """What the model takes; the samples then come as it takes them (`edgeopt.data.fit`)."""
 
 
 def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibration") -> Samples:
@@ -88,6 +91,18 @@ def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibra
         DataError: nothing is there, it is not clear how to read it, or it cannot be read.
         RecipeError: an option is unknown, or a calibration set's manifest is wrong.
     """
+    samples = _opened(source, reader, split)
+    if reader.signature is None:
+        return samples
+    from edgeopt.data.fit import fit
+
+    try:
+        return fit(samples, reader.signature)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from error
+
+
+def _opened(source: str, reader: Reader, split: str) -> Samples:
     place, _, query = source.partition("?")
     options = _options(query, source)
     path, kind = Path(place), kind_of(place)
@@ -98,7 +113,7 @@ def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibra
         case "arrays":
             from edgeopt.data.arrays import read_arrays
 
-            return read_arrays(path)
+            return read_arrays(path, reader.signature, inputs=reader.inputs)
         case "pictures":
             from edgeopt.data.images import read_pictures
             from edgeopt.data.preprocessor import read_image_input

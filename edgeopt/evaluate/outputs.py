@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgeopt import progress
 from edgeopt.data.batches import Array, Batch
-from edgeopt.data.samples import SampleBatches, Samples
+from edgeopt.data.fit import fit
+from edgeopt.data.samples import Layout, SampleBatches, Samples
 from edgeopt.graph import onnx_file
 from edgeopt.targets.session import open_session
 from edgeopt.targets.target import Provider
@@ -26,16 +27,18 @@ def torch_outputs(run: Callable[[Batch], Array], samples: Samples, *, name: str)
 
 
 def onnx_outputs(path: Path, samples: Samples, *, provider: Provider, name: str) -> Outputs:
-    """Return all outputs of the ONNX model at `path` for each sample; one at a time where its batch axis is fixed."""
-    inputs = onnx_file.signature(onnx_file.load(path, weights=False)).inputs
-    dynamic = all(spec.shape and isinstance(spec.shape[0], str) for spec in inputs)
+    """Return all outputs of the ONNX model at `path` for each sample; as many at a time as its batch axis takes."""
+    signature = onnx_file.signature(onnx_file.load(path, weights=False))
+    samples, inputs = fit(samples, signature), signature.inputs
+    layout = samples.layout
+    free = layout is None or (layout.size is None and all(axis == 0 for axis in layout.axes.values()))
     session = open_session(path, provider)
     names = [output.name for output in session.get_outputs()]
 
     def run(batch: Batch) -> Outputs:
         return dict(zip(names, session.run(names, {spec.name: batch[spec.name] for spec in inputs}), strict=True))
 
-    return _collect(run, samples, batch_size=_BATCH if dynamic else 1, name=name)
+    return _collect(run, samples, batch_size=_BATCH if free else 1, name=name)
 
 
 def _collect(run: Callable[[Batch], Outputs], samples: Samples, *, batch_size: int, name: str) -> Outputs:
@@ -65,9 +68,16 @@ def _run(run: Callable[[Batch], Outputs], batches: SampleBatches, *, name: str) 
     parts: list[Outputs] = []
     with progress.task(f"evaluate {name}", total=len(batches.samples)) as advance:
         for indices, batch in zip(batches.order, batches, strict=True):
-            parts.append(run(batch))
+            parts.append(_own(run(batch), len(indices), batches.samples.layout))
             advance(len(indices))
     return parts
+
+
+def _own(outputs: Outputs, count: int, layout: Layout | None) -> Outputs:
+    """Return the outputs of the batch's first `count` samples: the last batch may have been filled to a fixed size."""
+    if layout is None or layout.size is None or layout.size <= count:
+        return outputs
+    return {name: values[:count] if len(values) == layout.size else values for name, values in outputs.items()}
 
 
 def _ragged(parts: Sequence[Outputs]) -> set[str]:

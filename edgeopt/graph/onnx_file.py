@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,11 +25,30 @@ _ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in pl
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none)."""
+    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none).
+
+    `ranked` is false where the file does not even say how many axes there are; `shape` is then empty.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    ranked: bool = True
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Tell whether an array of this shape is one that the tensor can hold."""
+        return not self.ranked or fits(shape, self.shape)
+
+    def __str__(self) -> str:
+        """Return the shape as messages write it."""
+        return f"[{', '.join(map(str, self.shape))}]" if self.ranked else "any number of axes"
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
+    """Tell whether sizes agree with axes that are sizes or names."""
+    return len(shape) == len(wanted) and all(
+        isinstance(want, str) or got == want for got, want in zip(shape, wanted, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -123,11 +143,13 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
         return TensorSpec(value.name, "sequence", ())
     tensor = value.type.tensor_type
     shape = tuple(
-        dimension.dim_value if dimension.HasField("dim_value") else (dimension.dim_param or "?")
+        dimension.dim_value
+        if dimension.HasField("dim_value") and dimension.dim_value >= 0  # (some exporters write -1 for an axis of any size)
+        else (dimension.dim_param or "?")
         for dimension in tensor.shape.dim
     )
     dtype = "object" if tensor.elem_type == TensorProto.STRING else tensor_dtype_to_np_dtype(tensor.elem_type).name
-    return TensorSpec(value.name, dtype, shape)
+    return TensorSpec(value.name, dtype, shape, ranked=tensor.HasField("shape"))
 
 
 def save(model: onnx.ModelProto, path: Path, *, external: bool | None = None) -> list[Path]:

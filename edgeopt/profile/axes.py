@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batch
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.onnx_file import Signature
 
 
@@ -25,9 +26,10 @@ def free_axes(signature: Signature) -> list[str]:
 
 
 def batch_axis(signature: Signature) -> str | None:
-    """Return the name of the first input's first axis, None if it is fixed or the input has none."""
-    shape = signature.inputs[0].shape if signature.inputs else ()
-    return shape[0] if shape and isinstance(shape[0], str) else None
+    """Return the name of the axis that counts samples, None if it is fixed or there is none."""
+    axes = batch_axes(signature)
+    named = ((spec.shape[axis]) for spec in signature.inputs if spec.ranked and (axis := axes[spec.name]) is not None)
+    return next((size for size in named if isinstance(size, str)), None)
 
 
 def check_axes(asked: Sequence[str], signature: Signature, *, model: str) -> None:

@@ -42,7 +42,4 @@ def check_batches(batches: list[Batch], signature: Signature, *, model: str) -> 
 def _problem(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], spec: TensorSpec) -> str:
     if array.dtype.name != spec.dtype:
         return f"dtype {array.dtype.name}, expected {spec.dtype}"
-    fits = len(array.shape) == len(spec.shape) and all(
-        isinstance(want, str) or got == want for got, want in zip(array.shape, spec.shape, strict=True)
-    )
-    return "" if fits else f"shape {list(array.shape)}, expected {list(spec.shape)}"
+    return "" if spec.fits(array.shape) else f"shape {list(array.shape)}, expected {list(spec.shape)}"

@@ -46,6 +46,7 @@ def run_import(job: Job) -> Facts:
 def run_quantize(job: Job) -> Facts:
     """Look at the calibration samples, calibrate and quantize the ONNX model."""
     from edgeopt.data.checks import check_samples, raise_errors, warnings_of
+    from edgeopt.data.fit import fit_to
     from edgeopt.quantize import quantize
 
     (folder,) = job.inputs.values()
@@ -54,7 +55,7 @@ def run_quantize(job: Job) -> Facts:
     raise_errors(found)
     result = quantize(
         folder / "model.onnx",
-        samples.batches(1),
+        fit_to(samples, folder / "model.onnx").batches(1),
         target=job.target,
         output=job.workspace.output / "model.onnx",
         config=job.recipe.quantize,
@@ -119,6 +120,7 @@ def run_verify(job: Job) -> Facts:
 
 def run_profile(job: Job) -> Facts:
     """Measure the ONNX models side by side on the target."""
+    from edgeopt.data.fit import fit_to
     from edgeopt.profile import profile
     from edgeopt.stages.drops import accuracy_drops, wanted
 
@@ -127,10 +129,10 @@ def run_profile(job: Job) -> Facts:
         raise RecipeError("the recipe does not want a profile")
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
     references = [*options.references, *(name for name in models if name not in ("fp32", "int8"))]
-    batches = job.data.split("evaluation").first(options.max_batches).batches(1)
+    samples = fit_to(job.data.split("evaluation").first(options.max_batches), models["fp32"])
     drops = accuracy_drops(models, job.data.split("evaluation"), job.target) if wanted(options.budget) else {}
     config = options.model_copy(update={"references": references})
-    facts = profile(models, list(batches), target=job.target, config=config, drops=drops).facts()
+    facts = profile(models, list(samples.batches(1)), target=job.target, config=config, drops=drops).facts()
     write_json(job.workspace.output / "profile.json", facts)
     return facts
 
@@ -138,9 +140,11 @@ def run_profile(job: Job) -> Facts:
 def run_bundle(job: Job) -> Facts:
     """Pack what is shipped."""
     from edgeopt.bundle import BundleSpec, write_bundle
+    from edgeopt.data.fit import fit_to
 
     manifest = job.data.manifest
     folder = job.inputs["quantize"]
+    samples = fit_to(job.data.split("evaluation").first(job.recipe.bundle.golden_samples), folder / "model.onnx")
     tokenizer = job.data.tokenizer
     files = {"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer and manifest.reader == "text" else {}
     result = write_bundle(
@@ -149,7 +153,7 @@ def run_bundle(job: Job) -> Facts:
             name=job.recipe.name,
             task=(job.recipe.teacher.task if job.recipe.teacher else None) or job.recipe.export.task or manifest.task,
             target=job.target.name,
-            golden=list(job.data.split("evaluation").first(job.recipe.bundle.golden_samples).batches(1)),
+            golden=list(samples.batches(1)),
             preprocessing=manifest.preprocessing,
             labels=tuple(manifest.labels),
             recipe_toml=job.recipe.to_toml(),

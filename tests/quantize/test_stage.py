@@ -13,6 +13,7 @@ import pytest
 from edgeopt.errors import DataError, ModelError, RecipeError
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
+from tests.quantize.conftest import fill
 
 
 def run(path, batch):
@@ -43,6 +44,27 @@ def test_an_encoder_keeps_its_residual_stream_in_floating_point(text_model, sent
     assert readers <= {"QuantizeLinear", "Mul", "Sum"}
     expected, got = run(path, sentences[1]), run(output, sentences[1])
     assert 0 < np.square(expected - got).sum() / np.square(expected).sum() < 0.01
+
+
+def test_time_that_is_summed_up_is_calibrated_whole(saved, tmp_path, vnni):
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    walk (float[t, 16] x, float[1, 32] s) => (float[1, 4] y) <int64[1] ax = {0}> {
+        h = MatMul (x, w)
+        r = Relu (h)
+        a = ReduceSum <keepdims = 1> (r, ax)
+        b = Add (a, s)
+        y = Gemm (b, w2, b2)
+    }
+    """
+    path = saved(fill(onnx.parser.parse_model(text), w=(16, 32), w2=(32, 4), b2=(4,)))
+    generator = np.random.default_rng(5)
+    batches = [{"x": generator.standard_normal((50, 16), np.float32), "s": np.ones((1, 32), np.float32)} for _ in range(16)]
+    result = quantize(path, batches, target=vnni, output=tmp_path / "int8.onnx")
+    assert result.facts.samples == 16
+    pairs = [(run(path, batch), run(result.path, batch)) for batch in batches]
+    expected, got = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    assert np.square(expected - got).sum() / np.square(expected).sum() < 1e-3
 
 
 def test_two_runs_give_the_same_bytes(conv_model, pictures, saved, tmp_path, vnni):

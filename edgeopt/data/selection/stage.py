@@ -21,6 +21,7 @@ from pydantic import Field
 from edgeopt import progress
 from edgeopt.config import Options
 from edgeopt.data.checks import Finding, check_samples, digests, raise_errors, warnings_of
+from edgeopt.data.fit import fit_to
 from edgeopt.data.manifest import InputManifest, Manifest, PickedSample, SplitManifest
 from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing
 from edgeopt.data.samples import Sample, Samples, sample_digest
@@ -103,6 +104,7 @@ def make_calibration_set(
     """
     if config.choose == "coverage" and model is None:
         raise RecipeError("choose = coverage needs the model whose activations are to be covered; name it, or choose random")
+    samples = fit_to(samples, model) if model else samples
     key = _key(samples, model, evaluation, config)
     output = Path(output)
     if output.exists():

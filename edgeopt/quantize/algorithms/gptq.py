@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batches
+from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.onnx_file import Signature
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.calibrate.samples import checked
@@ -112,13 +113,13 @@ def second_moments(
     for names in _turns(tensors):
         inner = {name: np.zeros((tensors[name], tensors[name])) for name in names}
         session = open_exposed(model, [name for name in names if name not in _inputs(model)], threads=threads)
-        samples = 0
+        samples, axes = 0, batch_axes(signature)
         for batch in checked(calibration, signature):
             made = run(session, [name for name in names if name not in batch], batch, sample=samples)
             for name in names:
-                rows = (made[name] if name in made else batch[name]).reshape(-1, tensors[name]).astype(np.float64)
-                inner[name] += rows.T @ rows
-            samples += next((array.shape[0] for array in batch.values() if array.ndim), 1)
+                vectors = (made[name] if name in made else batch[name]).reshape(-1, tensors[name]).astype(np.float64)
+                inner[name] += vectors.T @ vectors
+            samples += rows(batch, axes)
         for name in names:
             yield name, inner.pop(name), samples
 

@@ -20,6 +20,7 @@ import onnx
 from edgeopt import progress
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError
+from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.exposed import ExposedModel
 from edgeopt.graph.macs import tensor_shapes
 from edgeopt.graph.onnx_file import Signature
@@ -187,12 +188,13 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
     if not arena:
         give_back_freed_blocks()
     exposed = ExposedModel(task.model, inner, threads=task.config.threads, arena=arena)
+    axes = batch_axes(task.signature)
     for number, given in enumerate(batches):
         if number < state.batches:
             continue
         for batch in pieces(given, task.signature, first + state.samples):
             _take_in(batch, tensors, exposed, state, first)
-            state.samples += next((array.shape[0] for array in batch.values() if array.ndim), 1)
+            state.samples += rows(batch, axes)
         state.batches += 1
         if save is not None and state.batches % every == 0:
             save(state)

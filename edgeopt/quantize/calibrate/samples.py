@@ -8,13 +8,14 @@ import numpy as np
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError, nearest
-from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.graph.batch_axes import Axes, batch_axes, rows, without
+from edgeopt.graph.onnx_file import Signature, TensorSpec, fits
 
 _MASK = "attention_mask"
 
 
 def checked(batches: Iterable[Batch], signature: Signature, *, first: int = 0) -> Iterator[Batch]:
-    """Yield the batches a model with this signature can take, one sample at a time if its batch axis is fixed at 1.
+    """Yield the batches a model with this signature can take; one that is too large for a fixed batch axis comes in parts.
 
     Padding does not get through: where an `attention_mask` hides tokens, the sentences come one by one and cut to length.
 
@@ -27,25 +28,34 @@ def checked(batches: Iterable[Batch], signature: Signature, *, first: int = 0) -
         DataError: there is no sample, or one has a wrong name, dtype or shape, or a number that is not finite; the message
             names the sample (counted from 0 over all batches) and the input.
     """
-    seen = first
+    seen, axes = first, batch_axes(signature)
     for batch in batches:
         yield from pieces(batch, signature, seen)
-        seen += _batch_size(batch, signature)
+        seen += rows(batch, axes)
     if seen == first:
         raise DataError("the calibration set is empty; give at least one sample")
 
 
 def pieces(batch: Batch, signature: Signature, first: int) -> Iterator[Batch]:
-    """Yield one batch as the model can take it: whole, in parts, or not at all if it is empty; see `checked`."""
+    """Yield one batch as the model can take it: whole, in parts, or not at all if it is empty; see `checked`.
+
+    Only inputs whose batch axis is too long for the model are cut, along that axis; all others are in each part as they are.
+    """
     _check_names(batch, signature, first)
+    axes = batch_axes(signature)
+    parts = {spec.name: _parts(batch[spec.name], spec, axes[spec.name]) for spec in signature.inputs}
     for spec in signature.inputs:
-        _check_array(batch[spec.name], spec, first)
-    size = _batch_size(batch, signature)
+        _check_array(batch[spec.name], spec, first, taken=parts[spec.name] is not None)
+    counts = {name: count for name, count in parts.items() if count is not None and count != 1}
+    if len(set(counts.values())) > 1:
+        raise DataError(f"calibration sample {first}: the inputs differ in their number of samples: {counts}")
+    if not rows(batch, axes):
+        return
     if _is_padded(batch, signature):
-        yield from _unpadded(batch, size, first)
-    elif size > 1 and _takes_one(signature):
-        yield from _rows(batch, size)
-    elif size > 0:
+        yield from _unpadded(batch, axes, first)
+    elif counts:
+        yield from _cut(batch, {name: axes[name] for name in counts}, next(iter(counts.values())))
+    else:
         yield batch
 
 
@@ -62,14 +72,13 @@ def _check_names(batch: Batch, signature: Signature, sample: int) -> None:
             raise DataError(f"calibration sample {sample}: input '{name}' is missing; the samples have: {', '.join(batch)}")
 
 
-def _check_array(array: Array, spec: TensorSpec, first: int) -> None:
+def _check_array(array: Array, spec: TensorSpec, first: int, *, taken: bool) -> None:
     where = f"calibration sample {first}, input '{spec.name}'"
     if array.dtype.name != spec.dtype:
         raise DataError(f"{where}: dtype is {array.dtype.name}, the model takes {spec.dtype}; convert the samples")
-    if not _fits(array, spec):
+    if not taken:
         raise DataError(
-            f"{where}: shape is {list(array.shape)}, the model takes [{', '.join(map(str, spec.shape))}]; "
-            "prepare the samples as the model was trained (the first axis is the batch)"
+            f"{where}: shape is {list(array.shape)}, the model takes {spec}; prepare the samples as the model was trained"
         )
     if not np.issubdtype(array.dtype, np.floating):
         return
@@ -83,17 +92,17 @@ def _check_array(array: Array, spec: TensorSpec, first: int) -> None:
         )
 
 
-def _fits(array: Array, spec: TensorSpec) -> bool:
-    """Tell whether shapes agree; a batch axis fixed at 1 takes any number of samples, since they are fed one by one."""
-    if array.ndim != len(spec.shape):
-        return False
-    pairs = zip(array.shape, spec.shape, strict=True)
-    return all(isinstance(want, str) or got == want or (axis == 0 and want == 1) for axis, (got, want) in enumerate(pairs))
-
-
-def _batch_size(batch: Batch, signature: Signature) -> int:
-    sizes = {batch[spec.name].shape[0] for spec in signature.inputs if spec.shape}
-    return max(sizes, default=1)
+def _parts(array: Array, spec: TensorSpec, axis: int | None) -> int | None:
+    """Return how many parts the array makes, each as the model takes it: 1 if it fits; None if its shape is wrong."""
+    if spec.fits(array.shape):
+        return 1
+    if axis is None or array.ndim != len(spec.shape):
+        return None
+    size = spec.shape[axis]
+    inner = array.shape[:axis] + array.shape[axis + 1 :]
+    if not isinstance(size, int) or not size or array.shape[axis] % size or not fits(inner, without(spec, axis)):
+        return None
+    return int(array.shape[axis]) // size
 
 
 def _is_padded(batch: Batch, signature: Signature) -> bool:
@@ -101,13 +110,15 @@ def _is_padded(batch: Batch, signature: Signature) -> bool:
     mask = batch.get(_MASK)
     if mask is None or mask.ndim != 2 or mask.all():
         return False
-    return all(isinstance(spec.shape[1], str) for spec in signature.inputs if batch[spec.name].shape == mask.shape)
+    alike = [spec for spec in signature.inputs if spec.ranked and batch[spec.name].shape == mask.shape]
+    return all(isinstance(spec.shape[1], str) for spec in alike)
 
 
-def _unpadded(batch: Batch, size: int, first: int) -> Iterator[Batch]:
+def _unpadded(batch: Batch, axes: Axes, first: int) -> Iterator[Batch]:
     """Yield the samples one by one without their padding, left or right, so that it does not count in the statistics."""
     shape = batch[_MASK].shape
-    for number, row in enumerate(_rows(batch, size), first):
+    counted = {name: axis for name, axis in axes.items() if axis is not None and batch[name].shape[axis] == shape[0]}
+    for number, row in enumerate(_cut(batch, counted, shape[0]), first):
         shown = np.flatnonzero(row[_MASK][0])
         if not shown.size:
             raise DataError(f"calibration sample {number}, input '{_MASK}': hides every token; remove the sample")
@@ -115,10 +126,12 @@ def _unpadded(batch: Batch, size: int, first: int) -> Iterator[Batch]:
         yield {name: array[:, tokens] if array.shape[1:] == shape[1:] else array for name, array in row.items()}
 
 
-def _takes_one(signature: Signature) -> bool:
-    return any(spec.shape and spec.shape[0] == 1 for spec in signature.inputs)
-
-
-def _rows(batch: Batch, size: int) -> Iterator[Batch]:
-    for row in range(size):
-        yield {name: array[row : row + 1] if array.ndim and array.shape[0] == size else array for name, array in batch.items()}
+def _cut(batch: Batch, axes: Axes, count: int) -> Iterator[Batch]:
+    """Yield `count` parts of the batch: of the inputs in `axes` a part along that axis, the others whole."""
+    for part in range(count):
+        cut = dict(batch)
+        for name, axis in axes.items():
+            if axis is not None:
+                size = batch[name].shape[axis] // count
+                cut[name] = batch[name][(slice(None),) * axis + (slice(part * size, (part + 1) * size),)]
+        yield cut

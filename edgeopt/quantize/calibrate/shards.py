@@ -25,6 +25,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, InternalError
 from edgeopt.graph import onnx_file
+from edgeopt.graph.batch_axes import Axes, batch_axes, rows
 from edgeopt.graph.onnx_file import Signature, TensorSpec
 from edgeopt.quantize.calibrate.calibrator import (
     Observations,
@@ -44,11 +45,12 @@ _END = b"end\n"
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of consecutive batches."""
+    """A run of consecutive batches; `axes` are those that count their samples."""
 
     batches: Batches
     start: int
     stop: int
+    axes: Axes
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -71,11 +73,7 @@ class Shard:
         order = getattr(self.batches, "order", None)
         if isinstance(order, list):
             return sum(len(indices) for indices in order[: self.start])
-        return sum(_rows(batch) for batch in islice(self.batches, self.start))
-
-
-def _rows(batch: Batch) -> int:
-    return next((array.shape[0] for array in batch.values() if array.ndim), 1)
+        return sum(rows(batch, self.axes) for batch in islice(self.batches, self.start))
 
 
 def observe_shards(task: Task, batches: Batches) -> Observations:
@@ -96,7 +94,8 @@ def shard_states(task: Task, batches: Batches, *, keep: tuple[Path, Key] | None 
     """
     jobs = min(task.config.jobs, len(batches))
     cuts = [len(batches) * job // jobs for job in range(jobs + 1)]
-    shards = [Shard(batches, cut, end) for cut, end in pairwise(cuts)]
+    axes = batch_axes(task.signature)
+    shards = [Shard(batches, cut, end, axes) for cut, end in pairwise(cuts)]
     limit = task.config.memory_limit_bytes
     config = replace(task.config, jobs=1, cache=None, memory_limit_bytes=limit and limit // jobs)
     turns = plan_turns(replace(task, config=config), batches)
@@ -220,4 +219,4 @@ def work() -> None:
 
 
 def _spec(values: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(values["name"], values["dtype"], tuple(values["shape"]))
+    return TensorSpec(values["name"], values["dtype"], tuple(values["shape"]), values["ranked"])

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.graph import onnx_file
+from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.calibrate.samples import checked
@@ -94,12 +95,12 @@ def _extremes(request: Request, floats: set[str], index: GraphIndex) -> tuple[di
     model = request.prepared.model
     inner = [name for name in tensors if name in index.producer]
     session = open_exposed(model, inner, threads=request.config.threads)
-    count = 0
+    count, axes = 0, batch_axes(request.prepared.signature)
     for batch in checked(request.calibration, request.prepared.signature):
         values = {name: batch[name] for name in tensors if name in batch} | run(session, inner, batch, sample=count)
         for name, value in values.items():
             largest[name] = max(largest.get(name, 0.0), _largest(value))
-        count += next((array.shape[0] for array in batch.values() if array.ndim), 1)
+        count += rows(batch, axes)
     return largest, count
 
 

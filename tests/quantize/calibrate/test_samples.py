@@ -69,3 +69,26 @@ def test_wrong_dtype_and_shape_say_what_is_taken():
 def test_no_samples_at_all():
     assert "empty" in fails([])
     assert "empty" in fails([{"x": good(0)}])
+
+
+def test_an_input_without_a_batch_axis_is_never_cut():
+    timed = Signature((TensorSpec("x", "float32", ("t", 16)), TensorSpec("s", "float32", (1, 32))), ())
+    batch = {"x": np.ones((50, 16), np.float32), "s": np.ones((1, 32), np.float32)}
+    assert list(checked([batch], timed)) == [batch]
+    recurrent = Signature((TensorSpec("x", "float32", (10, "b", 6)), TensorSpec("h0", "float32", (1, "b", 8))), ())
+    batch = {"x": np.ones((10, 4, 6), np.float32), "h0": np.ones((1, 4, 8), np.float32)}
+    assert list(checked([batch], recurrent)) == [batch]
+
+
+def test_only_what_is_too_long_for_a_fixed_batch_is_cut_and_along_its_own_axis():
+    signature = Signature(
+        (TensorSpec("x", "float32", (2, 3)), TensorSpec("y", "float32", (2, 5)), TensorSpec("t", "float32", ())), ()
+    )
+    x, y, t = np.arange(18, dtype=np.float32).reshape(6, 3), np.ones((2, 5), np.float32), np.float32(7)
+    parts = list(checked([{"x": x, "y": y, "t": np.asarray(t)}], signature))
+    assert [part["x"].tolist() for part in parts] == [x[:2].tolist(), x[2:4].tolist(), x[4:].tolist()]
+    assert all(part["y"] is parts[0]["y"] and part["t"].shape == () for part in parts)
+    with pytest.raises(DataError, match=r"input 'x': shape is \[5, 3\], the model takes \[2, 3\]"):
+        list(checked([{"x": x[:5], "y": y, "t": np.asarray(t)}], signature))
+    with pytest.raises(DataError, match="differ in their number of samples"):
+        list(checked([{"x": x, "y": np.ones((4, 5), np.float32), "t": np.asarray(t)}], signature))

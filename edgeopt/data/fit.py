@@ -1,0 +1,134 @@
+"""Samples fitted to a model: which axis of each input they are stacked along, and how many make a batch.
+
+For an input of shape [batch, 3, 224, 224] a sample may be
+    [3, 224, 224]         one sample: it is stacked along the batch axis, as many at a time as the model takes
+    [1, 3, 224, 224]      exactly what the model takes: it is a batch of its own
+An input without a batch axis, such as a scalar or a start state [2, 1, 128], is taken as it is; an axis of size 1 may be left
+out ([2, 128]). Where the model's batch axis is fixed at 4, four samples make a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgeopt import progress
+from edgeopt.data.batches import Array
+from edgeopt.data.samples import Layout, Sample, Samples
+from edgeopt.errors import DataError
+from edgeopt.graph import onnx_file
+from edgeopt.graph.batch_axes import batch_axes, without
+from edgeopt.graph.onnx_file import Signature, TensorSpec, fits
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How one input's samples are given: stacked along `axis` (None: whole), with an axis of size 1 put in at `inserted`."""
+
+    axis: int | None
+    inserted: int | None = None
+
+
+def fit(samples: Samples, signature: Signature) -> Samples:
+    """Return the samples as a model with this signature takes them; names that it does not know are left to later checks.
+
+    Raises:
+        DataError: an input's samples have a shape that cannot be made into the model's.
+    """
+    if samples.layout is not None or not len(samples):
+        return samples
+    first, axes = samples[0], batch_axes(signature)
+    forms = {spec.name: _form(first[spec.name], spec, axes[spec.name]) for spec in signature.inputs if spec.name in first}
+    inserted = {name: form.inserted for name, form in forms.items() if form.inserted is not None}
+    size = _size(signature, forms, samples.shared, axes)
+    if size is not None and len(samples) % size:
+        progress.note(f"{len(samples)} samples do not fill the model's batches of {size}: some of the last are repeated")
+
+    def read(index: int) -> Sample:
+        sample = samples.read(index)
+        return {name: np.expand_dims(array, inserted[name]) if name in inserted else array for name, array in sample.items()}
+
+    layout = Layout({name: form.axis for name, form in forms.items()}, size)
+    return replace(samples, layout=layout, read=read if inserted else samples.read)
+
+
+def fit_to(samples: Samples, model: Path) -> Samples:
+    """Return the samples as the ONNX file `model` takes them; see `fit`."""
+    return fit(samples, onnx_file.signature(onnx_file.load(model, weights=False)))
+
+
+def _form(array: Array, spec: TensorSpec, axis: int | None) -> _Form:
+    if not spec.ranked:
+        return _Form(0)
+    if axis is not None and fits(array.shape, without(spec, axis)):
+        return _Form(axis)
+    if spec.fits(array.shape):
+        return _Form(None)
+    place = _left_out(array.shape, spec)
+    if place is None:
+        inner = "" if axis is None else f", or [{', '.join(map(str, without(spec, axis)))}] for one sample"
+        raise DataError(
+            f"input '{spec.name}': a sample has shape {list(array.shape)}, the model takes {spec}{inner}; "
+            "prepare the samples as the model was trained (the first axis of an array in a file counts samples)"
+        )
+    return _Form(None, place)
+
+
+def _left_out(shape: Sequence[int], spec: TensorSpec) -> int | None:
+    """Return the axis fixed at 1 that an array of this shape lacks, if that is all it lacks."""
+    places = (place for place, size in enumerate(spec.shape) if size == 1)
+    return next((place for place in places if fits(shape, without(spec, place))), None)
+
+
+def _size(
+    signature: Signature, forms: Mapping[str, _Form], shared: frozenset[str], axes: Mapping[str, int | None]
+) -> int | None:
+    """Return how many samples every batch must hold, None if any number."""
+    for name, form in forms.items():
+        if form.axis is None and (name not in shared or axes[name] is not None):
+            return 1
+    fixed = {
+        size
+        for spec in signature.inputs
+        if spec.name in forms and spec.ranked and (axis := forms[spec.name].axis) is not None
+        if isinstance(size := spec.shape[axis], int)
+    }
+    return max(fixed, default=None)
+
+
+def shared_arrays(arrays: Mapping[str, Array], signature: Signature, *, labels: int | None = None) -> frozenset[str]:
+    """Return which arrays of a file hold one value for all samples, so that the others agree in the number of samples.
+
+    An array whose first axis counts samples is preferred where both can be meant; `labels` is the number of labels, if any.
+    """
+    axes = batch_axes(signature)
+    specs = [spec for spec in signature.inputs if spec.name in arrays]
+    counted = {spec.name for spec in specs if _counts(arrays[spec.name], spec, axes[spec.name])}
+    whole = {spec.name for spec in specs if spec.fits(arrays[spec.name].shape)}
+    for_all = {spec.name for spec in specs if spec.name in whole and _is_one(arrays[spec.name], spec, axes[spec.name])}
+    counts = [len(arrays[name]) for name in counted]
+    for count in sorted(set(counts), key=lambda count: (count != labels, -counts.count(count), -count)):
+        left = {spec.name for spec in specs if not (spec.name in counted and len(arrays[spec.name]) == count)}
+        if left <= for_all:
+            return frozenset(left)
+    held = {arrays[spec.name].shape[axis] for spec in specs if spec.name in whole and (axis := axes[spec.name]) is not None}
+    return frozenset(whole if len(whole) == len(specs) and len(held) < 2 else for_all - counted)
+
+
+def _is_one(array: Array, spec: TensorSpec, axis: int | None) -> bool:
+    """Tell whether an array of the model's shape holds no more than one batch of the smallest size."""
+    size = spec.shape[axis] if axis is not None and spec.ranked else None
+    return axis is None or not spec.ranked or array.shape[axis] == (size if isinstance(size, int) else 1)
+
+
+def _counts(array: Array, spec: TensorSpec, axis: int | None) -> bool:
+    """Tell whether the array's first axis can count samples."""
+    if not array.ndim:
+        return False
+    inner = array.shape[1:]
+    if axis is not None and fits(inner, without(spec, axis) if spec.ranked else inner):
+        return True
+    return spec.fits(inner) or _left_out(inner, spec) is not None

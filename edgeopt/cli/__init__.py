@@ -6,25 +6,15 @@ Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from edgeopt.cli.app import app
 from edgeopt.errors import EdgeoptError
-
-
-def _look_here_too() -> None:
-    """Let ``module:callable`` name a file of the folder we are in; it comes last, so that it shadows nothing."""
-    try:
-        here = str(Path.cwd())
-    except OSError:  # the folder is gone
-        return
-    if not {"", here} & set(sys.path):
-        sys.path.append(here)
+from edgeopt.user_code import forget_current_folder
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    _look_here_too()
+    forget_current_folder()
     try:
         app()
     except EdgeoptError as error:

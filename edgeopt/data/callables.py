@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgeopt.data.samples import Sample, Samples, sample_digest
 from edgeopt.errors import DataError
+from edgeopt.user_code import named
 
 
 def call_source(source: str) -> Samples:
@@ -24,20 +22,13 @@ def call_source(source: str) -> Samples:
     Raises:
         DataError: it cannot be imported, fails, or gives something else.
     """
-    module_name, _, name = source.partition(":")
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it, and the console script has not
     try:
-        function = getattr(importlib.import_module(module_name), name)
+        with named(source) as function:
+            if not callable(function):
+                raise DataError(f"{source}: is {type(function).__name__}, not a callable")
+            made = _made(function, source)
     except (ImportError, AttributeError, ValueError) as error:
         raise DataError(f"{source}: cannot be imported: {error}; give module:callable, found from here") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    if not callable(function):
-        raise DataError(f"{source}: is {type(function).__name__}, not a callable")
-    try:
-        made = function()
-    except Exception as error:
-        raise DataError(f"{source}: fails: {type(error).__name__}: {error}") from error
     if isinstance(made, Samples):
         return made
     if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
@@ -49,6 +40,13 @@ def call_source(source: str) -> Samples:
     if not kept:
         raise DataError(f"{source}: gives no samples")
     return Samples(len(kept), lambda index: _sample(kept[index], index, source), None, digest.hexdigest())
+
+
+def _made(function: Callable[[], Any], source: str) -> Any:
+    try:
+        return function()
+    except Exception as error:
+        raise DataError(f"{source}: fails: {type(error).__name__}: {error}") from error
 
 
 def _sample(value: Any, index: int, source: str) -> Sample:

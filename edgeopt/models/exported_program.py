@@ -1,27 +1,13 @@
 """Load a torch.export program (``.pt2``) of a stranger without running anything of theirs, and call it by input names.
 
-torch's own loader is no barrier: it unpickles weights, constants and sample inputs that say so, evaluates symbolic sizes with
-sympy (which is `eval`), resolves an operator's name by walking attributes from `torch`, and imports modules that a tree of
-inputs names. So the archive, a zip of JSON and raw bytes, is read here first, and everything but this is refused:
-
-    weights, constants     raw tensors, no pickles, no script or opaque objects
-    sample inputs          what ``torch.load(weights_only=True)`` accepts
-    operators              torch.ops.aten and torch.ops.prims, arithmetic of `operator`, `math` and `torch.sym_*`
-    sizes                  sums, products, quotients, minima and maxima of symbols and integers
-    trees                  tuples, lists, dicts
-
+torch gets a fresh archive, into which `program_archive` copied what it checked.
 The axes of the exported model are those of the program: what it has symbolic stays dynamic, equal symbols share a name.
 """
 
 from __future__ import annotations
 
-import ast
-import io
-import json
-import re
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +17,10 @@ import torch
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import ModelError
 from edgeopt.models.no_pickles import no_pickles
+from edgeopt.models.program_archive import copy_checked, first_line
+from edgeopt.models.size_expressions import parsed_sizes
 
 Axes = dict[str, dict[int, str]]
-
-_OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prims)\.(?!_?save|_?load|from_file|print|_print)\w+\.\w+"
-    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
-    r"|math\.(ceil|floor|trunc|sqrt)|torch\.sym_(int|float|min|max|not|ite|sqrt|sum)|torch\._check"
-)
-_ENTRY = re.compile(
-    r"(data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)"
-    r"|data/sample_inputs/model\.pt|models/model\.json|archive_format|archive_version|byteorder|\.data/\w+|extra/.*)"
-)
-_SYMBOL = re.compile(r"[suz]\d+|int_oo|oo")
-_SIZE_CALLS = frozenset(
-    {"Symbol", "Integer", "Rational", "Add", "Mul", "Pow", "Min", "Max", "Abs"}
-    | {"Mod", "PythonMod", "FloorDiv", "CleanDiv", "CeilDiv", "CeilToInt", "FloorToInt"}
-)
-_SIZE_NODES = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
-_TREES = frozenset({"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
-_MOST_JSON_BYTES = 2**28
-_UNREADABLE = (OSError, EOFError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class LoadedProgram(torch.nn.Module):
@@ -90,12 +59,14 @@ def load_program(path: Path) -> LoadedProgram:
     Raises:
         ModelError: it is no such archive, it holds what could run code, or an input is not a tensor.
     """
-    check_archive(path)
-    try:
-        with no_pickles():
-            program = torch.export.load(path)
-    except Exception as error:  # torch's loader raises whatever its parts do
-        raise ModelError(f"{path}: torch cannot load it: {_first_line(error)}; export it again with this torch") from error
+    with tempfile.TemporaryDirectory(prefix="edgeopt-program-") as folder:
+        fresh = Path(folder) / "model.pt2"
+        copy_checked(path, fresh)
+        try:
+            with no_pickles(), parsed_sizes():
+                program = torch.export.load(fresh)
+        except Exception as error:  # torch's loader raises whatever its parts do
+            raise ModelError(f"{path}: torch cannot load it: {first_line(error)}; export it again with this torch") from error
     tree = program.call_spec.in_spec
     flat = tree is not None and all(child.is_leaf() for group in tree.children() for child in group.children())
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
@@ -103,109 +74,6 @@ def load_program(path: Path) -> LoadedProgram:
     if not flat or not all(isinstance(values.get(name), torch.Tensor) for name in names):
         raise ModelError(f"{path}: its inputs are not plain tensors; export the program with one tensor an argument")
     return LoadedProgram(program, names)
-
-
-def check_archive(path: Path) -> None:
-    """Refuse a ``.pt2`` archive that could run code when torch loads it.
-
-    Raises:
-        ModelError: names what is not allowed.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            listed = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = {entry.filename.partition("/")[2]: entry for entry in listed}
-            if len(entries) != len(listed):
-                raise ModelError(f"{path}: holds two entries of one name, so that two readers may see two models; refused")
-            for name in entries:
-                if not _ENTRY.fullmatch(name):
-                    raise ModelError(f"{path}: holds '{name}', which may run code; only tensors and one graph are read")
-            graph = _json(archive, entries, "models/model.json", path)
-            for kind in ("weights", "constants"):
-                _check_payload(_json(archive, entries, f"data/{kind}/model_{kind}_config.json", path), path)
-            samples = archive.read(entries["data/sample_inputs/model.pt"]) if "data/sample_inputs/model.pt" in entries else b""
-        for value in _walk(graph):
-            _check_graph(value, path)
-    except _UNREADABLE as error:
-        raise ModelError(f"{path}: not a whole torch.export archive (.pt2): {_first_line(error)}") from error
-    if samples:
-        try:
-            torch.load(io.BytesIO(samples), weights_only=True)  # torch itself would unpickle what this refuses
-        except Exception as error:  # whatever the unpickler says no with
-            raise ModelError(f"{path}: its sample inputs are more than tensors, which may run code; refused") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _json(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], name: str, path: Path) -> Any:
-    if name not in entries:
-        raise ModelError(f"{path}: not a torch.export archive (.pt2): it has no '{name}'")
-    if entries[name].file_size > _MOST_JSON_BYTES:
-        raise ModelError(f"{path}: '{name}' would be {entries[name].file_size} bytes; more than {_MOST_JSON_BYTES} is not read")
-    return json.loads(archive.read(entries[name]))
-
-
-def _check_payload(config: Any, path: Path) -> None:
-    for name, entry in (config.get("config") or {}).items():
-        if entry.get("use_pickle") or not re.fullmatch(r"(weight|tensor)_\d+", str(entry.get("path_name"))):
-            raise ModelError(f"{path}: '{name}' is stored as a pickle, which may run code; refused: save plain dense tensors")
-
-
-def _walk(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object inside `value`, without recursion: a stranger chose the depth."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            yield item
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-
-
-def _check_graph(entry: dict[str, Any], path: Path) -> None:
-    called = [entry["target"]] if "metadata" in entry and "target" in entry else []  # a node; other targets name weights
-    for name in (*called, *([entry["as_operator"]] if "as_operator" in entry else [])):
-        if name is not None and not _OPERATOR.fullmatch(str(name)):
-            raise ModelError(f"{path}: calls '{name}', which is none of torch's own tensor operators; refused")
-    size = entry.get("expr_str")
-    if isinstance(size, str) and not _harmless(size):
-        raise ModelError(f"{path}: a size is '{size[:60]}', which is no arithmetic of symbols; refused")
-    for key in ("in_spec", "out_spec"):
-        if isinstance(entry.get(key), str):
-            _check_tree(entry[key], path)
-
-
-def _harmless(text: str) -> bool:
-    """Tell whether `text` is nothing but arithmetic: sympy evaluates it as Python."""
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return all(_harmless_node(node) for node in ast.walk(tree))
-
-
-def _harmless_node(node: ast.AST) -> bool:
-    match node:
-        case ast.Constant(value=value):
-            return isinstance(value, int) or (isinstance(value, str) and _SYMBOL.fullmatch(value) is not None)
-        case ast.Name(id=name):
-            return name in _SIZE_CALLS or _SYMBOL.fullmatch(name) is not None
-        case ast.keyword(arg=name):
-            return name in {"positive", "integer", "nonnegative", "negative", "real", "evaluate"}
-        case ast.Call(func=function):
-            return isinstance(function, ast.Name) and function.id in _SIZE_CALLS
-        case _:
-            return isinstance(node, _SIZE_NODES)
-
-
-def _check_tree(text: str, path: Path) -> None:
-    for entry in _walk(json.loads(text)):
-        kind = entry.get("type")
-        if kind is not None and kind not in _TREES:
-            raise ModelError(f"{path}: its inputs or outputs are a '{kind}'; only tuples, lists and dicts are read")
 
 
 def _axes(program: torch.export.ExportedProgram, names: list[str]) -> Axes:

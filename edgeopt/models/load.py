@@ -6,24 +6,27 @@
     program.pt2                          a torch.export program, checked before torch reads it
     timm:NAME or a folder timm saved     where timm is installed
 
-A model file from a stranger must not run code: a folder's model.json may name one of edgeopt's own builders, or the one the
-caller names as `source_builder`; anything else is refused. Code that comes with a hub model is refused unless asked for.
+A model file from a stranger must not run code: a folder's model.json may name one of the classes in `OWN_BUILDERS`, or the
+builder that the caller names as `source_builder`; anything else is refused before it is imported. Code that comes with a hub
+model is refused unless asked for.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
+from edgeopt.models.residual_cnn import ResidualCNN
 from edgeopt.models.timm_model import PREFIX, is_timm_folder, load_timm
+from edgeopt.user_code import named
 
 AUTO_CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
@@ -48,7 +51,8 @@ AUTO_CLASSES = {
 """transformers' class for each task, by the hub's name of the task; an export task's half ("…/encoder") has its whole's."""
 
 MODEL_FILE = "model.json"
-_OWN_BUILDERS = "edgeopt.models."
+OWN_BUILDERS: Mapping[str, type[nn.Module]] = {"edgeopt.models.residual_cnn:ResidualCNN": ResidualCNN}
+"""The classes that a model.json may name, whoever wrote it; each checks its arguments and does nothing but make layers."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ class Origin:
     kept: Kept = field(default_factory=dict)
     task: str | None = None
     labels: tuple[str, ...] = ()
+
+
+class _Record(BaseModel):
+    """What a model.json says; see `save_model`."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    builder: str
+    arguments: dict[str, Any]
+    kept: Kept
+    task: str | None = None
+    labels: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -124,9 +140,9 @@ def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
     Raises:
         ModelError: it cannot be imported or called, or does not return an nn.Module.
     """
-    module_name, _, name = builder.partition(":")
     try:
-        module = getattr(importlib.import_module(module_name), name)(**arguments)
+        with named(builder, stay=True) as make:
+            module = make(**arguments)
     except ModuleNotFoundError as error:
         where = "modules are looked for among the installed packages and in the folder you are in"
         raise ModelError(f"{builder}: cannot be built: {error}; {where}") from error
@@ -150,25 +166,44 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
     from safetensors.torch import load_file
 
     try:
-        record = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-        builder, arguments, kept = str(record["builder"]), dict(record["arguments"]), record["kept"]
+        record = _Record.model_validate_json((folder / MODEL_FILE).read_bytes())
         weights = load_file(folder / "model.safetensors")
-    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelError(f"{folder}: {MODEL_FILE} cannot be read: {place}: {first['msg']}") from error
+    except (ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: {MODEL_FILE} and model.safetensors cannot be read: {error}") from error
-    if not builder.startswith(_OWN_BUILDERS) and builder != source_builder:
-        raise ModelError(f"{folder}: wants to run '{builder}'; if you trust it, name it as the model's source")
-    module = build(builder, arguments)
-    narrow(module, kept)
+    own = OWN_BUILDERS.get(record.builder)
+    if own is not None:
+        module = _empty(own, record, folder)
+    elif record.builder == source_builder:
+        module = build(record.builder, record.arguments)
+    else:
+        raise ModelError(f"{folder}: wants to run '{record.builder}'; if you trust it, name it as the model's source")
+    narrow(module, record.kept)
     try:
-        module.load_state_dict(weights)
+        module.load_state_dict(weights, assign=own is not None)
     except RuntimeError as error:
-        raise ModelError(f"{folder}: its weights do not fit {builder}: {str(error).splitlines()[-1].strip()}") from error
-    origin = Origin(builder, arguments, kept, record.get("task"), tuple(record.get("labels", ())))
+        said = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{folder}: its weights do not fit {record.builder}: {said}") from error
+    if own is not None:
+        module.float()
+    origin = Origin(record.builder, record.arguments, record.kept, record.task, tuple(record.labels))
     return LoadedModel(module.eval(), origin.task, folder, origin.labels, origin)
 
 
+def _empty(own: type[nn.Module], record: _Record, folder: Path) -> nn.Module:
+    """Return one of our own modules without weights, so that a file cannot ask for more memory than its weights take."""
+    try:
+        with torch.device("meta"):
+            return own(**record.arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        said = str(error).splitlines()[0]
+        raise ModelError(f"{folder}: {record.builder} cannot be built with {record.arguments}: {said}") from error
+
+
 def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -> LoadedModel:
-    import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -177,6 +212,8 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
         raise ModelError(f"task '{task}' is not known{nearest(whole, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
     try:
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        if not trust_remote_code:
+            _check_kernels(source, transformers.PretrainedConfig.get_config_dict(source)[0])
         auto = getattr(transformers, _auto_class(config, whole or _task_of(config)))
         module, info = auto.from_pretrained(
             source,
@@ -208,6 +245,18 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     names = getattr(config, "id2label", None) or {}
     folder = Path(source) if Path(source).is_dir() else None
     return LoadedModel(module.eval(), task or _task_of(config), folder, tuple(str(names[index]) for index in sorted(names)))
+
+
+def _check_kernels(source: str, config: Any, *, names_code: bool = False) -> None:
+    """Refuse a config that has transformers fetch kernels of attention or experts, which are code, from the hub."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            _check_kernels(source, value, names_code=names_code or "implementation" in str(key))
+    elif names_code and isinstance(config, str) and "/" in config:
+        raise ModelError(
+            f"{source}: its config.json wants the code '{config}' of the hub, which is not run unless asked for; "
+            f"read it, then pass --trust-remote-code (trust_remote_code=True)"
+        )
 
 
 _TASK_OF_ENDING = {

@@ -32,6 +32,15 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.norm2(self.conv2(inner)) + self.shortcut(features))
 
 
+_MOST = {"channels": 4096, "classes": 2**20, "width": 4096, "stages": 12, "blocks": 256}
+
+
+def _check(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if type(size) is not int or not 1 <= size <= _MOST[name]:
+            raise ValueError(f"{name} is {size!r}; give a whole number from 1 to {_MOST[name]}")
+
+
 class ResidualCNN(nn.Module):
     """Classify small pictures.
 
@@ -45,6 +54,7 @@ class ResidualCNN(nn.Module):
 
     def __init__(self, *, channels: int = 1, classes: int = 10, width: int = 32, stages: int = 2, blocks: int = 1) -> None:
         super().__init__()
+        _check(channels=channels, classes=classes, width=width, stages=stages, blocks=blocks)
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         layers: list[nn.Module] = []
         channels_in = width

@@ -18,6 +18,10 @@ from edgeopt.errors import MachineError, ModelError, nearest
 from edgeopt.models.no_pickles import no_pickles
 
 PREFIX = "timm:"
+_NOT_OF_A_FILE = frozenset(
+    {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "model_name"}
+)
+"""Arguments of timm's factory that say where weights come from: those of a folder lie in it."""
 
 
 class TimmModel(torch.nn.Module):
@@ -88,7 +92,7 @@ def _from_folder(timm: Any, folder: Path) -> Any:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"{folder}: has no model.safetensors (pickled weights are not read)")
-    options = dict(found.get("model_args") or {})
+    options = {key: value for key, value in dict(found.get("model_args") or {}).items() if key not in _NOT_OF_A_FILE}
     for key in ("num_classes", "global_pool"):
         if found.get(key) is not None:
             options[key] = found[key]

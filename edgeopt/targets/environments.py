@@ -91,7 +91,7 @@ def _fill(folder: Path, target: Target) -> None:
     folder.mkdir(parents=True)
     if python:
         venv.create(folder, with_pip=True)
-        _call([str(_python(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *python], folder)
+        _call([str(_python(folder)), "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *python], folder)
     if npm:
         _call(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), *npm], folder)
     (folder / _DONE).write_text("\n".join([*python, *npm]) + "\n", encoding="utf-8")

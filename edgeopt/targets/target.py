@@ -6,11 +6,12 @@ Targets are the files ``deploy/targets/*.toml``; the file's stem is the target's
 from __future__ import annotations
 
 import platform
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from edgeopt._folders import shipped
 from edgeopt.config import Options
@@ -20,6 +21,9 @@ from edgeopt.machine import cpu_flags
 HOST = "host"
 """The name that stands for whichever CPU target this machine is."""
 _CPU_TARGETS = ("x86-vnni", "x86-avx2", "arm64")
+
+
+_HOST = re.compile(r"(ssh://)?([A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9_\[:][\w.:%\[\]+=~-]*")
 
 
 class Device(Options):
@@ -56,6 +60,21 @@ class Device(Options):
     """Accepted values of `platform.machine()`; empty: any."""
     cpu_flags: list[str] = Field(default_factory=list)
     """The CPU must have one of these features; empty: none is asked for."""
+
+    @field_validator("host")
+    @classmethod
+    def _no_option(cls, host: str | None) -> str | None:
+        """Refuse what ssh or adb would take for an option, or a shell for a command."""
+        if host is not None and not _HOST.fullmatch(host):
+            raise ValueError("give a host name, an alias, USER@HOST or a serial, which begins with a letter or a digit")
+        return host
+
+    @field_validator("folder")
+    @classmethod
+    def _no_option_either(cls, folder: str | None) -> str | None:
+        if folder is not None and folder.startswith("-"):
+            raise ValueError("a folder over there must not begin with '-'; write './-…'")
+        return folder
 
 
 class Plugin(Options):

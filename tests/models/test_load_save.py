@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,15 +45,104 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-@pytest.mark.parametrize("builder", ["os:system", "subprocess:run", "edgeopt_evil.models.x:y"])
+def rewritten(folder: Path, **changes: object) -> Path:
+    """Save a model into `folder` and change its model.json."""
+    saved(folder)
+    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    (folder / "model.json").write_text(json.dumps({**record, **changes}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "builder",
+    [
+        *(
+            "os:system",
+            "subprocess:run",
+            "edgeopt_evil.models.x:y",
+            "edgeopt.models.load:load_timm",
+            "edgeopt.models.size:torch",
+        ),
+        *("edgeopt.models.residual_cnn:nn.Linear", "edgeopt.models.residual_cnn:ResidualBlock", " edgeopt.models.load:build"),
+    ],
+)
 def test_a_strangers_model_runs_no_code(tmp_path: Path, builder: str) -> None:
-    saved(tmp_path)
-    record = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
-    record["builder"], record["arguments"] = builder, {"command": f"touch {tmp_path}/owned"}
-    (tmp_path / "model.json").write_text(json.dumps(record), encoding="utf-8")
+    rewritten(tmp_path, builder=builder, arguments={"command": f"touch {tmp_path}/owned"})
     with pytest.raises(ModelError, match="wants to run"):
         load_model(tmp_path)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("function", ["build", "load_model"])
+def test_a_function_of_ours_that_runs_what_it_is_given_is_no_builder(tmp_path: Path, function: str) -> None:
+    inner = {"builder": "os:mkdir", "arguments": {"path": str(tmp_path / "owned")}}
+    outer = inner if function == "build" else {"source": "os:mkdir", "arguments": inner["arguments"]}
+    rewritten(tmp_path, builder=f"edgeopt.models.load:{function}", arguments=outer)
+    with pytest.raises(ModelError, match=f"wants to run 'edgeopt.models.load:{function}'"):
+        load_model(tmp_path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_module_of_the_current_folder_is_not_imported_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strange_nets.py").write_text("import pathlib; pathlib.Path('owned').mkdir()", encoding="utf-8")
+    rewritten(tmp_path, builder="strange_nets:Net")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="wants to run 'strange_nets:Net'"):
+        load_model(".")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_what_the_user_names_runs_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_part.py").write_text("import torch\n\ndef head():\n    return torch.nn.Linear(2, 3)\n", encoding="utf-8")
+    (tmp_path / "my_nets.py").write_text("def net():\n    from my_part import head\n    return head()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry])
+    module = load_model("my_nets:net").module
+    save_model(module, tmp_path / "saved", origin=Origin("my_nets:net", {}))
+    again = load_model(tmp_path / "saved", source_builder="my_nets:net").module
+    assert torch.equal(module.weight, again.weight)  # type: ignore[arg-type,union-attr]
+    for name in ("my_nets", "my_part"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arguments": {"width": 10**9}}, "width is 1000000000; give a whole number from 1 to 4096"),
+        ({"arguments": {"stages": "2"}}, "stages is '2'"),
+        ({"arguments": {"width": 4096, "stages": 12}}, "do not fit"),
+        ({"arguments": {"depth": 3}}, "unexpected keyword argument 'depth'"),
+        ({"arguments": [4]}, "arguments: Input should be an object"),
+        ({"kept": {"stem.0": {"out": ["0"]}}}, "kept.stem.0.out.0: Input should be a valid integer"),
+        ({"kept": {"stem.0": {"sideways": [0]}}}, "kept.stem.0.sideways"),
+        ({"builder": ["os:system"]}, "builder: Input should be a valid string"),
+        ({"labels": "cat"}, "labels: Input should be a valid array"),
+    ],
+)
+def test_a_record_of_a_wrong_form_is_one_line(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ModelError) as found:
+        load_model(rewritten(tmp_path, **changes))
+    assert said in str(found.value) and "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"attn_implementation": "someone/attention"},
+        {"_attn_implementation": "paged|someone/attention:forward"},
+        {"attn_implementation": {"": "someone/attention"}},
+        {"text_config": {"experts_implementation": "someone/experts"}},
+    ],
+)
+def test_a_config_that_wants_kernels_of_the_hub_is_refused(tmp_path: Path, wanted: dict[str, object]) -> None:
+    config = transformers.BertConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**values, **wanted}), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"wants the code '.*someone/.*' of the hub"):
+        load_model(tmp_path)
 
 
 def test_no_pickle_is_read(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def shard_states(task: Task, batches: Batches, *, keep: tuple[Path, Key] | None 
             runs = []
             for shard, part in zip(shards, parts, strict=True):
                 about = {**_described(task, config, shard), "turns": turns, "key": dict(keep[1]) if keep else {}}
-                command = [sys.executable, "-c", _WORKER, str(Path(scratch) / "model.onnx"), json.dumps(about), str(part)]
+                command = [sys.executable, "-P", "-c", _WORKER, str(Path(scratch) / "model.onnx"), json.dumps(about), str(part)]
                 runs.append(pool.submit(copy_context().run, _drive, command, shard, advance))
             for run in runs:
                 run.result()

@@ -28,7 +28,7 @@ class Ssh(ShellDevice):
         sharing = ["-oControlMaster=auto", f"-oControlPath={control / 'line'}", "-oControlPersist=60"]
         self._line = ["ssh", *_OPTIONS, *sharing, *device.ssh_options]
         python = shlex.join([*device.launcher, device.python or "python3"])
-        super().__init__([*self._line, host], where=host, python=python, folder=folder)
+        super().__init__([*self._line, "--", host], where=host, python=python, folder=folder)
 
     def lost(self, status: int, said: str) -> bool:  # noqa: ARG002  (ssh's status says it all)
         """Say whether ssh itself failed."""
@@ -36,7 +36,7 @@ class Ssh(ShellDevice):
 
     def hang_up(self) -> None:
         """End the line that all commands shared."""
-        subprocess.run([*self._line, "-O", "exit", self.where], capture_output=True, check=False)
+        subprocess.run([*self._line, "-O", "exit", "--", self.where], capture_output=True, check=False)
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""Import what a user names as ``module:callable`` on the command line, in a recipe or from Python.
+
+Only here is the current folder looked into for modules, last, so that it shadows nothing. A text that a file brought must not
+come here: see docs/trust.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def named(text: str, *, stay: bool = False) -> Iterator[Any]:
+    """Yield the object that ``module:name`` names; the current folder is on the path while the block runs.
+
+    Args:
+        text: what the user wrote.
+        stay: a module of the current folder may import more of it later, as a model does when it runs.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: the module has no such name.
+        ValueError: `text` is not of that form.
+    """
+    module_name, _, name = text.partition(":")
+    here = _current_folder()
+    added = here is not None and not {"", here} & set(sys.path)
+    if added and here is not None:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+        if stay and here is not None and _is_of(module, here):
+            added = False
+        yield getattr(module, name)
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def forget_current_folder() -> None:
+    """Take the current folder, which ``python -m`` puts first, off the path: nothing of it may stand for a package."""
+    if sys.path and sys.path[0] in {"", _current_folder()}:
+        del sys.path[0]
+
+
+def _current_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # the folder is gone
+        return None
+
+
+def _is_of(module: Any, folder: str) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))

@@ -11,11 +11,60 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _WRAPPER = "module."
+_RECURRENT = {"LSTM", "GRU", "RNN"}
+_KINDS = {1: "bias", 2: "weight_t"}
+"""What a constant without a name is taken for, by its number of axes."""
+
+
+def name_ends(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Call the graph's inputs and outputs so, each output a tensor of its own, and nothing else by one of these names.
+
+    Before: x → Relu → relu (output, twice)         After: x → Relu → a, → Identity → b
+    """
+    separate_outputs(model)
+    ends = dict(zip((*model.graph.inputs, *model.graph.outputs), (*inputs, *outputs), strict=True))
+    taken = {*inputs, *outputs}
+    for value in _named_values(model):
+        if value not in ends:
+            value.name = _fresh(value.name or "value", taken)
+            taken.add(value.name)
+    for number, value in enumerate(ends):  # by way of names that nobody has
+        value.name = _fresh(f"end_{number}", taken)
+    for value, name in ends.items():
+        value.name = name
+
+
+def separate_outputs(model: ir.Model) -> None:
+    """Put an Identity before each output that is an input, a constant, or an output already."""
+    seen: set[ir.Value] = set()
+    for position, value in enumerate(list(model.graph.outputs)):
+        if value in seen or value.is_graph_input() or value.is_initializer():
+            copy = ir.node("Identity", [value])
+            copy.outputs[0].name = f"{value.name}_copy_{position}"
+            copy.outputs[0].type, copy.outputs[0].shape = value.type, value.shape
+            model.graph.append(copy)
+            model.graph.outputs[position] = copy.outputs[0]
+        else:
+            seen.add(value)
+
+
+def _named_values(model: ir.Model) -> list[ir.Value]:
+    found = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for graph in model.graphs():
+        found += [*graph.inputs, *graph.initializers.values()]
+    return list(dict.fromkeys(found))
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def tidy_names(model: ir.Model) -> None:
@@ -57,7 +106,7 @@ def _scope(node: ir.Node) -> str:
 
 def _name_weights(model: ir.Model, scopes: dict[ir.Node, str]) -> None:
     """Drop the wrapper's prefix; a transposed weight without a name gets that of the module that uses it."""
-    taken = set(model.graph.initializers) | {value.name for node in scopes for value in node.outputs}
+    taken = {value.name or "" for value in _named_values(model)}
     for value in list(model.graph.initializers.values()):
         name = value.name or ""
         consumers = value.consumers()
@@ -65,10 +114,16 @@ def _name_weights(model: ir.Model, scopes: dict[ir.Node, str]) -> None:
         if name.startswith(_WRAPPER):
             new = name.removeprefix(_WRAPPER)
         elif scope and value.shape is not None and value.dtype is not None and value.dtype.is_floating_point() and value.shape:
-            new = f"{scope}.weight_t" if len(value.shape) == 2 else f"{scope}.bias"
+            new = f"{scope}.{_kind(value)}"
         else:
             continue
-        while new in taken:
-            new += "_"
-        taken.add(new)
-        value.name = new
+        value.name = _fresh(new, taken)
+        taken.add(value.name)
+
+
+def _kind(value: ir.Value) -> str:
+    """Return the last part of the name of a weight: ONNX's own letter for those of a recurrent layer."""
+    use = next(iter(value.uses()))
+    if use.node.op_type in _RECURRENT and use.idx in {1, 2, 3}:
+        return "WRB"[use.idx - 1]
+    return _KINDS.get(len(value.shape or ()), "weight")

@@ -1,14 +1,16 @@
 """A module made traceable: its inputs by position, its outputs as plain named tensors.
 
 torch.export traces what a module's forward returns. Models of the transformers library return dictionaries which also hold
-hidden states or caches, others a tensor, a tuple or a dict of tensors; `Program` gives all of them one shape, so that inputs
-and outputs have the names users know and nothing else becomes an output.
+hidden states or caches, others a tensor, or tensors in tuples, lists and dicts; `Program` gives all of them one shape, so that
+inputs and outputs have the names users know (`trees`).
 """
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ml_dtypes
 import numpy as np
@@ -17,13 +19,16 @@ import torch
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError, ModelError, nearest
 from edgeopt.export.axes import Axes, summed
+from edgeopt.export.inference import WithoutDropout, padding_seen
+from edgeopt.export.trees import arguments, left_out, named_tensors
 
 
 class Program(torch.nn.Module):
     """Calls `module` with the inputs called `inputs`; `forward` takes and returns tensors by position.
 
     Attributes:
-        outputs: names of what `forward` returns, known after `name_outputs`.
+        outputs: names of what `forward` returns, known after `name_outputs`; none is that of an input.
+        remarks: what is not exported as the module has it, for the report.
     """
 
     def __init__(self, module: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str] = ()) -> None:
@@ -31,6 +36,9 @@ class Program(torch.nn.Module):
         self.module = module
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.remarks: tuple[str, ...] = ()
+        self._paths = self.outputs
+        self._without_dropout = False
         self._ties: list[tuple[tuple[int, int], tuple[int, int]]] = []
 
     def tie_axes(self, axes: Axes) -> None:
@@ -49,53 +57,82 @@ class Program(torch.nn.Module):
         """Return the chosen outputs."""
         for (left, left_axis), (right, right_axis) in self._ties:
             torch._check(values[left].shape[left_axis] == values[right].shape[right_axis])  # type: ignore[no-untyped-call]
-        produced = named_tensors(self.module(**dict(zip(self.inputs, values, strict=True))))
-        return tuple(produced[name] for name in self.outputs)
+        with WithoutDropout() if self._without_dropout else nullcontext():
+            produced = named_tensors(_call(self.module, dict(zip(self.inputs, values, strict=True))))
+        return tuple(produced[name] for name in self._paths)
 
     def name_outputs(self, example: Sequence[torch.Tensor], wanted: Sequence[str] = ()) -> None:
         """Run once and keep the names of the outputs, or those of them that are `wanted`.
 
         Raises:
-            ModelError: an output that is wanted does not exist, or the module refuses the inputs.
+            ModelError: an output that is wanted does not exist, or the module refuses the inputs or gives no tensor.
         """
-        names = _run(self.module, dict(zip(self.inputs, example, strict=True)))
+        dropout = WithoutDropout()
+        with dropout, padding_seen(self.module) as padding:
+            produced = _run(self.module, dict(zip(self.inputs, example, strict=True)))
+        names = named_tensors(produced)
         for name in wanted:
             if name not in names:
                 raise ModelError(
                     f"{type(self.module).__name__} has no output '{name}'{nearest(name, names)}; it gives: {', '.join(names)}"
                 )
-        self.outputs = tuple(wanted) or tuple(names)
+        if not names:
+            raise ModelError(f"{type(self.module).__name__}: forward() returns no tensor, so there is nothing to export")
+        self._paths = tuple(wanted) or tuple(names)
+        self._without_dropout = dropout.seen
+        self.outputs = _apart(self._paths, self.inputs)
+        self.remarks = (
+            *(f"not a tensor, so no output of the file: {what}" for what in ([] if wanted else left_out(produced))),
+            *(
+                f"the output '{path}' is called '{name}' in the file, since an input has its name"
+                for path, name in zip(self._paths, self.outputs, strict=True)
+                if path != name
+            ),
+            *(["a dropout with training=True is left out; pass training=self.training"] if dropout.seen else []),
+            *padding,
+        )
 
     def run(self, batch: Batch) -> dict[str, Array]:
         """Return PyTorch's outputs for `batch`, by name."""
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on its own kernels
             produced = self(*tensors(batch, self.inputs))
         return {name: to_array(value) for name, value in zip(self.outputs, produced, strict=True)}
 
 
-def _run(module: torch.nn.Module, example: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _apart(paths: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of outputs in the graph, where inputs and outputs share one space of names."""
+    taken = {*inputs, *paths}
+    names = []
+    for path in paths:
+        name = path
+        while path in inputs and name in taken:
+            name = f"{name}_out"
+        taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def _call(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> object:
+    """Return what `module` makes of its inputs by name; those of a forward(*tensors) go in by position."""
+    parameters = inspect.signature(module.forward).parameters
+    given = arguments(values, parameters)
+    several = any(parameter.kind == inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
+    return module(*given.values()) if several and not given.keys() & parameters.keys() else module(**given)
+
+
+def _run(module: torch.nn.Module, example: Mapping[str, torch.Tensor]) -> object:
     try:
-        with torch.no_grad():
-            return named_tensors(module(**example))
-    except (TypeError, RuntimeError, IndexError, ValueError) as error:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _call(module, example)
+    except (TypeError, RuntimeError, IndexError, ValueError, KeyError, AttributeError) as error:
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in example.items())
         advice = "samples must be named as its forward() names them"
         reason = str(error).strip().split("\n", maxsplit=1)[0]
         if "without overflow" in reason:  # torch's words for a number such as -1e9 in the model's code
             advice = "write torch.finfo(x.dtype).min for it, or export as bfloat16 or float32"
         raise ModelError(f"{type(module).__name__} cannot run on the samples ({shapes}): {reason}; {advice}") from error
-
-
-def named_tensors(produced: object) -> dict[str, torch.Tensor]:
-    """Return the tensors in what a forward() gave: by the keys of a dict, else as ``output`` or ``output_0``, ``output_1``."""
-    if isinstance(produced, torch.Tensor):
-        return {"output": produced}
-    if isinstance(produced, Mapping):
-        return {str(name): value for name, value in produced.items() if isinstance(value, torch.Tensor)}
-    if isinstance(produced, tuple | list):
-        values = [value for value in produced if isinstance(value, torch.Tensor)]
-        return {"output": values[0]} if len(values) == 1 else {f"output_{index}": value for index, value in enumerate(values)}
-    raise ModelError(f"forward() returns {type(produced).__name__}; a tensor, or a tuple or dict of tensors, can be exported")
 
 
 def tensors(batch: Batch, names: Sequence[str]) -> tuple[torch.Tensor, ...]:

@@ -20,7 +20,8 @@ from edgeopt.data.batches import Batches
 from edgeopt.errors import ModelError
 from edgeopt.export.attention import attention_for_export
 from edgeopt.export.config import ExportConfig
-from edgeopt.export.naming import tidy_names
+from edgeopt.export.inference import plain_path, refuse_quantizers
+from edgeopt.export.naming import separate_outputs, tidy_names
 from edgeopt.export.overflow_guards import guards_for_export
 from edgeopt.export.parity import check_parity, first_divergence
 from edgeopt.export.plan import Plan, decide
@@ -68,12 +69,14 @@ def export(
 
 def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
     program = Program(plan.module, list(plan.example))
-    with evaluating(program), rotary_for_export(program.module):
+    refuse_quantizers(program.module)
+    with evaluating(program), plain_path(), rotary_for_export(program.module):
         with _named_where_fixed(config.dynamic):
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
             graph, exported = _build(program, plan)
         named = graph.clone()
         removed = optimize(graph, merge=plan.projections == "merged")
+        separate_outputs(graph)
         tidy_names(graph)
         _describe(graph, plan, config)
         narrow = holds_bfloat16(graph)
@@ -85,7 +88,8 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
                 raise ModelError(_parted(parity, where))
             files = [file.replace(output / file.name) for file in reversed(written)][::-1]
     files += _copy_beside(config.source_folder, output)
-    return _result(graph, replace(plan, warnings=(*plan.warnings, WARNING)) if narrow else plan, parity, files, removed)
+    warnings = (*plan.warnings, *program.remarks, *([WARNING] if narrow else []))
+    return _result(graph, replace(plan, warnings=warnings), parity, files, removed)
 
 
 @contextmanager
@@ -125,7 +129,7 @@ def _build(program: Program, plan: Plan) -> tuple[ir.Model, torch.export.Exporte
     with replaced[0], replaced[1], progress.task("trace and convert", total=2) as advance:
         traced = trace(program, tensors(plan.example, program.inputs), plan.axes)
         advance()
-        graph, exported = to_onnx(program, traced, plan.axes, opset=plan.opset)
+        graph, exported = to_onnx(program, traced, plan.axes, opset=plan.opset, attention=plan.attention)
         advance()
     return graph, exported
 

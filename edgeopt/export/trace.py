@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir as ir
 import torch
@@ -18,7 +18,10 @@ from torch.export import Dim, ExportedProgram
 
 from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
+from edgeopt.export.naming import name_ends
 from edgeopt.export.program import Program
+from edgeopt.export.recurrent import any_number_of_steps
+from edgeopt.export.translations import translations
 
 _OTHERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 _TALKATIVE = ("torch.onnx", "torch.fx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
@@ -38,13 +41,17 @@ def trace(program: Program, example: Sequence[torch.Tensor], axes: Axes) -> Expo
     shapes = tuple(dict.fromkeys(axes[name], Dim.DYNAMIC) for name in program.inputs)
     program.tie_axes(axes)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), torch.no_grad(), any_number_of_steps():
             return torch.export.export(program, tuple(example), dynamic_shapes=(shapes,), strict=False)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(_explain(program, error)) from error
 
 
-def to_onnx(program: Program, traced: ExportedProgram, axes: Axes, *, opset: int) -> tuple[ir.Model, ExportedProgram]:
+def to_onnx(
+    program: Program, traced: ExportedProgram, axes: Axes, *, opset: int, attention: Literal["fused", "decomposed"]
+) -> tuple[ir.Model, ExportedProgram]:
     """Return the ONNX graph of `traced`, and the program torch made of it on the way (for finding where outputs part).
 
     Raises:
@@ -54,20 +61,22 @@ def to_onnx(program: Program, traced: ExportedProgram, axes: Axes, *, opset: int
     dims = {name: Dim.AUTO if summed(name) else Dim(name) for name in sorted(names)}
     shapes = tuple({axis: dims[name] for axis, name in axes[input_name].items()} for input_name in program.inputs)
     try:
-        with _quiet():
+        with _quiet(), any_number_of_steps():
             converted = torch.onnx.export(
                 traced,
                 dynamo=True,
                 opset_version=opset,
-                input_names=list(program.inputs),
-                output_names=list(program.outputs),
+                custom_translation_table=translations(attention),
                 dynamic_shapes=(shapes,),
                 verbose=False,
             )
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(_explain(program, error)) from error
     if converted is None or converted.exported_program is None:
         raise ModelError(f"{type(program.module).__name__}: torch's exporter returned nothing")
+    name_ends(converted.model, program.inputs, program.outputs)
     _check_dynamic(converted.model.graph, axes)
     return converted.model, converted.exported_program
 

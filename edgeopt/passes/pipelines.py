@@ -19,10 +19,12 @@ from edgeopt.passes.instance_norm import InstanceNorm
 from edgeopt.passes.merge_projections import MergeProjections
 from edgeopt.passes.packed_heads import PackedHeads
 from edgeopt.passes.plain_products import PlainProducts
+from edgeopt.passes.recurrent_weights import RecurrentWeights
 from edgeopt.passes.transposed_weights import TransposedWeights
 
 PASSES: tuple[type[ir.passes.InPlacePass], ...] = (
     ConvTypes,
+    RecurrentWeights,
     TransposedWeights,
     PlainProducts,
     FuseRmsNorm,

@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pytest
 import torch
 
 from edgeopt.errors import DataError, ModelError
 from edgeopt.export.program import Program, evaluating, named_tensors, tensors
-
-
-class Pair(NamedTuple):
-    left: torch.Tensor
-    right: torch.Tensor
 
 
 def test_outputs_are_named_by_what_forward_returns():

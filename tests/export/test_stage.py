@@ -243,3 +243,65 @@ def test_the_real_teacher_agrees_on_real_sentences(tmp_path, target, data_folder
     merged = export(model, samples, target=target, output=tmp_path, config=ExportConfig(projections="merged"))
     assert merged.op_counts["Gemm"] == 6 * 4 + 1 + 2, "Q, K, V are one product, but for the last layer's, where Q is one row"
     assert merged.parity.relative_error < 1e-4
+
+
+class Returning(torch.nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def forward(self, x):
+        return self.make(x)
+
+
+def exported(tmp_path, target, make):
+    """Export a module that returns what `make` makes of x [2, 4]; return the file's outputs, by name, and the result."""
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    result = export(Returning(make), [{"x": x}], target=target, output=tmp_path)
+    session = ort.InferenceSession(result.path)
+    names = [value.name for value in session.get_outputs()]
+    return x, dict(zip(names, session.run(names, {"x": x}), strict=True)), result
+
+
+def test_nested_outputs_are_all_in_the_file(tmp_path, target):
+    x, found, result = exported(tmp_path, target, lambda x: {"a": x * 2, "b": [x, x + 1], "c": {"d": x.mean(-1)}, "n": 3})
+    assert list(found) == ["a", "b.0", "b.1", "c.d"]
+    for name, expected in (("a", x * 2), ("b.0", x), ("b.1", x + 1), ("c.d", x.mean(-1))):
+        np.testing.assert_allclose(found[name], expected, rtol=1e-6)
+    assert result.warnings == ("not a tensor, so no output of the file: 'n' (the Python value 3)",)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda x: {"x": x * 2}, ["x_out"]),
+        (lambda x: {"x": x}, ["x_out"]),
+        (lambda x: {"x": x * 2, "x_out": x + 1}, ["x_out_out", "x_out"]),
+        (lambda x: (x, x), ["output_0", "output_1"]),
+        (lambda x: (x + 1, x + 1), ["output_0", "output_1"]),
+        (lambda x: {"mul": x + 1, "add": x * 2}, ["mul", "add"]),
+        (lambda x: {"y": x, "ones": torch.ones(3)}, ["y", "ones"]),
+    ],
+)
+def test_outputs_may_be_called_or_be_what_something_else_is(tmp_path, target, make, names):
+    x, found, _ = exported(tmp_path, target, make)
+    assert list(found) == names
+    wanted = make(torch.from_numpy(x))
+    for produced, expected in zip(found.values(), wanted.values() if isinstance(wanted, dict) else wanted, strict=True):
+        np.testing.assert_allclose(produced, expected.numpy(), rtol=1e-6)
+
+
+def test_a_forward_of_any_number_of_tensors_takes_them_in_their_order(tmp_path, target):
+    class Joining(torch.nn.Module):
+        def forward(self, *parts):
+            return torch.cat(parts, -1)
+
+    samples = [{"b": np.zeros((2, 1), np.float32), "a": np.ones((2, 2), np.float32)}]
+    result = export(Joining(), samples, target=target, output=tmp_path)
+    (joined,) = ort.InferenceSession(result.path).run(None, samples[0])
+    assert joined.tolist() == [[0, 1, 1], [0, 1, 1]]
+
+
+def test_a_module_that_gives_no_tensor_is_refused(tmp_path, target):
+    with pytest.raises(ModelError, match="returns no tensor"):
+        exported(tmp_path, target, lambda x: {"text": "nothing"})

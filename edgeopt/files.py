@@ -20,6 +20,7 @@ _HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_DENIAL = "no permission to write here; choose another place or change its permissions"
 
 
 @contextmanager
@@ -78,13 +79,18 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the system's "disk full", "not permitted" and "cannot be made" into a `MachineError` that names `path`."""
     try:
         yield
+    except shutil.Error as error:  # of a whole folder: (from, to, why) for each file
+        codes = {int(code) for code in re.findall(r"\[Errno (\d+)\]", str(error))}
+        if codes & _FULL:
+            raise MachineError(_full(path)) from error
+        if codes & _DENIED:
+            raise MachineError(f"{path}: {_DENIAL}") from error
+        raise MachineError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
     except OSError as error:
         if error.errno in _FULL:
             raise MachineError(_full(path)) from error
         if error.errno in _DENIED:
-            raise MachineError(
-                f"{path}: no permission to write here; choose another place or change its permissions"
-            ) from error
+            raise MachineError(f"{path}: {_DENIAL}") from error
         if error.errno in _NO_PLACE and error.filename and Path(error.filename) in (path, *path.parents):
             raise MachineError(f"{path}: cannot be made ({error.strerror}: {error.filename}); choose another place") from error
         raise

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from edgeopt.files import aside_prefix, remove_leftovers, write_aside
+import pytest
+
+from edgeopt.errors import MachineError
+from edgeopt.files import aside_prefix, disk_errors, remove_leftovers, write_aside
 
 KILLED = """
 import os, signal, sys
@@ -42,3 +46,16 @@ def test_what_a_living_writer_has_aside_stays(tmp_path: Path) -> None:
     folder.mkdir()
     remove_leftovers(tmp_path / "a")
     assert sorted(tmp_path.iterdir()) == sorted([mine, folder, other])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_up_while_a_folder_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "model.onnx").write_bytes(b"1234")
+
+    def to_full(source: str, _: str) -> str:
+        return shutil.copyfile(source, "/dev/full")
+
+    place = tmp_path / "copy"
+    with pytest.raises(MachineError, match=f"{place}: the disk is full"), disk_errors(place):
+        shutil.copytree(tmp_path / "bundle", place, copy_function=to_full)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +89,9 @@ def quantize(
         typer.echo(f"warning: {warning}", err=True)
     if facts.sensitivity:
         show_layers(facts.sensitivity, form)
-    typer.echo(_summary(output, facts), err=form != "table")
+    elif form == "json":
+        typer.echo(json.dumps({"output": str(output), **asdict(facts)}, indent=2, ensure_ascii=False))
+    typer.echo(_summary(output, facts), err=form == "json" or (form != "table" and bool(facts.sensitivity)))
 
 
 def _summary(output: Path, facts: QuantizeFacts) -> str:

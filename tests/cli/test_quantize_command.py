@@ -127,3 +127,21 @@ def test_onnxruntime_takes_the_ranges(folder):
     for tensor in plan["tensors"]:
         low, high = (float(value) for value in stored.data[tensor["name"]].range_value)
         assert (low, high) == pytest.approx((tensor["low"], tensor["high"]), rel=1e-6)
+
+
+def test_jobs_change_nothing_but_the_time(folder):
+    for name, jobs in (("a", "1"), ("b", "2")):
+        result = call(folder, "-o", str(folder / f"{name}.onnx"), "--jobs", jobs)
+        assert result.exit_code == 0, result.output
+    plans = [json.loads((folder / f"{name}.plan.json").read_text()) for name in "ab"]
+    assert [tensor["name"] for tensor in plans[0]["tensors"]] == [tensor["name"] for tensor in plans[1]["tensors"]]
+    assert plans[0]["nodes"] == plans[1]["nodes"]
+
+
+def test_json_is_all_that_stdout_holds(folder):
+    result = call(folder, "-o", str(folder / "a.onnx"), "--format", "json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert (facts["target"], facts["samples"]) == ("x86-vnni", 12)
+    assert facts["output"] == str(folder / "a.onnx")
+    assert call(folder, "-o", str(folder / "b.onnx"), "--format", "markdown").stdout.startswith(str(folder / "b.onnx"))

@@ -18,7 +18,7 @@ import onnx
 from edgeopt import progress
 from edgeopt.data.batches import Batches
 from edgeopt.data.samples import SampleBatches
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, IntegrityError
 from edgeopt.quantize.calibrate.calibrator import Observations, Progress, Task, advance_all, plan_turns, start, whole
 from edgeopt.quantize.calibrate.stored import Key, read_progress, write_progress
 
@@ -32,6 +32,7 @@ def through_cache(task: Task, batches: Batches, path: Path) -> Observations:
 
     Raises:
         DataError: the cache is of something else, or not a whole file; the message says what differs.
+        IntegrityError: the cache is damaged.
     """
     key = cache_key(task, batches)
     if path.is_file():
@@ -39,7 +40,7 @@ def through_cache(task: Task, batches: Batches, path: Path) -> Observations:
         if reason := _difference(stored, key):
             raise DataError(f"{path}: the calibration cache is of {reason}; delete it, or name another file")
         progress.note(f"calibration: {state.samples} samples from the cache {path}")
-        return whole(state)
+        return whole(task, state)
     if task.config.jobs > 1 and len(batches) > 1:
         from edgeopt.quantize.calibrate.shards import shard_states
 
@@ -50,14 +51,18 @@ def through_cache(task: Task, batches: Batches, path: Path) -> Observations:
         advance_all(task, batches, state, save=lambda state: write_progress(part, key, state), every=EVERY)
         part.unlink(missing_ok=True)
     write_progress(path, key, state)
-    return whole(state)
+    return whole(task, state)
 
 
 def resumed(part: Path, key: Key) -> Progress | None:
-    """Return the state of a killed pass, if there is one and it is of the same things; another's is started over."""
+    """Return the state of a killed pass, if there is one and it is of the same things; another's, or a damaged one, is left."""
     if not part.is_file():
         return None
-    stored, state = read_progress(part)
+    try:
+        stored, state = read_progress(part)
+    except (DataError, IntegrityError) as error:
+        progress.note(f"calibration starts again, since what a stopped one left cannot be used: {error}")
+        return None
     if reason := _difference(stored, key):
         progress.note(f"calibration: {part} is of {reason}, so calibration starts anew")
         return None
@@ -72,17 +77,13 @@ def cache_key(task: Task, batches: Batches) -> Key:
         "model": model_digest(task.model),
         "data": data_digest(batches),
         "options": {
-            "histograms": _listed(task.config.histograms),
+            "histograms": task.config.listed_histograms,
             "momentum": task.config.momentum,
             "tensors": len(task.tensors),
             "observed": hashlib.sha256(observed.encode()).hexdigest(),
         },
         "versions": {name: version(name) for name in ("edgeopt", "onnxruntime", "numpy")},
     }
-
-
-def _listed(histograms: bool | frozenset[str]) -> bool | list[str]:
-    return histograms if isinstance(histograms, bool) else sorted(histograms)
 
 
 def _difference(stored: Key, key: Key) -> str:

@@ -44,6 +44,11 @@ class ObserveConfig:
     cache: Path | None = None
     """A file of statistics: taken if it is of this model, data and options, else refused; written if it is not there."""
 
+    @property
+    def listed_histograms(self) -> bool | list[str]:
+        """`histograms` as JSON has it."""
+        return self.histograms if isinstance(self.histograms, bool) else sorted(self.histograms)
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -116,7 +121,7 @@ def observe_task(task: Task, batches: Batches) -> Observations:
         from edgeopt.quantize.calibrate.shards import observe_shards
 
         return observe_shards(task, batches)
-    return whole(advance_all(task, batches, start(task, plan_turns(task, batches))))
+    return whole(task, advance_all(task, batches, start(task, plan_turns(task, batches))))
 
 
 def start(task: Task, turns: list[list[str]]) -> Progress:
@@ -124,9 +129,9 @@ def start(task: Task, turns: list[list[str]]) -> Progress:
     return Progress({name: _empty(name, task) for name in task.tensors}, turns=turns)
 
 
-def whole(state: Progress) -> Observations:
-    """Return what a finished pass saw."""
-    return Observations(state.statistics, state.samples, state.batches, len(state.turns))
+def whole(task: Task, state: Progress) -> Observations:
+    """Return what a finished pass saw, tensors in the order of the task however they were stored."""
+    return Observations({name: state.statistics[name] for name in task.tensors}, state.samples, state.batches, len(state.turns))
 
 
 Save = Callable[[Progress], None]

@@ -7,6 +7,7 @@ not imported again: a worker is a fresh interpreter that reads arrays from its s
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ import numpy as np
 
 from edgeopt import progress
 from edgeopt.data.batches import Array, Batch, Batches
-from edgeopt.errors import DataError, InternalError
+from edgeopt.errors import DataError, EdgeoptError, InternalError, MachineError, ModelError
+from edgeopt.files import disk_errors, write_json
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows
 from edgeopt.graph.onnx_file import Signature, TensorSpec
@@ -78,7 +80,7 @@ class Shard:
 
 def observe_shards(task: Task, batches: Batches) -> Observations:
     """Observe in `task.config.jobs` processes; see `observe`."""
-    return whole(shard_states(task, batches))
+    return whole(task, shard_states(task, batches))
 
 
 def shard_states(task: Task, batches: Batches, *, keep: tuple[Path, Key] | None = None) -> Progress:
@@ -99,15 +101,17 @@ def shard_states(task: Task, batches: Batches, *, keep: tuple[Path, Key] | None 
     limit = task.config.memory_limit_bytes
     config = replace(task.config, jobs=1, cache=None, memory_limit_bytes=limit and limit // jobs)
     turns = plan_turns(replace(task, config=config), batches)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-shards-") as scratch:
+    place = Path(tempfile.gettempdir())
+    with disk_errors(place), tempfile.TemporaryDirectory(prefix="edgeopt-shards-") as scratch:
         onnx_file.save(task.model, Path(scratch) / "model.onnx")
         folder = keep[0].parent if keep else Path(scratch)
         parts = [folder / f"{keep[0].name if keep else 'shard'}.part-{job}-of-{jobs}" for job in range(jobs)]
         with progress.task(f"calibrate in {jobs} processes", total=len(batches)) as advance, ThreadPoolExecutor(jobs) as pool:
             runs = []
-            for shard, part in zip(shards, parts, strict=True):
-                about = {**_described(task, config, shard), "turns": turns, "key": dict(keep[1]) if keep else {}}
-                command = [sys.executable, "-P", "-c", _WORKER, str(Path(scratch) / "model.onnx"), json.dumps(about), str(part)]
+            for job, (shard, part) in enumerate(zip(shards, parts, strict=True)):
+                about = Path(scratch) / f"job-{job}.json"  # (an argument may not be longer than 128 KiB)
+                write_json(about, {**_described(task, config, shard), "turns": turns, "key": dict(keep[1]) if keep else {}})
+                command = [sys.executable, "-P", "-c", _WORKER, str(Path(scratch) / "model.onnx"), str(about), str(part)]
                 runs.append(pool.submit(copy_context().run, _drive, command, shard, advance))
             for run in runs:
                 run.result()
@@ -133,7 +137,7 @@ def _described(task: Task, config: ObserveConfig, shard: Shard) -> dict[str, Any
         "tensors": list(task.tensors),
         "channels": dict(task.channels),
         "signature": asdict(task.signature),
-        "config": asdict(config),
+        "config": {**asdict(config), "histograms": config.listed_histograms},
         "batches": len(shard),
         "first": shard.first_sample,
     }
@@ -160,11 +164,21 @@ def _drive(command: list[str], shard: Shard, advance: progress.Advance) -> None:
             worker.kill()
             raise
         message = stderr.read().decode(errors="replace").strip()
-    if worker.returncode == DataError.exit_code:
-        raise DataError(message.splitlines()[-1])
     if worker.returncode:
-        last = message.splitlines()[-1:] or ["no message"]
-        raise InternalError(f"a calibration process ended with code {worker.returncode}: {last[0]}")
+        raise _failure(worker.returncode, message.splitlines()[-1:] or ["no message"])
+
+
+def _failure(code: int, last: list[str]) -> EdgeoptError:
+    """Return the error that a worker tells of in its last line: its class and its message."""
+    name, _, said = last[0].partition(" ")
+    kind = {kind.__name__: kind for kind in (DataError, ModelError, MachineError)}.get(name)
+    if kind is not None:
+        return kind(said)
+    if code == -signal.SIGKILL:
+        return MachineError(
+            "a calibration process was killed, perhaps for want of memory; use fewer --jobs or a --memory-limit"
+        )
+    return InternalError(f"a calibration process ended with code {code}: {last[0]}")
 
 
 def _send(stream: IO[bytes], batch: Batch) -> None:
@@ -200,10 +214,12 @@ def _received(dtype: str, shape: list[int]) -> Array:
 
 
 def work() -> None:
-    """Be a worker: MODEL, DESCRIPTION and the file of the statistics are the arguments, batches come on standard input."""
-    model, about, part = Path(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
+    """Be a worker: MODEL, DESCRIPTION and STATISTICS, three files, are the arguments, batches come on standard input."""
+    model, about, part = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")), Path(sys.argv[3])
     signature = Signature(*(tuple(map(_spec, about["signature"][side])) for side in ("inputs", "outputs")))
-    task = Task(onnx_file.load(model), about["tensors"], signature, about["channels"], ObserveConfig(**about["config"]))
+    histograms = about["config"].pop("histograms")
+    config = ObserveConfig(histograms if isinstance(histograms, bool) else frozenset(histograms), **about["config"])
+    task = Task(onnx_file.load(model), about["tensors"], signature, about["channels"], config)
     batches, key = _Received(about["batches"]), about["key"]
     try:
         from edgeopt.quantize.calibrate.cache import resumed
@@ -212,10 +228,10 @@ def work() -> None:
         save = (lambda state: write_progress(part, key, state)) if key else None
         advance_all(task, batches, state, first=about["first"], save=save)
         write_progress(part, key, state)
-    except DataError as error:
-        sys.stderr.write(f"{error}\n")
+    except EdgeoptError as error:
+        sys.stderr.write(f"\n{type(error).__name__} {error}\n")
         sys.stderr.flush()
-        sys.exit(DataError.exit_code)
+        sys.exit(error.exit_code)
 
 
 def _spec(values: dict[str, Any]) -> TensorSpec:

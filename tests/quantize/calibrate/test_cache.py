@@ -14,7 +14,7 @@ import onnx
 import pytest
 from safetensors import safe_open
 
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, MachineError
 from edgeopt.graph.onnx_file import signature
 from edgeopt.quantize.calibrate import cache as cache_module
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, observe
@@ -159,3 +159,23 @@ def test_shards_keep_their_states_beside_the_cache(conv_model, pictures, tmp_pat
     assert_same(made, look(conv_model, pictures), exact=False)
     assert_same(look(conv_model, pictures, cache=path), made)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_named_histograms_and_the_order_of_tensors_come_through_processes(conv_model, pictures):
+    some = frozenset({"r", "x"})
+    one, two = (look(conv_model, pictures, jobs=jobs, histograms=some) for jobs in (1, 2))
+    assert list(two.tensors) == list(one.tensors) == TENSORS
+    assert [name for name, item in two.tensors.items() if item.histogram is not None] == ["x", "r"]
+
+
+def test_a_full_disk_in_a_worker_is_the_machines_fault(conv_model, pictures, tmp_path, monkeypatch):
+    worker = """
+import errno, sys
+from edgeopt import files
+def full(path): raise OSError(errno.ENOSPC, "No space left on device")
+files.flush = full
+from edgeopt.quantize.calibrate.shards import work; work()
+"""
+    monkeypatch.setattr("edgeopt.quantize.calibrate.shards._WORKER", worker)
+    with pytest.raises(MachineError, match="the disk is full"):
+        look(conv_model, pictures, jobs=2, cache=tmp_path / "cache.safetensors")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from edgeopt.errors import DataError
+from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class RunRecord:
     device: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the record as JSON text."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """Return the record as JSON text, with its hash."""
+        values = sealed_json(json.loads(json.dumps(asdict(self))))
+        return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str = "run record") -> RunRecord:
@@ -53,10 +55,14 @@ class RunRecord:
 
         Raises:
             DataError: it is not JSON or not a run record; the message names `where` and the key.
+            IntegrityError: it is not what its hash says.
         """
         try:
-            return TypeAdapter(cls).validate_json(text)
+            record = TypeAdapter(cls).validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "the whole"
             raise DataError(f"{where}: not a run record: {key}: {first['msg']}; run the recipe again") from error
+        values = json.loads(text)
+        check_seal(where, values.get(SEAL), json_hash(values), advice="run the recipe again")
+        return record

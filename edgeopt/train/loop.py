@@ -32,10 +32,17 @@ _BUCKET_BATCHES = 50
 
 @dataclass(frozen=True)
 class Session:
-    """What makes a training repeatable and resumable: the seed of order and dropout, and the folder of its checkpoint."""
+    """What makes a training repeatable and resumable.
+
+    Attributes:
+        seed: of order and dropout.
+        checkpoint: the folder of its checkpoint.
+        key: what the training is of; a checkpoint with another key is not resumed from.
+    """
 
     seed: int = 0
     checkpoint: Path | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def fit(
     accelerator = Accelerator(mixed_precision=options.precision)
     optimizer = _optimizer(model, options)
     file = None if session.checkpoint is None else session.checkpoint / "training.safetensors"
-    state = (load_checkpoint(file, model, optimizer) if file else None) or Progress()
+    state = (load_checkpoint(file, model, optimizer, key=session.key) if file else None) or Progress()
     resumed_from = state.step
     if resumed_from:
         progress.note(f"training: resumed from step {resumed_from:,}")
@@ -100,7 +107,7 @@ def fit(
                 )
                 advance()
                 if file and time.monotonic() - saved >= options.checkpoint_seconds:
-                    save_checkpoint(file, model, optimizer, state)
+                    save_checkpoint(file, model, optimizer, state, key=session.key)
                     saved = time.monotonic()
     model.eval()
     return TrainResult(steps, state.history, resumed_from)

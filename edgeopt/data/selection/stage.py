@@ -17,6 +17,8 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from edgeopt import progress
 from edgeopt.config import Options
@@ -28,8 +30,9 @@ from edgeopt.data.samples import Sample, Samples, sample_digest
 from edgeopt.data.select import Choice, select
 from edgeopt.data.selection.features import FeatureModel
 from edgeopt.data.sets import content_hash
-from edgeopt.errors import DataError, RecipeError
+from edgeopt.errors import DataError, IntegrityError, RecipeError
 from edgeopt.files import disk_errors, flush, sha256, write_aside, write_json
+from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json, tensors_hash
 
 _AXES = {"NCHW": ["channel", "height", "width"], "NHWC": ["height", "width", "channel"]}
 _CHUNK = 64  # samples whose features are kept in one file while the set is made
@@ -150,8 +153,7 @@ def _key(samples: Samples, model: Path | None, evaluation: Samples | None, confi
 
 
 def _there_already(output: Path, key: dict[str, Any]) -> CalibrationSet:
-    recorded = output / "made.json"
-    if recorded.is_file() and json.loads(recorded.read_text(encoding="utf-8"))["key"] == key:
+    if recorded_key(output / "made.json") == key:
         count = key["options"]["samples"]
         return CalibrationSet(output, count, count, ("the very same set was there already",), changed=False)
     raise RecipeError(f"{output}: something else is there already; name another folder, or remove it")
@@ -160,11 +162,25 @@ def _there_already(output: Path, key: dict[str, Any]) -> CalibrationSet:
 def _begin(output: Path, key: dict[str, Any]) -> Path:
     """Return the folder aside, emptied unless it is of a killed run of the very same thing."""
     part = output.with_name(f".{output.name}.part")
-    recorded = part / "made.json"
-    if not recorded.is_file() or json.loads(recorded.read_text(encoding="utf-8"))["key"] != key:
+    if recorded_key(part / "made.json") != key:
         shutil.rmtree(part, ignore_errors=True)
-        write_json(recorded, {"key": key})
+        write_json(part / "made.json", sealed_json({"key": key}))
     return part
+
+
+def recorded_key(file: Path) -> Any:
+    """Return what the set in the file's folder was made from; None if there is no such file; a damaged one is said."""
+    if not file.is_file():
+        return None
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        check_seal(file, values.get(SEAL), json_hash(values), advice="it is not used")
+        return values["key"]
+    except IntegrityError as error:
+        progress.note(str(error))
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+        progress.note(f"{file}: damaged (not the JSON that was written); it is not used")
+    return None
 
 
 def _features(part: Path, model: FeatureModel, samples: Samples, candidates: NDArray[np.int64]) -> NDArray[Any]:
@@ -172,13 +188,34 @@ def _features(part: Path, model: FeatureModel, samples: Samples, candidates: NDA
     chunks = []
     with progress.task("look at samples", total=len(candidates)) as advance:
         for start in range(0, len(candidates), _CHUNK):
-            indices, file = candidates[start : start + _CHUNK], part / f"features-{start:06d}.npy"
-            if not file.is_file():
-                with write_aside(file) as aside, aside.open("wb") as stream:
-                    np.save(stream, model(samples, indices))
-            chunks.append(np.load(file, allow_pickle=False))
+            indices, file = candidates[start : start + _CHUNK], part / f"features-{start:06d}.safetensors"
+            vectors = kept_features(file)
+            if vectors is None:
+                vectors = model(samples, indices)
+                keep_features(file, vectors)
+            chunks.append(vectors)
             advance(len(indices))
     return np.concatenate(chunks)
+
+
+def keep_features(file: Path, vectors: NDArray[Any]) -> None:
+    """Write the vectors, with their hash, for a run that goes on after a kill."""
+    with write_aside(file) as aside:
+        save_file({"features": vectors}, aside, {SEAL: tensors_hash([("features", vectors.dtype.str, vectors)], {})})
+
+
+def kept_features(file: Path) -> NDArray[Any] | None:
+    """Return what a killed run has computed; None if it did not come so far or the file is damaged, which is said."""
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            vectors, metadata = stored.get_tensor("features"), stored.metadata() or {}
+        check_seal(file, metadata.get(SEAL), tensors_hash([("features", vectors.dtype.str, vectors)], {}), advice="made again")
+        return np.asarray(vectors)
+    except (IntegrityError, SafetensorError, OSError, ValueError, TypeError) as error:
+        progress.note(str(error) if isinstance(error, IntegrityError) else f"{file}: damaged; made again")
+        return None
 
 
 def _write(part: Path, samples: Samples, picked: NDArray[np.int64], config: CalibrateConfig, key: dict[str, Any]) -> None:
@@ -188,8 +225,7 @@ def _write(part: Path, samples: Samples, picked: NDArray[np.int64], config: Cali
         for number, index in enumerate(int(index) for index in picked):
             sample, label = samples[index], None if samples.labels is None else int(samples.labels[index])
             file = part / "samples" / f"{number:05d}.npz"
-            if not file.is_file():
-                _save(file, sample, label)
+            _save(file, sample, label)
             seen.append({name: (array.dtype.name, array.shape) for name, array in sample.items()})
             rows.append(PickedSample(file=f"samples/{file.name}", index=index, sha256=sample_digest(sample), label=label))
             advance()
@@ -215,7 +251,7 @@ def _write(part: Path, samples: Samples, picked: NDArray[np.int64], config: Cali
     )
     with write_aside(part / "manifest.toml") as aside:
         aside.write_text(tomli_w.dumps(json.loads(manifest.model_dump_json(exclude_none=True))), encoding="utf-8")
-    for file in part.glob("features-*.npy"):
+    for file in part.glob("features-*.safetensors"):
         file.unlink()
 
 

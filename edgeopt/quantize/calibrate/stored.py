@@ -5,8 +5,8 @@ Of each observed tensor T there are
     T/histogram.bins   uint16, T/histogram.counts int64: the occupied bins (`histogram.py`) and how many values fell into them
     T/channels.low, T/channels.high, T/channels.total, T/channels.count: extremes, sums and number of values per channel
     T/rows, T/rows.state: sampled rows; their limit, step and number seen
-as far as they were kept. The header's metadata entry `calibration` is JSON: `format`, `key` (what the statistics are of) and
-`state` (how far the pass came).
+as far as they were kept. The header's metadata is one entry `calibration`, JSON: `format`, `key` (what the statistics are of),
+`state` (how far the pass came) and `sha256` (of all the others and the tensors; `edgeopt.sealed`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from edgeopt.quantize.calibrate.calibrator import Progress
 from edgeopt.quantize.calibrate.histogram import Histogram
 from edgeopt.quantize.calibrate.rows import RowSample
 from edgeopt.quantize.calibrate.statistics import Channels, MovingAverage, TensorStatistics
+from edgeopt.sealed import SEAL, check_seal, tensors_hash
 
-FORMAT = "edgeopt.calibration/1"
+FORMAT = "edgeopt.calibration/2"
 Key = Mapping[str, Any]
 
 
@@ -44,6 +45,7 @@ def write_progress(path: Path, key: Key, state: Progress) -> None:
     axes = {name: item.channels.axis for name, item in state.statistics.items() if item.channels is not None}
     position = {key: value for key, value in asdict(_without_statistics(state)).items() if key != "statistics"}
     about = {"format": FORMAT, "key": key, "state": {**position, "momenta": momenta, "axes": axes}}
+    about[SEAL] = _hash(tensors, about)
     metadata = {"calibration": json.dumps(about, sort_keys=True)}  # one entry: safetensors writes several in any order
     with write_aside(path) as aside:
         save_file(tensors, aside, metadata)
@@ -54,6 +56,7 @@ def read_progress(path: Path) -> tuple[Key, Progress]:
 
     Raises:
         DataError: the file is not a calibration cache, or not a whole one.
+        IntegrityError: its content is not what its hash says.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -61,12 +64,18 @@ def read_progress(path: Path) -> tuple[Key, Progress]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         if about.get("format") != FORMAT:
             raise DataError(f"{path}: not a calibration cache of the format {FORMAT}; name another file")
+        check_seal(path, about.get(SEAL), _hash(arrays, about), advice="delete it, or name another file")
         key, state = about["key"], about["state"]
         momenta, axes = state.pop("momenta"), state.pop("axes")
         statistics = {name: _statistics(name, arrays, momentum, axes.get(name)) for name, momentum in momenta.items()}
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not a whole calibration cache; delete it, or name another file") from error
     return key, Progress(statistics, **state)
+
+
+def _hash(tensors: Mapping[str, Array], about: Mapping[str, Any]) -> str:
+    entries = {name: json.dumps(value, sort_keys=True) for name, value in about.items()}
+    return tensors_hash(((name, array.dtype.str, array) for name, array in tensors.items()), entries)
 
 
 def _without_statistics(state: Progress) -> Progress:

@@ -52,7 +52,7 @@ def quantize(
     """
     from edgeopt.cli.evaluation import metric
     from edgeopt.cli.options import checked_calibration, need_format, read_calibration, read_options
-    from edgeopt.cli.plan_tables import show_layers, show_plan
+    from edgeopt.cli.plan_tables import show_plan
     from edgeopt.cli.progress_bars import shown
     from edgeopt.errors import RecipeError
     from edgeopt.quantize import QuantizeConfig, draft
@@ -87,6 +87,13 @@ def quantize(
         write_ort_cache(load_plan(result.plan_path), ort_cache)
     for warning in facts.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    _show(output, facts, form)
+
+
+def _show(output: Path, facts: QuantizeFacts, form: str) -> None:
+    """Print the layers if they were asked for, else all facts if JSON was; and the summary, which is no part of either."""
+    from edgeopt.cli.plan_tables import show_layers
+
     if facts.sensitivity:
         show_layers(facts.sensitivity, form)
     elif form == "json":

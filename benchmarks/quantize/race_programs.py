@@ -46,17 +46,17 @@ finish(start)
 
 _OBSERVED = """
 from pathlib import Path
-import edgeopt.quantize.plan.make as planning
+import edgeopt.quantize.plan.draft as planning
 from edgeopt.graph import onnx_file
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
 from edgeopt.quantize.calibrate.ranges import METHODS, Grid, choose_range
 from edgeopt.quantize.plan.placement import place, rounded_tensors
-from edgeopt.quantize.plan.planner import unobserved
+from edgeopt.quantize.plan.shared_ranges import followers
 prepared = prepare(onnx_file.load(Path(model)), "model")
-nodes = place(prepared.model, set())
-derived = unobserved(prepared.model, nodes)
+nodes = place(prepared.model, {})
+derived = followers(prepared.model, nodes)
 tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.order import sort_nodes
 from edgeopt.graph.requirements import sign
-from edgeopt.quantize.algorithms.equalize.stage import equalized
+from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
 from edgeopt.quantize.algorithms.rounding.stage import adapted
 from edgeopt.quantize.apply.bias import correct_biases
 from edgeopt.quantize.apply.clip import clip_weights
@@ -23,19 +23,23 @@ from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.input_channels import pad_input_channels
 from edgeopt.quantize.apply.pointwise import multiply_pointwise
 from edgeopt.quantize.apply.qdq import insert_qdq
+from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.coverage import Coverage, inspect
 from edgeopt.quantize.inspect.sensitivity import sensitivity
-from edgeopt.quantize.inspect.sqnr import layer_noise, outputs_db
-from edgeopt.quantize.plan.make import as_asked, plan_prepared, prepare_checked, smoothed
-from edgeopt.quantize.plan.plan import Decision, Plan, save_plan
+from edgeopt.quantize.inspect.sqnr import layer_noise
+from edgeopt.quantize.plan.draft import Draft, as_asked, draft_plan
+from edgeopt.quantize.plan.plan import Decision, Plan, load_plan, save_plan
+from edgeopt.quantize.preparation import checked_on, prepare_for
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.carry_out import draft_by_scheme, quantize_by_scheme
-from edgeopt.quantize.search.exceptions import Evaluate, Guard, Kept, Search, avoid_collapse, keep_metric, with_metric
+from edgeopt.quantize.search.collapse import avoid_collapse
+from edgeopt.quantize.search.exceptions import keep_metric, with_metric
 from edgeopt.quantize.search.latency import keep_fast
+from edgeopt.quantize.search.trials import Evaluate, Metric, Outcome, Trials
 from edgeopt.targets.target import Target
 
 _DEFAULTS = QuantizeConfig()
@@ -72,8 +76,9 @@ def quantize(
     if config.scheme != "static":
         return quantize_by_scheme(model, calibration, target=target, output=output, config=config)
     made = _make(Path(model), calibration, target, config, evaluate)
-    prepared, plan, kept, samples = made.prepared, made.kept.plan, made.kept, made.samples
-    quantized = kept.quantized if plan.integer_nodes else onnx_file.load(model)
+    prepared, outcome, samples = made.prepared, made.outcome, made.samples
+    plan = outcome.plan
+    quantized = outcome.quantized if plan.integer_nodes else onnx_file.load(model)
     padded, tables = _finish(quantized, target, config)
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
@@ -85,13 +90,13 @@ def quantize(
     facts = QuantizeFacts(
         target=target.name,
         scheme=plan.scheme,
-        samples=made.observations.samples,
+        samples=made.draft.observations.samples,
         tensors=len(plan.tensors),
         coverage=coverage,
         layers=layers,
-        sensitivity=kept.sensitivity,
+        sensitivity=outcome.sensitivity,
         decisions=(*plan.decisions, *_padding(padded, target), *_tables(tables)),
-        warnings=(*filter(None, [kept.warning]), *_warnings(plan, coverage, before, after)),
+        warnings=(*filter(None, [outcome.warning]), *_warnings(plan, coverage, before, after)),
         size_bytes_before=before,
         size_bytes_after=after,
         min_onnxruntime=oldest,
@@ -114,24 +119,50 @@ class _Made:
     """Everything there is before anything is written."""
 
     prepared: Prepared
-    observations: Observations
+    draft: Draft
     samples: list[Batch]
-    kept: Kept
+    outcome: Outcome
 
 
 def _make(model: Path, calibration: Batches, target: Target, config: QuantizeConfig, evaluate: Evaluate | None) -> _Made:
-    """Prepare, observe, plan and perform, in memory."""
+    """Prepare, plan and quantize, in memory."""
     if config.max_drop is not None and evaluate is None:
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
     target = as_asked(target, config)
-    prepared = prepare_checked(model, calibration, target)
-    prepared = equalized(prepared, calibration, target, config)
-    plan, observations = plan_prepared(prepared, calibration, target, config)
+    prepared, drafted = _draft(model, calibration, target, config)
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
-    kept = _carry_out(prepared, plan, observations, samples, measured=(model, evaluate, target), config=config)
+    trials = _trials(prepared, drafted, samples, target, config)
+    metric = None
+    if evaluate is not None and (config.max_drop is not None or config.sensitivity):
+        metric = Metric(evaluate, model, config.max_drop or 0.0)
+    outcome = _search(drafted.plan, trials, (metric, target), config)
     if config.rounding == "adaptive":
-        kept = adapted(prepared, kept, calibration, config)
-    return _Made(prepared, observations, samples, kept)
+        outcome = adapted(prepared, outcome, calibration, config)
+    return _Made(prepared, drafted, samples, outcome)
+
+
+def _draft(model: Path, calibration: Batches, target: Target, config: QuantizeConfig) -> tuple[Prepared, Draft]:
+    """Prepare and plan; a saved plan is read here, once."""
+    saved = load_plan(config.plan) if config.plan is not None else None
+    prepared = prepare_for(model, target)
+    prepared = checked_on(prepared, model, next(checked(calibration, prepared.signature)))
+    if saved is not None:
+        prepared = apply_plans(prepared, saved.equalization, str(config.plan))
+    else:
+        prepared = equalized(prepared, calibration, target, config)
+    return prepared, draft_plan(prepared, calibration, target, config, saved)
+
+
+def _trials(prepared: Prepared, drafted: Draft, samples: list[Batch], target: Target, config: QuantizeConfig) -> Trials:
+    def make(plan: Plan) -> onnx.ModelProto:
+        return _perform(prepared.model, plan, drafted.observations, config)
+
+    def finished(quantized: onnx.ModelProto) -> onnx.ModelProto:
+        copy = onnx_file.copy_of(quantized)
+        _finish(copy, target, config)
+        return copy
+
+    return Trials(drafted.basis, make, finished, samples, config.threads)
 
 
 def draft(
@@ -153,54 +184,27 @@ def draft(
     if config.scheme != "static":
         return draft_by_scheme(model, calibration, target=target, config=config)
     if config.max_drop is not None or config.prefer_faster:
-        return _make(Path(model), calibration, target, config, evaluate).kept.plan
-    target = as_asked(target, config)
-    prepared = prepare_checked(Path(model), calibration, target)
-    prepared = equalized(prepared, calibration, target, config)
-    return plan_prepared(prepared, calibration, target, config)[0]
+        return _make(Path(model), calibration, target, config, evaluate).outcome.plan
+    return _draft(Path(model), calibration, as_asked(target, config), config)[1].plan
 
 
-def _carry_out(
-    prepared: Prepared,
-    plan: Plan,
-    observations: Observations,
-    samples: list[Batch],
-    *,
-    measured: tuple[Path, Evaluate | None, Target],
-    config: QuantizeConfig,
-) -> Kept:
-    """Quantize by the plan, or by one with as many exceptions as `max_drop` takes."""
-
-    def make(plan: Plan) -> onnx.ModelProto:
-        return _perform(prepared.model, plan, observations, config)
-
-    path, evaluate, target = measured
-
-    def finished(quantized: onnx.ModelProto) -> onnx.ModelProto:
-        copy = onnx_file.copy_of(quantized)
-        _finish(copy, target, config)
-        return copy
-
+def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], config: QuantizeConfig) -> Outcome:
+    """Quantize by the plan, or by one with the exceptions that the options ask for; `measured`: on what metric and target."""
+    metric, target = measured
     if config.prefer_faster and plan.integer_nodes:
-        model = smoothed(prepared.model, plan)
-        plan, _ = keep_fast(model, plan, lambda plan: finished(make(plan)), samples, target)
-    search = None
-    if evaluate is not None and (config.max_drop is not None or config.sensitivity):
-        search = Search(make, finished, evaluate, evaluate(path), config.max_drop or 0.0, target.quantization.rules)
-    if search is not None and config.max_drop is not None:
-        return keep_metric(smoothed(prepared.model, plan), plan, samples, search, threads=config.threads)
-    quantized, warning = make(plan), ""
+        plan, _ = keep_fast(plan, trials, target)
+    if metric is not None and config.max_drop is not None:
+        return keep_metric(plan, trials, metric)
+    outcome = Outcome(plan, trials.make(plan))
     if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
-        before = outputs_db(prepared.model, quantized, samples)
-        if before < config.collapse_db:
-            guard = Guard(make, before, config.collapse_db, target.quantization.rules)
-            guarded = avoid_collapse(smoothed(prepared.model, plan), plan, quantized, samples, guard)
-            plan, quantized, warning = guarded.plan, guarded.quantized, guarded.warning
+        outcome = avoid_collapse(plan, outcome.quantized, trials, wanted_db=config.collapse_db)
     if not config.sensitivity:
-        return Kept(plan, quantized, (), warning)
-    model = smoothed(prepared.model, plan)
-    layers = sensitivity(model, quantized, plan, samples, threads=config.threads)
-    return Kept(plan, quantized, with_metric(model, plan, layers, search) if search else layers, warning)
+        return outcome
+    floating = trials.floating(outcome.plan)
+    layers = sensitivity(floating, outcome.quantized, outcome.plan, trials.samples, threads=config.threads)
+    if metric is not None:
+        layers = with_metric(outcome.plan, layers, trials, metric)
+    return replace(outcome, sensitivity=layers)
 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:

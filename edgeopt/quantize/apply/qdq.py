@@ -21,11 +21,13 @@ from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
 
+from edgeopt.errors import InternalError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants, rename_input
 from edgeopt.graph.order import sort_nodes
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.placement import rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan
 from edgeopt.quantize.prepare import opset_of
 
@@ -141,6 +143,9 @@ def _ranges(model: onnx.ModelProto, plan: Plan) -> dict[str, TensorData]:
     ranges = {
         tensor.name: TensorData(lowest=np.float32(tensor.low), highest=np.float32(tensor.high)) for tensor in plan.tensors
     }
+    missing = next((name for name in rounded_tensors(model, plan.nodes) if name not in ranges), None)
+    if missing is not None:
+        raise InternalError(f"the plan rounds the tensor '{missing}' and has no range for it; please report it with the model")
     integer = {node.name for node in plan.integer_nodes}
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:

@@ -13,52 +13,49 @@ inputs      A compiler that fuses by itself (TensorRT's explicit quantization, h
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping
 
 import onnx
 
 from edgeopt.graph.index import GraphIndex
-from edgeopt.quantize.plan.eligible import PRODUCT, WEIGHTED, weight_objection
+from edgeopt.quantize.plan.cause import Cause, Why
+from edgeopt.quantize.plan.eligible import WEIGHTED, weight_objection
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.targets.target import Rules
 
 
-def decide_everywhere(node: onnx.NodeProto, index: GraphIndex, excluded: Set[str], rules: Rules) -> NodePlan:
-    """Decide for one node where everything that can be is on integers."""
-    reason = _objection(node, index, excluded, rules)
-    if reason:
-        return NodePlan(node.name, node.op_type, "float", "float", reason)
-    return NodePlan(node.name, node.op_type, "int8", "int8", "the provider takes it as integers; floats would fall back")
+def decide_everywhere(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> NodePlan:
+    """Decide for one node where everything that can be is on integers; nodes named in `floating` are exceptions."""
+    why = _objection(node, index, floating, rules)
+    if why is not None:
+        return NodePlan(node.name, node.op_type, "float", "float", *why)
+    return NodePlan(node.name, node.op_type, "int8", "int8", Cause.TAKEN)
 
 
-def _objection(node: onnx.NodeProto, index: GraphIndex, excluded: Set[str], rules: Rules) -> str:
-    if node.name in excluded:
-        return "excluded"
+def _objection(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> Why | None:
+    if node.name in floating:
+        return floating[node.name]
     if node.domain not in {"", "ai.onnx"}:
-        return f"{node.domain}:{node.op_type} is no standard operator"
+        return Why(Cause.NOT_STANDARD, f"{node.domain}:{node.op_type}")
     if node.op_type in WEIGHTED:
-        reason = weight_objection(node, index)
-        return "" if reason == PRODUCT and rules.products else reason
+        why = weight_objection(node, index)
+        return None if why is not None and why.cause is Cause.TWO_ACTIVATIONS and rules.products else why
     if node.op_type not in rules.ops:
-        return f"the provider does not take {node.op_type} as integers"
-    return "" if any(index.is_float(name) for name in node.input) else "it reads nothing that is floating point"
+        return Why(Cause.NOT_TAKEN, node.op_type)
+    return None if any(index.is_float(name) for name in node.input) else Why(Cause.NO_FLOATS)
 
 
-def decide_inputs(node: onnx.NodeProto, index: GraphIndex, excluded: Set[str], rules: Rules) -> NodePlan:
-    """Decide for one node where only inputs are rounded."""
-
-    def floating(reason: str) -> NodePlan:
-        return NodePlan(node.name, node.op_type, "float", "float", reason)
-
-    if node.op_type == "Add" and "Add" in rules.ops and node.name not in excluded:
+def decide_inputs(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> NodePlan:
+    """Decide for one node where only inputs are rounded; nodes named in `floating` are exceptions."""
+    if node.op_type == "Add" and "Add" in rules.ops and node.name not in floating:
         branch = _residual_branch(node, index)
         if branch:
-            return NodePlan(node.name, "Add", "int8", "float", "its residual branch is read as 8 bits", reads=(branch,))
-        return floating("no residual addition behind a multiplication")
-    reason = _objection(node, index, excluded, rules)
-    if reason:
-        return floating(reason)
-    return NodePlan(node.name, node.op_type, "int8", "float", "its inputs are rounded; what follows is fused by the provider")
+            return NodePlan(node.name, "Add", "int8", "float", Cause.RESIDUAL, reads=(branch,))
+        return NodePlan(node.name, "Add", "float", "float", Cause.NO_RESIDUAL)
+    why = _objection(node, index, floating, rules)
+    if why is not None:
+        return NodePlan(node.name, node.op_type, "float", "float", *why)
+    return NodePlan(node.name, node.op_type, "int8", "float", Cause.INPUTS)
 
 
 def _residual_branch(node: onnx.NodeProto, index: GraphIndex) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 
 from edgeopt.graph.index import GraphIndex, attribute
+from edgeopt.quantize.plan.cause import Cause, Why
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-PRODUCT = "both factors are activations: rounding them costs accuracy for little work"
 
 
 def is_floating(node: onnx.NodeProto, index: GraphIndex) -> bool:
@@ -15,20 +15,20 @@ def is_floating(node: onnx.NodeProto, index: GraphIndex) -> bool:
     return any(index.is_float(name) for name in node.output)
 
 
-def weight_objection(node: onnx.NodeProto, index: GraphIndex) -> str:
-    """Return why a Conv, ConvTranspose, Gemm or MatMul cannot run on integers with constant weights, or ""."""
+def weight_objection(node: onnx.NodeProto, index: GraphIndex) -> Why | None:
+    """Return why a Conv, ConvTranspose, Gemm or MatMul cannot run on integers with constant weights; None if it can."""
     weight = index.initializers.get(node.input[1])
     if weight is None:
-        return PRODUCT
+        return Why(Cause.TWO_ACTIVATIONS)
     if not index.is_float(node.input[0]) or node.input[0] in index.initializers:
-        return "its input is not a floating-point activation"
+        return Why(Cause.NO_ACTIVATION)
     if node.op_type == "MatMul" and len(weight.dims) != 2:
-        return f"its weight has {len(weight.dims)} axes; integer kernels take 2"
+        return Why(Cause.WEIGHT_AXES, str(len(weight.dims)))
     if node.op_type == "Gemm" and (attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "transA", 0)):
-        return "Gemm with alpha or transA has no integer kernel"
+        return Why(Cause.GEMM_FORM)
     if _has_unusual_bias(node, index):
-        return "its bias is not a constant vector"
-    return ""
+        return Why(Cause.BIAS_FORM)
+    return None
 
 
 def _has_unusual_bias(node: onnx.NodeProto, index: GraphIndex) -> bool:

@@ -15,7 +15,7 @@ The other placements, for providers that compile whole graphs, are in `compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import onnx
@@ -23,6 +23,7 @@ import onnx
 from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
+from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.quantize.plan.stem import picture_stem
@@ -33,33 +34,34 @@ ABSORBED = {"Relu", "Clip"}
 ALWAYS_ROUNDED = {"Conv", "ConvTranspose"}
 _FREE_OUTPUT = {"Gemm", "MatMul"}
 _DEFAULT_RULES = Rules()
-STEM = "in the stem: integers gain little time there and cost the most accuracy"
-SUM = "a sum of linear bottlenecks: nothing bounds such sums, and every block behind would inherit their roundings"
 
 
-def place(model: onnx.ModelProto, excluded: Set[str], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
-    """Decide for every floating-point node of the main graph; nodes named in `excluded` stay in floating point."""
+def place(model: onnx.ModelProto, floating: Mapping[str, Why], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
+    """Decide for every floating-point node of the main graph; those named in `floating` are exceptions, each with its cause.
+
+    More exceptions never bring another node to integers.
+    """
     index = GraphIndex(model.graph)
     nodes = [node for node in model.graph.node if is_floating(node, index)]
     if rules.placement == "everywhere":
-        return tuple(compiled.decide_everywhere(node, index, excluded, rules) for node in nodes)
+        return tuple(compiled.decide_everywhere(node, index, floating, rules) for node in nodes)
     if rules.placement == "inputs":
-        return tuple(compiled.decide_inputs(node, index, excluded, rules) for node in nodes)
-    flow = _Flow(index, excluded, rules)
+        return tuple(compiled.decide_inputs(node, index, floating, rules) for node in nodes)
+    flow = _Flow(index, floating, rules)
     return tuple(_decide(node, flow) for node in nodes)
 
 
 class _Flow:
     """The integer nodes, found by one pass forward and one back."""
 
-    def __init__(self, index: GraphIndex, excluded: Set[str], rules: Rules) -> None:
+    def __init__(self, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> None:
         self.index = index
-        self.excluded = excluded
+        self.floating = floating
         self.rules = rules
         self.stem = picture_stem(index) if rules.float_stem else ()
         self.sums = bottleneck_sums(index) if rules.float_sums else frozenset()
         self.flowing = frozenset(rules.ops)
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, Why] = {}
         self.nodes: set[str] = set()
         nodes = list(index.graph.node)
         for node in nodes:
@@ -70,32 +72,32 @@ class _Flow:
                 if self._bounds(node):
                     continue
                 self.nodes.discard(node.name)
-                self.refused[node.name] = "no integer node reads what it gives"
+                self.refused[node.name] = Why(Cause.READ_BY_FLOATS)
 
     def _may(self, node: onnx.NodeProto) -> bool:
         if node.domain not in {"", "ai.onnx"} or not is_floating(node, self.index):
             return False
-        reason = self._objection(node)
-        if reason:
-            self.refused[node.name] = reason
-        return not reason
+        why = self._objection(node)
+        if why is not None:
+            self.refused[node.name] = why
+        return why is None
 
-    def _objection(self, node: onnx.NodeProto) -> str:
-        if node.name in self.excluded:
-            return "excluded"
+    def _objection(self, node: onnx.NodeProto) -> Why | None:
+        if node.name in self.floating:
+            return self.floating[node.name]
         if node.name in self.stem:
-            return STEM
+            return Why(Cause.STEM)
         if node.name in self.sums:
-            return SUM
+            return Why(Cause.SUM)
         if node.op_type in WEIGHTED:
             return weight_objection(node, self.index)
         if node.op_type not in self.flowing:
-            return f"{node.op_type} has no integer kernel worth its roundings"
+            return Why(Cause.NOT_WORTH, node.op_type)
         floats = self.index.activations(node)
         made = [self.index.producer.get(name) for name in floats]
         if not floats or any(maker is None or maker.name not in self.nodes for maker in made):
-            return "not all that it reads comes from integer nodes"
-        return ""
+            return Why(Cause.FED_FLOATS)
+        return None
 
     def _leads_to_integers(self, node: onnx.NodeProto) -> bool:
         return any(reader.name in self.nodes for name in node.output for reader in self.index.consumers[name])
@@ -122,10 +124,10 @@ class _Flow:
 
 def _decide(node: onnx.NodeProto, flow: _Flow) -> NodePlan:
     if node.name not in flow.nodes:
-        return NodePlan(node.name, node.op_type, "float", "float", flow.refused.get(node.name, "no integer kernel"))
+        return NodePlan(node.name, node.op_type, "float", "float", *flow.refused.get(node.name, Why(Cause.NO_KERNEL)))
     rounds: Literal["int8", "float"] = "int8" if flow.rounds(node) else "float"
-    reason = "multiplies by constant weights" if node.op_type in WEIGHTED else "between integer nodes"
-    return NodePlan(node.name, node.op_type, "int8", rounds, reason)
+    cause = Cause.WEIGHTS if node.op_type in WEIGHTED else Cause.BETWEEN
+    return NodePlan(node.name, node.op_type, "int8", rounds, cause)
 
 
 def rounded_tensors(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ one place of the kernel, and neighbouring places in one channel. Depthwise convo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -21,39 +21,49 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeopt.graph.index import GraphIndex, attribute
-from edgeopt.quantize.plan.plan import NodePlan, Plan
+from edgeopt.quantize.apply.smooth import scaled_weight, smoothed_name
+from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
 
 _LARGEST = 32767
 Extremes = Mapping[str, NDArray[Any]]
 
 
-def reduce_where_saturating(model: onnx.ModelProto, plan: Plan, highs: Extremes) -> Plan:
+def reduce_where_saturating(
+    model: onnx.ModelProto, plan: Plan, highs: Extremes, names: Set[str] | None = None, *, always: bool = False
+) -> Plan:
     """Return the plan with 7-bit weights for the layers whose pair sums can saturate.
 
     Args:
-        model: prepared and smoothed, floating point.
+        model: prepared, floating point.
         plan: with a range for every input.
         highs: the largest value of each input channel, by tensor; without it a channel is taken to reach the range's end.
+        names: of the nodes to look at; None: all. The others stay as they are.
+        always: 7 bits for all layers looked at, since the target wants that.
     """
     index = GraphIndex(model.graph)
-    found = {node.name for node in _weighted(model, plan) if _saturates(node, index, plan, highs)}
-    nodes = tuple(_reduced(node) if node.name in found else node for node in plan.nodes)
-    return replace(plan, nodes=nodes)
+    layers = {node.name: node for node in model.graph.node if node.op_type in WEIGHTED}
+    ranges = {tensor.name: tensor for tensor in plan.tensors}
+
+    def reduced(node: NodePlan) -> NodePlan:
+        layer = layers.get(node.name)
+        if layer is None or node.precision == "float" or (names is not None and node.name not in names):
+            return node
+        return replace(node, reduce_range=always or _saturates(layer, index, plan, (ranges, highs)))
+
+    return replace(plan, nodes=tuple(map(reduced, plan.nodes)))
 
 
-def _reduced(node: NodePlan) -> NodePlan:
-    return replace(node, reduce_range=True, reason=f"{node.reason}; 7-bit weights, since sums of two products can saturate")
-
-
-def _weighted(model: onnx.ModelProto, plan: Plan) -> Iterable[onnx.NodeProto]:
-    integer = {node.name for node in plan.integer_nodes}
-    return (node for node in model.graph.node if node.name in integer and node.op_type in {"Conv", "Gemm", "MatMul"})
-
-
-def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, highs: Extremes) -> bool:
+def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, seen: tuple[Mapping[str, TensorPlan], Extremes]) -> bool:
     weight = index.constant(node.input[1])
-    tensor = next((tensor for tensor in plan.tensors if tensor.name == node.input[0]), None)
-    if weight is None or tensor is None or tensor.dtype != "uint8":
+    factors = next((item.factors for item in plan.smoothing if item.name == node.input[0]), None)
+    if node.op_type not in {"Conv", "Gemm", "MatMul"} or weight is None:
+        return False
+    ranges, highs = seen
+    tensor, high = ranges.get(node.input[0]), highs.get(node.input[0])
+    if factors is not None and node.op_type != "Conv":
+        weight, tensor, high = scaled_weight(node, weight, factors), ranges.get(smoothed_name(node.input[0])), None
+    if tensor is None or tensor.dtype != "uint8":
         return False
     rows = _rows(node, weight)  # [outputs, inputs, kernel]
     if rows.shape[1] == 1 and attribute(node, "group", 1) > 1:
@@ -61,7 +71,6 @@ def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, highs: Extre
     scale = np.abs(rows).max(axis=(1, 2), keepdims=True) if plan.scheme.per_channel else np.abs(rows).max()
     levels = np.round(rows / np.where(scale > 0, scale, 1) * 127)
     step = (tensor.high - tensor.low) / 255 or 1.0
-    high = highs.get(node.input[0])
     top = np.full(rows.shape[1], 255.0)
     if high is not None and high.size == rows.shape[1]:
         top = np.clip(np.round((high - tensor.low) / step), 0, 255)

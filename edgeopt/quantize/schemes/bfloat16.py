@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 
@@ -32,12 +33,11 @@ def convert(request: Request) -> Converted:
         large = tensor.data_type == TensorProto.FLOAT and onnx.numpy_helper.to_array(tensor).size >= _SMALLEST
         if not large or name in inner | index.outputs:
             continue
-        kept = any(node.name in request.excluded for node in readers)
-        kind: Precision = "float" if kept else "bfloat16"
-        plans += [
-            NodePlan(node.name, node.op_type, kind, "float", "excluded" if kept else "weights stored") for node in readers
-        ]
-        if not kept:
+        kept = next((request.excluded[node.name] for node in readers if node.name in request.excluded), None)
+        kind: Precision = "float" if kept is not None else "bfloat16"
+        why = kept or Why(Cause.STORED)
+        plans += [NodePlan(node.name, node.op_type, kind, "float", *why) for node in readers]
+        if kept is None:
             stored.append(tensor)
     for tensor in stored:
         _store(graph, tensor)

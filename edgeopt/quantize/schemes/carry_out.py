@@ -19,6 +19,7 @@ from edgeopt.graph.requirements import sign
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.coverage import Coverage, inspect
+from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
 from edgeopt.quantize.prepare import Prepared, prepare
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
@@ -95,14 +96,15 @@ def _converted(model: Path, calibration: Batches, target: Target, config: Quanti
     return prepared, converted
 
 
-def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> frozenset[str]:
+def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> dict[str, Why]:
     """Return the nodes that are to stay as they are: named by the caller, or in the plan that is carried out again."""
     names = {node.name for node in prepared.model.graph.node}
     for name in config.exclude:
         if name not in names:
             raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
+    excluded = dict.fromkeys(config.exclude, Why(Cause.EXCLUDED))
     if config.plan is None:
-        return frozenset(config.exclude)
+        return excluded
     plan = load_plan(config.plan)
     kinds = {node.precision for node in plan.nodes} - {"float"}
     allowed = {"dynamic": "int8", "weights-int8": "int8", "weights-int4": "int4"}.get(config.scheme, config.scheme)
@@ -116,7 +118,7 @@ def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> fro
             raise RecipeError(
                 f"{config.plan}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
             )
-    return frozenset({*config.exclude, *(node.name for node in plan.nodes if node.precision == "float")})
+    return excluded | plan.floating
 
 
 def _plan(converted: Converted, prepared: Prepared, target: Target) -> Plan:

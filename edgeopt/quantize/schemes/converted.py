@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from edgeopt.data.batches import Batches
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.plan.cause import Why
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
 from edgeopt.quantize.prepare import Prepared
 
@@ -33,7 +34,8 @@ class Request:
     prepared: Prepared
     calibration: Batches
     config: QuantizeConfig
-    excluded: frozenset[str]
+    excluded: Mapping[str, Why]
+    """The nodes that are to stay as they are, with the cause."""
 
 
 Convert = Callable[[Request], Converted]

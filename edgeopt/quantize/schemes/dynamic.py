@@ -22,6 +22,7 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, remove_unused_constants
 from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.quiet import quiet
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.gemms import split_gemms
@@ -47,17 +48,17 @@ def convert(request: Request) -> Converted:
 
 
 def _plan(node: onnx.NodeProto, request: Request, index: GraphIndex) -> NodePlan:
-    reason = ""
+    cause = Cause.AT_RUN_TIME
     if node.name in request.excluded:
-        reason = "excluded"
+        cause = request.excluded[node.name].cause
     elif not index.is_float(node.input[1]) or node.input[1] not in index.initializers:
-        reason = "it multiplies two activations"
+        cause = Cause.TWO_ACTIVATIONS
     elif len(index.initializers[node.input[1]].dims) != 2:
-        reason = "its weight is not a matrix"
+        cause = Cause.NO_MATRIX
     elif node.op_type == "Gemm":
-        reason = "its alpha, beta or transA is not the usual one"
-    kind: Precision = "float" if reason else "int8"
-    return NodePlan(node.name, node.op_type, kind, "float", reason or "activations are rounded at run time")
+        cause = Cause.SCALED_GEMM
+    kind: Precision = "int8" if cause is Cause.AT_RUN_TIME else "float"
+    return NodePlan(node.name, node.op_type, kind, "float", cause)
 
 
 def _quantized(model: onnx.ModelProto, chosen: list[NodePlan]) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ Before: x → Gemm (w, b) → y        After: x → MatMul (w, transposed if nee
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Container
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
 
 
-def split_gemms(graph: onnx.GraphProto, excluded: Set[str], *, smallest: int = 0) -> int:
+def split_gemms(graph: onnx.GraphProto, excluded: Container[str], *, smallest: int = 0) -> int:
     """Split the plain Gemms with constant matrices of so many elements or more, in place; return how many.
 
     The MatMul takes the Gemm's name.

@@ -27,6 +27,7 @@ from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.calibrate.samples import checked
+from edgeopt.quantize.plan.cause import Cause, Why, sentence
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.types import float_tensors, refusal
@@ -45,9 +46,9 @@ def convert(request: Request) -> Converted:
     plans = []
     for node in model.graph.node:
         if floats.intersection((*node.input, *node.output)):
-            reason = _reason(node, request, model, floats, extremes)
-            kind: Precision = "float" if reason else "float16"
-            plans.append(NodePlan(node.name, node.op_type, kind, "float", reason or "float16 holds all its values"))
+            why = _objection(node, request, model, floats, extremes)
+            kind: Precision = "float" if why is not None else "float16"
+            plans.append(NodePlan(node.name, node.op_type, kind, "float", *(why or Why(Cause.FITS))))
     half = {plan.name for plan in plans if plan.precision != "float"}
     made = _cast(model, half, floats, kept=floats if options.keep_io else _kept(extremes, index))
     return Converted(
@@ -67,18 +68,18 @@ def _check_operators(names: Iterable[str], model: onnx.ModelProto) -> None:
             raise RecipeError(f"half.block_ops: the prepared model has no operator '{name}'{nearest(name, present)}")
 
 
-def _reason(
+def _objection(
     node: onnx.NodeProto, request: Request, model: onnx.ModelProto, floats: set[str], extremes: dict[str, float]
-) -> str:
-    """Return why a node stays in float32, or ""."""
+) -> Why | None:
+    """Return why a node stays in float32; None if it need not."""
     if node.name in request.excluded:
-        return "excluded"
+        return request.excluded[node.name]
     if node.op_type in request.config.half.block_ops:
-        return f"{node.op_type} is in half.block_ops"
+        return Why(Cause.BLOCKED, node.op_type)
     names = [name for name in (*node.input, *node.output) if name in floats]
     over = next((name for name in names if extremes.get(name, 0.0) > LARGEST), None)
     if over is not None:
-        return f"'{over}' reaches {extremes[over]:.6g}, more than float16 can hold (65504)"
+        return Why(Cause.OVERFLOW, f"'{over}' reaches {extremes[over]:.6g}")
     return refusal(node, floats, model, TensorProto.FLOAT16)
 
 
@@ -215,9 +216,10 @@ def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
 def _decisions(plans: list[NodePlan], extremes: dict[str, float]) -> Iterable[Decision]:
     half = sum(plan.precision != "float" for plan in plans)
     yield Decision("precision", f"{half} of {len(plans)} nodes in float16", "all the operators that are defined for it")
-    for reason in dict.fromkeys(plan.reason for plan in plans if plan.precision == "float"):
-        names = [plan.name for plan in plans if plan.reason == reason]
-        yield Decision("float32", ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""), reason)
+    for why in dict.fromkeys(plan.why for plan in plans if plan.precision == "float"):
+        names = [plan.name for plan in plans if plan.why == why]
+        choice = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        yield Decision("float32", choice, sentence(why))
     over = {name: value for name, value in extremes.items() if value > LARGEST}
     if over:
         named = ", ".join(f"{name} ({value:.6g})" for name, value in sorted(over.items())[:5])

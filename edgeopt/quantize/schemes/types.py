@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import onnx
 from onnx import TensorProto, defs
 
+from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.prepare import opset_of
 
 _NAMES: dict[int, str] = {TensorProto.FLOAT16: "tensor(float16)", TensorProto.BFLOAT16: "tensor(bfloat16)"}
@@ -23,26 +24,26 @@ def float_tensors(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def refusal(node: onnx.NodeProto, floats: set[str], model: onnx.ModelProto, dtype: int) -> str:
-    """Return why `node` cannot compute in the 16-bit type `dtype`, or "" if it can; only for nodes that touch `floats`."""
+def refusal(node: onnx.NodeProto, floats: set[str], model: onnx.ModelProto, dtype: int) -> Why | None:
+    """Return why `node` cannot compute in the 16-bit type `dtype`; None if it can. Only for nodes that touch `floats`."""
     if any(item.g.node or item.graphs for item in node.attribute):
-        return "it has a subgraph, which stays as it is"
+        return Why(Cause.SUBGRAPH)
     if node.domain not in {"", "ai.onnx"}:
-        return f"it is not a standard operator ({node.domain})"
+        return Why(Cause.NOT_STANDARD, f"{node.domain}:{node.op_type}")
     try:
         schema = defs.get_schema(node.op_type, opset_of(model))
     except defs.SchemaError:
-        return "its operator has no schema in this operator set"
+        return Why(Cause.NO_SCHEMA)
     allowed = {item.type_param_str: set(item.allowed_type_strs) for item in schema.type_constraints}
     inputs = [(name, kind) for name, kind in _formal(node.input, schema.inputs) if name in floats]
     outputs = [(name, kind) for name, kind in _formal(node.output, schema.outputs) if name in floats]
     fixed = [kind for _, kind in (*inputs, *outputs) if _NAMES[dtype] not in allowed.get(kind, set())]
     if fixed:
-        return f"{node.op_type} is not defined for {_NAMES[dtype][7:-1]}"
+        return Why(Cause.TYPE_REFUSED, f"{node.op_type} is not defined for {_NAMES[dtype][7:-1]}")
     given = {kind for _, kind in inputs}
     if node.op_type not in _CHOOSES_ITS_TYPE and any(kind not in given for _, kind in outputs):
-        return f"{node.op_type} makes its own float32 values"
-    return ""
+        return Why(Cause.MAKES_FLOATS, node.op_type)
+    return None
 
 
 def _formal(names: Iterable[str], parameters: Sequence[defs.OpSchema.FormalParameter]) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from edgeopt.quantize.algorithms.gptq import quantize_blocks, second_moments
 from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.config import WeightOptions
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.gemms import split_gemms
@@ -93,17 +94,17 @@ def _kernels(options: WeightOptions) -> tuple[str, str]:
 
 def _plan(node: onnx.NodeProto, request: Request, index: GraphIndex, bits: int) -> NodePlan:
     weight = index.initializers.get(node.input[1])
-    reason = ""
+    cause = Cause.WEIGHTS_ALONE
     if node.name in request.excluded:
-        reason = "excluded"
+        cause = request.excluded[node.name].cause
     elif weight is None:
-        reason = "it multiplies two activations"
+        cause = Cause.TWO_ACTIVATIONS
     elif node.op_type == "Gemm" or len(weight.dims) != 2 or not index.is_float(node.input[1]):
-        reason = "its weight is not a matrix, small, or scaled"
+        cause = Cause.NO_LARGE_MATRIX
     elif weight.dims[0] * weight.dims[1] < _SMALLEST:
-        reason = "its weight is small"
-    kind: Precision = "float" if reason else "int8" if bits == 8 else "int4"
-    return NodePlan(node.name, node.op_type, kind, "float", reason or "its weights alone")
+        cause = Cause.SMALL
+    kind: Precision = "float" if cause is not Cause.WEIGHTS_ALONE else "int8" if bits == 8 else "int4"
+    return NodePlan(node.name, node.op_type, kind, "float", cause)
 
 
 def _quantizers() -> Any:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -23,8 +23,9 @@ from edgeopt import progress
 from edgeopt.data.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
-from edgeopt.quantize.plan.placement import place
-from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.quantize.plan.cause import Cause
+from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.search.trials import Trials
 from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.target import Target
 
@@ -44,32 +45,27 @@ class LayerTime:
     integer_us: float
 
 
-def keep_fast(
-    model: onnx.ModelProto, plan: Plan, make: Callable[[Plan], onnx.ModelProto], batches: Sequence[Batch], target: Target
-) -> tuple[Plan, tuple[LayerTime, ...]]:
+def keep_fast(plan: Plan, trials: Trials, target: Target) -> tuple[Plan, tuple[LayerTime, ...]]:
     """Return the plan with the layers in floating point that gain the target time there, and the time of each layer.
 
     Args:
-        model: prepared and smoothed, floating point.
         plan: as placed.
-        make: carries a plan out.
-        batches: a few samples of the usual shape.
+        trials: how to try a plan; its samples are of the usual shape.
         target: where it runs; it must be reachable from here, and no emulator.
 
     Raises:
         MachineError: the target cannot be measured from here.
     """
-    quantized = make(plan)
-    with _running(target, {"float": model, "integer": quantized}, batches) as runner:
+    quantized = trials.finished(trials.make(plan))
+    with _running(target, {"float": trials.floating(plan), "integer": quantized}, trials.samples) as runner:
         times = layer_times(quantized, plan, _best(runner, "float"), _best(runner, "integer"))
-    slow = [layer for layer in times if layer.integer_us > _SLOWER * layer.float_us]
+    slow = [layer.name for layer in times if layer.integer_us > _SLOWER * layer.float_us]
     if not slow:
         return _told(plan, 0, "every integer layer is as fast as its floating form, or faster"), times
-    floating = {node.name for node in plan.nodes if node.precision == "float" and node.reason == "excluded"}
-    other = replace(plan, nodes=place(model, floating | {layer.name for layer in slow}, target.quantization.rules))
-    with _running(target, {"all": quantized, "mixed": make(other)}, batches) as runner:
+    other = plan.without(slow, Cause.SLOWER, basis=trials.basis)
+    with _running(target, {"all": quantized, "mixed": trials.finished(trials.make(other))}, trials.samples) as runner:
         faster, spread = compare(runner, "all", "mixed")
-    names = ", ".join(layer.name for layer in slow[:3]) + (" …" if len(slow) > 3 else "")
+    names = ", ".join(slow[:3]) + (" …" if len(slow) > 3 else "")
     measured = f"{faster:.3f} × as fast with them in floating point, turns differ by {spread:.3f} (prefer_faster)"
     if faster - spread <= 1:
         return _told(plan, 0, f"{len(slow)} layers look slower ({names}), but the model is {measured}"), times
@@ -77,7 +73,7 @@ def keep_fast(
 
 
 def _told(plan: Plan, count: int, reason: str) -> Plan:
-    return replace(plan, decisions=(*plan.decisions, Decision("faster as floats", f"{count} layers", reason)))
+    return plan.decided("faster as floats", f"{count} layers", reason)
 
 
 def layer_times(

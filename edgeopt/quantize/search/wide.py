@@ -16,11 +16,11 @@ from edgeopt.data.batches import Batch
 from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.plan.placement import MOVING
-from edgeopt.quantize.plan.plan import Decision, Plan, TensorPlan
+from edgeopt.quantize.plan.plan import IntegerType, Plan, TensorPlan
 from edgeopt.quantize.search.prefix import smallest_prefix
 from edgeopt.targets.target import Rules
 
-_WIDE = {"uint8": "uint16", "int8": "int16"}
+_WIDE: dict[IntegerType, IntegerType] = {"uint8": "uint16", "int8": "int16"}
 
 
 def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: Rules, *, goal_db: float, threads: int) -> Plan:
@@ -34,7 +34,7 @@ def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: R
         goal_db: SQNR of the outputs, counting activations only.
         threads: for inference.
     """
-    tried = [tensor for tensor in plan.tensors if not tensor.method.startswith("as ") and tensor.dtype in _WIDE]
+    tried = [tensor for tensor in plan.tensors if tensor.follows is None and tensor.dtype in _WIDE]
     if not tried:
         return plan
     gated = Gated(model, [Gate(tensor.name, tensor) for tensor in tried], samples, threads=threads)
@@ -48,14 +48,11 @@ def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: R
         count = smallest_prefix(len(order), lambda count: gated.sqnr_db(names - set(order[:count])) >= goal_db)
         chosen = set(order if count is None else order[:count])
         joint = gated.sqnr_db(names - chosen)
-    tensors = tuple(
-        _widened(tensor) if tensor.name in chosen or _source(tensor) in chosen else tensor for tensor in plan.tensors
-    )
+    tensors = tuple(_widened(tensor) if {tensor.name, tensor.follows} & chosen else tensor for tensor in plan.tensors)
     reason = (
         f"8-bit activations give outputs of {before:.1f} dB, with these {joint:.1f} dB; {goal_db:g} dB are wanted (wide_db)"
     )
-    decision = Decision("16-bit activations", f"{len(chosen)} of {len(tried)}", reason)
-    return replace(plan, tensors=tensors, decisions=(*plan.decisions, decision))
+    return replace(plan, tensors=tensors).decided("16-bit activations", f"{len(chosen)} of {len(tried)}", reason)
 
 
 def widen_layers(model: onnx.ModelProto, plan: Plan, layers: Sequence[str], rules: Rules) -> Plan:
@@ -65,7 +62,7 @@ def widen_layers(model: onnx.ModelProto, plan: Plan, layers: Sequence[str], rule
     around = {name for node in model.graph.node if node.name in named for name in (*index.activations(node), *node.output)}
     chosen = around & able
     tensors = tuple(
-        _widened(tensor) if tensor.dtype in _WIDE and {tensor.name, _source(tensor)} & chosen else tensor
+        _widened(tensor) if tensor.dtype in _WIDE and {tensor.name, tensor.follows} & chosen else tensor
         for tensor in plan.tensors
     )
     return replace(plan, tensors=tensors)
@@ -73,10 +70,6 @@ def widen_layers(model: onnx.ModelProto, plan: Plan, layers: Sequence[str], rule
 
 def _widened(tensor: TensorPlan) -> TensorPlan:
     return replace(tensor, dtype=_WIDE[tensor.dtype])
-
-
-def _source(tensor: TensorPlan) -> str:
-    return tensor.method.removeprefix("as ") if tensor.method.startswith("as ") else ""
 
 
 def _able(model: onnx.ModelProto, rules: Rules) -> set[str]:

@@ -12,7 +12,7 @@ from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.sensitivity import sensitivity
-from edgeopt.quantize.plan.make import plan_prepared
+from edgeopt.quantize.plan.draft import draft_plan
 from edgeopt.quantize.plan.plan import Plan, TensorPlan
 from edgeopt.quantize.prepare import prepare
 from tests.quantize.conftest import conv_net, text_net
@@ -62,7 +62,7 @@ def plain(model: onnx.ModelProto, plan: Plan, layer: str, weight: np.ndarray, ba
 def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
     batches = batches_of(kind)
     prepared = prepare(conv_net() if kind == "conv" else text_net(), kind)
-    plan, _ = plan_prepared(prepared, batches, vnni, QuantizeConfig(smooth=False, float_stem=False))
+    plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False, float_stem=False)).plan
     copy = onnx.ModelProto()
     copy.CopyFrom(prepared.model)
     quantized = insert_qdq(copy, plan)
@@ -77,7 +77,7 @@ def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
 def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
     batches = batches_of("conv")
     prepared = prepare(conv_net(), "conv")
-    plan, _ = plan_prepared(prepared, batches, vnni, QuantizeConfig())
+    plan = draft_plan(prepared, batches, vnni, QuantizeConfig()).plan
     gates = [Gate(tensor.name, tensor) for tensor in plan.tensors]
     gated = Gated(prepared.model, gates, batches, threads=1)
     assert gated.sqnr_db(set()) == 150

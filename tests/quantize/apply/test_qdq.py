@@ -1,8 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
+from edgeopt.errors import InternalError
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.apply.qdq import insert_qdq
+from edgeopt.quantize.plan.draft import draft_plan
+from edgeopt.quantize.prepare import prepare
 
 CHAIN = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -31,3 +37,12 @@ def test_a_float_node_between_integer_nodes_really_runs_in_floating_point(chain,
     result = quantize(saved(chain), [batch], target=vnni, output=tmp_path / "out.onnx", config=config)
     assert [island.node for island in result.facts.coverage.islands] == ["conv1"]
     assert result.facts.coverage.int8_macs_share == pytest.approx(28 / 44)
+
+
+def test_a_tensor_without_a_range_is_an_internal_error_that_names_it(chain, vnni):
+    batch = {"x": np.random.default_rng(4).standard_normal((2, 3, 8, 8), dtype=np.float32)}
+    prepared = prepare(chain, "chain")
+    plan = draft_plan(prepared, [batch], vnni, QuantizeConfig()).plan
+    less = replace(plan, tensors=tuple(tensor for tensor in plan.tensors if tensor.name != "b"))
+    with pytest.raises(InternalError, match="the tensor 'b' and has no range"):
+        insert_qdq(prepared.model, less)

@@ -8,8 +8,9 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme, TensorPlan
-from edgeopt.quantize.plan.planner import unite_ranges
+from edgeopt.quantize.plan.shared_ranges import unite_ranges
 from edgeopt.targets.target import load_target, target_names
 
 RESIDUAL = """
@@ -145,7 +146,7 @@ def test_ranges_are_united_along_chains():
     for number, node in enumerate(model.graph.node):
         node.name = f"n{number}"
     scheme = Scheme("uint8", "int8", per_channel=True, symmetric_activation=False, symmetric_weight=True)
-    nodes = tuple(NodePlan(f"n{number}", "Concat", "int8", "int8", "") for number in range(2))
+    nodes = tuple(NodePlan(f"n{number}", "Concat", "int8", "int8", Cause.TAKEN) for number in range(2))
     spans = {"a": (-1.0, 0.0), "b": (0.0, 2.0), "c": (-3.0, 1.0), "y": (-1.0, 2.0), "z": (-3.0, 2.0)}
     plan = Plan("t", scheme, nodes, tuple(TensorPlan(name, "uint8", *span, "min-max") for name, span in spans.items()), ())
     united = unite_ranges(model, plan, {"Concat"})

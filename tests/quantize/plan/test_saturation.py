@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme, TensorPlan
 from edgeopt.quantize.plan.saturation import reduce_where_saturating
 
@@ -16,8 +17,8 @@ def reduced(weight: np.ndarray, highs: dict[str, np.ndarray]) -> bool:
     )
     model.graph.node[0].name = "m"
     model.graph.initializer.append(onnx.numpy_helper.from_array(weight.astype(np.float32), "w"))
-    node = NodePlan("m", "MatMul", "int8", "float", "")
-    plan = Plan("t", SCHEME, (node,), (TensorPlan("x", "uint8", -1.0, 1.0, ""),), ())
+    node = NodePlan("m", "MatMul", "int8", "float", Cause.WEIGHTS)
+    plan = Plan("t", SCHEME, (node,), (TensorPlan("x", "uint8", -1.0, 1.0, "min-max"),), ())
     return reduce_where_saturating(model, plan, highs).nodes[0].reduce_range
 
 

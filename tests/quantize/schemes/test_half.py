@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.schemes.converted import Request
 from edgeopt.quantize.schemes.half import convert
@@ -83,7 +84,7 @@ def test_blocked_and_excluded_nodes_stay(large, rows, vnni):
     for number, node in enumerate(large.graph.node):
         node.name = f"n{number}"
     config = QuantizeConfig.read({"scheme": "float16", "half": {"block_ops": ["Add"]}}, where="test")
-    converted = convert(Request(prepare(large, "large", rewrite=False), rows, config, frozenset({"n0"})))
+    converted = convert(Request(prepare(large, "large", rewrite=False), rows, config, {"n0": Why(Cause.EXCLUDED)}))
     reasons = {node.name: node.reason for node in converted.nodes}
     assert reasons["n0"] == "excluded"
     assert reasons["n4"] == "Add is in half.block_ops"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
 from edgeopt.quantize.search import latency
 from edgeopt.quantize.search.latency import compare, layer_times
@@ -53,8 +54,8 @@ def test_a_layer_that_is_slower_on_integers_stays_floating_if_the_model_gains(  
     told({"float": FLOAT, "integer": {"n0_token_3": 30.0, "n2": 80.0, "n6": 9.0}}, {"all": 1000.0 * gain, "mixed": 1000.0})
     config = QuantizeConfig(prefer_faster=True)
     result = quantize(named(saved, conv_model), pictures, target=vnni, output=tmp_path / "q.onnx", config=config)
-    excluded = {island.node for island in result.facts.coverage.islands if island.reason == "excluded"}
-    assert excluded == floating
+    slower = {island.node for island in result.facts.coverage.islands if "prefer_faster" in island.reason}
+    assert slower == floating
     decision = next(decision for decision in result.facts.decisions if decision.what == "faster as floats")
     assert decision.choice == f"{len(floating)} layers"
     assert "n2" in decision.reason
@@ -66,7 +67,7 @@ def test_conversions_count_for_the_layer_that_alone_needs_them(conv_model, pictu
     result = quantize(named(saved, conv_model), pictures, target=vnni, output=tmp_path / "q.onnx")
     model = onnx.load(result.path)
     scheme = Scheme("uint8", "int8", per_channel=True, symmetric_activation=False, symmetric_weight=True)
-    plan = Plan("t", scheme, (NodePlan("n2", "Conv", "int8", "int8", ""),), (), ())
+    plan = Plan("t", scheme, (NodePlan("n2", "Conv", "int8", "int8", Cause.WEIGHTS),), (), ())
     behind = next(node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "c")
     times = layer_times(model, plan, {"n2": 5.0}, {"n2": 4.0, behind.name: 2.5, "x_QuantizeLinear": 100.0})
     assert [(time.float_us, time.integer_us) for time in times] == [(5.0, 6.5)]

@@ -16,7 +16,7 @@ from edgeopt.quantize.algorithms.equalize.blocks import Block, find_blocks, scal
 from edgeopt.quantize.algorithms.equalize.choose import Seen, choose_scales
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.plan.plan import Decision, EqualizePlan, load_plan
+from edgeopt.quantize.plan.plan import Decision, EqualizePlan
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.targets.target import Target
 
@@ -26,13 +26,8 @@ _BATCHES = 256  # looked at, at most
 def equalized(prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig) -> Prepared:
     """Return the model with its channels equalised, where the target has one weight scale for each tensor.
 
-    Scales come from the plan that is to be carried out again, if there is one; else they are chosen on the calibration data.
-
-    Raises:
-        RecipeError: the plan's scales are not for this model.
+    The scales are chosen on the calibration data.
     """
-    if config.plan is not None:
-        return apply_plans(prepared, load_plan(config.plan).equalization, str(config.plan))
     blocks = list(find_blocks(prepared.model))
     if target.quantization.per_channel or not config.equalize or not blocks:
         return prepared
@@ -54,7 +49,13 @@ def equalized(prepared: Prepared, calibration: Batches, target: Target, config: 
 
 
 def apply_plans(prepared: Prepared, plans: tuple[EqualizePlan, ...], where: str) -> Prepared:
-    """Return the model with the scales of `plans` multiplied in; `where` names their origin in errors."""
+    """Return the model with the scales of `plans` multiplied in; `where` names their origin in errors.
+
+    Raises:
+        RecipeError: the scales are not for this model.
+    """
+    if not plans:
+        return prepared
     model = onnx_file.copy_of(prepared.model)
     blocks = {block.depthwise.name: block for block in find_blocks(model)}
     for plan in plans:

@@ -52,7 +52,7 @@ net (float[n, 3, 16, 16] x) => (float[n, 8, 16, 16] y, float[n, 8, 16, 16] z) {
 
 def test_relu_behind_a_convolution_bounds_what_it_rounds_even_where_floats_follow() -> None:
     model = prepare(fill(onnx.parser.parse_model(BOUNDED), w1=(8, 3, 3, 3), w2=(8, 3, 3, 3), b1=(8,)), "net").model
-    precisions = {node.op: node.precision for node in place(model, frozenset())}
+    precisions = {node.op: node.precision for node in place(model, {})}
     assert precisions == {"Conv": "int8", "Relu": "int8", "Softmax": "float", "Sigmoid": "float"}
 
 
@@ -73,3 +73,23 @@ def test_one_weight_scale_a_tensor_leaves_channels_unsmoothed(tmp_path: Path) ->
     smoothed = [draft(tmp_path / "model.onnx", rows, target=item).smoothing for item in (target, single)]
     assert smoothed[0]
     assert not smoothed[1]
+
+
+def test_a_smoothed_activation_that_an_addition_reads_as_well_has_a_range_of_its_own(tmp_path: Path) -> None:
+    """A pair of [-1, 1] stood there before, whatever the activation held."""
+    generator = np.random.default_rng(0)
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> net (float[n, 4, 64] x) => (float[n, 4, 64] y) '
+        "{ h = LayerNormalization <axis = -1> (x, g, b) m = MatMul (h, w) y = Add (m, h) }"
+    )
+    gains = np.where(np.arange(64) % 16 == 0, 60, 1).astype(np.float32)
+    weight = (generator.standard_normal((64, 64)) / gains[:, None]).astype(np.float32)
+    for name, values in (("g", gains), ("b", np.zeros(64, np.float32)), ("w", weight)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save(model, tmp_path / "model.onnx")
+    rows = [{"x": generator.standard_normal((8, 4, 64)).astype(np.float32)} for _ in range(4)]
+    plan = draft(tmp_path / "model.onnx", rows, target=load_target("tensorrt"))
+    assert [item.name for item in plan.smoothing] == ["h"]
+    ranges = {tensor.name: tensor for tensor in plan.tensors}
+    assert ranges["h"].high > 60 and ranges["h"].method == "min-max"
+    assert ranges["h_smoothed"].method == "product"

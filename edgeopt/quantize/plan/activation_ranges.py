@@ -1,0 +1,137 @@
+"""The range of each activation, and the smoothing of those that enter a matrix product, from the observed statistics.
+
+An activation that enters a product gets the range under which the product loses least (`algorithms/product.py`); any other its
+range by the method the options name, or by a rule on what it is (`calibrate/ranges.py` computes it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgeopt.graph.index import GraphIndex, attribute
+from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
+from edgeopt.quantize.apply.smooth import smoothed_name
+from edgeopt.quantize.calibrate.calibrator import Observations
+from edgeopt.quantize.calibrate.ranges import Grid, Method, choose_range
+from edgeopt.quantize.calibrate.statistics import TensorStatistics
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.plan.placement import rounded_tensors
+from edgeopt.quantize.plan.plan import IntegerType, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
+from edgeopt.quantize.plan.shared_ranges import followers
+
+_SUMS = {"Add", "Conv", "ConvTranspose"}
+_BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
+
+
+def plan_ranges(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> Plan:
+    """Return the plan, whose nodes are placed, with a range for every observed activation and the smoothing that pays."""
+    products = _products(model, plan.nodes, observations, plan.scheme, config)
+    plain = _rounded_plainly(model, plan.nodes, {name for name, item in products.items() if item.factors})
+    tensors = tuple(_tensor_plans(observations, products, plan.scheme, config, (unbounded(model, plan.nodes), plain)))
+    smoothing = tuple(SmoothPlan(name, item.strength, item.factors) for name, item in products.items() if item.factors)
+    plan = replace(plan, tensors=tensors, smoothing=smoothing)
+    if not smoothing:
+        return plan
+    names = ", ".join(f"{item.name} ({item.strength})" for item in smoothing)
+    return plan.decided("smoothing", names, "lowers the error of the matrix product by 2 dB or more")
+
+
+def product_inputs(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> dict[str, list[onnx.NodeProto]]:
+    """Return the activations that integer Gemm and MatMul nodes multiply by constant matrices, each with those nodes."""
+    integer = {node.name for node in nodes if node.precision != "float"}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if node.name in integer and node.op_type in {"Gemm", "MatMul"} and node.input[1] in constants:
+            found.setdefault(node.input[0], []).append(node)
+    return found
+
+
+def _products(
+    model: onnx.ModelProto,
+    nodes: tuple[NodePlan, ...],
+    observations: Observations,
+    scheme: Scheme,
+    config: QuantizeConfig,
+) -> dict[str, ProductChoice]:
+    """Choose range and smoothing for every activation whose rows were sampled; only float ones can be smoothed."""
+    index = GraphIndex(model.graph)
+    given_as_integers = {name for node in model.graph.node for name in node.output if _rounds(node, nodes)}
+    choices: dict[str, ProductChoice] = {}
+    grids = Grid(_BITS[scheme.activation], scheme.symmetric_activation), Grid(_BITS[scheme.weight], symmetric=True)
+    for name, readers in product_inputs(model, nodes).items():
+        statistics = observations.tensors.get(name) if config.ranges == "auto" else None
+        if statistics is None or statistics.sample is None or statistics.channels is None or not statistics.count:
+            continue
+        extremes = statistics.channels.extremes
+        weight = np.concatenate([_matrix(node, index) for node in readers], axis=1)
+        channels = scheme.per_channel and all(node.op_type in scheme.per_channel_ops for node in readers)
+        smooth = config.smooth and name not in given_as_integers and channels  # one scale a tensor cannot take rows that differ
+        choices[name] = choose_product(statistics.sample.rows, extremes, weight, grids=grids, smooth=smooth)
+    return choices
+
+
+def _rounds(node: onnx.NodeProto, nodes: tuple[NodePlan, ...]) -> bool:
+    return any(plan.name == node.name and plan.output != "float" for plan in nodes)
+
+
+def _matrix(node: onnx.NodeProto, index: GraphIndex) -> NDArray[Any]:
+    """Return the node's weight as [inputs, outputs]."""
+    weight = numpy_helper.to_array(index.initializers[node.input[1]])
+    return weight.T if attribute(node, "transB", 0) else weight
+
+
+def _tensor_plans(
+    observations: Observations,
+    products: Mapping[str, ProductChoice],
+    scheme: Scheme,
+    config: QuantizeConfig,
+    kinds: tuple[Set[str], Set[str]],
+) -> Iterator[TensorPlan]:
+    """Yield the ranges; `kinds`: the activations that may be clipped, and the smoothed ones that are read as they are, too."""
+    grid = Grid(_BITS[scheme.activation], scheme.symmetric_activation)
+    dtype = cast("IntegerType", scheme.activation)
+    clipped, plain = kinds
+    for name, statistics in observations.tensors.items():
+        if statistics.count == 0:
+            continue
+        if name in products:
+            low, high = products[name].interval
+            smoothed = bool(products[name].factors)
+            yield TensorPlan(smoothed_name(name) if smoothed else name, dtype, low, high, "product")
+            if not smoothed or name not in plain:
+                continue
+        method: Method = config.ranges if config.ranges != "auto" else _automatic(statistics, clipped=name in clipped)
+        low, high = choose_range(statistics, method, grid, percentile=config.percentile)
+        yield TensorPlan(name, dtype, low, high, method)
+
+
+def _rounded_plainly(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], smoothed: set[str]) -> set[str]:
+    """Return the smoothed activations that integer nodes other than products read rounded: residual additions, say."""
+    others = [node for node in nodes if node.op not in {"Gemm", "MatMul"}]
+    return smoothed.intersection(rounded_tensors(model, others))
+
+
+def _automatic(statistics: TensorStatistics, *, clipped: bool) -> Method:
+    """Choose how the range of an activation follows that enters no matrix product.
+
+    Sums that no activation function bounds have long tails on both sides, and clipping those pays. What a ReLU or ReLU6 gives
+    is never clipped: its largest values are the features that decide.
+    """
+    smaller, larger = sorted((max(-statistics.minimum, 0.0), max(statistics.maximum, 0.0)))
+    two_sided = smaller > 0.1 * larger
+    return "mse" if clipped and two_sided and statistics.histogram is not None else "min-max"
+
+
+def unbounded(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> frozenset[str]:
+    """Return the rounded results of convolutions and additions, floating ones too, that no Relu or Clip bounds."""
+    sums = [node for node in model.graph.node if node.op_type in _SUMS]
+    names = {name for node in sums for name in node.output}
+    return frozenset(names.intersection(rounded_tensors(model, nodes)) - followers(model, nodes))

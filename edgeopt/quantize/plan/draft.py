@@ -1,0 +1,207 @@
+"""From a prepared model and calibration data to a plan: place → calibrate → ranges → 7-bit weights → 16-bit activations.
+
+Nothing is written and nothing is rounded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import onnx
+
+from edgeopt.data.batches import Batches
+from edgeopt.errors import RecipeError, nearest
+from edgeopt.quantize.apply.smooth import smoothed, smoothed_name
+from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, observe
+from edgeopt.quantize.calibrate.samples import checked
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.plan.activation_ranges import plan_ranges, product_inputs, unbounded
+from edgeopt.quantize.plan.basis import PlanBasis
+from edgeopt.quantize.plan.cause import Cause, Why
+from edgeopt.quantize.plan.decisions import explain
+from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.placement import place, rounded_tensors
+from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
+from edgeopt.quantize.plan.shared_ranges import followers
+from edgeopt.quantize.prepare import Prepared
+from edgeopt.quantize.search.wide import widen
+from edgeopt.targets.target import Rules, Target
+
+_WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four, 14 dB were missed on other sentences
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan, what was observed for it, and what it follows from."""
+
+    plan: Plan
+    observations: Observations
+    basis: PlanBasis
+
+
+def as_asked(target: Target, config: QuantizeConfig) -> Target:
+    """Return the target without the rules that the options switch off; a saved plan says itself which nodes are floating."""
+    wanted = {"float_stem": config.float_stem, "float_sums": config.float_sums}
+    off = {rule: False for rule, wished in wanted.items() if not wished or config.plan is not None}
+    if not off:
+        return target
+    rules = target.quantization.rules.model_copy(update=off)
+    return target.model_copy(update={"quantization": target.quantization.model_copy(update={"rules": rules})})
+
+
+def draft_plan(
+    prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig, saved: Plan | None = None
+) -> Draft:
+    """Calibrate and plan; a saved plan is taken as it stands, with what it leaves in floating point.
+
+    Raises:
+        RecipeError: the saved plan is not for this model and target, or an option names a node that is not there.
+    """
+    model, rules = prepared.model, target.quantization.rules
+    floating = _excluded(model, config)
+    if saved is not None:
+        floating |= saved.floating
+        _check_plan(saved, prepared, target, str(config.plan))
+    nodes = place(model, floating, rules)
+    observations = _observe(prepared, calibration, nodes, config)
+    highs = {name: item.channels.extremes[1] for name, item in observations.tensors.items() if item.channels is not None}
+    basis = PlanBasis(model, target.quantization, highs, config.share_ranges)
+    if saved is not None:
+        plan = saved.without(config.exclude, Cause.EXCLUDED, basis=basis)
+        _check_ranges(plan, model, str(config.plan))
+        return Draft(plan, observations, basis)
+    unseen = _unseen(model, nodes, observations)
+    if unseen:
+        nodes = place(model, {**unseen, **floating}, rules)
+    plan = _planned(prepared, nodes, target, config)
+    plan = basis.shared(plan_ranges(model, plan, observations, config))
+    if rules.shared and config.share_ranges:
+        plan = _united(plan, rules)
+    if target.quantization.reduce_range != "never":
+        plan = _counted(basis.reduced(plan, {node.name for node in plan.nodes}))
+    if rules.wide and config.wide_db is not None and plan.integer_nodes:
+        samples = list(islice(checked(calibration, prepared.signature), _WIDE_SAMPLES))
+        plan = widen(smoothed(model, plan), plan, samples, rules, goal_db=config.wide_db, threads=config.threads)
+    return Draft(plan, observations, basis)
+
+
+def _planned(prepared: Prepared, nodes: tuple[NodePlan, ...], target: Target, config: QuantizeConfig) -> Plan:
+    """Return a plan without ranges."""
+    wishes = target.quantization
+    scheme = Scheme(
+        activation=wishes.activation,
+        weight=wishes.weight,
+        per_channel=wishes.per_channel,
+        symmetric_activation=wishes.symmetric_activation,
+        symmetric_weight=wishes.symmetric_weight,
+        per_channel_ops=tuple(wishes.rules.per_channel_ops) if wishes.per_channel else (),
+        bias=wishes.rules.bias,
+        norm_weight=wishes.rules.norm_weight,
+    )
+    decisions = (*prepared.decisions, *explain(scheme, nodes, target, config))
+    return Plan(target.name, scheme, nodes, (), decisions, equalization=prepared.equalization)
+
+
+def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> None:
+    if plan.target != target.name:
+        raise RecipeError(f"{where}: the plan is for target {plan.target}, not {target.name}; make a plan for this target")
+    names = {node.name for node in prepared.model.graph.node}
+    for node in plan.nodes:
+        if node.name not in names:
+            raise RecipeError(
+                f"{where}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
+            )
+    widths = {name: _width(readers[0], prepared.model) for name, readers in product_inputs(prepared.model, plan.nodes).items()}
+    for item in plan.smoothing:
+        if item.name in widths and len(item.factors) != widths[item.name]:
+            raise RecipeError(
+                f"{where}: '{item.name}' has {widths[item.name]} channels, its smoothing {len(item.factors)} factors; "
+                "make the plan again"
+            )
+
+
+def _width(node: onnx.NodeProto, model: onnx.ModelProto) -> int:
+    """Return the number of input channels of a Gemm or MatMul with a constant matrix."""
+    dims = next(tensor.dims for tensor in model.graph.initializer if tensor.name == node.input[1])
+    transposed = any(item.name == "transB" and item.i for item in node.attribute)
+    return int(dims[1] if transposed else dims[0])
+
+
+def _check_ranges(plan: Plan, model: onnx.ModelProto, where: str) -> None:
+    """Raise a `RecipeError` if a saved plan has no range for a tensor that it rounds."""
+    known = {tensor.name for tensor in plan.tensors}
+    smoothed_ones = {item.name for item in plan.smoothing if smoothed_name(item.name) in known}
+    missing = next((name for name in rounded_tensors(model, plan.nodes) if name not in known | smoothed_ones), None)
+    if missing is not None:
+        raise RecipeError(f"{where}: the plan rounds '{missing}' and has no range for it; make the plan again")
+
+
+def _unseen(model: onnx.ModelProto, nodes: Iterable[NodePlan], observations: Observations) -> dict[str, Why]:
+    """Return the integer nodes that touch a tensor that was empty on every sample: no range can be found for it."""
+    empty = {name for name, statistics in observations.tensors.items() if statistics.count == 0}
+    integer = {node.name for node in nodes if node.precision != "float"}
+    here = [node for node in model.graph.node if node.name in integer] if empty else []
+    touched = [(node, next((name for name in (*node.input, *node.output) if name in empty), None)) for node in here]
+    return {node.name: Why(Cause.UNSEEN, name) for node, name in touched if name is not None}
+
+
+def _united(plan: Plan, rules: Rules) -> Plan:
+    """Return the plan with a decision that says how many activations share a range."""
+    count = sum(tensor.own is not None for tensor in plan.tensors)
+    reason = f"one scale around {', '.join(sorted(set(rules.shared)))} on this target (share_ranges)"
+    return plan.decided("shared ranges", f"{count} activations", reason)
+
+
+def _counted(plan: Plan) -> Plan:
+    """Return the plan with a decision that says how many layers have 7-bit weights."""
+    count = sum(node.reduce_range for node in plan.nodes)
+    total = sum(node.op in WEIGHTED for node in plan.integer_nodes)
+    return plan.decided("7-bit weights", f"{count} of {total} layers", "pair sums of u8·s8 products can saturate 16 bits there")
+
+
+def _excluded(model: onnx.ModelProto, config: QuantizeConfig) -> dict[str, Why]:
+    names = {node.name for node in model.graph.node}
+    for name in config.exclude:
+        if name not in names:
+            raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
+    return dict.fromkeys(config.exclude, Why(Cause.EXCLUDED))
+
+
+def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> Observations:
+    derived = followers(prepared.model, nodes)
+    tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
+    return observe(
+        prepared.model,
+        calibration,
+        tensors,
+        signature=prepared.signature,
+        channels=_channel_axes(prepared, nodes, config),
+        config=ObserveConfig(
+            histograms=_histograms(prepared.model, nodes, config),
+            momentum=config.momentum,
+            threads=config.threads,
+            memory_limit_bytes=config.memory_limit_bytes,
+            jobs=config.jobs,
+            cache=config.cache,
+        ),
+    )
+
+
+def _histograms(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> bool | frozenset[str]:
+    """Return which tensors need more than their extremes; a cache keeps everything, so that other ranges can use it, too."""
+    if config.cache is not None:
+        return True
+    if config.ranges == "auto":
+        return unbounded(model, nodes)
+    return config.ranges not in {"min-max", "moving-average"}
+
+
+def _channel_axes(prepared: Prepared, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> Mapping[str, int]:
+    """Return the activations whose channels matter: inputs of matrix products (last axis) and of convolutions (axis 1)."""
+    integer = {node.name for node in nodes if node.precision != "float" and node.op == "Conv"}
+    axes = {node.input[0]: 1 for node in prepared.model.graph.node if config.correct_bias and node.name in integer}
+    if config.ranges == "auto" or config.correct_bias:
+        axes |= dict.fromkeys(product_inputs(prepared.model, nodes), -1)
+    return axes

@@ -1,0 +1,69 @@
+"""Ranges that tensors share: because they hold the same values, or because the target wants one scale around an operator.
+
+follow   Before Relu and Clip: the range of what comes out, since the grid clips all the rest (onnxruntime drops the node
+         then). After nodes that only move values: the range of what goes in. So no rounding is done twice.
+unite    Around the operators of `Rules.shared`: one range that holds all; chains of such operators share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import replace
+
+import onnx
+
+from edgeopt.graph.index import GraphIndex
+from edgeopt.quantize.plan.placement import ABSORBED, MOVING
+from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
+
+
+def follow_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:
+    """Return the plan with the range of another tensor for each that holds the same values."""
+    tensors = {tensor.name: tensor for tensor in plan.tensors}
+    for name, source in _pairs(model, plan.nodes):
+        if source in tensors:
+            dtype = tensors[name].dtype if name in tensors else tensors[source].dtype
+            tensors[name] = replace(tensors[source], name=name, dtype=dtype, follows=source, own=None)
+    return replace(plan, tensors=tuple(tensors.values()))
+
+
+def followers(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> set[str]:
+    """Return the rounded tensors whose range follows from another's, so that none of their values need be looked at."""
+    return {name for name, _ in _pairs(model, nodes)}
+
+
+def _pairs(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> list[tuple[str, str]]:
+    """Return (tensor, the tensor whose range it takes), each source before its followers."""
+    index = GraphIndex(model.graph)
+    integer = {node.name for node in nodes if node.precision != "float"}
+    here = [node for node in model.graph.node if node.name in integer]
+    moved = [(name, node.input[0]) for node in here if node.op_type in MOVING for name in node.output]
+    absorbed = [node for node in reversed(here) if node.op_type in ABSORBED and index.feeds_only(node.input[0], node)]
+    return moved + [(node.input[0], node.output[0]) for node in absorbed]
+
+
+def unite_ranges(model: onnx.ModelProto, plan: Plan, ops: Set[str]) -> Plan:
+    """Return the plan with one range for all activations around an operator of `ops`, chains of them together.
+
+    Ranges that were united before are taken apart first, so that the nodes of the plan alone decide.
+    """
+    integer = {node.name for node in plan.integer_nodes}
+    index = GraphIndex(model.graph)
+    tensors = {tensor.name: _apart(tensor) for tensor in plan.tensors}
+    leaders = {name for name, tensor in tensors.items() if tensor.follows is None}
+    group: dict[str, set[str]] = {name: {name} for name in leaders}
+    for node in model.graph.node:
+        names = [name for name in (*index.activations(node), *node.output) if name in leaders]
+        if node.name in integer and node.op_type in ops and len(names) > 1:
+            united = {other for name in names for other in group[name]}
+            group |= dict.fromkeys(united, united)
+    own = {name: (tensor.low, tensor.high) for name, tensor in tensors.items()}
+    for name, members in group.items():
+        if len(members) > 1:
+            low, high = min(own[other][0] for other in members), max(own[other][1] for other in members)
+            tensors[name] = replace(tensors[name], low=low, high=high, own=own[name])
+    return replace(plan, tensors=tuple(tensors.values()))
+
+
+def _apart(tensor: TensorPlan) -> TensorPlan:
+    return tensor if tensor.own is None else replace(tensor, low=tensor.own[0], high=tensor.own[1], own=None)

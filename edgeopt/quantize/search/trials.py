@@ -1,0 +1,86 @@
+"""How the searches try a plan: carried out in memory, on a few samples, in the form that will run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+
+from edgeopt.data.batches import Batch
+from edgeopt.graph import onnx_file
+from edgeopt.quantize.apply.smooth import smoothed
+from edgeopt.quantize.inspect.sqnr import LayerNoise
+from edgeopt.quantize.plan.basis import PlanBasis
+from edgeopt.quantize.plan.cause import Cause
+from edgeopt.quantize.plan.plan import Plan
+
+_DIGITS = 1e-9  # differences of metrics this small are float64's own
+Evaluate = Callable[[Path], float]
+"""Gives the metric of an ONNX file; larger is better."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The plan a search ends with, what it makes of the model, the sensitivities (if looked at) and a warning or ""."""
+
+    plan: Plan
+    quantized: onnx.ModelProto
+    sensitivity: tuple[LayerNoise, ...] = ()
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What every search needs."""
+
+    basis: PlanBasis
+    """Of the prepared model: plans with other exceptions follow from it."""
+    make: Callable[[Plan], onnx.ModelProto]
+    """Carries a plan out."""
+    finished: Callable[[onnx.ModelProto], onnx.ModelProto]
+    """Gives a copy of what `make` gave in the form that will run."""
+    samples: Sequence[Batch]
+    threads: int = 1
+
+    def floating(self, plan: Plan) -> onnx.ModelProto:
+        """Return the floating-point model that `plan` rounds: prepared, and smoothed."""
+        return smoothed(self.basis.model, plan)
+
+    def without(self, plan: Plan, layers: Iterable[LayerNoise], cause: Cause) -> Plan:
+        """Return the plan with these layers in floating point, too."""
+        return plan.without([layer.name for layer in layers], cause, basis=self.basis)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric to keep: how it is measured, on what file in floating point, and how much of it may be lost."""
+
+    evaluate: Evaluate
+    model: Path
+    max_drop: float
+
+    @cached_property
+    def baseline(self) -> float:
+        """The metric of the floating-point model, measured once."""
+        return self.evaluate(self.model)
+
+    def drop(self, quantized: onnx.ModelProto, trials: Trials) -> float:
+        """Return what the metric loses with this model, as it will run."""
+        baseline = self.baseline
+        with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+            path = Path(folder) / "candidate.onnx"
+            onnx_file.save(trials.finished(quantized), path)
+            return baseline - self.evaluate(path)
+
+    def allows(self, drop: float) -> bool:
+        """Tell whether the metric may drop by so much (0.8 - 0.7 is a little more than 0.1)."""
+        return drop <= self.max_drop + _DIGITS
+
+
+def named(layers: Sequence[LayerNoise]) -> str:
+    """Return the names of the first three layers."""
+    return ", ".join(layer.name for layer in layers[:3]) + (" …" if len(layers) > 3 else "")

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,17 +60,23 @@ bench-quantize-large: $(INSTALLED)  ## static int8 and int4 weights of a 2.2 GB 
 bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization gains on real models (a quiet machine, 20 minutes; half if again)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.switches --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-switches --time --reuse
 
-check: $(INSTALLED)  ## lint, format, types, sizes, help texts in the README
+docs: $(INSTALLED)  ## the documentation site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+check: $(INSTALLED)  ## lint, format, types, sizes, help texts, reference pages, links and wording of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python tools/check_readme.py
+	$(BIN)/python -m tools.write_reference
+	$(BIN)/python tools/check_links.py
 
-format: $(INSTALLED)  ## format the sources, and put the help texts into the README
+format: $(INSTALLED)  ## format the sources, and write the help texts in the README and the reference pages
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format --quiet .
 	$(BIN)/python tools/check_readme.py --write
+	$(BIN)/python -m tools.write_reference --write
 
 clean:  ## remove the environment and everything made by runs and tools
 	rm -rf $(VENV) runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

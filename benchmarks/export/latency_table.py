@@ -189,7 +189,7 @@ def _open(folder: Path, task: str, turned_by: int) -> tuple[dict[str, ort.Infere
 def _reason(folder: Path, name: str, task: str) -> str | None:
     """Return why there is no graph of that name to compare with, as its export noted; None if there is one."""
     if name == "optimum" and task.endswith("/encoder"):
-        return "cut otherwise: the encoder without the keys and values of the cross-attention"
+        return "split differently: the encoder without the keys and values of the cross-attention"
     if (folder / f"{name}.onnx").exists():
         return None
     noted = folder / f"{name.removesuffix('opt')}.txt"
@@ -237,12 +237,12 @@ def line(row: dict[str, Any]) -> str:
 
 _TITLE = """# Latency beside other exporters
 
-Written by `make bench-export`. One random model a family (two layers of width 384 where that applies), single-threaded on
-onnxruntime's CPU provider, all graphs of a row in turns in one process. A ratio is the median of (that graph's time /
-edgeopt's time in the same round): above 1 edgeopt is faster. All graphs are opened five times, since where weights come to lie
-in memory is worth up to 2 %; given are the median, smallest and largest of the openings. torch20, torch24: plain
+Written by `make bench-export`. One random model per family (two layers of width 384 where that applies), single-threaded on
+onnxruntime's CPU provider, all graphs of a row interleaved in one process. A ratio is the median of (that graph's time /
+edgeopt's time in the same round): above 1 edgeopt is faster. All graphs are opened five times, because the memory addresses of
+the weights change the time by up to 2 %; given are the median, smallest and largest of the openings. torch20, torch24: plain
 torch.onnx.export at that opset; …opt: after onnxruntime's transformer optimizer; optimum: optimum-onnx 0.1.0 on
-transformers 4.57. –: there is no such graph; the reasons stand below the table.
+transformers 4.57. –: there is no such graph; the reasons are listed below the table.
 
 """
 

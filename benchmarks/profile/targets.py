@@ -1,4 +1,4 @@
-"""One model on every target that is really here: the table of docs/profile.md, with a report for each target.
+"""One model on every target that is really here: the table of docs/how-to/targets.md, with a report for each target.
 
     python -m benchmarks.profile.targets [--data ../shared/data] [--work build/bench-targets] [--seconds 15] [TARGET…]
 

@@ -1,4 +1,4 @@
-"""`edgeopt profile` on every ONNX file of a folder with random inputs: none may end in a traceback or a fault of ours.
+"""`edgeopt profile` on every ONNX file of a folder with random inputs: none may end in a traceback or an internal error.
 
     python -m benchmarks.profile.zoo FOLDER      # about 2 seconds a model; exit code 1 if one does
 

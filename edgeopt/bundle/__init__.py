@@ -4,7 +4,7 @@
                                      target="x86-vnni", golden=batches, labels=("0", "1", …)), output=Path("bundle"))
     report = verify_bundle(Path("bundle"))
 
-`docs/bundle.md` describes the folder; ``deploy/runner/verify.py`` is what checks it, here and on the device.
+`docs/reference/bundle.md` describes the folder; ``deploy/runner/verify.py`` is what checks it, here and on the device.
 """
 
 from __future__ import annotations

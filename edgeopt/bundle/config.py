@@ -11,4 +11,4 @@ class BundleOptions(Options):
     """What goes into the bundle."""
 
     golden_samples: int = Field(default=8, ge=1)
-    """Evaluation samples whose inputs and outputs are recorded, so that the bundle can verify itself."""
+    """Number of evaluation samples whose inputs and outputs are recorded, with which the bundle verifies itself."""

@@ -1,6 +1,6 @@
-"""The command line: one file a command. stdout carries the result, stderr progress and what went wrong.
+"""The command line: one file per command. stdout carries the result, stderr progress and errors.
 
-Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is wrong, 3 a fault of ours.
+Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is wrong, 3 an internal error.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def main() -> None:
         sys.stderr.write(f"edgeopt: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("edgeopt: stopped; the same command goes on where this one was\n")
+        sys.stderr.write("edgeopt: stopped; run the same command again to resume\n")
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  (the last resort: a fault of ours, with its traceback in a file)
+    except Exception as error:  # noqa: BLE001  (the last resort: an internal error, with its traceback in a file)
         from edgeopt.cli.crash import report_crash
 
         sys.stderr.write(report_crash(error))

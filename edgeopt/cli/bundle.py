@@ -1,4 +1,4 @@
-"""`edgeopt bundle`: an ONNX file in, a bundle that verifies itself out."""
+"""`edgeopt bundle`: pack an ONNX file into a bundle that verifies itself."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edgeopt.cli.options import Quiet, TargetName
 
 def bundle(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    data: Annotated[str, typer.Option("--data", help="Golden inputs: .npz, folder of .npy, or a calibration set by name.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.")],
+    data: Annotated[str, typer.Option("--data", help="Golden inputs: a file, a folder or a set.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")],
     target: TargetName = "host",
-    name: Annotated[str | None, typer.Option("--name", help="The bundle's name; default: the model's.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the bundle; default: the model's.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model is for; default: the data set's.")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
-    golden: Annotated[int, typer.Option("--golden", min=1, help="Samples recorded with their outputs.")] = 8,
+    golden: Annotated[int, typer.Option("--golden", min=1, help="Number of golden samples.")] = 8,
     quiet: Quiet = False,
 ) -> None:
-    """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; preprocessing comes from a data set."""
+    """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; preprocessing comes from the data set."""
     from edgeopt.bundle import ArrayInput, BundleSpec, write_bundle
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown

@@ -1,4 +1,4 @@
-"""`edgeopt calibrate-data`: a small, checked calibration set picked out of many samples."""
+"""`edgeopt calibrate-data`: pick a small, checked calibration set from many samples."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from edgeopt.cli.options import Quiet
 
 
 def calibrate_data(
-    model: Annotated[Path, typer.Argument(help="The ONNX file that is to be calibrated.")],
-    data: Annotated[str, typer.Option("--data", help="Samples to pick from: a file, a folder, a set (docs/calibration.md).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The set's folder: manifest.toml and samples.")],
-    samples: Annotated[int, typer.Option("--samples", "-n", min=1, help="How many to pick.")] = 64,
-    choose: Annotated[
-        str, typer.Option("--choose", help="coverage (of what the model makes of the samples) or random.")
-    ] = "coverage",
+    model: Annotated[Path, typer.Argument(help="The ONNX file to be calibrated.")],
+    data: Annotated[str, typer.Option("--data", help="Samples to pick from: a file, a folder or a set.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the set: manifest.toml and samples.")],
+    samples: Annotated[int, typer.Option("--samples", "-n", min=1, help="Number of samples to pick.")] = 64,
+    choose: Annotated[str, typer.Option("--choose", help="coverage (of the model's features) or random.")] = "coverage",
     evaluation: Annotated[
-        str | None, typer.Option("--evaluation", help="Samples that must not be picked, since they are evaluated on.")
+        str | None, typer.Option("--evaluation", help="Evaluation samples, which must not be picked.")
     ] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for texts.")] = None,
-    origin: Annotated[str, typer.Option("--origin", help="For the manifest: where the data comes from.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="For the manifest: the data's licence.")] = "",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the choice.")] = 0,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
+    origin: Annotated[str, typer.Option("--origin", help="Origin of the data, for the manifest.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the data, for the manifest.")] = "",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Pick samples to calibrate with: checked, spread over labels and activations, with a manifest of what they are.
+    """Pick calibration samples: checked, spread over labels and features, with a manifest.
 
     A sample that holds NaN or lies out of range is an error; duplicates and samples of --evaluation are left out.
     """

@@ -1,4 +1,4 @@
-"""`edgeopt compare`: did a profile become worse since an earlier one?"""
+"""`edgeopt compare`: compare a profile with an earlier one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edgeopt.cli.options import Format, Set
 
 
 def compare(
-    base: Annotated[Path, typer.Argument(help="The earlier profile, as edgeopt profile --format json wrote it.")],
-    new: Annotated[Path, typer.Argument(help="The later one.")],
+    base: Annotated[Path, typer.Argument(help="Earlier profile, written by edgeopt profile --format json.")],
+    new: Annotated[Path, typer.Argument(help="Later profile.")],
     changes: Set = None,
     form: Format = "table",
 ) -> None:
-    """Compare two profiles at a stated false-alarm rate; exit code 1 if anything became worse.
+    """Compare two profiles at a stated false-alarm rate; the exit code is 1 if a figure became worse.
 
-    Formats: table, json, markdown, junit, github (annotations of a workflow).
+    Formats: table, json, markdown, junit, github (annotations for a workflow).
     """
     from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_options
     from edgeopt.cli.tables import show

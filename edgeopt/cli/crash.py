@@ -1,4 +1,4 @@
-"""A fault of ours: one line on the terminal, the traceback in a file."""
+"""Internal errors: one line on the terminal, the traceback in a file."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def report_crash(error: BaseException) -> str:
             file.write(text)
         place = str(Path(file.name))
     except OSError:
-        return f"{text}\nedgeopt: a fault of ours: {type(error).__name__}: {error}\n"
-    return f"edgeopt: a fault of ours: {type(error).__name__}: {error}; please report it with {place}\n"
+        return f"{text}\nedgeopt: internal error: {type(error).__name__}: {error}\n"
+    return f"edgeopt: internal error: {type(error).__name__}: {error}; please report it with {place}\n"

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 def diagnose(
     model: Annotated[Path, typer.Argument(help="The floating-point ONNX file.")],
-    quantized: Annotated[Path, typer.Argument(help="The QDQ file made of it.")],
-    data: Annotated[str, typer.Option("--data", help=".npz, folder of .npy, or a calibration set by name.")],
-    source: Annotated[str | None, typer.Option("--source", help="The PyTorch model the ONNX file was exported from.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Also run it on this target's provider.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Use the first so many samples.")] = 4,
+    quantized: Annotated[Path, typer.Argument(help="The QDQ file made from it.")],
+    data: Annotated[str, typer.Option("--data", help="Samples: a file, a folder or a set.")],
+    source: Annotated[str | None, typer.Option("--source", help="PyTorch model that the ONNX file was exported from.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Also run on this target's provider.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most this many samples.")] = 4,
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Compare torch, ONNX, QDQ, QDQ as optimised and the target's provider, step by step; exit code 1 if one is at fault.
+    """Compare torch, ONNX, QDQ, optimised QDQ and the target's provider step by step; the exit code is 1 if a step fails.
 
     Names the first bad tensor and the node to leave in floating point.
     """

@@ -1,4 +1,4 @@
-"""`edgeopt distill`: a teacher in, a trained student out."""
+"""`edgeopt distill`: train a student on a teacher."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from edgeopt.cli.options import Quiet, Set
 
 def distill(
     teacher: Annotated[str, typer.Argument(help="The teacher: a saved or transformers folder, a hub id, or module:callable.")],
-    data: Annotated[str, typer.Option("--data", help="A data set's name, or a folder with a manifest.toml.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The student's folder.")],
+    data: Annotated[str, typer.Option("--data", help="Name of a data set, or a folder with a manifest.toml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the student.")],
     student: Annotated[str | None, typer.Option("--student", help="The student as module:callable.")] = None,
-    layers: Annotated[
-        str | None, typer.Option("--layers", help="Or the teacher's layers it is made of, such as 1,3,5.")
-    ] = None,
+    layers: Annotated[str | None, typer.Option("--layers", help="Or the layers of the teacher to keep, such as 1,3,5.")] = None,
     changes: Set = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Distil: train a small student on a teacher's soft labels. Options: --set train.epochs=3."""
+    """Distil: train a small student on a teacher's soft labels. Set options with --set, such as --set train.epochs=3."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.sets import load_set
@@ -40,7 +38,7 @@ def distill(
 
 
 def _numbers(text: str) -> list[int]:
-    """Return the numbers of ``1,3,5``."""
+    """Return the numbers in ``1,3,5``."""
     from edgeopt.errors import RecipeError
 
     parts = [part.strip() for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""`edgeopt export`: a PyTorch model in, an ONNX file out."""
+"""`edgeopt export`: export a PyTorch model to ONNX."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 def export(
     source: Annotated[str, typer.Argument(help="A saved or transformers folder, hub id, .pt2, timm:NAME, or module:callable.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for model.onnx and the files beside it.")],
-    task: Annotated[str | None, typer.Option("--task", help="For transformers models, such as text-classification.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model.onnx and its configuration files.")],
+    task: Annotated[
+        str | None, typer.Option("--task", help="Task of a transformers model, such as text-classification.")
+    ] = None,
     target: TargetName = "host",
-    opset: Annotated[int | None, typer.Option("--opset", help="Operator set; default: the target's.")] = None,
+    opset: Annotated[int | None, typer.Option("--opset", help="Version of the operator set; default: the target's.")] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="Real inputs: .npz, folder of .npy, or a set's name; default: the family's own."),
+        typer.Option("--data", help="Real inputs: .npz, folder of .npy, or name of a set; default: the family's own."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: float32, a module's own.")
+        str | None, typer.Option("--dtype", help="float32, float16 or bfloat16; default: the type of the weights.")
     ] = None,
     shape: Annotated[
-        list[str] | None, typer.Option("--shape", metavar="NAME=1x128", help="Fix an input's shape; may be repeated.")
+        list[str] | None, typer.Option("--shape", metavar="NAME=1x128", help="Fix the shape of an input; may be repeated.")
     ] = None,
     dynamic: Annotated[
         list[str] | None, typer.Option("--dynamic", metavar="AXIS", help="Make height or width dynamic; may be repeated.")
     ] = None,
     layout: Annotated[
-        str, typer.Option("--layout", help="edgeopt, or optimum: three files for its sequence-to-sequence classes.")
+        str, typer.Option("--layout", help="edgeopt, or optimum: three files for optimum's sequence-to-sequence classes.")
     ] = "edgeopt",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with a hub model.")
-    ] = False,
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Allow code from a hub model to run.")] = False,
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.profile.ci import Check
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
 TargetName = Annotated[
-    str, typer.Option("--target", "-t", help="Target's name (see edgeopt targets), its .toml file, or host.")
+    str, typer.Option("--target", "-t", help="Name of a target (see edgeopt targets), a .toml file, or host.")
 ]
 Format = Annotated[str, typer.Option("--format", help="table, json or markdown.")]
 
@@ -25,7 +25,7 @@ _T = TypeVar("_T", bound="Options")
 
 
 def read_options(kind: type[_T], changes: Sequence[str] | None, **given: Any) -> _T:
-    """Return options of `kind` from ``KEY=VALUE`` texts and what was `given` otherwise (None: not given)."""
+    """Return options of `kind` from ``KEY=VALUE`` texts and from the arguments in `given` (None: not given)."""
     from edgeopt.recipe import apply_change
 
     values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
@@ -37,7 +37,7 @@ def read_options(kind: type[_T], changes: Sequence[str] | None, **given: Any) ->
 def read_calibration(
     data: str, tokenizer: Path | None = None, model: Path | None = None, *, split: str = "calibration"
 ) -> Samples:
-    """Return the samples that `data` names, for the ONNX file `model` if it is known; see `edgeopt.data.source`."""
+    """Return the samples that `data` names, for the inputs of the ONNX file `model` if given; see `edgeopt.data.source`."""
     from edgeopt.data.source import Reader, open_source
 
     reader = Reader((), tokenizer)
@@ -50,7 +50,7 @@ def read_calibration(
 
 
 def checked_calibration(samples: Samples) -> Samples:
-    """Return `samples` after a look at each: what is wrong with one is an error or a warning on stderr that names it."""
+    """Check each of `samples` and return them; raise an error or print a warning for each finding, naming the sample."""
     from edgeopt.data.checks import check_samples, raise_errors, warnings_of
 
     findings = check_samples(samples, ranges=samples.ranges)
@@ -61,7 +61,7 @@ def checked_calibration(samples: Samples) -> Samples:
 
 
 def read_inputs(model: Path, data: str | None, tokenizer: Path | None, *, count: int) -> list[Batch]:
-    """Return `count` batches of one sample each: of `data`, or random ones of the shapes that `model` takes."""
+    """Return `count` batches of one sample each: from `data`, or random values of the model's shapes."""
     from edgeopt.data.random_inputs import random_batches
 
     if data is None:

@@ -1,4 +1,4 @@
-"""`edgeopt profile`: how fast, how big, and within the budget?"""
+"""`edgeopt profile`: measure models against budgets."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def profile(
-    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline the others are compared with.")],
+    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.")],
     target: TargetName = "host",
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
     budget: Annotated[list[str] | None, typer.Option("--budget", help='Such as "p95_ms<=20 @99%"; may be repeated.')] = None,
     evaluate: Annotated[
-        str | None, typer.Option("--evaluate", help='Labelled samples, for a budget such as "accuracy_drop<=0.5".')
+        str | None, typer.Option("--evaluate", help='Labelled samples for a budget such as "accuracy_drop<=0.5".')
     ] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of the whole measurement.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Time limit of the whole measurement.")] = None,
     changes: Set = None,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for report.html, report.json and report.md.")] = None,
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Profile models side by side on a target, against budgets; exit code 1 if a budget is missed.
+    """Measure models interleaved on a target and judge budgets; the exit code is 1 if a budget is missed.
 
-    Formats: table, json, markdown, junit, github (annotations of a workflow).
+    Formats: table, json, markdown, junit, github (annotations for a workflow).
     """
     from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_calibration, read_options
     from edgeopt.cli.profile_tables import show_profile
@@ -71,7 +71,7 @@ def profile(
 
 
 def _write_report(result: ProfileResult, models: dict[str, Path], folder: Path) -> None:
-    """Write the page, the JSON and the Markdown about this profile alone."""
+    """Write the HTML, JSON and Markdown reports of this profile."""
     from edgeopt.report import RunRecord, StageRecord, build_report, write_report
     from edgeopt.store import key_of
 

@@ -1,4 +1,4 @@
-"""`edgeopt prune`: a model in, a slimmer one out."""
+"""`edgeopt prune`: remove channels of a model."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from edgeopt.cli.options import Quiet, Set
 
 def prune(
     model: Annotated[str, typer.Argument(help="The model: a folder that edgeopt wrote, or module:callable.")],
-    data: Annotated[str, typer.Option("--data", help="A data set's name, or a folder with a manifest.toml.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The pruned model's folder.")],
+    data: Annotated[str, typer.Option("--data", help="Name of a data set, or a folder with a manifest.toml.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pruned model.")],
     teacher: Annotated[
-        str | None, typer.Option("--teacher", help="Whom to recover against; default: the model itself.")
+        str | None, typer.Option("--teacher", help="Teacher of the recovery; default: the model itself.")
     ] = None,
     macs: Annotated[float | None, typer.Option("--macs", help="Share of the multiply-accumulates to keep.")] = None,
     changes: Set = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Prune: remove channels over the dependency graph, then recover. Options: --set train.epochs=5."""
+    """Prune: remove channels along the dependency graph, then recover. Set options with --set, such as --set train.epochs=5."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.sets import load_set

@@ -1,4 +1,4 @@
-"""`edgeopt report`: the report of a finished run, written anew."""
+"""`edgeopt report`: write the report of a finished run again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 
-def report(run: Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.")]) -> None:
-    """Write report.html, report.json and report.md of a finished run, and print the summary; runs nothing."""
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.")]) -> None:
+    """Write report.html, report.json and report.md of a finished run again, and print the summary; runs no stage."""
     from edgeopt.cli.summary import finish
     from edgeopt.errors import DataError
     from edgeopt.pipeline import RECORD_FILE

@@ -1,4 +1,4 @@
-"""`edgeopt run`: a whole recipe."""
+"""`edgeopt run`: run a recipe."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (see edgeopt recipes) or a .toml file.")],
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe (see edgeopt recipes), or a .toml file.")],
     changes: Set = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; default: runs/RECIPE.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan: what is cached, what will run and why.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/RECIPE.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages are cached, which will run, and why.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a recipe: distil, prune, export, quantize, verify, profile, bundle.
 
-    What is finished is never done again; a killed run goes on where it was. Ends with exit code 1 if a budget is missed.
+    Finished stages are cached; a killed run resumes. The exit code is 1 if a budget is missed.
     """
     from edgeopt.cli.progress_bars import shown
     from edgeopt.pipeline import Pipeline

@@ -21,17 +21,17 @@ def scenarios(
         typer.Option("--scenario", help="single-stream, multi-stream, offline or server; may be repeated."),
     ] = None,
     server_latency_ms: Annotated[
-        float | None, typer.Option("--server-latency-ms", help="The bound that 99 % of the server's queries must meet.")
+        float | None, typer.Option("--server-latency-ms", help="Latency that 99 % of the server's queries must meet.")
     ] = None,
     target: TargetName = "host",
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of all scenarios together.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Time limit of all scenarios together.")] = None,
     changes: Set = None,
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Measure MLPerf's scenarios, each with its own metric; these are its patterns and metrics, not a submission."""
+    """Measure MLPerf's load patterns, each with its own metric; this is not an MLPerf submission."""
     from edgeopt.cli.options import need_format, read_inputs, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show

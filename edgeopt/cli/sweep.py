@@ -1,4 +1,4 @@
-"""`edgeopt sweep`: how does a model scale with threads, batch size and the sizes of its free axes?"""
+"""`edgeopt sweep`: latency and throughput by threads, batch size and sizes of dynamic axes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def sweep(
     threads: Annotated[str, typer.Option("--threads", help="Thread counts, such as 1,2,4.")] = "1",
     batch: Annotated[str, typer.Option("--batch", help="Batch sizes, such as 1,8,32.")] = "1",
     axis: Annotated[
-        list[str] | None, typer.Option("--axis", metavar="NAME=16,64", help="Sizes of another free axis; may be repeated.")
+        list[str] | None, typer.Option("--axis", metavar="NAME=16,64", help="Sizes of another dynamic axis; may be repeated.")
     ] = None,
     target: TargetName = "host",
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for sets of text.")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Time box of all points together.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Time limit of all points together.")] = None,
     changes: Set = None,
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Sweep threads × batch size × axes, all points interleaved: latency with its interval, and samples a second."""
+    """Measure every combination of threads, batch size and axis sizes, interleaved: latency with interval, and throughput."""
     from edgeopt.cli.options import need_format, read_inputs, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
@@ -70,7 +70,7 @@ def _row(point: SweepPoint) -> dict[str, str]:
 
 
 def _axis(text: str) -> tuple[str, Sequence[int]]:
-    """Return name and sizes of ``NAME=16,64``."""
+    """Return the name and the sizes in ``NAME=16,64``."""
     from edgeopt.errors import RecipeError
 
     name, equals, sizes = text.partition("=")
@@ -80,7 +80,7 @@ def _axis(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _numbers(option: str, text: str) -> Sequence[int]:
-    """Return the whole numbers above 0 of ``1,2,4``."""
+    """Return the positive integers in ``1,2,4``."""
     from edgeopt.errors import RecipeError
 
     parts = [part.strip() for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""`edgeopt targets`: where models can be measured from here; `edgeopt targets install NAME` makes what one needs."""
+"""`edgeopt targets`: list the targets; `edgeopt targets install NAME` installs what one needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ targets = typer.Typer(invoke_without_command=True, no_args_is_help=False, rich_m
 
 @targets.callback()
 def list_targets(context: typer.Context, form: Format = "table") -> None:
-    """List the targets, whether they can be measured from here, and why not; or install what one needs."""
+    """List the targets, whether they can be measured from this machine, and if not, why; or install what one needs."""
     if context.invoked_subcommand is not None:
         return
     from edgeopt.cli.tables import show
@@ -37,10 +37,10 @@ def list_targets(context: typer.Context, form: Format = "table") -> None:
 
 @targets.command()
 def install(
-    name: Annotated[str, typer.Argument(help="The target's name.")],
+    name: Annotated[str, typer.Argument(help="Name of the target.")],
     quiet: Quiet = False,
 ) -> None:
-    """Make the environment or emulated device that a target needs, from package registries."""
+    """Install the environment or emulator that a target needs, from package registries."""
     from edgeopt.cli.progress_bars import shown
     from edgeopt.targets.environments import install as run
     from edgeopt.targets.target import load_target

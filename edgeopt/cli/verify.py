@@ -1,4 +1,4 @@
-"""`edgeopt verify`: is this bundle whole, and does it compute what it computed?"""
+"""`edgeopt verify`: check a bundle's files and outputs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edgeopt.cli.options import Format
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     form: Format = "table",
 ) -> None:
-    """Check every hash, the schema and the golden outputs of a bundle; exit code 1 if one fails, 2 if one cannot be checked."""
+    """Check every hash, the schema and the golden outputs of a bundle; exit code 1 if a check fails, 2 if one is impossible."""
     from edgeopt.bundle import verify_bundle
     from edgeopt.cli.options import need_format
 

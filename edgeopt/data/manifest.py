@@ -1,7 +1,7 @@
-"""A calibration set's manifest: where its samples come from, what they look like, how they are made.
+"""A calibration set's manifest: origin, inputs, preprocessing and splits.
 
-``calibration_data/<set>/manifest.toml``. A set whose files are not shipped names the environment variable that says where they
-are (`root_variable`); every file is checked against its recorded hash before it is used.
+``calibration_data/<set>/manifest.toml``. A set whose files are not shipped names the environment variable that holds their
+folder (`root_variable`); every file is checked against its recorded hash before it is used.
 """
 
 from __future__ import annotations
@@ -22,77 +22,79 @@ from edgeopt.errors import DataError, RecipeError, nearest
 
 
 class InputManifest(Options):
-    """One model input, as a sample gives it (without the batch axis)."""
+    """One model input of a sample (without the batch axis)."""
 
     name: str
-    """The model's name of the input."""
+    """Name of the input in the model."""
     dtype: str
-    """numpy's name of the element type."""
+    """Element type, with numpy's name."""
     shape: list[int | str]
     """Sizes without the batch axis; a named axis is ragged."""
     low: float | None = None
-    """No value is smaller; none: not known, or known from the preprocessing of a picture."""
+    """Smallest possible value; none: unknown, or given by an image's preprocessing."""
     high: float | None = None
-    """No value is larger; none: as above."""
+    """Largest possible value; none: unknown, or given by an image's preprocessing."""
     axes: list[str] = Field(default_factory=list)
-    """What the axes are, such as channel, height, width; empty: not said."""
+    """Meaning of the axes, such as channel, height, width; empty: not stated."""
 
 
 class SplitManifest(Options):
-    """One split: its file or folder, below the set's root, and what it must be."""
+    """One split: its file or folder, its size and its hash."""
 
     path: str = ""
-    """File or folder; empty where the reader needs none."""
+    """File or folder, relative to the set's root; empty where the reader needs none."""
     count: int = Field(ge=1)
-    """How many samples there are."""
+    """Number of samples."""
     sha256: str = ""
-    """Hash of the file (of all files, sorted by name, for a folder); empty: not checked, and said so."""
+    """Hash of the file (for a folder: of all files, sorted by name); empty: not checked, with a warning."""
 
 
 class PickedSample(Options):
     """One sample of a set that `calibrate-data` made."""
 
     file: str
-    """Where it is, below the set's folder."""
+    """File, relative to the set's folder."""
     index: int = Field(ge=0)
-    """Its number in the data it was picked from."""
+    """Index in the source data."""
     sha256: str
-    """Of its names, types, shapes and values (`edgeopt.data.samples.sample_digest`)."""
+    """Hash of names, types, shapes and values (`edgeopt.data.samples.sample_digest`)."""
     label: int | None = None
-    """Its class, if it has one."""
+    """Class, if the sample has one."""
 
 
 class Manifest(Options):
-    """A calibration set, as its ``manifest.toml`` says."""
+    """A calibration set, as its ``manifest.toml`` describes it."""
 
     name: str
-    """The folder's name."""
+    """Name of the set; default: the folder's name."""
     description: str
     """One line."""
     origin: str
     """Where the data comes from."""
     licence: str
+    """Licence of the data."""
     reader: Literal["digits", "text", "images", "arrays"]
-    """Which reader of `edgeopt.data` makes the samples."""
+    """Reader of `edgeopt.data` that makes the samples."""
     root_variable: str = ""
-    """Environment variable that names the root folder; empty: the manifest's own folder."""
+    """Environment variable that holds the root folder; empty: the manifest's own folder."""
     inputs: list[InputManifest]
+    """The model's inputs."""
     splits: dict[Literal["train", "calibration", "evaluation"], SplitManifest]
-    """At least `calibration`."""
+    """The splits; `calibration` is required."""
     labels: list[str] = Field(default_factory=list)
-    """Class names in the order of their numbers."""
+    """Class names, in the order of their numbers."""
     task: str = "generic"
-    """The hub's name of what models do with it, such as image-classification."""
+    """Task, with the hub's name, such as image-classification."""
     preprocessing: Preprocessing = Field(default=ArrayInput(), discriminator="kind")
-    """How raw data becomes model inputs; bundles carry it to the device."""
+    """How raw data become model inputs; bundles carry it to the device."""
     made: dict[str, str | int] = Field(default_factory=dict)
-    """How `calibrate-data` made it: from what, by which choice, for which model."""
+    """How `calibrate-data` made the set: source, choice, model."""
     picked: list[PickedSample] = Field(default_factory=list)
-    """Its samples, in the order they were picked."""
+    """The samples, in the order they were picked."""
 
     def value_ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the [low, high] that an input's values must lie in, by input, as far as it is known."""
-        known = picture_range(self.preprocessing, [item.name for item in self.inputs])
+        """Return the interval [low, high] of an input's values, by input, where it is known."""
+        known = image_range(self.preprocessing, [item.name for item in self.inputs])
         for item in self.inputs:
             if item.low is not None or item.high is not None:
                 low, high = known.get(item.name, (-inf, inf))
@@ -100,8 +102,8 @@ class Manifest(Options):
         return known
 
 
-def picture_range(preprocessing: Preprocessing, inputs: list[str]) -> dict[str, tuple[float, float]]:
-    """Return what a picture's 0…255 become, by the name of the input it feeds; nothing for other preprocessing."""
+def image_range(preprocessing: Preprocessing, inputs: list[str]) -> dict[str, tuple[float, float]]:
+    """Return the interval that an image's pixels 0…255 become, by input name; empty for other preprocessing."""
     if not isinstance(preprocessing, ImageInput) or not inputs:
         return {}
     mean, scale = (np.asarray(values, dtype=np.float64) for values in (preprocessing.mean, preprocessing.scale))
@@ -132,16 +134,16 @@ def load_manifest(name: str) -> Manifest:
 
 
 def manifest_path(name: str) -> Path:
-    """Return where the manifest of the set `name` (a name or a folder) is, whether or not it exists."""
+    """Return the path of the manifest of the set `name` (a name or a folder), whether or not it exists."""
     folder = Path(name) if "/" in name else shipped("calibration_data") / name
     return folder / "manifest.toml"
 
 
 def root_folder(manifest: Manifest, manifest_file: Path) -> Path:
-    """Return the folder that the manifest's paths start from.
+    """Return the folder that the manifest's paths are relative to.
 
     Raises:
-        DataError: the environment variable that names it is unset and the default is not there.
+        DataError: the environment variable that holds it is unset and the default does not exist.
     """
     if not manifest.root_variable:
         return manifest_file.parent

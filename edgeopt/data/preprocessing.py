@@ -15,35 +15,35 @@ from edgeopt.errors import RecipeError, nearest
 
 
 class ArrayInput(Options):
-    """Nothing is to be done: the caller has arrays of the recorded names, dtypes and shapes."""
+    """No preprocessing: the caller has arrays of the recorded names, dtypes and shapes."""
 
     kind: Literal["array"] = "array"
-    """Which of the kinds this is."""
+    """Kind of preprocessing."""
 
 
 class ImageInput(Options):
-    """A picture with 8 bits a channel becomes one model input: resize, crop, then ``(pixel − mean) / scale`` per channel."""
+    """An image with 8 bits per channel becomes one model input: resize, crop, then ``(pixel − mean) / scale`` per channel."""
 
     kind: Literal["image"] = "image"
-    """Which of the kinds this is."""
+    """Kind of preprocessing."""
     input: str | None = None
-    """The model input it feeds; none: the first."""
+    """Model input that the image feeds; none: the first."""
     width: int = Field(ge=1)
-    """Width of the model's picture, in pixels."""
+    """Width of the model input in pixels."""
     height: int = Field(ge=1)
-    """Height of the model's picture, in pixels."""
+    """Height of the model input in pixels."""
     shorter_edge: int | None = Field(default=None, ge=1)
     """Resize the shorter edge to this and crop the centre; none: resize straight to width × height."""
     resample: Literal["bilinear", "nearest"] = "bilinear"
-    """Bilinear means a triangle filter as wide as the reduction, as Pillow does (antialiased)."""
+    """bilinear: a triangle filter as wide as the reduction, as in Pillow (antialiased)."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     """Order of the axes."""
     colour: Literal["RGB", "BGR", "GREY"] = "RGB"
     """Order of the channels; GREY has one."""
     mean: list[float] = Field(default_factory=lambda: [0.0])
-    """Subtracted from the pixel's 0…255; one value, or one for each channel."""
+    """Subtracted from pixels of 0…255; one value, or one per channel."""
     scale: list[float] = Field(default_factory=lambda: [255.0])
-    """Divides the difference; one value, or one for each channel."""
+    """Divisor of the difference; one value, or one per channel."""
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -59,22 +59,22 @@ class ImageInput(Options):
 
 
 class TokenizerInput(Options):
-    """A text becomes token ids by a ``tokenizer.json`` that lies in the bundle."""
+    """Text becomes token ids through a ``tokenizer.json`` in the bundle."""
 
     kind: Literal["tokenizer"] = "tokenizer"
-    """Which of the kinds this is."""
+    """Kind of preprocessing."""
     file: str = "tokenizer.json"
-    """The tokenizer's file in the bundle."""
+    """Tokenizer file in the bundle."""
     max_length: int = Field(ge=1)
-    """Longer texts are cut to this many tokens, special ones included."""
+    """Longer texts are cut to this many tokens, special tokens included."""
     padding: int = 0
-    """The id that fills the shorter texts of a batch."""
+    """Token id that pads the shorter texts of a batch."""
     input_ids: str = "input_ids"
-    """The model input that takes the ids."""
+    """Model input for the token ids."""
     attention_mask: str | None = "attention_mask"
-    """The model input that takes 1 for a token and 0 for padding, if there is one."""
+    """Model input that is 1 for a token and 0 for padding; none: there is none."""
     token_type_ids: str | None = None
-    """The model input that takes the segment (0 or 1) of each token, if there is one."""
+    """Model input for the segment (0 or 1) of each token; none: there is none."""
 
 
 Preprocessing = ArrayInput | ImageInput | TokenizerInput

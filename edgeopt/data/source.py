@@ -1,14 +1,14 @@
-"""Samples from wherever they are, named by one text on the command line, in a recipe or from Python.
+"""Sources of samples: one text on the command line, in a recipe or in Python names where samples come from.
 
     digits                              a calibration set by name, or a folder with a manifest.toml
-    samples.npz   arrays/               arrays by input name; a folder of .npy (one an input) or of .npz (samples)
-    photos/?preprocessing=FILE          pictures; folders below it are classes
+    samples.npz   arrays/               arrays by input name; a folder of .npy (one per input) or of .npz (samples)
+    photos/?preprocessing=FILE          images; subfolders are classes
     reviews.csv?text=review&label=stars texts (.csv, .tsv, .jsonl, .txt) through a tokenizer
     speech/?rate=16000                  .wav files
     hub:NAME?split=validation           a data set of the hub (package datasets), or one that `save_to_disk` wrote
-    module:callable                     gives samples: mappings of arrays by input name, without a batch axis
+    module:callable                     returns samples: mappings of arrays by input name, without a batch axis
 
-What follows "?" are options, as in an address: `SourceOptions` lists them.
+Options follow "?", as in a URL: `SourceOptions` lists them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from pydantic import Field
 
 from edgeopt.config import Options
-from edgeopt.data.manifest import Manifest, load_manifest, manifest_path, picture_range, set_names
+from edgeopt.data.manifest import Manifest, image_range, load_manifest, manifest_path, set_names
 from edgeopt.data.samples import Samples
 from edgeopt.data.tables import SUFFIXES as TABLES
 from edgeopt.errors import DataError, RecipeError, nearest
@@ -37,39 +37,39 @@ _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 class SourceOptions(Options):
-    """What may follow the "?" of a source; each kind of source takes some of them."""
+    """Options of a source of samples; each kind of source takes some of them."""
 
     text: str | None = None
-    """The column of the text."""
+    """Column of the text."""
     pair: str | None = None
-    """The column of a second text, for models of pairs."""
+    """Column of the second text, for models that take pairs."""
     label: str | None = None
-    """The column of the label."""
+    """Column of the label."""
     max_length: int = Field(default=128, ge=1, strict=False)
-    """Longer texts are cut to so many tokens."""
+    """Longer texts are cut to this many tokens."""
     tokenizer: Path | None = Field(default=None, strict=False)
     """Folder with tokenizer.json."""
     preprocessing: Path | None = Field(default=None, strict=False)
-    """How pictures become inputs: a .toml of bundle preprocessing, or a transformers preprocessor_config.json."""
+    """How images become inputs: a .toml file of preprocessing options, or a transformers preprocessor_config.json."""
     input: str | None = None
-    """The model input that pictures or recordings feed; default: the model's first."""
+    """Model input that images or recordings feed; none: the model's first."""
     rate: int | None = Field(default=None, ge=1, strict=False)
-    """Samples a second that every recording must have; default: those of the first."""
+    """Sampling rate in Hz that every recording must have; none: that of the first recording."""
     length: int | None = Field(default=None, ge=1, strict=False)
-    """Recordings are cut at the end, or filled with silence, to so many samples; default: as they are."""
+    """Number of samples to which recordings are cut at the end, or padded with silence; none: unchanged."""
     normalise: bool = Field(default=False, strict=False)
-    """Recordings to mean 0 and variance 1."""
+    """Normalise recordings to mean 0 and variance 1."""
     split: str | None = None
-    """The split of a hub data set."""
+    """Split of a hub data set."""
     config: str | None = None
-    """The configuration of a hub data set."""
+    """Configuration of a hub data set."""
     revision: str | None = None
-    """The revision of a hub data set."""
+    """Revision of a hub data set."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What is known about the model that is to take the samples."""
+    """What is known about the model that takes the samples."""
 
     inputs: Sequence[str] = field(default=())
     """Names of its inputs; empty: not known."""
@@ -80,7 +80,7 @@ class Reader:
 
 
 def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibration") -> Samples:
-    """Return the samples that `source` names; see the module's text.
+    """Return the samples that `source` names; see the docstring of this module.
 
     Args:
         source: where the samples are.
@@ -120,7 +120,7 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
 
             preprocessing = read_image_input(options.preprocessing, source)
             name = options.input or preprocessing.input or _first(reader, source)
-            return replace(read_pictures(path, name, preprocessing), ranges=picture_range(preprocessing, [name]))
+            return replace(read_pictures(path, name, preprocessing), ranges=image_range(preprocessing, [name]))
         case "recordings":
             from edgeopt.data.audio import AudioOptions, read_recordings
 

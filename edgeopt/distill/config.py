@@ -11,25 +11,25 @@ from edgeopt.train.config import TrainOptions
 
 
 class DistillLoss(Options):
-    """What the student is taught by."""
+    """The loss a student is trained with."""
 
     temperature: float = Field(default=4.0, gt=0)
-    """Softens teacher's and student's probabilities; the loss is scaled by its square."""
+    """Divides the logits of teacher and student before softmax; the loss is multiplied by its square."""
     soft_weight: float = Field(default=0.7, ge=0, le=1)
-    """Share of the soft-label loss; the rest is cross-entropy with the hard labels at temperature 1."""
+    """Weight of the soft-label loss; the rest is cross-entropy with the hard labels at temperature 1."""
     hidden_weight: float = Field(default=0.0, ge=0)
-    """Weight of the mean squared error between the student's hidden states and those of the teacher layers they stand for."""
+    """Weight of the mean squared error between the student's hidden states and those of the matching teacher layers."""
 
 
 class DistillOptions(Options):
-    """Which student, and how it learns."""
+    """Which student is trained, and how."""
 
     source: str | None = None
-    """The student as module:callable; or give `layers`."""
+    """The student as module:callable; give this or `layers`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """For `source`."""
+    """Keyword arguments of the callable of `source`."""
     layers: list[int] | None = None
-    """The teacher's layers (from 0) that a transformers student is made of, in order; or give `source`."""
+    """Layers of the transformers teacher (from 0) that the student keeps, in order; give this or `source`."""
     loss: DistillLoss = DistillLoss()
     train: TrainOptions = TrainOptions()
 

@@ -8,11 +8,11 @@ from edgeopt.config import Options
 
 
 class VerifyOptions(Options):
-    """What a quantized model may lose."""
+    """How much accuracy a quantized model may lose."""
 
     max_drop_points: float = Field(default=1.0, ge=0)
-    """Accuracy that the quantized model may lose against the fp32 one, in percentage points; more is a failure."""
+    """Percentage points of accuracy that the quantized model may lose compared with fp32; more is a failure."""
     confidence: float = Field(default=0.95, gt=0, lt=1)
-    """Of the intervals around each accuracy."""
+    """Confidence of the interval around each accuracy."""
     max_output_error: float = Field(default=0.1, gt=0)
-    """Without labels: the largest root-mean-square error of an output, as a share of the output's own."""
+    """Without labels: largest root-mean-square error of an output, as a share of the output's root mean square."""

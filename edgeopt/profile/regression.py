@@ -32,12 +32,12 @@ _SETTING = ("target", "provider", "threads", "batches")
 
 
 class CompareConfig(Options):
-    """How sure a regression must be, and how large."""
+    """How certain and how large a change must be to count."""
 
     false_alarm_rate: float = Field(default=0.05, gt=0, lt=0.5)
-    """How often, at most, a comparison of equal profiles may report any regression or improvement of latency."""
+    """Largest share of comparisons of equal profiles that may report a change of latency."""
     margin: float = Field(default=0.05, ge=0)
-    """Relative change that counts: two sessions of one file differ by a few percent."""
+    """Smallest relative change that counts; two sessions of one file differ by a few percent."""
 
 
 @dataclass(frozen=True)

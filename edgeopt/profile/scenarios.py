@@ -60,18 +60,18 @@ _MOST_SAMPLES = 64
 
 
 class ScenarioConfig(Options):
-    """Which scenarios are measured, and for how long."""
+    """Which MLPerf scenarios are measured, and for how long."""
 
     scenarios: list[Scenario] = Field(default=["single-stream", "multi-stream", "offline"], min_length=1)
-    """Of single-stream, multi-stream, offline, server."""
+    """Scenarios to measure."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
-    """Time box of all scenarios together, loading not counted; the rules ask for 600 each."""
+    """Time limit of all scenarios together in seconds, without loading; MLPerf's rules ask for 600 each."""
     offline_batch_sizes: list[PositiveInt] = Field(default_factory=lambda: [1, 8, 32], min_length=1)
-    """Batch sizes offline may choose from; 1 only, where the model's batch axis is fixed."""
+    """Batch sizes tried for offline; only 1 if the model's batch axis is fixed."""
     server_latency_ms: float | None = Field(default=None, gt=0)
-    """The bound that 99 % of the server's queries must meet; needed for the scenario server."""
+    """Latency that 99 % of the server's queries must meet; required for the scenario server."""
     seed: int = 0
-    """Of the server's arrival times."""
+    """Seed of the server's arrival times."""
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,13 @@ class SweepConfig(Options):
     """Which points are measured, and for how long."""
 
     threads: list[int] = Field(default_factory=lambda: [1], min_length=1)
-    """Threads inside an operator."""
+    """Thread counts (threads within an operator)."""
     batch_sizes: list[int] = Field(default_factory=lambda: [1], min_length=1)
-    """Samples a run; the model's batch axis must be free for more than one size."""
+    """Batch sizes; the model's batch axis must be dynamic for more than one."""
     axes: dict[str, list[PositiveInt]] = Field(default_factory=dict)
-    """Sizes of free axes, by their names in the model, such as ``{"sequence": [16, 64]}``; the batch axis' are batch sizes."""
+    """Sizes of other dynamic axes, by their names in the model, such as ``{"sequence": [16, 64]}``."""
     seconds: float = Field(default=10.0, gt=0, le=3600)
-    """Time box of all points together, loading not counted."""
+    """Time limit of all points together in seconds, without loading."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     """Confidence of the intervals."""
 

@@ -12,21 +12,21 @@ from edgeopt.train.config import TrainOptions
 
 
 class PruneOptions(Options):
-    """How much goes, what goes first, and how the model recovers."""
+    """How much is removed, in which order, and how the model recovers."""
 
     macs: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the multiply-accumulates to keep, at most."""
+    """Largest share of the multiply-accumulates to keep."""
     importance: Literal["magnitude", "taylor"] = "magnitude"
-    """What a channel is worth: the norm of its group's weights, or the first-order change of the loss without it."""
+    """How channels are ranked. magnitude: norm of the group's weights; taylor: first-order change of the loss without it."""
     scope: Literal["global", "layer"] = "global"
-    """Rank channels over the whole model, or take the same share of every layer."""
+    """global: rank channels over the whole model; layer: remove the same share of every layer."""
     round_to: int = Field(default=8, ge=1)
-    """Channel counts are multiples of this, as kernels like them."""
+    """Channel counts become multiples of this, which kernels compute fastest."""
     max_layer_share: float = Field(default=0.8, gt=0, lt=1)
-    """No layer loses more than this share of its channels."""
+    """Largest share of its channels that a layer may lose."""
     ignore: list[str] = Field(default_factory=list)
-    """Names of layers that stay whole; a model's last linear layers always do."""
+    """Names of layers that are not pruned; a model's last linear layers never are."""
     loss: DistillLoss = DistillLoss()
-    """The recovery's loss against the teacher."""
+    """Loss of the recovery training against the teacher."""
     train: TrainOptions = TrainOptions()
-    """The recovery training."""
+    """Recovery training."""

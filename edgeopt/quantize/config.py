@@ -41,82 +41,87 @@ class HalfOptions(Options):
     block_ops: list[str] = Field(default_factory=list)
     """Operators that stay in float32, such as "Softmax"."""
     keep_io: bool = True
-    """Leave the types of the model's inputs and outputs as they are; false: callers pass and get float16."""
+    """Keep the types of the model's inputs and outputs; false: they become float16."""
 
 
 class WeightOptions(Options):
     """How `scheme = "weights-int8"` and "weights-int4" quantize."""
 
     method: Literal["rtn", "hqq", "gptq"] = "rtn"
-    """Round to nearest, half-quadratic zero points (4 bits only), or error feedback from calibration data."""
+    """rtn: round to nearest; hqq: half-quadratic zero points (4 bits only); gptq: error feedback from calibration data."""
     block_size: Literal[16, 32, 64, 128, 256] = 32
-    """Weights along the input axis that share a scale."""
+    """Number of weights along the input axis that share a scale."""
     symmetric: bool = False
-    """No zero points: a little smaller, a little less exact."""
+    """Use no zero points: slightly smaller, slightly less accurate."""
     accuracy_level: Literal[0, 1, 4] = 0
-    """Of onnxruntime's kernel: 0 or 1 computes in float32; 4 rounds activations to int8 as well, which is faster."""
+    """Accuracy level of onnxruntime's kernel: 0 and 1 compute in float32; 4 also quantizes activations to int8, which is
+    faster."""
     embedding_bits: Literal[4, 8] = 8
-    """Of embedding tables, if `embeddings` is set: 8 with a scale for each row, 4 in blocks."""
+    """Bits of embedding tables, if `embeddings` is set: 8 with one scale per row, 4 with one per block."""
 
 
 class QuantizeConfig(Options):
-    """How a model is calibrated and quantized; the target supplies the integer types."""
+    """How a model is calibrated and quantized; the integer types come from the target."""
 
     scheme: Literal["static", "dynamic", "float16", "bfloat16", "weights-int8", "weights-int4"] = "static"
-    """static: int8 with ranges from calibration; dynamic: int8, ranges at run time; 16-bit floats; or the weights alone."""
+    """static: int8 with ranges from calibration; dynamic: int8 with ranges computed at run time; float16 and bfloat16: 16-bit
+    floating point; weights-int8 and weights-int4: weights only."""
     half: HalfOptions = HalfOptions()
-    """For `scheme = "float16"`."""
+    """Options of `scheme = "float16"`."""
     weights: WeightOptions = WeightOptions()
-    """For `scheme = "weights-int8"` and "weights-int4"."""
+    """Options of `scheme = "weights-int8"` and "weights-int4"."""
     ranges: Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"] = "auto"
-    """How an activation's range follows from its values; auto: least error of the product it enters, else mse or min-max."""
+    """How an activation's range is computed; auto: least error of the product it enters, elsewhere mse or min-max."""
     smooth: bool = True
-    """Let weights take over part of the differences between an activation's channels (SmoothQuant), with `ranges = "auto"`."""
+    """Move part of the differences between an activation's channels into the weights (SmoothQuant), with `ranges = "auto"`."""
     percentile: float = Field(default=99.99, gt=50, le=100)
-    """Percent of an activation's values that lie inside its range, for `ranges = "percentile"`."""
+    """Percentage of an activation's values inside its range, with `ranges = "percentile"`."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of `ranges = "moving-average"`, over batches."""
     equalize: bool = True
-    """Scale channels around depthwise convolutions so that one weight scale a tensor suffices, where the target has no more."""
+    """Scale channels around depthwise convolutions so that per-tensor weight scales suffice, on targets without per-channel."""
     correct_bias: bool = True
-    """Take what rounding the weights does to a layer's mean output off its bias."""
+    """Subtract from each layer's bias the mean error that rounding its weights causes in its output."""
     wide_db: float | None = Field(default=25.0, gt=0, le=100)
-    """On targets that take 16-bit activations: give them to the fewest that bring the noise of the others below this SQNR of
-    the outputs; None: to none."""
+    """On targets with 16-bit activations: use them for as few tensors as keep the outputs' SQNR at this value; none: for no
+    tensor."""
     float_stem: bool = True
-    """Leave the first layers of a network on pictures in floating point, where the target's rules want that."""
+    """Keep the first layers of image networks in floating point, where the target's rules ask for it."""
     float_sums: bool = True
-    """Add up what linear bottlenecks give in floating point, where the target's rules want that."""
+    """Keep the residual Adds of linear bottlenecks in floating point, where the target's rules ask for it."""
     share_ranges: bool = True
-    """One range for the inputs and outputs of the operators for which the target's rules want that."""
+    """Use one range for the inputs and outputs of an operator, where the target's rules ask for it."""
     weight_ranges: Literal["min-max", "mse"] = "min-max"
-    """Whether a weight's scale holds its largest value, or has the least squared error (for each scale it has)."""
+    """min-max: a weight scale covers the largest value; mse: it has the least squared error."""
     rounding: Literal["nearest", "adaptive"] = "nearest"
-    """Each weight to its nearest integer, or up or down as its layer's output needs it (AdaRound's problem; takes a minute)."""
+    """nearest: each weight to its nearest integer; adaptive: up or down as its layer's output needs it (AdaRound's problem;
+    takes about a minute)."""
     rounding_samples: int = Field(default=64, ge=1)
-    """Batches that `rounding = "adaptive"` looks at."""
+    """Batches used by `rounding = "adaptive"`."""
     embeddings: bool = True
-    """Store embedding tables as int8, with a scale for each row."""
+    """Store embedding tables as int8, with one scale per row."""
     exclude: list[str] = Field(default_factory=list)
-    """Nodes that stay in floating point, by name."""
+    """Names of nodes that stay in floating point."""
     plan: Path | None = Field(default=None, strict=False)
-    """A saved (and perhaps edited) plan to carry out instead of making one."""
+    """A saved (and perhaps edited) plan to apply instead of making one."""
     max_drop: Annotated[float | None, BeforeValidator(_share)] = Field(default=None, ge=0, le=1)
-    """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few exceptions are made as that takes."""
+    """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few layers as possible stay in floating
+    point to keep it."""
     collapse_db: float | None = Field(default=6.0, ge=0, le=60)
-    """Outputs below this SQNR are a collapse: then the fewest of the worst layers stay floating that bring them above it; no
-    labels are needed for that. None: whatever comes is taken."""
+    """Outputs below this SQNR in dB count as a collapse: the fewest of the worst layers then stay in floating point that bring
+    the outputs above it. Needs no labels. None: accept any SQNR."""
     prefer_faster: bool = False
-    """Time every layer on the target, and leave those in floating point whose integer form makes the model slower."""
+    """Time every layer on the target, and keep those in floating point whose integer form makes the model slower."""
     sensitivity: bool = False
-    """Measure what each layer alone does to the model's outputs, also where `max_drop` does not need it."""
+    """Measure the effect of each layer alone on the outputs, even where `max_drop` does not need it."""
     threads: int = Field(default=1, ge=1)
     """Threads for calibration."""
     memory_limit_bytes: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1_000_000)
-    """Take activations in turns so that those of one batch stay below this, such as "500MB"; None: all at once."""
+    """Collect the statistics of a few tensors at a time, so that one batch's stay below this, such as "500MB"; none: all at
+    once."""
     cache: Path | None = Field(default=None, strict=False)
-    """Statistics of an earlier calibration: taken if of this very model, data and options, else refused; written if absent."""
+    """File of calibration statistics: read if made from the same model, data and options, else refused; written if absent."""
     jobs: int = Field(default=1, ge=1)
-    """Processes for calibration, which share the samples."""
+    """Processes among which calibration divides the samples."""
     noise_samples: int = Field(default=8, ge=1)
     """Batches on which the per-layer quantization error is measured."""

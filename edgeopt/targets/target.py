@@ -1,6 +1,6 @@
-"""A target: a device (how it is reached) × an execution provider (with its options) × how models are quantized for it.
+"""A target: a device (how it is reached), an execution provider (with its options), and how models are quantized for it.
 
-Targets are the files ``deploy/targets/*.toml``; the file's stem is the target's name.
+Targets are the files ``deploy/targets/*.toml``; the name of a target is the file's stem.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgeopt.errors import MachineError, RecipeError, UserError, nearest
 from edgeopt.machine import cpu_flags
 
 HOST = "host"
-"""The name that stands for whichever CPU target this machine is."""
+"""Name that stands for the CPU target of this machine."""
 _CPU_TARGETS = ("x86-vnni", "x86-avx2", "arm64")
 
 
@@ -27,39 +27,37 @@ _HOST = re.compile(r"(ssh://)?([A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9_\[:][\w.:%\[\]+
 
 
 class Device(Options):
-    """Where a model runs and what that machine must have."""
+    """The machine a model runs on, how it is reached, and what it must have."""
 
     transport: Literal["local", "ssh", "adb", "browser", "node"] = "local"
-    """How the device is reached: an interpreter on this machine, OpenSSH's client, adb's, a headless browser or Node here."""
+    """How the device is reached: local (an interpreter on this machine), ssh, adb, browser (headless) or node."""
     python: str | None = None
-    """The interpreter that measures; None: this one (local), `python3` (ssh, adb)."""
+    """Python interpreter that runs the measurements; none: this one (local), `python3` (ssh, adb)."""
     launcher: list[str] = Field(default_factory=list)
-    """The command before the interpreter, such as an emulator's; ``~`` stands for the home folder."""
+    """Command that starts the interpreter, such as an emulator; ``~`` stands for the home folder."""
     environment: list[str] = Field(default_factory=list)
-    """Packages of an environment of its own, made by `edgeopt targets install`, for builds that exclude each other."""
+    """Packages of a separate Python environment, created by `edgeopt targets install`, for onnxruntime builds that exclude
+    each other."""
     npm: list[str] = Field(default_factory=list)
-    """Packages for a page or Node, fetched from npm by `edgeopt targets install`; their install scripts are not run."""
+    """npm packages for the browser or Node, installed by `edgeopt targets install`; their install scripts are not run."""
     host: str | None = None
-    """Where OpenSSH connects to: a host name or an alias of ~/.ssh/config, with user, port, keys and jumps from there.
-
-    For adb the device's serial, HOST:PORT over the network; None: the only one.
-    """
+    """ssh: host name or alias of ~/.ssh/config. adb: serial of the device, or HOST:PORT; none: the only device."""
     ssh_options: list[str] = Field(default_factory=list)
-    """More arguments of `ssh`, such as ``["-p", "2222"]``."""
+    """Further arguments of `ssh`, such as ``["-p", "2222"]``."""
     folder: str | None = None
-    """The folder over there that holds ours; None: the home (ssh), /data/local/tmp (adb)."""
+    """Folder on the device for temporary files; none: the home folder (ssh), /data/local/tmp (adb)."""
     keep: bool = False
-    """Leave runner and models on the device, so that they are copied once; else nothing is left behind."""
+    """Keep runner and models on the device between runs; otherwise everything is removed."""
     emulated: bool = False
-    """An emulator: its placement and numerics count, its latency and memory mean nothing and are not measured."""
+    """The device is an emulator: placement and numerics are measured, latency and memory are not."""
     counting_launcher: list[str] = Field(default_factory=list)
-    """A launcher that counts instructions and prints ``total insns: N``, as QEMU with its plug-in insn; empty: none."""
+    """Launcher that counts instructions and prints ``total insns: N``, such as QEMU with its plug-in insn; empty: none."""
     counting_setup: str | None = None
-    """The script, relative to the folder ``deploy``, that makes it."""
+    """Script that builds the counting launcher, relative to the folder ``deploy``."""
     machine: list[str] = Field(default_factory=list)
     """Accepted values of `platform.machine()`; empty: any."""
     cpu_flags: list[str] = Field(default_factory=list)
-    """The CPU must have one of these features; empty: none is asked for."""
+    """CPU features of which one is required; empty: no requirement."""
 
     @field_validator("host")
     @classmethod
@@ -78,12 +76,12 @@ class Device(Options):
 
 
 class Plugin(Options):
-    """A provider that comes as a library of its own, in a Python module."""
+    """A provider that is a separate library, found through a Python module."""
 
     module: str
-    """The module to import; it has `get_library_path()`."""
+    """Python module to import; it has `get_library_path()`."""
     name: str
-    """The name it is registered by; one that ends in ``.virtual`` makes a device where there is no hardware."""
+    """Name to register the provider by; a name that ends in ``.virtual`` creates a device without hardware."""
 
 
 class Provider(Options):
@@ -92,14 +90,14 @@ class Provider(Options):
     name: str = "CPUExecutionProvider"
     """onnxruntime's name of the provider."""
     options: dict[str, str] = Field(default_factory=dict)
-    """Provider options, as onnxruntime takes them; ``"call:NAME"`` stands for what the plug-in's function NAME returns."""
+    """Provider options of onnxruntime; ``"call:NAME"`` stands for the return value of the plug-in's function NAME."""
     plugin: Plugin | None = None
-    """The plug-in the provider comes in, if it is not built into onnxruntime."""
+    """Plug-in with the provider, if it is not built into onnxruntime."""
     threads: int = Field(default=1, ge=1)
-    """Threads inside an operator (`intra_op_num_threads`)."""
+    """Threads within an operator (`intra_op_num_threads`)."""
 
     def session(self) -> dict[str, Any]:
-        """Return what the runner's requests call `session`."""
+        """Return the entry `session` of the runner's requests."""
         values: dict[str, Any] = {"provider": self.name, "options": self.options, "threads": self.threads}
         return {**values, "plugin": self.plugin.model_dump()} if self.plugin else values
 
@@ -128,81 +126,81 @@ _BETWEEN_KERNELS = [
 
 
 class Rules(Options):
-    """Which nodes run on integers on a target, and where Q/DQ pairs stand; the planner knows no provider but by these."""
+    """Which nodes run on integers on a target, and where Q/DQ pairs are inserted; the planner knows providers only by these."""
 
     placement: Literal["kernels", "inputs", "everywhere"] = "kernels"
-    """kernels: around nodes whose integer kernels gain, floats between them; inputs: pairs before what multiplies and nowhere
-    else, for compilers that fuse behind it; everywhere: on every tensor, for compilers that take no floats."""
+    """Where Q/DQ pairs go. kernels: around nodes whose integer kernels gain, with floats between them; inputs: before
+    products and nowhere else, for compilers that fuse what follows; everywhere: on every tensor, for integer-only devices."""
     ops: list[str] = Field(default_factory=_BETWEEN_KERNELS.copy)
-    """Operators beside those with constant weights: kernels: that may stay on integers between such; inputs: whose inputs are
-    rounded too; everywhere: that the provider takes as integers."""
+    """Operators without constant weights that are quantized. kernels: may stay on integers between integer nodes; inputs:
+    their inputs are quantized too; everywhere: the provider runs them on integers."""
     products: bool = False
-    """Products of two activations run on integers, too."""
+    """Quantize products of two activations, too."""
     per_channel_ops: list[str] = Field(default_factory=lambda: ["Conv", "ConvTranspose", "Gemm", "MatMul"])
-    """Operators whose weights may have a scale for each output channel."""
+    """Operators whose weights may have one scale per output channel."""
     shared: list[str] = Field(default_factory=list)
-    """Operators all of whose inputs and outputs must (or should) have one range."""
+    """Operators whose inputs and outputs share one range."""
     wide: list[str] = Field(default_factory=list)
-    """Operators that take 16-bit activations beside 8-bit weights; empty: none do, so the exceptions are floats."""
+    """Operators that take 16-bit activations with 8-bit weights; empty: none, so exceptions are made in floating point."""
     norm_weight: Literal["int8", "uint8"] = "int8"
-    """Integer type of the scales of normalisations."""
+    """Integer type of the scale inputs of normalisations."""
     bias: Literal["int32", "float"] = "int32"
-    """How biases are stored."""
+    """Type of stored biases."""
     float_stem: bool = False
-    """The first layers of networks on pictures stay in floating point: a convolution with depthwise ones behind it."""
+    """Keep the first layers of image networks (a convolution followed by depthwise ones) in floating point."""
     float_sums: bool = False
-    """What linear bottlenecks add up stays in floating point."""
+    """Keep the residual Adds of linear bottlenecks in floating point."""
     pointwise_products: bool = False
-    """1 × 1 convolutions whose results are wanted as floats are computed by onnxruntime's integer matrix product."""
+    """Compute 1 × 1 convolutions whose results are needed as floats by onnxruntime's integer matrix product."""
     reason: str = "integer kernels gain where constant weights are multiplied; conversions elsewhere only cost"
-    """Why, in one sentence; printed with every plan."""
+    """The reason, in one sentence; printed with every plan."""
 
 
 class Quantization(Options):
-    """What the target's int8 kernels want; the defaults of every quantization plan made for it."""
+    """The integer types that the target's kernels are fastest with; the defaults of every plan for the target."""
 
     activation: Literal["uint8", "int8", "uint16", "int16"]
     """Integer type of activations."""
     weight: Literal["int8", "uint8"]
     """Integer type of weights."""
     per_channel: bool
-    """One weight scale per output channel instead of one per tensor."""
+    """Use one weight scale per output channel; false: one per tensor."""
     symmetric_activation: bool
-    """Activations have their zero point in the middle of the integer range."""
+    """Put the zero point of activations in the middle of the integer range."""
     symmetric_weight: bool = True
-    """Weights have zero point 0."""
+    """Use zero point 0 for weights."""
     reduce_range: Literal["never", "where-saturating", "always"]
-    """Weights of 7 bits, where u8·s8 pair sums would saturate in 16 bits."""
+    """When to use 7-bit weights: where-saturating means where sums of u8·s8 pairs could saturate in 16 bits."""
     conv_input_channels: int = Field(default=1, ge=1)
-    """Input channels of convolutions are padded with zeros to a multiple of this."""
+    """Pad the input channels of convolutions with zeros to a multiple of this."""
     reason: str
-    """Why, in one sentence; printed with every plan."""
+    """The reason, in one sentence; printed with every plan."""
     rules: Rules = Rules()
-    """Which nodes run on integers and where values are rounded."""
+    """Which nodes run on integers and where Q/DQ pairs are inserted."""
 
 
 class Export(Options):
-    """What the target's provider can load and runs best."""
+    """The form of ONNX that the target's provider loads and runs best."""
 
     opset: int = Field(default=24, ge=13, le=25)
     """Version of the default operator set."""
     attention: Literal["fused", "decomposed"] = "fused"
-    """One standard `Attention` node a layer, or its parts."""
+    """fused: one standard `Attention` node per layer; decomposed: MatMul, Softmax, MatMul."""
     projections: Literal["merged", "apart"] = "merged"
-    """Query, key and value as one product and a Split, or as products of their own."""
+    """merged: query, key and value as one product and a Split; apart: as three products."""
 
 
 class Target(Options):
-    """A device × provider profile, as read from its file."""
+    """A device, a provider and their rules, as read from a target's file."""
 
     name: str
-    """The file's stem, such as ``x86-vnni``."""
+    """Name of the target; default: the file's stem, such as ``x86-vnni``."""
     description: str
-    """One line for lists."""
+    """One line, shown by `edgeopt targets`."""
     setup: str | None = None
-    """The script, relative to the folder ``deploy``, that makes what it needs; run by `edgeopt targets install`."""
+    """Script that `edgeopt targets install` runs, relative to the folder ``deploy``."""
     untested: bool = False
-    """Nobody has run it yet: its rules are from the provider's documentation."""
+    """The target has not been run yet: its rules come from the provider's documentation."""
     device: Device
     provider: Provider
     quantization: Quantization
@@ -215,7 +213,7 @@ def target_names() -> list[str]:
 
 
 def load_target(name: str) -> Target:
-    """Return the target called `name`, or read it from a path that ends in ``.toml``; "host" is this machine's own CPU.
+    """Return the target called `name`, or read it from a path that ends in ``.toml``; "host" is this machine's CPU.
 
     Raises:
         RecipeError: there is no such target, or its file has a wrong key.
@@ -234,7 +232,7 @@ def load_target(name: str) -> Target:
 
 
 def _host() -> Target:
-    """Return the first CPU target that this machine is, the most particular first."""
+    """Return the first CPU target that matches this machine, the most specific first."""
     for target in map(load_target, _CPU_TARGETS):
         flags = target.device.cpu_flags
         if platform.machine() in target.device.machine and (not flags or cpu_flags().intersection(flags)):

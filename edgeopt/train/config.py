@@ -15,18 +15,18 @@ class TrainOptions(Options):
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training split; may be a fraction."""
     batch_size: int = Field(default=32, ge=1)
-    """Samples a step."""
+    """Samples per step."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    """The highest learning rate of the schedule."""
+    """Highest learning rate of the schedule."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's decoupled weight decay; normalisations and biases are spared."""
+    """Decoupled weight decay of AdamW; not applied to normalisations and biases."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
     max_gradient_norm: float = Field(default=1.0, gt=0)
-    """Gradients are scaled down to this norm."""
+    """Gradients are clipped to this norm."""
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision, as Accelerate offers it."""
+    """Mixed precision, as in Accelerate."""
     checkpoint_seconds: float = Field(default=10.0, ge=0)
-    """A killed training resumes from a checkpoint at most this old."""
+    """Seconds between checkpoints; a killed training resumes from the last one."""

@@ -131,7 +131,7 @@ def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsy
         edgeopt.cli.main()
     assert ended.value.code == 3
     text = capsys.readouterr().err
-    assert "a fault of ours: ZeroDivisionError: oh" in text
+    assert "internal error: ZeroDivisionError: oh" in text
     log = Path(text.rsplit(" ", maxsplit=1)[-1].strip())
     assert "Traceback" in log.read_text(encoding="utf-8")
     log.unlink()

@@ -1,4 +1,4 @@
-"""A family in a package of its own, built, installed and found: what CONTRIBUTING shows."""
+"""A family in a package of its own, built, installed and found: as the documentation shows it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "contributing" / "add-an-exporter.md"
 
 
 def fenced(kind: str, first: str) -> str:
-    """Return the code block of CONTRIBUTING.md in the language `kind` that contains `first`."""
-    blocks = re.findall(rf"```{kind}\n(.*?)```", CONTRIBUTING.read_text(encoding="utf-8"), re.DOTALL)
+    """Return the code block of the page "Add an exporter" in the language `kind` that contains `first`."""
+    blocks = re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     return next(block for block in blocks if first in block)
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """Build the package of CONTRIBUTING.md and install it into a folder of its own."""
+    """Build the package of the page and install it into a folder of its own."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     (source / "pyproject.toml").write_text(fenced("toml", "edgeopt.exporters"), encoding="utf-8")
     (source / "edgeopt_mobilebert.py").write_text(fenced("python", "FAMILY = Family("), encoding="utf-8")

@@ -39,26 +39,26 @@ _CHUNK = 64  # samples whose features are kept in one file while the set is made
 
 
 class CalibrateConfig(Options):
-    """How a calibration set is picked, and what its manifest says of it."""
+    """How a calibration set is picked, and what its manifest states."""
 
     samples: int = Field(default=64, ge=1)
-    """How many to pick."""
+    """Number of samples to pick."""
     choose: Choice = "coverage"
-    """coverage: spread over what the model makes of the samples; random: at random. Labels keep their shares in both."""
+    """coverage: spread over the features that the model computes; random: at random. Labels keep their shares in both."""
     seed: int = Field(default=0, ge=0)
-    """Of the first pick, or of all picks at random."""
+    """Seed of the first pick (coverage) or of all picks (random)."""
     description: str = ""
     """One line for the manifest."""
     origin: str = ""
     """Where the data comes from."""
     licence: str = ""
-    """Under which terms it may be used."""
+    """Licence of the data."""
     task: str = "generic"
-    """The hub's name of what models do with it."""
+    """Task, with the hub's name."""
     labels: list[str] = Field(default_factory=list)
-    """Class names in the order of their numbers."""
+    """Class names, in the order of their numbers."""
     preprocessing: Preprocessing = Field(default=ArrayInput(), discriminator="kind")
-    """How raw data became these inputs."""
+    """How the raw data became these inputs."""
 
 
 _DEFAULTS = CalibrateConfig()

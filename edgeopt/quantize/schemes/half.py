@@ -1,4 +1,4 @@
-"""float16: half the size, and half the time where a provider computes in it (GPUs, NPUs; on CPUs see docs/quantize.md).
+"""float16: half the size, and half the time where a provider computes in it (GPUs, NPUs; CPUs: docs/how-to/other-schemes.md).
 
 Each node computes in float16 or stays in float32; Casts stand where the two meet, one for each tensor and direction.
 

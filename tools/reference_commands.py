@@ -10,19 +10,15 @@ from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
 
-_CODES = """stdout carries the result, stderr progress. Exit codes: 0 fine; 1 a budget was missed or a check failed; 2 the input or
-this machine is wrong; 3 an internal error.
+_CODES = """stdout carries the result, stderr progress. Exit codes: 0 fine; 1 a budget was missed or a check failed; 2 the
+input or this machine is wrong; 3 an internal error.
 """
 _ENVIRONMENT = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 
 
 def commands_page() -> str:
     """Return the page with what ``--help`` prints for edgeopt and for each of its commands."""
-    lines = [
-        "# Command line\n",
-        "Written by `make format` from the help texts; do not edit.\n",
-        _CODES,
-    ]
+    lines = ["# Command line\n", "Written by `make format` from the help texts; do not edit.\n", _CODES]
     for words in [[], *_commands()]:
         name = " ".join(["edgeopt", *words])
         lines.append(f"## `{name}`\n\n```text\n{help_text(words)}```\n")

@@ -30,9 +30,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 TOP_TABLES: Mapping[str, tuple[str, str, type[Options]]] = {
     "recipe": (
         "Recipe",
-        """A recipe is a TOML file: `edgeopt run RECIPE.toml`. Its top-level keys are listed first, then each table it may have. The
-keys of a stage's table are also what the stage's own command takes as `--set KEY=VALUE`. An unknown key is an error that names
-the nearest valid one.""",
+        """A recipe is a TOML file: `edgeopt run RECIPE.toml`. Its top-level keys are listed first, then each table. The keys of
+a stage's table are also what the stage's own command takes as `--set KEY=VALUE`. An unknown key is an error that names the
+nearest valid one.""",
         Recipe,
     ),
     "target": (

@@ -69,8 +69,8 @@ _HALF_HEADER = """
 ## In half precision
 
 The main families, from the same tiny models with `--dtype float16` and `--dtype bfloat16`, compared with PyTorch in the same
-type. The tolerance is 1e-2 for float16 and 8e-2 for bfloat16, which onnxruntime's CPU provider cannot run: it is compared in float32
-arithmetic, on a widened copy.
+type. The tolerance is 1e-2 for float16 and 8e-2 for bfloat16, which onnxruntime's CPU provider cannot run: it is compared in
+float32 arithmetic, on a widened copy.
 
 - *greedy*: 32 tokens equal PyTorch's of the same type; where they differ, how far at most the logits of the decoded tokens lie
   below PyTorch's best, as a share of the largest: 0 is an exact tie.

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    calibration: Annotated[
-        str, typer.Option("--calibration", help="Samples: a file, a folder or a set; see docs/how-to/calibration-data.md.")
-    ],
+    calibration: Annotated[str, typer.Option("--calibration", help="Samples: a file, a folder or a set.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
@@ -31,24 +29,16 @@ def quantize(
         str | None, typer.Option("--ranges", help="auto, min-max, moving-average, percentile, mse or entropy.")
     ] = None,
     plan: Annotated[Path | None, typer.Option("--plan", help="Apply this saved (and perhaps edited) plan.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", help="Keep this node in floating point; may be repeated.")
-    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Do not quantize this node; may be repeated.")] = None,
     max_drop: Annotated[str | None, typer.Option("--max-drop", help="Largest loss of the metric: 0.5% or 0.005.")] = None,
     evaluate: Annotated[
         str | None, typer.Option("--evaluate", help="Labelled samples for --max-drop; default: all calibration samples.")
     ] = None,
     memory_limit: Annotated[str | None, typer.Option("--memory-limit", help="Memory for calibration, such as 500MB.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", help="File of calibration statistics to read, or to write if absent.")
-    ] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", help="Statistics to read, or to write if absent.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Number of calibration processes.")] = None,
-    ort_cache: Annotated[
-        Path | None, typer.Option("--ort-cache", help="Also write the ranges as a calibration cache for onnxruntime.")
-    ] = None,
-    sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Measure and print the effect of each layer alone.")
-    ] = False,
+    ort_cache: Annotated[Path | None, typer.Option("--ort-cache", help="Also write the ranges for onnxruntime.")] = None,
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Print the effect of each layer alone.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with a reason for each decision.")] = False,
     form: Format = "table",
     changes: Set = None,
@@ -56,8 +46,7 @@ def quantize(
 ) -> None:
     """Quantize to QDQ int8 for the target's kernels, or with another --scheme.
 
-    Options without a flag are set with --set, such as --set percentile=99.9.
-    `--dry-run --format json` prints a plan for --plan.
+    Other options: --set, such as --set percentile=99.9. `--dry-run --format json` prints a plan for --plan.
     """
     from edgeopt.cli.evaluation import metric
     from edgeopt.cli.options import checked_calibration, need_format, read_calibration, read_options

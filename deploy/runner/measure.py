@@ -13,14 +13,15 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
     open       {name, model, inputs, session} -> load_ns, first_run_ns    load a variant and run it once
     sample     {blocks: [[name, first_batch, runs], ...], limit_s}
                -> blocks: [[name, [ns, ...], [thread ns]], ...], noise    time runs; blocks are run in the order given
-    cold       as open, + seconds -> load_ns, first_run_ns, memory        the same in a child process of its own
+    cold       as open, + seconds, limit_s -> load_ns, first_run_ns, memory   the same in a child process, ended after limit_s
     operators  {name, runs} -> runs, operators, arena_peak_bytes, memory  where time and memory go, from onnxruntime's profile
     placement  {name} -> partitions: [{provider, nodes}] or null          what onnxruntime gave to which provider
     outputs    {name} -> path, count                                      write what the model answers to an .npz file
     close      {name}                                                     forget a variant
 
 `inputs` is an .npz file whose entries are called "<batch>/<input name>". `session` is {provider, options, threads, config}.
-Nothing is left behind: temporary files live in one folder that goes away at the end, and no process but its own is ended.
+Nothing is left behind: temporary files live in one folder that goes away at the end, and no process but its own is ended. When
+nobody reads the replies any more (whoever asked was killed, the connection is lost), it ends at once, even if a model hangs.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ import json
 import os
 import platform
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -56,11 +59,7 @@ Call = Callable[[], Any]
 
 
 class Refusal(Exception):  # noqa: N818  (it is an answer, not a crash)
-    """A request that cannot be answered; `kind` says who must act."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    """A request that cannot be answered, made of who must act and the message."""
 
 
 def time_calls(calls: List[Call], clock: Callable[[], int] = time.perf_counter_ns) -> Tuple[List[int], List[int]]:
@@ -93,7 +92,10 @@ class Variant:
         kinds = [value.type for value in [*self.session.get_inputs(), *self.session.get_outputs()]]
         self.bound = all(kind.startswith("tensor(") and "string" not in kind for kind in kinds)
         self.calls = [self._call(batch) for batch in batches]
-        self.first_run_ns = self._run_first(model)
+        try:
+            self.first_run_ns = time_calls(self.calls[:1])[0][0]
+        except Exception as error:
+            raise Refusal("model", f"{model}: onnxruntime {ort.__version__} cannot run it: {_first_line(error)}") from error
 
     def _call(self, batch: Dict[str, Any]) -> Call:
         """Bind inputs once where tensors allow it: a sample then holds the model and 2 us of call, no conversions."""
@@ -106,12 +108,6 @@ class Variant:
         for name in names:
             binding.bind_output(name, "cpu")
         return partial(self.session.run_with_iobinding, binding)
-
-    def _run_first(self, model: str) -> int:
-        try:
-            return time_calls(self.calls[:1])[0][0]
-        except Exception as error:
-            raise Refusal("model", f"{model}: onnxruntime {ort.__version__} cannot run it: {_first_line(error)}") from error
 
     def take(self, first: int, runs: int) -> Tuple[List[int], List[int]]:
         """Time `runs` runs, going round the batches from number `first`."""
@@ -187,10 +183,7 @@ def reset_peak() -> None:
 
 
 def memory_bytes(field: str) -> Optional[int]:
-    """Return this process' "VmHWM" (peak) or "VmRSS" (now).
-
-    Not `ru_maxrss` on Linux: across fork and exec a child inherits its parent's peak there.
-    """
+    """Return this process' "VmHWM" (peak) or "VmRSS" (now); on Linux `ru_maxrss` would hold its parent's peak, too."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             found = re.search(rf"^{field}:\s+(\d+) kB", file.read(), re.MULTILINE)
@@ -235,18 +228,14 @@ class Noise:
     """What else went on while runs were timed: other load, stolen time, involuntary switches."""
 
     def __init__(self) -> None:
-        self.begin = time.perf_counter()
-        self.ticks = cpu_ticks()
-        self.usage = _usage()
+        self.begin, self.ticks, self.usage = time.perf_counter(), cpu_ticks(), _usage()
 
     def seen(self) -> Reply:
         """Return what happened since this was made; null where the system does not tell."""
-        usage = _usage()
-        wall_s = time.perf_counter() - self.begin
+        usage, ticks, wall_s = _usage(), cpu_ticks(), time.perf_counter() - self.begin
         own_s = usage[0] - self.usage[0]
         seen: Reply = {"wall_s": wall_s, "own_cpu_s": own_s, "others_cores": None, "steal_share": None}
         seen["involuntary_switches"] = usage[1] - self.usage[1]
-        ticks = cpu_ticks()
         if self.ticks and ticks and ticks[2] > self.ticks[2]:
             busy, steal, total = (ticks[field] - self.ticks[field] for field in range(3))
             per_second = total / (os.cpu_count() or 1) / wall_s
@@ -262,7 +251,7 @@ def _usage() -> Tuple[float, int]:
 
 def _read_numbers(pattern: str) -> List[float]:
     numbers = []
-    for path in sorted(glob.glob(pattern)):
+    for path in sorted(glob.glob("/sys/" + pattern)):
         with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
             numbers.append(float(file.read()))
     return numbers
@@ -270,15 +259,12 @@ def _read_numbers(pattern: str) -> List[float]:
 
 def device_state() -> Reply:
     """Return what the system shows of frequency, temperature, throttling, battery and energy; null where it does not."""
-    cpu = "/sys/devices/system/cpu/cpu*/"
-    frequencies = _read_numbers(cpu + "cpufreq/scaling_cur_freq")
-    temperatures = _read_numbers("/sys/class/thermal/thermal_zone*/temp")
-    throttled = _read_numbers(cpu + "thermal_throttle/core_throttle_count")
-    battery = _read_numbers("/sys/class/power_supply/*/capacity")
-    energy = _read_numbers("/sys/class/powercap/intel-rapl:?/energy_uj")
-    mhz, celsius = (max(numbers) / 1e3 if numbers else None for numbers in (frequencies, temperatures))
-    events, energy_uj = (sum(numbers) if numbers else None for numbers in (throttled, energy))
+    patterns = ("devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", "class/thermal/thermal_zone*/temp")
+    mhz, celsius = (max(numbers) / 1e3 if numbers else None for numbers in map(_read_numbers, patterns))
+    patterns = ("devices/system/cpu/cpu*/thermal_throttle/core_throttle_count", "class/powercap/intel-rapl:?/energy_uj")
+    events, energy_uj = (sum(numbers) if numbers else None for numbers in map(_read_numbers, patterns))
     state: Reply = {"frequency_mhz": mhz, "temperature_c": celsius, "throttle_events": events, "energy_uj": energy_uj}
+    battery = _read_numbers("class/power_supply/*/capacity")
     return {**state, "battery_percent": min(battery) if battery else None}
 
 
@@ -376,7 +362,7 @@ class Server:
                 raise Refusal("request", f"not a request: {line[:80].strip()!r}; known: {', '.join(self.commands)}")
             return {"ok": command(request)}
         except Refusal as refusal:
-            return {"error": {"kind": refusal.kind, "message": str(refusal)}}
+            return {"error": {"kind": refusal.args[0], "message": refusal.args[1]}}
         except (json.JSONDecodeError, KeyError) as error:
             return {"error": {"kind": "request", "message": f"{type(error).__name__}: {error} in {line[:80].strip()!r}"}}
         except Exception as error:  # noqa: BLE001  (a server answers; it does not die of one request)
@@ -413,12 +399,16 @@ class Server:
 
     def cold(self, request: Reply) -> Reply:
         """Load and run in a child process, which has nothing in memory and no warm caches of its own."""
-        command = [sys.executable, os.path.abspath(__file__), "cold"]
-        child = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+        command, limit = [sys.executable, os.path.abspath(__file__), "cold"], float(request.get("limit_s", 600.0))
         try:
+            child = subprocess.run(command, input=json.dumps(request).encode(), capture_output=True, timeout=limit, check=False)
             reply: Reply = json.loads(child.stdout)
-        except json.JSONDecodeError as error:
-            raise Refusal("machine", f"its process ended with {child.returncode}: {child.stderr.strip()[-200:]}") from error
+        except subprocess.TimeoutExpired as error:
+            took = f"{request['model']}: loading and running it did not end within {limit:.0f} s"
+            raise Refusal("model", f"{took}; if it is no endless loop, give the measurement more seconds") from error
+        except ValueError as error:
+            said = child.stderr.decode(errors="replace").strip()[-200:]
+            raise Refusal("machine", f"its process ended with {child.returncode}: {said}") from error
         if "error" in reply:
             raise Refusal(reply["error"]["kind"], reply["error"]["message"])
         return reply["ok"]  # type: ignore[no-any-return]
@@ -431,20 +421,18 @@ class Server:
         profiled = Variant(opened["model"], batches, opened.get("session", {}), extra)
         profiled.take(0, int(request["runs"]))
         path = profiled.session.end_profiling()
-        try:
-            return read_profile(path)
-        finally:
-            os.remove(path)
+        told = read_profile(path)
+        os.remove(path)
+        return told
 
     def placement(self, request: Reply) -> Reply:
         """Say which node went to which provider, as onnxruntime decided when it loaded the model."""
-        opened = self.requests[request["name"]]
-        session = dict(opened.get("session", {}))
-        session["config"] = {**session.get("config", {}), "session.record_ep_graph_assignment_info": "1"}
-        loaded = open_session(opened["model"], session, {})
-        if not hasattr(loaded, "get_provider_graph_assignment_info"):
-            return {"partitions": None}  # an onnxruntime that does not tell
-        parts = loaded.get_provider_graph_assignment_info()
+        opened, record = self.requests[request["name"]], {"session.record_ep_graph_assignment_info": "1"}
+        session = opened.get("session", {})
+        loaded = open_session(opened["model"], {**session, "config": {**session.get("config", {}), **record}}, {})
+        parts = getattr(loaded, "get_provider_graph_assignment_info", lambda: None)()
+        if parts is None:  # an onnxruntime that does not tell
+            return {"partitions": None}
         told = [{"provider": part.ep_name, "nodes": [[node.name, node.op_type] for node in part.get_nodes()]} for part in parts]
         return {"partitions": told}
 
@@ -474,6 +462,16 @@ def _first_line(error: BaseException) -> str:
     return text.split("\n", 1)[0][:300]
 
 
+def end_when_alone(replies: int, folder: str) -> None:
+    """End this process once nobody can read `replies`: a model may be running, which no exception would interrupt."""
+    if hasattr(select, "poll") and sys.platform != "darwin":  # where poll tells that the other end of a pipe is gone
+        watch = select.poll()
+        watch.register(replies, 0)
+        watch.poll()
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+
 def main(arguments: List[str]) -> int:
     """Serve requests until end of file, or answer one cold request."""
     if arguments not in (["serve"], ["cold"]):
@@ -483,8 +481,8 @@ def main(arguments: List[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary folder goes away
     os.dup2(2, 1)  # libraries that print must not break the protocol
     server = Server(os.environ["TMPDIR"])
-    if arguments == ["cold"]:
-        server.commands = {"cold": measure_cold}
+    threading.Thread(target=end_when_alone, args=(replies.fileno(), server.folder), daemon=True).start()
+    server.commands = {"cold": measure_cold} if arguments == ["cold"] else server.commands
     try:
         for line in sys.stdin:
             replies.write(json.dumps(server.answer(line)) + "\n")

@@ -9,12 +9,14 @@ import sys
 
 from edgeopt.cli.app import app
 from edgeopt.errors import EdgeoptError
+from edgeopt.lifetime import stop_on_interrupt
 from edgeopt.user_code import forget_current_folder
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     forget_current_folder()
+    stop_on_interrupt()
     try:
         app()
     except EdgeoptError as error:

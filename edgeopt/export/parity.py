@@ -12,7 +12,6 @@ parts is named.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.export.weights import out_of_memory, save_beside
 from edgeopt.export.widen import feed, holds_bfloat16, widened
+from edgeopt.lifetime import temporary_folder
 from edgeopt.targets.session import SessionConfig, open_session
 
 _LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
@@ -208,7 +208,7 @@ def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -
     values = [value for node in shown.graph for value in node.outputs if value.name in wanted and value.dtype is not None]
     known = set(shown.graph.outputs)
     shown.graph.outputs.extend(value for value in values if value not in known)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:  # not in memory: the weights may be beyond protobuf's 2 GiB
+    with temporary_folder() as folder:  # not in memory: the weights may be beyond protobuf's 2 GiB
         path = save_beside(shown, Path(folder) / "model.onnx")[0]
         session = open_session(path, config=SessionConfig(optimization="none", prepacking=False))
     names = [value.name or "" for value in values]

@@ -6,7 +6,6 @@ The axes of the exported model are those of the program: what it has symbolic st
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import ModelError
+from edgeopt.lifetime import temporary_folder
 from edgeopt.models.no_pickles import no_pickles
 from edgeopt.models.program_archive import copy_checked, first_line
 from edgeopt.models.size_expressions import parsed_sizes
@@ -59,7 +59,7 @@ def load_program(path: Path) -> LoadedProgram:
     Raises:
         ModelError: it is no such archive, it holds what could run code, or an input is not a tensor.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeopt-program-") as folder:
+    with temporary_folder("edgeopt-program-") as folder:
         fresh = Path(folder) / "model.pt2"
         copy_checked(path, fresh)
         try:

@@ -121,7 +121,7 @@ def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: floa
 
 def conditions(chunks: Sequence[Chunk], counted: Counted) -> Conditions:
     """Sum up how quiet the machine was over all chunks."""
-    wall_s = sum(chunk.noise["wall_s"] for chunk in chunks)
+    wall_s = max(1e-9, sum(chunk.noise["wall_s"] for chunk in chunks))
     others = _mean(chunks, "others_cores", wall_s)
     steal = _mean(chunks, "steal_share", wall_s)
     first, last = chunks[0].state, chunks[-1].state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgeopt.graph.macs import count_macs
 from edgeopt.profile.instructions import count_instructions, why_not
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Numerics, Placement, ProfileResult, VariantProfile
+from edgeopt.targets.outputs import fetch_outputs
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection
@@ -166,30 +166,31 @@ def _variant(
 
 def _numerics(emulation: Emulation, name: str, request: Mapping[str, Any]) -> Numerics:
     """Hold the emulator's answers against those of this machine's CPU provider."""
-    got = _outputs(emulation.connection, emulation.runner, name)
+    got = fetch_outputs(emulation.connection, emulation.runner, name)
     here = this_machine()
     with here.start() as runner:
         runner.ask({"do": "open", "name": name, **request, "session": {"provider": CPU, "threads": 1}})
-        return compare_outputs(got, _outputs(here, runner, name))
-
-
-def _outputs(connection: Connection, runner: Runner, name: str) -> Outputs:
-    with tempfile.TemporaryDirectory(prefix="edgeopt-outputs-") as folder:
-        to = Path(folder) / "outputs.npz"
-        connection.fetch(runner.ask({"do": "outputs", "name": name})["path"], to)
-        with np.load(to, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
+        return compare_outputs(got, fetch_outputs(here, runner, name))
 
 
 def compare_outputs(got: Outputs, expected: Outputs) -> Numerics:
-    """Compare two sets of outputs, by "<batch>/<output>"."""
+    """Compare two sets of outputs, by "<batch>/<output>"; a number where the other has none is an infinite error.
+
+    Raises:
+        MachineError: an output is missing or has another shape.
+    """
     worst = largest = 0.0
     rows = same = 0
     for key, want in expected.items():
+        if key not in got or got[key].shape != want.shape:
+            raise MachineError(f"the target's answer lacks output {key.split('/', 1)[-1]!r}, or it has another shape there")
         have = got[key].astype(np.float64)
         reference = want.astype(np.float64)
-        worst = max(worst, float(np.abs(have - reference).max(initial=0.0)))
-        largest = max(largest, float(np.abs(reference).max(initial=0.0)))
+        if not np.array_equal(np.isfinite(have), np.isfinite(reference)):
+            worst = float("inf")
+        both = np.isfinite(have) & np.isfinite(reference)
+        worst = max(worst, float(np.abs(have[both] - reference[both]).max(initial=0.0)))
+        largest = max(largest, float(np.abs(reference[both]).max(initial=0.0)))
         if reference.ndim >= 2 and reference.shape[-1] > 1:
             agrees = have.argmax(-1) == reference.argmax(-1)
             rows, same = rows + agrees.size, same + int(agrees.sum())

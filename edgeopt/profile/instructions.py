@@ -14,12 +14,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeopt import lifetime
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError
 from edgeopt.targets.target import Target
@@ -72,7 +72,7 @@ def _whole(target: Target, request: Mapping[str, Any], runs: int) -> int:
     command = [*launcher, python, str(script), "cold"]
     line = json.dumps({"do": "cold", "runs": runs, "seconds": 1e9, **request}) + "\n"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}  # else dictionaries differ from process to process
-    done = subprocess.run(command, input=line, capture_output=True, text=True, check=False, env=environment)
+    done = lifetime.run(command, stdin=line.encode(), environment=environment)
     found = _TOTAL.findall(done.stderr)
     if done.returncode or not found:
         said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgeopt.files import write_json
+from edgeopt.lifetime import temporary_folder
 from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.transports import Connection
 
@@ -78,7 +78,7 @@ def _cache_folder() -> Path:
 
 def measure_peak(connection: Connection, runner: Runner, session: Mapping[str, Any]) -> Peak:
     """Measure the device's peak."""
-    with tempfile.TemporaryDirectory(prefix="edgeopt-peak-") as name:
+    with temporary_folder("edgeopt-peak-") as name:
         bench = _Bench(connection, runner, session, Path(name))
         float_best = max(bench.rate(_product(size, integer=False), size, 2) for size in _PRODUCTS)
         integer_best = max(bench.rate(_product(size, integer=True), size, 2) for size in _PRODUCTS)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt import progress
+from edgeopt.errors import MachineError
 from edgeopt.profile.order_statistics import Samples
 from edgeopt.targets.runner import Runner
 
@@ -26,6 +27,9 @@ _BLOCK_MS = 40.0
 _CHUNK_MS = 250.0
 _PILOT_RUNS = 3
 _MOST_RUNS_A_BLOCK = 200
+_LEAST_PATIENCE_S, _PATIENCE = 60.0, 6.0
+_ANSWER_S = 30.0
+_BLOCK_PATIENCE_S = 600.0  # a block that began before the limit is finished
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,18 @@ class Limits:
     max_runs: int
 
 
-def start_cold(runner: Runner, request: Mapping[str, Any]) -> Cold:
-    """Load and run a model in a fresh process over there."""
-    reply = runner.ask({"do": "cold", "seconds": 0.5, **request})
+def patience_s(seconds: float) -> float:
+    """Return how long a model may load and run once, in a time box of `seconds`, before it counts as an endless loop."""
+    return _LEAST_PATIENCE_S + _PATIENCE * seconds
+
+
+def start_cold(runner: Runner, request: Mapping[str, Any], *, limit_s: float = _LEAST_PATIENCE_S) -> Cold:
+    """Load and run a model in a fresh process over there.
+
+    Raises:
+        ModelError: that took longer than `limit_s`.
+    """
+    reply = runner.ask({"do": "cold", "seconds": 0.5, "limit_s": limit_s, **request}, timeout_s=limit_s + _ANSWER_S)
     peak, before = reply["peak_rss_bytes"], reply["before_rss_bytes"]
     return Cold(
         load_ms=reply["load_ns"] / 1e6,
@@ -92,7 +105,13 @@ def start_cold(runner: Runner, request: Mapping[str, Any]) -> Cold:
 
 
 def start_all_cold(
-    runner: Runner, requests: Mapping[str, Mapping[str, Any]], *, times: int, deadline: float, clock: Clock = time.monotonic
+    runner: Runner,
+    requests: Mapping[str, Mapping[str, Any]],
+    *,
+    times: int,
+    deadline: float,
+    limit_s: float = _LEAST_PATIENCE_S,
+    clock: Clock = time.monotonic,
 ) -> dict[str, list[Cold]]:
     """Start every variant cold, in turns: once in any case, up to `times` while the clock is before `deadline`."""
     found: dict[str, list[Cold]] = {name: [] for name in requests}
@@ -101,7 +120,7 @@ def start_all_cold(
             if turn and clock() >= deadline:
                 break
             for name, request in requests.items():
-                found[name].append(start_cold(runner, request))
+                found[name].append(start_cold(runner, request, limit_s=limit_s))
                 advance()
     return found
 
@@ -144,12 +163,14 @@ def _plan(names: Sequence[str], *, first: int, rounds: int, runs: int) -> list[l
 
 
 def _take(runner: Runner, plan: list[list[Any]], overhead_ns: float, *, limit_s: float) -> Chunk:
-    reply = runner.ask({"do": "sample", "blocks": plan, "limit_s": limit_s})
+    reply = runner.ask({"do": "sample", "blocks": plan, "limit_s": limit_s}, timeout_s=limit_s + _BLOCK_PATIENCE_S)
     blocks: dict[str, list[Samples]] = {str(name): [] for name, _, _ in plan}
     cpu: dict[str, list[Samples]] = {name: [] for name in blocks}
     for name, nanoseconds, *own in reply["blocks"]:
         blocks[name].append(np.maximum(np.array(nanoseconds, dtype=np.float64) - overhead_ns, 1.0) / 1e6)
         cpu[name] += [np.array(part, dtype=np.float64) / 1e6 for part in own]
     whole = min(len(taken) for taken in blocks.values())  # the last round may have been cut short
+    if not whole and plan[0][1:] == [0, _PILOT_RUNS]:
+        raise MachineError(f"{_PILOT_RUNS} runs of every model took longer than {limit_s:.0f} s; profile fewer models at once")
     kept, kept_cpu = ({name: taken[:whole] for name, taken in series.items()} for series in (blocks, cpu))
     return Chunk(kept, reply["noise"], reply["state"], kept_cpu)

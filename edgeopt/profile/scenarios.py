@@ -25,7 +25,6 @@ These are the rules' patterns and metrics, not a submission: LoadGen is not used
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -39,10 +38,11 @@ from edgeopt.config import Options
 from edgeopt.data.batches import Batches
 from edgeopt.errors import RecipeError
 from edgeopt.graph import onnx_file
+from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.analysis import count
 from edgeopt.profile.axes import batch_axis
 from edgeopt.profile.inputs import take_batches
-from edgeopt.profile.measurement import Limits, sample
+from edgeopt.profile.measurement import Limits, patience_s, sample
 from edgeopt.profile.order_statistics import Samples, binomial_cdf, fewest_samples
 from edgeopt.profile.stage import session_of
 from edgeopt.profile.sweeps import join
@@ -173,7 +173,7 @@ def measure_scenarios(
     batches = {size: join(repeated, size, signature, model=str(model)) for size in sizes}
     names = {size: f"batch {size}" for size in sizes}
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-scenarios-")))
+        folder = stack.enter_context(temporary_folder("edgeopt-scenarios-"))
         connection = stack.enter_context(connect(target))
         there, session = connection.send(model), session_of(target, threads=target.provider.threads, shared=len(sizes) > 1)
         runner = stack.enter_context(connection.start())
@@ -181,7 +181,8 @@ def measure_scenarios(
         for size, batch in batches.items():
             write_batches([batch], folder / f"{size}.npz")
             sent = connection.send(folder / f"{size}.npz")
-            runner.ask({"do": "open", "name": names[size], "model": there, "inputs": sent, "session": session})
+            request = {"do": "open", "name": names[size], "model": there, "inputs": sent, "session": session}
+            runner.ask(request, timeout_s=patience_s(config.seconds))
         limits = Limits(time.monotonic() + config.seconds, max_runs=200_000)
         sampled = sample(runner, list(names.values()), limits=limits, overhead_ns=hello["overhead_ns"], enough=lambda _: False)
     counted = count(sampled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from edgeopt.data.batches import Batches
 from edgeopt.errors import DataError, RecipeError, nearest
 from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
+from edgeopt.lifetime import temporary_folder
 from edgeopt.profile import analysis, assembly
 from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.comparing import Comparer
@@ -22,7 +22,7 @@ from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
 from edgeopt.profile.inputs import check_batches, take_batches
 from edgeopt.profile.machine_peak import Peak, find_peak
-from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, sample, start_all_cold
+from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, patience_s, sample, start_all_cold
 from edgeopt.profile.modules import module_times
 from edgeopt.profile.operators import Insight, hidden, read_operators
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
@@ -73,7 +73,7 @@ def profile(
     for name, path in models.items():
         check_batches(batches, onnx_file.signature(onnx_file.load(path, weights=False)), model=f"{name} ({path})")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-profile-")))
+        folder = stack.enter_context(temporary_folder("edgeopt-profile-"))
         write_batches(batches, folder / "inputs.npz")
         connection = stack.enter_context(connect(target))
         requests = make_requests(connection, models, folder / "inputs.npz", target)
@@ -165,8 +165,11 @@ def measure(
     """Drive the runner through cold starts, sampling and operator times, within the time box."""
     begin = clock()
     hurry = begin + _COLD_SHARE * config.seconds
-    cold = start_all_cold(runner, requests, times=config.cold_starts, deadline=hurry, clock=clock)
-    opened = {name: runner.ask({"do": "open", "name": name, **request}) for name, request in requests.items()}
+    limit_s = patience_s(config.seconds)
+    cold = start_all_cold(runner, requests, times=config.cold_starts, deadline=hurry, limit_s=limit_s, clock=clock)
+    opened = {
+        name: runner.ask({"do": "open", "name": name, **request}, timeout_s=limit_s) for name, request in requests.items()
+    }
     deadline = max(begin + (1 - _OPERATOR_SHARE) * config.seconds, clock() + _SAMPLING_SHARE * config.seconds)
     limits = Limits(deadline, config.max_runs)
     sampled = sample(runner, list(requests), limits=limits, overhead_ns=overhead_ns, enough=judge.enough, clock=clock)

@@ -8,7 +8,6 @@ a machine that warms up or slows down does so for all of them. For throughput se
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -25,10 +24,11 @@ from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.onnx_file import Signature
+from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.analysis import Counted, count, latencies
 from edgeopt.profile.axes import batch_axis, check_axes, resize
 from edgeopt.profile.inputs import check_batches
-from edgeopt.profile.measurement import Limits, sample
+from edgeopt.profile.measurement import Limits, patience_s, sample
 from edgeopt.profile.order_statistics import Samples
 from edgeopt.profile.result import Latency
 from edgeopt.profile.stage import session_of
@@ -103,7 +103,7 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
     points = [(threads, place) for threads in config.threads for place in range(len(shapes))]
     names = [f"{threads}x{place}" for threads, place in points]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeopt-sweep-")))
+        folder = stack.enter_context(temporary_folder("edgeopt-sweep-"))
         connection = stack.enter_context(connect(target))
         there = connection.send(model)
         batches = [resize(whole[size], signature, sizes) for size, sizes in shapes]
@@ -112,7 +112,8 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
         hello = greet(runner, where=connection.where)
         for name, (threads, place) in zip(names, points, strict=True):
             session = session_of(target, threads=threads, shared=len(points) > 1)
-            runner.ask({"do": "open", "name": name, "model": there, "inputs": sent[place], "session": session})
+            request = {"do": "open", "name": name, "model": there, "inputs": sent[place], "session": session}
+            runner.ask(request, timeout_s=patience_s(config.seconds))
         limits = Limits(time.monotonic() + config.seconds, max_runs=20_000)
         sampled = sample(runner, names, limits=limits, overhead_ns=hello["overhead_ns"], enough=lambda _: False)
     counted = count(sampled)

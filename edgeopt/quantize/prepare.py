@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from edgeopt.errors import ModelError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import without_weights
 from edgeopt.graph.order import sort_nodes
+from edgeopt.lifetime import temporary_folder
 from edgeopt.passes.bounded_masks import bound_masks
 from edgeopt.passes.global_pooling import pool_means
 from edgeopt.passes.qdq_attention import flatten_attention
@@ -158,7 +158,7 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 def _fold(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Let onnxruntime apply its hardware-independent rewrites and read the graph back."""
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+    with temporary_folder() as folder:
         source, folded = Path(folder) / "model.onnx", Path(folder) / "folded.onnx"
         try:
             if onnx_file.fits_one_message(model):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import venv
 from pathlib import Path
 
-from edgeopt import progress
+from edgeopt import lifetime, progress
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError, RecipeError
 from edgeopt.targets.target import Target
@@ -78,7 +77,7 @@ def install(target: Target) -> str:
 
 def _run_setup(script: Path) -> str:
     with progress.task(f"running {script.name}"):
-        done = subprocess.run(["sh", str(script)], capture_output=True, text=True, check=False)
+        done = lifetime.run(["sh", str(script)])
     said = [line for line in (done.stderr if done.returncode else done.stdout).strip().splitlines() if line]
     if done.returncode:
         raise MachineError(f"{script}: {said[-1][:300] if said else f'exit status {done.returncode}'}")
@@ -99,7 +98,7 @@ def _fill(folder: Path, target: Target) -> None:
 
 def _call(command: list[str], folder: Path) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = lifetime.run(command)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise MachineError(f"cannot start {command[0]}: {error.strerror}; install it") from error

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
 import numpy as np
 
+from edgeopt import lifetime
 from edgeopt.data.batches import Batch
 from edgeopt.errors import EdgeoptError, InternalError, MachineError, ModelError
+from edgeopt.escaping import one_line
+from edgeopt.targets.replies import MOST_BYTES, ReplyFormError, UnreadableReply, parse_reply
 
 PROTOCOL = 1
+_INTERRUPTED_S = 0.5
+_WAITING = 64  # replies that are read ahead; a runner that talks on and on must not fill the memory
+_LAST_WORDS = 1 << 16
 _KINDS: Mapping[str, type[EdgeoptError]] = {
     "model": ModelError,
     "machine": MachineError,
@@ -35,60 +43,84 @@ class Runner(Protocol):
 
         Raises:
             ModelError, MachineError, InternalError: as the runner says.
-            ConnectionLost: the runner went away.
+            ConnectionLost: the runner exited or does not answer.
         """
         ...
 
 
 class ConnectionLost(MachineError):  # noqa: N818  (the error is the machine's; this says which)
-    """The runner went away in the middle: a cable, a killed process, a device that ran out of memory."""
+    """The runner exited in the middle: a cable, a killed process, a device that ran out of memory."""
 
 
-def read_reply(line: str, *, where: str) -> dict[str, Any]:
-    """Return what a reply says, or raise the error it tells of."""
-    reply = json.loads(line)
-    if "error" in reply:
-        kind, message = reply["error"]["kind"], reply["error"]["message"]
-        raise _KINDS.get(kind, InternalError)(message if kind in ("model", "machine") else f"{where}: {message}")
-    answer: dict[str, Any] = reply["ok"]
+def read_reply(line: bytes, request: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Return what the reply `line` to `request` says, or raise the error it tells of.
+
+    Raises:
+        UnreadableReply: the line is no reply.
+        MachineError: it is one, but not of the form that the request asks for.
+    """
+    try:
+        kind, answer = parse_reply(line, request)
+    except ReplyFormError as error:
+        raise MachineError(
+            f"{where}: its runner's reply has the wrong form ({error}); copy this edgeopt's runner there"
+        ) from error
+    if kind == "error":
+        who, message = answer["kind"], one_line(answer["message"])
+        raise _KINDS.get(who, InternalError)(message if who in ("model", "machine") else f"{where}: {message}")
     return answer
 
 
 class ProcessRunner:
-    """A runner at the end of a child process' pipes; the child may itself be a connection to another machine."""
+    """A runner at the end of a child process' pipes; the child may itself be a connection to another machine.
+
+    The child leads a process group of its own and has a temporary folder of its own: what it starts and what it writes there
+    goes away with it, even if this process is killed (see `edgeopt.lifetime`).
+    """
 
     def __init__(self, command: Sequence[str], *, where: str) -> None:
         self._where = where
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
-        try:
-            self._process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, encoding="utf-8"
-            )
-        except OSError as error:
-            self._log.close()
-            raise MachineError(f"{where}: cannot start {command[0]}: {error.strerror}") from error
-        self._lines: queue.Queue[str] = queue.Queue()
+        with ExitStack() as stack:
+            folder = stack.enter_context(lifetime.temporary_folder("edgeopt-runner-"))
+            self._log = stack.enter_context(tempfile.TemporaryFile())
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._log}
+            try:
+                self._process = lifetime.start(command, env={**os.environ, "TMPDIR": str(folder)}, **pipes)
+            except OSError as error:
+                raise MachineError(f"{where}: cannot start {command[0]}: {error.strerror}") from error
+            self._held = stack.pop_all()
+        self._lines: queue.Queue[bytes] = queue.Queue(_WAITING)
+        self._ended = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
 
-    def _read(self, stream: IO[str] | None) -> None:
-        for line in stream or ():
-            self._lines.put(line)
-        self._lines.put("")
+    def _read(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the stream was closed
+            while line := stream.readline(MOST_BYTES + 1):
+                self._put(line)
+                if len(line) > MOST_BYTES or self._ended.is_set():
+                    break
+        self._put(b"")
+
+    def _put(self, line: bytes) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(line, timeout=0.1)
+                return
 
     def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
         """Send one request and return the reply (see `Runner.ask`)."""
         line = self._exchange(json.dumps(request), timeout_s)
         try:
-            return read_reply(line, where=self._where)
-        except json.JSONDecodeError as error:
-            raise ConnectionLost(self._lost(f"it answered {line[:80]!r}")) from error
+            return read_reply(line, request, where=self._where)
+        except UnreadableReply as error:
+            raise ConnectionLost(self._lost(str(error))) from error
 
-    def _exchange(self, line: str, timeout_s: float) -> str:
+    def _exchange(self, line: str, timeout_s: float) -> bytes:
         stdin = self._process.stdin
         try:
             if stdin is not None:
-                stdin.write(line + "\n")
+                stdin.write(line.encode() + b"\n")
                 stdin.flush()
             answer = self._lines.get(timeout=timeout_s)
         except queue.Empty as error:
@@ -96,39 +128,38 @@ class ProcessRunner:
         except (OSError, ValueError) as error:
             raise ConnectionLost(self._lost(str(error))) from error
         if not answer:
-            raise ConnectionLost(self._lost("it closed the line"))
+            raise ConnectionLost(self._lost("connection closed"))
         return answer
 
     def _lost(self, what: str) -> str:
         self._end(grace_s=2.0)
-        self._log.seek(0)
-        said = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        last = f": {said[-1][:200]}" if said else ""
-        return f"{self._where}: the runner went away ({what}, exit status {self._process.returncode}){last}"
+        said = ""
+        if not self._log.closed:
+            self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS))
+            said = ["", *self._log.read().decode("utf-8", "replace").strip().splitlines()][-1]
+        status = f"exit status {self._process.returncode}"
+        return f"{self._where}: the runner exited unexpectedly ({what}, {status}){f': {one_line(said[:200])}' if said else ''}"
 
     def _end(self, grace_s: float) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:
             with contextlib.suppress(OSError):  # the other end may be gone already
                 self._process.stdin.close()
-        try:
-            self._process.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        lifetime.end(self._process, grace_s=grace_s)
+        self._ended.set()
         self._reader.join(timeout=5.0)
 
-    def close(self) -> None:
-        """End the child: its end of file first, and if it does not listen, by force."""
-        self._end(grace_s=5.0)
-        if self._process.stdout is not None:
+    def close(self, *, grace_s: float = 5.0) -> None:
+        """End the child: its end of file first, and if it does not end within `grace_s` seconds, by force."""
+        self._end(grace_s)
+        if self._process.stdout is not None and not self._reader.is_alive():
             self._process.stdout.close()
-        self._log.close()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        self.close(grace_s=5.0 if kind is None or issubclass(kind, Exception) else _INTERRUPTED_S)
 
 
 def greet(runner: Runner, *, where: str) -> dict[str, Any]:

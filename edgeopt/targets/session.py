@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnxruntime as ort
 
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.graph import onnx_file
+from edgeopt.lifetime import temporary_folder
 from edgeopt.targets.target import Provider
 
 _LEVELS = {
@@ -87,7 +87,7 @@ def open_model(model: onnx.ModelProto, *, config: SessionConfig = SessionConfig(
     """
     if onnx_file.fits_one_message(model):
         return open_session(model.SerializeToString(), config=config)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+    with temporary_folder() as folder:
         path, _ = onnx_file.write_for_now(model, Path(folder) / "model.onnx")
         return open_session(path, config=large_config(model, config))
 

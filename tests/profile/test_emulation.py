@@ -11,6 +11,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from edgeopt.errors import MachineError
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import compare_outputs
 from edgeopt.profile.stage import profile
@@ -42,6 +43,22 @@ def model(tmp_path: Path) -> Path:
 
 
 _ROWS = [{"x": np.random.default_rng(1).normal(size=(8, 16)).astype(np.float32)}]
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_outputs_that_are_no_numbers_are_an_infinite_error(broken: float) -> None:
+    expected = {"0/y": np.ones((2, 3), np.float32)}
+    found = compare_outputs({"0/y": np.array([[1, 1, broken], [1, 1, 1]], np.float32)}, expected)
+    assert found.max_abs_error == float("inf")
+    assert compare_outputs({"0/y": np.array([[1, 1, 1], [1, 1, 1.5]], np.float32)}, expected).max_abs_error == 0.5
+
+
+@pytest.mark.parametrize("got", [{}, {"0/y": np.ones((2, 4), np.float32)}])
+def test_outputs_that_are_missing_are_named(got: dict[str, Any]) -> None:
+    with pytest.raises(MachineError, match="lacks output 'y'"):
+        compare_outputs(got, {"0/y": np.ones((2, 3), np.float32)})
+
+
 _BUDGETS = ProfileConfig(budget=["p95_ms<=1000", "size_mb<=1", "int8_macs_share>=0.9", "peak_rss_mb<=500"])
 
 

@@ -56,7 +56,7 @@ def test_a_runner_that_is_killed_in_mid_run(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(ProcessRunner, "ask", killed_at_the_second_sample)
     model = _model(tmp_path / "m.onnx")
     said = _fails(lambda: profile({"m": model}, _ROWS, target=_target(), config=_SHORT), MachineError)
-    assert said.startswith("this machine: the runner went away") and "exit status -9" in said
+    assert said.startswith("this machine: the runner exited unexpectedly") and "exit status -9" in said
 
 
 def test_a_model_that_does_not_load(tmp_path: Path) -> None:

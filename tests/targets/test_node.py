@@ -71,7 +71,7 @@ def test_what_goes_wrong_in_node_is_one_line(target: Target, model: Path, tmp_pa
             runner.ask({**ask, "model": str(model), "session": {"provider": "abacus"}})
         assert "\n" not in str(broken.value) + str(missing.value)
         os.kill(runner._process.pid, 9)  # type: ignore[attr-defined]
-        with pytest.raises(ConnectionLost, match="went away"):
+        with pytest.raises(ConnectionLost, match="exited unexpectedly"):
             runner.ask({"do": "state"})
 
 

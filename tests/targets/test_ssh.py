@@ -137,7 +137,7 @@ def test_a_machine_that_goes_down_for_good_is_said_in_one_line(machine: Any, mod
             machine.line.cut()
             with pytest.raises(MachineError) as caught:
                 runner.ask({"do": "sample", "blocks": [["n", 0, 3]]})
-    assert "the runner went away" in str(caught.value) and "\n" not in str(caught.value)
+    assert "the runner exited unexpectedly" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def _rows(folder: Path) -> Path:

@@ -39,7 +39,7 @@ def test_options_of_ssh_end_before_the_host(tmp_path: Path, monkeypatch: pytest.
     class Done:
         returncode, stdout, stderr = 0, "", ""
 
-    monkeypatch.setattr("subprocess.run", lambda command, **_: commands.append(command) or Done())
+    monkeypatch.setattr("edgeopt.lifetime.run", lambda command, **_: commands.append(command) or Done())
     machine = Ssh(Device(transport="ssh", ssh_options=["-p", "2222"]), "-oProxyCommand=id", folder="x", control=tmp_path)
     machine.remove()
     machine.hang_up()

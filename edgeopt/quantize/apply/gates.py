@@ -15,7 +15,6 @@ integers, which onnxruntime does not fold, so that a large model is not held twi
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, rename_input
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.inspect.sqnr import sqnr_db
 from edgeopt.quantize.plan.plan import TensorPlan
 from edgeopt.targets.session import SessionConfig, large_config, open_session
@@ -98,7 +98,7 @@ def _open(model: onnx.ModelProto, gates: Sequence[Gate], threads: int) -> ort.In
     """Open a session on the gated model, of which nothing stays in memory but what the session holds."""
     if onnx_file.fits_one_message(model):
         return open_exposed(_gated(model, gates), threads=threads)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+    with temporary_folder() as folder:
         path, _ = onnx_file.write_for_now(_gated(model, gates), Path(folder) / "model.onnx")
         return open_session(path, config=large_config(model, SessionConfig(threads=threads, arena=False)))
 

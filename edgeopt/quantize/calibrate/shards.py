@@ -6,13 +6,15 @@ not imported again: a worker is a fresh interpreter that reads arrays from its s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from itertools import islice, pairwise
@@ -22,13 +24,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from edgeopt import progress
+from edgeopt import lifetime, progress
 from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, EdgeoptError, InternalError, MachineError, ModelError
 from edgeopt.files import disk_errors, write_json
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows
 from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.calibrate.calibrator import (
     Observations,
     ObserveConfig,
@@ -43,6 +46,8 @@ from edgeopt.quantize.calibrate.stored import Key, read_progress, write_progress
 
 _WORKER = "from edgeopt.quantize.calibrate.shards import work; work()"
 _END = b"end\n"
+_ENDING_S = 600.0  # a worker that has all batches may still be writing its statistics
+_FAILED_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -102,19 +107,17 @@ def shard_states(task: Task, batches: Batches, *, keep: tuple[Path, Key] | None 
     config = replace(task.config, jobs=1, cache=None, memory_limit_bytes=limit and limit // jobs)
     turns = plan_turns(replace(task, config=config), batches)
     place = Path(tempfile.gettempdir())
-    with disk_errors(place), tempfile.TemporaryDirectory(prefix="edgeopt-shards-") as scratch:
-        onnx_file.save(task.model, Path(scratch) / "model.onnx")
-        folder = keep[0].parent if keep else Path(scratch)
+    with disk_errors(place), temporary_folder("edgeopt-shards-") as scratch:
+        onnx_file.save(task.model, scratch / "model.onnx")
+        folder = keep[0].parent if keep else scratch
         parts = [folder / f"{keep[0].name if keep else 'shard'}.part-{job}-of-{jobs}" for job in range(jobs)]
-        with progress.task(f"calibrate in {jobs} processes", total=len(batches)) as advance, ThreadPoolExecutor(jobs) as pool:
-            runs = []
-            for job, (shard, part) in enumerate(zip(shards, parts, strict=True)):
-                about = Path(scratch) / f"job-{job}.json"  # (an argument may not be longer than 128 KiB)
-                write_json(about, {**_described(task, config, shard), "turns": turns, "key": dict(keep[1]) if keep else {}})
-                command = [sys.executable, "-P", "-c", _WORKER, str(Path(scratch) / "model.onnx"), str(about), str(part)]
-                runs.append(pool.submit(copy_context().run, _drive, command, shard, advance))
-            for run in runs:
-                run.result()
+        commands = []
+        for job, (shard, part) in enumerate(zip(shards, parts, strict=True)):
+            about = scratch / f"job-{job}.json"  # (an argument may not be longer than 128 KiB)
+            write_json(about, {**_described(task, config, shard), "turns": turns, "key": dict(keep[1]) if keep else {}})
+            commands.append([sys.executable, "-P", "-c", _WORKER, str(scratch / "model.onnx"), str(about), str(part)])
+        with progress.task(f"calibrate in {jobs} processes", total=len(batches)) as advance:
+            _Workers(advance).run(commands, shards)
         states = [read_progress(part)[1] for part in parts]
     for part in parts if keep else []:
         part.unlink()
@@ -143,34 +146,81 @@ def _described(task: Task, config: ObserveConfig, shard: Shard) -> dict[str, Any
     }
 
 
-def _drive(command: list[str], shard: Shard, advance: progress.Advance) -> None:
-    """Run one worker and send it its batches, as often as it asks for them."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as worker:
-        stdin, stdout, stderr = worker.stdin, worker.stdout, worker.stderr
-        if stdin is None or stdout is None or stderr is None:
+class _Workers:
+    """The calibration processes of one observation; when one fails, or this process is interrupted, all of them end."""
+
+    def __init__(self, advance: progress.Advance) -> None:
+        self._advance = advance
+        self._lock = threading.Lock()
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._stopped = False
+
+    def run(self, commands: Sequence[list[str]], shards: Sequence[Shard]) -> None:
+        """Run a worker per command, and send it the batches of its shard, as often as it asks for them."""
+        with ThreadPoolExecutor(len(commands)) as pool:
+            try:
+                pairs = zip(commands, shards, strict=True)
+                runs = [pool.submit(copy_context().run, self._drive, command, shard) for command, shard in pairs]
+                _, waiting = wait(runs, return_when=FIRST_EXCEPTION)
+                wait(waiting, timeout=_FAILED_S)  # so that the first of several bad samples is the one that is named
+                ended = [run for run in runs if run.done()]
+            finally:
+                self._stop()
+        for run in (*ended, *runs):  # what was stopped comes last: it is not what went wrong
+            run.result()
+
+    def _drive(self, command: list[str], shard: Shard) -> None:
+        with tempfile.TemporaryFile() as log:
+            worker = self._start(command, log)
+            try:
+                self._feed(worker, shard)
+                lifetime.end(worker, grace_s=_ENDING_S)
+            finally:
+                self._close(worker)
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines() or ["no message"]
+        if worker.returncode:
+            raise _failure(worker.returncode, said[-1])
+
+    def _start(self, command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise InternalError("calibration was stopped")
+            worker = lifetime.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+            self._running.append(worker)
+            return worker
+
+    def _feed(self, worker: subprocess.Popen[bytes], shard: Shard) -> None:
+        stdin, stdout = worker.stdin, worker.stdout
+        if stdin is None or stdout is None:
             raise InternalError("a calibration process has no pipes")
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it ended early and says why
             for number, _ in enumerate(stdout):  # one line for each pass it wants
                 for batch in shard:
                     _send(stdin, batch)
                     if number == 0:
-                        advance()
+                        self._advance()
                 stdin.write(_END)
                 stdin.flush()
             stdin.close()
-        except BrokenPipeError:
-            pass  # it ended early and says why
-        except BaseException:
-            worker.kill()
-            raise
-        message = stderr.read().decode(errors="replace").strip()
-    if worker.returncode:
-        raise _failure(worker.returncode, message.splitlines()[-1:] or ["no message"])
+
+    def _close(self, worker: subprocess.Popen[bytes]) -> None:
+        lifetime.end(worker, grace_s=0.0)
+        for stream in (worker.stdin, worker.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what it did not read any more
+                    stream.close()
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for worker in self._running:
+                lifetime.end(worker, grace_s=0.0)
 
 
-def _failure(code: int, last: list[str]) -> EdgeoptError:
+def _failure(code: int, last: str) -> EdgeoptError:
     """Return the error that a worker tells of in its last line: its class and its message."""
-    name, _, said = last[0].partition(" ")
+    name, _, said = last.partition(" ")
     kind = {kind.__name__: kind for kind in (DataError, ModelError, MachineError)}.get(name)
     if kind is not None:
         return kind(said)
@@ -178,7 +228,7 @@ def _failure(code: int, last: list[str]) -> EdgeoptError:
         return MachineError(
             "a calibration process was killed, perhaps for want of memory; use fewer --jobs or a --memory-limit"
         )
-    return InternalError(f"a calibration process ended with code {code}: {last[0]}")
+    return InternalError(f"a calibration process ended with code {code}: {last}")
 
 
 def _send(stream: IO[bytes], batch: Batch) -> None:

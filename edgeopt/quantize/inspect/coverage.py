@@ -7,7 +7,6 @@ their own operators there, and what is left between DequantizeLinear and Quantiz
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import onnxruntime as ort
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.macs import integer_products
+from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.targets.session import SessionConfig, open_session
 from edgeopt.targets.target import Target
@@ -69,7 +69,7 @@ def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target:
     here = target.provider.plugin is None and target.provider.name in ort.get_available_providers()
     if not here:
         return _promised(model, macs, plan, target)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+    with temporary_folder() as folder:
         path, optimized = Path(folder) / "quantized.onnx", Path(folder) / "optimized.onnx"
         onnx_file.save(model, path)
         _optimize(path, optimized, target)

@@ -14,7 +14,6 @@ tensor is fine before it is rounded, the one that reads it rounded (and the conv
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, captured
 from edgeopt.graph.outputs import expose, open_exposed, run
+from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.inspect.coverage import INTEGER_KERNELS
 from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms, sqnr_db
 from edgeopt.quantize.plan.eligible import WEIGHTED
@@ -225,20 +225,20 @@ def on_target(target: Target) -> Runtime:
     """Return what runs models on `target`, through its runner."""
 
     def run_there(model: onnx.ModelProto, batches: Sequence[Batch]) -> list[Values]:
+        from edgeopt.targets.outputs import fetch_outputs
         from edgeopt.targets.transports import connect
 
-        with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder, connect(target) as connection:
-            path, inputs, outputs = (Path(folder) / name for name in ("cut.onnx", "inputs.npz", "outputs.npz"))
+        with temporary_folder() as folder, connect(target) as connection:
+            path, inputs = folder / "cut.onnx", folder / "inputs.npz"
             onnx_file.save(model, path)
             write_batches(batches, inputs)
             with connection.start() as runner:
                 sent = {"model": connection.send(path), "inputs": connection.send(inputs)}
                 runner.ask({"do": "open", "name": "cut", **sent, "session": target.provider.session()})
-                connection.fetch(runner.ask({"do": "outputs", "name": "cut"})["path"], outputs)
-            with np.load(outputs, allow_pickle=False) as stored:
-                return [
-                    {key.split("/", 1)[1]: stored[key] for key in stored.files if key.startswith(f"{number}/")}
-                    for number in range(len(batches))
-                ]
+                outputs = fetch_outputs(connection, runner, "cut")
+            return [
+                {key.split("/", 1)[1]: array for key, array in outputs.items() if key.startswith(f"{number}/")}
+                for number in range(len(batches))
+            ]
 
     return run_there

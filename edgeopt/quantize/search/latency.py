@@ -10,7 +10,6 @@ differ.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
+from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.search.trials import Trials
@@ -109,7 +109,7 @@ def _running(target: Target, models: Mapping[str, onnx.ModelProto], batches: Seq
     from edgeopt.targets.transports import connect
 
     require(target)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder, connect(target) as connection:
+    with temporary_folder() as folder, connect(target) as connection:
         inputs = Path(folder) / "inputs.npz"
         write_batches(batches, inputs)
         sent = connection.send(inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import onnx
 
 from edgeopt.data.batches import Batch
 from edgeopt.graph import onnx_file
+from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.inspect.sqnr import LayerNoise
 from edgeopt.quantize.plan.basis import PlanBasis
@@ -71,7 +71,7 @@ class Metric:
     def drop(self, quantized: onnx.ModelProto, trials: Trials) -> float:
         """Return what the metric loses with this model, as it will run."""
         baseline = self.baseline
-        with tempfile.TemporaryDirectory(prefix="edgeopt-") as folder:
+        with temporary_folder() as folder:
             path = Path(folder) / "candidate.onnx"
             onnx_file.save(trials.finished(quantized), path)
             return baseline - self.evaluate(path)

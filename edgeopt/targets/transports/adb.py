@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgeopt import lifetime
 from edgeopt.errors import MachineError
 from edgeopt.targets.runner import ConnectionLost
 from edgeopt.targets.target import Device, Target
@@ -59,7 +60,10 @@ class Adb(ShellDevice):
         """
         if self._serial and ":" in self._serial:
             command = [self._adb[0], "connect", self._serial]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
+            try:
+                done = lifetime.run(command, timeout_s=_PATIENCE_S)
+            except subprocess.TimeoutExpired as error:
+                raise ConnectionLost(f"{self.where}: adb connect: no answer within {_PATIENCE_S:.0f} s") from error
             if not done.stdout.startswith(("connected", "already connected")):
                 raise ConnectionLost(f"{self.where}: {(done.stdout + done.stderr).strip()[:300]}")
 
@@ -71,7 +75,7 @@ class Adb(ShellDevice):
         """
         self.reach()
         command = [*self._command, f"exit {_PROBE}"]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = lifetime.run(command)
         if done.returncode != _PROBE:
             said = (done.stderr.strip().splitlines() or [_OLD])[-1].removeprefix("error: ").removeprefix("adb: ")
             raise MachineError(f"{self.where}: {said[:300]}; see what 'adb devices' lists")

@@ -13,18 +13,19 @@ import queue
 import secrets
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from edgeopt import lifetime
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError
 from edgeopt.graph.onnx_file import external_files
 from edgeopt.targets.environments import modules_of
+from edgeopt.targets.replies import MOST_BYTES, UnreadableReply
 from edgeopt.targets.runner import ConnectionLost, Runner, read_reply
 from edgeopt.targets.target import Target
 
@@ -60,17 +61,18 @@ class Page:
     def __init__(self, browser: str, web: Path, files: Mapping[str, Path]) -> None:
         self.where = "the browser"
         self._requests: queue.Queue[str] = queue.Queue()
-        self._replies: queue.Queue[str] = queue.Queue()
+        self._replies: queue.Queue[bytes] = queue.Queue()
         token = secrets.token_urlsafe(16)
         handler = type("Handler", (_Handler,), {"page": self, "root": f"/{token}", "web": web, "files": files})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self._profile = tempfile.TemporaryDirectory(prefix="edgeopt-browser-", ignore_cleanup_errors=True)
+        self._held = ExitStack()
+        profile = self._held.enter_context(lifetime.temporary_folder("edgeopt-browser-"))
         as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         address = f"http://127.0.0.1:{self._server.server_port}/{token}/"
-        command = [browser, *_FLAGS, *as_root, f"--user-data-dir={self._profile.name}", "--remote-debugging-port=0", address]
-        self._browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [browser, *_FLAGS, *as_root, f"--user-data-dir={profile}", "--remote-debugging-port=0", address]
+        self._browser = lifetime.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
         """Send one request and return the reply (see `Runner.ask`)."""
@@ -78,7 +80,10 @@ class Page:
         waited = 0.0
         while waited < timeout_s:
             try:
-                return read_reply(self._replies.get(timeout=min(_POLL_S, timeout_s)), where=self.where)
+                line = self._replies.get(timeout=min(_POLL_S, timeout_s))
+                return read_reply(line, request, where=self.where)
+            except UnreadableReply as error:
+                raise MachineError(f"{self.where}: {error}") from error
             except queue.Empty:
                 waited += _POLL_S
                 if self._browser.poll() is not None:
@@ -92,7 +97,7 @@ class Page:
         except queue.Empty:
             return None
 
-    def take_reply(self, line: str) -> None:
+    def take_reply(self, line: bytes) -> None:
         """Take what the page answered."""
         self._replies.put(line)
 
@@ -101,14 +106,10 @@ class Page:
 
     def __exit__(self, *_: object) -> None:
         self._browser.terminate()
-        try:
-            self._browser.wait(timeout=10.0)
-        except subprocess.TimeoutExpired:
-            self._browser.kill()
-            self._browser.wait()
+        lifetime.end(self._browser, grace_s=10.0)
         self._server.shutdown()
         self._server.server_close()
-        self._profile.cleanup()
+        self._held.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -143,9 +144,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.files.get(rest) if inside == "file" else None
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        size = self.headers.get("Content-Length", "0")
+        body = self.rfile.read(min(int(size), MOST_BYTES + 1) if size.isdecimal() else 0)
         if self.path == f"{self.root}/reply":
-            self.page.take_reply(body.decode("utf-8"))
+            self.page.take_reply(body)
             self._reply(200, b"", "text/plain")
         else:
             self._reply(404, b"", "text/plain")

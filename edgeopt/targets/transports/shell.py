@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from edgeopt import progress
+from edgeopt import lifetime, progress
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError
 from edgeopt.files import sha256
@@ -95,7 +95,7 @@ class ShellDevice(ABC):
             ConnectionLost: the line failed.
             MachineError: the script did.
         """
-        done = subprocess.run([*self._command, script], stdin=stdin, capture_output=True, text=True, check=False)
+        done = lifetime.run([*self._command, script], stdin=stdin)
         if done.returncode == 0:
             return done.stdout
         said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
@@ -105,11 +105,9 @@ class ShellDevice(ABC):
     def fetch(self, path: str, to: Path) -> None:
         """Copy the file `path` from there to `to`."""
         with to.open("wb") as stream:
-            done = subprocess.run(
-                [*self._command, f"cat {shlex.quote(path)}"], stdout=stream, stderr=subprocess.PIPE, check=False
-            )
+            done = lifetime.run([*self._command, f"cat {shlex.quote(path)}"], stdout=stream)
         if done.returncode:
-            raise MachineError(f"{self.where}: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+            raise MachineError(f"{self.where}: {done.stderr.strip()[-300:]}")
 
     def start(self) -> AbstractContextManager[Runner]:
         """Start the runner there; it is started again when the line was cut."""

@@ -6,13 +6,12 @@ All commands share one line (ControlMaster). How files get there and what happen
 from __future__ import annotations
 
 import shlex
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgeopt import lifetime
 from edgeopt.errors import RecipeError
 from edgeopt.targets.target import Device, Target
 from edgeopt.targets.transports.shell import ShellDevice
@@ -36,7 +35,7 @@ class Ssh(ShellDevice):
 
     def hang_up(self) -> None:
         """End the line that all commands shared."""
-        subprocess.run([*self._line, "-O", "exit", "--", self.where], capture_output=True, check=False)
+        lifetime.run([*self._line, "-O", "exit", "--", self.where])
 
 
 @contextmanager
@@ -47,8 +46,8 @@ def connect(target: Target) -> Iterator[Ssh]:
         raise RecipeError(f"target '{target.name}': transport ssh needs the key 'device.host'; add it")
     name = ".edgeopt-device" if device.keep else f".edgeopt-device-{uuid.uuid4().hex[:12]}"
     folder = f"{device.folder}/{name}" if device.folder else name
-    with tempfile.TemporaryDirectory(prefix="edgeopt-ssh-") as control:
-        there = Ssh(device, device.host, folder=folder, control=Path(control))
+    with lifetime.temporary_folder("edgeopt-ssh-") as control:
+        there = Ssh(device, device.host, folder=folder, control=control)
         try:
             yield there
         finally:

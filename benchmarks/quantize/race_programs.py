@@ -47,14 +47,14 @@ finish(start)
 _OBSERVED = """
 from pathlib import Path
 import edgeopt.quantize.plan.draft as planning
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
 from edgeopt.quantize.calibrate.ranges import METHODS, Grid, choose_range
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.shared_ranges import followers
-prepared = prepare(onnx_file.load(Path(model)), "model")
+prepared = prepare(files.load(Path(model)), "model")
 nodes = place(prepared.model, {})
 derived = followers(prepared.model, nodes)
 tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
@@ -65,7 +65,7 @@ _ALIVE = (
     + """
 from edgeopt.graph.outputs import expose
 inner = [name for name in tensors if name not in {value.name for value in prepared.model.graph.input}]
-run = session(expose(prepared.model, inner).SerializeToString())
+run = session(files.serialized(expose(prepared.model, inner)))
 run.run(None, next(rows()))
 start = clock()
 for row in rows():

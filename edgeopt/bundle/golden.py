@@ -23,7 +23,7 @@ from edgeopt.bundle.spec import Tolerance
 from edgeopt.bundle.verify import device_verify
 from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
-from edgeopt.graph.onnx_file import Signature
+from edgeopt.graph.files import Signature
 
 _MARGIN = 4.0
 _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}

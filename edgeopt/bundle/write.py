@@ -25,6 +25,7 @@ from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bund
 from edgeopt.data.preprocessing import files_needed, inputs_fed
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
 from edgeopt.graph import onnx_file
+from edgeopt.graph.files import Signature, TensorSpec
 from edgeopt.graph.requirements import minimum_onnxruntime, opsets
 
 _MODEL = "model.onnx"
@@ -105,7 +106,7 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
     return sources
 
 
-def _check_inputs(spec: BundleSpec, signature: onnx_file.Signature) -> None:
+def _check_inputs(spec: BundleSpec, signature: Signature) -> None:
     names = [tensor.name for tensor in signature.inputs]
     for name in inputs_fed(spec.preprocessing):
         if name not in names:
@@ -114,7 +115,7 @@ def _check_inputs(spec: BundleSpec, signature: onnx_file.Signature) -> None:
             )
 
 
-def _model_facts(spec: BundleSpec, model: Any, signature: onnx_file.Signature) -> dict[str, Any]:
+def _model_facts(spec: BundleSpec, model: Any, signature: Signature) -> dict[str, Any]:
     """Return what bundle.json says about the model."""
     folder = Path(spec.model).parent
     return {
@@ -140,7 +141,7 @@ def _model_facts(spec: BundleSpec, model: Any, signature: onnx_file.Signature) -
     }
 
 
-def _tensor(tensor: onnx_file.TensorSpec) -> dict[str, Any]:
+def _tensor(tensor: TensorSpec) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.graph.onnx_file import TensorSpec
+from edgeopt.graph.files import TensorSpec
 
 
 @dataclass(frozen=True)

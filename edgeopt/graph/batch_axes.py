@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 
 from edgeopt.data.batches import Batch
-from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.graph.files import Signature, TensorSpec
 
 Axes = Mapping[str, int | None]
 _BATCH = re.compile(r"n|b|bs|bsz|.*batch.*", re.IGNORECASE)

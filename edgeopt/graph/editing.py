@@ -68,7 +68,7 @@ def replace_constant(value: ir.Value, values: NDArray[Any]) -> None:
     if value.const_value is None:
         raise InternalError(f"{value.name} is not a constant")
     dtype = value.const_value.dtype.numpy()
-    value.const_value = ir.tensor(np.ascontiguousarray(values, dtype=dtype), name=value.name)
+    value.const_value = ir.tensor(np.asarray(values, dtype=dtype, order="C"), name=value.name)
     value.shape = ir.Shape(value.const_value.shape.numpy())
 
 
@@ -97,13 +97,12 @@ def read_instead(node: ir.Node, old: ir.Value, new: ir.Value | None) -> None:
 
 
 def take_over(old: ir.Value, new: ir.Value) -> None:
-    """Put `new` in the place of `old` wherever it is used; as an output of the model it keeps the name."""
+    """Put `new` in the place of `old` wherever it is used, as an output of the model, too; it gets its name, type and shape."""
     new.type, new.shape = old.type, old.shape
-    if old.is_graph_output():
-        producer = old.producer()
-        graph = old.graph if producer is None else producer.graph
-        before = f"{old.name}_before"
-        new.name, old.name = old.name, before if graph is None else fresh_name(graph, before)
+    producer = old.producer()
+    graph = old.graph if producer is None else producer.graph
+    before = f"{old.name}_before"
+    new.name, old.name = old.name, before if graph is None else fresh_name(graph, before)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
 
 

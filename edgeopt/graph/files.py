@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -36,11 +36,30 @@ _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none)."""
+    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none).
+
+    `ranked` is false where the file does not even say how many axes there are; `shape` is then empty.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+    ranked: bool = True
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Tell whether an array of this shape is one that the tensor can hold."""
+        return not self.ranked or fits(shape, self.shape)
+
+    def __str__(self) -> str:
+        """Return the shape as messages write it."""
+        return f"[{', '.join(map(str, self.shape))}]" if self.ranked else "any number of axes"
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
+    """Tell whether sizes agree with axes that are sizes or names."""
+    return len(shape) == len(wanted) and all(
+        isinstance(want, str) or got == want for got, want in zip(shape, wanted, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,13 @@ def load(path: Path) -> ir.Model:
     """
     path = Path(path)
     return from_proto(_parsed(path), path)
+
+
+def load_optimized(path: Path) -> ir.Model | None:
+    """Read the graph that onnxruntime has written to `path`, None if it folded all nodes away."""
+    model = onnx.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    return from_proto(model, path) if model.graph.node else None
 
 
 def _parsed(path: Path) -> onnx.ModelProto:
@@ -87,7 +113,7 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
     """
     name = "the model" if path is None else str(path)
     try:
-        model = ir.from_proto(proto)
+        model = as_ir(proto)
     except Exception as error:  # (its exception classes share no base but Exception)
         raise ModelError(f"{name}: its graph cannot be read: {_root(error)}") from error
     mapped: dict[Path, np.memmap] = {}
@@ -99,6 +125,17 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
             elif isinstance(tensor, ir.TensorProtoTensor):
                 value.const_value = _held(tensor)
     return model
+
+
+def as_ir(model: onnx.ModelProto | ir.Model) -> ir.Model:
+    """Return the model as onnx_ir has it; one from protobuf shares its weights."""
+    if isinstance(model, ir.Model):
+        return model
+    read = ir.from_proto(model)
+    for proto, node in zip(model.graph.node, read.graph, strict=True):
+        if not proto.name:
+            node.name = ""  # onnx_ir makes one up
+    return read
 
 
 def _root(error: BaseException) -> str:
@@ -181,10 +218,16 @@ def signature(model: ir.Model) -> Signature:
 def _spec(value: ir.Value) -> TensorSpec:
     if value.type is not None and not isinstance(value.type, ir.TensorType):
         return TensorSpec(value.name or "", "sequence", ())
-    axes = () if value.shape is None else value.shape
-    shape = tuple(size if isinstance(size, int) else (size.value or "?") for size in axes)
+    shape = tuple(_axis(size) for size in value.shape or ())
     dtype = value.dtype or ir.DataType.UNDEFINED
-    return TensorSpec(value.name or "", "object" if dtype == ir.DataType.STRING else dtype.numpy().name, shape)
+    name = "object" if dtype == ir.DataType.STRING else dtype.numpy().name
+    return TensorSpec(value.name or "", name, shape, ranked=value.shape is not None)
+
+
+def _axis(size: int | ir.SymbolicDim) -> int | str:
+    if isinstance(size, int):
+        return size if size >= 0 else "?"  # (some exporters write -1 for an axis of any size)
+    return size.value or "?"
 
 
 def weights_bytes(model: ir.Model) -> int:
@@ -309,11 +352,11 @@ def _tensor_message(tensor: ir.TensorProtocol, name: str, *, values: bool) -> on
     return message
 
 
-def serialized(model: ir.Model) -> memoryview:
+def serialized(model: ir.Model) -> bytes:
     """Return the model as one ONNX file in memory; it must fit into one message."""
     buffer = io.BytesIO()
     _write_whole(model, buffer)
-    return buffer.getbuffer()
+    return buffer.getvalue()  # (which hands over the buffer's own bytes)
 
 
 def _write_whole(model: ir.Model, file: BinaryIO) -> None:

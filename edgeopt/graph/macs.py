@@ -13,47 +13,55 @@ from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 import onnx
+import onnx_ir as ir
 
 from edgeopt.data.batches import Batch
 from edgeopt.errors import ModelError
-from edgeopt.graph import onnx_file
-
-_SMALL = 64  # elements of an initializer that may be a shape
+from edgeopt.graph.files import as_ir, structure
+from edgeopt.graph.matching import attribute, by_name, produced_by
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 
-def count_macs(model: onnx.ModelProto, batch: Batch) -> dict[str, int]:
+def count_macs(model: onnx.ModelProto | ir.Model, batch: Batch) -> dict[str, int]:
     """Return the MACs of each node of the main graph that has any, by node name (by first output where it has no name).
 
     Args:
-        model: with its weights in memory; it is not changed.
+        model: is not changed.
         batch: one batch of real inputs.
 
     Raises:
         ModelError: onnxruntime cannot run the model on this batch, which only matters where shapes cannot be inferred.
     """
-    nodes = [node for node in model.graph.node if node.op_type in _COUNTERS and node.domain in {"", "ai.onnx", "com.microsoft"}]
-    wanted = [name for node in nodes for name in (*node.input, *node.output) if name]
+    model = as_ir(model)
+    nodes = [node for node in model.graph if node.op_type in _COUNTERS and node.domain in {"", "com.microsoft"}]
+    wanted = [value.name for node in nodes for value in (*node.inputs, *node.outputs) if value is not None and value.name]
     shapes = tensor_shapes(model, batch, wanted)
-    macs = {node.name or node.output[0]: _COUNTERS[node.op_type](node, shapes) for node in nodes}
+    macs = {node_name(node): _COUNTERS[node.op_type](node, shapes) for node in nodes}
     return {name: count for name, count in macs.items() if count}
 
 
-def integer_products(model: onnx.ModelProto) -> set[str]:
+def node_name(node: ir.Node) -> str:
+    """Return the node's name, or that of its first output where it has none."""
+    return node.name or node.outputs[0].name or ""
+
+
+def integer_products(model: onnx.ModelProto | ir.Model) -> set[str]:
     """Return the nodes, named as above, whose two factors are dequantized, or that multiply integers and give floats."""
-    dequantized = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     return {
-        node.name or node.output[0]
-        for node in model.graph.node
-        if node.op_type == "MatMulIntegerToFloat" or (len(node.input) > 1 and set(node.input[:2]) <= dequantized)
+        node_name(node)
+        for node in as_ir(model).graph
+        if node.op_type == "MatMulIntegerToFloat"
+        or (len(node.inputs) > 1 and all(produced_by(value, "DequantizeLinear") is not None for value in node.inputs[:2]))
     }
 
 
-def tensor_shapes(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
+def tensor_shapes(model: onnx.ModelProto | ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     """Return the shapes that `tensors` of the main graph take on `batch`."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    model = as_ir(model)
+    constants = {name: value.const_value for name, value in model.graph.initializers.items()}
+    shapes: dict[str, Shape] = {name: tuple(item.shape.numpy()) for name, item in constants.items() if item is not None}
     shapes |= {name: array.shape for name, array in batch.items()}
     missing = [name for name in dict.fromkeys(tensors) if name not in shapes]
     if missing:
@@ -64,9 +72,9 @@ def tensor_shapes(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> d
     return {name: shapes[name] for name in tensors}
 
 
-def _inferred(model: onnx.ModelProto, batch: Batch) -> dict[str, Shape]:
+def _inferred(model: ir.Model, batch: Batch) -> dict[str, Shape]:
     """Infer shapes on a copy whose inputs have the batch's sizes and whose inner shapes are forgotten."""
-    copy = without_weights(model)
+    copy = structure(model)
     del copy.graph.value_info[:]
     for value in copy.graph.input:
         if value.name in batch:
@@ -78,26 +86,6 @@ def _inferred(model: onnx.ModelProto, batch: Batch) -> dict[str, Shape]:
     except (onnx.shape_inference.InferenceError, ValueError):
         return {}  # what it cannot infer is measured instead
     return {value.name: shape for value in (*graph.value_info, *graph.output) if (shape := _known(value)) is not None}
-
-
-def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy for shape inference, in which large initializers are inputs: their values say nothing about shapes."""
-    copy = onnx.ModelProto(ir_version=max(model.ir_version, 4))
-    copy.opset_import.extend(model.opset_import)
-    copy.functions.extend(model.functions)
-    graph = copy.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
-    held = {value.name for value in graph.input}
-    for tensor in model.graph.initializer:
-        if prod(tensor.dims) <= _SMALL:
-            graph.initializer.append(tensor)
-        elif tensor.name not in held:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    return copy
 
 
 def _set_shape(value: onnx.ValueInfoProto, shape: Shape) -> None:
@@ -114,61 +102,66 @@ def _known(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(dimension.dim_value for dimension in tensor.shape.dim)
 
 
-def _measured(model: onnx.ModelProto, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
+def _measured(model: ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     from edgeopt.targets.session import SessionConfig, open_model
 
-    copy = onnx_file.copy_of(model)
-    del copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    copy = model.clone()
+    values = by_name(copy.graph)
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(values[name] for name in tensors)
     session = open_model(copy, config=SessionConfig(optimization="none"))
     try:
-        values = session.run(tensors, dict(batch))
+        results = session.run(tensors, dict(batch))
     except Exception as error:
         raise ModelError(f"the model cannot run on its sample batch: {str(error).splitlines()[0][:300]}") from error
-    return {name: tuple(value.shape) for name, value in zip(tensors, values, strict=True)}
+    return {name: tuple(result.shape) for name, result in zip(tensors, results, strict=True)}
 
 
-def _matmul(node: onnx.NodeProto, shapes: Shapes) -> int:
+def _of(shapes: Shapes, value: ir.Value | None) -> Shape:
+    return shapes[str(value.name)] if value is not None else ()
+
+
+def _matmul(node: ir.Node, shapes: Shapes) -> int:
     """[…, M, K] · [K, N] or [K]: each output element takes K."""
-    return prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+    return prod(_of(shapes, node.outputs[0])) * _of(shapes, node.inputs[0])[-1]
 
 
-def _gemm(node: onnx.NodeProto, shapes: Shapes) -> int:
-    transposed = _attribute(node, "transA", 0)
-    return prod(shapes[node.output[0]]) * shapes[node.input[0]][0 if transposed else 1]
+def _gemm(node: ir.Node, shapes: Shapes) -> int:
+    transposed = attribute(node, "transA", 0)
+    return prod(_of(shapes, node.outputs[0])) * _of(shapes, node.inputs[0])[0 if transposed else 1]
 
 
-def _conv(node: onnx.NodeProto, shapes: Shapes) -> int:
+def _conv(node: ir.Node, shapes: Shapes) -> int:
     """Weight [out, in / groups, …kernel]: each output element takes in / groups · kernel."""
-    return prod(shapes[node.output[0]]) * prod(shapes[node.input[1]][1:])
+    return prod(_of(shapes, node.outputs[0])) * prod(_of(shapes, node.inputs[1])[1:])
 
 
-def _conv_transpose(node: onnx.NodeProto, shapes: Shapes) -> int:
+def _conv_transpose(node: ir.Node, shapes: Shapes) -> int:
     """Weight [in, out / groups, …kernel]: each input element reaches out / groups · kernel outputs."""
-    return prod(shapes[node.input[0]]) * prod(shapes[node.input[1]][1:])
+    return prod(_of(shapes, node.inputs[0])) * prod(_of(shapes, node.inputs[1])[1:])
 
 
-def _attention(node: onnx.NodeProto, shapes: Shapes) -> int:
+def _attention(node: ir.Node, shapes: Shapes) -> int:
     """Q·Kᵀ and P·V of the standard operator: heads · queries · keys · (size of a key + size of a value), for each sample.
 
     Q is [batch, heads, queries, size] or [batch, queries, heads · size]; a past in inputs 4 and 5 lengthens the keys.
     """
-    query, key, value = (shapes[name] for name in node.input[:3])
-    past = shapes[node.input[4]][2] if len(node.input) > 4 and node.input[4] else 0
+    query, key, value = (_of(shapes, item) for item in node.inputs[:3])
+    past = _of(shapes, node.inputs[4])[2] if len(node.inputs) > 4 and node.inputs[4] is not None else 0
     if len(query) == 4:
         batch, heads, queries, size = query
         return batch * heads * queries * (key[2] + past) * (size + value[3])
     batch, queries, width = query
-    groups = _attribute(node, "q_num_heads", 1) // max(_attribute(node, "kv_num_heads", 1), 1)
+    groups: int = attribute(node, "q_num_heads", 1) // max(attribute(node, "kv_num_heads", 1), 1)
     return batch * queries * (key[1] + past) * (width + value[2] * max(groups, 1))
 
 
-def _recurrent(gates: int) -> Callable[[onnx.NodeProto, Shapes], int]:
+def _recurrent(gates: int) -> Callable[[ir.Node, Shapes], int]:
     """X is [steps, batch, input], W [directions, gates · hidden, input], R [directions, gates · hidden, hidden]."""
 
-    def count(node: onnx.NodeProto, shapes: Shapes) -> int:
-        steps, batch, size = shapes[node.input[0]]
-        directions, rows, hidden = shapes[node.input[2]]
+    def count(node: ir.Node, shapes: Shapes) -> int:
+        steps, batch, size = _of(shapes, node.inputs[0])
+        directions, rows, hidden = _of(shapes, node.inputs[2])
         if rows != gates * hidden:
             raise ModelError(
                 f"node '{node.name}' ({node.op_type}): recurrence weight has {rows} rows for {hidden} hidden units"
@@ -178,14 +171,14 @@ def _recurrent(gates: int) -> Callable[[onnx.NodeProto, Shapes], int]:
     return count
 
 
-def _einsum(node: onnx.NodeProto, shapes: Shapes) -> int:
+def _einsum(node: ir.Node, shapes: Shapes) -> int:
     """Each combination of index values takes one MAC; an ellipsis counts as one index of its whole size."""
-    if len(node.input) != 2:
+    if len(node.inputs) != 2:
         return 0
-    terms = _attribute_text(node, "equation").replace(" ", "").split("->")[0].split(",")
+    terms = str(attribute(node, "equation", "")).replace(" ", "").split("->")[0].split(",")
     sizes: dict[str, int] = {}
-    for term, name in zip(terms, node.input, strict=True):
-        for index, size in _labelled(term, shapes[name]):
+    for term, value in zip(terms, node.inputs, strict=True):
+        for index, size in _labelled(term, _of(shapes, value)):
             sizes[index] = max(size, sizes.get(index, 1))
     return prod(sizes.values())
 
@@ -198,15 +191,7 @@ def _labelled(term: str, shape: Shape) -> Iterator[tuple[str, int]]:
         yield "...", prod(shape[len(before) : len(shape) - len(after)])
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
-
-
-def _attribute_text(node: onnx.NodeProto, name: str) -> str:
-    return next((attribute.s.decode() for attribute in node.attribute if attribute.name == name), "")
-
-
-_COUNTERS: Mapping[str, Callable[[onnx.NodeProto, Shapes], int]] = {
+_COUNTERS: Mapping[str, Callable[[ir.Node, Shapes], int]] = {
     **dict.fromkeys(["MatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"], _matmul),
     "Gemm": _gemm,
     "Conv": _conv,

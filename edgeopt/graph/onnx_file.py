@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,47 +14,11 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, flush, write_aside
+from edgeopt.graph import files
+from edgeopt.graph.files import Signature, TensorSpec
 
-_TWO_GIB = 2**31 - 1
-_STRUCTURE = 1 << 26  # bytes left for nodes, names and texts
 _SMALLEST_OUTSIDE = 1024  # bytes of a constant from which on it goes into the data file
 _ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in place
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none).
-
-    `ranked` is false where the file does not even say how many axes there are; `shape` is then empty.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    ranked: bool = True
-
-    def fits(self, shape: Sequence[int]) -> bool:
-        """Tell whether an array of this shape is one that the tensor can hold."""
-        return not self.ranked or fits(shape, self.shape)
-
-    def __str__(self) -> str:
-        """Return the shape as messages write it."""
-        return f"[{', '.join(map(str, self.shape))}]" if self.ranked else "any number of axes"
-
-
-def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    """Tell whether sizes agree with axes that are sizes or names."""
-    return len(shape) == len(wanted) and all(
-        isinstance(want, str) or got == want for got, want in zip(shape, wanted, strict=True)
-    )
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a model takes and gives."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
 
 
 def load(path: Path, *, weights: bool = True) -> onnx.ModelProto:
@@ -126,7 +88,7 @@ def fits_one_message(model: onnx.ModelProto) -> bool:
     total = 0
     for tensor in external_data_helper._get_all_tensors(model):
         total += math.prod(tensor.dims) * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return total < _TWO_GIB - _STRUCTURE
+    return total < files._TWO_GIB - files._STRUCTURE
 
 
 def signature(model: onnx.ModelProto) -> Signature:
@@ -232,6 +194,11 @@ def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     return copy
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the model's default operator set."""
+    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
 
 
 def import_own_operators(model: onnx.ModelProto) -> None:

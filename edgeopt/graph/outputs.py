@@ -11,28 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeopt.data.batches import Array, Batch
 from edgeopt.errors import DataError
-from edgeopt.graph import onnx_file
+from edgeopt.graph.files import as_ir, load
+from edgeopt.graph.matching import by_name
 from edgeopt.targets.session import SessionConfig, large_config, open_model, open_session
 
 
-def expose(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
-    """Return a model whose outputs are those of `model` and then the `tensors` that were not outputs yet."""
-    exposed = onnx_file.copy_of(model)
+def expose(model: onnx.ModelProto | ir.Model, tensors: Iterable[str]) -> ir.Model:
+    """Return a model, with the same weights, whose outputs are those of `model` and then the `tensors` that were none yet."""
+    exposed = as_ir(model).clone()
     _append_outputs(exposed, tensors)
     return exposed
 
 
-def _append_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> None:
-    known = {value.name for value in model.graph.output}
-    types = {value.name: value for value in model.graph.value_info}
-    for name in tensors:
-        if name not in known:
-            model.graph.output.append(types.get(name) or onnx.ValueInfoProto(name=name))
-            known.add(name)
+def _append_outputs(model: ir.Model, tensors: Iterable[str]) -> None:
+    values, known = by_name(model.graph), {value.name for value in model.graph.outputs}
+    model.graph.outputs.extend(values[name] for name in dict.fromkeys(tensors) if name not in known)
 
 
 def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, sample: int) -> dict[str, Array]:
@@ -57,32 +55,38 @@ def run_error(error: Exception, sample: int) -> DataError:
 
 
 def open_exposed(
-    model: onnx.ModelProto, tensors: Iterable[str] = (), *, threads: int, optimize: bool = True, arena: bool = True
+    model: onnx.ModelProto | ir.Model,
+    tensors: Iterable[str] = (),
+    *,
+    threads: int,
+    optimize: bool = True,
+    arena: bool = True,
 ) -> ort.InferenceSession:
     """Open a session on a model in memory with `tensors` as further outputs, without a copy of the model.
 
     A model beyond protobuf's 2 GiB takes the way over a temporary folder (see `open_model`).
     """
     config = SessionConfig(threads=threads, optimization="all" if optimize else "none", arena=arena)
-    count = len(model.graph.output)
+    model = as_ir(model)
+    count = len(model.graph.outputs)
     try:
         _append_outputs(model, tensors)
         return open_model(model, config=config)
     finally:
-        del model.graph.output[count:]
+        while len(model.graph.outputs) > count:
+            model.graph.outputs.pop()
 
 
-def same_outputs(model: onnx.ModelProto | Path, other: onnx.ModelProto, batch: Batch) -> bool:
+def same_outputs(model: onnx.ModelProto | ir.Model | Path, other: onnx.ModelProto | ir.Model, batch: Batch) -> bool:
     """Tell whether two models (the first perhaps a file) give the same on a batch, up to the rounding of float32."""
-    graph = (onnx_file.load(model, weights=False) if isinstance(model, Path) else model).graph
-    held = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
-    names = [value.name for value in graph.output if value.name not in held]
+    graph = (load(model) if isinstance(model, Path) else as_ir(model)).graph
+    names = [value.name or "" for value in graph.outputs if not value.is_graph_input() and not value.is_initializer()]
     before = run(_open(model, like=other), names, batch, sample=0)
     after = run(_open(other, like=other), names, batch, sample=0)
     return all(_close(before[name], after[name]) for name in names)
 
 
-def _open(model: onnx.ModelProto | Path, *, like: onnx.ModelProto) -> ort.InferenceSession:
+def _open(model: onnx.ModelProto | ir.Model | Path, *, like: onnx.ModelProto | ir.Model) -> ort.InferenceSession:
     if isinstance(model, Path):
         return open_session(model, config=large_config(like, SessionConfig(threads=1)))
     return open_exposed(model, threads=1)

@@ -1,11 +1,11 @@
-"""The oldest onnxruntime that loads a model, by its operator set, its IR version and onnxruntime's own operators in it.
+"""The oldest onnxruntime that loads a model, by its operator set, its IR version and the contrib operators in it.
 
 From 1.15 on the table is measured: a one-node model stamped with each operator set and each IR version was loaded by the Python
 wheel of each minor release on x86-64 Linux (1.15.1, 1.16.3, 1.17.3, 1.18.1, 1.19.2, 1.20.1, 1.21.1, 1.22.1, 1.23.2, 1.24.4,
 1.25.1, 1.26.0 … 1.32.0; November 2026). Earlier rows are from https://onnxruntime.ai/docs/reference/compatibility.html.
 That a release accepts an operator set does not promise a kernel for each of its operators: this is a lower bound.
 
-Of onnxruntime's own operators (com.microsoft) those that the quantization schemes write were measured the same way, and run:
+Of the contrib operators (com.microsoft) those that the quantization schemes write were measured the same way, and run:
 MatMulNBits and GatherBlockQuantized as the schemes for weights alone write them, QuantizeLinear to 16 bits. Others count as
 known to every release; MatMulIntegerToFloat, as static quantization writes it, gave the same answer in 1.15.1, 1.17.3, 1.20.1
 and 1.32.0.
@@ -13,10 +13,12 @@ and 1.32.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import onnx
-from onnx import TensorProto
+import onnx_ir as ir
+
+from edgeopt.graph.editing import opset_of
+from edgeopt.graph.files import as_ir
+from edgeopt.graph.matching import attribute, constant
 
 MINIMUM = "edgeopt.min_onnxruntime"
 """The key of a model's metadata under which that release stands."""
@@ -39,53 +41,54 @@ _RELEASES = (
     ("1.32", 28, 14),
 )
 
-_SIXTEEN_BITS = (TensorProto.INT16, TensorProto.UINT16)
+_SIXTEEN_BITS = (ir.DataType.INT16, ir.DataType.UINT16)
 
 
-def minimum_onnxruntime(model: onnx.ModelProto) -> str | None:
+def minimum_onnxruntime(model: onnx.ModelProto | ir.Model) -> str | None:
     """Return the oldest onnxruntime that accepts `model`'s operators and IR version; None if none is known to."""
-    opset = opsets(model).get("ai.onnx", 1)
+    model = as_ir(model)
+    opset = opset_of(model)
     accepting = [
         release for release, newest_opset, newest_ir in _RELEASES if opset <= newest_opset and model.ir_version <= newest_ir
     ]
     if not accepting:
         return None
-    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    own = [_of_own(node, types) for node in model.graph.node if node.domain == "com.microsoft"]
-    return max([accepting[0], *own], key=_number)
+    return max([accepting[0], *(_of_contrib(node) for node in model.graph if node.domain == "com.microsoft")], key=_number)
 
 
-def _of_own(node: onnx.NodeProto, types: Mapping[str, int]) -> str:
-    """Return the oldest release that runs one of onnxruntime's own operators, in the form of this node."""
+def _of_contrib(node: ir.Node) -> str:
+    """Return the oldest release that runs a contrib operator of onnxruntime, in the form of this node."""
     if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
-        return "1.17" if len(node.input) > 2 and types.get(node.input[2]) in _SIXTEEN_BITS else _RELEASES[0][0]
+        return "1.17" if len(node.inputs) > 2 and _dtype(node.inputs[2]) in _SIXTEEN_BITS else _RELEASES[0][0]
     if node.op_type == "GatherBlockQuantized":
         return "1.20"
     if node.op_type != "MatMulNBits":
         return _RELEASES[0][0]
-    given = {item.name: item.i for item in node.attribute}
-    if given.get("bits", 4) == 8:
-        return "1.22" if given.get("accuracy_level") == 4 else "1.23"
-    if len(node.input) > 3 and types.get(node.input[3]) == TensorProto.FLOAT:
+    if attribute(node, "bits", 4) == 8:
+        return "1.22" if attribute(node, "accuracy_level") == 4 else "1.23"
+    if len(node.inputs) > 3 and _dtype(node.inputs[3]) == ir.DataType.FLOAT:
         return "1.18"
-    return "1.17" if "accuracy_level" in given else "1.16"
+    return "1.17" if "accuracy_level" in node.attributes else "1.16"
+
+
+def _dtype(value: ir.Value | None) -> ir.DataType | None:
+    tensor = constant(value)
+    return None if tensor is None else tensor.dtype
 
 
 def _number(release: str) -> tuple[int, ...]:
     return tuple(map(int, release.split(".")))
 
 
-def sign(model: onnx.ModelProto) -> str | None:
+def note_minimum(model: ir.Model) -> str | None:
     """Write the oldest onnxruntime that loads the model into its metadata, and return it."""
     oldest = minimum_onnxruntime(model)
-    kept = [entry for entry in model.metadata_props if entry.key != MINIMUM]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.pop(MINIMUM, None)
     if oldest:
-        model.metadata_props.add(key=MINIMUM, value=oldest)
+        model.metadata_props[MINIMUM] = oldest
     return oldest
 
 
-def opsets(model: onnx.ModelProto) -> dict[str, int]:
+def opsets(model: onnx.ModelProto | ir.Model) -> dict[str, int]:
     """Return the operator sets `model` imports, the default one under its long name ``ai.onnx``."""
-    return {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    return {domain or "ai.onnx": version for domain, version in as_ir(model).opset_imports.items()}

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgeopt.graph.editing import add_initializer, new_node, take_over
-from edgeopt.graph.matching import attribute, int64, integers, produced_by, rank, sole_consumer
+from edgeopt.graph.matching import attribute, int64, integers, is_standard, known_axes, produced_by, rank, sole_consumer
+from edgeopt.passes.rewrite import Rewrite
 
 _HEADS_FIRST = (0, 2, 1, 3)
 
 
-class AttentionLayout(ir.passes.InPlacePass):
-    """Give Attention nodes inputs and outputs of three axes where their transposes allow it."""
+class AttentionLayout(Rewrite):
+    """Give Attention nodes inputs and outputs of three axes where their transposes allow it; counts them."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Rewrite every Attention whose query, key, value and output are all split and joined by reshapes."""
-        changed = [node for node in list(model.graph) if node.op_type == "Attention" and _rewrite(model.graph, node)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return sum(_rewrite(model.graph, node) for node in list(model.graph) if is_standard(node, "Attention"))
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,13 @@ def _whole(source: _Heads) -> ir.Value | None:
     whole = reshape.inputs[0] if reshape is not None else None
     if whole is None or whole.shape is None or source.split.shape is None:
         return None
-    return whole if list(whole.shape) == [*source.split.shape[:2], source.heads * source.size] else None
+    return whole if _is_joined(whole, source.split, source.heads * source.size) else None
+
+
+def _is_joined(value: ir.Value, split: ir.Value, width: int) -> bool:
+    """Tell whether `value` is known to be [batch, sequence, width] where `split` is [batch, sequence, heads, size]."""
+    axes, apart = known_axes(value), known_axes(split)
+    return axes is not None and apart is not None and axes == (*apart[:2], width)
 
 
 def _described(node: ir.Node, source: _Heads) -> ir.Value:
@@ -121,6 +127,7 @@ def _after_heads(output: ir.Value) -> ir.Value | None:
     if not isinstance(heads, int) or not isinstance(size, int):
         return None
     joined = reshape.outputs[0]
-    if joined.shape is not None and list(joined.shape) == [*split.shape[:2], heads * size]:
+    target = integers(reshape.inputs[1])
+    if _is_joined(joined, split, heads * size) or (target == [0, 0, heads * size] and not attribute(reshape, "allowzero", 0)):
         return joined
-    return split if integers(reshape.inputs[1]) == [-1, heads * size] else None
+    return split if target == [-1, heads * size] else None

@@ -11,15 +11,16 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeopt.graph.matching import attribute, constant, produced_by
+from edgeopt.passes.rewrite import Rewrite
 
 
-class AttentionScale(ir.passes.InPlacePass):
+class AttentionScale(Rewrite):
     """Move factors of queries into the scale of the Attention that reads them, also from before their heads are split."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Fold every such factor; the query must have no other reader."""
         changed = [node for node in list(model.graph) if node.op_type == "Attention" and _fold(node)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _fold(node: ir.Node) -> bool:

@@ -17,23 +17,22 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.graph.editing import add_initializer, new_node
-from edgeopt.graph.matching import attribute, constant, int64, integers, rank
+from edgeopt.graph.editing import add_initializer, fresh_name, insert_before, new_node
+from edgeopt.graph.matching import attribute, constant, int64, integers, is_captured, is_standard, known_axes, rank
+from edgeopt.passes.rewrite import Rewrite
+from edgeopt.passes.rowwise import follow_last_axis, is_row_wise
 
-_UNARY = frozenset(("Cast", "Elu", "Erf", "Gelu", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Swish", "Tanh"))
-_BINARY = frozenset(("Add", "Div", "Mul", "Pow", "Sub"))
-_NORMS = frozenset(("LayerNormalization", "RMSNormalization"))
 _MASK = 3
 """Position of the mask among the inputs of Attention; after it come the past keys and values."""
 
 
-class ChosenRows(ir.passes.InPlacePass):
-    """Move the choice of one row of [batch, sequence, features] as far up as it goes."""
+class ChosenRows(Rewrite):
+    """Move the choice of one row of [batch, sequence, features] as far up as it goes; counts the nodes that it passes."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Move every choice; a graph whose rows are all read stays as it is."""
         graph = model.graph
-        moved = False
+        moved = 0
         for value, row, gathers in list(_choices(graph)):
             chosen = _commuting(graph, gathers)
             if any(node.op_type in {"MatMul", "Attention"} for node in chosen):
@@ -41,8 +40,8 @@ class ChosenRows(ir.passes.InPlacePass):
                 for gather in gathers:
                     gather.outputs[0].replace_all_uses_with(value, replace_graph_outputs=True)
                 graph.remove(gathers, safe=True)
-                moved = True
-        return ir.passes.PassResult(model, modified=moved)
+                moved += len(chosen)
+        return moved
 
 
 def _choices(graph: ir.Graph) -> Iterable[tuple[ir.Value, int, list[ir.Node]]]:
@@ -52,7 +51,7 @@ def _choices(graph: ir.Graph) -> Iterable[tuple[ir.Value, int, list[ir.Node]]]:
             users = list(value.consumers())
             rows = {_row(user, value) for user in users}
             row = rows.pop() if len(rows) == 1 else None
-            if row is not None and rank(value) == 3 and not value.is_graph_output():
+            if row is not None and rank(value) == 3 and not value.is_graph_output() and not is_captured(value, graph):
                 yield value, row, users
 
 
@@ -88,27 +87,18 @@ def _needs_row(user: ir.Node, position: int) -> bool:
 def _row_wise(node: ir.Node) -> bool:
     """Tell whether one row of the output follows from the same row of the inputs, and constants."""
     value = node.outputs[0]
-    if node.domain or rank(value) != 3 or any(other.uses() or other.is_graph_output() for other in node.outputs[1:]):
+    if rank(value) != 3 or any(other.uses() or other.is_graph_output() for other in node.outputs[1:]):
         return False
-    if node.op_type in _UNARY:
-        return True
-    if node.op_type in _BINARY:
-        return all(_shared(item) or _same_rows(item, value) for item in node.inputs)
-    if node.op_type in _NORMS:
-        return attribute(node, "axis", -1) in {-1, 2} and all(_shared(item) for item in node.inputs[1:])
-    if node.op_type == "MatMul":
-        weight = node.inputs[1]
-        return constant(weight) is not None and weight is not None and rank(weight) == 2
-    return node.op_type == "Attention" and _takes_one_query(node)
+    if is_standard(node, "Attention"):
+        return _takes_one_query(node)
+    leading = known_axes(value)
+    return is_row_wise(node, lambda item: _has_rows(item, leading), axes=3)
 
 
-def _shared(value: ir.Value | None) -> bool:
-    """Tell whether an operand is left out, or a constant that is the same for all rows."""
-    return value is None or (constant(value) is not None and (rank(value) or 0) <= 1)
-
-
-def _same_rows(value: ir.Value | None, like: ir.Value) -> bool:
-    return value is not None and value.shape is not None and like.shape is not None and list(value.shape) == list(like.shape)
+def _has_rows(value: ir.Value | None, leading: tuple[int | str, ...] | None) -> bool:
+    """Tell whether `value` is computed and has the rows of a tensor with the axes `leading`."""
+    axes = known_axes(value)
+    return constant(value) is None and axes is not None and leading is not None and axes[:-1] == leading[:-1]
 
 
 def _takes_one_query(node: ir.Node) -> bool:
@@ -121,9 +111,9 @@ def _takes_one_query(node: ir.Node) -> bool:
 
 def _move(graph: ir.Graph, chosen: list[ir.Node], row: int) -> None:
     """Let the chosen nodes work on [b, n], with Gathers where whole tensors enter."""
-    scalar = add_initializer(graph, "chosen_row", np.array(row, dtype=np.int64))
-    single = add_initializer(graph, "chosen_rows", int64(row))
-    axis = add_initializer(graph, "row_axis", int64(1))
+    scalar = add_initializer(graph, f"row_{row}", np.array(row, dtype=np.int64))
+    single = add_initializer(graph, f"rows_{row}", int64(row))
+    axis = add_initializer(graph, "axis_1", int64(1))
     inside = {node.outputs[0] for node in chosen}
     entered: dict[ir.Value, ir.Value] = {}
     for node in chosen:
@@ -134,11 +124,11 @@ def _move(graph: ir.Graph, chosen: list[ir.Node], row: int) -> None:
             if value is None or value in inside or rank(value) != 3 or constant(value) is not None:
                 continue
             if value not in entered:
-                entered[value] = _insert(graph, node, "Gather", [value, scalar], _without_rows(value), axis=1)
+                gather = new_node(node, "Gather", [value, scalar], axis=1)
+                entered[value] = _insert(graph, node, gather, f"{value.name}_row", _without_rows(value))
             node.replace_input_with(position, entered[value])
         node.outputs[0].shape = _without_rows(node.outputs[0])
-        if node.op_type in _NORMS:
-            node.attributes["axis"] = ir.AttrInt64("axis", -1)
+        follow_last_axis(node)
 
 
 def _ask_one(graph: ir.Graph, node: ir.Node, inside: set[ir.Value], single: ir.Value, axis: ir.Value) -> None:
@@ -147,31 +137,31 @@ def _ask_one(graph: ir.Graph, node: ir.Node, inside: set[ir.Value], single: ir.V
     if query is None or result.shape is None or query.shape is None:
         return
     one = ir.Shape([query.shape[0], 1, query.shape[-1]])
-    asked = ("Unsqueeze", [query, axis], {}) if query in inside else ("Gather", [query, single], {"axis": 1})
-    node.replace_input_with(0, _insert(graph, node, asked[0], asked[1], one, **asked[2]))
+    asked = new_node(node, "Unsqueeze", [query, axis]) if query in inside else new_node(node, "Gather", [query, single], axis=1)
+    node.replace_input_with(0, _insert(graph, node, asked, f"{query.name}_one", one))
     mask = node.inputs[_MASK] if len(node.inputs) > _MASK else None
     if mask is not None and mask.shape is not None and mask.shape[2] != 1:
         sizes = ir.Shape([mask.shape[0], mask.shape[1], 1, mask.shape[3]])
-        node.replace_input_with(_MASK, _insert(graph, node, "Gather", [mask, single], sizes, axis=2))
-    row = _without_rows(result)
-    result.shape = ir.Shape([result.shape[0], 1, result.shape[2]])
+        rows = new_node(node, "Gather", [mask, single], axis=2)
+        node.replace_input_with(_MASK, _insert(graph, node, rows, f"{mask.name}_one", sizes))
     squeeze = new_node(node, "Squeeze", [result, axis])
-    squeeze.outputs[0].shape = row
+    row = squeeze.outputs[0]
+    row.shape = _without_rows(result)
+    result.shape = ir.Shape([result.shape[0], 1, result.shape[2]])
+    row.name, result.name = result.name, fresh_name(graph, f"{result.name}_one")
+    squeeze.name = f"Squeeze:{row.name}"
     graph.insert_after(node, squeeze)
     for use in list(result.uses()):
         if use.node is not squeeze:
-            use.node.replace_input_with(use.idx, squeeze.outputs[0])
-    inside.add(squeeze.outputs[0])
+            use.node.replace_input_with(use.idx, row)
+    inside.add(row)
 
 
-def _insert(
-    graph: ir.Graph, before: ir.Node, op_type: str, inputs: list[ir.Value], shape: ir.Shape | None, **attributes: int
-) -> ir.Value:
-    made = new_node(before, op_type, inputs, **attributes)
-    made.outputs[0].shape, made.outputs[0].type = shape, inputs[0].type
-    graph.insert_before(before, made)
-    value: ir.Value = made.outputs[0]
-    return value
+def _insert(graph: ir.Graph, before: ir.Node, node: ir.Node, name: str, shape: ir.Shape | None) -> ir.Value:
+    """Insert a node that has the type of what it reads; return its output."""
+    source = node.inputs[0]
+    node.outputs[0].type = source.type if source is not None else None
+    return insert_before(graph, before, node, name, shape)
 
 
 def _without_rows(value: ir.Value) -> ir.Shape | None:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeopt.graph.matching import constant
+from edgeopt.passes.rewrite import Rewrite
 
 
-class ConvTypes(ir.passes.InPlacePass):
+class ConvTypes(Rewrite):
     """Give folded weights of convolutions the type of what they are convolved with."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Retype every constant operand of a convolution that differs from its first."""
-        changed = False
+        count = 0
         for node in model.graph:
             if node.op_type not in {"Conv", "ConvTranspose"} or node.inputs[0] is None or node.inputs[0].dtype is None:
                 continue
@@ -29,5 +30,5 @@ class ConvTypes(ir.passes.InPlacePass):
                 if value is not None and tensor is not None and tensor.dtype != wanted:
                     value.const_value = ir.tensor(tensor.numpy().astype(wanted.numpy()), name=value.name)
                     value.type = ir.TensorType(wanted)
-                    changed = True
-        return ir.passes.PassResult(model, modified=changed)
+                    count += 1
+        return count

@@ -1,4 +1,4 @@
-"""Row-wise layers work on [rows, features]: a bias becomes part of the product, and int8 kernels can absorb it.
+"""Row-wise layers work on [rows, features], where a product and its bias can be one Gemm (`gemm`).
 
 A linear layer on [batch, sequence, features] exports as MatMul + Add. On two axes it is one Gemm, which adds the bias while the
 product is still in the accumulator; quantized, the bias lives in int32 (QGemm) where a float Add needs a round trip through two
@@ -7,11 +7,11 @@ two attentions run on [batch · sequence, features], with a free Reshape at both
 
     Before: LayerNormalization(Add(Add(MatMul(a, W), b), r))            all [batch, sequence, features]
     After:  a₂ = Reshape(a, [-1, features]); r₂ = Reshape(r, [-1, features])
-            Reshape(LayerNormalization(Add(Gemm(a₂, W, b), r₂)), [batch, sequence, features])
+            Reshape(LayerNormalization(Add(Add(MatMul(a₂, W), b), r₂)), [batch, sequence, features])
 
-The stretches are grown from the linear layers along all nodes that treat rows alike and have the same two leading axes.
-Networks on pictures have short stretches on [batch, height, width, features] (ConvNeXt), where the reshapes cost what Gemm
-gains.
+The stretches are grown from the linear layers along all nodes that treat rows alike and have the same leading axes. Networks on
+images have short stretches on [batch, height, width, features] (ConvNeXt), where the reshapes cost what a float Gemm gains; an
+integer one gains more.
 """
 
 from __future__ import annotations
@@ -20,56 +20,70 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from edgeopt.graph.editing import add_initializer, new_node, take_over
-from edgeopt.graph.matching import attribute, constant, int64, rank
-from edgeopt.passes.linear import match_linear
+from edgeopt.graph.editing import add_initializer, fresh_name, insert_before, new_node, opset_of
+from edgeopt.graph.matching import constant, int64, is_standard, known_axes
+from edgeopt.passes.rewrite import Rewrite
+from edgeopt.passes.rowwise import follow_last_axis, is_row_wise
 
-_UNARY = frozenset(
-    ("Abs", "Cast", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg")
-) | frozenset(("Relu", "Sigmoid", "Softplus", "Sqrt", "Swish", "Tanh"))
-_BINARY = frozenset(["Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"])
-_LAST_AXIS = frozenset(("LayerNormalization", "RMSNormalization", "Softmax", "Split"))
+_SHAPE_WITH_END = 15
+"""The operator set from which on Shape can give the leading sizes alone."""
 
-Leading = tuple[int | ir.SymbolicDim, ...]
-"""All axes of a tensor but the last."""
+Leading = tuple[int | str, ...]
+"""All axes of a tensor but the last, by size or name."""
 
 
-class FlattenRows(ir.passes.InPlacePass):
-    """Run row-wise stretches of the graph on two axes and put biases into Gemm."""
+class FlattenRows(Rewrite):
+    """Run row-wise stretches of the graph on two axes; counts the linear layers in them."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def __init__(self, *, most_axes: int | None = 3) -> None:
+        """Flatten tensors of three axes up to `most_axes`; None: of any number."""
+        self._most_axes = most_axes
+
+    def rewrite(self, model: ir.Model) -> int:
         """Flatten every stretch that holds a linear layer."""
         graph = model.graph
         regions: dict[Leading, set[ir.Node]] = {}
         for node in graph:
-            layer = match_linear(node)
-            leading = _leading(layer.output) if layer is not None else None
-            if leading is not None and len(leading) == 2 and node not in regions.setdefault(leading, set()):
-                regions[leading] |= _grow(node, leading)
-        regions = {leading: region for leading, region in regions.items() if region}
+            leading = _leading(node.outputs[0]) if is_standard(node, "MatMul") else None
+            if leading is not None and self._fits(leading) and node not in regions.setdefault(leading, set()):
+                regions[leading] |= _grow(graph, node, leading)
         order = {node: position for position, node in enumerate(graph)}
+        count = 0
         for leading, region in regions.items():
             _drop_open_ends(region)
-            _flatten(graph, leading, sorted(region, key=lambda node: order[node]))
-        for node in list(graph):
-            _absorb_bias(graph, node)
-        return ir.passes.PassResult(model, modified=bool(regions))
+            if region and (opset_of(model) >= _SHAPE_WITH_END or _unknown(leading) <= 1):
+                _flatten(graph, leading, sorted(region, key=lambda node: order[node]))
+                count += sum(node.op_type == "MatMul" for node in region)
+        return count
+
+    def _fits(self, leading: Leading) -> bool:
+        return len(leading) >= 2 and (self._most_axes is None or len(leading) < self._most_axes)
 
 
 def _leading(value: ir.Value | None) -> Leading | None:
-    """Return all axes of `value` but the last, None where its rank or its last axis is unknown."""
+    """Return all axes of `value` but the last, None where one of them or the size of the last is unknown."""
     if value is None or value.shape is None or len(value.shape) < 2 or not isinstance(value.shape[-1], int):
         return None
-    return tuple(value.shape[:-1])
+    axes = known_axes(value)
+    return None if axes is None else axes[:-1]
 
 
-def _grow(seed: ir.Node, leading: Leading) -> set[ir.Node]:
+def _width(value: ir.Value) -> int:
+    size = value.shape[-1] if value.shape is not None else -1
+    return size if isinstance(size, int) else -1
+
+
+def _unknown(leading: Leading) -> int:
+    return sum(isinstance(size, str) for size in leading)
+
+
+def _grow(graph: ir.Graph, seed: ir.Node, leading: Leading) -> set[ir.Node]:
     """Return the row-wise nodes that are connected to `seed` through tensors with the same leading axes."""
     region: set[ir.Node] = set()
     waiting = [seed]
     while waiting:
         node = waiting.pop()
-        if node in region or not _row_wise(node, leading):
+        if node in region or node.graph is not graph or not _row_wise(node, leading):
             continue
         region.add(node)
         for value in (*node.inputs, *node.outputs):
@@ -81,24 +95,9 @@ def _grow(seed: ir.Node, leading: Leading) -> set[ir.Node]:
 
 def _row_wise(node: ir.Node, leading: Leading) -> bool:
     """Tell whether `node` computes each row of its outputs from the same row of its inputs, and constants."""
-    if node.domain or any(_leading(value) != leading for value in node.outputs):
+    if any(_leading(value) != leading for value in node.outputs):
         return False
-    if node.op_type == "MatMul":
-        return _leading(node.inputs[0]) == leading and constant(node.inputs[1]) is not None and _axes(node.inputs[1]) == 2
-    if node.op_type in _BINARY:
-        return all(_leading(value) == leading or _flat_constant(value) for value in node.inputs)
-    if node.op_type in _UNARY or (node.op_type in _LAST_AXIS and attribute(node, "axis", -1) in {-1, len(leading)}):
-        return _leading(node.inputs[0]) == leading and all(_flat_constant(value) for value in node.inputs[1:])
-    return False
-
-
-def _axes(value: ir.Value | None) -> int | None:
-    return None if value is None else rank(value)
-
-
-def _flat_constant(value: ir.Value | None) -> bool:
-    """Tell whether `value` is left out, or a constant that is the same for all rows."""
-    return value is None or (constant(value) is not None and (_axes(value) or 0) <= 1)
+    return is_row_wise(node, lambda value: constant(value) is None and _leading(value) == leading, axes=len(leading) + 1)
 
 
 def _drop_open_ends(region: set[ir.Node]) -> None:
@@ -115,86 +114,97 @@ def _flatten(graph: ir.Graph, leading: Leading, region: list[ir.Node]) -> None:
     entering = _entering(region, inside, leading)
     if not entering:
         return
-    shapes = _Shapes(graph, leading, entering[0], region[0])
+    shapes = _Shapes(graph, leading, entering[0])
     leaving = [value for node in region for value in node.outputs if value.is_graph_output() or set(value.consumers()) - inside]
     for value in entering:
-        _enter(graph, value, region)
+        _enter(graph, value, region, shapes)
+    made = [value for node in region for value in node.outputs]
+    names = {value: value.name or "" for value in made}
+    for value in made:
+        value.name = fresh_name(graph, f"{names[value]}_rows")
     for value in leaving:
-        _leave(graph, value, inside, shapes)
+        _leave(graph, value, names[value], inside, shapes)
+    for value in made:
+        value.shape = ir.Shape([_rows(leading), _width(value)])
     for node in region:
-        for value in node.outputs:
-            value.shape = ir.Shape([_rows(leading), value.shape[-1]]) if value.shape is not None else None
-        if node.op_type in _LAST_AXIS:
-            node.attributes["axis"] = ir.AttrInt64("axis", -1)
+        follow_last_axis(node)
 
 
 def _entering(region: Iterable[ir.Node], inside: set[ir.Node], leading: Leading) -> list[ir.Value]:
     """Return the tensors that come from outside the region, each once, in the order of the graph."""
-    values = (value for node in region for value in node.inputs if _leading(value) == leading)
-    return list(dict.fromkeys(value for value in values if value is not None and value.producer() not in inside))
+    values = (value for node in region for value in node.inputs if value is not None and constant(value) is None)
+    return list(dict.fromkeys(value for value in values if _leading(value) == leading and value.producer() not in inside))
 
 
-def _enter(graph: ir.Graph, value: ir.Value, region: list[ir.Node]) -> None:
+def _enter(graph: ir.Graph, value: ir.Value, region: list[ir.Node], shapes: _Shapes) -> None:
     inside = set(region)
     users = [use for use in value.uses() if use.node in inside]
-    width = value.shape[-1] if value.shape is not None else -1
-    target = add_initializer(graph, "flat_shape", int64(-1, int(width)))  # type: ignore[arg-type]
-    reshape = new_node(users[0].node, "Reshape", [value, target])
-    reshape.outputs[0].shape = ir.Shape([_rows(_leading(value) or ()), width])
-    reshape.outputs[0].type = value.type
     using = {use.node for use in users}
-    graph.insert_before(next(node for node in region if node in using), reshape)
+    first = next(node for node in region if node in using)
+    reshape = new_node(first, "Reshape", [value, shapes.constant(-1, _width(value))])
+    reshape.outputs[0].type = value.type
+    rows = insert_before(graph, first, reshape, f"{value.name}_rows", ir.Shape([_rows(shapes.leading), _width(value)]))
     for use in users:
-        use.node.replace_input_with(use.idx, reshape.outputs[0])
+        use.node.replace_input_with(use.idx, rows)
 
 
-def _leave(graph: ir.Graph, value: ir.Value, inside: set[ir.Node], shapes: _Shapes) -> None:
+def _leave(graph: ir.Graph, value: ir.Value, name: str, inside: set[ir.Node], shapes: _Shapes) -> None:
+    """Give `value` its leading axes back for nodes outside the region, under the `name` it had."""
     node = value.producer()
-    if node is None or value.shape is None:
+    if node is None:
         return
     users = [use for use in value.uses() if use.node not in inside]
-    reshape = new_node(node, "Reshape", [value, shapes.of(int(value.shape[-1]))])  # type: ignore[arg-type]
+    made, target = shapes.restoring(_width(value), node)
+    reshape = new_node(node, "Reshape", [value, target])
     restored = reshape.outputs[0]
+    restored.name, reshape.name = name, f"Reshape:{name}"
     restored.shape, restored.type = value.shape, value.type
-    graph.insert_after(node, reshape)
+    graph.insert_after(node, [*made, reshape])
     for use in users:
         use.node.replace_input_with(use.idx, restored)
     for index, output in enumerate(graph.outputs):
         if output is value:
-            restored.name, value.name = value.name, f"{value.name}_rows"
             graph.outputs[index] = restored
 
 
 class _Shapes:
-    """Makes the shapes [*leading, width] that tensors get back when they leave; constants where all sizes are known."""
+    """Makes the second inputs of Reshapes: constants where one size at most is unknown, else read from an example."""
 
-    def __init__(self, graph: ir.Graph, leading: Leading, example: ir.Value, first: ir.Node) -> None:
-        self._graph, self._leading, self._first = graph, leading, first
-        self._made: dict[int, ir.Value] = {}
-        self._example = example
+    def __init__(self, graph: ir.Graph, leading: Leading, example: ir.Value) -> None:
+        self.leading = leading
+        self._graph, self._example = graph, example
+        self._constants: dict[tuple[int, ...], ir.Value] = {}
+        self._computed: dict[int, ir.Value] = {}
         self._sizes: ir.Value | None = None
 
-    def of(self, width: int) -> ir.Value:
-        if width not in self._made:
-            self._made[width] = self._make(width)
-        return self._made[width]
+    def constant(self, *sizes: int) -> ir.Value:
+        """Return a constant shape."""
+        if sizes not in self._constants:
+            name = "shape_" + "_".join(str(size).replace("-", "minus") for size in sizes)
+            self._constants[sizes] = add_initializer(self._graph, name, int64(*sizes))
+        return self._constants[sizes]
 
-    def _make(self, width: int) -> ir.Value:
-        known = [size for size in self._leading if isinstance(size, int)]
-        if len(known) == len(self._leading):
-            return add_initializer(self._graph, "row_shape", int64(*known, width))
+    def restoring(self, width: int, like: ir.Node) -> tuple[list[ir.Node], ir.Value]:
+        """Return the nodes that compute the shape [*leading, width], if they are new, and that shape."""
+        if _unknown(self.leading) <= 1:
+            return [], self.constant(*(-1 if isinstance(size, str) else size for size in self.leading), width)
+        if width in self._computed:
+            return [], self._computed[width]
+        nodes = []
+        label = "_".join(map(str, self.leading))
         if self._sizes is None:
-            shape = new_node(self._first, "Shape", [self._example], start=0, end=len(self._leading))
-            self._insert(shape, len(self._leading))
-            self._sizes = shape.outputs[0]
-        last = add_initializer(self._graph, "row_width", int64(width))
-        whole = new_node(self._first, "Concat", [self._sizes, last], axis=0)
-        self._insert(whole, len(self._leading) + 1)
-        return whole.outputs[0]
+            shape = new_node(like, "Shape", [self._example], end=len(self.leading))
+            self._sizes = self._named(shape, f"sizes_{label}", len(self.leading))
+            nodes.append(shape)
+        whole = new_node(like, "Concat", [self._sizes, self.constant(width)], axis=0)
+        self._computed[width] = self._named(whole, f"shape_{label}_{width}", len(self.leading) + 1)
+        return [*nodes, whole], self._computed[width]
 
-    def _insert(self, node: ir.Node, size: int) -> None:
-        node.outputs[0].type, node.outputs[0].shape = ir.TensorType(ir.DataType.INT64), ir.Shape([size])
-        self._graph.insert_before(self._first, node)
+    def _named(self, node: ir.Node, name: str, size: int) -> ir.Value:
+        value: ir.Value = node.outputs[0]
+        value.type, value.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([size])
+        value.name = node.name = fresh_name(self._graph, name)
+        return value
 
 
 def _rows(leading: Leading) -> int | ir.SymbolicDim:
@@ -202,19 +212,6 @@ def _rows(leading: Leading) -> int | ir.SymbolicDim:
     rows = 1
     for size in leading:
         if not isinstance(size, int):
-            return ir.SymbolicDim(
-                "*".join(str(size.value) if isinstance(size, ir.SymbolicDim) else str(size) for size in leading)
-            )
+            return ir.SymbolicDim("*".join(map(str, leading)))
         rows *= size
     return rows
-
-
-def _absorb_bias(graph: ir.Graph, node: ir.Node) -> None:
-    """Turn a product on two axes and the Add of its bias into one Gemm."""
-    layer = match_linear(node)
-    if layer is None or layer.bias is None or rank(layer.x) != 2:
-        return
-    gemm = new_node(node, "Gemm", [layer.x, layer.weight, layer.bias])
-    graph.insert_before(node, gemm)
-    take_over(layer.output, gemm.outputs[0])
-    graph.remove(reversed(layer.nodes), safe=True)

@@ -11,19 +11,19 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeopt.graph.matching import attribute, integers
+from edgeopt.passes.rewrite import Rewrite
 
 
-class FoldReshapes(ir.passes.InPlacePass):
+class FoldReshapes(Rewrite):
     """Skip reshapes between reshapes."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Let each Reshape read from before the one it follows; drop those that keep the shape."""
-        changed = False
+        count = 0
         for node in list(model.graph):
             if node.op_type == "Reshape":
-                changed |= _skip_producer(node)
-                changed |= _drop_if_same(node)
-        return ir.passes.PassResult(model, modified=changed)
+                count += _skip_producer(node) + _drop_if_same(node)
+        return count
 
 
 def _skip_producer(node: ir.Node) -> bool:

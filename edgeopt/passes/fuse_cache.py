@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from edgeopt.graph.editing import take_over
 from edgeopt.graph.matching import attribute, produced_by, rank
+from edgeopt.passes.rewrite import Rewrite
 
 
 def has_cache(graph: ir.Graph) -> bool:
@@ -22,13 +23,13 @@ def has_cache(graph: ir.Graph) -> bool:
     return any(value is not None and value.is_graph_input() for node in joined for value in node.inputs)
 
 
-class FuseCache(ir.passes.InPlacePass):
+class FuseCache(Rewrite):
     """Give every Attention over a lengthened cache the cache and what is new apart."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Fuse where key and value are both joined from a past and new ones, for one Attention alone."""
         changed = [node for node in list(model.graph) if node.op_type == "Attention" and _fuse(model.graph, node)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _fuse(graph: ir.Graph, node: ir.Node) -> bool:

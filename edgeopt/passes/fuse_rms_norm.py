@@ -16,21 +16,22 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.graph.editing import new_node, take_over
+from edgeopt.graph.editing import new_node, opset_of, take_over
 from edgeopt.graph.matching import attribute, constant, integers, produced_by, rank, sole_consumer, static_shape
+from edgeopt.passes.rewrite import Rewrite
 
 _FIRST_OPSET = 23
 
 
-class FuseRmsNorm(ir.passes.InPlacePass):
+class FuseRmsNorm(Rewrite):
     """Make root mean square norms over the last axis single nodes."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Fuse every norm with a weight; below opset 23 there is nothing to fuse them to."""
-        if (model.opset_imports.get("") or 0) < _FIRST_OPSET:
-            return ir.passes.PassResult(model, modified=False)
+        if opset_of(model) < _FIRST_OPSET:
+            return 0
         changed = [node for node in list(model.graph) if node.op_type == "Reciprocal" and _fuse(model.graph, node)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _fuse(graph: ir.Graph, reciprocal: ir.Node) -> bool:

@@ -15,23 +15,24 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from edgeopt.graph.editing import add_initializer, new_node, take_over
+from edgeopt.graph.editing import add_initializer, new_node, opset_of, take_over
 from edgeopt.graph.matching import attribute, constant, int64, integers, produced_by, rank
+from edgeopt.passes.rewrite import Rewrite
 
 _FIRST_OPSET = 23
 _ELEMENTWISE = {"Cast", "Cos", "Mul", "Sin"}
 
 
-class FuseRotary(ir.passes.InPlacePass):
+class FuseRotary(Rewrite):
     """Make rotations of the two halves of a head single nodes."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Fuse every rotation; below opset 23 there is nothing to fuse them to."""
-        if (model.opset_imports.get("") or 0) < _FIRST_OPSET:
-            return ir.passes.PassResult(model, modified=False)
+        if opset_of(model) < _FIRST_OPSET:
+            return 0
         halves: dict[ir.Value, ir.Value] = {}
         changed = [node for node in list(model.graph) if node.op_type == "Add" and _fuse(model.graph, node, halves)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _fuse(graph: ir.Graph, add: ir.Node, known: dict[ir.Value, ir.Value]) -> bool:

@@ -16,16 +16,17 @@ from edgeopt.graph.editing import add_initializer, new_node, take_over
 from edgeopt.graph.matching import attribute, sole_consumer, weight_tensor
 from edgeopt.graph.tensors import derived
 from edgeopt.passes.linear import Linear, match_linear, products_behind
+from edgeopt.passes.rewrite import Rewrite
 
 
-class GatesApart(ir.passes.InPlacePass):
+class GatesApart(Rewrite):
     """Give each of the two halves of a gated product a weight of its own."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Take every linear layer apart whose halves are multiplied with each other and read by nothing else."""
         made: dict[tuple[ir.Value, int], ir.Value] = {}
         changed = [node for node in list(model.graph) if _apart(model.graph, node, made)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _apart(graph: ir.Graph, node: ir.Node, made: dict[tuple[ir.Value, int], ir.Value]) -> bool:

@@ -1,42 +1,50 @@
-"""Means over the picture as GlobalAveragePool, which has an integer kernel; ReduceMean has none.
+"""Means over the image as GlobalAveragePool, which has an integer kernel; ReduceMean has none.
 
-Before: x [n, c, h, w] → ReduceMean (axes 2, 3, keepdims)        After: x → GlobalAveragePool
-Before: x [n, c, h, w] → ReduceMean (axes 2, 3)                  After: x → GlobalAveragePool → Flatten
+Before: ReduceMean(x [n, c, h, w], axes 2 and 3, keepdims)
+After:  GlobalAveragePool(x)
+
+Before: ReduceMean(x [n, c, h, w], axes 2 and 3)
+After:  Flatten(GlobalAveragePool(x))
 """
 
 from __future__ import annotations
 
-import onnx
-from onnx import helper
+import onnx_ir as ir
 
-from edgeopt.graph.index import GraphIndex, attribute
-
-
-def pool_means(model: onnx.ModelProto) -> int:
-    """Rewrite the means over the last two of four axes; return how many."""
-    index = GraphIndex(model.graph)
-    nodes: list[onnx.NodeProto] = []
-    count = 0
-    for node in model.graph.node:
-        if node.op_type != "ReduceMean" or _axes(node, index) != [2, 3] or index.rank(node.input[0]) != 4:
-            nodes.append(node)
-            continue
-        count += 1
-        kept = attribute(node, "keepdims", 1)
-        pooled = node.output[0] if kept else f"{node.output[0]}_pooled"
-        nodes.append(helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], node.name))
-        if not kept:
-            nodes.append(helper.make_node("Flatten", [pooled], [node.output[0]], f"{node.name}_flat", axis=1))
-    if count:
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
-    return count
+from edgeopt.graph.editing import fresh_name, new_node, take_over
+from edgeopt.graph.matching import attribute, integers, is_standard, rank
+from edgeopt.passes.rewrite import Rewrite
 
 
-def _axes(node: onnx.NodeProto, index: GraphIndex) -> list[int]:
+class GlobalPooling(Rewrite):
+    """Make means over the last two of four axes pools; counts them."""
+
+    def rewrite(self, model: ir.Model) -> int:
+        """Rewrite every mean whose axes are constant."""
+        found = [node for node in list(model.graph) if is_standard(node, "ReduceMean") and _axes(node) == [2, 3]]
+        for node in found:
+            _rewrite(model.graph, node)
+        return len(found)
+
+
+def _axes(node: ir.Node) -> list[int]:
     """Return the axes of a mean over a tensor of four axes, sorted; none if they are not constant."""
+    if rank(node.inputs[0]) != 4:
+        return []
     axes = attribute(node, "axes")  # an attribute before operator set 18, an input since
-    if axes is None and len(node.input) > 1:
-        constant = index.constant(node.input[1])
-        axes = None if constant is None else constant.tolist()
-    return sorted(axis % 4 for axis in axes) if isinstance(axes, list) else []
+    if axes is None and len(node.inputs) > 1:
+        axes = integers(node.inputs[1])
+    return sorted(axis % 4 for axis in axes or ())
+
+
+def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
+    old = node.outputs[0]
+    pool = new_node(node, "GlobalAveragePool", [node.inputs[0]])
+    pool.name, nodes = node.name, [pool]
+    if not attribute(node, "keepdims", 1):
+        nodes.append(new_node(node, "Flatten", [pool.outputs[0]], axis=1))
+        nodes[1].name = f"{node.name}_flat"
+        pool.outputs[0].name = fresh_name(graph, f"{old.name}_pooled")
+    graph.insert_before(node, nodes)
+    take_over(old, nodes[-1].outputs[0])
+    graph.remove(node, safe=True)

@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeopt.graph.editing import new_node, take_over
-from edgeopt.graph.matching import attribute, static_shape
+from edgeopt.graph.editing import new_node, opset_of, take_over
+from edgeopt.graph.matching import attribute, is_standard, static_shape
+from edgeopt.passes.rewrite import Rewrite
 
 _FIRST_OPSET = 21
 """Before it, scale and bias had an element for each group."""
 
 
-class InstanceNorm(ir.passes.InPlacePass):
+class InstanceNorm(Rewrite):
     """Make group norms over single channels instance norms."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Replace every group norm that has as many groups as its scale has channels."""
-        changed = False
-        if (model.opset_imports.get("") or 0) >= _FIRST_OPSET:
-            for node in list(model.graph):
-                changed = (node.op_type == "GroupNormalization" and not node.domain and _replace(model.graph, node)) or changed
-        return ir.passes.PassResult(model, modified=changed)
+        if opset_of(model) < _FIRST_OPSET:
+            return 0
+        return sum(_replace(model.graph, node) for node in list(model.graph) if is_standard(node, "GroupNormalization"))
 
 
 def _replace(graph: ir.Graph, node: ir.Node) -> bool:

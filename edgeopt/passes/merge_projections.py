@@ -22,12 +22,13 @@ from edgeopt.graph.editing import SCOPES, add_initializer, new_node, take_over
 from edgeopt.graph.matching import int64, static_shape, weight_tensor
 from edgeopt.graph.tensors import Rows
 from edgeopt.passes.linear import Linear, match_linear, products_behind
+from edgeopt.passes.rewrite import Rewrite
 
 
-class MergeProjections(ir.passes.InPlacePass):
+class MergeProjections(Rewrite):
     """Merge the linear layers that share their input and belong to one module."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Merge every group of two and more layers; weights must be constants."""
         groups: dict[tuple[ir.Value, str], list[Linear]] = {}
         for node in model.graph:
@@ -43,7 +44,7 @@ class MergeProjections(ir.passes.InPlacePass):
         made: dict[tuple[object, ...], ir.Value] = {}
         for layers in mergeable:
             _merge(model.graph, layers, made)
-        return ir.passes.PassResult(model, modified=bool(mergeable))
+        return len(mergeable)
 
 
 def _alike(layers: Sequence[Linear]) -> bool:

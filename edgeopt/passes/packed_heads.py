@@ -13,17 +13,18 @@ import onnx_ir as ir
 
 from edgeopt.graph.editing import add_initializer, new_node, take_over
 from edgeopt.graph.matching import int64, integers, produced_by, rank, sole_consumer
+from edgeopt.passes.rewrite import Rewrite
 
 _PACKED_AXIS = ([2], [-3])
 
 
-class PackedHeads(ir.passes.InPlacePass):
+class PackedHeads(Rewrite):
     """Split packed products along their features."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Rewrite every view of which single slices of the third axis are all that is read."""
         changed = [node for node in list(model.graph) if node.op_type == "Reshape" and _rewrite(model.graph, node)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _rewrite(graph: ir.Graph, view: ir.Node) -> bool:

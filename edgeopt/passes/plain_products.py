@@ -13,15 +13,16 @@ import onnx_ir as ir
 
 from edgeopt.graph.editing import new_node, take_over
 from edgeopt.graph.matching import attribute, constant, produced_by, rank, sole_consumer, static_shape
+from edgeopt.passes.rewrite import Rewrite
 
 
-class PlainProducts(ir.passes.InPlacePass):
+class PlainProducts(Rewrite):
     """Take reshapes to rows and back from around Gemm nodes with constant weights."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Rewrite where the two reshapes undo each other."""
         changed = [node for node in list(model.graph) if node.op_type == "Gemm" and _rewrite(model.graph, node)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _rewrite(graph: ir.Graph, gemm: ir.Node) -> bool:

@@ -16,22 +16,23 @@ import onnx_ir as ir
 from edgeopt.data.batches import Array
 from edgeopt.graph.editing import add_initializer
 from edgeopt.graph.matching import attribute, constant, integers
+from edgeopt.passes.rewrite import Rewrite
 
 _RECURRENT = {"LSTM", "GRU", "RNN"}
 _NAMES = {1: "W", 2: "R", 3: "B"}
 
 
-class RecurrentWeights(ir.passes.InPlacePass):
-    """Fold what recurrent layers do to their weights."""
+class RecurrentWeights(Rewrite):
+    """Fold what recurrent layers do to their weights; counts the weights."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Replace the second, third and fourth input of every recurrent layer by a constant, where it is made of constants."""
-        changed = False
+        count = 0
         for node in list(model.graph.all_nodes()):
             if node.op_type in _RECURRENT and not node.domain:
                 for position in _NAMES:
-                    changed |= _fold(model.graph, node, position)
-        return ir.passes.PassResult(model, modified=changed)
+                    count += _fold(model.graph, node, position)
+        return count
 
 
 def _fold(graph: ir.Graph, node: ir.Node, position: int) -> bool:

@@ -1,6 +1,7 @@
 """Residual additions as Sum, which onnxruntime's CPU provider does not pull into its slow SkipLayerNormalization.
 
-Before: a, b → Add → LayerNormalization        After: a, b → Sum → LayerNormalization
+    Before: LayerNormalization(Add(a, b))
+    After:  LayerNormalization(Sum(a, b))
 
 On the CPU the fused kernel takes 130 µs for 64 × 384 values, Sum and LayerNormalization together 30 µs (onnxruntime 1.32,
 docs/log/quantize.md).
@@ -8,15 +9,22 @@ docs/log/quantize.md).
 
 from __future__ import annotations
 
-import onnx
+import onnx_ir as ir
+
+from edgeopt.graph.matching import is_standard
+from edgeopt.passes.rewrite import Rewrite
 
 
-def unfuse_residuals(model: onnx.ModelProto) -> int:
-    """Make the Adds that a LayerNormalization reads into Sums; return how many."""
-    normalised = {node.input[0] for node in model.graph.node if node.op_type == "LayerNormalization"}
-    count = 0
-    for node in model.graph.node:
-        if node.op_type == "Add" and node.output[0] in normalised and node.domain in {"", "ai.onnx"}:
+class ResidualSums(Rewrite):
+    """Make the Adds that a LayerNormalization reads into Sums; counts them."""
+
+    def rewrite(self, model: ir.Model) -> int:
+        """Rewrite every Add whose result is the first input of a LayerNormalization."""
+        changed = [node for node in model.graph if is_standard(node, "Add") and _is_normalised(node.outputs[0])]
+        for node in changed:
             node.op_type = "Sum"
-            count += 1
-    return count
+        return len(changed)
+
+
+def _is_normalised(value: ir.Value) -> bool:
+    return any(use.node.op_type == "LayerNormalization" and use.idx == 0 for use in value.uses())

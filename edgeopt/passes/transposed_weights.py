@@ -14,15 +14,16 @@ import onnx_ir as ir
 from edgeopt.graph.editing import add_initializer
 from edgeopt.graph.matching import attribute, constant, rank
 from edgeopt.graph.tensors import derived
+from edgeopt.passes.rewrite import Rewrite
 
 
-class TransposedWeights(ir.passes.InPlacePass):
+class TransposedWeights(Rewrite):
     """Store matrices in the order in which all their readers want them."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def rewrite(self, model: ir.Model) -> int:
         """Replace every matrix all of whose readers are Transposes; what is an output of the model stays."""
         changed = [weight for weight in list(model.graph.initializers.values()) if _transpose(model.graph, weight)]
-        return ir.passes.PassResult(model, modified=bool(changed))
+        return len(changed)
 
 
 def _transpose(graph: ir.Graph, weight: ir.Value) -> bool:

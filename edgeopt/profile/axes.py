@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgeopt.data.batches import Batch
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.graph.batch_axes import batch_axes
-from edgeopt.graph.onnx_file import Signature
+from edgeopt.graph.files import Signature
 
 
 def free_axes(signature: Signature) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError
-from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.graph.files import Signature, TensorSpec
 
 
 def take_batches(inputs: Batches, *, most: int) -> list[Batch]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeopt.data.batches import Batch
 from edgeopt.errors import InternalError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.outputs import same_outputs
 from edgeopt.quantize.plan.plan import Decision
 from edgeopt.quantize.prepare import Prepared, prepare
@@ -17,9 +17,7 @@ from edgeopt.targets.target import Target
 def prepare_for(path: Path, target: Target) -> Prepared:
     """Return the model at `path` in the form that the target's kernels take best."""
     rewrite = target.provider.name == "CPUExecutionProvider"
-    return prepare(
-        onnx_file.load(path), str(path), rewrite=rewrite, bounded=target.quantization.rules.placement == "everywhere"
-    )
+    return prepare(files.load(path), str(path), rewrite=rewrite, bounded=target.quantization.rules.placement == "everywhere")
 
 
 def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
@@ -30,7 +28,7 @@ def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
     """
     if same_outputs(path, prepared.model, first):
         return prepared
-    plain = prepare(onnx_file.load(path), str(path), rewrite=False)
+    plain = prepare(files.load(path), str(path), rewrite=False)
     if not same_outputs(path, plain.model, first):
         raise InternalError(f"{path}: preparing the model changes what it computes; please report it with the model")
     doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")

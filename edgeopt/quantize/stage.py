@@ -11,10 +11,10 @@ import onnx
 
 from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import RecipeError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files, onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.order import sort_nodes
-from edgeopt.graph.requirements import sign
+from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
 from edgeopt.quantize.algorithms.rounding.stage import adapted
 from edgeopt.quantize.apply.bias import correct_biases
@@ -83,8 +83,9 @@ def quantize(
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output = Path(output)
-    oldest = sign(quantized)
-    onnx_file.save(quantized, output)
+    written = files.as_ir(quantized)
+    oldest = note_minimum(written)
+    files.save(written, output)
     plan_path = save_plan(plan, output)
     before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
     facts = QuantizeFacts(

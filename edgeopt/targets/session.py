@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeopt.errors import MachineError, ModelError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.lifetime import temporary_folder
 from edgeopt.targets.target import Provider
 
@@ -80,21 +81,23 @@ def open_session(
         raise ModelError(_explain("the model" if isinstance(path, bytes) else str(path), str(error))) from error
 
 
-def open_model(model: onnx.ModelProto, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
+def open_model(model: onnx.ModelProto | ir.Model, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
     """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder.
 
     Its weights are then the pages of a file, not a second copy in memory.
     """
-    if onnx_file.fits_one_message(model):
-        return open_session(model.SerializeToString(), config=config)
+    model = files.as_ir(model)
+    if files.fits_one_message(model):
+        return open_session(files.serialized(model), config=config)
     with temporary_folder() as folder:
-        path, _ = onnx_file.write_for_now(model, Path(folder) / "model.onnx")
+        path, _ = files.write_temporary(model, Path(folder) / "model.onnx")
         return open_session(path, config=large_config(model, config))
 
 
-def large_config(model: onnx.ModelProto, config: SessionConfig) -> SessionConfig:
+def large_config(model: onnx.ModelProto | ir.Model, config: SessionConfig) -> SessionConfig:
     """Return the configuration for `model`: beyond 2 GiB its weights are not copied once more for the kernels."""
-    return config if onnx_file.fits_one_message(model) else replace(config, prepacking=False)
+    model = files.as_ir(model)
+    return config if files.fits_one_message(model) else replace(config, prepacking=False)
 
 
 _UNKNOWN_OPERATOR = re.compile(

@@ -19,7 +19,7 @@ from edgeopt.errors import DataError
 from edgeopt.evaluate.outputs import onnx_outputs
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes
-from edgeopt.graph.onnx_file import Signature, TensorSpec
+from edgeopt.graph.files import Signature, TensorSpec
 from edgeopt.targets.target import Provider
 
 VALUES = np.random.default_rng(3)

@@ -60,3 +60,35 @@ def rewrite_swept(rewrite: Callable[..., Counter[str]]) -> Callable[..., Counter
 @pytest.fixture
 def parse_graph() -> Callable[..., onnx.ModelProto]:
     return parse
+
+
+def described(model: ir.Model) -> list[str]:
+    """Return a line for each node and output: operators, attributes, constants and edges, whatever values are called."""
+    known: dict[ir.Value | None, str] = {None: "-"}
+    known |= {value: str(value.name) for value in model.graph.inputs}
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        small = tensor.numpy().tolist() if tensor.size <= 8 and tensor.dtype.is_integer() else ""
+        known[value] = f"{tensor.dtype}{list(tensor.shape)}{small}"
+    lines = []
+    for number, node in enumerate(model.graph):
+        known |= {value: f"%{number}.{index}" for index, value in enumerate(node.outputs)}
+        attributes = {name: item.value for name, item in sorted(node.attributes.items())}
+        lines.append(f"{node.domain}:{node.op_type} {attributes} {[known[value] for value in node.inputs]} {len(node.outputs)}")
+    return [*lines, *(f"{value.name} = {known[value]} {value.dtype} {value.shape}" for value in model.graph.outputs)]
+
+
+@pytest.fixture
+def golden(rewrite: Callable[..., Counter[str]]) -> Callable[..., None]:
+    """Check that a pass turns one graph, as ONNX text, into another, and that both compute the same at each batch."""
+
+    def check(graph_pass: ir.passes.PassBase, before: str, after: str, *batches: Batch, **weights: tuple[int, ...]) -> None:
+        sequence = ir.passes.Sequential(graph_pass, RemoveUnusedNodesPass())
+        loaded = ir.from_proto(parse(before, **weights))
+        sequence(loaded)
+        wanted = ir.from_proto(parse(after, **weights))
+        RemoveUnusedNodesPass()(wanted)
+        assert described(loaded) == described(wanted)
+        rewrite(sequence, parse(before, **weights), *batches)
+
+    return check

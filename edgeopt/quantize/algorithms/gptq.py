@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgeopt.data.batches import Batches
 from edgeopt.graph.batch_axes import batch_axes, rows
-from edgeopt.graph.onnx_file import Signature
+from edgeopt.graph.files import Signature
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.calibrate.samples import checked
 

@@ -24,12 +24,12 @@ from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverrides
 from edgeopt.errors import InternalError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants, rename_input
+from edgeopt.graph.onnx_file import opset_of
 from edgeopt.graph.order import sort_nodes
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.placement import rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan
-from edgeopt.quantize.prepare import opset_of
 
 _WIDE_OPSET = 21  # before it, only onnxruntime's own QuantizeLinear has 16 bits
 _NORMS = {"BatchNormalization", "InstanceNormalization", "LayerNormalization"}

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.data.batches import Array, Batch
@@ -123,7 +124,9 @@ def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Ba
     return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, exclude)
 
 
-def _values(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Batch], *, optimize: bool) -> list[Values]:
+def _values(
+    model: onnx.ModelProto | ir.Model, names: Sequence[str], batches: Sequence[Batch], *, optimize: bool
+) -> list[Values]:
     session = open_exposed(model, threads=1, optimize=optimize)
     return [run(session, names, batch, sample=number) for number, batch in enumerate(batches)]
 

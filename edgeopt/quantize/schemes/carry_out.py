@@ -12,10 +12,10 @@ import onnx
 
 from edgeopt.data.batches import Batches
 from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files, onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.outputs import open_exposed, same_outputs
-from edgeopt.graph.requirements import sign
+from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.coverage import Coverage, inspect
@@ -55,8 +55,9 @@ def quantize_by_scheme(
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     coverage = _honest(inspect(made, count_macs(prepared.model, samples[0]), plan, target), config)
     output = Path(output)
-    oldest = sign(made)
-    onnx_file.save(made, output)
+    written = files.as_ir(made)
+    oldest = note_minimum(written)
+    files.save(written, output)
     plan_path = save_plan(plan, output)
     before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
     facts = QuantizeFacts(
@@ -87,7 +88,7 @@ def _converted(model: Path, calibration: Batches, target: Target, config: Quanti
     for name in ("max_drop", "sensitivity", "cache"):
         if getattr(config, name):
             raise RecipeError(f'{name} is about static int8 layers and needs scheme = "static", not "{config.scheme}"')
-    prepared = prepare(onnx_file.load(model), str(model), rewrite=False)
+    prepared = prepare(files.load(model), str(model), rewrite=False)
     first = next(checked(calibration, prepared.signature))
     if not same_outputs(model, prepared.model, first):
         raise InternalError(f"{model}: preparing the model changes what it computes; please report it with the model")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
@@ -61,7 +62,7 @@ def plain(model: onnx.ModelProto, plan: Plan, layer: str, weight: np.ndarray, ba
 @pytest.mark.parametrize("kind", ["conv", "text"])
 def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
     batches = batches_of(kind)
-    prepared = prepare(conv_net() if kind == "conv" else text_net(), kind)
+    prepared = prepare(ir.from_proto(conv_net() if kind == "conv" else text_net()), kind)
     plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False, float_stem=False)).plan
     copy = onnx.ModelProto()
     copy.CopyFrom(prepared.model)
@@ -76,7 +77,7 @@ def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
 
 def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
     batches = batches_of("conv")
-    prepared = prepare(conv_net(), "conv")
+    prepared = prepare(ir.from_proto(conv_net()), "conv")
     plan = draft_plan(prepared, batches, vnni, QuantizeConfig()).plan
     gates = [Gate(tensor.name, tensor) for tensor in plan.tensors]
     gated = Gated(prepared.model, gates, batches, threads=1)

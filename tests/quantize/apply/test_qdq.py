@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgeopt.errors import InternalError
@@ -41,7 +42,7 @@ def test_a_float_node_between_integer_nodes_really_runs_in_floating_point(chain,
 
 def test_a_tensor_without_a_range_is_an_internal_error_that_names_it(chain, vnni):
     batch = {"x": np.random.default_rng(4).standard_normal((2, 3, 8, 8), dtype=np.float32)}
-    prepared = prepare(chain, "chain")
+    prepared = prepare(ir.from_proto(chain), "chain")
     plan = draft_plan(prepared, [batch], vnni, QuantizeConfig()).plan
     less = replace(plan, tensors=tuple(tensor for tensor in plan.tensors if tensor.name != "b"))
     with pytest.raises(InternalError, match="the tensor 'b' and has no range"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.placement import place
@@ -51,7 +52,8 @@ net (float[n, 3, 16, 16] x) => (float[n, 8, 16, 16] y, float[n, 8, 16, 16] z) {
 
 
 def test_relu_behind_a_convolution_bounds_what_it_rounds_even_where_floats_follow() -> None:
-    model = prepare(fill(onnx.parser.parse_model(BOUNDED), w1=(8, 3, 3, 3), w2=(8, 3, 3, 3), b1=(8,)), "net").model
+    net = fill(onnx.parser.parse_model(BOUNDED), w1=(8, 3, 3, 3), w2=(8, 3, 3, 3), b1=(8,))
+    model = prepare(ir.from_proto(net), "net").model
     precisions = {node.op: node.precision for node in place(model, {})}
     assert precisions == {"Conv": "int8", "Relu": "int8", "Softmax": "float", "Sigmoid": "float"}
 

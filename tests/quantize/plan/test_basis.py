@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgeopt.errors import RecipeError
@@ -156,7 +157,7 @@ def test_a_plan_with_exceptions_and_smoothing_can_be_replayed(saved, tmp_path, v
 
 
 def test_smoothing_goes_with_the_last_integer_product_that_needs_it(vnni):
-    prepared = prepare(text_net(), "text")
+    prepared = prepare(ir.from_proto(text_net()), "text")
     batches = [{"ids": np.random.default_rng(2).integers(0, 50, (1, size))} for size in (3, 9, 5, 12)]
     drafted = draft_plan(prepared, batches, vnni, QuantizeConfig())
     name = next(node.input[0] for node in prepared.model.graph.node if node.op_type == "Gemm")
@@ -184,8 +185,8 @@ def test_a_united_range_is_taken_apart_when_what_united_it_becomes_floating():
     target = load_target("nnapi")
     generator = np.random.default_rng(1)
     batches = [{"x": generator.standard_normal((1, 4, 6, 6)).astype(np.float32)} for _ in range(4)]
-    drafted = draft_plan(prepare(model, "joined"), batches, target, QuantizeConfig())
-    apart = draft_plan(prepare(model, "joined"), batches, target, QuantizeConfig(exclude=["j"]))
+    drafted = draft_plan(prepare(ir.from_proto(model), "joined"), batches, target, QuantizeConfig())
+    apart = draft_plan(prepare(ir.from_proto(model), "joined"), batches, target, QuantizeConfig(exclude=["j"]))
 
     def ranges(plan: Plan) -> dict[str, tuple[float, float]]:
         return {tensor.name: (tensor.low, tensor.high) for tensor in plan.tensors if tensor.name in {"a", "b", "j"}}

@@ -1,4 +1,5 @@
 import onnx
+import onnx_ir as ir
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
 from edgeopt.quantize import QuantizeConfig, quantize
@@ -12,7 +13,7 @@ def test_quantize_static_takes_the_ranges(conv_model, pictures, saved, tmp_path,
     result = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "ours.onnx", config=config)
     cache = tmp_path / "cache.json"
     write_ort_cache(load_plan(result.plan_path), cache)
-    onnx.save_model(prepare(conv_model, "model").model, tmp_path / "prepared.onnx")
+    onnx.save_model(prepare(ir.from_proto(conv_model), "model").model, tmp_path / "prepared.onnx")
     quantize_static(
         tmp_path / "prepared.onnx",
         tmp_path / "theirs.onnx",

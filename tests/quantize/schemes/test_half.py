@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
@@ -84,7 +85,9 @@ def test_blocked_and_excluded_nodes_stay(large, rows, vnni):
     for number, node in enumerate(large.graph.node):
         node.name = f"n{number}"
     config = QuantizeConfig.read({"scheme": "float16", "half": {"block_ops": ["Add"]}}, where="test")
-    converted = convert(Request(prepare(large, "large", rewrite=False), rows, config, {"n0": Why(Cause.EXCLUDED)}))
+    converted = convert(
+        Request(prepare(ir.from_proto(large), "large", rewrite=False), rows, config, {"n0": Why(Cause.EXCLUDED)})
+    )
     reasons = {node.name: node.reason for node in converted.nodes}
     assert reasons["n0"] == "excluded"
     assert reasons["n4"] == "Add is in half.block_ops"

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgeopt.errors import RecipeError
@@ -59,7 +60,7 @@ def tensorwise(vnni):
 
 @pytest.mark.parametrize("clip", [False, True])
 def test_the_function_stays(clip, photos, tensorwise):
-    prepared = prepare(mobile(clip=clip), "mobile")
+    prepared = prepare(ir.from_proto(mobile(clip=clip)), "mobile")
     made = equalized(prepared, photos, tensorwise, QuantizeConfig())
     assert len(made.equalization) == 1
     spread = np.ptp(np.log(np.abs(onnx.numpy_helper.to_array(made.model.graph.initializer[2])).reshape(16, -1).max(axis=1)))
@@ -82,7 +83,7 @@ def test_one_weight_scale_loses_less_then(clip, photos, tensorwise, saved, tmp_p
 
 
 def test_targets_with_a_scale_for_each_channel_need_none(photos, vnni):
-    prepared = prepare(mobile(clip=True), "mobile")
+    prepared = prepare(ir.from_proto(mobile(clip=True)), "mobile")
     assert equalized(prepared, photos, vnni, QuantizeConfig()) is prepared
 
 
@@ -116,7 +117,7 @@ def test_channels_that_reach_the_ceiling_are_not_scaled():
 
 
 def test_scaling_a_block_by_hand_changes_nothing(photos):
-    model = prepare(mobile(clip=False), "mobile").model
+    model = prepare(ir.from_proto(mobile(clip=False)), "mobile").model
     scaled = onnx.ModelProto()
     scaled.CopyFrom(model)
     generator = np.random.default_rng(3)

@@ -1,4 +1,4 @@
-"""Where the user-extensible folders are: inside the installed package, or beside it in a checkout."""
+"""Paths of the folders that users extend: inside the installed package, or next to it in a checkout."""
 
 from __future__ import annotations
 

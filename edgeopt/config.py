@@ -1,4 +1,4 @@
-"""The base of every option model: frozen, unknown keys refused, each option declared once with its default and meaning."""
+"""Base of all option classes: frozen, unknown keys refused, each option declared once with default and documentation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edgeopt.errors import RecipeError, nearest
 
 
 class Options(BaseModel):
-    """A frozen set of options. Subclasses declare fields as ``name: type = Field(default, description="…")``."""
+    """A frozen set of options. Subclasses declare fields with a docstring below each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], *, where: str) -> Self:
-        """Validate `values` or raise a one-line `RecipeError` naming the key, `where` it stands and what is allowed."""
+        """Return validated options, or raise a one-line `RecipeError` with the key, its place `where` and what is allowed."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -39,7 +39,7 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> Iterator[str]:
-    """Yield the field names of the option model that stands at `path` below `model`."""
+    """Yield the field names of the option class at `path` below `model`."""
     for part in path:
         field = model.model_fields.get(part)
         nested = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)] if field else []

@@ -6,7 +6,7 @@
     │   ├── ModelError       the model file or the model's source
     │   └── DataError        the data set, the calibration data or its manifest
     ├── MachineError         exit 2: the machine lacks something (disk, permission, provider, target)
-    ├── IntegrityError       exit 1: a file is not what its recorded hash says
+    ├── IntegrityError       exit 1: a file does not have its recorded hash
     └── InternalError        exit 3: a bug in edgeopt; please report it
 
 A message is one line: what is wrong, where, what was found, what is allowed, what to do next. Third-party exceptions are
@@ -21,7 +21,7 @@ from typing import ClassVar
 
 
 class EdgeoptError(Exception):
-    """Base of every error edgeopt raises on purpose; `exit_code` is what the command line ends with."""
+    """Base of every error that edgeopt raises; `exit_code` is the exit code of the command line."""
 
     exit_code: ClassVar[int] = 3
 
@@ -51,7 +51,7 @@ class MachineError(EdgeoptError):
 
 
 class IntegrityError(EdgeoptError):
-    """A stored file is not what its recorded hash says."""
+    """A stored file does not have its recorded hash."""
 
     exit_code = 1
 

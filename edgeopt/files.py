@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, flushed to the disk, renamed; and their hashes."""
+"""Atomic files: written to a temporary file, flushed to the disk, renamed; and their hashes."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _DENIAL = "no permission to write here; choose another place or change its permi
 
 @contextmanager
 def write_aside(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success its file takes the place of `path` in one step, on failure it goes away.
+    """Yield a temporary path; on success its file replaces `path` in one step, on failure it is removed.
 
     Raises:
-        MachineError: the disk is full, or `path` may not be or cannot be written; whatever stood at `path` is intact.
+        MachineError: the disk is full, or `path` cannot be written; the file that was at `path` is intact.
     """
     path = Path(path)
     aside = path.with_name(f"{aside_prefix(path)}part")
     with disk_errors(path):
         if path.is_dir():
-            raise MachineError(f"{path}: a folder stands here; give the name of a file")
+            raise MachineError(f"{path}: is a folder; give the name of a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
         try:
@@ -47,12 +47,12 @@ def write_aside(path: Path) -> Iterator[Path]:
 
 
 def aside_prefix(path: Path) -> str:
-    """Return how the name of what this process writes aside for `path` begins: it tells host and process."""
+    """Return the prefix of this process' temporary files for `path`: it names host and process."""
     return f".{path.name}.{_HOST}-{os.getpid()}."
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes of this host that live no more (a kill, a power cut) have left aside for `path`."""
+    """Remove temporary files for `path` of processes of this host that no longer run (after a kill or power cut)."""
     pattern = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(_HOST)}-(\d+)\.(?:.*\.)?part")
     with os.scandir(path.parent) as entries:
         found = [(Path(entry.path), pattern.fullmatch(entry.name)) for entry in entries]
@@ -66,7 +66,7 @@ def remove_leftovers(path: Path) -> None:
 
 def _alive(process: int) -> bool:
     try:
-        os.kill(process, 0)  # signal 0 asks and does nothing
+        os.kill(process, 0)  # signal 0 only checks whether the process exists
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
@@ -76,7 +76,7 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's "disk full", "not permitted" and "cannot be made" into a `MachineError` that names `path`."""
+    """Turn the system's "disk full", "not permitted" and "cannot be created" into a `MachineError` that names `path`."""
     try:
         yield
     except shutil.Error as error:  # of a whole folder: (from, to, why) for each file
@@ -92,21 +92,23 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _DENIED:
             raise MachineError(f"{path}: {_DENIAL}") from error
         if error.errno in _NO_PLACE and error.filename and Path(error.filename) in (path, *path.parents):
-            raise MachineError(f"{path}: cannot be made ({error.strerror}: {error.filename}); choose another place") from error
+            raise MachineError(
+                f"{path}: cannot be created ({error.strerror}: {error.filename}); choose another place"
+            ) from error
         raise
     except Exception as error:
-        code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust tell it
+        code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust report it
         if code and int(code[1]) in _FULL:
             raise MachineError(_full(path)) from error
         raise
 
 
 def _full(path: Path) -> str:
-    return f"{path}: the disk is full; free some space and run again, what was there before is intact"
+    return f"{path}: the disk is full; free some space and run again; the previous file is intact"
 
 
 def flush(path: Path) -> None:
-    """Wait until the file or folder at `path` is on the disk."""
+    """Flush the file or folder at `path` to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -115,7 +117,7 @@ def flush(path: Path) -> None:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write `values` as JSON (keys sorted, one trailing newline) to `path`, whole or not at all."""
+    """Write `values` as JSON (keys sorted, one trailing newline) to `path`, atomically."""
     text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")

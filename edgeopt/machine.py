@@ -1,4 +1,4 @@
-"""What machine this is: processor, cores, memory, system."""
+"""Description of this machine: processor, cores, memory, system."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def describe() -> dict[str, Any]:
 
 @cache
 def cpu_flags() -> frozenset[str]:
-    """Return the features that the processor shows in /proc/cpuinfo; empty where there is no such file."""
+    """Return the processor features listed in /proc/cpuinfo; empty where there is no such file."""
     return frozenset((_field("/proc/cpuinfo", "flags") or _field("/proc/cpuinfo", "Features") or "").split())
 
 

@@ -1,7 +1,7 @@
 """Plans the stages of a recipe, runs what changed, resumes what was killed, and writes the report.
 
-A stage's key is made of its options, its inputs' digests, its data, its code and its libraries. A stage whose key has an
-artifact in the store is not run again. The plan is a value: `plan` makes it, ``--dry-run`` prints it, `run` carries it out.
+A stage's key is the hash of its options, its inputs' digests, its data, its code and its libraries. A stage whose key has an
+artifact in the store is not run again. The plan is a value: `plan` makes it, ``--dry-run`` prints it, `run` performs it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class PlannedStage:
     """What will happen to a stage, and why.
 
     Attributes:
-        name: of the stage.
+        name: the stage's name.
         action: "cached" or "run".
-        reason: why it is run, or which artifact stands for it.
+        reason: why it runs, or which artifact is used.
     """
 
     name: str
@@ -54,15 +54,15 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class StageOutcome:
-    """A stage that is done."""
+    """A finished stage."""
 
     artifact: Artifact
     made: bool
-    """It was run now; else its artifact was there."""
+    """True: the stage ran now; false: its artifact existed."""
     warnings: tuple[str, ...] = ()
 
     def record(self) -> StageRecord:
-        """Return the outcome as the report reads it."""
+        """Return the outcome as a record for the report."""
         from edgeopt.report.record import StageRecord
 
         artifact = self.artifact
@@ -82,7 +82,7 @@ class RunResult:
     device: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> RunRecord:
-        """Return the run as the report reads it."""
+        """Return the run as a record for the report."""
         from edgeopt.report.record import RunRecord
 
         return RunRecord(
@@ -95,7 +95,7 @@ class RunResult:
         )
 
     def artifact(self, stage: str) -> Path:
-        """Return the folder of what `stage` made.
+        """Return the folder of the artifact of `stage`.
 
         Raises:
             RecipeError: the recipe has no such stage.
@@ -112,7 +112,7 @@ class RunResult:
 
 
 class Pipeline:
-    """A recipe and the run folder its artifacts live in."""
+    """A recipe and the run folder that holds its artifacts."""
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe = recipe
@@ -129,7 +129,7 @@ class Pipeline:
         for stage in self._stages:
             waiting = [name for name in stage.needs if name not in done]
             if waiting:
-                planned.append(PlannedStage(stage.name, "run", f"its input {waiting[0]} is made anew"))
+                planned.append(PlannedStage(stage.name, "run", f"its input {waiting[0]} is made again"))
                 continue
             ingredients = self._ingredients(stage, done)
             try:
@@ -145,10 +145,10 @@ class Pipeline:
         return planned
 
     def run(self) -> RunResult:
-        """Run every stage that has no artifact yet and return all results; the bundle lies in the run folder afterwards.
+        """Run every stage that has no artifact yet and return all results; the bundle is in the run folder afterwards.
 
         Raises:
-            EdgeoptError: what a stage found wrong; everything finished before it stays.
+            EdgeoptError: a stage failed; everything finished before it is kept.
         """
         if self.recipe.profile:
             require(self.target)
@@ -180,7 +180,7 @@ class Pipeline:
             artifact = self._store.find(stage.name, key)
         except IntegrityError as error:
             aside = self._store.set_aside(stage.name, key)
-            warnings.append(f"{error}; set aside as {aside.name} and made anew")
+            warnings.append(f"{error}; moved to {aside.name} and made again")
             progress.note(warnings[-1])
             artifact = None
         if artifact:
@@ -204,7 +204,7 @@ class Pipeline:
         return StageOutcome(artifact, made=True, warnings=tuple(warnings))
 
     def _ingredients(self, stage: Stage, done: Mapping[str, Artifact]) -> dict[str, Any]:
-        """Return all that decides the stage's result."""
+        """Return everything that the stage's result depends on."""
         ingredients: dict[str, Any] = {
             "stage": stage.name,
             "options": stage.options,
@@ -224,14 +224,14 @@ class Pipeline:
         return ingredients
 
     def _why(self, stage: Stage, ingredients: Mapping[str, Any]) -> str:
-        """Return what changed since the stage's newest artifact."""
+        """Return a sentence about what changed since the stage's newest artifact."""
         latest = self._store.latest(stage.name)
         if latest is None:
             return "not run before"
         before, now = dict(_flat(latest.ingredients)), dict(_flat(ingredients))
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
         reasons = [_change(key, before.get(key), now.get(key)) for key in changed]
-        return "; ".join(dict.fromkeys(reasons[:3])) or "its artifact is gone"
+        return "; ".join(dict.fromkeys(reasons[:3])) or "its artifact is missing"
 
     def _place_bundle(self, artifact: Artifact) -> None:
         """Put the bundle into the run folder, in one step."""
@@ -288,7 +288,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _change(key: str, before: Any, now: Any) -> str:
-    """Say in words what changed: an option with its values, anything that is a hash without."""
+    """Return a sentence about what changed: an option with its values, anything hashed by its name."""
     kind, _, name = key.partition(".")
     match kind:
         case "options":

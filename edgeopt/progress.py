@@ -1,4 +1,4 @@
-"""Progress of long work. A stage says what it does; who listens (a bar, plain lines, nobody) is the caller's choice.
+"""Progress of long work. A stage reports what it does; the caller chooses a listener (a bar, plain lines, none).
 
     with progress.task("calibrate", total=len(samples)) as advance:
         for sample in samples:
@@ -20,11 +20,11 @@ class Advance(Protocol):
     """Moves a task forward."""
 
     def __call__(self, units: int = 1) -> None:
-        """Say that `units` more are done."""
+        """Report that `units` more are done."""
 
 
 class Listener(Protocol):
-    """Shows progress somewhere; every text goes to stderr, never to stdout."""
+    """Shows progress; all text goes to stderr, never to stdout."""
 
     def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
         """Open a task of `total` units (None: unknown) and yield the function that advances it."""
@@ -73,5 +73,5 @@ def task(description: str, *, total: int | None = None) -> Iterator[Advance]:
 
 
 def note(message: str) -> None:
-    """Show one line to whoever listens."""
+    """Show one line to the listener."""
     _listener.get().note(message)

@@ -122,7 +122,7 @@ def recipe_descriptions() -> dict[str, str]:
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
-    """Return the recipe called `name`, or the one in the file `name`, with `changes` such as ``quantize.method=percentile``.
+    """Return the recipe called `name`, or the one in the file `name`, with `changes` such as ``quantize.ranges=percentile``.
 
     Raises:
         RecipeError: there is no such recipe, it is not TOML, a key is unknown or a value not allowed.
@@ -146,11 +146,11 @@ def apply_change(values: dict[str, Any], change: str) -> None:
     """Set one key of `values`, in place, from ``table.key=value``; the value is read as TOML, else as text.
 
     Raises:
-        RecipeError: it has no "=", or leads through something that is not a table.
+        RecipeError: there is no "=", or the key leads through something that is not a table.
     """
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(f"--set {change}: write KEY=VALUE, such as quantize.method=percentile")
+        raise RecipeError(f"--set {change}: write KEY=VALUE, such as quantize.ranges=percentile")
     *tables, last = key.strip().split(".")
     place = values
     for table in tables:
@@ -164,7 +164,7 @@ def apply_change(values: dict[str, Any], change: str) -> None:
 
 
 def _expanded(value: Any) -> Any:
-    """Return `value` with every ``${NAME}`` in its texts replaced by the environment variable."""
+    """Return `value` with every ``${NAME}`` in its strings replaced by the environment variable."""
     if isinstance(value, dict):
         return {key: _expanded(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Files that carry their own hash, so that damage (a flipped bit, a cut end) is named instead of read.
+"""Files that carry their own hash, so that damage (a flipped bit, a truncated file) is reported instead of read.
 
 A safetensors file keeps it in its metadata, as the entry ``sha256`` over all other entries and all tensors; a JSON object as
 the key ``sha256`` over the canonical JSON of the others. A file written for people to edit (a plan, a recipe) has none.
@@ -35,7 +35,7 @@ def tensors_hash(tensors: Iterable[tuple[str, str, NDArray[Any]]], metadata: Map
 
 
 def check_seal(path: Path | str, recorded: object, found: str, *, advice: str) -> None:
-    """Compare a file's recorded hash with that of what was read.
+    """Compare a file's recorded hash with the hash of its content.
 
     Raises:
         IntegrityError: they differ, or there is none; the message ends with `advice`.
@@ -49,11 +49,11 @@ def check_seal(path: Path | str, recorded: object, found: str, *, advice: str) -
 
 
 def sealed_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with their hash."""
+    """Return `values` with their hash added."""
     return {**values, SEAL: json_hash(values)}
 
 
 def json_hash(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a JSON object; the hash in it is left out."""
+    """Return the SHA-256 of a JSON object without the hash in it."""
     content = {key: value for key, value in values.items() if key != SEAL}
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()

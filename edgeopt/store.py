@@ -1,14 +1,14 @@
-"""Runs and artifacts: content-addressed, written aside and renamed, verified by hash when read.
+"""Runs and artifacts: content-addressed, written to temporary files and renamed, verified by hash when read.
 
     RUN/
-      .lock                        held by the one process that works on the run
+      .lock                        held by the process that works on the run
       artifacts/STAGE-KEY/         a finished stage: its files and artifact.json, never changed again
-      work/STAGE-KEY/              an unfinished one: output/ (begun anew each time) and checkpoint/ (kept, to resume from)
+      work/STAGE-KEY/              an unfinished one: output/ (emptied at each start) and checkpoint/ (kept, to resume from)
       damaged/                     artifacts whose files no longer have their recorded hash
 
 A stage's key is the SHA-256 of its ingredients: its resolved configuration, the digests of its inputs, the code of the stage
 and the versions of the libraries that matter. An artifact's digest is the SHA-256 of its files' names and hashes: two runs
-that make the same bytes have the same digest, whenever and wherever they ran.
+that produce the same bytes have the same digest.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _KEY_DIGITS = 16
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished stage's result.
+    """Result of a finished stage.
 
     Attributes:
         stage: the stage's name.
         key: hexadecimal SHA-256 of its ingredients.
         folder: where its files are.
         digest: hexadecimal SHA-256 over its files.
-        ingredients: what the key was made from.
-        facts: the stage's results as JSON.
+        ingredients: what the key is the hash of.
+        facts: the stage's result as JSON.
         seconds: how long the stage ran.
         files: SHA-256 of each file, by its path below `folder`.
     """
@@ -60,7 +60,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a stage writes: `output` becomes the artifact, `checkpoint` outlives a kill."""
+    """Folders that a stage writes to: `output` becomes the artifact, `checkpoint` survives a kill."""
 
     output: Path
     checkpoint: Path
@@ -74,7 +74,7 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run folder for this process; wait, and say so, while another one has it."""
+        """Lock the run folder for this process; while another process holds it, wait and say so."""
         path = self.folder / ".lock"
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ class Store:
         return artifact
 
     def latest(self, stage: str) -> Artifact | None:
-        """Return the newest artifact of `stage`, its files unchecked, or None; for saying what changed since."""
+        """Return the newest artifact of `stage` without checking its files, or None; used to say what changed."""
         folders = [path.parent for path in self.folder.glob(f"artifacts/{stage}-{'?' * _KEY_DIGITS}/{_RECORD}")]
         if not folders:
             return None
@@ -121,7 +121,7 @@ class Store:
             return None
 
     def set_aside(self, stage: str, key: str) -> Path:
-        """Move a damaged artifact out of the way, so that its stage runs again; return where it went."""
+        """Move a damaged artifact to ``damaged/``, so that its stage runs again; return its new folder."""
         place = self._place("artifacts", stage, key)
         aside = self.folder / "damaged" / f"{place.name}-{time.time_ns()}"
         with disk_errors(aside):
@@ -130,7 +130,7 @@ class Store:
         return aside
 
     def workspace(self, stage: str, key: str) -> Workspace:
-        """Return the stage's workspace: an empty output folder and whatever checkpoint an earlier try left."""
+        """Return the stage's workspace: an empty output folder and the checkpoint of an earlier attempt, if any."""
         folder = self._place("work", stage, key)
         workspace = Workspace(folder / "output", folder / "checkpoint")
         with disk_errors(folder):
@@ -140,7 +140,7 @@ class Store:
         return workspace
 
     def finish(self, stage: str, ingredients: Mapping[str, Any], facts: Mapping[str, Any], seconds: float) -> Artifact:
-        """Make the workspace's output the stage's artifact, in one step that a kill cannot split."""
+        """Make the workspace's output the stage's artifact, in one atomic step."""
         key = key_of(ingredients)
         output = self._place("work", stage, key) / "output"
         files = {str(path.relative_to(output)): sha256(path) for path in sorted(output.rglob("*")) if path.is_file()}

@@ -1,7 +1,7 @@
 """Import what a user names as ``module:callable`` on the command line, in a recipe or from Python.
 
-Only here is the current folder looked into for modules, last, so that it shadows nothing. A text that a file brought must not
-come here: see docs/concepts/trust.md.
+Only here is the current folder searched for modules, and last, so that it shadows nothing. Text that comes from a file must not
+be passed to this module: see docs/concepts/trust.md.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def named(text: str, *, stay: bool = False) -> Iterator[Any]:
     """Yield the object that ``module:name`` names; the current folder is on the path while the block runs.
 
     Args:
-        text: what the user wrote.
-        stay: a module of the current folder may import more of it later, as a model does when it runs.
+        text: as the user wrote it.
+        stay: keep the folder on the path, because the module may import more from it later, as a model does when it runs.
 
     Raises:
         ImportError: there is no such module.
@@ -44,7 +44,7 @@ def named(text: str, *, stay: bool = False) -> Iterator[Any]:
 
 
 def forget_current_folder() -> None:
-    """Take the current folder, which ``python -m`` puts first, off the path: nothing of it may stand for a package."""
+    """Remove the current folder, which ``python -m`` puts first, from the path: its files must not shadow packages."""
     if sys.path and sys.path[0] in {"", _current_folder()}:
         del sys.path[0]
 
@@ -52,7 +52,7 @@ def forget_current_folder() -> None:
 def _current_folder() -> str | None:
     try:
         return str(Path.cwd())
-    except OSError:  # the folder is gone
+    except OSError:  # the folder was removed
         return None
 
 

@@ -101,7 +101,7 @@ def test_a_change_redoes_its_stage_and_what_follows(finished: RunResult, change:
 def test_the_plan_says_what_changed(finished: RunResult) -> None:
     planned = {stage.name: stage.reason for stage in pipeline(finished.folder, "quantize.ranges=min-max").plan()}
     assert planned["quantize"] == "ranges: auto → min-max"
-    assert planned["verify"] == "its input quantize is made anew"
+    assert planned["verify"] == "its input quantize is made again"
 
 
 @pytest.mark.parametrize(("split", "first"), [("train", "teacher"), ("calibration", "export"), ("evaluation", "verify")])

@@ -1,4 +1,4 @@
-"""The commands, listed; each lives in a file of its own and imports what it needs when it is called."""
+"""The list of commands; each is in a separate file and imports what it needs when it is called."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def calibrate_data(
 ) -> None:
     """Pick calibration samples: checked, spread over labels and features, with a manifest.
 
-    A sample that holds NaN or lies out of range is an error; duplicates and samples of --evaluation are left out.
+    NaN and values out of range are errors; duplicates and samples of --evaluation are left out.
     """
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown

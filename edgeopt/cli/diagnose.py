@@ -1,4 +1,4 @@
-"""`edgeopt diagnose`: where does a quantized model first go wrong?"""
+"""`edgeopt diagnose`: find the first step at which a quantized model loses accuracy."""
 
 from __future__ import annotations
 

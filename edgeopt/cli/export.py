@@ -41,7 +41,7 @@ def export(
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export to ONNX and prove that it computes what PyTorch computes."""
+    """Export to ONNX and compare with PyTorch; differing outputs are an error."""
     from edgeopt.cli.options import read_calibration, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.errors import RecipeError
@@ -82,12 +82,12 @@ def _show(result: ExportResult) -> None:
     parity = result.parity
     typer.echo(
         f"{result.path}: opset {result.opset}, {result.nodes} nodes, {result.size_bytes / 1e6:.2f} MB; "
-        f"off from PyTorch by {parity.relative_error:.1e} of the output's scale ({parity.tolerance:.0e} allowed)"
+        f"error {parity.relative_error:.1e} of the output's magnitude, compared with PyTorch (allowed: {parity.tolerance:.0e})"
     )
 
 
 def _shape(text: str) -> tuple[str, list[int]]:
-    """Return name and sizes of ``NAME=1x128``."""
+    """Return the name and the sizes in ``NAME=1x128``."""
     from edgeopt.errors import RecipeError
 
     name, equals, sizes = text.partition("=")

@@ -80,7 +80,7 @@ def print_checks(checks: Sequence[Check], form: str) -> None:
 
 
 def need_format(value: str, allowed: Sequence[str] = ("table", "json", "markdown")) -> str:
-    """Return `value` if it is one of the formats `allowed`."""
+    """Return `value`; raise an error if it is not one of the formats in `allowed`."""
     from edgeopt.errors import RecipeError, nearest
 
     if value not in allowed:

@@ -1,4 +1,4 @@
-"""A quantization plan and its sensitivities on stdout."""
+"""Print a quantization plan and sensitivities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(plan: Plan, form: str) -> None:
-    """Print the decisions and then the nodes of `plan`; as JSON it is the plan itself, which `--plan` takes."""
+    """Print the decisions and then the nodes of `plan`; as JSON, print the plan itself, for `--plan`."""
     if form == "json":
         typer.echo(plan.to_json(), nl=False)
         return
@@ -38,7 +38,7 @@ def _row(node: NodePlan) -> dict[str, str]:
 
 
 def show_layers(layers: Sequence[LayerNoise], form: str) -> None:
-    """Print what each layer alone does to the model's outputs, worst first."""
+    """Print the effect of each layer alone on the model's outputs, worst first."""
     show([_layer(layer) for layer in layers], form)
 
 

@@ -1,4 +1,4 @@
-"""A profile on stdout."""
+"""Print a profile."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ class Bars:
 
 
 class Lines:
-    """Plain lines for logs: a task's start is silent, its progress a line every ten seconds."""
+    """Plain lines for logs: one line of progress every ten seconds."""
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        """Print how far the task is, now and then."""
+        """Print the progress of the task at intervals."""
         done, printed = 0, time.monotonic()
 
         def advance(units: int = 1) -> None:

@@ -89,7 +89,7 @@ def quantize(
 
 
 def _show(output: Path, facts: QuantizeFacts, form: str) -> None:
-    """Print the layers if they were asked for, else all facts if JSON was; and the summary, which is no part of either."""
+    """Print the layers or, as JSON, all facts; and the summary, on stderr where stdout holds one of these."""
     from edgeopt.cli.plan_tables import show_layers
 
     if facts.sensitivity:

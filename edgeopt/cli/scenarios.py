@@ -62,7 +62,7 @@ def _row(figure: ScenarioFigure) -> dict[str, str]:
         "metric": figure.metric,
         "value": missing if figure.value is None else figures(figure.value),
         "queries": f"{figure.queries:,}",
-        "samples a query": str(figure.samples_per_query),
+        "samples per query": str(figure.samples_per_query),
         "samples/s": "–" if figure.samples_per_s is None else figures(figure.samples_per_s),
-        "a query is": figure.how,
+        "query": figure.how,
     }

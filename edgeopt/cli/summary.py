@@ -1,4 +1,4 @@
-"""What a finished run shows: the report's files, a summary on stdout, and the exit code of its verdict."""
+"""End of a run: write the report, print the summary, exit with the verdict's code."""
 
 from __future__ import annotations
 

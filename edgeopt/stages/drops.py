@@ -1,4 +1,4 @@
-"""What each variant loses in accuracy against the first one, sample by sample, for budgets on ``accuracy_drop``."""
+"""Accuracy that each variant loses compared with the first one, sample by sample, for budgets on ``accuracy_drop``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edgeopt.verdict.budget import Budget
 
 
 def wanted(budgets: Sequence[str]) -> bool:
-    """Say whether one of the budget expressions is about the accuracy."""
+    """Return whether one of the budget expressions is about accuracy."""
     return any(Budget.parse(text).metric == "accuracy_drop" for text in budgets)
 
 
 def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target) -> dict[str, AccuracyDrop]:
-    """Put `samples` through every model on the target's provider; the first model is what the others are held against.
+    """Run every model on `samples` with the target's provider; the first model is the baseline.
 
     Raises:
         DataError: the samples have no labels, or a model's first output is not logits [N, classes].

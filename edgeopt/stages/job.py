@@ -1,4 +1,4 @@
-"""What a stage's function works with: the recipe, its data, the artifacts it builds on."""
+"""Arguments of a stage's function: the recipe, its data, the artifacts it depends on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Facts = dict[str, Any]
 
 
 class Data:
-    """The recipe's samples, read when they are first asked for."""
+    """The recipe's samples, read at first use."""
 
     def __init__(self, options: DataOptions, tokenizer: Path | None) -> None:
         self.options = options
@@ -37,7 +37,7 @@ class Data:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of what the samples are made from."""
+        """SHA-256 of the data that the samples are read from."""
         from edgeopt.data.sets import fingerprint
 
         own = self._own_calibration
@@ -61,12 +61,12 @@ class Data:
         return splits if self._own_calibration is None else {**splits, "calibration": self._own_calibration}
 
     def example(self) -> Batch:
-        """Return one real sample, the same for every stage that counts multiply-accumulates."""
+        """Return one real sample, the same for every stage that counts MACs."""
         return self._splits["train" if "train" in self._splits else "calibration"].collate([0])
 
     @cached_property
     def evaluated(self) -> frozenset[str]:
-        """Hashes of the samples that are evaluated on; empty if the set has none of its own for that."""
+        """Hashes of the evaluation samples; empty if the set has no evaluation split."""
         from edgeopt.data.checks import digests
 
         return digests(self._splits["evaluation"]) if "evaluation" in self._splits else frozenset()
@@ -78,7 +78,7 @@ class Data:
         return self._splits[name]
 
     def split(self, name: str) -> Samples:
-        """Return the split `name`, cut to its limit; without an evaluation split, the calibration samples are evaluated on."""
+        """Return the split `name`, cut to its limit; without an evaluation split, the calibration samples stand in for it."""
         if name == "evaluation" and name not in self._splits:
             name = "calibration"
         samples = self.whole(name)
@@ -88,7 +88,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage's function gets: the recipe, the artifacts it builds on, the facts they came with, and where to write."""
+    """Arguments of a stage's function: the recipe, the artifacts it depends on, their facts, and where to write."""
 
     recipe: Recipe
     target: Target
@@ -99,7 +99,7 @@ class Job:
 
     @property
     def session(self) -> Session:
-        """The recipe's seed, and the checkpoint of this stage."""
+        """The recipe's seed and the checkpoint of this stage."""
         from edgeopt.train.loop import Session
 
         return Session(self.recipe.seed, self.workspace.checkpoint)
@@ -112,12 +112,12 @@ class Stage:
     Attributes:
         name: unique in the recipe.
         run: does the work and returns the facts.
-        options: the part of the recipe it depends on, as JSON.
+        options: the options it depends on, as JSON.
         needs: names of the stages whose artifacts it reads.
         packages: edgeopt's packages whose code decides the result.
         splits: the splits it reads samples from.
         reads_machine: its result holds for this machine only.
-        sources: files or folders from outside whose content matters.
+        sources: other files or folders whose content the result depends on.
     """
 
     name: str

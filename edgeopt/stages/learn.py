@@ -10,7 +10,7 @@ from edgeopt.stages.job import Facts, Job, load
 
 
 def run_teacher(job: Job) -> Facts:
-    """Load the teacher, and train it if the recipe says so."""
+    """Load the teacher, and train it if the recipe asks for it."""
     import torch
 
     from edgeopt.models.load import load_model
@@ -38,7 +38,7 @@ def run_teacher(job: Job) -> Facts:
 
 
 def run_distill(job: Job) -> Facts:
-    """Make the student and teach it."""
+    """Build the student and train it on the teacher."""
     from edgeopt.distill.stage import distill
 
     options = job.recipe.distill

@@ -1,4 +1,4 @@
-"""Which stages a recipe has, in the order they run, and what each depends on."""
+"""The stages of a recipe, in the order they run, with their dependencies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeopt.targets.target import Target
 _TRAIN = ("train",)
 _CALIBRATION = ("calibration",)
 _EVALUATION = ("evaluation", "calibration")
-"""What stands for an evaluation split that a set does not have comes with it."""
+"""With the split that replaces a missing evaluation split."""
 
 
 def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
@@ -90,7 +90,7 @@ def _torch_stages(recipe: Recipe) -> list[Stage]:
 
 
 def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Stage]:
-    """Return the export of the last model first (it is the one that goes on), then those of the others."""
+    """Return the export of the last model first (it is quantized), then those of the others."""
     options = {**_json(recipe.export), "target": _json(target.export)}
     last = names[-1:] if recipe.compare == "last" else names[::-1]
     return [

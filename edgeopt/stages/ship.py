@@ -12,7 +12,7 @@ from edgeopt.stages.job import Facts, Job, load
 
 
 def run_export(job: Job) -> Facts:
-    """Write the model as ONNX, proven against PyTorch."""
+    """Export the model to ONNX and compare it with PyTorch."""
     from edgeopt.export import export
 
     (name, folder), *_ = job.inputs.items()
@@ -44,7 +44,7 @@ def run_import(job: Job) -> Facts:
 
 
 def run_quantize(job: Job) -> Facts:
-    """Look at the calibration samples, calibrate and quantize the ONNX model."""
+    """Check the calibration samples, calibrate and quantize the ONNX model."""
     from edgeopt.data.checks import check_samples, raise_errors, warnings_of
     from edgeopt.data.fit import fit_to
     from edgeopt.quantize import quantize
@@ -81,7 +81,7 @@ def _metric(job: Job) -> Callable[[Path], float]:
 
 
 def run_verify(job: Job) -> Facts:
-    """Put the evaluation samples through every model and compare."""
+    """Run every model on the evaluation samples and compare."""
     from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge, verdict
     from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
     from edgeopt.models.call import predict
@@ -119,14 +119,14 @@ def run_verify(job: Job) -> Facts:
 
 
 def run_profile(job: Job) -> Facts:
-    """Measure the ONNX models side by side on the target."""
+    """Measure the ONNX models interleaved on the target."""
     from edgeopt.data.fit import fit_to
     from edgeopt.profile import profile
     from edgeopt.stages.drops import accuracy_drops, wanted
 
     options = job.recipe.profile
     if not options:
-        raise RecipeError("the recipe does not want a profile")
+        raise RecipeError("the recipe has profile = false")
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
     references = [*options.references, *(name for name in models if name not in ("fp32", "int8"))]
     samples = fit_to(job.data.split("evaluation").first(options.max_batches), models["fp32"])
@@ -138,7 +138,7 @@ def run_profile(job: Job) -> Facts:
 
 
 def run_bundle(job: Job) -> Facts:
-    """Pack what is shipped."""
+    """Write the bundle."""
     from edgeopt.bundle import BundleSpec, write_bundle
     from edgeopt.data.fit import fit_to
 
@@ -165,7 +165,7 @@ def run_bundle(job: Job) -> Facts:
 
 
 def _display(stage: str) -> str:
-    """Return the name under which a stage's ONNX model stands in the report."""
+    """Return the name of a stage's ONNX model in the report."""
     return {"export": "fp32", "import": "fp32", "quantize": "int8"}.get(stage, stage.removeprefix("export-"))
 
 

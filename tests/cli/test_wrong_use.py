@@ -49,7 +49,7 @@ WRONG = [
     ("compare object.json object.json", "not a profile"),
     ("compare garbage.onnx object.json", "cannot be read as JSON"),
     ("quantize model.onnx --calibration good.npz", "--output is missing"),
-    ("quantize model.onnx --calibration good.npz -o folder -q", "a folder stands here"),
+    ("quantize model.onnx --calibration good.npz -o folder -q", "is a folder"),
     ("quantize model.onnx --calibration good.npz -o /proc/nowhere/int8.onnx -q", "choose another place"),
     ("quantize model.onnx --calibration folder -o int8.onnx", "no samples"),
     ("bundle model.onnx --data name.npz -o bundle", "the model takes ['x']"),

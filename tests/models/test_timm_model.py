@@ -33,7 +33,7 @@ def test_a_folder_that_timm_saved_is_exported(tmp_path, interpreter, name):
     subprocess.run([interpreter, "-W", "ignore", "-c", MAKE, tmp_path / "saved", name], check=True)
     command = [interpreter, "-W", "ignore", "-m", "edgeopt", "export", tmp_path / "saved", "-o", tmp_path / "out", "-q"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "off from PyTorch by" in shown.stdout
+    assert "compared with PyTorch" in shown.stdout
     assert (tmp_path / "out" / "model.onnx").is_file()
 
 

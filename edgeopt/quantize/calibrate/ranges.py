@@ -6,7 +6,8 @@ percentile      the smallest interval from the quantiles (100 - p)/2 to (100 + p
 mse             the interval with the least expected squared error E[(x - q(x))²], rounding and clipping together (as in
                 Banner et al., https://arxiv.org/abs/1810.05723, but on the histogram instead of a fitted density). Within a bin
                 the values are evenly spread, so both parts have closed forms: with x in steps of the grid, k = round(x) and
-                r = x - k, the integral of the squared rounding error up to x is k/12 + r³/3.
+                r = x - k, the integral of the squared rounding error up to x is k/12 + r³/3. Where an activation function f
+                stands between the tensor and its consumers (`response.py`), E[(f(x) - f(q(x)))²] is minimized instead.
 entropy         the interval whose quantized distribution is nearest to the clipped original one in the Kullback-Leibler
                 divergence (Migacz, "8-bit inference with TensorRT", GTC 2017), on 4,096 linear bins, so that 256 quantized
                 levels hold 16 bins each.
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.quantize.calibrate.histogram import Histogram, Masses
+from edgeopt.quantize.calibrate.response import Function
 from edgeopt.quantize.calibrate.statistics import TensorStatistics
 
 Method = Literal["min-max", "moving-average", "percentile", "mse", "entropy"]
@@ -36,6 +38,7 @@ _STEPS = (0.78 ** np.arange(1, 14), np.linspace(0.82, 1.18, 7), np.linspace(0.96
 _BOTH = ((True, True),)  # which ends of the interval move
 _EACH = ((True, False), (False, True))
 _LINEAR_BINS = 4096
+_WITHIN = (np.arange(4) + 0.5) / 4  # a bin is up to two steps of an 8-bit grid wide: four points stand for its values
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,22 @@ class Grid:
         return low, high
 
 
-def choose_range(statistics: TensorStatistics, method: Method, grid: Grid, *, percentile: float = 99.99) -> Interval:
+def choose_range(
+    statistics: TensorStatistics,
+    method: Method,
+    grid: Grid,
+    *,
+    percentile: float = 99.99,
+    response: Function | None = None,
+) -> Interval:
     """Return the [low, high] that `grid` should span for the tensor, by `method`.
+
+    Args:
+        statistics: of the tensor.
+        method: as above.
+        grid: bits and symmetry.
+        percentile: for that method, in percent.
+        response: for `mse`, the function whose result the consumers of the tensor see.
 
     Raises:
         ValueError: no value was seen, or the method needs a histogram that was not kept.
@@ -79,7 +96,7 @@ def choose_range(statistics: TensorStatistics, method: Method, grid: Grid, *, pe
         return grid.widen((max(low, statistics.minimum), min(high, statistics.maximum)))
     masses = statistics.histogram.masses()
     if method == "mse":
-        return _least_error(masses, full, grid)
+        return _least_error(masses, full, grid) if response is None else _least_response_error(masses, full, grid, response)
     return _least_divergence(masses, full, grid) if grid.bits <= 8 else full
 
 
@@ -139,6 +156,38 @@ def _scaled(interval: Interval, ends: tuple[bool, bool], factor: float, full: In
 
 def _least_error(masses: Masses, full: Interval, grid: Grid) -> Interval:
     return _search(lambda interval: squared_error(masses, interval, grid), full, grid)
+
+
+def response_error(points: Points, interval: Interval, grid: Grid, response: Function) -> float:
+    """Return Σ count · (f(x) - f(q(x)))² over the points x, q rounding to `grid` over `interval`."""
+    low, high = interval
+    step = (high - low) / grid.steps
+    zero = round(-low / step)
+    levels = response((np.arange(grid.steps + 1) - zero) * step)
+    index = np.clip(np.round(points.x / step) + zero, 0, grid.steps).astype(np.int64)
+    return float(np.dot(points.count, (points.y - levels[index]) ** 2))
+
+
+@dataclass(frozen=True)
+class Points:
+    """A distribution as weighted points: `count` values at each `x`, where the response is `y`."""
+
+    x: Floats
+    y: Floats
+    count: Floats
+
+
+def points_of(masses: Masses, response: Function) -> Points:
+    """Return four points for each bin, with what the function makes of them."""
+    x = ((masses.high - masses.low)[:, None] * _WITHIN + masses.low[:, None]).reshape(-1)
+    x = np.asarray(x, dtype=np.float64)
+    return Points(x, response(x), np.repeat(masses.count / _WITHIN.size, _WITHIN.size))
+
+
+def _least_response_error(masses: Masses, full: Interval, grid: Grid, response: Function) -> Interval:
+    """Search as for the plain error, first from both whole sides: the function may be flat over most of one of them."""
+    points = points_of(masses, response)
+    return _search(lambda interval: response_error(points, interval, grid, response), full, grid)
 
 
 def _least_divergence(masses: Masses, full: Interval, grid: Grid) -> Interval:

@@ -163,7 +163,7 @@ def response_error(points: Points, interval: Interval, grid: Grid, response: Fun
     low, high = interval
     step = (high - low) / grid.steps
     zero = round(-low / step)
-    levels = response((np.arange(grid.steps + 1) - zero) * step)
+    levels = response(np.asarray((np.arange(grid.steps + 1) - zero) * step, dtype=np.float64))
     index = np.clip(np.round(points.x / step) + zero, 0, grid.steps).astype(np.int64)
     return float(np.dot(points.count, (points.y - levels[index]) ** 2))
 

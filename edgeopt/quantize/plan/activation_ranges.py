@@ -7,19 +7,22 @@ range by the method the options name, or by a rule on what it is (`calibrate/ran
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgeopt.graph.index import GraphIndex, attribute
+from edgeopt.graph.matching import by_name
 from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
 from edgeopt.quantize.apply.smooth import smoothed_name
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.calibrate.ranges import Grid, Method, choose_range
+from edgeopt.quantize.calibrate.response import Function, response
 from edgeopt.quantize.calibrate.statistics import TensorStatistics
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.placement import rounded_tensors
@@ -34,7 +37,9 @@ def plan_ranges(model: onnx.ModelProto, plan: Plan, observations: Observations, 
     """Return the plan, whose nodes are placed, with a range for every observed activation and the smoothing that pays."""
     products = _products(model, plan.nodes, observations, plan.scheme, config)
     plain = _rounded_plainly(model, plan.nodes, {name for name, item in products.items() if item.factors})
-    tensors = tuple(_tensor_plans(observations, products, plan.scheme, config, (unbounded(model, plan.nodes), plain)))
+    clipped = unbounded(model, plan.nodes)
+    kinds = _Kinds(clipped, plain, _responses(model, clipped))
+    tensors = tuple(_tensor_plans(observations, products, plan.scheme, config, kinds))
     smoothing = tuple(SmoothPlan(name, item.strength, item.factors) for name, item in products.items() if item.factors)
     plan = replace(plan, tensors=tensors, smoothing=smoothing)
     if not smoothing:
@@ -93,12 +98,11 @@ def _tensor_plans(
     products: Mapping[str, ProductChoice],
     scheme: Scheme,
     config: QuantizeConfig,
-    kinds: tuple[Set[str], Set[str]],
+    kinds: _Kinds,
 ) -> Iterator[TensorPlan]:
-    """Yield the ranges; `kinds`: the activations that may be clipped, and the smoothed ones that are read as they are, too."""
+    """Yield the range of each observed activation."""
     grid = Grid(_BITS[scheme.activation], scheme.symmetric_activation)
     dtype = cast("IntegerType", scheme.activation)
-    clipped, plain = kinds
     for name, statistics in observations.tensors.items():
         if statistics.count == 0:
             continue
@@ -106,11 +110,27 @@ def _tensor_plans(
             low, high = products[name].interval
             smoothed = bool(products[name].factors)
             yield TensorPlan(smoothed_name(name) if smoothed else name, dtype, low, high, "product")
-            if not smoothed or name not in plain:
+            if not smoothed or name not in kinds.plain:
                 continue
-        method: Method = config.ranges if config.ranges != "auto" else _automatic(statistics, clipped=name in clipped)
-        low, high = choose_range(statistics, method, grid, percentile=config.percentile)
+        function = kinds.responses.get(name)
+        method: Method = config.ranges if config.ranges != "auto" else _automatic(statistics, kinds, name)
+        low, high = choose_range(statistics, method, grid, percentile=config.percentile, response=function)
         yield TensorPlan(name, dtype, low, high, method)
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """What is known of activations: those that may be clipped, smoothed ones that are read as they are, too, and functions."""
+
+    clipped: Set[str]
+    plain: Set[str]
+    responses: Mapping[str, Function]
+
+
+def _responses(model: onnx.ModelProto, names: Set[str]) -> dict[str, Function]:
+    """Return, of those called `names`, the activations that all consumers see through one elementwise function, with it."""
+    found = {name: response(value) for name, value in by_name(ir.from_proto(model).graph).items() if name in names}
+    return {name: function for name, function in found.items() if function is not None}
 
 
 def _rounded_plainly(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], smoothed: set[str]) -> set[str]:
@@ -119,15 +139,20 @@ def _rounded_plainly(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], smooth
     return smoothed.intersection(rounded_tensors(model, others))
 
 
-def _automatic(statistics: TensorStatistics, *, clipped: bool) -> Method:
+def _automatic(statistics: TensorStatistics, kinds: _Kinds, name: str) -> Method:
     """Choose how the range of an activation follows that enters no matrix product.
 
-    Sums that no activation function bounds have long tails on both sides, and clipping those pays. What a ReLU or ReLU6 gives
-    is never clipped: its largest values are the features that decide.
+    Sums that no activation function bounds have long tails on both sides, and clipping those pays; where an activation function
+    flattens one side (SiLU, HardSwish), the error is that of its result. What a ReLU or ReLU6 gives is never clipped: its
+    largest values are the features that decide.
     """
+    if statistics.histogram is None or name not in kinds.clipped:
+        return "min-max"
+    if name in kinds.responses:
+        return "mse"
     smaller, larger = sorted((max(-statistics.minimum, 0.0), max(statistics.maximum, 0.0)))
     two_sided = smaller > 0.1 * larger
-    return "mse" if clipped and two_sided and statistics.histogram is not None else "min-max"
+    return "mse" if two_sided else "min-max"
 
 
 def unbounded(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> frozenset[str]:

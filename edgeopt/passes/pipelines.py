@@ -29,6 +29,7 @@ from edgeopt.passes.plain_products import PlainProducts
 from edgeopt.passes.recurrent_weights import RecurrentWeights
 from edgeopt.passes.residual_sums import ResidualSums
 from edgeopt.passes.rewrite import Rewrite
+from edgeopt.passes.stated_widths import StatedWidths
 from edgeopt.passes.transposed_weights import TransposedWeights
 
 EXPORT: tuple[type[Rewrite], ...] = (
@@ -49,6 +50,7 @@ EXPORT: tuple[type[Rewrite], ...] = (
     FlattenRows,
     Gemm,
     FoldReshapes,
+    StatedWidths,
 )
 """In this order: a row can be chosen where attention has three axes and query, key and value are products of their own;
 rows are flattened when all of that is done."""

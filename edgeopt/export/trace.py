@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
+from edgeopt.export.exact_numbers import exact_numbers
 from edgeopt.export.naming import name_ends
 from edgeopt.export.program import Program
 from edgeopt.export.recurrent import any_number_of_steps
@@ -61,7 +62,7 @@ def to_onnx(
     dims = {name: Dim.AUTO if summed(name) else Dim(name) for name in sorted(names)}
     shapes = tuple({axis: dims[name] for axis, name in axes[input_name].items()} for input_name in program.inputs)
     try:
-        with _quiet(), any_number_of_steps():
+        with _quiet(), any_number_of_steps(), exact_numbers():
             converted = torch.onnx.export(
                 traced,
                 dynamo=True,

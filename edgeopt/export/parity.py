@@ -12,7 +12,7 @@ parts is named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Array, Batch, concatenate
 from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
-from edgeopt.export.precision import LARGEST, float_type, wider
+from edgeopt.export.precision import LARGEST, SMALLEST, float_type, wider
 from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.export.weights import out_of_memory, save_beside
@@ -108,7 +108,7 @@ def check_parity(program: Program, written: Sequence[Path], batches: Sequence[Ba
         ModelError: an output of PyTorch's half-precision model is not finite.
     """
     expected = [program.run(batch) for batch in batches]
-    _check_range(program, expected)
+    _check_range(program, batches, expected)
     worst = Difference(0.0, 0.0)
     large = len(written) > 1
     with out_of_memory(program, written[0].parent) if large else nullcontext():
@@ -124,18 +124,43 @@ def check_parity(program: Program, written: Sequence[Path], batches: Sequence[Ba
     return Parity(worst.absolute, worst.relative, tolerance, samples, tuple(shapes), passed)
 
 
-def _check_range(program: Program, expected: Sequence[Mapping[str, Array]]) -> None:
-    """Refuse a half-precision model that overflows: equal infinities on both sides would pass for equal outputs."""
+def _check_range(program: Program, batches: Sequence[Batch], expected: Sequence[Mapping[str, Array]]) -> None:
+    """Refuse a half-precision model that leaves its range: equal infinities on both sides would pass for equal outputs."""
     dtype = float_type(program.module)
     if dtype not in {"float16", "bfloat16"}:
         return
-    for outputs in expected:
+    for batch, outputs in zip(batches, expected, strict=True):
         for name, array in outputs.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
+                where = _first_module(program, batch)
                 raise ModelError(
                     f"the output '{name}' of {type(program.module).__name__} is not finite in {dtype}, whose largest number is "
-                    f"{LARGEST[dtype]:.5g}; export as {wider(dtype)}"
+                    f"{LARGEST[dtype]:.5g}; export as {wider(dtype)} (first in {where}; {SMALLEST[dtype]:.0g} and less is 0)"
                 )
+
+
+def _first_module(program: Program, batch: Batch) -> str:
+    """Return the name of the first part of the module that gives numbers which are not finite, for people."""
+    found: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(_: object, __: object, produced: object) -> None:
+            given = [
+                value for value in (produced if isinstance(produced, tuple | list) else [produced]) if torch.is_tensor(value)
+            ]
+            if any(value.is_floating_point() and not bool(value.isfinite().all()) for value in given):
+                found.append(name)
+
+        return hook
+
+    parts = {name: part for name, part in program.module.named_modules() if name and not list(part.children())}
+    hooks = [part.register_forward_hook(look(name)) for name, part in parts.items()]
+    try:
+        program.run(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return f"'{found[0]}'" if found else "the model's own code"
 
 
 def _differences(session: Any, batches: Sequence[Batch], expected: Sequence[Mapping[str, Array]]) -> Iterator[Difference]:

@@ -27,6 +27,10 @@ FloatType = Literal["float32", "float16", "bfloat16"]
 ARRAY_TYPES: dict[str, Any] = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 LARGEST = {name: float(torch.finfo(getattr(torch, name)).max) for name in ARRAY_TYPES}
 """The largest finite number, by type."""
+SMALLEST = {
+    name: torch.finfo(getattr(torch, name)).smallest_normal * torch.finfo(getattr(torch, name)).eps / 2 for name in ARRAY_TYPES
+}
+"""What is smaller than this is rounded to 0, by type."""
 TOLERANCES: dict[str, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
 """The error relative to an output's largest magnitude that rounding alone can explain, by type."""
 
@@ -36,7 +40,7 @@ def weights_in(module: torch.nn.Module, dtype: FloatType | None) -> Iterator[Non
     """Give the floating weights of `module` the type `dtype` while the block runs (None: leave them), then the old ones again.
 
     Raises:
-        ModelError: a weight lies beyond the range of `dtype`.
+        ModelError: a weight lies beyond the range of `dtype`, or a whole tensor is rounded to 0.
     """
     if dtype is None:
         yield
@@ -85,6 +89,11 @@ def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Ten
     if not parameter:
         source = source.where(source.isinf(), source.clamp(min=torch.finfo(dtype).min))
     converted = source.to(dtype)
+    if not bool(converted.any()) and bool(source.any()):
+        raise ModelError(
+            f"the weight {name} holds no number above {float(source.abs().max()):.3g}, which {_name(dtype)} rounds to 0; "
+            f"export as {wider(_name(dtype))}"
+        )
     if bool((converted.isinf() & ~source.isinf()).any()):
         largest = float(source[source.isfinite()].abs().max())
         limit = torch.finfo(dtype).max

@@ -91,3 +91,28 @@ def test_a_number_in_the_code_that_float16_lacks_is_an_error_that_says_what_to_w
 
     with pytest.raises(ModelError, match=r"without overflow; write torch\.finfo\(x\.dtype\)\.min for it"):
         export(Hidden(), samples(), target=target, output=tmp_path, config=ExportConfig(dtype="float16"))
+
+
+class Guarded(torch.nn.Module):
+    """Divides by a sum that a small number keeps from 0, as float16 does not."""
+
+    def __init__(self, guard):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 3)
+        self.guard = guard
+
+    def forward(self, x):
+        return x / (self.linear(x).relu() * 0 + self.guard)
+
+
+def test_a_guard_that_float16_rounds_to_zero_is_refused_and_float32_is_not(tmp_path, target):
+    with pytest.raises(ModelError, match=r"not finite in float16, .* \(first in the model's own code; 3e-08 and less is 0\)"):
+        export(Guarded(1e-9), samples(), target=target, output=tmp_path, config=ExportConfig(dtype="float16"))
+    assert export(Guarded(1e-9), samples(), target=target, output=tmp_path).parity.passed
+
+
+def test_a_weight_that_float16_rounds_to_zero_is_named(tmp_path, target):
+    model = Scaled(1.0)
+    model.register_buffer("step", torch.tensor(1e-10))
+    with pytest.raises(ModelError, match="weight step holds no number above 1e-10, which float16 rounds to 0"):
+        export(model, samples(), target=target, output=tmp_path, config=ExportConfig(dtype="float16"))

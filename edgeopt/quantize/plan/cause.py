@@ -53,6 +53,8 @@ class Cause(StrEnum):
     FITS = "fits"
     BLOCKED = "blocked"
     OVERFLOW = "overflow"
+    UNDERFLOW = "underflow"
+    ROUNDED_UP = "rounded-up"
     SUBGRAPH = "subgraph"
     NO_SCHEMA = "no-schema"
     TYPE_REFUSED = "type-refused"
@@ -112,6 +114,8 @@ _SENTENCES = {
     Cause.FITS: "float16 holds all its values",
     Cause.BLOCKED: "{} is in half.block_ops",
     Cause.OVERFLOW: "{}, more than float16 can hold (65504)",
+    Cause.UNDERFLOW: "'{}' holds numbers that float16 rounds away, and what follows would not be finite or far off",
+    Cause.ROUNDED_UP: "'{}' holds a number that bfloat16 rounds to infinity",
     Cause.SUBGRAPH: "it has a subgraph, which stays as it is",
     Cause.NO_SCHEMA: "its operator has no schema in this operator set",
     Cause.TYPE_REFUSED: "{}",

@@ -4,11 +4,14 @@ Before: x → MatMul (w, float32)          After: x → MatMul ← Cast (to floa
 
 onnxruntime 1.32's CPU provider has no bfloat16 kernels for MatMul, Gemm or Conv, and refuses a graph that asks for them; so the
 file halves, the Casts are folded when it is loaded, and speed and memory are those of float32. No range is lost (bfloat16 has
-float32's exponent), only 16 of 24 bits of each weight: the relative error is at most 2⁻⁸.
+float32's exponent), only 16 of 24 bits of each weight: the relative error is at most 2⁻⁸. The largest float32 numbers would
+become infinite; constants that hold one stay as they are.
 """
 
 from __future__ import annotations
 
+import ml_dtypes
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -34,6 +37,7 @@ def convert(request: Request) -> Converted:
         if not large or name in inner | index.outputs:
             continue
         kept = next((request.excluded[node.name] for node in readers if node.name in request.excluded), None)
+        kept = kept or (Why(Cause.ROUNDED_UP, name) if _overflows(tensor) else None)
         kind: Precision = "float" if kept is not None else "bfloat16"
         why = kept or Why(Cause.STORED)
         plans += [NodePlan(node.name, node.op_type, kind, "float", *why) for node in readers]
@@ -52,10 +56,15 @@ def convert(request: Request) -> Converted:
     )
 
 
+def _overflows(tensor: onnx.TensorProto) -> bool:
+    """Tell whether a finite number of the constant, such as the lowest float32 of a mask, is infinite as bfloat16."""
+    values = onnx.numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore"):
+        return bool((np.isfinite(values) & ~np.isfinite(values.astype(ml_dtypes.bfloat16))).any())
+
+
 def _store(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
     """Replace a constant by a narrow one and a Cast that keeps its name."""
-    import ml_dtypes
-
     values = onnx.numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
     name = f"{tensor.name}_bfloat16"
     graph.initializer.remove(tensor)

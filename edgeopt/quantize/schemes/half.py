@@ -8,12 +8,15 @@ Before: x → MatMul (w) → m → Exp → e           After: x → Cast → Mat
 A node stays in float32 when its operator is not defined for float16, when it is named in `exclude` or its operator in
 `block_ops`, and when a weight it reads, or what it reads or gives on the calibration data, exceeds 65,504, the largest
 float16: such values become infinite in other converters, or are clamped without a word. Infinite values themselves, as in
-attention masks, are infinite in float16, too.
+attention masks, are infinite in float16, too. So do nodes to which numbers matter that float16 rounds away (`underflow`), and
+those that are found when the converted model runs on the samples: none that is finite in float32 may be infinite or NaN in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.errors import RecipeError, nearest
+from edgeopt.errors import ModelError, RecipeError, nearest
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
@@ -31,34 +34,72 @@ from edgeopt.quantize.plan.cause import Cause, Why, sentence
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.types import float_tensors, refusal
+from edgeopt.quantize.schemes.underflow import endangered, first_lost, is_small
 
 LARGEST = float(np.finfo(np.float16).max)
 _SUFFIX = "_float16"
 
 
 def convert(request: Request) -> Converted:
-    """Return the model in float16, but for the nodes that have a reason to stay in float32."""
+    """Return the model in float16, but for the nodes that have a reason to stay in float32.
+
+    Raises:
+        ModelError: numbers that are finite in float32 are not in the converted model, whichever nodes are kept.
+    """
     model, options = request.prepared.model, request.config.half
     floats = float_tensors(model)
     index = GraphIndex(model.graph)
     _check_operators(options.block_ops, model)
-    extremes, samples = _extremes(request, floats, index)
-    plans = []
+    seen = _look(request, floats, index)
+    small = endangered(index, model.graph, seen.small, floats)
+    lost: dict[str, str] = {}
+    while True:
+        plans = tuple(_plans(request, floats, seen.largest, small | lost))
+        half = {plan.name for plan in plans if plan.precision != "float"}
+        kept = floats if options.keep_io else _kept(seen, index, small)
+        made = _cast(model, half, floats, kept=kept)
+        batches = islice(checked(request.calibration, request.prepared.signature), request.config.noise_samples)
+        culprit = first_lost(model, made, batches, threads=request.config.threads)
+        if culprit is None:
+            break
+        _keep_before(culprit, index, half, lost)
+    decisions, warnings = tuple(_decisions(plans, seen.largest)), tuple(_warnings(plans))
+    return Converted(made, uniform("float16"), plans, decisions, warnings, seen.samples)
+
+
+def _plans(request: Request, floats: set[str], largest: dict[str, float], rounded: dict[str, str]) -> Iterator[NodePlan]:
+    """Yield what becomes of each node that touches `floats`; those in `rounded` stay, for the tensor that is named there."""
+    model = request.prepared.model
     for node in model.graph.node:
         if floats.intersection((*node.input, *node.output)):
-            why = _objection(node, request, model, floats, extremes)
+            why = _objection(node, request, model, floats, largest)
+            if why is None and node.name in rounded:
+                why = Why(Cause.UNDERFLOW, rounded[node.name])
             kind: Precision = "float" if why is not None else "float16"
-            plans.append(NodePlan(node.name, node.op_type, kind, "float", *(why or Why(Cause.FITS))))
-    half = {plan.name for plan in plans if plan.precision != "float"}
-    made = _cast(model, half, floats, kept=floats if options.keep_io else _kept(extremes, index))
-    return Converted(
-        made,
-        uniform("float16"),
-        tuple(plans),
-        tuple(_decisions(plans, extremes)),
-        tuple(_warnings(plans)),
-        samples,
-    )
+            yield NodePlan(node.name, node.op_type, kind, "float", *(why or Why(Cause.FITS)))
+
+
+def _keep_before(culprit: str, index: GraphIndex, half: set[str], lost: dict[str, str]) -> None:
+    """Add to `lost` the node `culprit` and the nearest nodes before it that are in float16.
+
+    Raises:
+        ModelError: there are none.
+    """
+    producers = {id(node): node for node in index.producer.values()}.values()
+    frontier = [node for node in producers if node.name == culprit]
+    new = {node.name: node.output[0] for node in frontier if node.name in half}
+    seen = set(new)
+    while frontier and len(new) <= (culprit in half):
+        sources = [name for node in frontier for name in node.input if name in index.producer]
+        new |= {index.producer[name].name: name for name in sources if index.producer[name].name in half}
+        frontier = [index.producer[name] for name in sources if index.producer[name].name not in seen]
+        seen |= {node.name for node in frontier}
+    if not new:
+        raise ModelError(
+            f"float16: '{culprit or 'an output'}' is not finite where float32's is, whichever nodes stay in float32; "
+            f'exclude the nodes before it, or take scheme = "bfloat16"'
+        )
+    lost |= new
 
 
 def _check_operators(names: Iterable[str], model: onnx.ModelProto) -> None:
@@ -83,15 +124,26 @@ def _objection(
     return refusal(node, floats, model, TensorProto.FLOAT16)
 
 
-def _kept(extremes: dict[str, float], index: GraphIndex) -> set[str]:
-    """Return the tensors that must stay float32 even as inputs or outputs: too large, read by subgraphs, or constants."""
-    over = {name for name, value in extremes.items() if value > LARGEST}
-    return over | index.captured | set(index.initializers)
+@dataclass(frozen=True)
+class _Seen:
+    """What constants and calibration showed: the largest finite magnitude of each tensor, those with tiny numbers, samples."""
+
+    largest: dict[str, float]
+    small: set[str]
+    samples: int
 
 
-def _extremes(request: Request, floats: set[str], index: GraphIndex) -> tuple[dict[str, float], int]:
-    """Return the largest finite magnitude of every float tensor, constants and calibration alike, and the samples seen."""
-    largest = {name: _largest(numpy_helper.to_array(tensor)) for name, tensor in index.initializers.items() if name in floats}
+def _kept(seen: _Seen, index: GraphIndex, rounded: dict[str, str]) -> set[str]:
+    """Return the tensors that stay float32 even as inputs or outputs: too large or small, read by subgraphs, or constants."""
+    over = {name for name, value in seen.largest.items() if value > LARGEST}
+    return over | index.captured | set(index.initializers) | set(rounded.values())
+
+
+def _look(request: Request, floats: set[str], index: GraphIndex) -> _Seen:
+    """Run the samples and look at every float tensor, constants among them."""
+    constants = {name: numpy_helper.to_array(tensor) for name, tensor in index.initializers.items() if name in floats}
+    largest = {name: _largest(values) for name, values in constants.items()}
+    small = {name for name, values in constants.items() if is_small(values)}
     tensors = [name for name in sorted(floats) if name not in largest]
     model = request.prepared.model
     inner = [name for name in tensors if name in index.producer]
@@ -101,8 +153,10 @@ def _extremes(request: Request, floats: set[str], index: GraphIndex) -> tuple[di
         values = {name: batch[name] for name in tensors if name in batch} | run(session, inner, batch, sample=count)
         for name, value in values.items():
             largest[name] = max(largest.get(name, 0.0), _largest(value))
+            if name not in small and is_small(value):
+                small.add(name)
         count += rows(batch, axes)
-    return largest, count
+    return _Seen(largest, small, count)
 
 
 def _largest(values: NDArray[Any]) -> float:
@@ -115,7 +169,6 @@ def _largest(values: NDArray[Any]) -> float:
 def _cast(model: onnx.ModelProto, half: set[str], floats: set[str], *, kept: set[str]) -> onnx.ModelProto:
     """Let the nodes named in `half` read and give float16 tensors; inputs and outputs named in `kept` keep their type."""
     copy = onnx_file.copy_of(model)
-    del copy.graph.value_info[:]
     casts = _Casts(copy, floats, kept=kept)
     nodes = list(copy.graph.node)
     del copy.graph.node[:]
@@ -124,6 +177,7 @@ def _cast(model: onnx.ModelProto, half: set[str], floats: set[str], *, kept: set
         casts.place(node, half=node.name in half)
     casts.leave()
     copy.graph.node.extend(casts.nodes)
+    casts.describe()
     remove_unused_constants(copy.graph)
     return copy
 
@@ -201,8 +255,31 @@ class _Casts:
                 self.nodes = [_renamed(node, self.narrow[name], name) for node in self.nodes]
             value.type.tensor_type.elem_type = TensorProto.FLOAT16
 
+    def describe(self) -> None:
+        """Keep the known shapes of inner tensors, with their new types: not every graph can be inferred again."""
+        known = list(self.graph.value_info)
+        made = {name for node in self.nodes for name in node.output} - {value.name for value in self.graph.output}
+        del self.graph.value_info[:]
+        for value in known:
+            for name, kind in (
+                (self.narrow.get(value.name), TensorProto.FLOAT16),
+                (self.wide.get(value.name), TensorProto.FLOAT),
+            ):
+                if name is not None and name in made:
+                    self.graph.value_info.append(_retyped(value, name, kind))
+            if value.name not in self.floats:
+                self.graph.value_info.append(value)
+
     def _append(self, source: str, result: str, to: int) -> None:
         self.nodes.append(helper.make_node("Cast", [source], [result], f"Cast:{result}", to=to))
+
+
+def _retyped(value: onnx.ValueInfoProto, name: str, kind: int) -> onnx.ValueInfoProto:
+    copy = onnx.ValueInfoProto()
+    copy.CopyFrom(value)
+    copy.name = name
+    copy.type.tensor_type.elem_type = kind
+    return copy
 
 
 def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
@@ -213,7 +290,7 @@ def _renamed(node: onnx.NodeProto, old: str, new: str) -> onnx.NodeProto:
     return node
 
 
-def _decisions(plans: list[NodePlan], extremes: dict[str, float]) -> Iterable[Decision]:
+def _decisions(plans: Sequence[NodePlan], extremes: dict[str, float]) -> Iterable[Decision]:
     half = sum(plan.precision != "float" for plan in plans)
     yield Decision("precision", f"{half} of {len(plans)} nodes in float16", "all the operators that are defined for it")
     for why in dict.fromkeys(plan.why for plan in plans if plan.precision == "float"):
@@ -226,6 +303,6 @@ def _decisions(plans: list[NodePlan], extremes: dict[str, float]) -> Iterable[De
         yield Decision("overflow", f"{len(over)} tensors beyond 65504 stay in float32", named)
 
 
-def _warnings(plans: list[NodePlan]) -> Iterable[str]:
+def _warnings(plans: Sequence[NodePlan]) -> Iterable[str]:
     if all(plan.precision == "float" for plan in plans):
         yield "no node can compute in float16: the model was written as it was"

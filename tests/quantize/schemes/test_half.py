@@ -8,6 +8,7 @@ import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.plan.cause import Cause, Why
+from edgeopt.quantize.plan.plan import load_plan
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.schemes.converted import Request
 from edgeopt.quantize.schemes.half import convert
@@ -118,3 +119,82 @@ def test_a_model_that_does_not_shrink_is_said(saved, tmp_path, vnni):
     batch = {"x": np.ones(3, dtype=np.float32)}
     result = quantize(saved(model), [batch], target=vnni, output=tmp_path / "out.onnx", config=QuantizeConfig(scheme="float16"))
     assert any("not smaller" in warning for warning in result.facts.warnings)
+
+
+def converted(saved, tmp_path, vnni, text, samples, *, keep_io=True, **constants):
+    """Convert the graph of `text` to float16; return its plan by the node's first output, and the outputs of both files."""
+    model = model_of(f'<ir_version: 10, opset_import: ["" : 21]>\n{text}', **constants)
+    for node in model.graph.node:
+        node.name = node.output[0]
+    config = QuantizeConfig.read({"scheme": "float16", "half": {"keep_io": keep_io}}, where="test")
+    path = saved(model)
+    result = quantize(path, samples, target=vnni, output=tmp_path / "half.onnx", config=config)
+    plan = {node.name: node for node in load_plan(result.plan_path).nodes}
+    before, after = (ort.InferenceSession(item, providers=["CPUExecutionProvider"]) for item in (path, result.path))
+    types = {item.name: np.float16 if item.type == "tensor(float16)" else np.float32 for item in after.get_inputs()}
+    expected = [before.run(None, dict(batch)) for batch in samples]
+    got = [after.run(None, {name: values.astype(types[name]) for name, values in batch.items()}) for batch in samples]
+    return plan, np.asarray(expected), np.asarray(got)
+
+
+ZERO = [{"x": np.array([[0, 1, -1, 3]], np.float32)}]
+ONES = [{"x": np.array([[0.5, 1, 2, 3]], np.float32)}]
+SMALL_NUMBERS = {
+    "before a logarithm": ("a = Relu(x)  b = Add(a, c)  y = Log(b)", ZERO, 1e-10, {"b", "y"}),
+    "before a division": ("a = Relu(x)  b = Add(a, c)  y = Div(a, b)", ZERO, 1e-9, {"b", "y"}),
+    "as a bound": ("a = Abs(x)  b = Max(a, c)  y = Reciprocal(b)", ONES, 1e-12, {"b", "y"}),
+    "in a norm": ("a = Mul(x, x)  b = Add(a, c)  r = Sqrt(b)  y = Div(x, r)", ONES, 1e-12, {"b", "r", "y"}),
+    "as an exponent below one": ("a = Relu(x)  b = Add(a, c)  y = Pow(b, e)", ZERO, 1e-9, {"b", "y"}),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_NUMBERS)
+def test_small_constants_keep_what_reads_them_in_float32(saved, tmp_path, vnni, name):
+    body, samples, constant, kept = SMALL_NUMBERS[name]
+    text = f"g (float[n, 4] x) => (float[n, 4] y) {{ {body} }}"
+    constants = {"c": np.array(constant)} | ({"e": np.array(-0.5)} if "Pow" in body else {})
+    plan, expected, got = converted(saved, tmp_path, vnni, text, samples, **constants)
+    assert {node.name for node in plan.values() if node.precision == "float"} == kept
+    assert {plan[node].cause for node in kept} == {Cause.UNDERFLOW}
+    np.testing.assert_allclose(got, expected, rtol=2e-3)
+
+
+def test_small_activations_are_kept_back_to_where_they_are_larger(saved, tmp_path, vnni):
+    text = "g (float[n, 4] x) => (float[n, 4] y) { s = Softmax(x)  t = Mul(s, c)  y = Log(t) }"
+    samples = [{"x": np.array([[0, -30, -40, 1]], np.float32)}]
+    plan, expected, got = converted(saved, tmp_path, vnni, text, samples, c=np.array(0.5))
+    assert {node.name for node in plan.values() if node.precision == "float"} == {"s", "t", "y"}
+    np.testing.assert_allclose(got, expected, rtol=2e-3)
+
+
+def test_small_weights_and_probabilities_that_nothing_divides_by_are_float16(saved, tmp_path, vnni):
+    text = "g (float[n, 4] x) => (float[n, 4] y) { m = MatMul(x, w)  y = Softmax(m) }"
+    plan, expected, got = converted(saved, tmp_path, vnni, text, ONES, w=np.eye(4) * 20 + 1e-9)
+    assert {node.precision for node in plan.values()} == {"float16"}
+    np.testing.assert_allclose(got, expected, atol=2e-3)
+
+
+def test_an_input_of_small_numbers_stays_float32_where_it_is_divided_by(saved, tmp_path, vnni):
+    text = "g (float[n, 4] x) => (float[n, 4] y) { y = Reciprocal(x) }"
+    samples = [{"x": np.array([[1e-3, 1e-7, 1, 2]], np.float32)}]
+    plan, expected, got = converted(saved, tmp_path, vnni, text, samples, keep_io=False)
+    assert plan["y"].precision == "float"
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_what_only_running_the_result_shows_is_kept_too(saved, tmp_path, vnni):
+    """Rounded to float16 the two numbers are equal, and the logarithm of their difference is not finite."""
+    text = "g (float[n, 4] x) => (float[n, 4] y) { a = Mul(x, c)  b = Sub(a, x)  y = Log(b) }"
+    samples = [{"x": np.array([[1, 2, 4, 8]], np.float32)}]
+    plan, expected, got = converted(saved, tmp_path, vnni, text, samples, c=np.array(1.0001))
+    assert np.isfinite(got).all()
+    assert plan["y"].cause == plan["b"].cause == Cause.UNDERFLOW
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
+
+
+def test_the_shapes_of_inner_tensors_are_kept_with_their_new_types(saved, tmp_path, vnni):
+    text = "g (float[n, 4] x) => (float[n, 4] y) { m = MatMul(x, w)  e = Exp(m)  y = Tanh(e) }"
+    converted(saved, tmp_path, vnni, text, [{"x": np.full((1, 4), 9, np.float32)}], w=np.eye(4) * 1.4)
+    known = {value.name: value.type.tensor_type for value in onnx.load(tmp_path / "half.onnx").graph.value_info}
+    assert known["m_float16"].elem_type == onnx.TensorProto.FLOAT16 and known["e"].elem_type == onnx.TensorProto.FLOAT
+    assert all(kind.shape.dim[1].dim_value == 4 for kind in known.values())

@@ -1,16 +1,83 @@
 r"""Text of a stranger's (names of nodes, files, classes) made safe for where it is shown: one function per format.
 
 A name may hold anything: ESC sequences that a terminal obeys, line ends that begin a new line of a log, characters that XML
-forbids. What is not printable is shown as Python writes it (``\x1b``, ``\n``, ``\u202e``): it can be seen.
+forbids, commands to a CI service. What is not printable is shown as Python writes it (``\x1b``, ``\n``, ``\u202e``): it can be
+seen, told apart, and does nothing.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_COMMAND = re.compile(r"^(\s*):(?=:)|(?<=#)#(?=\[|vso\[|teamcity\[)")
+"""What CI services obey in a log: "::error::" where a line begins (GitHub), "##[error]" and "##vso[" anywhere, TeamCity's."""
+
 
 def one_line(text: str) -> str:
-    """Return `text` on one line for a terminal or a log: what is not printable becomes its escape sequence."""
-    return "".join(char if char.isprintable() else _visible(char) for char in text)
+    """Return `text` on one line for a terminal or a log: what is not printable, or a command, becomes its escape sequence."""
+    line = printable(text)
+    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", line)
 
 
-def _visible(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+def json_text(values: Any) -> str:
+    """Return `values` as indented JSON whose strings hold nothing that a terminal would obey."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
+
+
+def markdown(text: str) -> str:
+    """Return `text` on one line with what Markdown and HTML would read as markup escaped."""
+    marked = "".join(f"\\{char}" if char in "\\`*_{}[]#|!~" else char for char in printable(text))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def markdown_code(text: str) -> str:
+    """Return `text` as inline code of Markdown, which knows no escapes: what would end it is replaced."""
+    return f"`{printable(text).replace('`', chr(39)).replace('|', '/')}`"
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table of plain text."""
+    yield "| " + " | ".join(map(markdown, head)) + " |"
+    yield "|" + " --- |" * len(head)
+    yield from ("| " + " | ".join(map(markdown, row)) + " |" for row in rows)
+
+
+def annotation(text: str) -> str:
+    """Return `text` as the message of a GitHub workflow command; its lines stay lines."""
+    lines = (printable(line) for line in text.splitlines())
+    return "%0A".join(line.replace("%", "%25") for line in lines)
+
+
+def annotation_property(text: str) -> str:
+    """Return `text` as the value of a property of a GitHub workflow command."""
+    return annotation(printable(text)).replace(":", "%3A").replace(",", "%2C")
+
+
+def shell_word(text: str) -> str:
+    """Return `text` as one word of a POSIX shell's command line that is printable, so that it can be copied."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escapes = (char if char.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char)) for char in text)
+    quoted = "".join(f"\\{part}" if part in ("\\", "'") else part for part in escapes)
+    return f"$'{quoted}'"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return `text` with what is not printable as escape sequences, but for the characters `keep`.
+
+    Nothing is left that XML 1.0 forbids; quoting its markup is the XML library's business.
+    """
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))

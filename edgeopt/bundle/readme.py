@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeopt.bundle.spec import BundleSpec
 from edgeopt.data.preprocessing import ArrayInput, ImageInput, TokenizerInput
+from edgeopt.escaping import markdown, markdown_code
 
 _TEXT = """\
 # {name}
@@ -43,19 +44,19 @@ def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
     model = facts["model"]
     least = f" {model['minimum_onnxruntime']} or later" if model["minimum_onnxruntime"] else ""
     rows = [(side, tensor) for side in ("input", "output") for tensor in facts[f"{side}s"]]
-    external = "".join(f", with its weights in {_code(name)}" for name in model["external_data"])
+    external = "".join(f", with its weights in {markdown_code(name)}" for name in model["external_data"])
     return _TEXT.format(
-        name=_plain(spec.name),
-        task=_plain(spec.task),
+        name=markdown(spec.name),
+        task=markdown(spec.task),
         edgeopt=facts["versions"]["edgeopt"],
-        target=_plain(spec.target),
+        target=markdown(spec.target),
         least=least,
         usage=_usage(spec),
         tensors="\n".join(_row(side, tensor) for side, tensor in rows),
         labels=f"{len(spec.labels)} labels: {_some(spec.labels)}\n" if spec.labels else "",
         external=external,
         recipe=" · `recipe.toml` how it was made" if spec.recipe_toml is not None else "",
-        files="".join(f" · {_code(name)}" for name in sorted(spec.files)),
+        files="".join(f" · {markdown_code(name)}" for name in sorted(spec.files)),
     )
 
 
@@ -70,22 +71,10 @@ def _usage(spec: BundleSpec) -> str:
 
 
 def _row(side: str, tensor: dict[str, Any]) -> str:
-    shape = " × ".join(_plain(str(axis)) for axis in tensor["shape"]) or "scalar"
-    return f"| {side} | {_code(tensor['name'])} | {tensor['dtype']} | {shape} |"
+    shape = " × ".join(markdown(str(axis)) for axis in tensor["shape"]) or "scalar"
+    return f"| {side} | {markdown_code(tensor['name'])} | {tensor['dtype']} | {shape} |"
 
 
 def _some(labels: tuple[str, ...], most: int = 10) -> str:
-    shown = ", ".join(_plain(label) for label in labels[:most])
+    shown = ", ".join(markdown(label) for label in labels[:most])
     return f"{shown}, … (all in `bundle.json`)" if len(labels) > most else shown
-
-
-def _plain(text: str) -> str:
-    """Return `text` on one line, with Markdown's and HTML's special characters escaped: names are a stranger's."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    escaped = "".join(f"\\{char}" if char in "\\`*_{}[]#|!~" else char for char in line)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _code(text: str) -> str:
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return f"`{line.replace('`', chr(39)).replace('|', '/')}`"

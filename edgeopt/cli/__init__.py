@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 
 from edgeopt.cli.app import app
-from edgeopt.errors import EdgeoptError
+from edgeopt.errors import EdgeoptError, InternalError
+from edgeopt.escaping import one_line
 from edgeopt.lifetime import stop_on_interrupt
 from edgeopt.user_code import forget_current_folder
 
@@ -20,7 +21,8 @@ def main() -> None:
     try:
         app()
     except EdgeoptError as error:
-        sys.stderr.write(f"edgeopt: {error}\n")
+        whose = "internal error: " if error.exit_code == InternalError.exit_code else ""
+        sys.stderr.write(f"edgeopt: {whose}{one_line(str(error))}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("edgeopt: stopped; run the same command again to resume\n")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeopt.cli.options import Quiet, TargetName
+from edgeopt.cli.output import say
 
 
 def bundle(
@@ -42,4 +43,4 @@ def bundle(
     )
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output)
-    typer.echo(f"{output}: {len(result.files)} files, {result.size_bytes / 1e6:.2f} MB, verified; SHA-256 {result.sha256}")
+    say(f"{output}: {len(result.files)} files, {result.size_bytes / 1e6:.2f} MB, verified; SHA-256 {result.sha256}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeopt.cli.options import Quiet
+from edgeopt.cli.output import say, warn
 
 
 def calibrate_data(
@@ -50,5 +51,5 @@ def calibrate_data(
             read_calibration(data, tokenizer, model), output=output, model=model, evaluation=held_out, config=config
         )
     for warning in made.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{made.path}: {made.samples} samples, picked from {made.candidates} ({choose})")
+        warn(warning)
+    say(f"{made.path}: {made.samples} samples, picked from {made.candidates} ({choose})")

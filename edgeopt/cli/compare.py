@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeopt.cli.options import Format, Set
+from edgeopt.cli.output import print_json, say
 
 
 def compare(
@@ -24,14 +24,14 @@ def compare(
     """
     from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_options
     from edgeopt.cli.tables import show
-    from edgeopt.profile.ci import checks_of_regressions
     from edgeopt.profile.regression import CompareConfig, read_profile
     from edgeopt.profile.regression import compare as run
+    from edgeopt.report.checks import checks_of_regressions
 
     need_format(form, ("table", "json", "markdown", *CI_FORMATS))
     found = run(read_profile(base), read_profile(new), config=read_options(CompareConfig, changes))
     if form == "json":
-        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        print_json(asdict(found))
     elif form in CI_FORMATS:
         print_checks(checks_of_regressions(found), form)
     else:
@@ -39,5 +39,5 @@ def compare(
             [{"model": it.variant, "figure": it.metric, "finding": it.finding, "why": it.reason} for it in found.changes], form
         )
     for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     raise typer.Exit(1 if found.verdict == "fail" else 0)

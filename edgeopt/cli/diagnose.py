@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeopt.cli.options import Format, Quiet
+from edgeopt.cli.output import say_to_copy
 
 if TYPE_CHECKING:
     from edgeopt.quantize.inspect.diagnosis import Step
@@ -46,6 +47,9 @@ def diagnose(
             steps.append(diagnose_export(load_model(source).module, model, batches))
         steps += run(model, quantized, batches, target=load_target(target) if target else None)
     show([_row(step) for step in steps], form)
+    if form == "table":
+        for proposal in dict.fromkeys(step.proposal for step in steps if step.proposal.startswith("--exclude")):
+            say_to_copy("to leave what is at fault in floating point, add to edgeopt quantize", proposal)
     raise typer.Exit(1 if first_fault(steps) else 0)
 
 

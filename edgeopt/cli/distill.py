@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeopt.cli.options import Quiet, Set
+from edgeopt.cli.output import say
 
 
 def distill(
@@ -34,7 +35,7 @@ def distill(
     with shown(quiet=quiet):
         samples = load_set(data, tokenizer=loaded.folder)["train"]
         result = run(loaded, samples, output=output, options=options, session=Session(seed))
-    typer.echo(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")
+    say(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")
 
 
 def _numbers(text: str) -> list[int]:

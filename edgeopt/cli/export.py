@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeopt.cli.options import Quiet, Set, TargetName
+from edgeopt.cli.output import say, warn
 
 if TYPE_CHECKING:
     from edgeopt.export import ExportResult
@@ -78,9 +79,9 @@ def export(
 
 def _show(result: ExportResult) -> None:
     for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     parity = result.parity
-    typer.echo(
+    say(
         f"{result.path}: opset {result.opset}, {result.nodes} nodes, {result.size_bytes / 1e6:.2f} MB; "
         f"error {parity.relative_error:.1e} of the output's magnitude, compared with PyTorch (allowed: {parity.tolerance:.0e})"
     )

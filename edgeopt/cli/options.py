@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from edgeopt.cli.output import warn
+
 if TYPE_CHECKING:
     from edgeopt.config import Options
     from edgeopt.data.batches import Batch
     from edgeopt.data.samples import Samples
-    from edgeopt.profile.ci import Check
+    from edgeopt.report.checks import Check
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
@@ -56,7 +58,7 @@ def checked_calibration(samples: Samples) -> Samples:
     findings = check_samples(samples, ranges=samples.ranges)
     raise_errors(findings)
     for warning in warnings_of(findings):
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     return samples
 
 
@@ -74,7 +76,8 @@ CI_FORMATS = ("junit", "github")
 
 def print_checks(checks: Sequence[Check], form: str) -> None:
     """Print checks as JUnit XML or as annotations of a GitHub workflow."""
-    from edgeopt.profile.ci import github_annotations, junit
+    from edgeopt.report.annotations import github_annotations
+    from edgeopt.report.junit import junit
 
     typer.echo(junit(checks) if form == "junit" else "\n".join(github_annotations(checks)), nl=form != "junit")
 

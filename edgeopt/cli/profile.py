@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName
+from edgeopt.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from edgeopt.profile.result import ProfileResult
@@ -39,7 +39,7 @@ def profile(
     from edgeopt.data.random_inputs import random_batches
     from edgeopt.profile import ProfileConfig
     from edgeopt.profile import profile as run
-    from edgeopt.profile.ci import checks_of_profile
+    from edgeopt.report.checks import checks_of_profile
     from edgeopt.stages.drops import accuracy_drops
     from edgeopt.targets.target import load_target
 
@@ -62,7 +62,7 @@ def profile(
     if report is not None:
         _write_report(result, named, report)
     if form == "json":
-        typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+        print_json(result.facts())
     elif form in CI_FORMATS:
         print_checks(checks_of_profile(result), form)
     else:
@@ -79,7 +79,7 @@ def _write_report(result: ProfileResult, models: dict[str, Path], folder: Path) 
     stage = StageRecord("profile", key_of(facts), "made", round(result.elapsed_s, 3), facts)
     record = RunRecord(" and ".join(models), {"models": [str(path) for path in models.values()]}, result.target, (stage,))
     page, *_ = write_report(build_report(record), folder)
-    typer.echo(f"report  {page}", err=True)
+    say(f"report  {page}", err=True)
 
 
 def _named(models: list[Path]) -> dict[str, Path]:

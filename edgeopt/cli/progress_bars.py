@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edgeopt import progress
+from edgeopt.escaping import one_line
 from edgeopt.progress import Advance
 
 _LINE_SECONDS = 10.0
@@ -22,7 +23,7 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -34,7 +35,7 @@ class Bars:
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """Show a bar while the block runs."""
         with self._progress:
-            bar = self._progress.add_task(description, total=total)
+            bar = self._progress.add_task(one_line(description), total=total)
 
             def advance(units: int = 1) -> None:
                 self._progress.advance(bar, units)
@@ -46,7 +47,7 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Show one line above the bars."""
-        self._progress.console.print(message, style="dim", markup=False, highlight=False)
+        self._progress.console.print(one_line(message), style="dim", markup=False, highlight=False, emoji=False)
 
 
 class Lines:
@@ -68,7 +69,7 @@ class Lines:
 
     def note(self, message: str) -> None:
         """Print the line."""
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{one_line(message)}\n")
         sys.stderr.flush()
 
 

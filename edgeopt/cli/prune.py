@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeopt.cli.options import Quiet, Set
+from edgeopt.cli.output import say
 
 
 def prune(
@@ -37,4 +38,4 @@ def prune(
         samples = load_set(data, tokenizer=loaded.folder)["train"]
         result = run(loaded, load_model(teacher or model), samples, output=output, options=options, session=Session(seed))
     before, after = result.before, result.after
-    typer.echo(f"{output}: {after.macs:,} multiply-accumulates of {before.macs:,}, {after.parameters:,} parameters")
+    say(f"{output}: {after.macs:,} multiply-accumulates of {before.macs:,}, {after.parameters:,} parameters")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName
+from edgeopt.cli.output import print_json, say, say_to_copy, warn
+from edgeopt.escaping import shell_word
 
 if TYPE_CHECKING:
     from edgeopt.quantize import QuantizeFacts
@@ -84,7 +85,7 @@ def quantize(
     if ort_cache is not None:
         write_ort_cache(load_plan(result.plan_path), ort_cache)
     for warning in facts.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     _show(output, facts, form)
 
 
@@ -94,9 +95,12 @@ def _show(output: Path, facts: QuantizeFacts, form: str) -> None:
 
     if facts.sensitivity:
         show_layers(facts.sensitivity, form)
+        if form == "table":
+            worst = shell_word(facts.sensitivity[0].name)
+            say_to_copy("to leave the worst of them in floating point, add", f"--exclude {worst}")
     elif form == "json":
-        typer.echo(json.dumps({"output": str(output), **asdict(facts)}, indent=2, ensure_ascii=False))
-    typer.echo(_summary(output, facts), err=form == "json" or (form != "table" and bool(facts.sensitivity)))
+        print_json({"output": str(output), **asdict(facts)})
+    say(_summary(output, facts), err=form == "json" or (form != "table" and bool(facts.sensitivity)))
 
 
 def _summary(output: Path, facts: QuantizeFacts) -> str:

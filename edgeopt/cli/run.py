@@ -41,10 +41,6 @@ def run(
 
 
 def _print_plan(planned: list[PlannedStage]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from edgeopt.cli.tables import show
 
-    table = Table("stage", "action", "reason", box=None)
-    for stage in planned:
-        table.add_row(stage.name, stage.action, stage.reason)
-    Console(highlight=False).print(table)
+    show([{"stage": stage.name, "action": stage.action, "reason": stage.reason} for stage in planned], "table")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName
+from edgeopt.cli.output import print_json, warn
 
 if TYPE_CHECKING:
     from edgeopt.profile.scenarios import ScenarioFigure
@@ -46,11 +46,11 @@ def scenarios(
     with shown(quiet=quiet):
         result = measure_scenarios(model, inputs, target=loaded_target, config=config)
     if form == "json":
-        typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+        print_json(result.facts())
     else:
         show([_row(figure) for figure in result.figures], form)
     for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
 
 
 def _row(figure: ScenarioFigure) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgeopt.cli.output import say
+
 if TYPE_CHECKING:
     from edgeopt.report import RunRecord
 
@@ -19,8 +21,10 @@ def finish(record: RunRecord, folder: Path) -> None:
 
     report = build_report(record)
     write_report(report, folder)
-    width = min(140, shutil.get_terminal_size((120, 40)).columns)
-    typer.echo(terminal_summary(report, width=width, colour=sys.stdout.isatty()))
-    typer.echo(f"report  {folder / 'report.html'}\nbundle  {folder / 'bundle'}")
+    terminal = sys.stdout.isatty()
+    width = min(140, shutil.get_terminal_size((120, 40)).columns) if terminal else None
+    typer.echo(terminal_summary(report, width=width, colour=terminal))
+    say(f"report  {folder / 'report.html'}")
+    say(f"bundle  {folder / 'bundle'}")
     if report.verdict.state == "fail":
         raise typer.Exit(1)

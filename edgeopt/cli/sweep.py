@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName
+from edgeopt.cli.output import print_json, warn
 
 if TYPE_CHECKING:
     from edgeopt.profile.sweeps import SweepPoint
@@ -47,11 +47,11 @@ def sweep(
     with shown(quiet=quiet):
         result = run(model, inputs, target=loaded_target, config=config)
     if form == "json":
-        typer.echo(json.dumps(result.facts(), indent=2, ensure_ascii=False))
+        print_json(result.facts())
     else:
         show([_row(point) for point in result.points], form)
     for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
 
 
 def _row(point: SweepPoint) -> dict[str, str]:

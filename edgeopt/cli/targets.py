@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeopt.cli.options import Format, Quiet
+from edgeopt.cli.output import say
 
 targets = typer.Typer(invoke_without_command=True, no_args_is_help=False, rich_markup_mode=None)
 
@@ -48,4 +49,4 @@ def install(
     target = load_target(name)
     with shown(quiet=quiet):
         made = run(target)
-    typer.echo(made)
+    say(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgeopt.cli.options import Format
+from edgeopt.cli.output import print_json, say
 
 
 def verify(
@@ -23,9 +23,9 @@ def verify(
     need_format(form, ("table", "json"))
     report = verify_bundle(bundle)
     if form == "json":
-        typer.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
+        print_json(asdict(report))
     else:
         for check in report.checks:
-            typer.echo(f"{check.status:<9} {check.name}: {check.detail}")
-        typer.echo(f"{report.path}: {report.verdict}")
+            say(f"{check.status:<9} {check.name}: {check.detail}")
+        say(f"{report.path}: {report.verdict}")
     raise typer.Exit(report.exit_code)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from edgeopt.escaping import printable
 from edgeopt.report.model import Interval, Report
 
 Trace = dict[str, Any]
@@ -44,6 +45,7 @@ def colour(name: str, report: Report) -> str:
 
 def label(name: str, limit: int = 32) -> str:
     """Return a stranger's name as plotly shows it: cut in its middle, markup escaped (plotly decodes no more than that)."""
+    name = printable(name)
     shown = name if len(name) <= limit else f"{name[: limit // 2 - 1]}…{name[-(limit // 2) :]}"
     return escape(shown, quote=False)
 

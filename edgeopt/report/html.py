@@ -13,6 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from edgeopt.escaping import printable
 from edgeopt.report import units
 from edgeopt.report.figure import Figure, colour
 from edgeopt.report.figures import all_figures
@@ -122,6 +123,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=True,
+        finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,  # not Markup, which is ours
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,41 +1,45 @@
-"""The verdict as JUnit XML, which every CI shows: one test case for each question that the verdict rests on.
+"""Verdicts as JUnit XML, which every CI shows: one test case per check.
 
-A failed question is a failure; an undecided one is skipped, with its reason, since it is neither right nor wrong.
+A failed check is a failure; an undecided one is skipped, with its reason, since it is neither right nor wrong.
 """
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape, quoteattr
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 
-from edgeopt.report.model import Finding, Report
+from edgeopt.escaping import printable
+from edgeopt.report.checks import Check, checks_of_report
+from edgeopt.report.model import Report
+
+_ELEMENTS = {"fail": "failure", "undecided": "skipped"}
 
 
 def to_junit(report: Report) -> str:
     """Return the verdict of `report` as a JUnit test suite."""
-    findings = report.verdict.findings
-    counts = {state: sum(finding.state == state for finding in findings) for state in ("fail", "undecided")}
-    name = _attribute(f"{report.name} on {report.target}")
-    seconds = sum(stage.seconds for stage in report.stages)
-    head = (
-        f'tests="{len(findings)}" failures="{counts["fail"]}" errors="0" skipped="{counts["undecided"]}" time="{seconds:.3f}"'
-    )
-    cases = "".join(_case(finding, report) for finding in findings)
-    suite = f"<testsuite name={name} {head}>\n{cases}</testsuite>"
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n{suite}\n</testsuites>\n'
+    return junit(checks_of_report(report), seconds=sum(stage.seconds for stage in report.stages))
 
 
-def _case(finding: Finding, report: Report) -> str:
-    head = f"<testcase classname={_attribute(f'{report.name}.{finding.stage}')} name={_attribute(finding.text)}"
-    if finding.state == "pass":
-        return f"{head}/>\n"
-    element = "failure" if finding.state == "fail" else "skipped"
-    return f"{head}><{element} message={_attribute(finding.text)}>{escape(_printable(finding.text))}</{element}></testcase>\n"
+def junit(checks: Sequence[Check], *, seconds: float | None = None) -> str:
+    """Return `checks` as JUnit XML, a test suite for each of their suites; `seconds` is what all of it took."""
+    root = ET.Element("testsuites")
+    for suite in dict.fromkeys(check.suite for check in checks):
+        own = [check for check in checks if check.suite == suite]
+        counts = {"tests": len(own), "failures": _count(own, "fail"), "skipped": _count(own, "undecided"), "errors": 0}
+        facts = {key: str(count) for key, count in counts.items()} | ({} if seconds is None else {"time": f"{seconds:.3f}"})
+        element = ET.SubElement(root, "testsuite", {"name": printable(suite), **facts})
+        for check in own:
+            _add_case(element, check)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _attribute(text: str) -> str:
-    return quoteattr(_printable(text))
+def _add_case(suite: ET.Element, check: Check) -> None:
+    case = ET.SubElement(suite, "testcase", classname=printable(check.group or check.suite), name=printable(check.name))
+    if check.verdict in _ELEMENTS:
+        message = printable(check.message)
+        ET.SubElement(case, _ELEMENTS[check.verdict], message=message).text = message
 
 
-def _printable(text: str) -> str:
-    """Return `text` without what XML 1.0 forbids: control characters and lone surrogates."""
-    return "".join(char if char.isprintable() else " " for char in text)
+def _count(checks: Sequence[Check], verdict: str) -> int:
+    return sum(check.verdict == verdict for check in checks)

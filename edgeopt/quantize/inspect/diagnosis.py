@@ -24,6 +24,7 @@ import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.data.batches import Array, Batch
+from edgeopt.escaping import shell_word
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, captured
 from edgeopt.graph.outputs import expose, open_exposed, run
@@ -120,7 +121,7 @@ def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Ba
     if bad in rounded and unrounded[bad] >= limit_db:
         maker, node = there.producer[bad], _reader(rounded[bad], there)
         proposed = [node, str(maker.name) if maker.op_type in ALWAYS_ROUNDED else None]
-    exclude = " ".join(f"--exclude {name}" for name in proposed if name)
+    exclude = " ".join(f"--exclude {shell_word(name)}" for name in proposed if name)
     return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, exclude)
 
 
@@ -187,7 +188,9 @@ def _runtimes(
     bad = cuts[low] if low < len(cuts) else model.graph.output[0].name
     node = index.producer[bad]
     blamed = node.name if node.op_type in WEIGHTED else _integer_node(bad, index)
-    return Step(name, output_db, limit_db, bad, noise.get(low, output_db), blamed, f"--exclude {blamed}" if blamed else "")
+    return Step(
+        name, output_db, limit_db, bad, noise.get(low, output_db), blamed, f"--exclude {shell_word(blamed)}" if blamed else ""
+    )
 
 
 def _worst(model: onnx.ModelProto, batches: Sequence[Batch], both: tuple[Runtime, Runtime]) -> float:

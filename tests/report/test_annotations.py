@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from edgeopt.profile.ci import Check, checks_of_regressions, github_annotations, junit
 from edgeopt.profile.regression import Change, Regressions
+from edgeopt.report.annotations import github_annotations
+from edgeopt.report.checks import Check, checks_of_regressions
+from edgeopt.report.junit import junit
 
 _CHECKS = [
     Check("edgeopt profile t", "int8: p95_ms<=20 @99%", "fail", "between 21 and 23 ms\nn = 100"),

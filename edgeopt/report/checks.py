@@ -1,0 +1,40 @@
+"""What passed, failed or could not be decided, one check each: what every format for continuous integration is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeopt.profile.regression import Regressions
+from edgeopt.profile.result import ProfileResult
+from edgeopt.report.model import Report
+from edgeopt.verdict.budget import Verdict
+
+_VERDICTS: dict[str, Verdict] = {"regression": "fail", "undecided": "undecided", "same": "pass", "improvement": "pass"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that passed, failed or could not be decided; `group` is the class that JUnit shows it under."""
+
+    suite: str
+    name: str
+    verdict: Verdict
+    message: str
+    group: str = ""
+
+
+def checks_of_report(report: Report) -> list[Check]:
+    """Return the questions that a run's verdict rests on as checks."""
+    suite = f"{report.name} on {report.target}"
+    return [Check(suite, it.text, it.state, it.text, f"{report.name}.{it.stage}") for it in report.verdict.findings]
+
+
+def checks_of_profile(result: ProfileResult) -> list[Check]:
+    """Return the budgets of a profile as checks."""
+    suite = f"edgeopt profile {result.target}"
+    return [Check(suite, f"{it.variant}: {it.expression}", it.verdict, it.reason) for it in result.budgets]
+
+
+def checks_of_regressions(found: Regressions) -> list[Check]:
+    """Return the figures of a comparison as checks."""
+    return [Check("edgeopt compare", f"{it.variant}: {it.metric}", _VERDICTS[it.finding], it.reason) for it in found.changes]

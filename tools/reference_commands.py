@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
 
-_CODES = """stdout carries the result, stderr progress. Exit codes: 0 fine; 1 a budget was missed or a check failed; 2 the
-input or this machine is wrong; 3 an internal error.
+_CODES = """stdout carries the result, stderr progress. Exit codes: 0 fine; 1 a budget was missed, or could not
+be decided (`--undecided pass` lets that through), or a check failed; 2 the input or this machine is wrong; 3 an internal error.
 """
 _ENVIRONMENT = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgeopt.data.batches import Batch
     from edgeopt.data.samples import Samples
     from edgeopt.report.checks import Check
+    from edgeopt.verdict.exit_code import Undecided as UndecidedAs
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
@@ -22,6 +23,10 @@ TargetName = Annotated[
     str, typer.Option("--target", "-t", help="Name of a target (see edgeopt targets), a .toml file, or host.")
 ]
 Format = Annotated[str, typer.Option("--format", help="table, json or markdown.")]
+
+Undecided = Annotated[
+    str, typer.Option("--undecided", metavar="pass|fail", help="What a budget that could not be decided counts as.")
+]
 
 _T = TypeVar("_T", bound="Options")
 
@@ -80,6 +85,16 @@ def print_checks(checks: Sequence[Check], form: str) -> None:
     from edgeopt.report.junit import junit
 
     typer.echo(junit(checks) if form == "junit" else "\n".join(github_annotations(checks)), nl=form != "junit")
+
+
+def read_undecided(value: str) -> UndecidedAs:
+    """Return what an undecided budget counts as."""
+    from edgeopt.errors import RecipeError
+    from edgeopt.verdict.exit_code import Undecided as Known
+
+    if value not in tuple(Known):
+        raise RecipeError(f"--undecided {value}: choose pass or fail")
+    return Known(value)
 
 
 def need_format(value: str, allowed: Sequence[str] = ("table", "json", "markdown")) -> str:

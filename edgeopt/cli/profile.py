@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeopt.cli.options import Format, Quiet, Set, TargetName
+from edgeopt.cli.options import Format, Quiet, Set, TargetName, Undecided
 from edgeopt.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -26,24 +26,28 @@ def profile(
     seconds: Annotated[float | None, typer.Option("--seconds", help="Time limit of the whole measurement.")] = None,
     changes: Set = None,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for report.html, report.json and report.md.")] = None,
+    undecided: Undecided = "fail",
     form: Format = "table",
     quiet: Quiet = False,
 ) -> None:
-    """Measure models interleaved on a target and judge budgets; the exit code is 1 if a budget is missed.
+    """Measure models interleaved on a target and judge budgets; the exit code is 1 if a budget is missed or undecided.
 
     Formats: table, json, markdown, junit, github (annotations for a workflow).
     """
-    from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_calibration, read_options
+    from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_calibration, read_options, read_undecided
     from edgeopt.cli.profile_tables import show_profile
     from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.summary import UNDECIDED_FAILS
     from edgeopt.data.random_inputs import random_batches
     from edgeopt.profile import ProfileConfig
     from edgeopt.profile import profile as run
     from edgeopt.report.checks import checks_of_profile
     from edgeopt.stages.drops import accuracy_drops
     from edgeopt.targets.target import load_target
+    from edgeopt.verdict.exit_code import exit_code_of_budgets
 
     need_format(form, ("table", "json", "markdown", *CI_FORMATS))
+    undecided_as = read_undecided(undecided)
     config = read_options(ProfileConfig, changes, seconds=seconds, budget=budget or None)
     named = _named(models)
     loaded_target = load_target(target)
@@ -67,7 +71,10 @@ def profile(
         print_checks(checks_of_profile(result), form)
     else:
         show_profile(result, markdown=form == "markdown")
-    raise typer.Exit(1 if result.verdict == "fail" else 0)
+    code = exit_code_of_budgets(result.budgets, undecided_as)
+    if code and result.verdict != "fail":
+        say(UNDECIDED_FAILS, err=True)
+    raise typer.Exit(code)
 
 
 def _write_report(result: ProfileResult, models: dict[str, Path], folder: Path) -> None:

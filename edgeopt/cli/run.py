@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeopt.cli.options import Quiet, Set
+from edgeopt.cli.options import Quiet, Set, Undecided
 
 if TYPE_CHECKING:
     from edgeopt.pipeline import PlannedStage
@@ -18,16 +18,19 @@ def run(
     changes: Set = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/RECIPE.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print which stages are cached, which will run, and why.")] = False,
+    undecided: Undecided = "fail",
     quiet: Quiet = False,
 ) -> None:
     """Run a recipe: distil, prune, export, quantize, verify, profile, bundle.
 
-    Finished stages are cached; a killed run resumes. The exit code is 1 if a budget is missed.
+    Finished stages are cached; a killed run resumes. The exit code is 1 if a budget is missed or undecided.
     """
+    from edgeopt.cli.options import read_undecided
     from edgeopt.cli.progress_bars import shown
     from edgeopt.pipeline import Pipeline
     from edgeopt.recipe import load_recipe
 
+    undecided_as = read_undecided(undecided)
     loaded = load_recipe(recipe, changes or [])
     pipeline = Pipeline(loaded, out or Path("runs") / loaded.name)
     if dry_run:
@@ -37,7 +40,7 @@ def run(
         result = pipeline.run()
     from edgeopt.cli.summary import finish
 
-    finish(result.record(), result.folder)
+    finish(result.record(), result.folder, undecided_as)
 
 
 def _print_plan(planned: list[PlannedStage]) -> None:

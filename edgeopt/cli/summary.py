@@ -13,11 +13,15 @@ from edgeopt.cli.output import say
 
 if TYPE_CHECKING:
     from edgeopt.report import RunRecord
+    from edgeopt.verdict.exit_code import Undecided
+
+UNDECIDED_FAILS = "a budget is undecided, which counts as missed (exit code 1); --undecided pass lets it through"
 
 
-def finish(record: RunRecord, folder: Path) -> None:
+def finish(record: RunRecord, folder: Path, undecided: Undecided) -> None:
     """Write the report of the run in `folder`, print the summary and exit: 1 if the verdict is a failure."""
     from edgeopt.report import build_report, terminal_summary, write_report
+    from edgeopt.verdict.exit_code import exit_code_of_run
 
     report = build_report(record)
     write_report(report, folder)
@@ -26,5 +30,7 @@ def finish(record: RunRecord, folder: Path) -> None:
     typer.echo(terminal_summary(report, width=width, colour=terminal))
     say(f"report  {folder / 'report.html'}")
     say(f"bundle  {folder / 'bundle'}")
-    if report.verdict.state == "fail":
-        raise typer.Exit(1)
+    code = exit_code_of_run(report.verdict.findings, undecided)
+    if code and report.verdict.state != "fail":
+        say(UNDECIDED_FAILS, err=True)
+    raise typer.Exit(code)

@@ -129,7 +129,10 @@ def _paired(source: Outputs, result: Outputs) -> dict[str, tuple[Any, Any]]:
 
 
 def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options: VerifyOptions) -> tuple[str, str]:
-    """Return ("pass" or "fail", the reason) for the last variant (int8) against the one before it (fp32)."""
+    """Return ("pass", "fail" or "undecided", the reason) for the last variant (int8) against the one before it (fp32).
+
+    Without labels the outputs are compared; an accuracy that `options` asks for by name is then undecided.
+    """
     before, after = variants[-2], variants[-1]
     if before.accuracy is not None and after.accuracy is not None:
         drop = 100 * (before.accuracy - after.accuracy)
@@ -142,4 +145,7 @@ def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options
         f"output '{divergence.output}' of {after.name} is off by {divergence.relative_error:.2%} root mean square "
         f"({options.max_output_error:.2%} allowed)"
     )
+    if passed and "max_drop_points" in options.model_fields_set:
+        lacks = f"max_drop_points = {options.max_drop_points:g} cannot be judged, since the samples have no labels"
+        return "undecided", f"{lacks}; {reason}"
     return ("pass" if passed else "fail"), reason

@@ -135,7 +135,7 @@ def _verify(stages: Mapping[str, Facts]) -> Iterator[Finding]:
     facts = stages.get("verify")
     state = facts.text("verdict") if facts else None
     if facts and state is not None:
-        yield Finding(_state(state, facts), facts.text("reason") or "the outputs were compared", "verify")
+        yield Finding(_state(state, facts), facts.text("reason") or "the outputs were compared", "verify", asked=True)
 
 
 def _budgets(stages: Mapping[str, Facts]) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def _budgets(stages: Mapping[str, Facts]) -> Iterator[Finding]:
         name = f"budget {expression}" + (f" for {variant}" if variant and not expression.startswith(f"{variant}:") else "")
         said = {"pass": "met", "fail": "missed", "undecided": "undecided"}[state]
         reason = budget.text("reason")
-        yield Finding(state, f"{name} is {said}{f': {reason}' if reason else ''}", "profile")
+        yield Finding(state, f"{name} is {said}{f': {reason}' if reason else ''}", "profile", asked=True)
 
 
 def _exports(stages: Mapping[str, Facts]) -> Iterator[Finding]:

@@ -71,3 +71,18 @@ def test_scenarios_print_a_metric_each(folder: Path) -> None:
     assert result.returncode == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].strip() for row in rows[1:]] == ["---", "single-stream", "multi-stream", "offline"]
+
+
+@pytest.mark.parametrize(("undecided", "code"), [((), 1), (("--undecided", "fail"), 1), (("--undecided", "pass"), 0)])
+def test_an_accuracy_budget_without_data_is_undecided_and_fails_unless_told(
+    undecided: tuple[str, ...], code: int, folder: Path
+) -> None:
+    arguments = ("good.onnx", "bad.onnx", "--budget", "accuracy_drop<=0.5", "--seconds", "0.5", "-q", *undecided)
+    result = edgeopt("profile", *arguments, cwd=folder)
+    assert (result.returncode, "undecided: bad: accuracy_drop<=0.5" in result.stdout) == (code, True), result.stderr
+    assert ("--undecided pass lets it through" in result.stderr) == bool(code)
+
+
+def test_undecided_counts_as_one_of_two_things(folder: Path) -> None:
+    result = edgeopt("profile", "good.onnx", "--undecided", "maybe", cwd=folder)
+    assert result.returncode == 2 and "--undecided maybe: choose pass or fail" in result.stderr

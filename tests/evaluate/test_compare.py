@@ -95,3 +95,7 @@ def test_without_accuracy_the_verdict_is_about_the_outputs() -> None:
     rows = compare_accuracy(pair, samples(None), VerifyOptions())
     assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.1))[0] == "fail"
     assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.3))[0] == "pass"
+    asked = VerifyOptions(max_output_error=0.3, max_drop_points=0.5)  # an accuracy, where there are no labels
+    said, reason = verdict(rows, diverge(*pair), asked)
+    assert said == "undecided" and "max_drop_points = 0.5 cannot be judged, since the samples have no labels" in reason
+    assert verdict(rows, diverge(*pair), asked.model_copy(update={"max_output_error": 0.1}))[0] == "fail"

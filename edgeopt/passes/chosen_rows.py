@@ -33,26 +33,28 @@ class ChosenRows(Rewrite):
         """Move every choice; a graph whose rows are all read stays as it is."""
         graph = model.graph
         moved = 0
-        for value, row, gathers in list(_choices(graph)):
+        for row, gathers in list(_choices(graph)):
             chosen = _commuting(graph, gathers)
             if any(node.op_type in {"MatMul", "Attention"} for node in chosen):
                 _move(graph, chosen, row)
                 for gather in gathers:
-                    gather.outputs[0].replace_all_uses_with(value, replace_graph_outputs=True)
+                    row_itself = gather.inputs[0]
+                    if row_itself is not None:
+                        gather.outputs[0].replace_all_uses_with(row_itself, replace_graph_outputs=True)
                 graph.remove(gathers, safe=True)
                 moved += len(chosen)
         return moved
 
 
-def _choices(graph: ir.Graph) -> Iterable[tuple[ir.Value, int, list[ir.Node]]]:
-    """Yield the tensors [b, s, n] of which nothing but one constant row is read, with the Gathers that read it."""
+def _choices(graph: ir.Graph) -> Iterable[tuple[int, list[ir.Node]]]:
+    """Yield the one constant row that is read of a tensor [b, s, n], and the Gathers that read it, for each such tensor."""
     for node in graph:
         for value in node.outputs:
             users = list(value.consumers())
             rows = {_row(user, value) for user in users}
             row = rows.pop() if len(rows) == 1 else None
             if row is not None and rank(value) == 3 and not value.is_graph_output() and not is_captured(value, graph):
-                yield value, row, users
+                yield row, users
 
 
 def _row(user: ir.Node, value: ir.Value) -> int | None:

@@ -115,15 +115,16 @@ def _flatten(graph: ir.Graph, leading: Leading, region: list[ir.Node]) -> None:
     if not entering:
         return
     shapes = _Shapes(graph, leading, entering[0])
-    leaving = [value for node in region for value in node.outputs if value.is_graph_output() or set(value.consumers()) - inside]
+    leaving = {value for node in region for value in node.outputs if value.is_graph_output() or set(value.consumers()) - inside}
     for value in entering:
         _enter(graph, value, region, shapes)
     made = [value for node in region for value in node.outputs]
     names = {value: value.name or "" for value in made}
     for value in made:
         value.name = fresh_name(graph, f"{names[value]}_rows")
-    for value in leaving:
-        _leave(graph, value, names[value], inside, shapes)
+    for node in region:
+        restoring = [_leave(graph, value, names[value], inside, shapes) for value in node.outputs if value in leaving]
+        graph.insert_after(node, [new for nodes in restoring for new in nodes])
     for value in made:
         value.shape = ir.Shape([_rows(leading), _width(value)])
     for node in region:
@@ -148,23 +149,23 @@ def _enter(graph: ir.Graph, value: ir.Value, region: list[ir.Node], shapes: _Sha
         use.node.replace_input_with(use.idx, rows)
 
 
-def _leave(graph: ir.Graph, value: ir.Value, name: str, inside: set[ir.Node], shapes: _Shapes) -> None:
-    """Give `value` its leading axes back for nodes outside the region, under the `name` it had."""
-    node = value.producer()
-    if node is None:
-        return
+def _leave(graph: ir.Graph, value: ir.Value, name: str, inside: set[ir.Node], shapes: _Shapes) -> list[ir.Node]:
+    """Give `value` its leading axes back for nodes outside the region, under the `name` it had; return the nodes that do."""
+    like = value.producer()
+    if like is None:
+        return []
     users = [use for use in value.uses() if use.node not in inside]
-    made, target = shapes.restoring(_width(value), node)
-    reshape = new_node(node, "Reshape", [value, target])
+    made, target = shapes.restoring(_width(value), like)
+    reshape = new_node(like, "Reshape", [value, target])
     restored = reshape.outputs[0]
     restored.name, reshape.name = name, f"Reshape:{name}"
     restored.shape, restored.type = value.shape, value.type
-    graph.insert_after(node, [*made, reshape])
     for use in users:
         use.node.replace_input_with(use.idx, restored)
     for index, output in enumerate(graph.outputs):
         if output is value:
             graph.outputs[index] = restored
+    return [*made, reshape]
 
 
 class _Shapes:

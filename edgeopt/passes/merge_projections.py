@@ -65,7 +65,7 @@ def _merge(graph: ir.Graph, layers: Sequence[Linear], made: dict[tuple[object, .
     weights = tuple(layer.weight for layer in layers)
     if weights not in made:
         made[weights] = add_initializer(graph, "merged_weight", Rows([weight_tensor(weight) for weight in weights]))
-    product = new_node(first, "MatMul", [layers[0].x, made[weights]])
+    product = new_node(first, "MatMul", [first.inputs[0], made[weights]])  # (another merge may have replaced `layers[0].x`)
     nodes = [product]
     biases = tuple(layer.bias for layer in layers)
     if any(bias is not None for bias in biases):

@@ -88,3 +88,10 @@ READ_TWICE = {
 @pytest.mark.parametrize("change", [TURNED, READ_TWICE])
 def test_other_layouts_and_other_readers_stay(rewrite_swept, parse_graph, change):
     assert rewrite_swept(AttentionLayout(), parse_graph(GRAPH.format(**{**PLAIN, **change})), inputs(2, 5))["Transpose"] >= 4
+
+
+def test_golden(golden):
+    after = """g (float[b,s,8] q, float[b,s,4] k, float[b,s,4] v, bool[b,1,s,t] mask) => (float[b,s,8] y) {
+        y = Attention<kv_num_heads = 2, q_num_heads = 4, scale = 0.5>(q, k, v, mask)
+    }"""
+    golden(AttentionLayout(), GRAPH.format(**PLAIN), after, inputs(2, 5))

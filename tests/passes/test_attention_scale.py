@@ -49,3 +49,13 @@ def test_other_products_stay(rewrite, parse_graph, change):
     changed = AttentionScale()
     model = ir.from_proto(parse_graph(GRAPH.format(**{**USUAL, **change})))
     assert not changed(model).modified
+
+
+def test_golden(golden):
+    after = """g (float[b,s,8] x, float[b,4,t,2] k, float[b,4,t,2] v) => (float[b,4,s,2] y)
+    <int64[4] split = {0, 0, 4, 2}> {
+        apart = Reshape(x, split)
+        q = Transpose<perm = [0, 2, 1, 3]>(apart)
+        y = Attention<scale = 0.25>(q, k, v)
+    }"""
+    golden(AttentionScale(), GRAPH.format(**USUAL), after, batch())

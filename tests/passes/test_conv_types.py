@@ -22,3 +22,8 @@ def test_folded_float32_weights_get_the_type_of_the_input():
     assert weight.dtype == weight.const_value.dtype == ir.DataType.BFLOAT16
     assert weight.const_value.numpy().dtype == ml_dtypes.bfloat16
     onnx.shape_inference.infer_shapes(ir.to_proto(graph), check_type=True, strict_mode=True)
+
+
+def test_weights_that_have_the_type_already_stay(golden):
+    text = "g (float[n,1,4,4] x) => (float[n,2,2,2] y) { y = Conv(x, w, b) }"
+    golden(ConvTypes(), text, text, {"x": np.ones((1, 1, 4, 4), np.float32)}, w=(2, 1, 3, 3), b=(2,))

@@ -113,3 +113,16 @@ def test_golden(golden):
         x(2),
         w1=(4, 8),
     )
+
+
+def test_the_parts_of_one_split_that_leave_share_one_shape(rewrite, parse_graph):
+    model = parse_graph(
+        """g (float[b,s,4] x) => (float[b,s,4] y, float[b,s,4] z, float[b,s,4] r) {
+        h = MatMul(x, w1)
+        y, z = Split<axis = -1, num_outputs = 2>(h)
+        r = Relu(y)
+        }""",
+        **WEIGHTS,
+    )
+    counts = rewrite(FlattenRows(), model, x(2))
+    assert counts == {"Reshape": 4, "MatMul": 1, "Split": 1, "Relu": 1, "Shape": 1, "Concat": 1}

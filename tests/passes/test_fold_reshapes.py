@@ -33,3 +33,11 @@ def test_a_reshape_to_the_same_shape_is_skipped(rewrite, parse_graph):
         "g (float[2,3,4] x) => (float[2,3,4] y) <int64[3] same = {2, 3, 4}> { h = Reshape(x, same)  y = Relu(h) }"
     )
     rewrite(FoldReshapes(), model, x())
+
+
+def test_golden(golden):
+    before = """g (float[b,3,4] x) => (float[r,2] y) <int64[2] first = {-1, 4}, int64[2] second = {-1, 2}> {
+        h = Reshape(x, first)  h2 = Reshape(h, second)  y = Relu(h2)
+    }"""
+    after = "g (float[b,3,4] x) => (float[r,2] y) <int64[2] second = {-1, 2}> { h = Reshape(x, second)  y = Relu(h) }"
+    golden(FoldReshapes(), before, after, x())

@@ -47,3 +47,9 @@ def test_what_is_no_cache_of_one_attention_stays(rewrite, parse_graph, change, s
     if change.get("axis") == "3":
         values["pk"] = values["k"]
     assert rewrite(FuseCache(), parse_graph(text), values)["Concat"] == 2
+
+
+def test_golden(golden):
+    header = GRAPH.format(**USUAL).split("{")[0]
+    after = header + "{ y, nk, nv = Attention<scale = 0.5>(q, k, v, mask, pk, pv) }"
+    golden(FuseCache(), GRAPH.format(**USUAL), after, batch(2, 5, 3))

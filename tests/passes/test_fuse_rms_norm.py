@@ -74,3 +74,9 @@ def test_a_norm_that_stays_in_float32_keeps_its_cast(parse_graph):
     text = text.replace("weight = Cast<to = 10>(w)", "weight = Cast<to = 11>(w)").replace("=> (float16", "=> (double")
     model = ir.from_proto(parse_graph(text, w=(8,)))
     assert "RMSNormalization" not in {node.op_type for node in FuseRmsNorm()(model).model.graph}
+
+
+def test_golden(golden):
+    before = GRAPH.format(axis=-1, sum="mean, epsilon", product="x, factor")
+    after = "g (float[b,s,8] x) => (float[b,s,8] y) { y = RMSNormalization<axis = -1, epsilon = 0.01>(x, weight) }"
+    golden(FuseRmsNorm(), before, after, x(), weight=(8,))

@@ -63,3 +63,12 @@ def test_angles_of_another_batch_stay(rewrite_swept, parse_graph):
 def test_what_is_no_rotation_of_halves_stays(rewrite_swept, parse_graph, change):
     found = rewrite_swept(FuseRotary(), parse_graph(GRAPH.format(**{**USUAL, **change})), batch(change.get("angles", 4)))
     assert found["RotaryEmbedding"] == 0
+
+
+def test_golden(golden):
+    after = """g (float[b,2,s,8] x, float[b,s,4] f) => (float[b,2,s,8] y) {
+        c = Cos(f)
+        n = Sin(f)
+        y = RotaryEmbedding(x, c, n)
+    }"""
+    golden(FuseRotary(), GRAPH.format(**USUAL), after, batch())

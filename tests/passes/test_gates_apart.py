@@ -61,3 +61,17 @@ def test_layers_that_share_a_weight_share_its_parts(parse_graph):
     GatesApart()(model)
     products = [node.inputs[1] for node in model.graph if node.op_type == "MatMul"]
     assert (len(products), len(set(products))) == (4, 2)
+
+
+def test_golden(golden):
+    golden(
+        GatesApart(),
+        GRAPH.format(**USUAL),
+        """g (float[b,s,4] x) => (float[b,s,3] y) {
+            g = MatMul(x, wg)  g1 = Add(g, cg)
+            u = MatMul(x, wu)  u1 = Add(u, cu)
+            a = Gelu(g1)  y = Mul(a, u1)
+        }""",
+        x(),
+        w=(4, 6), c=(6,), wg=(4, 3), wu=(4, 3), cg=(3,), cu=(3,),
+    )  # fmt: skip

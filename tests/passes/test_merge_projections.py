@@ -70,3 +70,37 @@ def test_layers_that_share_their_weights_share_the_merged_one(rewrite, parse_gra
 
 def test_a_weight_that_is_read_in_other_company_is_not_merged(rewrite, parse_graph):
     assert rewrite(MergeProjections(), parse_graph(SHARED.format(second="wu"), **WEIGHTS, wu=(4, 2)), x())["MatMul"] == 4
+
+
+def test_golden(golden):
+    golden(
+        MergeProjections(),
+        """g (float[b,s,4] x) => (float[b,s,6] q, float[b,s,2] k) {
+        q0 = MatMul(x, wq)  q1 = Add(q0, bq)  q = Relu(q1)
+        k0 = MatMul(x, wk)  k = Relu(k0)
+        }""",
+        """g (float[b,s,4] x) => (float[b,s,6] q, float[b,s,2] k) <int64[2] sizes = {6, 2}> {
+        p = MatMul(x, w)  a = Add(p, c)  q1, k0 = Split<axis = -1>(a, sizes)
+        q = Relu(q1)
+        k = Relu(k0)
+        }""",
+        x(),
+        **WEIGHTS,
+        w=(4, 8),
+        c=(8,),
+    )
+
+
+def test_layers_that_read_merged_ones_are_merged_as_well(rewrite, parse_graph):
+    model = parse_graph(
+        """g (float[b,s,4] x) => (float[b,s,4] q, float[b,s,4] k) {
+        a = MatMul(x, w1)
+        b0 = MatMul(x, w2)
+        c = MatMul(a, w3)  d = MatMul(a, w4)
+        q = Add(c, b0)
+        k = Relu(d)
+        }""",
+        w1=(4, 4), w2=(4, 4), w3=(4, 4), w4=(4, 4),
+    )  # fmt: skip
+    counts = rewrite(MergeProjections(), model, x())
+    assert (counts["MatMul"], counts["Split"]) == (2, 2)

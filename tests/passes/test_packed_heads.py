@@ -35,3 +35,14 @@ def test_a_slice_of_two_parts_stays(rewrite_swept, parse_graph):
     text = GRAPH.format(**{**USUAL, "end": "two"}).replace("q = Squeeze(q1, axis)", "q = Identity(q1)")
     text = text.replace("float[2,5,4,2] q,", "float[2,5,2,4,2] q,")
     assert rewrite_swept(PackedHeads(), parse_graph(text), x())["Slice"] == 3
+
+
+def test_golden(golden):
+    after = """g (float[2,5,24] x) => (float[2,5,4,2] q, float[2,5,4,2] k, float[2,5,4,2] v)
+    <int64[4] heads = {0, 0, 4, 2}> {
+        q1, k1, v1 = Split<axis = -1, num_outputs = 3>(x)
+        q = Reshape(q1, heads)
+        k = Reshape(k1, heads)
+        v = Reshape(v1, heads)
+    }"""
+    golden(PackedHeads(), GRAPH.format(**USUAL), after, x())

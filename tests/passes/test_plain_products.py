@@ -36,3 +36,9 @@ def test_other_products_stay(rewrite_swept, parse_graph, change):
 def test_a_reshape_to_other_axes_stays(rewrite_swept, parse_graph):
     text = GRAPH.format(**{**USUAL, "back": "-1, 2, 6"}).replace("float[b,s,4] x", "float[1,s,4] x")
     assert rewrite_swept(PlainProducts(), parse_graph(text, w=(4, 6), c=(6,)), x(1, 4)) == {"Reshape": 2, "Gemm": 1}
+
+
+def test_golden(golden):
+    before = GRAPH.format(**{**USUAL, "back": "1, -1, 6"}).replace("[b,s,", "[1,s,")
+    after = "g (float[1,s,4] x) => (float[1,s,6] y) { p = MatMul(x, w)  y = Add(p, c) }"
+    golden(PlainProducts(), before, after, x(1, 5), w=(4, 6), c=(6,))

@@ -24,3 +24,9 @@ def test_weights_that_are_given_stay(rewrite_swept, parse_graph):
     model = parse_graph(GRAPH.format(weight="given", more=", float[6,3] given"), recurrent=(6, 2))
     given = BATCH | {"given": np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)}
     assert rewrite_swept(RecurrentWeights(), model, given)["Split"] == 1
+
+
+def test_golden(golden):
+    after = "g (float[t,b,3] x) => (float[t,1,b,2] y) { y = GRU<hidden_size = 2, linear_before_reset = 1>(x, joined, kept) }"
+    weights = {"weight": (6, 3), "recurrent": (6, 2), "joined": (1, 6, 3), "kept": (1, 6, 2)}
+    golden(RecurrentWeights(), GRAPH.format(weight="weight", more=""), after, BATCH, **weights)

@@ -29,3 +29,9 @@ def test_an_embedding_that_is_also_read_as_it_is_stays(rewrite_swept, parse_grap
 def test_a_matrix_that_is_also_an_output_transposed_stays(rewrite_swept, parse_graph):
     text = GRAPH.format(more=", float[4,6] turned", reader="")
     assert rewrite_swept(TransposedWeights(), parse_graph(text, w=(6, 4)), batch())["Transpose"] == 2
+
+
+def test_golden(golden):
+    before = GRAPH.format(more="", reader="")
+    after = "g (float[b,4] x, int64[b] rows) => (float[b,6] y, float[b,6] z) { y = MatMul(x, t)  z = MatMul(x, t) }"
+    golden(TransposedWeights(), before, after, batch(), w=(6, 4), t=(4, 6))

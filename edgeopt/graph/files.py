@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
@@ -131,11 +132,64 @@ def as_ir(model: onnx.ModelProto | ir.Model) -> ir.Model:
     """Return the model as onnx_ir has it; one from protobuf shares its weights."""
     if isinstance(model, ir.Model):
         return model
-    read = ir.from_proto(model)
+    with _without_maps(model), _dense(model):
+        read = ir.from_proto(model)
     for proto, node in zip(model.graph.node, read.graph, strict=True):
         if not proto.name:
             node.name = ""  # onnx_ir makes one up
     return read
+
+
+@contextmanager
+def _without_maps(model: onnx.ModelProto) -> Iterator[None]:
+    """Take the types of maps, which onnx_ir does not know, out of the graph while the block runs: such values have none."""
+    graph = model.graph
+    values = [value for value in (*graph.input, *graph.output, *graph.value_info) if _is_map(value.type)]
+    kinds = [value.type.SerializeToString() for value in values]
+    for value in values:
+        value.ClearField("type")
+    try:
+        yield
+    finally:
+        for value, kind in zip(values, kinds, strict=True):
+            value.type.ParseFromString(kind)
+
+
+def _is_map(kind: onnx.TypeProto) -> bool:
+    match kind.WhichOneof("value"):
+        case "map_type":
+            return True
+        case "sequence_type":
+            return _is_map(kind.sequence_type.elem_type)
+        case "optional_type":
+            return _is_map(kind.optional_type.elem_type)
+        case _:
+            return False
+
+
+@contextmanager
+def _dense(model: onnx.ModelProto) -> Iterator[None]:
+    """Have sparse constants as dense ones, which onnx_ir knows alone, while the block runs."""
+    graph = model.graph
+    count = len(graph.initializer)
+    for sparse in graph.sparse_initializer:
+        graph.initializer.append(_densified(sparse))
+    sparse_ones = [sparse.SerializeToString() for sparse in graph.sparse_initializer]
+    del graph.sparse_initializer[:]
+    try:
+        yield
+    finally:
+        del graph.initializer[count:]
+        for stored in sparse_ones:
+            graph.sparse_initializer.add().ParseFromString(stored)
+
+
+def _densified(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+    """Return the tensor with zeros for what is not stored: by places in it, [n], or by coordinates, [n, rank]."""
+    values, indices = onnx.numpy_helper.to_array(sparse.values), onnx.numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), dtype=values.dtype)
+    dense[np.unravel_index(indices, dense.shape) if indices.ndim == 1 else tuple(indices.T)] = values
+    return onnx.numpy_helper.from_array(dense, sparse.values.name)
 
 
 def _root(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """From a model as it comes to one whose tensors can be quantized: the same function, in a form the quantizer knows.
 
 1. Refuse what must not be quantized: a model that already is, or one onnxruntime cannot load.
-2. Initializers that are also listed as inputs (exporters before IR version 4) become constants.
+2. Local functions are inlined; initializers that are also listed as inputs (exporters before IR version 4) become constants.
 3. Operator sets before 13 are converted to 13, where per-channel scales begin.
 4. onnxruntime's basic rewrites fold constants and batch normalisation into the weights and drop identities.
 5. Every node gets a name, every tensor a type where inference finds one; unused operator sets go.
@@ -14,14 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import version_converter
 from onnx_ir.passes import common
 
 from edgeopt.errors import ModelError
 from edgeopt.graph import files
 from edgeopt.graph.editing import opset_of, sort_nodes
+from edgeopt.graph.matching import array
+from edgeopt.graph.opsets import inline_functions, upgrade
 from edgeopt.graph.shapes import infer_types
 from edgeopt.lifetime import temporary_folder
 from edgeopt.passes.bias_vectors import BiasVectors
@@ -65,13 +67,16 @@ def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool =
         bounded: whether step 7 is.
 
     Raises:
-        ModelError: the model is quantized already, cannot be loaded, or its operator set cannot be converted.
+        ModelError: the model is quantized already, cannot be loaded, its operator set cannot be converted, it makes maps,
+            or a weight holds NaN.
     """
     refuse_quantized(model, name)
     copy = model.clone()
     del model  # the caller may have kept none: then its weights are free once they are folded
     sort_nodes(copy)
-    decisions = [*_drop_initializer_inputs(copy)]
+    _refuse_maps(copy, name)
+    _refuse_nan(copy, name)
+    decisions = [*_inline(copy), *_drop_initializer_inputs(copy)]
     copy, upgraded = _upgrade(copy, name)
     decisions += upgraded
     copy = _fold(copy, name)
@@ -109,19 +114,47 @@ def _drop_initializer_inputs(model: ir.Model) -> list[Decision]:
     return [Decision("inputs", f"{dropped} initializers are no longer inputs", "constants can be folded and quantized")]
 
 
+def _inline(model: ir.Model) -> list[Decision]:
+    """Before: my.Act(x), function my.Act(x) = Relu(x).  After: Relu(x)."""
+    count = inline_functions(model)
+    return [Decision("functions", f"{count} inlined", "the nodes inside can be quantized")] if count else []
+
+
+def _refuse_maps(model: ir.Model, name: str) -> None:
+    maps = [node for node in model.graph if node.op_type == "ZipMap" and node.domain == "ai.onnx.ml"]
+    if maps:
+        read = maps[0].inputs[0]
+        raise ModelError(
+            f"{name}: '{maps[0].outputs[0].name}' is a map (ZipMap), which cannot be quantized; remove that node, so that its "
+            f"input '{read.name if read is not None else ''}' is the output (skl2onnx: options={{'zipmap': False}})"
+        )
+
+
+def _refuse_nan(model: ir.Model, name: str) -> None:
+    for value in model.graph.initializers.values():
+        values = array(value)
+        if values is None or values.dtype not in {np.dtype(np.float32), np.dtype(np.float16)} or not values.size:
+            continue
+        if np.isnan(values.min()):  # (NaN is the minimum of whatever holds one)
+            count = f"{int(np.isnan(values).sum()):,} of {values.size:,} numbers"
+            raise ModelError(
+                f"{name}: the weight '{value.name}' holds NaN ({count}), so that what is computed from it is NaN; "
+                f"train or export the model again"
+            )
+
+
 def _upgrade(model: ir.Model, name: str) -> tuple[ir.Model, list[Decision]]:
     version = opset_of(model)
     if version >= _OLDEST_OPSET:
         return model, []
     try:
-        converted = version_converter.convert_version(ir.to_proto(model), _OLDEST_OPSET)
-        onnx.checker.check_model(converted)
+        converted = upgrade(model, _OLDEST_OPSET)
     except Exception as error:  # (the converter raises RuntimeError, IndexError, ConvertError …)
         raise ModelError(
             f"{name}: operator set {version} cannot be converted to {_OLDEST_OPSET}, which per-channel scales need "
             f"({_first_line(error)}); export the model again with a newer operator set"
         ) from error
-    return files.from_proto(converted), [
+    return converted, [
         Decision("opset", f"{version} → {_OLDEST_OPSET}", "per-channel DequantizeLinear exists from operator set 13 on")
     ]
 

@@ -54,6 +54,7 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     if not integer:
         return model
     _mark_inferred(model)
+    outputs = _passed_through(model.graph)
     with quiet():
         quantizer = QDQQuantizer(
             model,
@@ -71,11 +72,26 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     del made.metadata_props[:]
     made.metadata_props.extend(properties)
     made.producer_name, made.producer_version = producer
+    for position, value in outputs.items():
+        made.graph.output.insert(position, value)
     _read_floats(made.graph, plan)
     _guard_floats(made.graph, integer)
     remove_unused_constants(made.graph)
     sort_nodes(made.graph)
     return onnx_file.copy_of(made)  # without the floating-point weights that were removed
+
+
+def _passed_through(graph: onnx.GraphProto) -> dict[int, onnx.ValueInfoProto]:
+    """Take the outputs that are inputs out of the graph, since the quantizer would name another tensor so.
+
+    Returns them by their position.
+    """
+    given = {value.name for value in graph.input}
+    found = {position: value for position, value in enumerate(graph.output) if value.name in given}
+    others = [value for position, value in enumerate(graph.output) if position not in found]
+    del graph.output[:]
+    graph.output.extend(others)
+    return found
 
 
 def _options(model: onnx.ModelProto, plan: Plan) -> dict[str, object]:
@@ -131,8 +147,13 @@ def _reduced(plan: Plan) -> set[str]:
 
 
 def _axis(node: onnx.NodeProto, plan: Plan) -> dict[str, int]:
-    """Return the axis of the output channels of a node's weight, where each has a scale of its own."""
+    """Return the axis of the output channels of a node's weight, where each has a scale of its own.
+
+    A grouped ConvTranspose has [in, out / groups, …]: the axis holds one channel of each group, its bias all of them.
+    """
     if not plan.scheme.per_channel or node.op_type not in plan.scheme.per_channel_ops:
+        return {}
+    if node.op_type == "ConvTranspose" and attribute(node, "group", 1) > 1:
         return {}
     transposed = node.op_type == "Conv" or bool(attribute(node, "transB", 0))
     return {"axis": 0 if transposed else 1}

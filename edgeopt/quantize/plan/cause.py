@@ -56,6 +56,7 @@ class Cause(StrEnum):
     UNDERFLOW = "underflow"
     ROUNDED_UP = "rounded-up"
     SUBGRAPH = "subgraph"
+    SEQUENCE = "sequence"
     NO_SCHEMA = "no-schema"
     TYPE_REFUSED = "type-refused"
     MAKES_FLOATS = "makes-floats"
@@ -117,6 +118,7 @@ _SENTENCES = {
     Cause.UNDERFLOW: "'{}' holds numbers that float16 rounds away, and what follows would not be finite or far off",
     Cause.ROUNDED_UP: "'{}' holds a number that bfloat16 rounds to infinity",
     Cause.SUBGRAPH: "it has a subgraph, which stays as it is",
+    Cause.SEQUENCE: "it reads or makes a sequence of tensors, which keep their type",
     Cause.NO_SCHEMA: "its operator has no schema in this operator set",
     Cause.TYPE_REFUSED: "{}",
     Cause.MAKES_FLOATS: "{} makes its own float32 values",

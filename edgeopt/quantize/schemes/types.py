@@ -40,10 +40,18 @@ def refusal(node: onnx.NodeProto, floats: set[str], model: onnx.ModelProto, dtyp
     fixed = [kind for _, kind in (*inputs, *outputs) if _NAMES[dtype] not in allowed.get(kind, set())]
     if fixed:
         return Why(Cause.TYPE_REFUSED, f"{node.op_type} is not defined for {_NAMES[dtype][7:-1]}")
+    parts = (*_formal(node.input, schema.inputs), *_formal(node.output, schema.outputs))
+    if any(_holds_tensors(allowed.get(kind, {kind})) for _, kind in parts):
+        return Why(Cause.SEQUENCE)
     given = {kind for _, kind in inputs}
     if node.op_type not in _CHOOSES_ITS_TYPE and any(kind not in given for _, kind in outputs):
         return Why(Cause.MAKES_FLOATS, node.op_type)
     return None
+
+
+def _holds_tensors(types: set[str]) -> bool:
+    """Tell whether a parameter is a sequence, an optional or a map of tensors, and never a tensor."""
+    return all(kind.startswith(("seq(", "optional(", "map(")) for kind in types)
 
 
 def _formal(names: Iterable[str], parameters: Sequence[defs.OpSchema.FormalParameter]) -> Iterator[tuple[str, str]]:

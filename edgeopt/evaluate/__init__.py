@@ -1,1 +1,1 @@
-"""Evaluate: the same evaluation samples through every model, and where they part from each other."""
+"""Evaluate: run every model on the same samples, and find where models diverge."""

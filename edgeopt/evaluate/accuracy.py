@@ -1,4 +1,4 @@
-"""Accuracy and agreement, with intervals that hold for few samples."""
+"""Accuracy and agreement, with intervals that are valid for few samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare the models of a run on the same samples: accuracy of each, agreement, and where one parts from the next."""
+"""Compare the models of a run on the same samples: accuracy, agreement, and where one diverges from the next."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class VariantAccuracy:
-    """How good a model is; `agreement` is with the first variant, `None` where there are no classes (or no labels)."""
+    """Accuracy of a model; `agreement` is with the first variant, `None` where there are no classes (or no labels)."""
 
     name: str
     stage: str
@@ -45,7 +45,7 @@ class VariantAccuracy:
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far one model's outputs are from those of the model it was made from.
+    """Difference between one model's outputs and those of the model it was made from.
 
     `first_tensor` is the first layer in the order of the graph whose quantization error is above a tenth of its signal (SQNR
     below 20 dB), None where no layer is, or none was measured.
@@ -97,13 +97,13 @@ def _logits(variant: Variant, samples: Samples) -> np.ndarray[Any, Any] | None:
 
 
 def _answers(variant: Variant) -> np.ndarray[Any, Any] | None:
-    """Return what has a largest class: logits [N, classes] of samples, or of the positions (tokens) of samples."""
+    """Return the logits [N, classes] of samples, or of the positions (tokens) of samples."""
     values = next(iter(variant.outputs.values())) if len(variant.outputs) == 1 else None
     return values if values is not None and values.ndim == 2 and values.shape[1] > 1 else None
 
 
 def diverge(source: Variant, result: Variant, layers: Sequence[Mapping[str, Any]] = ()) -> Divergence:
-    """Return how far `result` is from `source`, by the output that is off most; `layers` are the SQNR facts of quantization."""
+    """Return the difference of `result` from `source`, for the output with the largest error; `layers` are SQNR facts."""
     pairs = _paired(source.outputs, result.outputs)
     errors = {name: relative_rms_error(ours, theirs) for name, (theirs, ours) in pairs.items()}
     worst = max(errors, key=lambda name: errors[name])
@@ -121,7 +121,7 @@ def diverge(source: Variant, result: Variant, layers: Sequence[Mapping[str, Any]
 
 
 def _paired(source: Outputs, result: Outputs) -> dict[str, tuple[Any, Any]]:
-    """Pair outputs by name, or the only two there are."""
+    """Pair outputs by name, or, if each model has one output, those two."""
     if len(source) == len(result) == 1:
         (theirs,), (ours,) = source.values(), result.values()
         return {next(iter(result)): (theirs, ours)}
@@ -142,7 +142,7 @@ def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options
         return ("pass" if drop <= options.max_drop_points + 1e-9 else "fail"), said
     passed = divergence.relative_error <= options.max_output_error
     reason = (
-        f"output '{divergence.output}' of {after.name} is off by {divergence.relative_error:.2%} root mean square "
+        f"output '{divergence.output}' of {after.name} has a root-mean-square error of {divergence.relative_error:.2%} "
         f"({options.max_output_error:.2%} allowed)"
     )
     if passed and "max_drop_points" in options.model_fields_set:

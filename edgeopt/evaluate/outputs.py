@@ -18,7 +18,7 @@ from edgeopt.targets.target import Provider
 
 _BATCH = 32
 Outputs = dict[str, Array]
-"""By output name: [samples, …]; where the axes after the first differ between samples, [positions of all samples, classes]."""
+"""By output name: [samples, …]; where later axes differ between samples, [positions of all samples, classes]."""
 
 
 def torch_outputs(run: Callable[[Batch], Array], samples: Samples, *, name: str) -> Outputs:
@@ -27,7 +27,7 @@ def torch_outputs(run: Callable[[Batch], Array], samples: Samples, *, name: str)
 
 
 def onnx_outputs(path: Path, samples: Samples, *, provider: Provider, name: str) -> Outputs:
-    """Return all outputs of the ONNX model at `path` for each sample; as many at a time as its batch axis takes."""
+    """Return all outputs of the ONNX model at `path` for each sample, in batches that its batch axis accepts."""
     signature = onnx_file.signature(onnx_file.load(path, weights=False))
     samples, inputs = fit(samples, signature), signature.inputs
     layout = samples.layout
@@ -44,7 +44,7 @@ def onnx_outputs(path: Path, samples: Samples, *, provider: Provider, name: str)
 def _collect(run: Callable[[Batch], Outputs], samples: Samples, *, batch_size: int, name: str) -> Outputs:
     batches = samples.sorted_batches(batch_size)
     if batch_size > 1 and _follows_length(run, samples, batches.order):
-        batches = samples.equal_batches(batch_size)  # else padding would be among the answers
+        batches = samples.equal_batches(batch_size)  # else padding would be part of the outputs
     parts = _run(run, batches, name=name)
     order = np.concatenate([np.asarray(indices) for indices in batches.order])
     ragged = _ragged(parts)
@@ -57,7 +57,7 @@ def _collect(run: Callable[[Batch], Outputs], samples: Samples, *, batch_size: i
 
 
 def _follows_length(run: Callable[[Batch], Outputs], samples: Samples, order: Sequence[Sequence[int]]) -> bool:
-    """Say whether an output of the longest sample has other axes than that of the shortest one, each run alone."""
+    """Return whether the longest and the shortest sample, each run alone, give an output of different shapes."""
     ends = [samples.collate([index]) for index in (order[0][0], order[-1][-1])]
     if all(ends[0][name].shape == ends[1][name].shape for name in ends[0]):
         return False
@@ -90,10 +90,10 @@ def _in_order(values: Array, order: NDArray[np.int64]) -> Array:
 
 
 def _positions(parts: Sequence[Array], order: Sequence[Sequence[int]]) -> Array:
-    """Put all positions of a ragged output under each other, sample by sample.
+    """Concatenate all positions of a ragged output, sample by sample.
 
     Args:
-        parts: one array a batch, [samples, …, classes], of differing middle axes, such as a token classifier's logits.
+        parts: one array per batch, [samples, …, classes], of differing middle axes, such as a token classifier's logits.
         order: the samples of each batch.
 
     Returns:

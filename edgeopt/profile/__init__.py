@@ -1,4 +1,4 @@
-"""Profiling: latency that can be trusted, memory, where the time goes, and verdicts against budgets."""
+"""Profiling: latency, memory, time per operator, and verdicts against budgets."""
 
 from __future__ import annotations
 

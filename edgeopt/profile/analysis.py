@@ -1,4 +1,4 @@
-"""From chunks of samples to figures: what counts, how quiet it was, intervals. Pure: same samples, same figures."""
+"""Turn chunks of samples into figures: counted runs, load of the machine, intervals. Pure: same samples, same figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHORTEST_S = 0.1
 
 @dataclass(frozen=True)
 class Counted:
-    """The runs that count: for each variant one array (ms) a round, after warm-up."""
+    """The counted runs after warm-up: for each variant one array (ms) per round."""
 
     rounds: Mapping[str, list[Samples]]
     warmup_runs: Mapping[str, int]
@@ -33,10 +33,10 @@ class Counted:
     quiet_chunks: int
     chunks: int
     cpu_rounds: Mapping[str, list[Samples]]
-    """As `rounds`, processor time of the calling thread; empty where the device does not tell."""
+    """As `rounds`, processor time of the calling thread; empty where the device does not report it."""
 
     def own(self, name: str) -> Samples | None:
-        """Return the processor time of all runs of variant `name`, in order; None: the device does not tell."""
+        """Return the processor time of all runs of variant `name`, in order; None: not reported by the device."""
         blocks = self.cpu_rounds.get(name)
         return np.concatenate(blocks) if blocks else None
 
@@ -47,7 +47,7 @@ class Counted:
 
 
 def count(sampled: Sampled) -> Counted:
-    """Take away warm-up, first runs after a change of variant, and rounds disturbed by others if enough quiet ones are left."""
+    """Remove warm-up, first runs after a change of variant, and disturbed rounds if enough quiet ones remain."""
     chunk_of_round = [number for number, chunk in enumerate(sampled.chunks) for _ in chunk.blocks[sampled.names[0]]]
     skip = 1 if len(sampled.names) > 1 else 0
     rounds = {name: [block[skip:] for chunk in sampled.chunks for block in chunk.blocks[name]] for name in sampled.names}
@@ -87,16 +87,16 @@ def _round_of(blocks: Sequence[Samples], run: int) -> int:
 
 
 def is_busy(noise: Mapping[str, Any]) -> bool:
-    """Say whether others used the machine notably while a chunk was taken."""
+    """Return whether other processes notably used the machine while a chunk was taken."""
     if noise["wall_s"] < _SHORTEST_S:
         return False  # the system counts in ticks of 10 ms
-    if noise["others_cores"] is None:  # as on Android, where programs may not read the load
+    if noise["others_cores"] is None:  # as on Android, where programs cannot read the load
         return bool(noise["involuntary_switches"] > _SWITCHES_PER_S * noise["wall_s"])
     return noise["others_cores"] > _BUSY_CORES or (noise["steal_share"] or 0.0) > _STOLEN_SHARE
 
 
 def latencies(samples_ms: Samples, confidence: float) -> tuple[list[Latency], list[Withheld]]:
-    """Return the quantiles there are enough samples for, and what is withheld for want of them."""
+    """Return the quantiles with enough samples, and those withheld because of too few."""
     given: list[Latency] = []
     withheld: list[Withheld] = []
     for name, q in STATISTICS.items():
@@ -120,7 +120,7 @@ def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: floa
 
 
 def conditions(chunks: Sequence[Chunk], counted: Counted) -> Conditions:
-    """Sum up how quiet the machine was over all chunks."""
+    """Summarise the load of the machine over all chunks."""
     wall_s = max(1e-9, sum(chunk.noise["wall_s"] for chunk in chunks))
     others = _mean(chunks, "others_cores", wall_s)
     steal = _mean(chunks, "steal_share", wall_s)
@@ -137,7 +137,7 @@ def conditions(chunks: Sequence[Chunk], counted: Counted) -> Conditions:
         frequency_mhz=last["frequency_mhz"],
         temperature_c=last["temperature_c"],
         throttle_events=throttled,
-        energy_j=energy if energy is None or energy >= 0 else None,  # the counter wrapped round
+        energy_j=energy if energy is None or energy >= 0 else None,  # the counter wrapped around
         busy=counted.quiet_chunks * 2 < counted.chunks,
     )
 

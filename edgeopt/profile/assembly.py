@@ -1,4 +1,4 @@
-"""Puts measured parts together: one variant's profile, the figures budgets read, the warnings."""
+"""Assemble measured parts: one variant's profile, the figures that budgets read, the warnings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MANY_OUTLIERS = 0.02
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one variant besides its timed runs."""
+    """Results of one variant besides its timed runs."""
 
     size_bytes: int
     cold: Sequence[Cold]
@@ -29,7 +29,7 @@ class Evidence:
 
 
 def figures(evidence: Evidence) -> Figures:
-    """Return the figures of one variant that budgets may read and that are no quantile of the latency."""
+    """Return the figures of one variant that budgets may read, except quantiles of the latency."""
     cold, placement = evidence.cold, evidence.placement
     peaks = [float(start.peak_rss_bytes) for start in cold if start.peak_rss_bytes is not None]
     share = evidence.insight.int8_macs_share
@@ -46,7 +46,7 @@ def figures(evidence: Evidence) -> Figures:
 
 
 def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confidence: float) -> VariantProfile:
-    """Return all that was found of variant `name`."""
+    """Return the profile of variant `name`."""
     cold, insight = evidence.cold, evidence.insight
     samples = counted.samples(name)
     given, withheld = latencies(samples, confidence)
@@ -87,7 +87,7 @@ def variant_profile(name: str, counted: Counted, evidence: Evidence, *, confiden
 
 
 def _resident(cold: Sequence[Cold]) -> list[MemoryPoint]:
-    """Return the moments of the cold start whose peak is the median."""
+    """Return the memory over time of the cold start with the median peak."""
     start = sorted(cold, key=lambda one: one.peak_rss_bytes or 0)[len(cold) // 2]
     known = [(label, at, size) for label, at, size in start.memory if size is not None]
     return [MemoryPoint("process", place, at / 1e6, label, None, size) for place, (label, at, size) in enumerate(known)]
@@ -101,7 +101,7 @@ def _median_bytes(values: Sequence[int | None]) -> int | None:
 def warnings_of(
     variants: Sequence[VariantProfile], comparisons: Sequence[Comparison], conditions: Conditions, *, margin: float
 ) -> list[str]:
-    """Return what a reader must know before using the figures, gravest first."""
+    """Return the warnings, worst first."""
     found = [
         f"{pair.b} is slower than {pair.a}: {pair.ratio:.3f} times its latency ({pair.low:.3f} to {pair.high:.3f})"
         for pair in comparisons
@@ -110,15 +110,15 @@ def warnings_of(
     found += _undecided(comparisons, margin)
     if conditions.busy:
         busy = conditions.chunks - conditions.quiet_chunks
-        others = f"others used {conditions.others_cores or 0:.2f} cores"
+        others = f"other processes used {conditions.others_cores or 0:.2f} cores"
         if conditions.others_cores is None:
-            others = f"it was taken away {conditions.involuntary_switches_per_s:.0f} times a second"
+            others = f"{conditions.involuntary_switches_per_s:.0f} involuntary switches per second"
         found.append(
-            f"the machine was busy in {busy} of {conditions.chunks} stretches ({others}); measure again when it is quiet"
+            f"the machine was busy in {busy} of {conditions.chunks} intervals ({others}); measure again when it is idle"
         )
     elif conditions.quiet_chunks < conditions.chunks:
         left_out = conditions.chunks - conditions.quiet_chunks
-        found.append(f"{left_out} of {conditions.chunks} stretches were disturbed by other processes and are left out")
+        found.append(f"{left_out} of {conditions.chunks} intervals were disturbed by other processes and are left out")
     if conditions.throttle_events:
         found.append(f"the processor throttled {conditions.throttle_events:.0f} times while measuring; let it cool")
     for variant in variants:
@@ -128,7 +128,7 @@ def warnings_of(
 
 def _undecided(comparisons: Sequence[Comparison], margin: float) -> list[str]:
     return [
-        f"{pair.b} against {pair.a}: not told apart within {margin:.0%} after {pair.rounds} rounds; give it more seconds"
+        f"{pair.b} compared with {pair.a}: undecided within {margin:.0%} after {pair.rounds} rounds; give it more seconds"
         for pair in comparisons
         if pair.decision == "undecided"
     ]
@@ -138,9 +138,9 @@ def _outliers(variant: VariantProfile) -> str:
     found = f"{variant.name}: {variant.outliers} of {variant.n} runs took more than 1.5 times the median"
     if variant.outliers_waiting is None:
         return found
-    waiting = f"in {variant.outliers_waiting} of these the processor was elsewhere"
+    waiting = f"in {variant.outliers_waiting} of these the thread waited for the processor"
     ours = variant.outliers - variant.outliers_waiting
-    return f"{found}; {waiting}, {ours} were the model's own work or a slower processor"
+    return f"{found}; {waiting}, {ours} were caused by the model or by a slower clock"
 
 
 def _of_variant(variant: VariantProfile) -> list[str]:

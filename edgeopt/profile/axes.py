@@ -1,8 +1,8 @@
-"""Inputs of another size: one sample stretched or cropped along the model's named axes.
+"""Inputs of other sizes: a sample is stretched or cropped along the model's named axes.
 
-A model says in its file which axes are free and which of them go together (``input_ids`` and ``attention_mask`` share
-``sequence``); some are sums (``past_sequence + sequence``). What a sample is too short for is repeated from its front: the time
-of a run hangs on its shapes, hardly ever on its values.
+A model states which axes are dynamic and which of them belong together (``input_ids`` and ``attention_mask`` share
+``sequence``); some are sums (``past_sequence + sequence``). Samples that are too short are repeated from their start: the time
+of a run depends on its shapes, hardly ever on its values.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from edgeopt.graph.files import Signature
 
 
 def free_axes(signature: Signature) -> list[str]:
-    """Return the names of the axes that may have any size, in the order of the inputs; sums of others do not count."""
+    """Return the names of the dynamic axes, in the order of the inputs, without sums of others."""
     names = [axis for spec in signature.inputs for axis in spec.shape if isinstance(axis, str) and axis.isidentifier()]
     return list(dict.fromkeys(names))
 
 
 def batch_axis(signature: Signature) -> str | None:
-    """Return the name of the axis that counts samples, None if it is fixed or there is none."""
+    """Return the name of the batch axis, None if it is fixed or absent."""
     axes = batch_axes(signature)
     named = ((spec.shape[axis]) for spec in signature.inputs if spec.ranked and (axis := axes[spec.name]) is not None)
     return next((size for size in named if isinstance(size, str)), None)
 
 
 def check_axes(asked: Sequence[str], signature: Signature, *, model: str) -> None:
-    """Refuse axes that are not free.
+    """Raise an error for axes that are not dynamic.
 
     Raises:
-        RecipeError: naming the nearest one and all that are.
+        RecipeError: an axis is not dynamic; the message names the nearest one and all that are.
     """
     free = free_axes(signature)
     for name in asked:
         if name not in free:
-            has = f"it has {', '.join(free)}" if free else "all its axes are fixed; export it with free ones"
-            raise RecipeError(f"sweep: {model} has no free axis '{name}'{nearest(name, free)}; {has}")
+            has = f"it has {', '.join(free)}" if free else "all its axes are fixed; export it with dynamic ones"
+            raise RecipeError(f"sweep: {model} has no dynamic axis '{name}'{nearest(name, free)}; {has}")
 
 
 def resize(batch: Batch, signature: Signature, sizes: Mapping[str, int]) -> Batch:
-    """Return `batch` with the named axes at `sizes`; other axes stay as they are.
+    """Return `batch` with the named axes at `sizes` and the other axes unchanged.
 
     Args:
         batch: arrays that fit `signature`.
-        signature: of the model; says which axes of which inputs have a name.
+        signature: of the model, with the names of axes.
         sizes: by axis name, at least 1 each.
     """
     now = {
@@ -73,14 +73,14 @@ def resize(batch: Batch, signature: Signature, sizes: Mapping[str, int]) -> Batc
 
 def _take(array: NDArray[Any], size: int, place: int) -> NDArray[Any]:
     have = array.shape[place]
-    if have == 0:  # a cache that is empty as yet
+    if have == 0:  # a cache that is still empty
         return np.zeros((*array.shape[:place], size, *array.shape[place + 1 :]), array.dtype)
     taken: NDArray[Any] = np.take(array, np.arange(size) % have, axis=place)
     return taken
 
 
 def _size(axis: str, wanted: Mapping[str, int]) -> int | None:
-    """Return the size of an axis called by a name or by a sum of names and numbers; None: not known."""
+    """Return the size of an axis named by a name or a sum of names and numbers; None: unknown."""
     terms = [term.strip() for term in axis.split("+")]
     if len(terms) == 1:
         return wanted.get(axis)

@@ -1,4 +1,4 @@
-"""Variants against the baseline: by the clock or by processor time, once at the end or until it is decided.
+"""Comparison of variants with the baseline: by wall clock or processor time, once at the end or until decided.
 
 Asking again and again whether two variants differ would find a difference sooner or later. So the question is asked each time
 the runs have doubled, and look number k spends error/(k(k+1)) of the error allowed, the last look included; all looks together
@@ -21,22 +21,22 @@ FEWEST_ROUNDS = 30  # enough for the interval of a ratio
 
 @dataclass
 class Comparer:
-    """Compares every variant with the first one; `on_one_thread`: the calling thread does all the work, so its time tells."""
+    """Compares every variant with the first one; `on_one_thread`: all work is in the calling thread, so its time is usable."""
 
     names: Sequence[str]
     config: ProfileConfig
     on_one_thread: bool
     looks: int = 0
     settled: tuple[list[Comparison], float] | None = None
-    """What the look said that decided everything; it stays."""
+    """Result of the look that decided everything; it stays."""
 
     @property
     def asked(self) -> bool:
-        """Say whether sampling goes on until the comparisons are decided."""
+        """Return whether sampling continues until the comparisons are decided."""
         return self.config.stop_when_compared and len(self.names) > 1
 
     def compare(self, counted: Counted, conditions: Conditions) -> tuple[list[Comparison], float]:
-        """Return the comparisons, and how far from 1 a ratio had to be to count; what was decided before stays."""
+        """Return the comparisons and the margin around 1; earlier decisions stay."""
         if self.settled is not None:
             return self.settled
         self.looks += 1
@@ -50,7 +50,7 @@ class Comparer:
         return [analysis.compare(counted, a, b, confidence=sure, margin=margin, by_cpu=by_cpu) for a, b in pairs], margin
 
     def decided(self, sampled: Sampled) -> bool:
-        """Look each time the runs have doubled; say whether every comparison is decided."""
+        """Judge each time the runs have doubled; return whether every comparison is decided."""
         enough = sampled.runs >= self.config.min_runs * 2**self.looks and sampled.rounds >= FEWEST_ROUNDS
         if self.settled is None and enough:
             counted = analysis.count(sampled)

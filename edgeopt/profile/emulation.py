@@ -1,4 +1,4 @@
-"""What an emulator can tell: who runs what, what is quantized, and the numbers that come out. Never a time, never memory."""
+"""Profiles on emulators: placement, coverage, outputs and instruction counts. Never latency or memory."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Emulation:
     batch: Batch
     """The first batch of inputs."""
     instruction_runs: int = 0
-    """Runs more for counting instructions; 0: they are not counted."""
+    """Extra runs for counting instructions; 0: do not count."""
 
 
 def examine(
     emulation: Emulation, requests: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path], judge: Judge
 ) -> ProfileResult:
-    """Return what the emulator says of `models`; latency budgets stay undecided."""
+    """Return the emulator's results for `models`; latency budgets stay undecided."""
     hello, target = emulation.hello, emulation.target
     opened: dict[str, Any] = {}
     notes: list[str] = []
@@ -86,7 +86,7 @@ class _Counted:
 
 
 def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Counted:
-    """Count the instructions of one run, or say why not."""
+    """Return the instructions of one run, or a warning with the reason why there are none."""
     target = emulation.target
     if not emulation.instruction_runs or not target.device.counting_launcher:
         return _Counted(None, [])
@@ -98,8 +98,8 @@ def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Coun
     except MachineError as error:
         return _Counted(None, [f"{name}: no instruction counts: {error}"])
     if found.apart > 1:
-        return _Counted(None, [f"{name}: its instructions are lost among those of the interpreter; raise instruction_runs"])
-    doubt = f"{name}: instruction counts are {found.apart:.0%} apart; raise instruction_runs"
+        return _Counted(None, [f"{name}: the interpreter's instructions hide its own; raise instruction_runs"])
+    doubt = f"{name}: instruction counts differ by {found.apart:.0%}; raise instruction_runs"
     return _Counted(found.per_run, [doubt] if found.apart > _FAR_APART else [])
 
 
@@ -165,7 +165,7 @@ def _variant(
 
 
 def _numerics(emulation: Emulation, name: str, request: Mapping[str, Any]) -> Numerics:
-    """Hold the emulator's answers against those of this machine's CPU provider."""
+    """Compare the emulator's outputs with those of this machine's CPU provider."""
     got = fetch_outputs(emulation.connection, emulation.runner, name)
     here = this_machine()
     with here.start() as runner:
@@ -174,7 +174,7 @@ def _numerics(emulation: Emulation, name: str, request: Mapping[str, Any]) -> Nu
 
 
 def compare_outputs(got: Outputs, expected: Outputs) -> Numerics:
-    """Compare two sets of outputs, by "<batch>/<output>"; a number where the other has none is an infinite error.
+    """Compare two sets of outputs, by "<batch>/<output>"; a number on one side only is an infinite error.
 
     Raises:
         MachineError: an output is missing or has another shape.
@@ -183,7 +183,7 @@ def compare_outputs(got: Outputs, expected: Outputs) -> Numerics:
     rows = same = 0
     for key, want in expected.items():
         if key not in got or got[key].shape != want.shape:
-            raise MachineError(f"the target's answer lacks output {key.split('/', 1)[-1]!r}, or it has another shape there")
+            raise MachineError(f"the target's result lacks output {key.split('/', 1)[-1]!r}, or it has another shape there")
         have = got[key].astype(np.float64)
         reference = want.astype(np.float64)
         if not np.array_equal(np.isfinite(have), np.isfinite(reference)):

@@ -1,4 +1,4 @@
-"""The inputs a profile runs on: checked against the model before anything is started."""
+"""Inputs of a profile: checked against the model before anything starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_batches(batches: list[Batch], signature: Signature, *, model: str) -> 
     """Check names, dtypes and shapes of every batch against the inputs of `model`.
 
     Raises:
-        DataError: naming batch, input and what is allowed.
+        DataError: a batch does not fit; the message names batch, input and what is allowed.
     """
     expected = {spec.name: spec for spec in signature.inputs}
     for number, batch in enumerate(batches):

@@ -1,11 +1,11 @@
-"""Instructions of one run, as an emulator counts them: the only cost an emulator can tell that the device would share.
+"""Instructions of one run, counted by an emulator: the only cost that emulator and device have in common.
 
 Idea. QEMU's plug-in `insn` prints how many instructions a whole process executed: interpreter, loading and runs together. So
 the process is run with n, n + k and n + 2k runs of the model; what the extra runs added, divided by their number, is the
-model's own. The two differences must agree, else what happened besides was not the same every time and the warning says by how
+model's. The two differences must agree; otherwise something else varied between the runs, and the warning says by how
 much.
 
-An instruction is no time: a multiply-add of 16 bytes and a load that misses every cache count one each.
+An instruction count is not a time: a multiply-add of 16 bytes and a load that misses every cache count one each.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _TOTAL = re.compile(r"total insns: (\d+)")
 
 @dataclass(frozen=True)
 class Instructions:
-    """`per_run`, and how far the two differences are apart, relative to their mean."""
+    """Instructions `per_run`, and the gap between the two differences, relative to their mean."""
 
     per_run: int
     apart: float
 
 
 def why_not(target: Target) -> str | None:
-    """Return why `target` counts no instructions; None: it does."""
+    """Return the reason why `target` counts no instructions; None: it does."""
     device = target.device
     if not device.counting_launcher:
-        return "its emulator counts none"
+        return "its emulator does not count instructions"
     if shutil.which(Path(device.counting_launcher[0]).expanduser()):
         return None
     make = f"; make it: sh {shipped('deploy') / device.counting_setup}" if device.counting_setup else ""
@@ -71,7 +71,7 @@ def _whole(target: Target, request: Mapping[str, Any], runs: int) -> int:
     launcher = [str(Path(part).expanduser()) if part.startswith("~") else part for part in target.device.counting_launcher]
     command = [*launcher, python, str(script), "cold"]
     line = json.dumps({"do": "cold", "runs": runs, "seconds": 1e9, **request}) + "\n"
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}  # else dictionaries differ from process to process
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}  # otherwise hashing differs between processes
     done = lifetime.run(command, stdin=line.encode(), environment=environment)
     found = _TOTAL.findall(done.stderr)
     if done.returncode or not found:

@@ -1,9 +1,9 @@
-"""What a device can do at most, measured through the same runner and provider as the models (the roof of the roofline).
+"""Peak rates of a device, measured through the same runner and provider as the models (the roof of the roofline).
 
 Idea. An operator takes at least max(2·MACs / peak arithmetic, bytes / bandwidth) (Williams, Waterman & Patterson,
 "Roofline", CACM 52(4), 2009). The peaks are not taken from a data sheet: they are the best that onnxruntime reaches here on
 matrix products of several sizes (fp32 and u8·s8) and on adding two arrays of several sizes, from cache-resident to far
-beyond any cache. The fastest tenth of the runs counts, since a roof is what the machine can do when nothing disturbs it.
+beyond any cache. The fastest tenth of the runs counts, because a roof is the rate of an undisturbed machine.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Peak:
     bandwidth: list[Bandwidth]
 
     def bound_s(self, macs: int, moved_bytes: int, kind: str | None) -> float:
-        """Return the least time in which that much can be computed and moved."""
+        """Return the least time for this many operations and bytes."""
         arithmetic = 2 * macs / self.operations_per_s.get(kind or "fp32", self.operations_per_s["fp32"])
         level = next((level for level in self.bandwidth if level.working_set_bytes >= moved_bytes), self.bandwidth[-1])
         return max(arithmetic, moved_bytes / level.bytes_per_s)
 
 
 def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any], hello: Mapping[str, Any]) -> Peak:
-    """Return the device's peak for `session` (provider, options, threads): from the cache, or measured (a second) and kept."""
+    """Return the device's peak for `session` (provider, options, threads): cached, or measured now (a second) and cached."""
     asked = {
         "device": hello["device"],
         "versions": hello["versions"],
@@ -88,7 +88,7 @@ def measure_peak(connection: Connection, runner: Runner, session: Mapping[str, A
 
 @dataclass
 class _Bench:
-    """Runs small models made for the purpose."""
+    """Runs small models built for the measurement."""
 
     connection: Connection
     runner: Runner

@@ -1,8 +1,8 @@
-"""Drives a runner: cold starts, then interleaved sampling until the time is up or the question is answered.
+"""Drive a runner: cold starts, then interleaved sampling until the time limit or until everything is decided.
 
-Variants take turns in blocks of about 40 ms, so that a turn is long enough to fill the caches again and short enough that
+Variants run interleaved in blocks of about 40 ms: long enough to fill the caches again and short enough that
 whatever disturbs the machine disturbs all of them; the order is reversed every other round (A B, B A, …), which cancels a
-linear trend. With several variants the first run of each block pays for the caches the other one emptied and does not
+linear trend. With several variants the first run of each block pays for the caches that the other one evicted and is not
 count.
 """
 
@@ -34,25 +34,25 @@ _BLOCK_PATIENCE_S = 600.0  # a block that began before the limit is finished
 
 @dataclass(frozen=True)
 class Cold:
-    """One cold start: a process that had done nothing before."""
+    """One cold start in a fresh process."""
 
     load_ms: float
     first_run_ms: float
     peak_rss_bytes: int | None
     model_rss_bytes: int | None
     memory: Sequence[tuple[str, int, int | None]] = ()
-    """(moment, ns since the load began, resident bytes), in the order of time."""
+    """Tuples (moment, ns since the start of loading, resident bytes), in the order of time."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one request brought: for each variant its blocks (one array of ms a round), and what went on meanwhile."""
+    """Result of one request: the blocks of each variant (one array of ms per round), and the machine's load meanwhile."""
 
     blocks: Mapping[str, list[Samples]]
     noise: Mapping[str, Any]
     state: Mapping[str, Any]
     cpu: Mapping[str, list[Samples]] = field(default_factory=dict)
-    """As `blocks`, the ms that the calling thread really had the processor; empty where the device does not tell."""
+    """As `blocks`, processor time of the calling thread in ms; empty where the device does not report it."""
 
 
 @dataclass
@@ -64,12 +64,12 @@ class Sampled:
 
     @property
     def runs(self) -> int:
-        """Return the runs of the variant that has fewest."""
+        """Return the number of runs of the variant with fewest."""
         return min(sum(len(block) for chunk in self.chunks for block in chunk.blocks[name]) for name in self.names)
 
     @property
     def rounds(self) -> int:
-        """Return how often every variant had its turn."""
+        """Return the number of rounds."""
         return sum(len(chunk.blocks[self.names[0]]) for chunk in self.chunks)
 
 
@@ -78,20 +78,20 @@ class Limits:
     """When sampling ends."""
 
     deadline: float
-    """On the clock."""
+    """Time of `time.monotonic()`."""
     max_runs: int
 
 
 def patience_s(seconds: float) -> float:
-    """Return how long a model may load and run once, in a time box of `seconds`, before it counts as an endless loop."""
+    """Return the time limit for loading a model and running it once, within `seconds`, before it counts as endless."""
     return _LEAST_PATIENCE_S + _PATIENCE * seconds
 
 
 def start_cold(runner: Runner, request: Mapping[str, Any], *, limit_s: float = _LEAST_PATIENCE_S) -> Cold:
-    """Load and run a model in a fresh process over there.
+    """Load and run a model in a fresh process on the device.
 
     Raises:
-        ModelError: that took longer than `limit_s`.
+        ModelError: it took longer than `limit_s`.
     """
     reply = runner.ask({"do": "cold", "seconds": 0.5, "limit_s": limit_s, **request}, timeout_s=limit_s + _ANSWER_S)
     peak, before = reply["peak_rss_bytes"], reply["before_rss_bytes"]
@@ -113,7 +113,7 @@ def start_all_cold(
     limit_s: float = _LEAST_PATIENCE_S,
     clock: Clock = time.monotonic,
 ) -> dict[str, list[Cold]]:
-    """Start every variant cold, in turns: once in any case, up to `times` while the clock is before `deadline`."""
+    """Start every variant cold, interleaved: at least once, and up to `times` before `deadline`."""
     found: dict[str, list[Cold]] = {name: [] for name in requests}
     with progress.task("cold starts", total=times * len(requests)) as advance:
         for turn in range(times):
@@ -134,7 +134,7 @@ def sample(
     enough: Callable[[Sampled], bool],
     clock: Clock = time.monotonic,
 ) -> Sampled:
-    """Time interleaved runs of the open variants `names` until the limits are reached or `enough` says so."""
+    """Time interleaved runs of the open variants `names` until the limits are reached or `enough` returns True."""
     sampled = Sampled(names)
     pilot = _take(runner, [[name, 0, _PILOT_RUNS] for name in names], overhead_ns, limit_s=60.0)
     sampled.chunks.append(pilot)
@@ -169,7 +169,7 @@ def _take(runner: Runner, plan: list[list[Any]], overhead_ns: float, *, limit_s:
     for name, nanoseconds, *own in reply["blocks"]:
         blocks[name].append(np.maximum(np.array(nanoseconds, dtype=np.float64) - overhead_ns, 1.0) / 1e6)
         cpu[name] += [np.array(part, dtype=np.float64) / 1e6 for part in own]
-    whole = min(len(taken) for taken in blocks.values())  # the last round may have been cut short
+    whole = min(len(taken) for taken in blocks.values())  # the last round may be incomplete
     if not whole and plan[0][1:] == [0, _PILOT_RUNS]:
         raise MachineError(f"{_PILOT_RUNS} runs of every model took longer than {limit_s:.0f} s; profile fewer models at once")
     kept, kept_cpu = ({name: taken[:whole] for name, taken in series.items()} for series in (blocks, cpu))

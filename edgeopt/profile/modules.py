@@ -1,9 +1,9 @@
 """Operator times by the modules of the source model.
 
 Idea. The exporter names every node after the module it comes from (``bert.encoder.layer.0.output.dense/Gemm``), and
-onnxruntime keeps the names of what it fuses ("fused …", "…_token_7"). What stands between the modules without a name of
-theirs (QuantizeLinear, a smoothing Mul) belongs to the module that made what it reads; so the file is asked for its edges.
-Files of other exporters work where their names are paths, as TorchScript's (``/encoder/layer.0/dense/MatMul``) and
+onnxruntime keeps the names of fused nodes ("fused …", "…_token_7"). Nodes between the modules without a name of
+their own (QuantizeLinear, a smoothing Mul) belong to the module of their producer, so the graph's edges are read.
+Files of other exporters work if their node names are paths, such as TorchScript's (``/encoder/layer.0/dense/MatMul``) and
 TensorFlow's (``block/conv/Conv2D``).
 """
 
@@ -22,8 +22,8 @@ def module_times(operators: Sequence[OperatorTime], model: onnx.ModelProto) -> l
     """Return the time of every module of `model`, in the order of its nodes; empty where no name is a path.
 
     Args:
-        operators: as they ran.
-        model: the file they ran from; weights are not needed.
+        operators: the executed operators.
+        model: the file that ran; weights are not needed.
     """
     homes = _homes(model)
     if not any(homes.values()):

@@ -1,14 +1,14 @@
-"""What one executed operator costs: multiply-accumulates, bytes, and the arithmetic it really used.
+"""Cost of one executed operator: MACs, bytes, and the arithmetic that it really used.
 
-Idea. onnxruntime's profile names what ran, after all fusions, with the shapes and types of every call. Reading costs from
-there counts what was executed instead of what was asked for: a "quantized" layer that fell back to float shows up as float.
+Idea. onnxruntime's profile lists the executed operators, after all fusions, with the shapes and types of every call. Costs read
+from there are those of what ran, not of what was asked for: a "quantized" layer that fell back to float shows up as float.
 
     MatMul, Gemm and their fusions   |out| × K, where K is what A has per output row
     Conv and its fusions             |out| × weights per output channel; transposed: |in| × weights per input channel
     Attention                        |Q| × S + |out| × S, with S the length of K and V, the past's too
     LSTM, GRU, RNN                   steps × batch × (|W| + |R|)
 
-Everything else counts as none: elementwise work is bounded by its bytes. `edgeopt.graph.macs` counts the same from the
+Everything else counts as 0: elementwise work is bounded by its bytes. `edgeopt.graph.macs` counts the same from the
 model file before any fusion.
 """
 
@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 _RENAMED = re.compile(r"(_token_\d+|_nchwc|_nhwc)$")
-"""What onnxruntime's layout transformers put behind a node's name."""
+"""Suffix that onnxruntime's layout transformers append to a node's name."""
 
 Shape = Sequence[int]
 Kind = Literal["int8", "int4", "fp16", "bf16", "fp32", "fp64"]
@@ -39,7 +39,7 @@ class Cost:
 
 
 def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType({})) -> Cost:
-    """Return what one call of `node`, an entry of the runner's `operators` reply, costs.
+    """Return the cost of one call of `node`, an entry of the runner's `operators` reply.
 
     Some kernels (LSTM, ConvTranspose, QLinearConv) repack their weights and the profile then leaves them out; `planned` has the
     MACs by node name from the model file for them.
@@ -66,7 +66,7 @@ def _kind(op: str, dtype: str) -> Kind:
 
 
 def _tensors(inputs: list[Shape]) -> list[Shape]:
-    """Drop scales, zero points and biases: what is multiplied has at least two axes."""
+    """Drop scales, zero points and biases: factors of a product have at least two axes."""
     return [shape for shape in inputs if len(shape) >= 2]
 
 
@@ -87,7 +87,7 @@ def _conv_transpose(inputs: list[Shape], out: Shape) -> int:  # noqa: ARG001
 
 def _attention(inputs: list[Shape], out: Shape) -> int:
     q, k = _tensors(inputs)[:2]
-    if len(k) == 2:  # com.microsoft's own Attention: [batch, length, hidden] and the weights of all three projections
+    if len(k) == 2:  # com.microsoft's Attention: [batch, length, hidden] and the weights of all three projections
         return prod(q) * k[1] + 2 * prod(out) * q[1]
     cache = inputs[-2:] if len(inputs) >= 5 else []  # past keys and values, after the mask if there is one
     length = k[-2] + (cache[0][2] if cache and all(len(past) == 4 for past in cache) else 0)
@@ -115,4 +115,4 @@ _COUNTERS: Mapping[str, _Counter] = {
 CONVERSIONS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput"}
 )
-"""Operators that compute nothing of the model: they change type or layout for the ones that do."""
+"""Operators that only change type or layout."""

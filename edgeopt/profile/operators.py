@@ -1,4 +1,4 @@
-"""Operators as they ran: their time, their cost, and how far they are from what the machine can do."""
+"""Executed operators: their time, cost, and distance from the machine's peak rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeopt.profile.operator_cost import CONVERSIONS, Cost, cost
 from edgeopt.profile.result import MemoryPoint, OperatorTime
 
 _SEEN = 0.5
-"""Share of the model's MACs that a profile must account for to be believed; fused kernels may show a little less than all."""
+"""Share of the model's MACs that a profile must account for to be used; fused kernels may show slightly less than all."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Insight:
     conversion_share: float
     floor_ms: float | None
     held: list[MemoryPoint] = field(default_factory=list)
-    """What the arena held when each operator of a run ended."""
+    """Memory in the arena at the end of each operator of a run."""
 
 
 def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int] = MappingProxyType({})) -> Insight:
-    """Return what the runner's `operators` reply says, one entry a node; a node's cost is the mean over the shapes it met.
+    """Return the runner's `operators` reply, one entry per node; a node's cost is the mean over the shapes it ran with.
 
     Args:
         reply: of the runner.
-        peak: what the machine can do at most, if that is known.
+        peak: the machine's peak rates, if known.
         planned: MACs by node name from the model file, for kernels whose weights the profile leaves out.
     """
     calls: dict[tuple[str, str, str], list[tuple[float, float, Cost]]] = {}
@@ -62,7 +62,7 @@ def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping
 
 
 def hidden(insight: Insight, planned: Mapping[str, int], quantized_share: float | None) -> Insight:
-    """Return `insight` with MACs from the model file, where the profile hides most of what runs (a compiled graph)."""
+    """Return `insight` with MACs from the model file, where the profile hides most of the nodes (a compiled graph)."""
     all_planned = sum(planned.values())
     if insight.macs and insight.macs >= _SEEN * all_planned:
         return insight

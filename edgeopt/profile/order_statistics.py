@@ -12,8 +12,8 @@ stopping rule with one outlier allowed: p90 64, p95 130, p99 662 at confidence 0
 
 Runs follow each other and share what disturbs them, so they are worth fewer than n independent ones. `effective_size`
 divides n by the integrated autocorrelation time of the indicator [x <= quantile], summed over Geyer's initial positive
-sequence (Statistical Science 7(4), 1992, section 3.3); the ranks are those of the effective size. What hangs together for
-longer than a fortieth of the series (40 runs, or a tenth, in a short one) is a drift, which is reported as one (see steady) and
+sequence (Statistical Science 7(4), 1992, section 3.3); the ranks are those of the effective size. Dependence over
+more than a fortieth of the series (40 runs, or a tenth, in a short one) is a drift, which is reported as one (see steady) and
 not hidden in wider intervals.
 """
 
@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float64]
 
-_LONGEST = 80  # two lags a pair: a fortieth of the series
+_LONGEST = 80  # two lags per pair: a fortieth of the series
 _SHORT_SERIES = 20  # pairs, or a tenth of the series, whichever is less
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the bounds that hold it with the confidence asked for."""
+    """An estimate and its bounds at the requested confidence."""
 
     value: float
     low: float
@@ -99,7 +99,7 @@ def fewest_samples(q: float, confidence: float) -> int:
 
 
 def effective_size(samples: Samples, q: float) -> float:
-    """Return how many independent samples `samples` are worth for their q-quantile; at most their number."""
+    """Return the number of independent samples that `samples` are worth for their q-quantile; at most their number."""
     n = len(samples)
     if n < 8:
         return float(n)

@@ -1,9 +1,9 @@
-"""Which provider runs what, how often the graph changes hands, and which operator is to blame.
+"""Placement: which provider runs which node, the partitions, and the nodes that cause them.
 
-onnxruntime tells for each node which provider took it (before fusion). A partition here is a stretch of the graph's running
+onnxruntime reports the provider of each node (before fusion). A partition here is a stretch of the graph's running
 order that stays on one provider; every boundary costs a copy and a synchronization, so one partition is ideal. Nodes on the
-CPU of a target meant for another provider are its fallback, weighed by their MACs: a Reshape that falls back is a nuisance,
-a Conv is a defeat.
+CPU of a target meant for another provider are its fallback, weighted by their MACs: a Reshape that falls back costs little,
+a Conv costs everything.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _SHOWN = 500
 
 
 def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int]) -> Placement | None:
-    """Return the placement that the runner's `placement` reply tells of `model`; None: that onnxruntime does not tell.
+    """Return the placement of `model` from the runner's `placement` reply; None: not reported by this onnxruntime.
 
     Args:
         reply: ``partitions``: [{"provider", "nodes": [[name, op], …]}].
-        model: the model as it was sent; its order of nodes is the running order.
+        model: the model that was sent; its order of nodes is the running order.
         macs: MACs by node name (`edgeopt.graph.macs.count_macs`).
     """
     if reply["partitions"] is None:
@@ -52,14 +52,14 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
 
 
 def all_on_cpu(model: onnx.ModelProto) -> Placement:
-    """Return the placement of a target that is the CPU: one partition, and nothing to fall back from."""
+    """Return the placement on a CPU target: one partition, no fallback."""
     nodes = model.graph.node
     whole = Stretch(CPU, len(nodes), f"{nodes[0].name} ({nodes[0].op_type})")
     return Placement(nodes={CPU: len(nodes)}, partitions=1, cpu_fallback_share=0.0, breaks=[], stretches=[whole])
 
 
 def _source(name: str) -> str:
-    """Return the name a node had in the file: layout changes append a token to it."""
+    """Return the name of a node in the file: layout changes append a token to it."""
     return re.sub(r"_token_[0-9]+$", "", name)
 
 
@@ -71,7 +71,7 @@ def _share(part: Sequence[str], whole: Sequence[str], macs: Mapping[str, int]) -
 
 
 def quantized_macs_share(model: onnx.ModelProto, macs: Mapping[str, int]) -> float | None:
-    """Return the share of MACs in integer products and between Q/DQ pairs: what a provider can run on integers."""
+    """Return the share of MACs in integer products and between Q/DQ pairs, which a provider can run on integers."""
     total = sum(macs.values())
     if not total:
         return None

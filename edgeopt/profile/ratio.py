@@ -1,10 +1,10 @@
-"""How much slower one variant is than another, from interleaved runs.
+"""Ratio of the latencies of two variants, from interleaved runs.
 
-Idea. The variants take turns (A B, B A, A B, …), so what disturbs the machine for longer than one turn disturbs both. Each
+Idea. The variants run interleaved (A B, B A, A B, …), so a disturbance longer than one turn affects both. Each
 round gives one ratio of medians, b / a; the median of those ratios has a distribution-free interval (see order_statistics),
-which needs neither normal latencies nor a level machine.
+which assumes neither normal latencies nor a steady machine.
 
-Two sessions of one file differ by a little every time (where their memory happens to lie), and enough rounds would make any
+Two sessions of one file differ slightly every time (by their memory addresses), and enough rounds would make any
 difference "significant". So a difference counts only if the interval lies outside 1 ± margin.
 """
 
@@ -33,7 +33,7 @@ def ratio_interval(a: Sequence[Samples], b: Sequence[Samples], confidence: float
 
 
 def decide(interval: Interval | None, margin: float) -> Decision:
-    """Say whether b is slower or faster than a by more than `margin`, the same within it, or not known yet."""
+    """Return whether b is slower or faster than a by more than `margin`, the same within it, or undecided."""
     if interval is None:
         return "undecided"
     if interval.low > 1 + margin:

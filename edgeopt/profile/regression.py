@@ -1,8 +1,8 @@
-"""Two profiles of the same variants, taken at different times: what became worse?
+"""Comparison of two profiles of the same variants, taken at different times: find what became worse.
 
 Idea. The profiles were not interleaved, so only what their own intervals prove counts. Of each variant's quantiles, the
 one-sided bounds are taken with error e/2 on either side; a regression is a lower bound of the new one above the upper bound
-of the old one, by more than the margin that two sessions of one file differ by anyhow. If nothing changed, that happens
+of the old one, by more than the margin by which two sessions of one file differ anyway. If nothing changed, that happens
 with probability e at most; with e = rate / number of checks, all of them together raise a false alarm at most as often as
 `false_alarm_rate` says (Bonferroni). Sizes and counts are exact: any growth beyond their margin counts.
 """
@@ -42,7 +42,7 @@ class CompareConfig(Options):
 
 @dataclass(frozen=True)
 class Change:
-    """One figure, then and now."""
+    """One figure in both profiles."""
 
     variant: str
     metric: str
@@ -54,7 +54,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Regressions:
-    """All figures compared; `verdict` is `fail` if anything became worse."""
+    """All compared figures; `verdict` is `fail` if any became worse."""
 
     false_alarm_rate: float
     changes: list[Change]

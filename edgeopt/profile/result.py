@@ -1,4 +1,4 @@
-"""What a profile found. Everything is JSON-able; names carry units, numbers their count and confidence."""
+"""Result of a profile. Everything can be written as JSON; names carry units, numbers their count and confidence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Withheld:
-    """A quantile there are too few samples for: `needs_runs` independent runs at least."""
+    """A quantile with too few samples: it needs at least `needs_runs` independent runs."""
 
     statistic: str
     needs_runs: int
@@ -30,7 +30,7 @@ class Withheld:
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """The time of one node as onnxruntime ran it, mean of the profiled runs; `share` is of all operators' time."""
+    """Time of one executed node, mean of the profiled runs; `share` is of all operators' time."""
 
     name: str
     op: str
@@ -39,30 +39,30 @@ class OperatorTime:
     share: float
     macs: int
     bytes: int
-    """Read and written: inputs, weights, outputs."""
+    """Bytes read and written: inputs, weights, outputs."""
     kind: str | None
     """The arithmetic really used: int8, fp32, …; None where nothing is multiplied."""
     bound_ms: float | None
-    """The least time the machine's peak allows; None: the peak is not known."""
+    """Least time that the machine's peak allows; None: the peak is unknown."""
 
 
 @dataclass(frozen=True)
 class ModuleTime:
-    """The time of one module of the source model, by the names its exporter gave to the nodes; "" is what no module claims."""
+    """Time of one module of the source model, by the nodes' names; "" stands for nodes of no module."""
 
     name: str
     """Dotted path, such as ``bert.encoder.layer.0``; every parent has an entry of its own."""
     ms: float
-    """With all modules inside."""
+    """Time with all submodules."""
     own_ms: float
-    """Without them."""
+    """Time without them."""
     share: float
     """`ms` of all operators' time."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Nodes that follow each other in running order and stay on one provider."""
+    """Consecutive nodes on one provider."""
 
     provider: str
     nodes: int
@@ -72,14 +72,14 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Placement:
-    """Who runs what, as onnxruntime decided when it loaded the model."""
+    """Which provider runs which nodes, as onnxruntime decided when it loaded the model."""
 
     nodes: dict[str, int]
     """Nodes by provider."""
     partitions: int
-    """Stretches of nodes, in running order, that stay on one provider; 1 is ideal."""
+    """Number of stretches of consecutive nodes on one provider; 1 is ideal."""
     cpu_fallback_share: float
-    """MACs (nodes, where nothing is multiplied) that were meant for another provider and run on the CPU's."""
+    """Share of the MACs (of the nodes, without MACs) that were meant for another provider and run on the CPU's."""
     breaks: list[str]
     """The first node of each stretch that fell back to the CPU, with its operator."""
     stretches: list[Stretch] = field(default_factory=list)
@@ -88,19 +88,19 @@ class Placement:
 
 @dataclass(frozen=True)
 class Numerics:
-    """How far a provider's answers are from the CPU provider's on the same inputs."""
+    """Difference between a provider's outputs and the CPU provider's on the same inputs."""
 
     reference: str
     max_abs_error: float
     relative_error: float
-    """Largest error over the largest magnitude."""
+    """Largest error divided by the largest magnitude."""
     argmax_agreement: float | None
     """Rows whose largest output is at the same place; None where no output has two axes or more."""
 
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """What was held at one moment.
+    """Memory at one moment.
 
     `scope` "process": resident memory of a process that only loads and runs this model, over the labels "before load",
     "loaded", "first run", "steady, N runs" (of the cold start with the median peak); `at_ms` counts from the load's beginning.
@@ -137,9 +137,9 @@ class VariantProfile:
     cold_starts: int
     warmup_runs: int
     steady: bool
-    """A steady state was reached."""
+    """Whether a steady state was reached."""
     n: int
-    """Runs that count, warm-up and first run after a change of variant excluded."""
+    """Counted runs, without warm-up and the first run after a change of variant."""
     effective_n: float
     """Independent runs they are worth, for the median."""
     latency: list[Latency]
@@ -147,7 +147,7 @@ class VariantProfile:
     outliers: int
     """Runs notably above the median: by five robust deviations and by half of it."""
     outliers_waiting: int | None
-    """Those of them in which the processor was elsewhere for most of the excess; None: the device does not tell."""
+    """Those of them in which the thread waited for the processor for most of the excess; None: not reported."""
     drift_share: float
     """Change of the latency over the measurement, relative to its median."""
     samples_ms: list[float]
@@ -157,7 +157,7 @@ class VariantProfile:
     modules: list[ModuleTime]
     """In the order of the file's nodes, parents before what is inside; empty where node names are no paths."""
     arena_peak_bytes: int | None
-    """The most that weights and activations took at once in onnxruntime's arena, scratch inside an operator included."""
+    """Peak of weights and activations in onnxruntime's arena, including scratch memory within an operator."""
     memory_timeline: list[MemoryPoint]
     """The process from load to steady state, then the arena over the operators of a run; empty where neither is known."""
     macs: int | None
@@ -167,12 +167,12 @@ class VariantProfile:
     conversion_share: float
     """Time spent changing type or layout (QuantizeLinear, Reorder, …)."""
     floor_ms: float | None
-    """Sum of the operators' least times: the physical limit of this graph here."""
+    """Sum of the operators' least times: the physical limit of this graph on this machine."""
     instructions: int | None
     """Instructions of one run, where an emulator counts them."""
     placement: Placement | None
     numerics: Numerics | None
-    """On an emulator; elsewhere a parity test's business."""
+    """On an emulator only."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How quiet the machine was; None where the system does not tell."""
+    """Load of the machine; None where the system does not report it."""
 
     wall_s: float
     others_cores: float | None
@@ -220,10 +220,10 @@ class ProfileResult:
     device: dict[str, Any]
     versions: dict[str, str]
     seconds: float
-    """Time box asked for."""
+    """Requested time limit."""
     elapsed_s: float
     overhead_ns: float
-    """What timing adds to a run; subtracted from every sample."""
+    """Time that timing adds to a run; subtracted from every sample."""
     batches: int
     call: str
     """`io_binding` (inputs bound once) or `run` (with Python's conversions)."""
@@ -232,10 +232,10 @@ class ProfileResult:
     budgets: list[Judgement]
     verdict: Verdict
     emulated: bool
-    """No time and no memory was measured: the target is an emulator."""
+    """Whether the target is an emulator, on which no time and no memory is measured."""
     conditions: Conditions | None
     peak: Peak | None = None
-    """What the device can do at most for this provider and these threads; None: not measured."""
+    """Peak rates of the device for this provider and thread count; None: not measured."""
     warnings: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:

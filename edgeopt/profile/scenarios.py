@@ -5,8 +5,8 @@
 returns a `ScenarioResult` (`facts()` is JSON-able). The patterns and metrics are those of the MLPerf Inference rules
 (github.com/mlcommons/inference_policies, inference_rules.adoc, "Scenarios" and the appendix on early stopping):
 
-    single-stream   one sample a query, the next one when it is done      p90 latency, early-stopping estimate, ≥ 64 queries
-    multi-stream    eight samples a query, the next one when it is done   p99 latency, early-stopping estimate, ≥ 662 queries
+    single-stream   one sample per query, one after another               p90 latency, early-stopping estimate, ≥ 64 queries
+    multi-stream    eight samples per query, one after another            p99 latency, early-stopping estimate, ≥ 662 queries
     offline         all samples at once                                   samples per second
     server          queries at random times (Poisson)                     largest rate whose p99 meets a latency bound
 
@@ -14,10 +14,10 @@ Early stopping. Of n queries, the t-th highest latency bounds the percentile p w
 P(Binomial(n, 1 - p) <= t) <= 1 %; the largest such t gives the estimate, and where even t = 1 does not hold (n < 64 for p90,
 662 for p99) there is none.
 
-Offline runs every batch size of the configuration in turns, and the best one counts. The server is one queue before one
-model; its latencies are worked out from measured service times by Lindley's recursion (wait' = max(0, wait + service - gap),
-Proc. Cambridge Phil. Soc. 48, 1952) instead of being waited for, so a bound is answered in seconds; caches that cool down while
-nothing is asked are not in it.
+Offline runs every batch size of the configuration interleaved, and the best one counts. The server is one queue before one
+model; its latencies are computed from measured service times by Lindley's recursion (wait' = max(0, wait + service - gap),
+Proc. Cambridge Phil. Soc. 48, 1952) instead of being measured, which takes seconds; caches that cool down while
+the server idles are not modelled.
 
 These are the rules' patterns and metrics, not a submission: LoadGen is not used, and all scenarios share `seconds` instead of
 600 each.
@@ -87,9 +87,9 @@ class ScenarioFigure:
     needs_queries: int
     """The fewest queries that allow an estimate."""
     samples_per_s: float | None
-    """What got through meanwhile, at the mean latency."""
+    """Throughput at the mean latency."""
     how: str
-    """What a query was: batches, runs, computed arrivals."""
+    """How a query was run: batches, runs, computed arrivals."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def measure_scenarios(
     Args:
         model: an ONNX file.
         inputs: samples of equal shapes; they are repeated where a scenario needs more.
-        target: device, provider and threads; no emulator, whose times mean nothing.
+        target: device, provider and threads; not an emulator, whose times mean nothing.
         config: the scenarios.
 
     Raises:
@@ -197,7 +197,7 @@ def measure_scenarios(
         versions=dict(hello["versions"]),
         seconds=config.seconds,
         figures=[_figure(scenario, runs, config) for scenario in config.scenarios],
-        warnings=["the machine was busy meanwhile; measure again when it is quiet"] if busy else [],
+        warnings=["the machine was busy; measure again when it is idle"] if busy else [],
     )
 
 
@@ -211,12 +211,12 @@ def _batch_sizes(config: ScenarioConfig, *, free: bool) -> list[int]:
 def _figure(scenario: Scenario, runs: dict[int, Samples], config: ScenarioConfig) -> ScenarioFigure:
     one = runs[1]
     if scenario == "single-stream":
-        return _streamed(scenario, one, 0.9, 1, "one run a query")
+        return _streamed(scenario, one, 0.9, 1, "one run per query")
     if scenario == "multi-stream":
         if _STREAMS in runs:
-            return _streamed(scenario, runs[_STREAMS], 0.99, _STREAMS, f"one run of batch {_STREAMS} a query")
+            return _streamed(scenario, runs[_STREAMS], 0.99, _STREAMS, f"one run of batch {_STREAMS} per query")
         whole = one[: len(one) // _STREAMS * _STREAMS].reshape(-1, _STREAMS).sum(axis=1)
-        return _streamed(scenario, whole, 0.99, _STREAMS, f"{_STREAMS} runs a query: the batch axis is fixed")
+        return _streamed(scenario, whole, 0.99, _STREAMS, f"{_STREAMS} runs per query: the batch axis is fixed")
     if scenario == "offline":
         allowed = [size for size in config.offline_batch_sizes if size in runs] or [1]
         rates = {size: size / float(runs[size].mean()) * 1e3 for size in allowed}

@@ -1,4 +1,4 @@
-"""The stage `profile`: measures models on a target and judges them by their budgets."""
+"""The stage `profile`: measure models on a target and judge their budgets."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def profile(
 
     Args:
         models: they must take the same inputs.
-        inputs: what they are run on; at most `config.max_batches` of it.
+        inputs: batches to run; at most `config.max_batches` of them.
         target: device, provider and threads.
-        config: time box, confidence, budgets; those for another target are left to it.
+        config: time limit, confidence, budgets; budgets for other targets are ignored.
         drops: the accuracy lost against the baseline, by variant, for budgets on ``accuracy_drop``; a number is in points.
 
     Raises:
@@ -128,14 +128,14 @@ def make_judge(
 def make_requests(
     connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target
 ) -> dict[str, dict[str, Any]]:
-    """Put everything on the device and say how each variant is opened there."""
+    """Copy everything to the device and return how each variant is opened there."""
     session = session_of(target, threads=target.provider.threads, shared=len(models) > 1)
     there = connection.send(inputs)
     return {name: {"model": connection.send(path), "inputs": there, "session": session} for name, path in models.items()}
 
 
 def session_of(target: Target, *, threads: int, shared: bool) -> dict[str, Any]:
-    """Return how a session is opened over there; `shared`: several take turns in one process."""
+    """Return how a session is opened on the device; `shared`: several run interleaved in one process."""
     session = {**target.provider.session(), "threads": threads}
     if shared and threads > 1:
         session["config"] = {"session.force_spinning_stop": "1"}  # idle threads of one variant must not slow the next
@@ -144,7 +144,7 @@ def session_of(target: Target, *, threads: int, shared: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Raw:
-    """What came from the device, before any statistics."""
+    """Measurements from the device, before any statistics."""
 
     cold: Mapping[str, list[Cold]]
     opened: Mapping[str, Mapping[str, Any]]
@@ -201,7 +201,7 @@ def summarize(
     target: Target,
     config: ProfileConfig,
 ) -> ProfileResult:
-    """Turn what was measured into figures and verdicts."""
+    """Turn measurements into figures and verdicts."""
     counted = analysis.count(raw.sampled)
     names = list(raw.sampled.names)
     variants = [assembly.variant_profile(name, counted, evidence[name], confidence=config.confidence) for name in names]

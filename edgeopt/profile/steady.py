@@ -1,4 +1,4 @@
-"""Where warm-up ends, and whether what follows stays level.
+"""End of the warm-up, drift and outliers.
 
 Warm-up. Medians of five runs are compared with the band that holds 90 % of such medians in the second half of the series;
 warm-up ends with the first one inside. So its length is detected instead of guessed, an outlier does not end or prolong it,
@@ -10,8 +10,8 @@ moves, with the change over the series from the Theil-Sen slope.
 
 Outliers are samples more than 5 robust standard deviations (1.4826 × the median absolute deviation) and more than half the
 median above the median. The second rule is for models of microseconds: their runs repeat to 0.2 %, and without it every cache
-miss counts (18 % of the runs of a model of 26 µs). A run that waited, in which the calling thread did not have the processor
-for most of the excess, says something of the machine; one that computed says something of the model.
+miss counts (18 % of the runs of a model of 26 µs). A run in which the calling thread waited for the processor
+for most of the excess is caused by the machine; one that computed, by the model.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Steady:
 
 @dataclass(frozen=True)
 class Drift:
-    """A trend over the whole series: `change` is relative to its median, `significant` both sure and notable."""
+    """A trend over the whole series: `change` is relative to its median, `significant` both certain and notable."""
 
     change: float
     probability: float
@@ -76,7 +76,7 @@ def find_drift(samples: Samples, *, stretches: int = 40) -> Drift:
 
 @dataclass(frozen=True)
 class Outliers:
-    """How many runs took notably longer than most, and in how many of those the processor was elsewhere; None: not told."""
+    """Number of outliers, and of those in which the thread waited for the processor; None: not reported."""
 
     count: int
     waiting: int | None

@@ -1,8 +1,8 @@
-"""One model at several thread counts, batch sizes and sizes of any free axis, interleaved: where does it scale, where not?
+"""Sweep: one model at several thread counts, batch sizes and sizes of any dynamic axis, interleaved.
 
     sweep(model, inputs, target=target, config=SweepConfig(threads=[1, 2], batch_sizes=[1, 8], axes={"sequence": [16, 64]}))
 
-measures every combination and returns a `SweepResult` (`facts()` is JSON-able). All points are open at once and take turns, so
+measures every combination and returns a `SweepResult` (`facts()` is JSON-able). All points are open at once and interleaved, so
 a machine that warms up or slows down does so for all of them. For throughput see `edgeopt.profile.scenarios`.
 """
 
@@ -37,7 +37,7 @@ from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
 
 _Shape = tuple[int, dict[str, int]]
-"""Samples a run, and the sizes of the other axes."""
+"""Samples per run, and the sizes of the other axes."""
 
 
 class SweepConfig(Options):
@@ -95,7 +95,7 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
 
     Raises:
         DataError: there are too few samples, or the model does not take such batches.
-        RecipeError: the time is too short for a run of every point, or an axis is not free.
+        RecipeError: the time is too short for a run of every point, or an axis is not dynamic.
     """
     signature = onnx_file.signature(onnx_file.load(model, weights=False))
     shapes = _shapes(config, signature, model=str(model))
@@ -161,7 +161,7 @@ def join(inputs: Batches, size: int, signature: Signature, *, model: str) -> Bat
         if joined[spec.name].shape[place] < size:
             raise DataError(f"sweep: batch size {size} needs as many samples; give more, or leave that size out")
     if not ones or (size > 1 and axis is None):
-        raise DataError(f"sweep: batch size {size} needs samples and a free batch axis; leave that size out")
+        raise DataError(f"sweep: batch size {size} needs samples and a dynamic batch axis; leave that size out")
     return joined
 
 
@@ -186,7 +186,7 @@ def _point(threads: int, shape: _Shape, samples: Samples, confidence: float) -> 
 def _warnings(counted: Counted, threads: Sequence[int], cores: int | None) -> list[str]:
     found = []
     if counted.quiet_chunks * 2 < counted.chunks:
-        found.append(f"the machine was busy in {counted.chunks - counted.quiet_chunks} of {counted.chunks} stretches")
+        found.append(f"the machine was busy in {counted.chunks - counted.quiet_chunks} of {counted.chunks} intervals")
     if cores and max(threads) > cores:
-        found.append(f"{max(threads)} threads on {cores} cores: they wait for each other")
+        found.append(f"{max(threads)} threads on {cores} cores: threads wait for each other")
     return found

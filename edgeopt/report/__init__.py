@@ -1,10 +1,10 @@
-"""Report: what a run found, verdict first, as a page, as JSON, as Markdown and on the terminal.
+"""Report: the results of a run, verdict first, as HTML, JSON, Markdown and on the terminal.
 
     report = build_report(RunRecord(name="quickstart", recipe={…}, target="x86-vnni", stages=(StageRecord(…), …)))
     write_report(report, Path("runs/quickstart"))          # report.html, report.json, report.md
     print(terminal_summary(report))
 
-Building decides and gathers; the formatters only write down. A new format is one pure function of a `Report`.
+Building gathers and decides; formatters only format. A new format is one pure function of a `Report`.
 """
 
 from __future__ import annotations

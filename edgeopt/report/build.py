@@ -1,4 +1,4 @@
-"""Gathers what the stages found into one report. Any stage may be missing; an ONNX file that entered late has no teacher."""
+"""Gather the results of all stages into one report. Any stage may be missing: an ONNX file from elsewhere has no teacher."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def build_report(run: RunRecord) -> Report:
 
 
 def _variants(stages: Mapping[str, Facts]) -> Iterator[Variant]:
-    """Yield the forms of the model in the order they came about, each with what any stage knows of it."""
+    """Yield the variants of the model in the order they were made, each with the results of all stages."""
     found: dict[str, Variant] = {}
     if "verify" in stages:
         confidence = stages["verify"].number("confidence")
@@ -108,7 +108,7 @@ def _verified(row: Facts, confidence: float | None) -> Variant:
 
 
 def _trained(name: str, facts: Facts) -> Variant:
-    """Return a trained form that no stage verified."""
+    """Return a trained variant that no stage verified."""
     value = facts.number("accuracy")
     return Variant(
         name=name,

@@ -1,4 +1,4 @@
-"""What passed, failed or could not be decided, one check each: what every format for continuous integration is made of."""
+"""Checks: what passed, failed or was undecided; the input of every format for continuous integration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VERDICTS: dict[str, Verdict] = {"regression": "fail", "undecided": "undecided",
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that passed, failed or could not be decided; `group` is the class that JUnit shows it under."""
+    """One check: passed, failed or undecided; `group` is its class in JUnit."""
 
     suite: str
     name: str
@@ -24,7 +24,7 @@ class Check:
 
 
 def checks_of_report(report: Report) -> list[Check]:
-    """Return the questions that a run's verdict rests on as checks."""
+    """Return the findings of a run's verdict as checks."""
     suite = f"{report.name} on {report.target}"
     return [Check(suite, it.text, it.state, it.text, f"{report.name}.{it.stage}") for it in report.verdict.findings]
 

@@ -1,6 +1,6 @@
-"""What every plot of the report is made of: its value, its colours, its axes, and names made safe.
+"""Parts of every plot of the report: its value, colours, axes, and escaped names.
 
-Names in plots are a stranger's and plotly reads a subset of HTML in every text: all of them pass through `label`.
+Names in plots are untrusted and plotly reads a subset of HTML in every text: all of them pass through `label`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OTHERS = ("#6366f1", "#f43f5e", "#84cc16", "#06b6d4", "#a16207")
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot: `traces` and `layout` are plotly's; `caption` says what is shown, in units, from how many runs."""
+    """A plot: `traces` and `layout` are plotly's; `caption` states what is shown, in which units, from how many runs."""
 
     id: str
     title: str
@@ -31,12 +31,12 @@ class Figure:
     layout: Mapping[str, Any]
     wide: bool = False
     head: Sequence[str] = ()
-    """Of the table that says the same in figures, for those who cannot see the plot; () if another table does."""
+    """Columns of the table with the same figures, for readers who cannot see the plot; () if another table has them."""
     rows: Sequence[Sequence[str]] = ()
 
 
 def colour(name: str, report: Report) -> str:
-    """Return the colour a variant or a training stage has in every plot."""
+    """Return the colour of a variant or a training stage, the same in every plot."""
     if name in _COLOURS:
         return _COLOURS[name]
     others = sorted({variant.name for variant in report.variants} - set(_COLOURS))
@@ -44,14 +44,14 @@ def colour(name: str, report: Report) -> str:
 
 
 def label(name: str, limit: int = 32) -> str:
-    """Return a stranger's name as plotly shows it: cut in its middle, markup escaped (plotly decodes no more than that)."""
+    """Return an untrusted name for plotly: shortened in its middle, markup escaped (plotly decodes no more than that)."""
     name = printable(name)
     shown = name if len(name) <= limit else f"{name[: limit // 2 - 1]}…{name[-(limit // 2) :]}"
     return escape(shown, quote=False)
 
 
 def conditions(report: Report) -> str:
-    """Return "CPUExecutionProvider, 1 thread", as far as it is known."""
+    """Return "CPUExecutionProvider, 1 thread", as far as known."""
     threads = report.conditions.threads
     parts = [report.conditions.provider, None if threads is None else f"{threads} thread{'s' if threads != 1 else ''}"]
     return ", ".join(part for part in parts if part)
@@ -67,7 +67,7 @@ def log_axis(start: float, end: float) -> Mapping[str, Any]:
 
 
 def time_bars(height: int) -> Mapping[str, Any]:
-    """Return the layout of a plot of times per run: a row a name, in it a bar a variant, the first variant on top."""
+    """Return the layout of a plot of times per run: one row per name, one bar per variant, the first variant on top."""
     return {
         "xaxis": {"title": {"text": "time per run (ms)"}},
         "yaxis": {"type": "category", "automargin": True},
@@ -79,7 +79,7 @@ def time_bars(height: int) -> Mapping[str, Any]:
 
 
 def bars(value: float, low: float | None, high: float | None, hue: str) -> Trace:
-    """Return error bars from `low` to `high` around `value`; none where a bound is not known."""
+    """Return error bars from `low` to `high` around `value`; none where a bound is unknown."""
     if low is None or high is None:
         return {"visible": False}
     plus, minus = max(0.0, high - value), max(0.0, value - low)

@@ -1,6 +1,6 @@
-"""The plots, as plotly's own JSON: made of plain values, without importing plotly, so they are the same bytes every time.
+"""The plots, as plotly's own JSON: built from plain values, without importing plotly, so the bytes are always the same.
 
-Names in them are a stranger's and plotly reads a subset of HTML in every text: all of them pass through `label`.
+Names in them are untrusted and plotly reads a subset of HTML in every text: all of them pass through `label`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPERATORS = 12
 
 
 def all_figures(report: Report) -> list[Figure]:
-    """Return the plots there are figures for, in the order they are shown."""
+    """Return the plots for which there are figures, in the order they are shown."""
     makers = (
         trade_off,
         latency_distribution,
@@ -39,13 +39,13 @@ def all_figures(report: Report) -> list[Figure]:
     )
     found = [figure for figure in (maker(report) for maker in makers) if figure is not None]
     narrow = [place for place, figure in enumerate(found) if not figure.wide]
-    if len(narrow) % 2:  # two stand side by side: the last one alone takes the whole row
+    if len(narrow) % 2:  # plots are shown in pairs: an odd last one takes the whole row
         found[narrow[-1]] = replace(found[narrow[-1]], wide=True)
     return found
 
 
 def trade_off(report: Report) -> Figure | None:
-    """Accuracy against median latency, or against size where nothing was timed."""
+    """Plot accuracy over median latency, or over size where nothing was timed."""
     timed = [variant for variant in report.variants if variant.accuracy and variant.speed and "p50" in variant.speed.latency_ms]
     sized = [variant for variant in report.variants if variant.accuracy and variant.size_bytes]
     shown, by_time = (timed, True) if len(timed) > 1 else (sized, False)
@@ -59,8 +59,8 @@ def trade_off(report: Report) -> Figure | None:
     where = f", {conditions(report)}" if by_time and conditions(report) else ""
     return Figure(
         "trade-off",
-        "What each step costs and brings",
-        f"{metric.capitalize()} on {report.conditions.evaluation_samples or '?'} samples against {axis}{where}; "
+        "Accuracy and latency of each step",
+        f"{metric.capitalize()} on {report.conditions.evaluation_samples or '?'} samples over {axis}{where}; "
         "up and to the left is better. Bars are confidence intervals, areas are file sizes.",
         traces,
         {
@@ -90,7 +90,7 @@ def _point(variant: Variant, report: Report, by_time: bool, largest: int) -> Tra
     x, low, high = _place(variant, by_time)
     accuracy = variant.accuracy
     if accuracy is None:
-        raise ValueError(f"variant {variant.name} has no accuracy to place it by")
+        raise ValueError(f"variant {variant.name} has no accuracy")
     y = 100 * accuracy.value
     bounds = tuple(None if bound is None else 100 * bound for bound in (accuracy.low, accuracy.high))
     name = label(variant.name)
@@ -117,7 +117,7 @@ def _point(variant: Variant, report: Report, by_time: bool, largest: int) -> Tra
 
 
 def operator_times(report: Report) -> Figure | None:
-    """Time of each kind of operator, side by side for the variants."""
+    """Plot the time of each operator type for all variants."""
     sums: dict[str, dict[str, float]] = {}
     for variant in principal(report):
         for operator in variant.speed.operators if variant.speed else ():
@@ -146,7 +146,7 @@ def operator_times(report: Report) -> Figure | None:
     return Figure(
         "operators",
         "Where the time goes",
-        f"Mean time per run by kind of operator, from onnxruntime's profiler ({conditions(report)}). "
+        f"Mean time per run by operator type, from onnxruntime's profiler ({conditions(report)}). "
         "Profiling slows a run down: read the proportions, not the sums.",
         traces,
         time_bars(max(320, 70 + len(labels) * 16 * (1 + len(sums)))),
@@ -160,7 +160,7 @@ def _peak(sums: Mapping[str, Mapping[str, float]], kind: str) -> float:
 
 
 def layer_noise(report: Report) -> Figure | None:
-    """Signal-to-quantization-noise ratio at each layer's output, in the order of the graph."""
+    """Plot the signal-to-quantization-noise ratio at each layer's output, in the order of the graph."""
     said = (
         "Signal-to-quantization-noise ratio (SQNR, dB) at the output of {count} nodes, in the order of the graph; "
         "higher is better, 6 dB are one bit. {bad} below {limit:g} dB, where the noise is a tenth of the signal.{capped}"
@@ -169,10 +169,10 @@ def layer_noise(report: Report) -> Figure | None:
 
 
 def layer_sensitivity(report: Report) -> Figure | None:
-    """What quantizing one layer alone does to the model's outputs, worst first."""
+    """Plot the effect of quantizing one layer alone on the model's outputs, worst first."""
     said = (
         "SQNR (dB) at the model's outputs when one layer alone is quantized, the {count} measured, worst first: "
-        "the left ones are the first to keep floating. {bad} below {limit:g} dB.{capped}"
+        "keep the left ones in floating point first. {bad} below {limit:g} dB.{capped}"
     )
     return _noise_bars("sensitivity", "What each layer alone costs", said, report.sensitivity, "layer, worst first")
 
@@ -225,7 +225,7 @@ def _rule(height: float) -> Trace:
 
 
 def training_curves(report: Report) -> Figure | None:
-    """Loss, and accuracy where it was measured, over the epochs of each training stage."""
+    """Plot loss, and accuracy where it was measured, over the epochs of each training stage."""
     stages = list(dict.fromkeys(epoch.stage for epoch in report.epochs))
     traces = []
     for stage in stages:
@@ -246,7 +246,7 @@ def training_curves(report: Report) -> Figure | None:
         layout["xaxis2"] = {"title": {"text": "epoch"}, "domain": [0.56, 1], "anchor": "y2"}
         layout["yaxis2"] = {"title": {"text": "accuracy (%)"}, "anchor": "x2"}
     lengths = ", ".join(f"{stage} {count(sum(epoch.stage == stage for epoch in report.epochs))} epochs" for stage in stages)
-    return Figure("training", "Training", f"Mean loss of each epoch, each stage's own ({lengths}).", traces, layout, wide=True)
+    return Figure("training", "Training", f"Mean loss of each epoch of each stage ({lengths}).", traces, layout, wide=True)
 
 
 def _curve(stage: str, report: Report, points: Sequence[tuple[int, float | None]], x: str, y: str) -> list[Trace]:

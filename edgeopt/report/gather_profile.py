@@ -1,4 +1,4 @@
-"""Reads a profile's facts: speed, operators, modules, memory, placement, and what the machine could do."""
+"""Read a profile's facts: speed, operators, modules, memory, placement, and the machine's peak rates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edgeopt.verdict.run import BASELINE
 
 
 def baseline(profile: Facts) -> str:
-    """Return the variant that the others are held against: the recipe's, else the first one that was profiled."""
+    """Return the baseline: the recipe's, else the first variant that was profiled."""
     names = [row.text("name") or "?" for row in profile.rows("variants")]
     return names[0] if names and BASELINE not in names else BASELINE
 
 
 def speed(row: Facts, profile: Facts) -> Speed:
-    """Return how fast the variant of `row` is."""
+    """Return the speed of the variant of `row`."""
     name = row.text("name")
     latency = {}
     for figure in row.rows("latency"):
@@ -49,7 +49,7 @@ def speed(row: Facts, profile: Facts) -> Speed:
 
 
 def _against_baseline(name: str | None, profile: Facts) -> tuple[Interval | None, str | None]:
-    """Return time(baseline) / time(`name`) with its interval, and what was decided about it."""
+    """Return time(baseline) / time(`name`) with its interval, and the decision."""
     for pair in profile.rows("comparisons"):
         if pair.text("a") != baseline(profile) or pair.text("b") != name:
             continue
@@ -90,7 +90,7 @@ def _memory(item: Facts) -> MemoryPoint:
 
 
 def roof(profile: Facts) -> Roof | None:
-    """Return what the device can do at most, if that was measured."""
+    """Return the peak rates of the device, if they were measured."""
     peak = profile.table("peak")
     rates = peak.table("operations_per_s")
     operations = {kind: rate for kind in rates.values for rate in [rates.number(kind)] if rate}
@@ -99,7 +99,7 @@ def roof(profile: Facts) -> Roof | None:
 
 
 def executions(profile: Facts) -> Iterator[Execution]:
-    """Yield what really ran of each variant."""
+    """Yield the executed graph of each variant."""
     for row in profile.rows("variants"):
         median = next((item.number("value_ms") for item in row.rows("latency") if item.text("statistic") == "p50"), None)
         placement = row.table("placement")

@@ -1,7 +1,7 @@
-"""The report as one HTML file that needs no network: template, style and plotly are inside it.
+"""The report as one HTML file that needs no network: it contains template, style and plotly.
 
-Every text passes the template's auto-escaping or, in the plots' data, `figures.label` and a JSON that holds no "<"; a content
-security policy forbids the page to load or send anything.
+Every text passes the template's auto-escaping or, in the plots' data, `figures.label` and JSON without "<"; a content
+security policy forbids loading or sending anything.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from edgeopt.report.table import (
 
 
 def to_html(report: Report) -> str:
-    """Return `report` as a page; the same report gives the same bytes."""
+    """Return `report` as an HTML page; the same report gives the same bytes."""
     figures = all_figures(report)
     return (
         _environment()
@@ -63,7 +63,7 @@ def to_html(report: Report) -> str:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
-    """Return (what, figure, comparison) for the last form of the model, the one that is shipped."""
+    """Return (what, figure, comparison) for the last variant, the one that is shipped."""
     last = report.variant("int8") or (report.variants[-1] if report.variants else None)
     base, first = report.variant(report.baseline), report.variants[0] if report.variants else None
     if last is None or first is None:
@@ -105,14 +105,14 @@ def _plotly(figure: Figure) -> dict[str, Any]:
 
 
 def _script_json(values: Any) -> str:
-    """Return JSON that may stand inside <script>: no "<", "&" or line separator that HTML or JavaScript would read."""
+    """Return JSON that is safe inside <script>: without "<", "&" and line separators that HTML or JavaScript would read."""
     text = json.dumps(values, sort_keys=True, allow_nan=False)  # ensure_ascii escapes U+2028 and U+2029
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 @cache
 def _plotly_source() -> str:
-    """Return plotly.js as it comes in the plotly package."""
+    """Return plotly.js from the plotly package."""
     source = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     return source.replace("</script", "<\\/script")
 

@@ -1,4 +1,4 @@
-"""What goes on inside a model: time by source module, work by arithmetic, who runs which stretch, memory over a run."""
+"""Plots of a model's execution: time by source module, MACs by arithmetic, placement, memory over a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CPU = "CPUExecutionProvider"
 
 
 def module_times(report: Report) -> Figure | None:
-    """Time of each source module without the modules inside it; by the beginning of node names where nobody knows modules."""
+    """Plot the time of each source module without its submodules; by prefixes of node names where modules are unknown."""
     found = {variant.name: _own_times(variant) for variant in principal(report)}
     times = {name: own for name, own in found.items() if len(own) > 1}
     if not times:
@@ -44,8 +44,8 @@ def module_times(report: Report) -> Figure | None:
     return Figure(
         "modules",
         "Where in the source model the time goes",
-        "Time per run of each module's own operators, modules inside it not counted, by the names the exporter gave to the "
-        f"nodes (by the beginning of the names where they hold none; {conditions(report)}).",
+        "Time per run of each module's operators, without those of its submodules, by the names that the exporter gave the "
+        f"nodes (by prefixes of node names where they contain no module; {conditions(report)}).",
         traces,
         time_bars(max(300, 90 + len(names) * 14 * (1 + len(times)))),
         head=("module", *times),
@@ -71,7 +71,7 @@ def _most(times: dict[str, dict[str, float]], module: str) -> float:
 
 
 def coverage(report: Report) -> Figure | None:
-    """The multiply-accumulates of each layer of the last variant, by the arithmetic that really ran."""
+    """Plot the MACs of each layer of the last variant, by the arithmetic that really ran."""
     variants = [variant for variant in principal(report) if variant.speed and any(it.macs for it in variant.speed.operators)]
     if not variants:
         return None
@@ -83,7 +83,7 @@ def coverage(report: Report) -> Figure | None:
     traces = [_layer_bars(kind, shown, total) for kind in kinds]
     shares = {kind: sum(layer.macs for layer in layers if (layer.kind or "unknown") == kind) / total for kind in kinds}
     said = ", ".join(f"{units.percent(share)} in {kind}" for kind, share in sorted(shares.items(), key=lambda it: -it[1]))
-    more = f" {len(rest)} smaller layers hold the other {units.percent(sum(it.macs for it in rest) / total)}." if rest else ""
+    more = f" {len(rest)} smaller layers have the other {units.percent(sum(it.macs for it in rest) / total)}." if rest else ""
     why = {island.node: island.reason for island in report.islands}
     return Figure(
         "coverage",
@@ -125,7 +125,7 @@ def _layer_bars(kind: str, shown: Sequence[Operator], total: int) -> Trace:
 
 
 def placement(report: Report) -> Figure | None:
-    """Who runs which stretch of the running order, as a strip for each variant; nothing where one provider runs everything."""
+    """Plot the partitions in running order, one strip per variant; nothing where one provider runs everything."""
     shown = [execution for execution in report.executions if execution.stretches]
     if not any(len(execution.stretches) > 1 for execution in shown):
         return None
@@ -134,8 +134,8 @@ def placement(report: Report) -> Figure | None:
     traces = [_strip(name, shown, hues[name]) for name in providers]
     return Figure(
         "placement",
-        "Who runs what",
-        "The graph's nodes in running order, coloured by the provider that runs them; every change of colour costs a copy and "
+        "Which provider runs what",
+        "The graph's nodes in running order, coloured by provider; every change of colour costs a copy and "
         "a synchronization. " + " ".join(_placement_said(execution) for execution in shown),
         traces,
         {
@@ -192,7 +192,7 @@ def _strip(provider: str, shown: Sequence[Execution], hue: str) -> Trace:
 
 
 def memory(report: Report) -> Figure | None:
-    """What onnxruntime's arena holds over the operators of one run."""
+    """Plot the memory in onnxruntime's arena over the operators of one run."""
     shown = [(variant, _arena(variant)) for variant in principal(report)]
     shown = [(variant, points) for variant, points in shown if len(points) > 1]
     if not shown:
@@ -217,8 +217,8 @@ def memory(report: Report) -> Figure | None:
     return Figure(
         "memory",
         "Memory over one run",
-        "What onnxruntime's arena holds when each operator ends: weights it copied or packed, and activations alive. "
-        f"The most: {said}.",
+        "Memory in onnxruntime's arena at the end of each operator: copied or packed weights, and live activations. "
+        f"Peak: {said}.",
         traces,
         {
             "xaxis": {"title": {"text": "operators, in running order (%)"}, "range": [0, 100]},

@@ -1,4 +1,4 @@
-"""The report as JSON, and back: what other programs read, with a schema version."""
+"""The report as JSON for other programs, with a schema version; written and read."""
 
 from __future__ import annotations
 

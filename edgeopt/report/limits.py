@@ -1,8 +1,8 @@
-"""How far the operators are from what the machine can do: the roofline, and which operators are worth a change.
+"""The roofline: how far operators are from the machine's peak rates, and which are worth a change.
 
-Idea. An operator that does I operations for each byte it touches can reach at most min(peak, I · bandwidth) operations a second
-(Williams, Waterman & Patterson, "Roofline", CACM 52(4), 2009). The roofs are this machine's own, as the profile measured them.
-What an operator could save at most is its time less that bound; the largest savings are worth a look first.
+Idea. An operator with I operations per byte that it touches can reach at most min(peak, I · bandwidth) operations per second
+(Williams, Waterman & Patterson, "Roofline", CACM 52(4), 2009). The roofs are those of this machine, measured by the profile.
+An operator could save at most its time less that bound; look at the largest savings first.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LARGEST = 26
 
 
 def principal(report: Report) -> list[Variant]:
-    """Return the variants whose insides are shown: fp32 and int8 where a recipe made them, else all that were profiled."""
+    """Return the variants shown in detail: fp32 and int8 of a recipe, else all that were profiled."""
     profiled = [variant for variant in report.variants if variant.speed and variant.speed.operators]
     return [variant for variant in profiled if variant.name in {"fp32", "int8"}] or profiled
 
 
 def worth_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return one row of `WORTH_COLUMNS` for each operator that could save most, by what it could save."""
+    """Return one row of `WORTH_COLUMNS` for each of the operators that could save most, largest saving first."""
     found = [
         (operator.ms - operator.bound_ms, variant.name, operator)
         for variant in principal(report)[-1:]
@@ -65,12 +65,12 @@ def _peak(roof: Roof, kind: str | None) -> float:
 
 
 def _bandwidth(roof: Roof, size_bytes: int) -> float:
-    """Return the bandwidth where an operator touches `size_bytes`."""
+    """Return the bandwidth for an operator that touches `size_bytes`."""
     return next((rate for most, rate in roof.bandwidth if most >= size_bytes), roof.bandwidth[-1][1])
 
 
 def roofline(report: Report) -> Figure | None:
-    """Operations a byte against operations a second, one circle an operator, under the machine's measured roofs."""
+    """Plot operations per second over operations per byte, one circle per operator, below the machine's measured roofs."""
     roof = report.roof
     points = [
         (variant, operator)
@@ -88,13 +88,13 @@ def roofline(report: Report) -> Figure | None:
     top = 2e-9 * max(roof.operations_per_s.values())
     return Figure(
         "roofline",
-        "How far from the limit",
+        "Roofline",
         f"Each circle is an operator that multiplies; its area is its share of the time ({conditions(report)}). The lines are "
-        "what this machine reached at most, measured once: flat where arithmetic is the limit, slanted where memory is. "
-        "The vertical distance to the line is what could be gained; the slowest operators are named.",
+        "the highest rates of this machine, measured once: flat where arithmetic is the limit, slanted where memory is. "
+        "The vertical distance to the line is the possible gain; the slowest operators are named.",
         traces,
         {
-            "xaxis": {"title": {"text": "operations a byte"}, **log_axis(start, end)},
+            "xaxis": {"title": {"text": "operations per byte"}, **log_axis(start, end)},
             "yaxis": {"title": {"text": "GOP/s reached"}, **log_axis(min(0.5 * min(rates), top / 100), 1.5 * top)},
             "height": 460,
             "legend": {"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0},
@@ -104,7 +104,7 @@ def roofline(report: Report) -> Figure | None:
 
 
 def _roofs(roof: Roof, start: float, end: float) -> list[Trace]:
-    """Draw one roof for each arithmetic, over the fastest memory, and the slowest memory's slope below."""
+    """Draw one roof per arithmetic, over the fastest memory, and the slope of the slowest memory below."""
     traces: list[Trace] = []
     fastest = max(rate for _, rate in roof.bandwidth)
     for kind, peak in sorted(roof.operations_per_s.items(), key=lambda item: -item[1]):
@@ -127,7 +127,7 @@ def _roof(name: str, x: Sequence[float], y: Sequence[float], dash: str) -> Trace
 
 
 def _short(name: str) -> str:
-    """Return a node's name without what onnxruntime appends when it moves the node to another layout."""
+    """Return a node's name without the suffix that onnxruntime appends when it changes the node's layout."""
     return re.sub(r"(_token_[0-9]+|_nchwc)+$", "", name)
 
 
@@ -163,5 +163,5 @@ def _circles(name: str, points: Sequence[tuple[Variant, Operator]], report: Repo
             for operator in own
         ],
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}, %{customdata[2]}, at least %{customdata[3]}<br>"
-        "%{x:.3g} operations a byte, %{y:.3g} GOP/s<extra>" + label(name) + "</extra>",
+        "%{x:.3g} operations per byte, %{y:.3g} GOP/s<extra>" + label(name) + "</extra>",
     }

@@ -40,7 +40,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", f"## {table_title(report)}\n\n{markdown(conditions_line(report))}", "")
         yield from markdown_table(COLUMNS, rows)
     if report.executions:
-        yield from ("", "## What ran, and what the machine could do", "")
+        yield from ("", "## What ran", "")
         yield from markdown_table(EXECUTION_COLUMNS, execution_rows(report))
     if worth := worth_rows(report):
         yield from ("", "## Worth a change", "")
@@ -49,7 +49,7 @@ def _lines(report: Report) -> Iterator[str]:
     stages = [(stage.stage, stage.status, units.seconds(stage.seconds), stage.summary) for stage in report.stages]
     yield from markdown_table(("stage", "", "time", "what it did"), stages)
     if report.warnings or report.islands:
-        yield from ("", "## Not as hoped", "")
+        yield from ("", "## Warnings", "")
         yield from (f"- {markdown(warning.stage)}: {markdown(warning.text)}" for warning in report.warnings)
         yield from (
             f"- {markdown(item.node)} ({markdown(item.op)}) runs in floating point: {markdown(item.reason)}"

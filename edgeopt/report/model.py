@@ -1,4 +1,4 @@
-"""The report as a value: everything that any of its formats says, and nothing that only one of them needs."""
+"""The report as a value: everything that any of its formats shows, and nothing that only one of them needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = Literal["pass", "fail", "undecided"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One question that the verdict rests on, answered."""
+    """One check with its result, which the verdict is derived from."""
 
     state: State
     text: str
@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to "may this be shipped?", in one sentence, and what it rests on, gravest first."""
+    """The verdict on a run in one sentence, and its findings, worst first."""
 
     state: State
     sentence: str
@@ -43,7 +43,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Operator:
-    """One node as it ran: its time in a run, and what it had to do."""
+    """One node as it ran: its time in a run, and its work."""
 
     name: str
     op: str
@@ -52,16 +52,16 @@ class Operator:
     provider: str | None = None
     macs: int = 0
     bytes: int = 0
-    """Read and written."""
+    """Bytes read and written."""
     kind: str | None = None
     """The arithmetic really used, such as int8; None where nothing is multiplied."""
     bound_ms: float | None = None
-    """The least time that the machine's measured peak allows."""
+    """Least time that the machine's measured peak allows."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """The time of one module of the source model, `own_ms` without the modules inside it."""
+    """Time of one module of the source model; `own_ms` without its submodules."""
 
     name: str
     ms: float
@@ -71,7 +71,7 @@ class Module:
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """What was held at one moment: by the process (`scope` "process") or by onnxruntime's arena ("arena")."""
+    """Memory at one moment: of the process (`scope` "process") or in onnxruntime's arena ("arena")."""
 
     scope: str
     at_ms: float
@@ -82,21 +82,21 @@ class MemoryPoint:
 
 @dataclass(frozen=True)
 class Roof:
-    """What the device can do at most, as measured: operations (2 per MAC) a second by arithmetic, bytes a second."""
+    """Measured peak rates of the device: operations (2 per MAC) per second by arithmetic, bytes per second."""
 
     operations_per_s: Mapping[str, float]
     bandwidth: tuple[tuple[int, float], ...]
-    """(up to how many bytes an operator touches, bytes a second), smallest first."""
+    """Pairs (largest number of bytes an operator touches, bytes per second), smallest first."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a model is on the target; its speed-up is the baseline's time divided by its own."""
+    """Speed of a model on the target; the speed-up is the baseline's time divided by the model's."""
 
     latency_ms: Mapping[str, Interval]
-    """By statistic, such as ``p95``; what there were too few runs for is absent."""
+    """By statistic, such as ``p95``; statistics with too few runs are absent."""
     withheld: Mapping[str, int]
-    """Statistic → how many runs it would have needed."""
+    """Statistic → number of runs it would have needed."""
     runs: int | None
     warmup_runs: int | None
     load_ms: float | None
@@ -104,7 +104,7 @@ class Speed:
     peak_rss_bytes: int | None
     speedup: Interval | None
     decision: str | None
-    """Against the baseline: "faster", "slower", "same" or "undecided"."""
+    """Compared with the baseline: "faster", "slower", "same" or "undecided"."""
     samples_ms: tuple[float, ...]
     operators: tuple[Operator, ...]
     modules: tuple[Module, ...] = ()
@@ -117,7 +117,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Variant:
-    """One form of the model on its way from teacher to int8."""
+    """One variant of the model between teacher and int8."""
 
     name: str
     stage: str
@@ -131,7 +131,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class StageRow:
-    """One stage of the run, in a line."""
+    """One stage of the run, in one line."""
 
     stage: str
     status: str
@@ -142,7 +142,7 @@ class StageRow:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """Signal-to-quantization-noise ratio at the output of one node, and what the metric loses by it where that was measured."""
+    """Signal-to-quantization-noise ratio at the output of one node, and the metric's loss where that was measured."""
 
     name: str
     op: str
@@ -162,7 +162,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Parting:
-    """How far the outputs of one form are from those of the form it was made from."""
+    """Difference between the outputs of one variant and those of the variant it was made from."""
 
     source: str
     result: str
@@ -173,7 +173,7 @@ class Parting:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Nodes that follow each other in running order and stay on one provider."""
+    """Consecutive nodes on one provider."""
 
     provider: str
     nodes: int
@@ -182,7 +182,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Execution:
-    """What really ran of one form, and the least time this machine needs for it."""
+    """Executed graph of one variant, and the least time this machine needs for it."""
 
     name: str
     p50_ms: float | None
@@ -190,18 +190,18 @@ class Execution:
     """Sum over operators of the larger of MACs over the measured peak and bytes over the measured bandwidth."""
     int8_macs_share: float | None
     conversion_share: float | None
-    """Share of the operators' time that only changes type or layout."""
+    """Share of the operators' time spent on changes of type or layout."""
     partitions: int | None
     cpu_fallback_share: float | None
     stretches: tuple[Stretch, ...] = ()
     """In running order."""
     breaks: tuple[str, ...] = ()
-    """The first node of each stretch that fell back to the CPU."""
+    """First node of each partition that fell back to the CPU."""
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something that was not as hoped: a fallback, a skipped node, a clamped range."""
+    """A warning: a fallback, a skipped node, a clamped range."""
 
     stage: str
     text: str
@@ -209,7 +209,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided in a stage, and why."""
+    """A decision of a stage, with its reason."""
 
     stage: str
     what: str
@@ -219,7 +219,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Island:
-    """A node that runs in floating point in the middle of an int8 graph."""
+    """A node that runs in floating point in an int8 graph."""
 
     node: str
     op: str
@@ -265,9 +265,9 @@ class Report:
     executions: tuple[Execution, ...] = ()
     layers: tuple[LayerNoise, ...] = ()
     sensitivity: tuple[LayerNoise, ...] = ()
-    """What each layer alone does to the outputs, worst first."""
+    """Effect of each layer alone on the outputs, worst first."""
     baseline: str = "fp32"
-    """The variant that the others' speed is held against."""
+    """Variant that the speed of the others is compared with."""
     roof: Roof | None = None
     int8_macs_share: float | None = None
     islands: tuple[Island, ...] = ()

@@ -1,4 +1,4 @@
-"""What the pipeline tells the report about a run: plain values, so that a run can be reported again long after."""
+"""Record of a run for the report: plain values, so that a run can be reported again later."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class StageRecord:
     """The artifact's content address."""
     status: Literal["made", "cached"]
     seconds: float
-    """How long making it took, also if that was an earlier run."""
+    """Seconds that the stage took, in this or an earlier run."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The stage's own facts, as JSON."""
     warnings: tuple[str, ...] = ()
-    """What the pipeline has to say about it, beside the stage's own warnings in its facts."""
+    """Warnings of the pipeline, in addition to the stage's own warnings in its facts."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RunRecord:
 
         Raises:
             DataError: it is not JSON or not a run record; the message names `where` and the key.
-            IntegrityError: it is not what its hash says.
+            IntegrityError: it does not have its recorded hash.
         """
         try:
             record = TypeAdapter(cls).validate_json(text)

@@ -9,7 +9,7 @@ from edgeopt.report.units import count, percent, size
 
 
 def summarise(facts: Facts) -> str:
-    """Return what the stage did, in figures; empty for a stage that nobody here knows."""
+    """Return what the stage did, in figures; empty for an unknown stage."""
     summary = _SUMMARIES.get(facts.where.split("-")[0])
     return ", ".join(summary(facts)) if summary else ""
 
@@ -39,7 +39,7 @@ def _export(facts: Facts) -> Iterator[str]:
     if (nodes := facts.integer("nodes")) is not None:
         yield f"{nodes} nodes"
     if (error := facts.table("parity").number("relative_error")) is not None:
-        yield f"off PyTorch by {error:.1e} at most on {facts.table('parity').integer('samples') or 0} samples"
+        yield f"largest error {error:.1e} compared with PyTorch on {facts.table('parity').integer('samples') or 0} samples"
     if (bytes_ := facts.integer("size_bytes")) is not None:
         yield size(bytes_)
 

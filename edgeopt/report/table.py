@@ -1,4 +1,4 @@
-"""The table of the model's forms, as text: the same cells in Markdown, on the terminal and on the page."""
+"""The table of the variants, as text: the same cells in Markdown, on the terminal and in HTML."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ EXECUTION_COLUMNS = (
 
 
 def table_title(report: Report) -> str:
-    """Return what stands above the table of the model's forms; a lone profile may be of models that have nothing in common."""
-    return "The models, side by side" if all(item.stage == "profile" for item in report.variants) else "The model, step by step"
+    """Return the title of the table of variants; a profile may be of models that have nothing in common."""
+    return "The models" if all(item.stage == "profile" for item in report.variants) else "The model, step by step"
 
 
 def variant_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return one row of `COLUMNS` for each form of the model."""
+    """Return one row of `COLUMNS` for each variant."""
     return [_row(variant) for variant in report.variants]
 
 
 def known_columns(report: Report) -> list[int]:
-    """Return the places of those `COLUMNS` that anything is known for."""
+    """Return the indices of the `COLUMNS` that have values."""
     rows = variant_rows(report)
     return [index for index in range(len(COLUMNS)) if any(row[index] != units.NONE for row in rows)]
 
@@ -54,7 +54,7 @@ def _row(variant: Variant) -> tuple[str, ...]:
 
 
 def latency(variant: Variant, statistic: str) -> str:
-    """Return a latency with its interval, or why there is none: a percentile is not guessed from too few runs."""
+    """Return a latency with its interval, or the number of missing runs."""
     if variant.speed is None:
         return units.NONE
     if statistic not in variant.speed.latency_ms and statistic in variant.speed.withheld:
@@ -63,7 +63,7 @@ def latency(variant: Variant, statistic: str) -> str:
 
 
 def execution_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return one row of `EXECUTION_COLUMNS` for each form that was profiled."""
+    """Return one row of `EXECUTION_COLUMNS` for each variant that was profiled."""
     return [
         (
             row.name,
@@ -80,7 +80,7 @@ def execution_rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def device_rows(report: Report) -> list[tuple[str, str]]:
-    """Return what is known of the device: sizes with their unit, long lists (a processor's features) by their length."""
+    """Return the description of the device: sizes with units, long lists (a processor's features) by their length."""
     return [
         (key.removesuffix("_bytes").replace("_", " "), _device_value(key, value))
         for key, value in report.conditions.device.items()
@@ -97,7 +97,7 @@ def _device_value(key: str, value: object) -> str:
 
 
 def conditions_line(report: Report) -> str:
-    """Return what stands above the table: metric, samples, runs, provider, threads, confidence."""
+    """Return the line above the table: metric, samples, runs, provider, threads, confidence."""
     runs = [variant.speed.runs for variant in report.variants if variant.speed and variant.speed.runs]
     confidence = [
         interval.confidence
@@ -113,7 +113,7 @@ def conditions_line(report: Report) -> str:
         f"latency over {min(runs):,} runs or more" if runs else None,
         conditions(report) or None,
         f"intervals at {units.percent(min(confidence), 0)}" if confidence else None,
-        f"speed-up against {report.baseline}" if any(item.speed and item.speed.speedup for item in report.variants) else None,
+        f"speed-up over {report.baseline}" if any(item.speed and item.speed.speedup for item in report.variants) else None,
     ]
     text = ", ".join(part for part in parts if part)
     first = f"{text[:1].upper()}{text[1:]}." if text else ""
@@ -121,11 +121,11 @@ def conditions_line(report: Report) -> str:
 
 
 def _origins(report: Report) -> str:
-    """Say which rows are one model in two forms: PyTorch's, and its ONNX export, which is what is timed."""
+    """Return a sentence on which rows are one model in two forms: PyTorch's, and its ONNX export, which is timed."""
     trained = [variant for variant in report.variants if variant.stage in {"teacher", "distill", "prune"}]
     fp32 = report.variant("fp32")
     if not trained or fp32 is None or fp32.stage != "export":
         return ""
     timed = [variant.name for variant in trained if variant.speed]
     text = f"fp32 is {trained[-1].name} exported to ONNX"
-    return f"{text}; latencies of {' and '.join(timed)} are of their exports, too." if timed else f"{text}."
+    return f"{text}; latencies of {' and '.join(timed)} are also those of their exports." if timed else f"{text}."

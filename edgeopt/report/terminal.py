@@ -41,12 +41,12 @@ def terminal_summary(report: Report, *, width: int | None = 120, colour: bool = 
             console.print(_table(report))
             console.print(Text(one_line(conditions_line(report)), style="dim"))
         if report.warnings:
-            console.print(Text(f"{len(report.warnings)} warnings, in the report", style="yellow"))
+            console.print(Text(f"warnings: {len(report.warnings)}, see the report", style="yellow"))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
 def _table(report: Report) -> Table:
-    """Build the table without parameters and p90, which the page has, and without the columns that nothing is known for."""
+    """Build the table without parameters and p90, which the HTML has, and without empty columns."""
     known = [index for index in known_columns(report) if COLUMNS[index] not in {"parameters", "p90"}]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in known:

@@ -1,4 +1,4 @@
-"""The latency plots: how the runs of each variant are distributed, how they went over time, and the ratios between variants."""
+"""The latency plots: distribution of the runs, runs over time, and ratios between variants."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MARKS_SAID = "circle: median, square: p90, diamond: p95, star: p99"
 
 
 def timed(report: Report) -> list[tuple[Variant, Speed]]:
-    """Return the variants whose runs are known."""
+    """Return the variants whose single runs are recorded."""
     return [(variant, variant.speed) for variant in report.variants if variant.speed and len(variant.speed.samples_ms) > 1]
 
 
 def latency_distribution(report: Report) -> Figure | None:
-    """How the latency of each variant is distributed over its runs: one ridge each, with its percentiles under it."""
+    """Plot the distribution of each variant's latency: one ridge each, with its percentiles below."""
     shown = timed(report)
     if not shown:
         return None
@@ -41,7 +41,7 @@ def latency_distribution(report: Report) -> Figure | None:
     return Figure(
         "latency",
         "Latency, run by run",
-        f"How many runs took how long, warm-up excluded ({runs}; {conditions(report)}). "
+        f"Histogram of the runs, without warm-up ({runs}; {conditions(report)}). "
         f"{_MARKS_SAID.capitalize()}, each with its confidence interval.{_withheld(shown)}{cut}",
         traces,
         {
@@ -67,27 +67,27 @@ def _said(speed: Speed, statistic: str) -> str:
 
 
 def _withheld(shown: Sequence[tuple[Variant, Speed]]) -> str:
-    """Say which percentiles are not drawn, and how many runs each would need."""
+    """Return a sentence on the percentiles that are not drawn, and how many runs each would need."""
     needs: dict[str, tuple[int, list[str]]] = {}
     for variant, speed in shown:
         for statistic, runs in speed.withheld.items():
             needs.setdefault(statistic, (runs, []))[1].append(variant.name)
     parts = [f"{statistic} of {', '.join(names)} (needs {runs:,} runs)" for statistic, (runs, names) in needs.items()]
-    return f" Withheld for want of runs: {'; '.join(parts)}." if parts else ""
+    return f" Withheld because of too few runs: {'; '.join(parts)}." if parts else ""
 
 
 def _runs(count: int) -> str:
-    return "1 slower run lies" if count == 1 else f"{count:,} slower runs lie"
+    return "1 slower run is" if count == 1 else f"{count:,} slower runs are"
 
 
 def _far(speed: Speed) -> float:
-    """Return how far to the right a variant reaches: its 99th percentile, and the end of every interval drawn."""
+    """Return the right end of a variant: the larger of its 99th percentile and the ends of all intervals."""
     ends = [interval.high or interval.value for interval in speed.latency_ms.values()]
     return max([_quantile(speed.samples_ms, 0.99), *ends])
 
 
 def _edges(start: float, end: float, *, log: bool) -> list[float]:
-    """Return the borders of `_BINS` bins, equally wide on the axis they are drawn on."""
+    """Return the edges of `_BINS` bins of equal width on the plot's axis."""
     steps = [index / _BINS for index in range(_BINS + 1)]
     return [start * (end / start) ** step if log else start + (end - start) * step for step in steps]
 
@@ -136,7 +136,7 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def latency_over_time(report: Report) -> Figure | None:
-    """The runs that count, in the order they were made, relative to their median: drift and disturbances show."""
+    """Plot the counted runs in their order, relative to their median, to show drift and disturbances."""
     shown = [(variant, speed) for variant, speed in timed(report) if _quantile(speed.samples_ms, 0.5) > 0]
     if not shown:
         return None
@@ -149,7 +149,7 @@ def latency_over_time(report: Report) -> Figure | None:
     return Figure(
         "over-time",
         "The runs, one after the other",
-        "Each counted run against its variant's median: a line that climbs is drift, a cluster of high points a disturbance. "
+        "Each counted run relative to its variant's median: a rising line is drift, a cluster of high points a disturbance. "
         f"Warm-up is left out.{cut}",
         traces,
         {
@@ -185,7 +185,7 @@ def _series(variant: Variant, speed: Speed, report: Report) -> Trace:
 
 
 def ratios(report: Report) -> Figure | None:
-    """How fast each variant is beside the baseline, with the interval of the ratio and what was decided about it."""
+    """Plot the speed of each variant relative to the baseline, with the interval of the ratio and the decision."""
     shown = [(variant, variant.speed) for variant in report.variants if variant.speed and variant.speed.speedup]
     if not shown:
         return None
@@ -206,9 +206,9 @@ def ratios(report: Report) -> Figure | None:
     line = {"width": 1, "dash": "dot", "color": "#8f9bab"}
     return Figure(
         "ratios",
-        f"Speed beside {report.baseline}",
-        f"Time of {report.baseline} over the variant's own, paired round by round, with its confidence interval; "
-        "right of the line is faster. Variants took turns, so what disturbed one disturbed all.",
+        f"Speed relative to {report.baseline}",
+        f"Time of {report.baseline} divided by the variant's, paired round by round, with its confidence interval; "
+        "right of the line is faster. Variants were measured interleaved, so disturbances affect all of them.",
         traces,
         {
             "xaxis": {"title": {"text": f"times as fast as {label(report.baseline)}"}, **axis},

@@ -1,4 +1,4 @@
-"""Writes a report's files, each whole or not at all."""
+"""Write a report's files, each atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path, Path]:
     """Write report.html, report.json and report.md into `folder` and return their paths.
 
     Raises:
-        MachineError: the disk is full or `folder` may not be written.
+        MachineError: the disk is full or `folder` cannot be written.
     """
     formats = {"report.html": to_html, "report.json": to_json, "report.md": to_markdown}
     paths = []

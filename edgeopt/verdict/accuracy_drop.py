@@ -1,6 +1,6 @@
-"""How much accuracy a variant lost, measured on the same samples as its baseline, and the verdict on a budget for it.
+"""Accuracy lost by a variant on the same samples as its baseline, and the verdict on a budget for it.
 
-Idea. Both answers are known for every sample, so only those that differ in being right matter: `lost` (right before, wrong
+Idea. Both answers are known for every sample, so only samples where one of them is right matter: `lost` (right before, wrong
 now) and `gained` (the other way round) of n. The drop is (lost - gained) / n, and its interval is Wald's for paired
 proportions with half a sample added to each cell (Agresti & Min, Statistics in Medicine 24, 2005, section 3), which covers
 well even where few samples differ.
@@ -21,7 +21,7 @@ from edgeopt.verdict.budget import Budget, Judgement
 
 @dataclass(frozen=True)
 class AccuracyDrop:
-    """`lost` and `gained` of `n` samples against the baseline."""
+    """Numbers of `lost` and `gained` among `n` samples, compared with the baseline."""
 
     n: int
     lost: int
@@ -29,7 +29,7 @@ class AccuracyDrop:
 
     @classmethod
     def of(cls, baseline_right: NDArray[Any], right: NDArray[Any]) -> AccuracyDrop:
-        """Compare two boolean arrays of shape [n]: which samples the baseline and the variant got right."""
+        """Compare two boolean arrays of shape [n]: the samples that the baseline and the variant got right."""
         before, now = np.asarray(baseline_right, bool), np.asarray(right, bool)
         return cls(len(before), int((before & ~now).sum()), int((~before & now).sum()))
 
@@ -39,7 +39,7 @@ class AccuracyDrop:
         return 100 * (self.lost - self.gained) / self.n
 
     def bounds(self, confidence: float) -> tuple[float, float]:
-        """Return one-sided bounds of the drop on all samples like these, in points, each sure by `confidence`."""
+        """Return one-sided bounds of the drop on all samples like these, in points, each at `confidence`."""
         n, lost, gained = self.n + 2, self.lost + 0.5, self.gained + 0.5
         centre = (lost - gained) / n
         half = NormalDist().inv_cdf(confidence) * math.sqrt(max(0.0, (lost + gained) / n - centre**2) / n)
@@ -47,10 +47,10 @@ class AccuracyDrop:
 
 
 def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) -> Judgement:
-    """Judge an ``accuracy_drop`` budget; None: nobody measured it.
+    """Judge an ``accuracy_drop`` budget; None: accuracy was not measured.
 
-    A budget without ``@`` is about the samples at hand; with ``@95%`` about all samples like them, as sure as that. A plain
-    number of points has no samples, so it is taken as it is.
+    A budget without ``@`` is about the evaluated samples; with ``@95%`` about all samples like them, at that confidence. A
+    plain number of points has no samples, so it is used as it is.
     """
     if drop is None:
         reason = "no accuracy was measured; give labelled data"
@@ -60,7 +60,7 @@ def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) 
     if isinstance(drop, float | int):
         return Judgement(budget.expression, variant, "pass" if met else "fail", float(points), f"it is {points:.4g} points")
     low, high = drop.bounds(budget.confidence)
-    sure = f"{low:.2f} to {high:.2f} on all samples like these, {100 * budget.confidence:.4g} % sure each way"
+    sure = f"{low:.2f} to {high:.2f} on all samples like these, {100 * budget.confidence:.4g} % confidence in each direction"
     reason = f"{points:.4g} points on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained); {sure}"
     if not budget.asked:
         return Judgement(budget.expression, variant, "pass" if met else "fail", points, reason)

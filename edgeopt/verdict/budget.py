@@ -3,7 +3,7 @@
     p95_ms<=20 @99%        int8: size_mb<=4        cold_start_ms<=150        int8_macs_share>=0.9
 
 A latency budget is a question about a quantile, answered by its one-sided bounds: `pass` if the upper bound meets the
-limit, `fail` if the lower bound misses it, else `undecided`, with a guess how many more runs would decide it. Both answers
+limit, `fail` if the lower bound misses it, else `undecided`, with an estimate of the runs that would decide it. Both answers
 are wrong with probability 1 - confidence at most, although the question is asked again while samples come in: look number k
 spends error/(k(k+1)), which sums to the error over all looks (the union bound; see Lai, Annals of Statistics 4, 1976).
 
@@ -52,14 +52,14 @@ _SCALES: Mapping[str, tuple[str, float]] = {
     "partitions": ("partitions", 1.0),
     "accuracy_drop": ("accuracy_drop", 1.0),
 }
-"""Budget metric → the figure it reads, and what one unit of the metric is there."""
+"""Budget metric → the figure it reads, and the factor between their units."""
 
 
 @dataclass(frozen=True)
 class Budget:
     """One budget: `metric` `sign` `limit`, for one variant or (None) for every variant but the baseline.
 
-    `accuracy_drop` is in percentage points; whoever evaluates the variants hands it in (`edgeopt.verdict.accuracy_drop`).
+    `accuracy_drop` is in percentage points and comes from the evaluation of the variants (`edgeopt.verdict.accuracy_drop`).
     """
 
     expression: str
@@ -69,15 +69,15 @@ class Budget:
     limit: float
     confidence: float
     asked: bool = False
-    """The expression names the confidence itself."""
+    """The expression states its own confidence."""
     target: str | None = None
-    """The target it is about; None: any."""
+    """Target that the budget applies to; None: any."""
 
     @classmethod
     def parse(cls, expression: str, *, confidence: float = 0.95) -> Budget:
         """Read an expression such as ``"int8 on arm64: p95_ms<=20 @99%"``; without ``@``, `confidence` holds.
 
-        In front of the colon stand a variant, a target (``on arm64: …``), both, or neither.
+        The part before the colon is a variant, a target (``on arm64: …``), both, or absent.
 
         Raises:
             RecipeError: it has another form or an unknown metric.
@@ -105,7 +105,7 @@ class Budget:
         return _quantile(self.metric)
 
     def holds(self, value: float) -> bool:
-        """Say whether `value` meets the limit."""
+        """Return whether `value` meets the limit."""
         return _SIGNS[self.sign](value, self.limit)
 
 
@@ -119,7 +119,7 @@ class Judgement:
     value: float | None
     reason: str
     more_runs: int | None = None
-    """About how many more runs would decide it, if that is what is missing."""
+    """Estimated number of further runs that would decide it, if runs are missing."""
 
 
 def _quantile(metric: str) -> float | None:
@@ -129,14 +129,14 @@ def _quantile(metric: str) -> float | None:
 
 
 def judge_latency(budget: Budget, variant: str, samples_ms: Samples, *, look: int = 1) -> Judgement:
-    """Judge a latency budget by `samples_ms` (shape [n], in order); `look` counts how often it has been asked, from 1."""
+    """Judge a latency budget by `samples_ms` (shape [n], in order); `look` counts the evaluations of it, from 1."""
     q = budget.quantile
     if q is None or len(samples_ms) == 0:
         return Judgement(budget.expression, variant, "undecided", None, "there are no samples")
     tail = (1 - budget.confidence) / (look * (look + 1))
     low, high = quantile_bounds(samples_ms, q, tail)
     value = float(np.quantile(samples_ms, q))
-    sure = f"{100 * budget.confidence:.4g} % sure each way, n = {len(samples_ms):,}"
+    sure = f"{100 * budget.confidence:.4g} % confidence in each direction, n = {len(samples_ms):,}"
     bounds = f"between {_number(low)} and {_number(high)} ms ({sure})"
     upper_limit = budget.sign in ("<=", "<")
     good, bad = (high, low) if upper_limit else (low, high)
@@ -153,7 +153,7 @@ def _number(value: float | None) -> str:
 
 
 def _more_runs(samples_ms: Samples, q: float, limit: float, tail: float) -> int:
-    """Guess the runs still missing: n at which the share of samples below the limit is told from q (normal approximation)."""
+    """Estimate the missing runs: n at which the share of samples below the limit differs from q (normal approximation)."""
     n = len(samples_ms)
     apart = abs(float(np.mean(samples_ms <= limit)) - q)
     apart = max(apart, 0.5 / n)
@@ -162,7 +162,7 @@ def _more_runs(samples_ms: Samples, q: float, limit: float, tail: float) -> int:
 
 
 def judge_figures(budget: Budget, variant: str, figures: Sequence[float] | None, missing: str) -> Judgement:
-    """Judge a budget on a figure that was measured a few times; all times must agree. `missing` says why there is none."""
+    """Judge a budget on a figure that was measured a few times; all must agree. `missing` is the reason if there is none."""
     if not figures:
         return Judgement(budget.expression, variant, "undecided", None, missing)
     scaled = [figure / _SCALES[budget.metric][1] for figure in figures]
@@ -173,12 +173,12 @@ def judge_figures(budget: Budget, variant: str, figures: Sequence[float] | None,
 
 
 def figure_name(budget: Budget) -> str:
-    """Return the name of the figure that a budget not about latency reads."""
+    """Return the name of the figure that a budget reads, for budgets not about latency."""
     return _SCALES[budget.metric][0]
 
 
 def variants_of(budget: Budget, names: Sequence[str], references: Sequence[str] = ()) -> list[str]:
-    """Return the variants a budget is about; `names` starts with the baseline, `references` only stand beside.
+    """Return the variants a budget applies to; `names` starts with the baseline, `references` are only shown.
 
     Raises:
         RecipeError: it names a variant that is not there.

@@ -1,7 +1,7 @@
-"""The verdict: may this be shipped? Every question that a stage asked is a finding; the gravest finding is the answer.
+"""The verdict on a run. Every check of a stage is a finding; the worst finding is the verdict.
 
-The "never worse" questions are asked whether a budget names them or not: an int8 model that is slower or larger than fp32, or
-a pruned model that is not smaller, is a failure and stands in the first line, unless the recipe has ``allow_worse = true``.
+The "never worse" checks are made whether a budget names them or not: an int8 model that is slower or larger than fp32, or
+a pruned model that is not smaller, is a failure and is stated in the first line, unless the recipe has ``allow_worse = true``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def judge(stages: Mapping[str, Facts], variants: Sequence[Variant], *, allow_wor
 
     Args:
         stages: facts of each stage, by its name.
-        variants: the forms of the model, already gathered.
+        variants: the variants of the model.
         allow_worse: the recipe allows what "never worse" forbids.
     """
     findings = [
@@ -52,7 +52,7 @@ def _sentence(state: State, findings: Sequence[Finding], variants: Sequence[Vari
 
 
 def _measured(variants: Sequence[Variant]) -> str:
-    """Return what stands there to be judged: "; a takes 12.3 ms (p50), b 4.1 ms"."""
+    """Return the measured medians: "; measured (p50): a 12.3 ms, b 4.1 ms"."""
     middle = [(variant.name, variant.speed.latency_ms.get("p50")) for variant in variants if variant.speed]
     parts = [f"{name} {milliseconds(interval.value)}" for name, interval in middle if interval]
     return f"; measured (p50): {', '.join(parts)}" if parts else ""
@@ -65,7 +65,7 @@ def _capital(text: str) -> str:
 
 
 def _gains(variants: Sequence[Variant]) -> str | None:
-    """Return what quantization, or the whole way, brought: "int8 is 2.7× faster and 3.6× smaller than fp32, …"."""
+    """Return the gains of quantization: "int8 is 2.7× as fast as fp32 and 3.6× smaller, …"."""
     by_name = {variant.name: variant for variant in variants}
     before, after = by_name.get(BASELINE), by_name.get(QUANTIZED)
     if before is None or after is None:

@@ -1,4 +1,4 @@
-"""Budgets judged while samples come in: looks that become rarer, and decisions that stay."""
+"""Sequential tests: budgets judged while samples come in, at ever rarer looks, with decisions that stay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgeopt.verdict.accuracy_drop import AccuracyDrop, judge_drop
 from edgeopt.verdict.budget import Budget, Judgement, Verdict, figure_name, judge_figures, judge_latency, variants_of
 
 Figures = Mapping[str, Sequence[float] | None]
-"""Figures of one variant that are no quantile, by name: one value for each time they were measured, None if they were not."""
+"""Figures of one variant that are not quantiles, by name: one value per measurement, None if not measured."""
 
 
 class Judge:
@@ -39,7 +39,7 @@ class Judge:
         self._decided: dict[tuple[Budget, str], Judgement] = {}
 
     def enough(self, sampled: Sampled) -> bool:
-        """Say whether every latency budget is decided, and every comparison if that was asked for; False: nothing was asked."""
+        """Return whether all latency budgets, and all comparisons if requested, are decided; False: there are none."""
         latency = [(budget, name) for budget, name in self._pairs if budget.quantile is not None]
         questions = [self._budgets_decided(sampled, latency)] if latency else []
         if self._comparer.asked:
@@ -47,13 +47,13 @@ class Judge:
         return bool(questions) and all(questions)
 
     def _budgets_decided(self, sampled: Sampled, pairs: Sequence[tuple[Budget, str]]) -> bool:
-        """Look each time the runs have doubled."""
+        """Judge the budgets each time the runs have doubled."""
         if sampled.runs >= self._min_runs * 2**self._looks and sampled.rounds >= FEWEST_ROUNDS:
             self._look(count(sampled))
         return all(pair in self._decided and self._decided[pair].verdict != "undecided" for pair in pairs)
 
     def compare(self, counted: Counted, conditions: Conditions) -> tuple[list[Comparison], float]:
-        """Return the final comparisons, and how far from 1 a ratio had to be to count."""
+        """Return the final comparisons, and the margin around 1 beyond which a ratio counted."""
         return self._comparer.compare(counted, conditions)
 
     def _look(self, counted: Counted) -> None:
@@ -64,7 +64,7 @@ class Judge:
                 self._decided[budget, name] = judge_latency(budget, name, counted.samples(name), look=self._looks)
 
     def judgements(self, counted: Counted, figures: Mapping[str, Figures]) -> list[Judgement]:
-        """Return the final verdicts; `figures` are the variants' figures that are no quantile."""
+        """Return the final verdicts; `figures` are the variants' figures that are not quantiles."""
         self._look(counted)
         return [self._judgement(budget, name, figures[name]) for budget, name in self._pairs]
 

@@ -79,7 +79,7 @@ def test_all_scenarios_for_real(tmp_path: Path) -> None:
     result = measure_scenarios(_model(tmp_path / "m.onnx", "N"), _ROWS, target=_here(), config=config)
     single, multi, offline, server = result.figures
     assert (single.metric, single.needs_queries, multi.metric, multi.needs_queries) == ("p90_ms", 64, "p99_ms", 662)
-    assert single.value and multi.value and multi.samples_per_query == 8 and multi.how == "one run of batch 8 a query"
+    assert single.value and multi.value and multi.samples_per_query == 8 and multi.how == "one run of batch 8 per query"
     assert offline.value and single.samples_per_s and offline.value > single.samples_per_s, "batches must pay here"
     assert server.value and server.value < 1.2 * single.samples_per_s and "computed" in server.how
     assert json.dumps(result.facts(), allow_nan=False)
@@ -88,7 +88,7 @@ def test_all_scenarios_for_real(tmp_path: Path) -> None:
 def test_a_fixed_batch_axis_streams_eight_runs_and_what_cannot_be_is_refused(tmp_path: Path) -> None:
     fixed = _model(tmp_path / "f.onnx", "1")
     result = measure_scenarios(fixed, _ROWS, target=_here(), config=ScenarioConfig(seconds=0.5))
-    assert "8 runs a query" in result.figures[1].how and result.figures[2].how == "batch 1"
+    assert "8 runs per query" in result.figures[1].how and result.figures[2].how == "batch 1"
     with pytest.raises(RecipeError, match="set server_latency_ms"):
         measure_scenarios(fixed, _ROWS, target=_here(), config=ScenarioConfig(scenarios=["server"]))
     with pytest.raises(RecipeError, match="is an emulator"):

@@ -62,7 +62,8 @@ def test_axes_by_name_are_cropped_and_repeated(model: Path, tmp_path: Path) -> N
     assert [(point.batch_size, point.sizes) for point in result.points] == [
         (size, {"sequence": length}) for size in (1, 3) for length in (2, 16)
     ]
-    with pytest.raises(RecipeError, match=r"has no free axis 'sequense' \(did you mean 'sequence'\?\); it has batch, sequence"):
+    said = r"has no dynamic axis 'sequense' \(did you mean 'sequence'\?\); it has batch, sequence"
+    with pytest.raises(RecipeError, match=said):
         sweep(tmp_path / "n.onnx", [row], target=_here(), config=SweepConfig(axes={"sequense": [1]}))
     with pytest.raises(RecipeError, match=r"give batch_sizes or axes\.N, not both"):
         sweep(model, _ROWS, target=_here(), config=SweepConfig(axes={"N": [1, 2]}, batch_sizes=[4]))

@@ -25,7 +25,7 @@ def test_the_distance_to_the_floor_is_told() -> None:
     )
     assert execution_rows(made) == [("int8", "2.00 ms", "0.500 ms", "4.00×", "90.0 %", "25.0 %", "3", "12.5 %")]
     for text in (to_html(made), to_markdown(made)):
-        assert "What ran, and what the machine could do" in text
+        assert "What ran" in text
         assert "4.00×" in text
     assert from_json(to_json(made)) == made
 

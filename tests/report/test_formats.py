@@ -173,7 +173,7 @@ def test_markdown_is_a_document_with_tables(report):
 
 
 def test_rows_that_are_one_model_in_two_forms_are_explained(report):
-    said = "fp32 is prune exported to ONNX; latencies of teacher and distill are of their exports, too."
+    said = "fp32 is prune exported to ONNX; latencies of teacher and distill are also those of their exports."
     assert all(said in " ".join(text.split()) for text in (to_html(report), to_markdown(report), terminal_summary(report)))
 
 

@@ -141,7 +141,7 @@ def test_a_lone_profile_makes_a_page_with_its_own_baseline(profiled, make_record
     assert report.verdict.sentence.startswith("Nothing was judged")
     assert "old 0.146 ms" in report.verdict.sentence
     page = to_html(report)
-    assert "Speed beside old" in page
+    assert "Speed relative to old" in page
     assert "<b>new</b>" not in page
 
 

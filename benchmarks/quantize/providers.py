@@ -24,7 +24,7 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.profile.placement import read_placement
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.inspect.sqnr import sqnr_db
+from edgeopt.quantize.sqnr import sqnr_db
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Rules, Target, load_target
 from edgeopt.targets.transports import connect

@@ -31,7 +31,7 @@ from edgeopt.errors import EdgeoptError
 from edgeopt.graph import onnx_file
 from edgeopt.machine import cpu_flags, describe
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.inspect.sqnr import sqnr_db
+from edgeopt.quantize.sqnr import sqnr_db
 from edgeopt.targets.target import Target, load_target
 
 _SAMPLES = 128

@@ -24,19 +24,10 @@ from edgeopt.bundle.verify import device_verify
 from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
 from edgeopt.graph.files import Signature
+from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 
 _MARGIN = 4.0
 _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
-_INTEGER_OPS = {
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "MatMulInteger",
-    "ConvInteger",
-    "MatMulNBits",
-    "QLinearMatMul",
-    "QLinearConv",
-}
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Toleranc
 
 def arithmetic_of(model: onnx.ModelProto) -> str:
     """Return "integer" for a quantized graph, "float16" for one with half-precision weights, else "float32"."""
-    if any(node.op_type in _INTEGER_OPS for node in model.graph.node):
+    if any(node.op_type in INTEGER_OPERATORS for node in model.graph.node):
         return "integer"
     halves = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
     return "float16" if any(tensor.data_type in halves for tensor in model.graph.initializer) else "float32"

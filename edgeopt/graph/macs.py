@@ -18,6 +18,7 @@ import onnx_ir as ir
 from edgeopt.data.batches import Batch
 from edgeopt.errors import ModelError
 from edgeopt.graph.files import as_ir, structure
+from edgeopt.graph.integer_operators import INTEGER_PRODUCTS
 from edgeopt.graph.matching import attribute, by_name, produced_by
 
 Shape = tuple[int, ...]
@@ -52,7 +53,7 @@ def integer_products(model: onnx.ModelProto | ir.Model) -> set[str]:
     return {
         node_name(node)
         for node in as_ir(model).graph
-        if node.op_type == "MatMulIntegerToFloat"
+        if node.op_type in INTEGER_PRODUCTS
         or (len(node.inputs) > 1 and all(produced_by(value, "DequantizeLinear") is not None for value in node.inputs[:2]))
     }
 

@@ -21,6 +21,8 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
+from edgeopt.graph.integer_operators import GIVE_FLOATS
+
 _RENAMED = re.compile(r"(_token_\d+|_nchwc|_nhwc)$")
 """Suffix that onnxruntime's layout transformers append to a node's name."""
 
@@ -57,7 +59,7 @@ def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType(
 
 
 def _kind(op: str, dtype: str) -> Kind:
-    if op in _INTEGER_INSIDE or dtype in ("uint8", "int8"):
+    if op in GIVE_FLOATS or dtype in ("uint8", "int8"):
         return "int8"
     if op == "MatMulNBits":
         return "int4"
@@ -99,7 +101,6 @@ def _recurrent(inputs: list[Shape], out: Shape) -> int:  # noqa: ARG001
     return x[0] * x[1] * (prod(w) + prod(r))
 
 
-_INTEGER_INSIDE = frozenset({"DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "QAttention"})
 _COUNTERS: Mapping[str, _Counter] = {
     **dict.fromkeys(
         ["MatMul", "Gemm", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul", "QGemm"],

@@ -22,6 +22,7 @@ from onnx_ir.passes import common
 from edgeopt.errors import ModelError
 from edgeopt.graph import files
 from edgeopt.graph.editing import opset_of, sort_nodes
+from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 from edgeopt.graph.matching import array
 from edgeopt.graph.opsets import inline_functions, upgrade
 from edgeopt.graph.shapes import infer_types
@@ -32,19 +33,6 @@ from edgeopt.quantize.plan.plan import Decision, EqualizePlan
 from edgeopt.targets.session import SessionConfig, open_model, open_session
 
 _OLDEST_OPSET = 13
-_INTEGER_OPS = {
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "ConvInteger",
-    "MatMulInteger",
-    "QGemm",
-    "QAttention",
-    "MatMulNBits",
-    "DynamicQuantizeMatMul",
-    "MatMulIntegerToFloat",
-    "GatherBlockQuantized",
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool =
     """Return `model` in the form described above.
 
     Args:
-        model: floating point; it is not changed, and its weights are shared.
+        model: floating point; but for the order of its nodes it is not changed, and its weights are shared.
         name: stands in messages.
         rewrite: whether step 6 is wanted.
         bounded: whether step 7 is.
@@ -71,9 +59,9 @@ def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool =
             or a weight holds NaN.
     """
     refuse_quantized(model, name)
+    sort_nodes(model)  # onnx_ir copies only graphs whose nodes are in order
     copy = model.clone()
     del model  # the caller may have kept none: then its weights are free once they are folded
-    sort_nodes(copy)
     _refuse_maps(copy, name)
     _refuse_nan(copy, name)
     decisions = [*_inline(copy), *_drop_initializer_inputs(copy)]
@@ -96,7 +84,7 @@ def _decision(change: Change) -> Decision:
 
 def refuse_quantized(model: ir.Model, name: str) -> None:
     """Raise a `ModelError` if the model holds integer kernels or Q/DQ nodes."""
-    found = [node.op_type for node in model.graph if node.op_type in _INTEGER_OPS or node.op_type.startswith("QLinear")]
+    found = [node.op_type for node in model.graph if node.op_type in INTEGER_OPERATORS]
     if found:
         raise ModelError(
             f"{name}: already quantized ({len(found)} nodes such as {found[0]}); give the floating-point model it came from"

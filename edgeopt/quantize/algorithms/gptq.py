@@ -24,6 +24,7 @@ from edgeopt.data.batches import Batches
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.files import Signature
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.affine import nearest, restored
 from edgeopt.quantize.calibrate.samples import checked
 
 Floats = NDArray[np.float64]
@@ -45,7 +46,7 @@ class Blocks:
         """Return what the blocks stand for, [k, n]."""
         size = self.numbers.shape[0]
         zeros, scales = (np.repeat(item, block, axis=0)[:size].astype(np.float64) for item in (self.zeros, self.scales))
-        return (self.numbers - zeros) * scales
+        return restored(self.numbers, scales, zeros)
 
 
 def quantize_blocks(weight: NDArray[Any], inner: Floats, *, bits: int, block: int, symmetric: bool) -> Blocks:
@@ -72,8 +73,8 @@ def quantize_blocks(weight: NDArray[Any], inner: Floats, *, bits: int, block: in
         scales[index], zeros[index] = scale, zero
         errors = np.empty((end - start, width))
         for row in range(start, end):
-            numbers[row] = np.clip(np.round(weight[row] / scale) + zero, 0, 2**bits - 1)
-            errors[row - start] = (weight[row] - (numbers[row] - zero) * scale) / factor[row, row]
+            numbers[row] = nearest(weight[row], scale, zero, (0, 2**bits - 1))
+            errors[row - start] = (weight[row] - restored(numbers[row], scale, zero)) / factor[row, row]
             weight[row + 1 : end] -= factor[row, row + 1 : end, None] * errors[row - start]
         weight[end:] -= factor[start:end, end:].T @ errors
     return Blocks(numbers.astype(np.uint8), scales.astype(np.float32), zeros.astype(np.uint8))
@@ -96,7 +97,7 @@ def _grid(weight: Floats, importance: Floats, bits: int, symmetric: bool) -> tup
         widest = np.maximum(-low / middle, high / (middle - 1)) if symmetric else (high - low) / top
         step = np.where(widest > 0, widest * shrink, 1.0)
         origin = np.full_like(step, middle) if symmetric else np.clip(np.round(-low * shrink / step), 0, top)
-        rounded = (np.clip(np.round(weight / step) + origin, 0, top) - origin) * step
+        rounded = restored(nearest(weight, step, origin, (0, top)), step, origin)
         error = (importance * np.square(weight - rounded)).sum(axis=0)
         better = error < best
         best, scale, zero = np.where(better, error, best), np.where(better, step, scale), np.where(better, origin, zero)

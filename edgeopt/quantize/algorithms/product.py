@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.quantize.calibrate.ranges import Grid, Interval
+from edgeopt.quantize.affine import Affine, Grid, IntegerType, Interval
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ class _Trial:
     def of(self, strength: float, clip: float) -> ProductChoice:
         factors, rows, weight = self._smoothed(strength)
         low, high = self.grids[0].widen((clip * float((self.low / factors).min()), clip * float((self.high / factors).max())))
-        rounded = fake_quantize(rows, (low, high), self.grids[0]) @ weight
+        rounded = self.grids[0].fake_quantize(rows, (low, high)) @ weight
         error = float(np.square(rounded - self.exact).sum()) / self.power
         return ProductChoice((low, high), strength, tuple(map(float, factors)) if strength else (), error)
 
@@ -109,16 +109,7 @@ def smoothing_factors(largest: NDArray[Any], weights: NDArray[Any], strength: fl
     return np.clip(factors, 1e-3, 1e3)
 
 
-def fake_quantize(values: NDArray[np.float32], interval: Interval, grid: Grid) -> NDArray[np.float32]:
-    """Round to the grid over `interval` and back."""
-    low, high = interval
-    step = np.float32((high - low) / grid.steps or 1.0)
-    floor = np.round(low / step)
-    return np.asarray(np.clip(np.round(values / step), floor, floor + grid.steps) * step, dtype=np.float32)
-
-
 def round_columns(weight: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     """Round each column of a matrix to a symmetric grid over its own largest value."""
-    step = np.abs(weight).max(axis=0, keepdims=True) / np.float32(grid.steps // 2)
-    step[step == 0] = 1
-    return np.asarray(np.round(weight / step) * step, dtype=np.float32)
+    kind: IntegerType = "int8" if grid.bits == 8 else "int16"
+    return np.asarray(Affine.of_values(weight, kind, axis=1, symmetric=True).fake_quantize(weight), dtype=np.float32)

@@ -8,7 +8,7 @@ summed over the kernel; the border, where the padding's zeros enter, is neglecte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgeopt.graph.index import GraphIndex, attribute, replace_constant
+from edgeopt.quantize.affine import Affine, IntegerType
 
 Floats = NDArray[np.float64]
 
@@ -48,9 +49,7 @@ def store_bias(index: GraphIndex, name: str, bias: Floats) -> None:
     if maker is None:
         replace_constant(index.graph, name, bias)
         return
-    scale = np.asarray(index.constant(maker.input[1]), dtype=np.float64)
-    limits = np.iinfo(np.int32)
-    replace_constant(index.graph, maker.input[0], np.clip(np.round(bias / scale), limits.min, limits.max))
+    replace_constant(index.graph, maker.input[0], affine_of(maker, index).quantize(bias))
 
 
 def weighted_nodes(
@@ -79,12 +78,16 @@ def weight_makers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterato
 
 def dequantized(node: onnx.NodeProto, index: GraphIndex) -> Floats:
     """Return the values that a DequantizeLinear makes of constants."""
-    values, scale, zero = (np.asarray(index.constant(name), dtype=np.float64) for name in node.input[:3])
-    if scale.ndim == 1:
-        shape = [1] * values.ndim
-        shape[attribute(node, "axis", 1)] = scale.size
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
-    return np.asarray((values - zero) * scale)
+    return affine_of(node, index).dequantize(np.asarray(index.constant(node.input[0])), np.float64)
+
+
+def affine_of(node: onnx.NodeProto, index: GraphIndex) -> Affine:
+    """Return the parameters of a QuantizeLinear or DequantizeLinear whose scale and zero point are constants."""
+    scale, zero = (np.asarray(index.constant(name)) for name in node.input[1:3])
+    dtype = cast("IntegerType", zero.dtype.name)
+    if scale.size == 1:
+        return Affine(scale.reshape(()), zero.reshape(()), dtype)
+    return Affine(scale, zero, dtype, attribute(node, "axis", 1))
 
 
 def _mean_shift(node: onnx.NodeProto, change: Floats, mean: Floats) -> Floats:

@@ -10,11 +10,9 @@ import onnx
 
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, attribute, replace_constant
-from edgeopt.quantize.calibrate.ranges import Grid
+from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.calibrate.weights import weight_limits
 from edgeopt.quantize.plan.plan import Plan
-
-_BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
 
 
 def clip_weights(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
@@ -27,9 +25,9 @@ def clip_weights(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
         weight = index.constant(node.input[1])
         if weight is None or node.input[1] not in index.initializers or len(index.consumers[node.input[1]]) != 1:
             continue
-        bits = _BITS[plan.scheme.weight] - integer[node.name].reduce_range
+        grid = Grid.of(plan.scheme.weight, symmetric=True, reduced=integer[node.name].reduce_range)
         axis = _channels(node) if plan.scheme.per_channel and weight.ndim > 1 else None
-        limits = weight_limits(weight, axis, Grid(bits, symmetric=True))
+        limits = weight_limits(weight, axis, grid)
         shape = [1] * weight.ndim
         if axis is not None:
             shape[axis] = -1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.quantize.affine import Affine
 
 _SMALLEST = 1 << 14  # elements from which on it is worth three nodes more
 
@@ -63,6 +64,5 @@ def _rewritten(node: onnx.NodeProto) -> list[onnx.NodeProto]:
 
 def round_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return (int8 rows, scales [rows, 1]) whose product is nearest to the table."""
-    scales = np.abs(table).max(axis=1, keepdims=True) / np.float32(127)
-    scales[scales == 0] = 1
-    return np.round(table / scales).astype(np.int8), scales.astype(np.float32)
+    found = Affine.of_values(table, "int8", axis=0, symmetric=True)
+    return found.quantize(table), found.scale[:, None]

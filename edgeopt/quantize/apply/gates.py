@@ -30,8 +30,9 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, rename_input
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.lifetime import temporary_folder
-from edgeopt.quantize.inspect.sqnr import sqnr_db
+from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.plan.plan import TensorPlan
+from edgeopt.quantize.sqnr import Noise
 from edgeopt.targets.session import SessionConfig, large_config, open_session
 
 
@@ -52,6 +53,8 @@ class Gate:
     tensor: TensorPlan | None
     reader: str | None = None
     constant: Rounded | None = None
+    symmetric: bool = False
+    """Whether the activation's zero point lies in the middle."""
 
 
 class Gated:
@@ -72,13 +75,12 @@ class Gated:
 
     def sqnr_db(self, opened: Set[str]) -> float:
         """Return the SQNR at the model's floating-point outputs with the gates `opened`; one run for each batch."""
-        signal = noise = 0.0
+        noise = Noise()
         for number, exact in enumerate(self._exact):
             got = self._run(number, opened)
             for name, values in exact.items():
-                signal += float(np.square(values, dtype=np.float64).sum())
-                noise += float(np.square(values - got[name], dtype=np.float64).sum())
-        return sqnr_db(signal, noise)
+                noise.add(values, got[name])
+        return noise.db
 
     def of_each(self) -> dict[str, float]:
         """Return the SQNR with each gate alone open."""
@@ -114,7 +116,7 @@ def _gated(model: onnx.ModelProto, gates: Sequence[Gate]) -> onnx.ModelProto:
         if gate.reader is not None:
             _choose(graph, gate, label)
         elif gate.tensor is not None and gate.tensor.low < gate.tensor.high:
-            *rounding, rounded = _rounding(graph, gate.tensor, label)
+            *rounding, rounded = _rounding(graph, gate, gate.tensor, label)
             chosen = f"{label}_activation"
             for node in graph.node:
                 rename_input(node, gate.tensor.name, chosen)
@@ -135,7 +137,7 @@ def _choose(graph: onnx.GraphProto, gate: Gate, label: str) -> None:
         inside += _rounded(graph, gate.constant, label)
         rename_input(rounded, gate.constant.name, inside[-1].output[0])
     if gate.tensor is not None and gate.tensor.low < gate.tensor.high:
-        inside += _rounding(graph, gate.tensor, label)
+        inside += _rounding(graph, gate, gate.tensor, label)
         rename_input(rounded, gate.tensor.name, inside[-1].output[0])
     branches = {}
     for branch, nodes in (("then_branch", [*inside, rounded]), ("else_branch", [exact])):
@@ -158,12 +160,10 @@ def _rounded(graph: onnx.GraphProto, constant: Rounded, label: str) -> list[onnx
     return [dequantize]
 
 
-def _rounding(graph: onnx.GraphProto, tensor: TensorPlan, label: str) -> list[onnx.NodeProto]:
-    info = np.iinfo(np.dtype(tensor.dtype))
-    step = np.float32((tensor.high - tensor.low) / (int(info.max) - int(info.min)))
-    zero = np.clip(np.round(info.min - tensor.low / step), info.min, info.max).astype(tensor.dtype)
-    graph.initializer.append(numpy_helper.from_array(np.asarray(step), f"{label}_scale"))
-    graph.initializer.append(numpy_helper.from_array(np.asarray(zero), f"{label}_zero"))
+def _rounding(graph: onnx.GraphProto, gate: Gate, tensor: TensorPlan, label: str) -> list[onnx.NodeProto]:
+    affine = Affine.of_range(tensor.low, tensor.high, tensor.dtype, symmetric=gate.symmetric)
+    graph.initializer.append(numpy_helper.from_array(affine.scale, f"{label}_scale"))
+    graph.initializer.append(numpy_helper.from_array(affine.zero, f"{label}_zero"))
     grid = [f"{label}_scale", f"{label}_zero"]
     return [
         helper.make_node("QuantizeLinear", [tensor.name, *grid], [f"{label}_q"]),

@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeopt.quantize.affine import Grid, Interval
 from edgeopt.quantize.calibrate.histogram import Histogram, Masses
 from edgeopt.quantize.calibrate.response import Function
 from edgeopt.quantize.calibrate.statistics import TensorStatistics
@@ -32,34 +33,12 @@ from edgeopt.quantize.calibrate.statistics import TensorStatistics
 Method = Literal["min-max", "moving-average", "percentile", "mse", "entropy"]
 METHODS: tuple[Method, ...] = ("min-max", "moving-average", "percentile", "mse", "entropy")
 Floats = NDArray[np.float64]
-Interval = tuple[float, float]
 
 _STEPS = (0.78 ** np.arange(1, 14), np.linspace(0.82, 1.18, 7), np.linspace(0.96, 1.04, 5))
 _BOTH = ((True, True),)  # which ends of the interval move
 _EACH = ((True, False), (False, True))
 _LINEAR_BINS = 4096
 _WITHIN = (np.arange(4) + 0.5) / 4  # a bin is up to two steps of an 8-bit grid wide: four points stand for its values
-
-
-@dataclass(frozen=True)
-class Grid:
-    """An integer grid: how many bits, and whether it lies symmetrically around zero."""
-
-    bits: int = 8
-    symmetric: bool = False
-
-    @property
-    def steps(self) -> int:
-        """The number of steps between the lowest and the highest level."""
-        return (1 << self.bits) - (2 if self.symmetric else 1)
-
-    def widen(self, interval: Interval) -> Interval:
-        """Return the interval with zero inside it, and balanced if the grid is symmetric."""
-        low, high = min(interval[0], 0.0), max(interval[1], 0.0)
-        if self.symmetric:
-            high = max(-low, high)
-            low = -high
-        return low, high
 
 
 def choose_range(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.quantize.calibrate.ranges import Grid
+from edgeopt.quantize.affine import Grid, nearest, restored
 
 _SHARES = np.linspace(0.3, 1.0, 71)
 
@@ -43,7 +43,7 @@ def weight_limits(weight: NDArray[Any], axis: int | None, grid: Grid) -> Floats:
     best, least = largest.copy(), np.full(len(rows), np.inf)
     for share in _SHARES[::-1]:  # the widest first, so that it wins a tie
         step = np.where(largest > 0, largest * share / levels, 1.0)[:, None]
-        rounded = np.clip(np.round(rows / step), -levels, levels) * step
+        rounded = restored(nearest(rows, step, 0, (-levels, levels)), step, 0)
         error = np.square(rows - rounded).sum(axis=1)
         better = error < least
         best, least = np.where(better, largest * share, best), np.where(better, error, least)

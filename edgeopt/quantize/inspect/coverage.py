@@ -17,23 +17,12 @@ import onnxruntime as ort
 
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
 from edgeopt.graph.macs import integer_products
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.targets.session import SessionConfig, open_session
 from edgeopt.targets.target import Target
-
-INTEGER_KERNELS = {
-    "QLinearConv",
-    "QLinearMatMul",
-    "QGemm",
-    "QLinearConvTranspose",
-    "ConvInteger",
-    "MatMulInteger",
-    "MatMulIntegerToFloat",
-    "DynamicQuantizeMatMul",
-    "MatMulNBits",
-}
 
 _FUSED = re.compile(r"_token_\d+$")  # onnxruntime appends this to the name of a node that it moved to another layout
 
@@ -74,7 +63,7 @@ def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target:
         onnx_file.save(model, path)
         _optimize(path, optimized, target)
         graph = onnx.load(optimized, load_external_data=False).graph
-    integer = {_FUSED.sub("", node.name) for node in graph.node if node.op_type in INTEGER_KERNELS}
+    integer = {_FUSED.sub("", node.name) for node in graph.node if node.op_type in INTEGER_PRODUCTS | INTEGER_WEIGHTS}
     share = _share(macs, integer)
     return Coverage(share, (*_missed(macs, integer, plan), *_enclosed(graph)))
 
@@ -118,7 +107,7 @@ def _enclosed(graph: onnx.GraphProto, meant: AbstractSet[str] = frozenset()) -> 
     """Yield the floating-point nodes that read only dequantized tensors and are read only by quantizers."""
     index = GraphIndex(graph)
     for node in graph.node:
-        if node.op_type in {"QuantizeLinear", "DequantizeLinear"} or node.name in meant:
+        if node.op_type in PAIRS or node.name in meant:
             continue
         makers = [index.producer.get(name) for name in node.input if name and name not in index.initializers]
         readers = [reader for name in node.output for reader in index.consumers[name]]

@@ -27,12 +27,13 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.escaping import shell_word
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, captured
+from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
 from edgeopt.graph.outputs import expose, open_exposed, run
 from edgeopt.lifetime import temporary_folder
-from edgeopt.quantize.inspect.coverage import INTEGER_KERNELS
-from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms, sqnr_db
+from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms
 from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.placement import ALWAYS_ROUNDED
+from edgeopt.quantize.sqnr import CEILING_DB, Noise
 from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
 
@@ -42,7 +43,6 @@ Runtime = Callable[[onnx.ModelProto, Sequence[Batch]], list[Values]]
 
 LIMITS_DB = {"torch → onnx": 60.0, "onnx → qdq": 15.0, "qdq → optimized": 25.0, "optimized → provider": 25.0}
 """Outputs below this are a fault of the step: exact steps leave float32's rounding, kernels a unit of the last place or so."""
-_QDQ = {"QuantizeLinear", "DequantizeLinear"}
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Ba
     before = _values(expose(exact, common), common, batches, optimize=False)
     after = _values(expose(qdq, forms), forms, batches, optimize=False)
     noise = _compare(before, [{name: values[form] for name, form in zip(common, forms, strict=True)} for values in after])
-    output_db = min((noise[name] for name in outputs if name in noise), default=150.0)
+    output_db = min((noise[name] for name in outputs if name in noise), default=CEILING_DB)
     if output_db >= limit_db:
         return Step("onnx → qdq", output_db, limit_db)
-    bad = next(name for name in common if noise.get(name, 150.0) < limit_db)
+    bad = next(name for name in common if noise.get(name, CEILING_DB) < limit_db)
     unrounded = _compare([{bad: values[bad]} for values in before], _values(expose(qdq, [bad]), [bad], batches, optimize=False))
     node = _integer_node(bad, there)
     proposed = [node]
@@ -139,10 +139,10 @@ def _compare(expected: Sequence[Values], got: Sequence[Values]) -> dict[str, flo
         pairs = [(np.asarray(a[name]), np.asarray(b[name])) for a, b in zip(expected, got, strict=True) if name in b]
         if not pairs or any(a.shape != b.shape or not np.issubdtype(a.dtype, np.floating) for a, b in pairs):
             continue
-        wide = [(a.astype(np.float64), b.astype(np.float64)) for a, b in pairs]
-        signal = sum(float(np.square(a[np.isfinite(a)]).sum()) for a, _ in wide)
-        noise = sum(float(np.square(np.nan_to_num(a - b, nan=np.inf if np.isfinite(a).all() else 0.0)).sum()) for a, b in wide)
-        found[name] = sqnr_db(signal, noise)
+        noise = Noise()
+        for exact, rounded in pairs:
+            noise.add(exact, rounded)
+        found[name] = noise.db
     return found
 
 
@@ -163,7 +163,7 @@ def _integer_node(tensor: str, index: GraphIndex) -> str | None:
         seen.add(node.name)
         makers = [index.producer.get(name) for name in node.input]
         reads_rounded = any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
-        if node.op_type in INTEGER_KERNELS or (node.op_type not in _QDQ and reads_rounded):
+        if node.op_type in INTEGER_PRODUCTS | INTEGER_WEIGHTS or (node.op_type not in PAIRS and reads_rounded):
             return str(node.name)
         waiting += [name for name in node.input if name]
     return None
@@ -177,7 +177,7 @@ def _runtimes(
     if output_db >= limit_db:
         return Step(name, output_db, limit_db)
     index = GraphIndex(model.graph)
-    cuts = [node.output[0] for node in model.graph.node if node.op_type not in _QDQ and index.is_float(node.output[0])]
+    cuts = [node.output[0] for node in model.graph.node if node.op_type not in PAIRS and index.is_float(node.output[0])]
     low, high, noise = 0, len(cuts), {}
     with progress.task(name, total=max(1, len(cuts).bit_length())) as advance:
         while low < high:
@@ -195,7 +195,7 @@ def _runtimes(
 
 def _worst(model: onnx.ModelProto, batches: Sequence[Batch], both: tuple[Runtime, Runtime]) -> float:
     noise = _compare(both[0](model, batches), both[1](model, batches))
-    return min(noise.values(), default=150.0)
+    return min(noise.values(), default=CEILING_DB)
 
 
 def cut(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:

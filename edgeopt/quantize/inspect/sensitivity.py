@@ -32,9 +32,10 @@ def sensitivity(
     """
     tensors = {tensor.name: tensor for tensor in plan.tensors}
     integers = GraphIndex(quantized.graph).initializers
+    symmetric = plan.scheme.symmetric_activation
     layers = list(weight_makers(model, quantized))
     gates = [
-        Gate(node.name, tensors.get(node.input[0]), node.name, Rounded(node.input[1], maker, integers))
+        Gate(node.name, tensors.get(node.input[0]), node.name, Rounded(node.input[1], maker, integers), symmetric)
         for node, maker in layers
     ]
     noise = Gated(model, gates, batches, threads=threads).of_each()

@@ -1,7 +1,6 @@
 """Signal-to-quantization-noise ratio, tensor by tensor: where float and quantized model part from each other.
 
-SQNR = 10·log10( Σ x² / Σ (x - y)² ) in dB, x from the floating-point model, y from the quantized one on the same samples.
-6 dB more is one bit more. The quantized model runs unoptimised, so that each tensor still exists, and errors accumulate from
+The quantized model runs unoptimised, so that each tensor still exists, and errors accumulate from
 layer to layer, as they do when it runs.
 """
 
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 from onnx import helper
 
@@ -19,8 +17,7 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.plan.plan import Plan
-
-CEILING_DB = 150.0
+from edgeopt.quantize.sqnr import CEILING_DB, Noise
 
 
 @dataclass(frozen=True)
@@ -34,15 +31,6 @@ class LayerNoise:
     """What the metric loses with this layer alone on integers, where that was measured."""
 
 
-def sqnr_db(signal: float, noise: float) -> float:
-    """Return 10·log10(signal / noise), limited to ±150 dB, where differences are float32's own."""
-    if noise <= 0:
-        return CEILING_DB
-    if signal <= 0:
-        return -CEILING_DB
-    return float(np.clip(10 * np.log10(signal / noise), -CEILING_DB, CEILING_DB))
-
-
 def layer_noise(
     model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan, batches: Iterable[Batch], *, threads: int
 ) -> tuple[LayerNoise, ...]:
@@ -53,17 +41,14 @@ def layer_noise(
     rounded = list(dict.fromkeys(there for _, _, _, there in watched))
     before = open_exposed(model, originals, threads=threads, arena=False)
     after = open_exposed(quantized, rounded, threads=threads, optimize=False, arena=False)
-    signal = dict.fromkeys(originals, 0.0)
-    noise = dict.fromkeys(originals, 0.0)
+    noise = {name: Noise() for name in originals}
     pairs = {original: there for _, _, original, there in watched}
     for number, batch in enumerate(batches):
         expected = run(before, originals, batch, sample=number)
         got = run(after, rounded, batch, sample=number)
         for name, there in pairs.items():
-            x = expected[name].astype(np.float64)
-            signal[name] += float(np.square(x).sum())
-            noise[name] += float(np.square(x - got[there]).sum())
-    return tuple(LayerNoise(name, op, sqnr_db(signal[tensor], noise[tensor])) for name, op, tensor, _ in watched)
+            noise[name].add(expected[name], got[there])
+    return tuple(LayerNoise(name, op, noise[tensor].db) for name, op, tensor, _ in watched)
 
 
 def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> list[tuple[str, str, str, str]]:
@@ -81,19 +66,26 @@ def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> 
     return watched
 
 
-def outputs_db(model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch]) -> float:
-    """Return the SQNR of the worst floating-point output; 150 dB if there is none."""
+def output_noise(
+    model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch], *, threads: int
+) -> tuple[LayerNoise, ...]:
+    """Return the SQNR of every floating-point output; inputs are given in the types that `quantized` wants."""
     index = GraphIndex(model.graph)
     names = [value.name for value in model.graph.output if index.is_float(value.name)]
-    before, after = (open_exposed(item, threads=1) for item in (model, quantized))
-    signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    before, after = (open_exposed(item, threads=threads) for item in (model, quantized))
+    types = {spec.name: spec.dtype for spec in onnx_file.signature(quantized).inputs}
+    noise = {name: Noise() for name in names}
     for number, batch in enumerate(batches):
-        expected, got = run(before, names, batch, sample=number), run(after, names, batch, sample=number)
+        given = {name: values.astype(types[name], copy=False) for name, values in batch.items()}
+        expected, got = run(before, names, batch, sample=number), run(after, names, given, sample=number)
         for name in names:
-            x = expected[name].astype(np.float64)
-            signal[name] += float(np.square(x).sum())
-            noise[name] += float(np.square(x - got[name]).sum())
-    return min((sqnr_db(signal[name], noise[name]) for name in names), default=CEILING_DB)
+            noise[name].add(expected[name], got[name])
+    return tuple(LayerNoise(name, "output", noise[name].db) for name in names)
+
+
+def outputs_db(model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch]) -> float:
+    """Return the SQNR of the worst floating-point output; 150 dB if there is none."""
+    return min((output.sqnr_db for output in output_noise(model, quantized, batches, threads=1)), default=CEILING_DB)
 
 
 def all_dequantized(quantized: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,7 +16,7 @@ from edgeopt.data.batches import Array, Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.inspect.diagnosis import LIMITS_DB, Step
-from edgeopt.quantize.inspect.sqnr import sqnr_db
+from edgeopt.quantize.sqnr import CEILING_DB, Noise
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,11 +40,11 @@ def diagnose_export(module: nn.Module, model: Path, batches: Sequence[Batch], *,
     tensors = run(open_exposed(proto, names, threads=1, optimize=False), names, batch, sample=0)
     floats = [value for value in tensors.values() if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)]
     given = [tensors[value.name] for value in proto.graph.output]
-    output_db = min((max((_db(want, got) for got in given), default=-150.0) for want in outputs), default=150.0)
+    output_db = min((max((_db(want, got) for got in given), default=-CEILING_DB) for want in outputs), default=CEILING_DB)
     if output_db >= limit_db:
         return Step(_NAME, output_db, limit_db)
     for name, want in modules:
-        nearest = max((_db(want, value) for value in floats if value.size == want.size), default=-150.0)
+        nearest = max((_db(want, value) for value in floats if value.size == want.size), default=-CEILING_DB)
         if nearest < limit_db:
             return Step(_NAME, output_db, limit_db, name, nearest, name, f"look at the export of module '{name}'")
     return Step(
@@ -54,9 +54,10 @@ def diagnose_export(module: nn.Module, model: Path, batches: Sequence[Batch], *,
 
 def _db(want: Array, got: Array) -> float:
     if want.size != got.size:
-        return -150.0
-    x, y = want.astype(np.float64).reshape(-1), np.asarray(got, dtype=np.float64).reshape(-1)
-    return sqnr_db(float(np.square(x).sum()), float(np.square(x - y).sum()))
+        return -CEILING_DB
+    noise = Noise()
+    noise.add(want.reshape(-1), np.asarray(got).reshape(-1))
+    return noise.db
 
 
 def _modules(module: nn.Module, batch: Batch) -> tuple[list[tuple[str, Array]], list[Array]]:

@@ -18,10 +18,11 @@ from onnx import numpy_helper
 
 from edgeopt.graph.index import GraphIndex, attribute
 from edgeopt.graph.matching import by_name
+from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
 from edgeopt.quantize.apply.smooth import smoothed_name
 from edgeopt.quantize.calibrate.calibrator import Observations
-from edgeopt.quantize.calibrate.ranges import Grid, Method, choose_range
+from edgeopt.quantize.calibrate.ranges import Method, choose_range
 from edgeopt.quantize.calibrate.response import Function, response
 from edgeopt.quantize.calibrate.statistics import TensorStatistics
 from edgeopt.quantize.config import QuantizeConfig
@@ -30,7 +31,6 @@ from edgeopt.quantize.plan.plan import IntegerType, NodePlan, Plan, Scheme, Smoo
 from edgeopt.quantize.plan.shared_ranges import followers
 
 _SUMS = {"Add", "Conv", "ConvTranspose"}
-_BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
 
 
 def plan_ranges(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> Plan:
@@ -70,7 +70,7 @@ def _products(
     index = GraphIndex(model.graph)
     given_as_integers = {name for node in model.graph.node for name in node.output if _rounds(node, nodes)}
     choices: dict[str, ProductChoice] = {}
-    grids = Grid(_BITS[scheme.activation], scheme.symmetric_activation), Grid(_BITS[scheme.weight], symmetric=True)
+    grids = Grid.of(scheme.activation, symmetric=scheme.symmetric_activation), Grid.of(scheme.weight, symmetric=True)
     for name, readers in product_inputs(model, nodes).items():
         statistics = observations.tensors.get(name) if config.ranges == "auto" else None
         if statistics is None or statistics.sample is None or statistics.channels is None or not statistics.count:
@@ -101,7 +101,7 @@ def _tensor_plans(
     kinds: _Kinds,
 ) -> Iterator[TensorPlan]:
     """Yield the range of each observed activation."""
-    grid = Grid(_BITS[scheme.activation], scheme.symmetric_activation)
+    grid = Grid.of(scheme.activation, symmetric=scheme.symmetric_activation)
     dtype = cast("IntegerType", scheme.activation)
     for name, statistics in observations.tensors.items():
         if statistics.count == 0:

@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeopt.graph.index import GraphIndex, attribute
+from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.apply.smooth import scaled_weight, smoothed_name
 from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
@@ -68,12 +69,10 @@ def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, seen: tuple[
     rows = _rows(node, weight)  # [outputs, inputs, kernel]
     if rows.shape[1] == 1 and attribute(node, "group", 1) > 1:
         return False
-    scale = np.abs(rows).max(axis=(1, 2), keepdims=True) if plan.scheme.per_channel else np.abs(rows).max()
-    levels = np.round(rows / np.where(scale > 0, scale, 1) * 127)
-    step = (tensor.high - tensor.low) / 255 or 1.0
+    levels = Affine.of_values(rows, "int8", axis=0 if plan.scheme.per_channel else None, symmetric=True).quantize(rows)
     top = np.full(rows.shape[1], 255.0)
     if high is not None and high.size == rows.shape[1]:
-        top = np.clip(np.round((high - tensor.low) / step), 0, 255)
+        top = Affine.of_range(tensor.low, tensor.high, "uint8", symmetric=False).quantize(high).astype(np.float64)
     products = levels * top[None, :, None]
     return any(_pair_sum(products, axis) > _LARGEST for axis in (1, 2))
 

@@ -19,12 +19,12 @@ from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.coverage import Coverage, inspect
+from edgeopt.quantize.inspect.sqnr import output_noise
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
 from edgeopt.quantize.prepare import Prepared, prepare
 from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.converted import Converted, Request
-from edgeopt.quantize.schemes.noise import output_noise
 from edgeopt.targets.target import Target
 
 SCHEMES = {

@@ -22,6 +22,7 @@ from edgeopt import progress
 from edgeopt.data.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.integer_operators import PAIRS
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
@@ -32,7 +33,6 @@ from edgeopt.targets.target import Target
 _TURNS, _RUNS = 5, 10
 _SLOWER = 1.05  # an integer layer must take this share of its floating form's time to be suspected
 _RENAMED = re.compile(r"(_token_\d+|_nchwc|/MatMulAddFusion)+$")
-_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear"}
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ def layer_times(
 def _own_conversions(node: onnx.NodeProto, index: GraphIndex) -> Iterator[str]:
     """Yield the conversions that exist for this node alone: those of its input nobody else reads, and of its output."""
     name: str = node.input[0]
-    while (maker := index.producer.get(name)) is not None and maker.op_type in _CONVERSIONS and len(index.consumers[name]) == 1:
+    while (maker := index.producer.get(name)) is not None and maker.op_type in PAIRS and len(index.consumers[name]) == 1:
         yield maker.name
         name = maker.input[0]
     readers = index.consumers[node.output[0]]
-    while len(readers) == 1 and readers[0].op_type in _CONVERSIONS:
+    while len(readers) == 1 and readers[0].op_type in PAIRS:
         yield readers[0].name
         readers = index.consumers[readers[0].output[0]]
 

@@ -37,7 +37,12 @@ def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: R
     tried = [tensor for tensor in plan.tensors if tensor.follows is None and tensor.dtype in _WIDE]
     if not tried:
         return plan
-    gated = Gated(model, [Gate(tensor.name, tensor) for tensor in tried], samples, threads=threads)
+    gated = Gated(
+        model,
+        [Gate(tensor.name, tensor, symmetric=plan.scheme.symmetric_activation) for tensor in tried],
+        samples,
+        threads=threads,
+    )
     names = {tensor.name for tensor in tried}
     joint = before = gated.sqnr_db(names)
     chosen: set[str] = set()

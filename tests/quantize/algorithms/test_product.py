@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edgeopt.quantize.algorithms.product import choose_product, fake_quantize, round_columns, smoothing_factors
-from edgeopt.quantize.calibrate.ranges import Grid
+from edgeopt.quantize.affine import Grid
+from edgeopt.quantize.algorithms.product import choose_product, round_columns, smoothing_factors
 
 GENERATOR = np.random.default_rng(21)
 GRIDS = (Grid(8), Grid(8, symmetric=True))
@@ -60,7 +60,7 @@ def test_factors_are_the_papers_formula_up_to_their_mean():
 
 def test_rounding_kernels_against_plain_loops():
     values = GENERATOR.standard_normal((5, 7)).astype(np.float32) * 3
-    got = fake_quantize(values, (-2.0, 3.1), Grid(8))
+    got = Grid(8).fake_quantize(values, (-2.0, 3.1))
     step = 5.1 / 255
     for value, rounded in zip(values.ravel(), got.ravel(), strict=True):
         level = min(max(round(value / step), round(-2.0 / step)), round(-2.0 / step) + 255)

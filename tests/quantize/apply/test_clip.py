@@ -3,7 +3,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.calibrate.ranges import Grid
+from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.calibrate.weights import weight_limits
 
 

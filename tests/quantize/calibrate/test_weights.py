@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeopt.quantize.calibrate.ranges import Grid
+from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.calibrate.weights import weight_limits
 
 GENERATOR = np.random.default_rng(2)

@@ -26,7 +26,7 @@ from edgeopt.data.batches import Batch
 from edgeopt.graph.index import GraphIndex, captured, replace_constant
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.algorithms.rounding.rows import as_weight, paired_rows, weight_rows
-from edgeopt.quantize.algorithms.rounding.solve import Grid, Moments, solve
+from edgeopt.quantize.algorithms.rounding.solve import Levels, Moments, solve
 from edgeopt.quantize.apply.bias import store_bias, weighted_nodes
 
 Floats = NDArray[np.float64]
@@ -173,7 +173,7 @@ def _round(layer: _Layer, sums: _Sums, quantized: onnx.ModelProto) -> Adapted:
     return Adapted(layer.node.name, *(float((item * moments.power).sum()) / power for item in (before, after)))
 
 
-def _grid(layer: _Layer, index: GraphIndex) -> tuple[Grid, Floats]:
+def _grid(layer: _Layer, index: GraphIndex) -> tuple[Levels, Floats]:
     """Return the grid of the layer's weight, relative to its zero point, and the zero point, [g, o, 1]."""
     numbers = np.asarray(index.constant(layer.dequantize.input[0]))
     scale, zero = (np.asarray(index.constant(name), dtype=np.float64) for name in layer.dequantize.input[1:3])
@@ -182,4 +182,4 @@ def _grid(layer: _Layer, index: GraphIndex) -> tuple[Grid, Floats]:
     step, zero = (np.broadcast_to(item.reshape(-1), (shape[0] * shape[1],)).reshape(shape) for item in (scale, zero))
     limits = np.iinfo(numbers.dtype)
     low, high = float(max(limits.min, -127)), float(limits.max)
-    return Grid(step, low - zero, high - zero), zero
+    return Levels(step, low - zero, high - zero), zero

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeopt.quantize.affine import nearest, restored
+
 Floats = NDArray[np.float64]
 
 _DAMPING = 0.01  # of the mean diagonal of H: in directions without data, weights stay where they are
@@ -46,7 +48,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Levels:
     """The points ``step · n`` with whole n, ``low ≤ n ≤ high``; each [g, o, 1] or [g, o, k]."""
 
     step: Floats
@@ -55,15 +57,15 @@ class Grid:
 
     def nearest(self, weight: Floats) -> Floats:
         """Return the number n of the point nearest to each weight, [g, o, k]."""
-        return np.asarray(np.clip(np.round(weight / self.step), self.low, self.high))
+        return nearest(weight, self.step, 0, (self.low, self.high))
 
-    def around(self, weight: Floats) -> Grid:
+    def around(self, weight: Floats) -> Levels:
         """Return the grid of the two points around each weight."""
         low, high = np.floor(weight / self.step), np.ceil(weight / self.step)
-        return Grid(self.step, np.clip(low, self.low, self.high), np.clip(high, self.low, self.high))
+        return Levels(self.step, np.clip(low, self.low, self.high), np.clip(high, self.low, self.high))
 
 
-def solve(weight: Floats, moments: Moments, grid: Grid) -> tuple[Floats, Floats, Floats]:
+def solve(weight: Floats, moments: Moments, grid: Levels) -> tuple[Floats, Floats, Floats]:
     """Return (weights on the grid, error before, error after), weights [g, o, k], errors f / E[y²] of shape [g, o].
 
     Args:
@@ -100,7 +102,7 @@ def relative_error(weight: Floats, moments: Moments) -> Floats:
     return np.asarray(np.divide(error, moments.power, out=np.zeros_like(error), where=moments.power > 0))
 
 
-def _feedback(start: Floats, inner: Floats, grid: Grid) -> Floats:
+def _feedback(start: Floats, inner: Floats, grid: Levels) -> Floats:
     """Round column by column, large diagonals first; the columns behind take over the error."""
     order = np.argsort(-np.einsum("gkk->gk", inner), axis=1, kind="stable")
     permuted = np.take_along_axis(np.take_along_axis(inner, order[:, :, None], axis=1), order[:, None, :], axis=2)
@@ -109,14 +111,14 @@ def _feedback(start: Floats, inner: Floats, grid: Grid) -> Floats:
     rounded = np.empty_like(weight)
     step = grid.step[..., 0]
     for column in range(weight.shape[2]):
-        rounded[..., column] = np.clip(np.round(weight[..., column] / step), low[..., column], high[..., column])
-        error = (weight[..., column] - rounded[..., column] * step) / factor[:, column, column, None]
+        rounded[..., column] = nearest(weight[..., column], step, 0, (low[..., column], high[..., column]))
+        error = (weight[..., column] - restored(rounded[..., column], step, 0)) / factor[:, column, column, None]
         weight[..., column + 1 :] -= error[..., None] * factor[:, None, column, column + 1 :]
     back = np.argsort(order, axis=1)
     return np.asarray(np.take_along_axis(rounded, back[:, None, :], axis=2))
 
 
-def _descend(numbers: Floats, inner: Floats, cross: Floats, grid: Grid) -> Floats:
+def _descend(numbers: Floats, inner: Floats, cross: Floats, grid: Levels) -> Floats:
     """Move each number, one column at a time, to where the objective is least with all others held."""
     numbers = numbers.copy()
     slope = (numbers * grid.step) @ inner - cross  # half the gradient, [g, o, k]

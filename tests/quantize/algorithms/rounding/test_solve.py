@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edgeopt.quantize.algorithms.rounding.solve import Grid, Moments, damped, objective, solve
+from edgeopt.quantize.algorithms.rounding.solve import Levels, Moments, damped, objective, solve
 
 
 def problem(groups: int, outputs: int, size: int, *, rows: int = 400):
@@ -16,7 +16,7 @@ def problem(groups: int, outputs: int, size: int, *, rows: int = 400):
     y = x @ weight.swapaxes(1, 2) + 0.01 * generator.standard_normal((groups, rows, outputs))
     moments = Moments(x.swapaxes(1, 2) @ x / rows, y.swapaxes(1, 2) @ x / rows, np.square(y).mean(axis=1))
     ones = np.ones((groups, outputs, 1))
-    return weight, moments, Grid(np.abs(weight).max(axis=2, keepdims=True) / 7, -7 * ones, 7 * ones), x, y
+    return weight, moments, Levels(np.abs(weight).max(axis=2, keepdims=True) / 7, -7 * ones, 7 * ones), x, y
 
 
 def test_it_comes_near_the_best_of_all_roundings():

@@ -6,7 +6,6 @@ artifact in the store is not run again. The plan is a value: `plan` makes it, ``
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -17,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeopt import __version__, progress
-from edgeopt._folders import shipped
 from edgeopt.data.sets import content_hash
 from edgeopt.errors import IntegrityError, ModelError, RecipeError, nearest
-from edgeopt.files import disk_errors, sha256, write_aside, write_json
+from edgeopt.files import disk_errors, write_aside, write_json
+from edgeopt.import_graph import code_hashes
 from edgeopt.machine import describe
 from edgeopt.recipe import Recipe
-from edgeopt.stages.job import Data, Job, Stage
+from edgeopt.stages.job import Job, Stage
 from edgeopt.stages.order import stages_of
+from edgeopt.stages.samples import Data
 from edgeopt.store import Artifact, Store, key_of
 from edgeopt.targets.availability import require
 from edgeopt.targets.target import Target, load_target
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("torch", "onnxruntime", "onnx", "onnxscript", "transformers", "torch-pruning", "numpy")
 RECORD_FILE = "run.json"
-_PACKAGE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -210,9 +209,7 @@ class Pipeline:
             "options": stage.options,
             "inputs": {name: key_of({"digest": done[name].digest, "facts": done[name].facts}) for name in stage.needs},
             "sources": {path.name: _source_hash(path) for path in stage.sources},
-            "code": {
-                package: code_hash(package) for package in ("stages", *stage.packages, *(["data"] if stage.splits else []))
-            },
+            "code": code_hashes(*stage.modules),
             "libraries": library_versions(),
             "seed": self.recipe.seed,
         }
@@ -241,18 +238,6 @@ class Pipeline:
             shutil.copytree(artifact.folder / "bundle", aside)
             shutil.rmtree(place, ignore_errors=True)
             aside.rename(place)
-
-
-@cache
-def code_hash(package: str) -> str:
-    """Return the SHA-256 of the sources in edgeopt's `package` (or ``exporters``, ``deploy/…``): new code runs stages again."""
-    folder, _, inner = package.partition("/")
-    place = shipped(folder) / inner if folder in ("deploy", "exporters") else _PACKAGE / package
-    digest = hashlib.sha256()
-    for file in sorted(place.rglob("*")):
-        if file.is_file() and file.suffix != ".pyc":
-            digest.update(f"{file.relative_to(place)} {sha256(file)}\n".encode())
-    return digest.hexdigest()
 
 
 @cache

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeopt.errors import EdgeoptError, RecipeError
 from edgeopt.recipe import DataOptions, Recipe, apply_change, load_recipe, recipe_descriptions, recipe_names
-from edgeopt.stages.job import Data
+from edgeopt.stages.samples import Data
 
 
 @pytest.fixture(autouse=True)

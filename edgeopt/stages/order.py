@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.recipe import Recipe
+from edgeopt.stages.bundle import run_bundle
+from edgeopt.stages.distill import run_distill
+from edgeopt.stages.export import run_export
 from edgeopt.stages.job import Facts, Stage
-from edgeopt.stages.learn import run_distill, run_prune, run_teacher
-from edgeopt.stages.ship import run_bundle, run_export, run_import, run_profile, run_quantize, run_verify
+from edgeopt.stages.onnx_import import run_import
+from edgeopt.stages.profile import run_profile
+from edgeopt.stages.prune import run_prune
+from edgeopt.stages.quantize import run_quantize
+from edgeopt.stages.teacher import run_teacher
+from edgeopt.stages.verify import run_verify
 from edgeopt.targets.target import Target
 
 _TRAIN = ("train",)
@@ -37,7 +44,6 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             run_quantize,
             quantization,
             needs=(fp32,),
-            packages=("quantize", "graph", "passes", "models", "targets"),
             splits=_CALIBRATION,
             sources=plans,
         ),
@@ -46,8 +52,8 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             run_verify,
             _json(recipe.verify),
             needs=(*names, fp32, "quantize"),
-            packages=("evaluate", "graph", "models", "targets"),
             splits=_EVALUATION,
+            builders=_builders(recipe),
         ),
         *([_profile_stage(recipe, target, (fp32, "quantize", *others))] if recipe.profile else []),
         Stage(
@@ -55,7 +61,6 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             run_bundle,
             _bundle_options(recipe),
             needs=("quantize",),
-            packages=("bundle", "graph", "models", "deploy/runner", "deploy/templates"),
             splits=_EVALUATION,
         ),
     ]
@@ -63,30 +68,35 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
 
 def _torch_stages(recipe: Recipe) -> list[Stage]:
     stages = []
+    builders = _builders(recipe)
     if recipe.teacher:
         folder = Path(recipe.teacher.source)
         options = {**_json(recipe.teacher), "source": folder.name if folder.is_dir() else recipe.teacher.source}
         sources = (folder,) if folder.is_dir() else ()
-        trains = recipe.teacher.train is not None
         stages.append(
             Stage(
                 "teacher",
                 run_teacher,
                 options,
-                packages=("train", "models") if trains else ("models",),
                 splits=_TRAIN,
                 sources=sources,
+                builders=builders,
             )
         )
-    learning = ("distill", "train", "models")
     if recipe.distill:
-        stages.append(
-            Stage("distill", run_distill, _json(recipe.distill), needs=("teacher",), packages=learning, splits=_TRAIN)
-        )
+        options = _json(recipe.distill)
+        stages.append(Stage("distill", run_distill, options, needs=("teacher",), splits=_TRAIN, builders=builders))
     if recipe.prune:
         needs = ("teacher", "distill") if recipe.distill else ("teacher",)
-        stages.append(Stage("prune", run_prune, _json(recipe.prune), needs=needs, packages=("prune", *learning), splits=_TRAIN))
+        options = _json(recipe.prune)
+        stages.append(Stage("prune", run_prune, options, needs=needs, splits=_TRAIN, builders=builders))
     return stages
+
+
+def _builders(recipe: Recipe) -> tuple[str, ...]:
+    """Return the modules of the recipe's ``module:callable`` builders: their code decides what a folder of weights computes."""
+    sources = [part.source for part in (recipe.teacher, recipe.distill) if part and part.source]
+    return tuple(dict.fromkeys(source.partition(":")[0] for source in sources if ":" in source and not Path(source).exists()))
 
 
 def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Stage]:
@@ -99,8 +109,8 @@ def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Sta
             run_export,
             options,
             needs=(name,),
-            packages=("export", "passes", "graph", "exporters", "models"),
             splits=_CALIBRATION,
+            builders=_builders(recipe),
         )
         for index, name in enumerate(last)
     ]
@@ -108,7 +118,7 @@ def _export_stages(recipe: Recipe, target: Target, names: list[str]) -> list[Sta
 
 def _import_stage(recipe: Recipe) -> Stage:
     path = Path(str(recipe.model))
-    return Stage("import", run_import, {"file": path.name}, packages=("graph", "models"), sources=(path,))
+    return Stage("import", run_import, {"file": path.name}, sources=(path,))
 
 
 def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> Stage:
@@ -118,7 +128,6 @@ def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> St
         run_profile,
         options,
         needs=needs,
-        packages=("profile", "verdict", "graph", "models", "targets", "deploy/runner"),
         splits=_EVALUATION,
         reads_machine=True,
     )

@@ -1,0 +1,34 @@
+"""The stage `bundle`: pack what is shipped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from edgeopt.stages.job import Facts, Job
+
+
+def run_bundle(job: Job) -> Facts:
+    """Pack what is shipped."""
+    from edgeopt.bundle import BundleSpec, write_bundle
+    from edgeopt.data.fit import fit_to
+
+    manifest = job.data.manifest
+    folder = job.inputs["quantize"]
+    samples = fit_to(job.data.split("evaluation").first(job.recipe.bundle.golden_samples), folder / "model.onnx")
+    tokenizer = job.data.tokenizer
+    files = {"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer and manifest.reader == "text" else {}
+    result = write_bundle(
+        BundleSpec(
+            model=folder / "model.onnx",
+            name=job.recipe.name,
+            task=(job.recipe.teacher.task if job.recipe.teacher else None) or job.recipe.export.task or manifest.task,
+            target=job.target.name,
+            golden=list(samples.batches(1)),
+            preprocessing=manifest.preprocessing,
+            labels=tuple(manifest.labels),
+            recipe_toml=job.recipe.to_toml(),
+            files=files,
+        ),
+        output=job.workspace.output / "bundle",
+    )
+    return asdict(result)

@@ -1,0 +1,21 @@
+"""The stage `export`: PyTorch to ONNX."""
+
+from __future__ import annotations
+
+from edgeopt.stages.job import Facts, Job
+from edgeopt.stages.torch_model import load
+
+
+def run_export(job: Job) -> Facts:
+    """Write the model as ONNX, proven against PyTorch."""
+    from edgeopt.export import export
+
+    (name, folder), *_ = job.inputs.items()
+    loaded = load(job, name)
+    samples = job.data.split("calibration").first(16)
+    config = job.recipe.export.model_copy(
+        update={"task": job.recipe.export.task or loaded.task, "source": job.recipe.name}
+        | ({"source_folder": folder} if (folder / "config.json").is_file() else {})
+    )
+    result = export(loaded.module, samples.batches(1), target=job.target, output=job.workspace.output, config=config)
+    return result.facts()

@@ -1,0 +1,47 @@
+"""The stage `quantize`: check the calibration samples, calibrate, quantize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from edgeopt.errors import RecipeError
+from edgeopt.stages.job import Facts, Job
+
+
+def run_quantize(job: Job) -> Facts:
+    """Look at the calibration samples, calibrate and quantize the ONNX model."""
+    from edgeopt.data.checks import check_samples, raise_errors, warnings_of
+    from edgeopt.data.fit import fit_to
+    from edgeopt.quantize import quantize
+
+    (folder,) = job.inputs.values()
+    samples = job.data.split("calibration")
+    found = check_samples(samples, ranges=samples.ranges, evaluated=job.data.evaluated)
+    raise_errors(found)
+    result = quantize(
+        folder / "model.onnx",
+        fit_to(samples, folder / "model.onnx").batches(1),
+        target=job.target,
+        output=job.workspace.output / "model.onnx",
+        config=job.recipe.quantize,
+        evaluate=_metric(job) if job.recipe.quantize.max_drop is not None else None,
+    )
+    return asdict(replace(result.facts, warnings=(*warnings_of(found), *result.facts.warnings)))
+
+
+def _metric(job: Job) -> Callable[[Path], float]:
+    """Return the accuracy on the whole calibration split, so that no choice is ever made on the evaluation split."""
+    from edgeopt.evaluate.outputs import onnx_outputs
+
+    samples = job.data.whole("calibration")
+    labels = samples.labels
+    if labels is None:
+        raise RecipeError("quantize.max_drop needs labels in the calibration split, which has none; leave it out")
+
+    def accuracy(path: Path) -> float:
+        outputs = onnx_outputs(path, samples, provider=job.target.provider, name="with exceptions")
+        return float((next(iter(outputs.values())).argmax(axis=1) == labels).mean())
+
+    return accuracy

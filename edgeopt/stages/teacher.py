@@ -1,0 +1,38 @@
+"""The stage `teacher`: load the model everything starts from, and train it if the recipe says so."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from edgeopt.errors import RecipeError
+from edgeopt.stages.job import Facts, Job
+from edgeopt.stages.torch_model import session
+
+
+def run_teacher(job: Job) -> Facts:
+    """Load the teacher, and train it if the recipe says so."""
+    import torch
+
+    from edgeopt.models.load import load_model
+    from edgeopt.models.save import copy_tokenizer, save_model
+    from edgeopt.models.size import measure
+
+    options = job.recipe.teacher
+    if options is None:
+        raise RecipeError("the recipe has no [teacher]")
+    torch.manual_seed(job.recipe.seed)
+    loaded = load_model(
+        options.source, task=options.task, arguments=options.arguments, trust_remote_code=options.trust_remote_code
+    )
+    history: list[Any] = []
+    if options.train is not None:
+        from edgeopt.train.supervised import train_supervised
+
+        samples = job.data.split("train")
+        history = train_supervised(loaded.module, samples, options=options.train, session=session(job)).history
+    output = job.workspace.output
+    save_model(loaded.module, output, origin=loaded.origin)
+    copy_tokenizer(loaded.folder, output)
+    size = measure(loaded.module, job.data.example())
+    return {**asdict(size), "history": history}

@@ -67,6 +67,7 @@ check: $(INSTALLED)  ## lint, format, types, sizes, help texts, reference pages,
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python tools/check_readme.py
 	$(BIN)/python -m tools.write_reference

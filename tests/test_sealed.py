@@ -16,9 +16,9 @@ from edgeopt import progress
 from edgeopt.data.selection import stage as selection
 from edgeopt.errors import DataError, EdgeoptError, IntegrityError
 from edgeopt.graph.onnx_file import signature
-from edgeopt.quantize.calibrate.cache import resumed
-from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
-from edgeopt.quantize.calibrate.stored import read_progress, write_progress
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
+from edgeopt.quantize.calibrate.stored import read_progress, resumed, write_progress
 from edgeopt.report.record import RunRecord, StageRecord
 from edgeopt.sealed import sealed_json
 from edgeopt.store import Store, key_of

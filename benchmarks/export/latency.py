@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification
 from edgeopt.export import export
 from edgeopt.export.family import random_samples
 from edgeopt.export.registry import family_of
-from edgeopt.targets.session import open_session
+from edgeopt.graph.session import open_session
 from edgeopt.targets.target import load_target
 
 _NAMES = ("input_ids", "attention_mask", "token_type_ids")

@@ -33,8 +33,8 @@ import onnxruntime as ort
 from benchmarks.export.wide import build, cases, sizes
 from edgeopt.errors import EdgeoptError
 from edgeopt.export.registry import load_family
+from edgeopt.graph.session import open_session
 from edgeopt.machine import describe
-from edgeopt.targets.session import open_session
 
 PEERS = ("torch20", "torch20opt", "torch24", "torch24opt", "optimum")
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 
 _SAMPLES = 4
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.data.sets import load_set
 from edgeopt.errors import EdgeoptError
 from edgeopt.profile import ProfileConfig, ProfileResult, profile

@@ -22,7 +22,7 @@ from benchmarks.quantize import contenders
 from benchmarks.quantize.tasks import TASKS, Task
 from benchmarks.quantize.turns import in_turns
 from edgeopt.errors import ModelError
-from edgeopt.targets.session import open_session
+from edgeopt.graph.session import open_session
 
 
 def main() -> None:

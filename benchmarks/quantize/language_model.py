@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target

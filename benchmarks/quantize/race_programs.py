@@ -50,7 +50,8 @@ import edgeopt.quantize.plan.draft as planning
 from edgeopt.graph import files
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.prepare import prepare
-from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.ranges import METHODS, Grid, choose_range
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.shared_ranges import followers

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.targets.session import open_session
+from edgeopt.graph.session import open_session
 
 
 def in_turns(

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edgeopt.batches import Array, Batch, Batches
 from edgeopt.bundle.spec import Tolerance
 from edgeopt.bundle.verify import device_verify
-from edgeopt.data.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
 from edgeopt.graph.files import Signature
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS

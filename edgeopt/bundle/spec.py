@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.data.preprocessing import ArrayInput, Preprocessing
 
 SCHEMA_VERSION = 1

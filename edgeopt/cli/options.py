@@ -11,8 +11,8 @@ import typer
 from edgeopt.cli.output import warn
 
 if TYPE_CHECKING:
+    from edgeopt.batches import Batch
     from edgeopt.config import Options
-    from edgeopt.data.batches import Batch
     from edgeopt.data.samples import Samples
     from edgeopt.report.checks import Check
     from edgeopt.verdict.exit_code import Undecided as UndecidedAs

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 from edgeopt.data.fit import shared_arrays
 from edgeopt.data.samples import Sample, Samples, from_arrays
 from edgeopt.errors import DataError

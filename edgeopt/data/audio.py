@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 

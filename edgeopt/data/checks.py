@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 from edgeopt.data.samples import Sample, Samples, sample_digest
 from edgeopt.errors import DataError
 

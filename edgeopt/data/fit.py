@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeopt import progress
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 from edgeopt.data.samples import Layout, Sample, Samples
 from edgeopt.errors import DataError
 from edgeopt.graph import onnx_file

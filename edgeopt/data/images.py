@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Array, Batch, concatenate
+from edgeopt.batches import Array, Batch, concatenate
 from edgeopt.errors import DataError
 
 Sample = Mapping[str, Array]

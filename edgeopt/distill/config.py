@@ -7,18 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from edgeopt.config import Options
-from edgeopt.train.config import TrainOptions
-
-
-class DistillLoss(Options):
-    """The loss a student is trained with."""
-
-    temperature: float = Field(default=4.0, gt=0)
-    """Divides the logits of teacher and student before softmax; the loss is multiplied by its square."""
-    soft_weight: float = Field(default=0.7, ge=0, le=1)
-    """Weight of the soft-label loss; the rest is cross-entropy with the hard labels at temperature 1."""
-    hidden_weight: float = Field(default=0.0, ge=0)
-    """Weight of the mean squared error between the student's hidden states and those of the matching teacher layers."""
+from edgeopt.train.config import DistillLoss, TrainOptions
 
 
 class DistillOptions(Options):

@@ -11,11 +11,11 @@ import torch
 from edgeopt.data.samples import Samples
 from edgeopt.distill.config import DistillOptions
 from edgeopt.distill.student import keep_layers
-from edgeopt.distill.teach import Lesson, teach
 from edgeopt.models.load import LoadedModel, Origin, build
 from edgeopt.models.save import copy_tokenizer, save_model
 from edgeopt.models.size import ModelSize, measure
 from edgeopt.train.loop import Session
+from edgeopt.train.teach import Lesson, teach
 
 _DEFAULTS = Session()
 

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 
 
 @dataclass(frozen=True)

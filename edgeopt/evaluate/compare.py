@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt.data.outputs import Outputs
 from edgeopt.data.samples import Samples
 from edgeopt.evaluate.accuracy import accuracy, agreement, relative_rms_error
 from edgeopt.evaluate.config import VerifyOptions
-from edgeopt.evaluate.outputs import Outputs
 
 _SUSPECT_DB = 20.0
 

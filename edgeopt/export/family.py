@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import ModelError, nearest
 from edgeopt.export.axes import Axes
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.export.program import tensors
 
 _EMPTY: Mapping[str, Array] = {}

@@ -23,7 +23,7 @@ import onnx_ir as ir
 import torch
 
 from edgeopt import progress
-from edgeopt.data.batches import Array, Batch, concatenate
+from edgeopt.batches import Array, Batch, concatenate
 from edgeopt.errors import ModelError
 from edgeopt.export.axes import Axes, summed
 from edgeopt.export.precision import LARGEST, SMALLEST, float_type, wider
@@ -31,8 +31,8 @@ from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.export.weights import out_of_memory, save_beside
 from edgeopt.export.widen import feed, holds_bfloat16, widened
+from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.lifetime import temporary_folder
-from edgeopt.targets.session import SessionConfig, open_session
 
 _LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Array, Batch, Batches
+from edgeopt.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, RecipeError, nearest
 from edgeopt.export.axes import Axes, find_axes, fitted, summed
 from edgeopt.export.config import ExportConfig

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import ModelError
 from edgeopt.export.weights import page_out
 

@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError, ModelError, nearest
 from edgeopt.export.axes import Axes, summed
 from edgeopt.export.inference import WithoutDropout, padding_seen

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import EdgeoptError
 from edgeopt.export.config import ExportConfig
 from edgeopt.export.family import Family, random_samples

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 
 _MEMORY = "max_seq_len_cached"
 

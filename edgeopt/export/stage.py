@@ -16,7 +16,7 @@ import torch
 
 import edgeopt
 from edgeopt import progress
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.errors import ModelError
 from edgeopt.export.attention import attention_for_export
 from edgeopt.export.config import ExportConfig

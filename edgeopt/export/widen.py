@@ -22,11 +22,11 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import ModelError
 from edgeopt.export.weights import save_beside
 from edgeopt.graph import onnx_file
-from edgeopt.targets.session import open_session
+from edgeopt.graph.session import open_session
 
 WARNING = "bfloat16: onnxruntime's CPU provider has no kernels for it; verified in float32 arithmetic, on a widened copy"
 _NARROW, _WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph.files import Signature, TensorSpec
 
 Axes = Mapping[str, int | None]

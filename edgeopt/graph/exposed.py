@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.graph.outputs import open_exposed, run_error
 
 Shapes = tuple[tuple[int, ...], ...]

@@ -15,7 +15,7 @@ from math import prod
 import onnx
 import onnx_ir as ir
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import ModelError
 from edgeopt.graph.files import as_ir, structure
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS
@@ -104,7 +104,7 @@ def _known(value: onnx.ValueInfoProto) -> Shape | None:
 
 
 def _measured(model: ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
-    from edgeopt.targets.session import SessionConfig, open_model
+    from edgeopt.graph.session import SessionConfig, open_model
 
     copy = model.clone()
     values = by_name(copy.graph)

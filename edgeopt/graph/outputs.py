@@ -14,11 +14,11 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
 from edgeopt.graph.files import as_ir, load
 from edgeopt.graph.matching import by_name
-from edgeopt.targets.session import SessionConfig, large_config, open_model, open_session
+from edgeopt.graph.session import SessionConfig, large_config, open_model, open_session
 
 
 def expose(model: onnx.ModelProto | ir.Model, tensors: Iterable[str]) -> ir.Model:

@@ -14,8 +14,8 @@ import onnxruntime as ort
 
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.graph import files
+from edgeopt.graph.provider import Provider
 from edgeopt.lifetime import temporary_folder
-from edgeopt.targets.target import Provider
 
 _LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,

@@ -8,7 +8,7 @@ from typing import IO, BinaryIO
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 
 SLICE_BYTES = 16 * 2**20
 

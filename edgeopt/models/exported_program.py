@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import ModelError
 from edgeopt.lifetime import temporary_folder
 from edgeopt.models.no_pickles import no_pickles

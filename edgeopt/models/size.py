@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.models.call import call, to_tensors
 
 

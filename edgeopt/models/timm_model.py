@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import MachineError, ModelError, nearest
 from edgeopt.models.no_pickles import no_pickles
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.data.batches import Array
+from edgeopt.batches import Array
 from edgeopt.graph.editing import add_initializer
 from edgeopt.graph.matching import attribute, constant, integers
 from edgeopt.passes.rewrite import Rewrite

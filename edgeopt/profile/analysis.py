@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from edgeopt.profile.measurement import Chunk, Sampled
-from edgeopt.profile.order_statistics import Samples, fewest_samples, quantile_interval
 from edgeopt.profile.ratio import decide, ratio_interval
 from edgeopt.profile.result import Comparison, Conditions, Latency, Withheld
 from edgeopt.profile.steady import find_steady
+from edgeopt.verdict.order_statistics import Samples, fewest_samples, quantile_interval
 
 STATISTICS: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 

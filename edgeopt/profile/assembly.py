@@ -9,9 +9,9 @@ from statistics import median
 from edgeopt.profile.analysis import Counted, latencies, thin
 from edgeopt.profile.measurement import Cold
 from edgeopt.profile.operators import Insight
-from edgeopt.profile.order_statistics import effective_size
 from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, ModuleTime, Placement, VariantProfile
 from edgeopt.profile.steady import find_drift, find_outliers
+from edgeopt.verdict.order_statistics import effective_size
 from edgeopt.verdict.sequential import Figures
 
 _MANY_OUTLIERS = 0.02

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.files import Signature

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import MachineError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.profile.instructions import count_instructions, why_not
+from edgeopt.profile.judging import Judge
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Numerics, Placement, ProfileResult, VariantProfile
 from edgeopt.targets.outputs import fetch_outputs
@@ -22,7 +23,7 @@ from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection
 from edgeopt.targets.transports.local import this_machine
-from edgeopt.verdict.sequential import Judge, overall
+from edgeopt.verdict.sequential import overall
 
 _FAR_APART = 0.05
 _NO_TIME = "an emulator: placement, numerics and counts only, no time and no memory was measured"

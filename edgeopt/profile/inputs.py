@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from edgeopt.data.batches import Batch, Batches
+from edgeopt.batches import Batch, Batches
 from edgeopt.errors import DataError
 from edgeopt.graph.files import Signature, TensorSpec
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from edgeopt import progress
 from edgeopt.errors import MachineError
-from edgeopt.profile.order_statistics import Samples
 from edgeopt.targets.runner import Runner
+from edgeopt.verdict.order_statistics import Samples
 
 Clock = Callable[[], float]
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgeopt.profile.order_statistics import Interval, Samples, quantile_interval
+from edgeopt.verdict.order_statistics import Interval, Samples, quantile_interval
 
 Decision = Literal["slower", "faster", "same", "undecided"]
 

@@ -20,8 +20,8 @@ from pydantic import Field
 
 from edgeopt.config import Options
 from edgeopt.errors import DataError
-from edgeopt.profile.order_statistics import quantile_bounds
 from edgeopt.verdict.budget import Verdict
+from edgeopt.verdict.order_statistics import quantile_bounds
 
 Finding = Literal["regression", "improvement", "same", "undecided"]
 

@@ -34,8 +34,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from edgeopt.batches import Batches
 from edgeopt.config import Options
-from edgeopt.data.batches import Batches
 from edgeopt.errors import RecipeError
 from edgeopt.graph import onnx_file
 from edgeopt.lifetime import temporary_folder
@@ -43,12 +43,12 @@ from edgeopt.profile.analysis import count
 from edgeopt.profile.axes import batch_axis
 from edgeopt.profile.inputs import take_batches
 from edgeopt.profile.measurement import Limits, patience_s, sample
-from edgeopt.profile.order_statistics import Samples, binomial_cdf, fewest_samples
 from edgeopt.profile.stage import session_of
 from edgeopt.profile.sweeps import join
 from edgeopt.targets.runner import greet, write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
+from edgeopt.verdict.order_statistics import Samples, binomial_cdf, fewest_samples
 
 Scenario = Literal["single-stream", "multi-stream", "offline", "server"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.errors import DataError, RecipeError, nearest
 from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
@@ -21,6 +21,7 @@ from edgeopt.profile.comparing import Comparer
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
 from edgeopt.profile.inputs import check_batches, take_batches
+from edgeopt.profile.judging import Judge
 from edgeopt.profile.machine_peak import Peak, find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, patience_s, sample, start_all_cold
 from edgeopt.profile.modules import module_times
@@ -33,7 +34,7 @@ from edgeopt.targets.target import Target, target_names
 from edgeopt.targets.transports import Connection, connect
 from edgeopt.verdict.accuracy_drop import AccuracyDrop
 from edgeopt.verdict.budget import Budget
-from edgeopt.verdict.sequential import Judge, overall
+from edgeopt.verdict.sequential import BudgetJudge, overall
 
 _COLD_SHARE = 0.2
 _EMULATED_BATCHES = 2  # an emulator takes minutes for what its device does in milliseconds
@@ -122,7 +123,7 @@ def make_judge(
     here = [budget for budget in budgets if budget.target in (None, target.name)]
     alone = target.provider.threads == 1 and target.provider.name == CPU
     comparer = Comparer(names, config, on_one_thread=alone)
-    return Judge(here, comparer, references=config.references, drops=drops)
+    return Judge(BudgetJudge(here, names, references=config.references, drops=drops), comparer)
 
 
 def make_requests(

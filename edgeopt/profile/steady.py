@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeopt.profile.order_statistics import Samples
+from edgeopt.verdict.order_statistics import Samples
 
 _GROUP = 5
 _SURE = 0.01

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from edgeopt.batches import Batch, Batches
 from edgeopt.config import Options
-from edgeopt.data.batches import Batch, Batches
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.files import Signature
@@ -29,12 +29,12 @@ from edgeopt.profile.analysis import Counted, count, latencies
 from edgeopt.profile.axes import batch_axis, check_axes, resize
 from edgeopt.profile.inputs import check_batches
 from edgeopt.profile.measurement import Limits, patience_s, sample
-from edgeopt.profile.order_statistics import Samples
 from edgeopt.profile.result import Latency
 from edgeopt.profile.stage import session_of
 from edgeopt.targets.runner import greet, write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
+from edgeopt.verdict.order_statistics import Samples
 
 _Shape = tuple[int, dict[str, int]]
 """Samples per run, and the sizes of the other axes."""

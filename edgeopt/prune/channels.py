@@ -19,7 +19,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from edgeopt import progress
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import ModelError, RecipeError, nearest
 from edgeopt.models.call import to_tensors
 from edgeopt.models.kept import Kept, width

@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from edgeopt.config import Options
-from edgeopt.distill.config import DistillLoss
-from edgeopt.train.config import TrainOptions
+from edgeopt.train.config import DistillLoss, TrainOptions
 
 
 class PruneOptions(Options):

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from edgeopt.data.samples import Samples
-from edgeopt.distill.teach import Lesson, teach
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel
@@ -20,6 +19,7 @@ from edgeopt.prune.channels import LayerWidth, prune_channels
 from edgeopt.prune.config import PruneOptions
 from edgeopt.train.loop import Session
 from edgeopt.train.supervised import cross_entropy
+from edgeopt.train.teach import Lesson, teach
 
 _TAYLOR_SAMPLES = 64
 _DEFAULTS = Session()

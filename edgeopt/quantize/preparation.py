@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import InternalError
 from edgeopt.graph import files
 from edgeopt.graph.outputs import same_outputs

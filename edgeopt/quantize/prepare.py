@@ -30,7 +30,6 @@ from edgeopt.lifetime import temporary_folder
 from edgeopt.passes.bias_vectors import BiasVectors
 from edgeopt.passes.pipelines import QUANTIZE_FOR_CPU, QUANTIZE_FOR_NPU, Change, run
 from edgeopt.quantize.plan.plan import Decision, EqualizePlan
-from edgeopt.targets.session import SessionConfig, open_model, open_session
 
 _OLDEST_OPSET = 13
 

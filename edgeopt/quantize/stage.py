@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from edgeopt.data.batches import Batch, Batches
+from edgeopt.batches import Batch, Batches
 from edgeopt.errors import RecipeError
 from edgeopt.graph import files, onnx_file
 from edgeopt.graph.macs import count_macs

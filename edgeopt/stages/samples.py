@@ -10,7 +10,7 @@ from edgeopt.data.manifest import Manifest, load_manifest
 from edgeopt.errors import RecipeError
 
 if TYPE_CHECKING:
-    from edgeopt.data.batches import Batch
+    from edgeopt.batches import Batch
     from edgeopt.data.samples import Samples
     from edgeopt.recipe import DataOptions
 

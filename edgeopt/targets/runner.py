@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol, Self
 import numpy as np
 
 from edgeopt import lifetime
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.errors import EdgeoptError, InternalError, MachineError, ModelError
 from edgeopt.escaping import one_line
 from edgeopt.targets.replies import MOST_BYTES, ReplyFormError, UnreadableReply, parse_reply

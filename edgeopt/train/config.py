@@ -30,3 +30,14 @@ class TrainOptions(Options):
     """Mixed precision, as in Accelerate."""
     checkpoint_seconds: float = Field(default=10.0, ge=0)
     """Seconds between checkpoints; a killed training resumes from the last one."""
+
+
+class DistillLoss(Options):
+    """The loss a student is trained with."""
+
+    temperature: float = Field(default=4.0, gt=0)
+    """Divides the logits of teacher and student before softmax; the loss is multiplied by its square."""
+    soft_weight: float = Field(default=0.7, ge=0, le=1)
+    """Weight of the soft-label loss; the rest is cross-entropy with the hard labels at temperature 1."""
+    hidden_weight: float = Field(default=0.0, ge=0)
+    """Weight of the mean squared error between the student's hidden states and those of the matching teacher layers."""

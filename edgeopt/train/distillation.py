@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeopt.data.samples import Samples
-from edgeopt.distill.config import DistillLoss
 from edgeopt.errors import DataError
 from edgeopt.models.call import call
+from edgeopt.train.config import DistillLoss
 from edgeopt.train.loop import Loss
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from edgeopt.data.outputs import collect
 from edgeopt.data.samples import Samples
-from edgeopt.distill.config import DistillLoss
-from edgeopt.distill.loss import distillation_loss
-from edgeopt.evaluate.outputs import torch_outputs
 from edgeopt.models.call import predict
-from edgeopt.train.config import TrainOptions
+from edgeopt.train.config import DistillLoss, TrainOptions
+from edgeopt.train.distillation import distillation_loss
 from edgeopt.train.loop import Session, TrainResult, fit
+
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,5 @@ def teach(
 
 def teacher_logits(teacher: nn.Module, samples: Samples) -> Tensor:
     """Return the teacher's logits of all samples, float32 [samples, classes]; it never changes, so it is asked but once."""
-    return torch.from_numpy(torch_outputs(partial(predict, teacher), samples, name="the teacher")["logits"])
+    outputs = collect(lambda batch: {"logits": predict(teacher, batch)}, samples, batch_size=_BATCH, name="the teacher")
+    return torch.from_numpy(outputs["logits"])

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 
 from edgeopt.errors import RecipeError, nearest
-from edgeopt.profile.order_statistics import Samples, quantile_bounds
+from edgeopt.verdict.order_statistics import Samples, quantile_bounds
 
 Verdict = Literal["pass", "fail", "undecided"]
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from edgeopt.profile.analysis import Counted, count
-from edgeopt.profile.comparing import FEWEST_ROUNDS, Comparer
-from edgeopt.profile.measurement import Sampled
-from edgeopt.profile.result import Comparison, Conditions
 from edgeopt.verdict.accuracy_drop import AccuracyDrop, judge_drop
 from edgeopt.verdict.budget import Budget, Judgement, Verdict, figure_name, judge_figures, judge_latency, variants_of
+from edgeopt.verdict.order_statistics import Samples
 
 Figures = Mapping[str, Sequence[float] | None]
 """Figures of one variant that are not quantiles, by name: one value per measurement, None if not measured."""
 
 
-class Judge:
-    """Judges budgets for the variants that `comparer` compares; the first one is the baseline.
+class BudgetJudge:
+    """Judges `budgets` for the variants `names`; the first one is the baseline, `references` only stand beside.
 
     Raises:
         RecipeError: a budget names a variant that is not there.
@@ -26,46 +23,42 @@ class Judge:
     def __init__(
         self,
         budgets: Sequence[Budget],
-        comparer: Comparer,
+        names: Sequence[str],
         *,
         references: Sequence[str] = (),
         drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
     ) -> None:
-        self._comparer = comparer
-        self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, comparer.names, references)]
-        self._min_runs = comparer.config.min_runs
+        self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, names, references)]
         self._drops = drops
         self._looks = 0
         self._decided: dict[tuple[Budget, str], Judgement] = {}
 
-    def enough(self, sampled: Sampled) -> bool:
-        """Return whether all latency budgets, and all comparisons if requested, are decided; False: there are none."""
-        latency = [(budget, name) for budget, name in self._pairs if budget.quantile is not None]
-        questions = [self._budgets_decided(sampled, latency)] if latency else []
-        if self._comparer.asked:
-            questions.append(self._comparer.decided(sampled))
-        return bool(questions) and all(questions)
+    @property
+    def timed(self) -> bool:
+        """Say whether one of the budgets is about latency."""
+        return any(budget.quantile is not None for budget, _ in self._pairs)
 
-    def _budgets_decided(self, sampled: Sampled, pairs: Sequence[tuple[Budget, str]]) -> bool:
-        """Judge the budgets each time the runs have doubled."""
-        if sampled.runs >= self._min_runs * 2**self._looks and sampled.rounds >= FEWEST_ROUNDS:
-            self._look(count(sampled))
-        return all(pair in self._decided and self._decided[pair].verdict != "undecided" for pair in pairs)
+    @property
+    def decided(self) -> bool:
+        """Say whether every latency budget is decided."""
+        latency = [pair for pair in self._pairs if pair[0].quantile is not None]
+        return all(pair in self._decided and self._decided[pair].verdict != "undecided" for pair in latency)
 
-    def compare(self, counted: Counted, conditions: Conditions) -> tuple[list[Comparison], float]:
-        """Return the final comparisons, and the margin around 1 beyond which a ratio counted."""
-        return self._comparer.compare(counted, conditions)
+    def due(self, runs: int, *, fewest: int) -> bool:
+        """Say whether `runs` have doubled since the last look; the first one is due after `fewest` runs."""
+        return runs >= fewest << self._looks
 
-    def _look(self, counted: Counted) -> None:
+    def look(self, samples_ms: Callable[[str], Samples]) -> None:
+        """Judge the undecided latency budgets by the samples so far, by variant; what was decided stays."""
         self._looks += 1
         for budget, name in self._pairs:
             before = self._decided.get((budget, name))
             if budget.quantile is not None and (before is None or before.verdict == "undecided"):
-                self._decided[budget, name] = judge_latency(budget, name, counted.samples(name), look=self._looks)
+                self._decided[budget, name] = judge_latency(budget, name, samples_ms(name), look=self._looks)
 
-    def judgements(self, counted: Counted, figures: Mapping[str, Figures]) -> list[Judgement]:
-        """Return the final verdicts; `figures` are the variants' figures that are not quantiles."""
-        self._look(counted)
+    def judgements(self, samples_ms: Callable[[str], Samples], figures: Mapping[str, Figures]) -> list[Judgement]:
+        """Look for the last time and return all verdicts; `figures` are the variants' figures that are no quantile."""
+        self.look(samples_ms)
         return [self._judgement(budget, name, figures[name]) for budget, name in self._pairs]
 
     def unmeasured(self, figures: Mapping[str, Figures], reason: str) -> list[Judgement]:

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.data.fit import fit
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.data.source import Reader, open_source
@@ -20,7 +20,7 @@ from edgeopt.evaluate.outputs import onnx_outputs
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.files import Signature, TensorSpec
-from edgeopt.targets.target import Provider
+from edgeopt.graph.provider import Provider
 
 VALUES = np.random.default_rng(3)
 CPU = Provider()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeopt.data.batches import concatenate
+from edgeopt.batches import concatenate
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.errors import DataError
 

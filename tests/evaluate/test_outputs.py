@@ -13,7 +13,7 @@ from edgeopt.data.samples import Samples
 from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge
 from edgeopt.evaluate.config import VerifyOptions
 from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
-from edgeopt.targets.target import Provider
+from edgeopt.graph.provider import Provider
 
 TAGGER = """
 <ir_version: 10, opset_import: ["" : 20]>

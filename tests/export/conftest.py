@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.targets.target import Target, load_target
 
 

@@ -6,7 +6,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from edgeopt.export.greedy import decode, decode_without_cache
-from edgeopt.targets.session import open_session
+from edgeopt.graph.session import open_session
 
 COUNTER = """
 <ir_version: 10, opset_import: ["" : 24]>

@@ -8,7 +8,7 @@ import pytest
 from edgeopt.export import ExportConfig, export
 from edgeopt.export.proof import prove, tiny_model
 from edgeopt.export.registry import FAMILIES, load_family
-from edgeopt.targets.session import SessionConfig, open_session
+from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.targets.target import load_target
 
 TEXT = {"batch", "sequence"}

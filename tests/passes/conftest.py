@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 
 
 def _run(model: onnx.ModelProto, batch: Batch) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 
 from edgeopt.errors import ModelError
 from edgeopt.passes.stated_widths import StatedWidths
-from edgeopt.targets.session import open_session
+from edgeopt.graph.session import open_session
 
 GRAPH = """g (float[b,s,8] x) => (float[b,{rows}] y)
 <int64[1] one = {{1}}, int64[1] wide = {{8}}, int64[2] flat = {{-1, 8}}, float[b,s,8] v> {{

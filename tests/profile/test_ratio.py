@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.profile.order_statistics import Samples
 from edgeopt.profile.ratio import decide, ratio_interval
+from edgeopt.verdict.order_statistics import Samples
 
 
 def _rounds(seed: int, slowdown: float, rounds: int = 60) -> tuple[list[Samples], list[Samples]]:

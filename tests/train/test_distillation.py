@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from edgeopt.data.samples import from_arrays
-from edgeopt.distill.config import DistillLoss
-from edgeopt.distill.loss import distillation_loss, hidden_state_loss, soft_label_loss
 from edgeopt.errors import DataError
+from edgeopt.train.config import DistillLoss
+from edgeopt.train.distillation import distillation_loss, hidden_state_loss, soft_label_loss
 
 
 def softmax(values: np.ndarray, temperature: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from edgeopt.profile.order_statistics import (
+from edgeopt.verdict.order_statistics import (
     Samples,
     binomial_cdf,
     effective_size,

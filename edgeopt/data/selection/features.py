@@ -16,11 +16,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 from edgeopt.graph import onnx_file
-from edgeopt.targets.session import SessionConfig, open_session
+from edgeopt.graph.session import SessionConfig, open_session
 
 _PRODUCTS = {"Gemm", "MatMul", "Conv"}
 

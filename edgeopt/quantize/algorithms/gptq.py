@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.files import Signature
 from edgeopt.graph.outputs import open_exposed, run

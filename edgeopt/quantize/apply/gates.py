@@ -25,15 +25,16 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt import progress
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, rename_input
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.graph.session import SessionConfig, large_config, open_session
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.plan.plan import TensorPlan
 from edgeopt.quantize.sqnr import Noise
-from edgeopt.targets.session import SessionConfig, large_config, open_session
+from edgeopt.graph.session import SessionConfig, large_config, open_session
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ import numpy as np
 import onnx
 
 from edgeopt import progress
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.data.samples import SampleBatches
-from edgeopt.errors import DataError, IntegrityError
-from edgeopt.quantize.calibrate.calibrator import Observations, Progress, Task, advance_all, plan_turns, start, whole
-from edgeopt.quantize.calibrate.stored import Key, read_progress, write_progress
+from edgeopt.errors import DataError
+from edgeopt.quantize.calibrate.calibrator import Observations, Task, advance_all, plan_turns, start, whole
+from edgeopt.quantize.calibrate.shards import shard_states
+from edgeopt.quantize.calibrate.stored import Key, difference, read_progress, resumed, write_progress
 
 EVERY = 64
 """Batches between two writings of the state."""
-_WHAT = {"model": "another model", "data": "other calibration data", "options": "other options", "versions": "other versions"}
 
 
 def through_cache(task: Task, batches: Batches, path: Path) -> Observations:
@@ -37,13 +37,11 @@ def through_cache(task: Task, batches: Batches, path: Path) -> Observations:
     key = cache_key(task, batches)
     if path.is_file():
         stored, state = read_progress(path)
-        if reason := _difference(stored, key):
+        if reason := difference(stored, key):
             raise DataError(f"{path}: the calibration cache is of {reason}; delete it, or name another file")
         progress.note(f"calibration: {state.samples} samples from the cache {path}")
         return whole(task, state)
     if task.config.jobs > 1 and len(batches) > 1:
-        from edgeopt.quantize.calibrate.shards import shard_states
-
         state = shard_states(task, batches, keep=(path, key))
     else:
         part = path.with_name(f"{path.name}.part")
@@ -52,22 +50,6 @@ def through_cache(task: Task, batches: Batches, path: Path) -> Observations:
         part.unlink(missing_ok=True)
     write_progress(path, key, state)
     return whole(task, state)
-
-
-def resumed(part: Path, key: Key) -> Progress | None:
-    """Return the state of a killed pass, if there is one and it is of the same things; another's, or a damaged one, is left."""
-    if not part.is_file():
-        return None
-    try:
-        stored, state = read_progress(part)
-    except (DataError, IntegrityError) as error:
-        progress.note(f"calibration starts again, since what a stopped one left cannot be used: {error}")
-        return None
-    if reason := _difference(stored, key):
-        progress.note(f"calibration: {part} is of {reason}, so calibration starts anew")
-        return None
-    progress.note(f"calibration goes on after {state.samples} samples, from {part}")
-    return state
 
 
 def cache_key(task: Task, batches: Batches) -> Key:
@@ -84,19 +66,6 @@ def cache_key(task: Task, batches: Batches) -> Key:
         },
         "versions": {name: version(name) for name in ("edgeopt", "onnxruntime", "numpy")},
     }
-
-
-def _difference(stored: Key, key: Key) -> str:
-    """Say in what two keys differ, or nothing."""
-    for name, meaning in _WHAT.items():
-        had, wants = stored.get(name), key[name]
-        if had == wants:
-            continue
-        if isinstance(had, dict) and isinstance(wants, dict):
-            changed = [item for item in sorted({*had, *wants}) if had.get(item) != wants.get(item)]
-            return f"{meaning}: " + ", ".join(f"{item} {had.get(item)} there, {wants.get(item)} here" for item in changed)
-        return f"{meaning} (SHA-256 {str(had)[:12]}… there, {str(wants)[:12]}… here)"
-    return ""
 
 
 def model_digest(model: onnx.ModelProto) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from edgeopt import progress
-from edgeopt.data.batches import Batch, Batches
+from edgeopt.batches import Batch, Batches
 from edgeopt.errors import DataError
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.exposed import ExposedModel
@@ -81,47 +81,6 @@ class Progress:
     batches: int = 0
     done: bool = False
     turns: list[list[str]] = field(default_factory=list)
-
-
-def observe(
-    model: onnx.ModelProto,
-    batches: Batches,
-    tensors: Sequence[str],
-    *,
-    signature: Signature,
-    channels: Mapping[str, int],
-    config: ObserveConfig = ObserveConfig(),
-) -> Observations:
-    """Run `model` over `batches` and return statistics of `tensors`.
-
-    Args:
-        model: in memory, floating point.
-        batches: calibration batches; shapes may differ from one to the next.
-        tensors: names of floating-point tensors of the main graph: inputs, outputs or anything between.
-        signature: of the model, to check the batches against.
-        channels: the axis of each tensor whose per-channel extremes are wanted as well; of those whose axis is -1, some rows
-            are kept (`RowSample`).
-        config: what is kept.
-
-    Raises:
-        DataError: the batches do not fit the model, a tensor became NaN or infinite on one of them, or the cache is of
-            something else.
-    """
-    task = Task(model, tensors, signature, channels, config)
-    if config.cache is not None:
-        from edgeopt.quantize.calibrate.cache import through_cache
-
-        return through_cache(task, batches, config.cache)
-    return observe_task(task, batches)
-
-
-def observe_task(task: Task, batches: Batches) -> Observations:
-    """Observe in this process, or in as many as the configuration says; see `observe`."""
-    if task.config.jobs > 1 and len(batches) > 1:
-        from edgeopt.quantize.calibrate.shards import observe_shards
-
-        return observe_shards(task, batches)
-    return whole(task, advance_all(task, batches, start(task, plan_turns(task, batches))))
 
 
 def start(task: Task, turns: list[list[str]]) -> Progress:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError, nearest
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows, without
 from edgeopt.graph.files import Signature, TensorSpec, fits

@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from edgeopt import lifetime, progress
-from edgeopt.data.batches import Array, Batch, Batches
+from edgeopt.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, EdgeoptError, InternalError, MachineError, ModelError
 from edgeopt.files import disk_errors, write_json
 from edgeopt.graph import onnx_file
@@ -42,7 +42,7 @@ from edgeopt.quantize.calibrate.calibrator import (
     start,
     whole,
 )
-from edgeopt.quantize.calibrate.stored import Key, read_progress, write_progress
+from edgeopt.quantize.calibrate.stored import Key, read_progress, resumed, write_progress
 
 _WORKER = "from edgeopt.quantize.calibrate.shards import work; work()"
 _END = b"end\n"
@@ -272,8 +272,6 @@ def work() -> None:
     task = Task(onnx_file.load(model), about["tensors"], signature, about["channels"], config)
     batches, key = _Received(about["batches"]), about["key"]
     try:
-        from edgeopt.quantize.calibrate.cache import resumed
-
         state = (resumed(part, key) if key else None) or start(task, about["turns"])
         save = (lambda state: write_progress(part, key, state)) if key else None
         advance_all(task, batches, state, first=about["first"], save=save)

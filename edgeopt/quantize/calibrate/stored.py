@@ -21,8 +21,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from edgeopt.data.batches import Array
-from edgeopt.errors import DataError
+from edgeopt import progress
+from edgeopt.batches import Array
+from edgeopt.errors import DataError, IntegrityError
 from edgeopt.files import write_aside
 from edgeopt.quantize.calibrate.calibrator import Progress
 from edgeopt.quantize.calibrate.histogram import Histogram
@@ -32,6 +33,7 @@ from edgeopt.sealed import SEAL, check_seal, tensors_hash
 
 FORMAT = "edgeopt.calibration/2"
 Key = Mapping[str, Any]
+_WHAT = {"model": "another model", "data": "other calibration data", "options": "other options", "versions": "other versions"}
 
 
 def write_progress(path: Path, key: Key, state: Progress) -> None:
@@ -71,6 +73,35 @@ def read_progress(path: Path) -> tuple[Key, Progress]:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not a whole calibration cache; delete it, or name another file") from error
     return key, Progress(statistics, **state)
+
+
+def resumed(part: Path, key: Key) -> Progress | None:
+    """Return the state of a killed pass, if there is one and it is of the same things; another's, or a damaged one, is left."""
+    if not part.is_file():
+        return None
+    try:
+        stored, state = read_progress(part)
+    except (DataError, IntegrityError) as error:
+        progress.note(f"calibration starts again, since what a stopped one left cannot be used: {error}")
+        return None
+    if reason := difference(stored, key):
+        progress.note(f"calibration: {part} is of {reason}, so calibration starts anew")
+        return None
+    progress.note(f"calibration goes on after {state.samples} samples, from {part}")
+    return state
+
+
+def difference(stored: Key, key: Key) -> str:
+    """Say in what two keys differ, or nothing."""
+    for name, meaning in _WHAT.items():
+        had, wants = stored.get(name), key[name]
+        if had == wants:
+            continue
+        if isinstance(had, dict) and isinstance(wants, dict):
+            changed = [item for item in sorted({*had, *wants}) if had.get(item) != wants.get(item)]
+            return f"{meaning}: " + ", ".join(f"{item} {had.get(item)} there, {wants.get(item)} here" for item in changed)
+        return f"{meaning} (SHA-256 {str(had)[:12]}… there, {str(wants)[:12]}… here)"
+    return ""
 
 
 def _hash(tensors: Mapping[str, Array], about: Mapping[str, Any]) -> str:

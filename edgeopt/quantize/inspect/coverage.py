@@ -19,9 +19,9 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
 from edgeopt.graph.macs import integer_products
+from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.plan import Plan
-from edgeopt.targets.session import SessionConfig, open_session
 from edgeopt.targets.target import Target
 
 _FUSED = re.compile(r"_token_\d+$")  # onnxruntime appends this to the name of a node that it moved to another layout

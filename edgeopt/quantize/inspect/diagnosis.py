@@ -23,7 +23,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeopt import progress
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.escaping import shell_word
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex, captured

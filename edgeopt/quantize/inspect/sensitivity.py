@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.apply.bias import weight_makers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.outputs import open_exposed, run

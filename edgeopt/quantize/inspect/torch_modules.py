@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.inspect.diagnosis import LIMITS_DB, Step

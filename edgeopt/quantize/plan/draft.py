@@ -11,10 +11,11 @@ from itertools import islice
 
 import onnx
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.quantize.apply.smooth import smoothed, smoothed_name
-from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, observe
+from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.activation_ranges import plan_ranges, product_inputs, unbounded

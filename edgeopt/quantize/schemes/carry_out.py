@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
 from edgeopt.graph import files, onnx_file
 from edgeopt.graph.macs import count_macs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.cause import Why
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme

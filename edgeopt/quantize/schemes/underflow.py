@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edgeopt.data.batches import Array, Batch
+from edgeopt.batches import Array, Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.outputs import open_exposed, run

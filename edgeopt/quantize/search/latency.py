@@ -19,7 +19,7 @@ from statistics import median
 import onnx
 
 from edgeopt import progress
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.integer_operators import PAIRS

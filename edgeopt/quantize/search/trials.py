@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.apply.smooth import smoothed

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import onnx
 
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.plan.placement import MOVING

@@ -17,7 +17,8 @@ from safetensors import safe_open
 from edgeopt.errors import DataError, MachineError
 from edgeopt.graph.onnx_file import signature
 from edgeopt.quantize.calibrate import cache as cache_module
-from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, observe
+from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
 
 TENSORS = ["x", "a", "r", "f", "y"]
 CHANNELS = {"r": 1, "f": -1}
@@ -122,7 +123,8 @@ import os, signal, sys, onnx, numpy as np
 from pathlib import Path
 from edgeopt.graph.onnx_file import signature
 from edgeopt.quantize.calibrate import cache
-from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
 cache.EVERY = 1
 model = onnx.load(sys.argv[1])
 batches = [{"x": np.load(sys.argv[2])[index : index + 1]} for index in range(6)]

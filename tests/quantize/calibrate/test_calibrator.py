@@ -7,7 +7,8 @@ from edgeopt.errors import DataError
 from edgeopt.graph.files import serialized
 from edgeopt.graph.onnx_file import signature
 from edgeopt.graph.outputs import expose
-from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
 
 TENSORS = ["x", "a", "r", "s", "y"]
 

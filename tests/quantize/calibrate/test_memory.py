@@ -12,7 +12,8 @@ _CHILD = """
 import sys, numpy as np, onnx
 from edgeopt.graph.onnx_file import signature
 from edgeopt.graph.outputs import expose, open_exposed
-from edgeopt.quantize.calibrate.calibrator import ObserveConfig, observe
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig
+from edgeopt.quantize.calibrate.observe import observe
 
 LAYERS = 12
 lines = [f"t{n + 1} = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (t{n}, w{n})" for n in range(LAYERS)]

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from edgeopt import progress
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.errors import RecipeError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.outputs import open_exposed, run

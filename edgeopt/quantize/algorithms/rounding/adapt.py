@@ -22,7 +22,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeopt import progress
-from edgeopt.data.batches import Batch
+from edgeopt.batches import Batch
 from edgeopt.graph.index import GraphIndex, captured, replace_constant
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.algorithms.rounding.rows import as_weight, paired_rows, weight_rows

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from edgeopt.data.batches import Batches
+from edgeopt.batches import Batches
 from edgeopt.quantize.algorithms.rounding.adapt import adapt
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.samples import checked

@@ -1,0 +1,50 @@
+"""Observe a model's tensors over calibration batches: through a cache, in several processes, or plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from edgeopt.batches import Batches
+from edgeopt.graph.files import Signature
+from edgeopt.quantize.calibrate.cache import through_cache
+from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, Task, advance_all, plan_turns, start, whole
+from edgeopt.quantize.calibrate.shards import observe_shards
+
+
+def observe(
+    model: onnx.ModelProto,
+    batches: Batches,
+    tensors: Sequence[str],
+    *,
+    signature: Signature,
+    channels: Mapping[str, int],
+    config: ObserveConfig = ObserveConfig(),
+) -> Observations:
+    """Run `model` over `batches` and return statistics of `tensors`.
+
+    Args:
+        model: in memory, floating point.
+        batches: calibration batches; shapes may differ from one to the next.
+        tensors: names of floating-point tensors of the main graph: inputs, outputs or anything between.
+        signature: of the model, to check the batches against.
+        channels: the axis of each tensor whose per-channel extremes are wanted as well; of those whose axis is -1, some rows
+            are kept (`RowSample`).
+        config: what is kept.
+
+    Raises:
+        DataError: the batches do not fit the model, a tensor became NaN or infinite on one of them, or the cache is of
+            something else.
+    """
+    task = Task(model, tensors, signature, channels, config)
+    if config.cache is not None:
+        return through_cache(task, batches, config.cache)
+    return observe_task(task, batches)
+
+
+def observe_task(task: Task, batches: Batches) -> Observations:
+    """Observe in this process, or in as many as the configuration says; see `observe`."""
+    if task.config.jobs > 1 and len(batches) > 1:
+        return observe_shards(task, batches)
+    return whole(task, advance_all(task, batches, start(task, plan_turns(task, batches))))

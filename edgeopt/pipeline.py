@@ -24,6 +24,7 @@ from edgeopt.machine import describe
 from edgeopt.recipe import Recipe
 from edgeopt.stages.job import Job, Stage
 from edgeopt.stages.order import stages_of
+from edgeopt.stages.results import read_facts, write_facts
 from edgeopt.stages.samples import Data
 from edgeopt.store import Artifact, Store, key_of
 from edgeopt.targets.availability import require
@@ -187,17 +188,18 @@ class Pipeline:
             return StageOutcome(artifact, made=False)
         progress.note(f"{stage.name}: running, {self._why(stage, ingredients)}")
         workspace = self._store.workspace(stage.name, key)
+        results = ((name, read_facts(name, done[name].facts)) for name in stage.needs)
         job = Job(
             recipe=self.recipe,
             target=self.target,
             data=self._data,
             inputs={name: done[name].folder for name in stage.needs},
-            facts={name: done[name].facts for name in stage.needs},  # type: ignore[misc]
+            facts={name: facts for name, facts in results if facts is not None},
             workspace=workspace,
         )
         start = time.monotonic()
         with disk_errors(workspace.output):
-            facts = stage.run(job)
+            facts = write_facts(stage.name, stage.run(job))
         artifact = self._store.finish(stage.name, ingredients, facts, time.monotonic() - start)
         progress.note(f"{stage.name}: done in {artifact.seconds:.1f} s ({artifact.folder.name})")
         return StageOutcome(artifact, made=True, warnings=tuple(warnings))

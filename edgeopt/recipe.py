@@ -81,6 +81,8 @@ class Recipe(Options):
     """Seed of everything random."""
     allow_worse: bool = False
     """Do not fail if the quantized model is slower than the fp32 one, or the pruned one not smaller; it is still reported."""
+    max_drop_points: float = Field(default=5.0, ge=0)
+    """Percentage points of accuracy that the final model may lose compared with the teacher; more is a failure."""
     data: DataOptions
     teacher: TeacherOptions | None = None
     distill: DistillOptions | None = None

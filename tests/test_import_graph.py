@@ -109,7 +109,7 @@ CHANGED = {
     "edgeopt/report/html.py": set(),
     "edgeopt/cli/run.py": set(),
     "deploy/targets/arm64.toml": set(),
-    "docs/index.md": set(),
+    "docs/README.md": set(),
 }
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
-    from edgeopt.bundle.spec import BundleFile, BundleResult, BundleSpec, Tolerance
+    from edgeopt.bundle.result import BundleFile, BundleResult
+    from edgeopt.bundle.spec import BundleSpec, Tolerance
     from edgeopt.bundle.verify import VerifyReport, verify_bundle
     from edgeopt.bundle.write import write_bundle
     from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput, read_preprocessing
@@ -38,8 +39,8 @@ offer(
     __name__,
     {
         "ArrayInput": "edgeopt.data.preprocessing",
-        "BundleFile": "spec",
-        "BundleResult": "spec",
+        "BundleFile": "result",
+        "BundleResult": "result",
         "BundleSpec": "spec",
         "ImageInput": "edgeopt.data.preprocessing",
         "Preprocessing": "edgeopt.data.preprocessing",

@@ -20,13 +20,14 @@ from edgeopt import __version__, files
 from edgeopt._folders import shipped
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.readme import readme
-from edgeopt.bundle.spec import SCHEMA_VERSION, BundleFile, BundleResult, BundleSpec
+from edgeopt.bundle.result import BundleFile, BundleResult
+from edgeopt.bundle.spec import SCHEMA_VERSION, BundleSpec
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
 from edgeopt.data.preprocessing import files_needed, inputs_fed
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
 from edgeopt.graph import onnx_file
-from edgeopt.graph.files import Signature, TensorSpec
 from edgeopt.graph.requirements import minimum_onnxruntime, opsets
+from edgeopt.graph.signature import Signature, TensorSpec
 
 _MODEL = "model.onnx"
 _GOLDEN = "golden.npz"

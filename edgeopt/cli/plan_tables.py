@@ -11,8 +11,8 @@ import typer
 from edgeopt.cli.tables import show
 
 if TYPE_CHECKING:
-    from edgeopt.quantize.inspect.sqnr import LayerNoise
     from edgeopt.quantize.plan.plan import NodePlan, Plan
+    from edgeopt.quantize.result import LayerNoise
 
 
 def show_plan(plan: Plan, form: str) -> None:

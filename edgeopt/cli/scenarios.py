@@ -54,7 +54,7 @@ def scenarios(
 
 
 def _row(figure: ScenarioFigure) -> dict[str, str]:
-    from edgeopt.report.units import figures
+    from edgeopt.units import figures
 
     missing = f"needs {figure.needs_queries:,} queries" if figure.queries < figure.needs_queries else "no rate meets the bound"
     return {

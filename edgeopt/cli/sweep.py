@@ -55,7 +55,7 @@ def sweep(
 
 
 def _row(point: SweepPoint) -> dict[str, str]:
-    from edgeopt.report.units import figures
+    from edgeopt.units import figures
 
     latency = {item.statistic: f"{item.value_ms:.3f} [{item.low_ms:.3f}, {item.high_ms:.3f}]" for item in point.latency}
     return {

@@ -14,7 +14,7 @@ from edgeopt.data.fit import shared_arrays
 from edgeopt.data.samples import Sample, Samples, from_arrays
 from edgeopt.errors import DataError
 from edgeopt.files import sha256
-from edgeopt.graph.files import Signature
+from edgeopt.graph.signature import Signature
 
 
 def read_arrays(path: Path, signature: Signature | None = None, *, inputs: Sequence[str] = ()) -> Samples:

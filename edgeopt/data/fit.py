@@ -21,7 +21,7 @@ from edgeopt.data.samples import Layout, Sample, Samples
 from edgeopt.errors import DataError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes, without
-from edgeopt.graph.files import Signature, TensorSpec, fits
+from edgeopt.graph.signature import Signature, TensorSpec, fits
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes
-from edgeopt.graph.files import TensorSpec
+from edgeopt.graph.signature import TensorSpec
 
 
 def random_batches(model: Path, *, count: int = 8, dynamic_size: int = 64, seed: int = 0) -> list[Batch]:

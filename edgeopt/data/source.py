@@ -30,7 +30,7 @@ from edgeopt.errors import DataError, RecipeError, nearest
 if TYPE_CHECKING:
     from edgeopt.data.preprocessing import ImageInput
     from edgeopt.data.text import TextOptions
-    from edgeopt.graph.files import Signature
+    from edgeopt.graph.signature import Signature
 
 Kind = Literal["set", "arrays", "pictures", "recordings", "table", "dataset", "callable"]
 _PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}

@@ -8,8 +8,9 @@ from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.distill.config import DistillOptions
-    from edgeopt.distill.stage import DistillResult, distill
+    from edgeopt.distill.result import DistillResult
+    from edgeopt.distill.stage import distill
 
 __all__ = ["DistillOptions", "DistillResult", "distill"]
 
-offer(__name__, {"DistillOptions": "config", "DistillResult": "stage", "distill": "stage"})
+offer(__name__, {"DistillOptions": "config", "DistillResult": "result", "distill": "stage"})

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from edgeopt.data.samples import Samples
 from edgeopt.distill.config import DistillOptions
+from edgeopt.distill.result import DistillResult
 from edgeopt.distill.student import keep_layers
 from edgeopt.models.load import LoadedModel, Origin, build
 from edgeopt.models.save import copy_tokenizer, save_model
-from edgeopt.models.size import ModelSize, measure
+from edgeopt.models.size import measure
 from edgeopt.train.loop import Session
 from edgeopt.train.teach import Lesson, teach
 
 _DEFAULTS = Session()
-
-
-@dataclass(frozen=True)
-class DistillResult:
-    """The student's folder and how it came to be; `history` has one entry an epoch."""
-
-    path: Path
-    teacher: ModelSize
-    student: ModelSize
-    steps: int
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def distill(
@@ -60,4 +48,5 @@ def distill(
     save_model(student, output, origin=origin)
     copy_tokenizer(teacher.folder, output)
     one = samples.collate([0])
-    return DistillResult(output, measure(teacher.module, one), measure(student, one), result.steps, result.history)
+    sizes = measure(teacher.module, one), measure(student, one)
+    return DistillResult(*sizes, result.steps, result.history, output)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,8 +12,26 @@ from edgeopt.data.outputs import Outputs
 from edgeopt.data.samples import Samples
 from edgeopt.evaluate.accuracy import accuracy, agreement, relative_rms_error
 from edgeopt.evaluate.config import VerifyOptions
+from edgeopt.evaluate.result import Divergence, VariantAccuracy
+from edgeopt.roles import Role
+from edgeopt.verdict.accuracy_drop import judge_lost, judge_output_error
+from edgeopt.verdict.findings import Answer
 
 _SUSPECT_DB = 20.0
+
+
+class Noisy(Protocol):
+    """A layer whose output was compared: its signal-to-quantization-noise ratio."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the layer."""
+        ...
+
+    @property
+    def sqnr_db(self) -> float:
+        """Return the ratio in decibels."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -21,43 +39,12 @@ class Variant:
     """One model's outputs on the evaluation samples, and its size."""
 
     name: str
+    role: Role
     stage: str
     outputs: Outputs
     size_bytes: int | None
     parameters: int | None
     macs: int | None
-
-
-@dataclass(frozen=True)
-class VariantAccuracy:
-    """Accuracy of a model; `agreement` is with the first variant, `None` where there are no classes (or no labels)."""
-
-    name: str
-    stage: str
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    agreement: float | None
-    size_bytes: int | None
-    parameters: int | None
-    macs: int | None
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Difference between one model's outputs and those of the model it was made from.
-
-    `first_tensor` is the first layer in the order of the graph whose quantization error is above a tenth of its signal (SQNR
-    below 20 dB), None where no layer is, or none was measured.
-    """
-
-    source: str
-    result: str
-    output: str
-    max_abs_error: float
-    relative_error: float
-    first_tensor: str | None
-    layers: list[dict[str, Any]]
 
 
 def compare_accuracy(variants: Sequence[Variant], samples: Samples, options: VerifyOptions) -> list[VariantAccuracy]:
@@ -74,6 +61,7 @@ def compare_accuracy(variants: Sequence[Variant], samples: Samples, options: Ver
         rows.append(
             VariantAccuracy(
                 name=variant.name,
+                role=variant.role,
                 stage=variant.stage,
                 accuracy=share.value if share else None,
                 low=share.low if share else None,
@@ -102,13 +90,13 @@ def _answers(variant: Variant) -> np.ndarray[Any, Any] | None:
     return values if values is not None and values.ndim == 2 and values.shape[1] > 1 else None
 
 
-def diverge(source: Variant, result: Variant, layers: Sequence[Mapping[str, Any]] = ()) -> Divergence:
-    """Return the difference of `result` from `source`, for the output with the largest error; `layers` are SQNR facts."""
+def diverge(source: Variant, result: Variant, layers: Sequence[Noisy] = ()) -> Divergence:
+    """Return how far `result` is from `source`, by the output that is off most; `layers` are those of quantization."""
     pairs = _paired(source.outputs, result.outputs)
     errors = {name: relative_rms_error(ours, theirs) for name, (theirs, ours) in pairs.items()}
     worst = max(errors, key=lambda name: errors[name])
     theirs, ours = pairs[worst]
-    suspects = [str(layer["name"]) for layer in layers if layer["sqnr_db"] is not None and layer["sqnr_db"] < _SUSPECT_DB]
+    suspects = [layer.name for layer in layers if layer.sqnr_db < _SUSPECT_DB]
     return Divergence(
         source=source.name,
         result=result.name,
@@ -116,7 +104,6 @@ def diverge(source: Variant, result: Variant, layers: Sequence[Mapping[str, Any]
         max_abs_error=float(np.max(np.abs(ours.astype(np.float64) - theirs))),
         relative_error=errors[worst],
         first_tensor=suspects[0] if suspects else None,
-        layers=[{"tensor": layer["name"], "sqnr_db": layer["sqnr_db"]} for layer in layers],
     )
 
 
@@ -128,24 +115,23 @@ def _paired(source: Outputs, result: Outputs) -> dict[str, tuple[Any, Any]]:
     return {name: (source[name], result[name]) for name in source if name in result}
 
 
-def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options: VerifyOptions) -> tuple[str, str]:
-    """Return ("pass", "fail" or "undecided", the reason) for the last variant (int8) against the one before it (fp32).
+def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options: VerifyOptions) -> Answer:
+    """Return the verdict on the quantized model compared with the baseline: by accuracy, or by the outputs without it."""
+    before, after = (_of(variants, role) for role in (Role.BASELINE, Role.QUANTIZED))
+    if before and after and before.accuracy is not None and after.accuracy is not None:
+        accuracies = (after.accuracy, before.accuracy)
+        return judge_lost(after.name, before.name, accuracies, allowed_points=options.max_drop_points)
+    return judge_output_error(divergence.result, divergence.output, divergence.relative_error, allowed=options.max_output_error)
 
-    Without labels the outputs are compared; an accuracy that `options` asks for by name is then undecided.
-    """
-    before, after = variants[-2], variants[-1]
-    if before.accuracy is not None and after.accuracy is not None:
-        drop = 100 * (before.accuracy - after.accuracy)
-        allowed = f"{options.max_drop_points:g} allowed"
-        moved = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
-        said = f"{after.name} {moved} of accuracy against {before.name} ({allowed})"
-        return ("pass" if drop <= options.max_drop_points + 1e-9 else "fail"), said
-    passed = divergence.relative_error <= options.max_output_error
-    reason = (
-        f"output '{divergence.output}' of {after.name} has a root-mean-square error of {divergence.relative_error:.2%} "
-        f"({options.max_output_error:.2%} allowed)"
-    )
-    if passed and "max_drop_points" in options.model_fields_set:
-        lacks = f"max_drop_points = {options.max_drop_points:g} cannot be judged, since the samples have no labels"
-        return "undecided", f"{lacks}; {reason}"
-    return ("pass" if passed else "fail"), reason
+
+def whole_verdict(variants: Sequence[VariantAccuracy], *, allowed_points: float) -> Answer | None:
+    """Return the verdict on the quantized model compared with the teacher; None: no teacher, or no accuracy."""
+    teacher, after = (_of(variants, role) for role in (Role.TEACHER, Role.QUANTIZED))
+    if teacher is None or after is None or teacher.accuracy is None or after.accuracy is None:
+        return None
+    accuracies = (after.accuracy, teacher.accuracy)
+    return judge_lost(after.name, f"the {teacher.name}", accuracies, allowed_points=allowed_points)
+
+
+def _of(variants: Sequence[VariantAccuracy], role: Role) -> VariantAccuracy | None:
+    return next((variant for variant in variants if variant.role is role), None)

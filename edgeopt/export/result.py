@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeopt.graph.files import TensorSpec
+from edgeopt.graph.signature import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,9 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """An exported model and what is known of it."""
+class ExportFacts:
+    """What is known of an exported model."""
 
-    path: Path
-    files: tuple[Path, ...]
-    """All files written, the model first."""
     opset: int
     dtype: str
     """The floating type of the weights; "" without weights."""
@@ -47,8 +44,17 @@ class ExportResult:
     """How often each graph pass changed something."""
     warnings: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class ExportResult(ExportFacts):
+    """An exported model and what is known of it."""
+
+    path: Path
+    files: tuple[Path, ...]
+    """All files written, the model first."""
+
     def facts(self) -> dict[str, Any]:
-        """Return the result for the report: JSON-able, without paths."""
+        """Return the result as JSON-able values, without folders."""
         values = asdict(self)
         del values["path"]
         values["files"] = [file.name for file in self.files]

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 
 from edgeopt.batches import Batch
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 
 Axes = Mapping[str, int | None]
 _BATCH = re.compile(r"n|b|bs|bsz|.*batch.*", re.IGNORECASE)

@@ -24,6 +24,7 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, flush, write_aside
+from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.graph.tensors import write_tensor
 
 _TWO_GIB = 2**31 - 1
@@ -33,42 +34,6 @@ _ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in pl
 
 # Field numbers of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, for what is written without protobuf.
 _MODEL_GRAPH, _GRAPH_INITIALIZER, _TENSOR_RAW_DATA = 7, 5, 9
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A model input or output: `dtype` is numpy's name, each axis of `shape` a size or the axis' name ("?" if it has none).
-
-    `ranked` is false where the file does not even say how many axes there are; `shape` is then empty.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    ranked: bool = True
-
-    def fits(self, shape: Sequence[int]) -> bool:
-        """Tell whether an array of this shape is one that the tensor can hold."""
-        return not self.ranked or fits(shape, self.shape)
-
-    def __str__(self) -> str:
-        """Return the shape as messages write it."""
-        return f"[{', '.join(map(str, self.shape))}]" if self.ranked else "any number of axes"
-
-
-def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    """Tell whether sizes agree with axes that are sizes or names."""
-    return len(shape) == len(wanted) and all(
-        isinstance(want, str) or got == want for got, want in zip(shape, wanted, strict=True)
-    )
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a model takes and gives."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
 
 
 def load(path: Path) -> ir.Model:

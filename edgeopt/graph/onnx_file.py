@@ -15,7 +15,7 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, flush, write_aside
 from edgeopt.graph import files
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 
 _SMALLEST_OUTSIDE = 1024  # bytes of a constant from which on it goes into the data file
 _ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in place

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeopt.batches import Batch
 from edgeopt.models.call import call, to_tensors
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """Parameters (shared ones once), bytes of parameters and buffers, multiply-accumulates of one sample."""
-
-    parameters: int
-    size_bytes: int
-    macs: int
+from edgeopt.models.model_size import ModelSize
 
 
 def measure(model: nn.Module, sample: Batch) -> ModelSize:

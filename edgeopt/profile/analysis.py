@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeopt.profile.measurement import Chunk, Sampled
 from edgeopt.profile.ratio import decide, ratio_interval
-from edgeopt.profile.result import Comparison, Conditions, Latency, Withheld
+from edgeopt.profile.result import Comparison, Latency, MachineLoad, Withheld
 from edgeopt.profile.steady import find_steady
 from edgeopt.verdict.order_statistics import Samples, fewest_samples, quantile_interval
 
@@ -119,15 +119,15 @@ def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: floa
     return Comparison(a, b, interval.value, interval.low, interval.high, confidence, rounds, decision, basis)
 
 
-def conditions(chunks: Sequence[Chunk], counted: Counted) -> Conditions:
-    """Summarise the load of the machine over all chunks."""
+def conditions(chunks: Sequence[Chunk], counted: Counted) -> MachineLoad:
+    """Sum up how quiet the machine was over all chunks."""
     wall_s = max(1e-9, sum(chunk.noise["wall_s"] for chunk in chunks))
     others = _mean(chunks, "others_cores", wall_s)
     steal = _mean(chunks, "steal_share", wall_s)
     first, last = chunks[0].state, chunks[-1].state
     energy = None if last["energy_uj"] is None or first["energy_uj"] is None else (last["energy_uj"] - first["energy_uj"]) / 1e6
     throttled = None if last["throttle_events"] is None else last["throttle_events"] - (first["throttle_events"] or 0.0)
-    return Conditions(
+    return MachineLoad(
         wall_s=wall_s,
         others_cores=others,
         steal_share=steal,

@@ -9,7 +9,7 @@ from statistics import median
 from edgeopt.profile.analysis import Counted, latencies, thin
 from edgeopt.profile.measurement import Cold
 from edgeopt.profile.operators import Insight
-from edgeopt.profile.result import Comparison, Conditions, MemoryPoint, ModuleTime, Placement, VariantProfile
+from edgeopt.profile.result import Comparison, MachineLoad, MemoryPoint, ModuleTime, Placement, VariantProfile
 from edgeopt.profile.steady import find_drift, find_outliers
 from edgeopt.verdict.order_statistics import effective_size
 from edgeopt.verdict.sequential import Figures
@@ -99,7 +99,7 @@ def _median_bytes(values: Sequence[int | None]) -> int | None:
 
 
 def warnings_of(
-    variants: Sequence[VariantProfile], comparisons: Sequence[Comparison], conditions: Conditions, *, margin: float
+    variants: Sequence[VariantProfile], comparisons: Sequence[Comparison], conditions: MachineLoad, *, margin: float
 ) -> list[str]:
     """Return the warnings, worst first."""
     found = [

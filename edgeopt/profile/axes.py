@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgeopt.batches import Batch
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.graph.batch_axes import batch_axes
-from edgeopt.graph.files import Signature
+from edgeopt.graph.signature import Signature
 
 
 def free_axes(signature: Signature) -> list[str]:

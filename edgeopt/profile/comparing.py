@@ -14,7 +14,7 @@ from edgeopt.profile import analysis
 from edgeopt.profile.analysis import Counted
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.measurement import Sampled
-from edgeopt.profile.result import Comparison, Conditions
+from edgeopt.profile.result import Comparison, MachineLoad
 
 FEWEST_ROUNDS = 30  # enough for the interval of a ratio
 
@@ -35,8 +35,8 @@ class Comparer:
         """Return whether sampling continues until the comparisons are decided."""
         return self.config.stop_when_compared and len(self.names) > 1
 
-    def compare(self, counted: Counted, conditions: Conditions) -> tuple[list[Comparison], float]:
-        """Return the comparisons and the margin around 1; earlier decisions stay."""
+    def compare(self, counted: Counted, conditions: MachineLoad) -> tuple[list[Comparison], float]:
+        """Return the comparisons, and how far from 1 a ratio had to be to count; what was decided before stays."""
         if self.settled is not None:
             return self.settled
         self.looks += 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeopt.batches import Batch, Batches
 from edgeopt.errors import DataError
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 
 
 def take_batches(inputs: Batches, *, most: int) -> list[Batch]:

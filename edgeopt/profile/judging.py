@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from edgeopt.profile.analysis import Counted, count
 from edgeopt.profile.comparing import FEWEST_ROUNDS, Comparer
 from edgeopt.profile.measurement import Sampled
-from edgeopt.profile.result import Comparison, Conditions
-from edgeopt.verdict.budget import Judgement
+from edgeopt.profile.result import Comparison, MachineLoad
+from edgeopt.verdict.findings import Judgement
 from edgeopt.verdict.sequential import BudgetJudge, Figures
 
 
@@ -33,7 +33,7 @@ class Judge:
             self.budgets.look(count(sampled).samples)
         return self.budgets.decided
 
-    def compare(self, counted: Counted, conditions: Conditions) -> tuple[list[Comparison], float]:
+    def compare(self, counted: Counted, conditions: MachineLoad) -> tuple[list[Comparison], float]:
         """Return the final comparisons, and how far from 1 a ratio had to be to count."""
         return self.comparer.compare(counted, conditions)
 

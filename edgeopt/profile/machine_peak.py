@@ -22,34 +22,13 @@ from onnx import TensorProto, helper
 
 from edgeopt.files import write_json
 from edgeopt.lifetime import temporary_folder
+from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.transports import Connection
 
 _PRODUCTS = ((64, 1024, 1024), (256, 512, 512), (256, 1024, 1024))
 _SUM_BYTES = (3 << 16, 3 << 20, 3 << 22, 3 << 25)
 _RUNS_S = 0.08
-
-
-@dataclass(frozen=True)
-class Bandwidth:
-    """Bytes per second where an operator touches up to `working_set_bytes`."""
-
-    working_set_bytes: int
-    bytes_per_s: float
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Operations (2 per MAC) per second by arithmetic, and bandwidths by working set, smallest first."""
-
-    operations_per_s: dict[str, float]
-    bandwidth: list[Bandwidth]
-
-    def bound_s(self, macs: int, moved_bytes: int, kind: str | None) -> float:
-        """Return the least time for this many operations and bytes."""
-        arithmetic = 2 * macs / self.operations_per_s.get(kind or "fp32", self.operations_per_s["fp32"])
-        level = next((level for level in self.bandwidth if level.working_set_bytes >= moved_bytes), self.bandwidth[-1])
-        return max(arithmetic, moved_bytes / level.bytes_per_s)
 
 
 def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any], hello: Mapping[str, Any]) -> Peak:

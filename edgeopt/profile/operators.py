@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from edgeopt.profile.machine_peak import Peak
 from edgeopt.profile.operator_cost import CONVERSIONS, Cost, cost
+from edgeopt.profile.peak import Peak
 from edgeopt.profile.result import MemoryPoint, OperatorTime
 
 _SEEN = 0.5

@@ -15,12 +15,12 @@ from typing import Literal
 
 import numpy as np
 
-from edgeopt.verdict.order_statistics import Interval, Samples, quantile_interval
+from edgeopt.verdict.order_statistics import QuantileInterval, Samples, quantile_interval
 
 Decision = Literal["slower", "faster", "same", "undecided"]
 
 
-def ratio_interval(a: Sequence[Samples], b: Sequence[Samples], confidence: float) -> Interval | None:
+def ratio_interval(a: Sequence[Samples], b: Sequence[Samples], confidence: float) -> QuantileInterval | None:
     """Return the interval of time(b) / time(a).
 
     Args:
@@ -32,8 +32,8 @@ def ratio_interval(a: Sequence[Samples], b: Sequence[Samples], confidence: float
     return quantile_interval(np.array(pairs), 0.5, confidence) if pairs else None
 
 
-def decide(interval: Interval | None, margin: float) -> Decision:
-    """Return whether b is slower or faster than a by more than `margin`, the same within it, or undecided."""
+def decide(interval: QuantileInterval | None, margin: float) -> Decision:
+    """Say whether b is slower or faster than a by more than `margin`, the same within it, or not known yet."""
     if interval is None:
         return "undecided"
     if interval.low > 1 + margin:

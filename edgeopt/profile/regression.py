@@ -20,7 +20,7 @@ from pydantic import Field
 
 from edgeopt.config import Options
 from edgeopt.errors import DataError
-from edgeopt.verdict.budget import Verdict
+from edgeopt.verdict.findings import State
 from edgeopt.verdict.order_statistics import quantile_bounds
 
 Finding = Literal["regression", "improvement", "same", "undecided"]
@@ -59,7 +59,7 @@ class Regressions:
     false_alarm_rate: float
     changes: list[Change]
     notes: list[str]
-    verdict: Verdict
+    verdict: State
 
 
 def read_profile(path: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def compare(base: Mapping[str, Any], new: Mapping[str, Any], *, config: CompareC
         for change in (*_latencies(old, now, error, config.margin, same_machine=same_machine), *_exact(old, now, config.margin))
     ]
     findings = {change.finding for change in changes}
-    verdict: Verdict = "fail" if "regression" in findings else "undecided" if "undecided" in findings else "pass"
+    verdict: State = "fail" if "regression" in findings else "undecided" if "undecided" in findings else "pass"
     return Regressions(config.false_alarm_rate, changes, notes, verdict)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from edgeopt.profile.machine_peak import Peak
-from edgeopt.verdict.budget import Judgement, Verdict
+from edgeopt.profile.peak import Peak
+from edgeopt.verdict.findings import Judgement, State
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """Load of the machine; None where the system does not report it."""
+class MachineLoad:
+    """What else the machine did meanwhile; None where the system does not tell."""
 
     wall_s: float
     others_cores: float | None
@@ -230,13 +230,18 @@ class ProfileResult:
     variants: list[VariantProfile]
     comparisons: list[Comparison]
     budgets: list[Judgement]
-    verdict: Verdict
+    verdict: State
     emulated: bool
-    """Whether the target is an emulator, on which no time and no memory is measured."""
-    conditions: Conditions | None
+    """No time and no memory was measured: the target is an emulator."""
+    conditions: MachineLoad | None
     peak: Peak | None = None
     """Peak rates of the device for this provider and thread count; None: not measured."""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def baseline(self) -> str:
+        """Return the name of the variant that the others are compared with: the first."""
+        return self.variants[0].name
 
     def facts(self) -> dict[str, Any]:
         """Return everything as plain dicts and lists."""

@@ -22,10 +22,11 @@ from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
 from edgeopt.profile.inputs import check_batches, take_batches
 from edgeopt.profile.judging import Judge
-from edgeopt.profile.machine_peak import Peak, find_peak
+from edgeopt.profile.machine_peak import find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, patience_s, sample, start_all_cold
 from edgeopt.profile.modules import module_times
 from edgeopt.profile.operators import Insight, hidden, read_operators
+from edgeopt.profile.peak import Peak
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Placement, ProfileResult
 from edgeopt.targets.availability import require

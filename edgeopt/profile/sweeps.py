@@ -23,7 +23,7 @@ from edgeopt.batches import Batch, Batches
 from edgeopt.config import Options
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.graph import onnx_file
-from edgeopt.graph.files import Signature
+from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.analysis import Counted, count, latencies
 from edgeopt.profile.axes import batch_axis, check_axes, resize

@@ -8,8 +8,9 @@ from edgeopt._lazy import offer
 
 if TYPE_CHECKING:
     from edgeopt.prune.config import PruneOptions
-    from edgeopt.prune.stage import PruneResult, prune
+    from edgeopt.prune.result import PruneResult
+    from edgeopt.prune.stage import prune
 
 __all__ = ["PruneOptions", "PruneResult", "prune"]
 
-offer(__name__, {"PruneOptions": "config", "PruneResult": "stage", "prune": "stage"})
+offer(__name__, {"PruneOptions": "config", "PruneResult": "result", "prune": "stage"})

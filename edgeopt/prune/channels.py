@@ -25,17 +25,9 @@ from edgeopt.models.call import to_tensors
 from edgeopt.models.kept import Kept, width
 from edgeopt.models.size import macs
 from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.result import LayerWidth
 
 _STEPS = 200
-
-
-@dataclass(frozen=True)
-class LayerWidth:
-    """A layer's output channels before and after."""
-
-    name: str
-    channels_before: int
-    channels_after: int
 
 
 @dataclass(frozen=True)

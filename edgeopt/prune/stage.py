@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,26 +13,16 @@ from edgeopt.errors import ModelError
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel
 from edgeopt.models.save import copy_tokenizer, save_model
-from edgeopt.models.size import ModelSize, measure
-from edgeopt.prune.channels import LayerWidth, prune_channels
+from edgeopt.models.size import measure
+from edgeopt.prune.channels import prune_channels
 from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.result import PruneResult
 from edgeopt.train.loop import Session
 from edgeopt.train.supervised import cross_entropy
 from edgeopt.train.teach import Lesson, teach
 
 _TAYLOR_SAMPLES = 64
 _DEFAULTS = Session()
-
-
-@dataclass(frozen=True)
-class PruneResult:
-    """The pruned model's folder, what went, and the recovery; `history` has one entry an epoch."""
-
-    path: Path
-    before: ModelSize
-    after: ModelSize
-    layers: tuple[LayerWidth, ...]
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def prune(
@@ -73,4 +62,4 @@ def prune(
     origin = replace(model.origin, kept=compose(model.origin.kept, pruned.kept))
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)
-    return PruneResult(output, before, measure(model.module, one), pruned.layers, recovery.history)
+    return PruneResult(before, measure(model.module, one), pruned.layers, recovery.history, output)

@@ -26,6 +26,7 @@ from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 from edgeopt.graph.matching import array
 from edgeopt.graph.opsets import inline_functions, upgrade
 from edgeopt.graph.shapes import infer_types
+from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder
 from edgeopt.passes.bias_vectors import BiasVectors
 from edgeopt.passes.pipelines import QUANTIZE_FOR_CPU, QUANTIZE_FOR_NPU, Change, run
@@ -39,7 +40,7 @@ class Prepared:
     """A model ready to be planned for, and what was done to it."""
 
     model: onnx.ModelProto
-    signature: files.Signature
+    signature: Signature
     decisions: tuple[Decision, ...]
     equalization: tuple[EqualizePlan, ...] = ()
 

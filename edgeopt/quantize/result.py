@@ -5,9 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeopt.quantize.inspect.coverage import Coverage
-from edgeopt.quantize.inspect.sqnr import LayerNoise
 from edgeopt.quantize.plan.plan import Decision, Scheme
+
+
+@dataclass(frozen=True)
+class Island:
+    """A node that runs in floating point although its surroundings, or the plan, are on integers."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The share of multiply-accumulates that run in integer kernels (null if there are none), and the islands."""
+
+    int8_macs_share: float | None
+    islands: tuple[Island, ...]
+    seen_in: str = "the graph as onnxruntime optimises it"
+    """Where this was read: where the provider is not here, only the file's Q/DQ pairs are known, not what they become."""
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """The SQNR at the output of one node."""
+
+    name: str
+    op: str
+    sqnr_db: float
+    metric_drop: float | None = None
+    """What the metric loses with this layer alone on integers, where that was measured."""
 
 
 @dataclass(frozen=True)

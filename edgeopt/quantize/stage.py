@@ -27,14 +27,14 @@ from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.inspect.coverage import Coverage, inspect
+from edgeopt.quantize.inspect.coverage import inspect
 from edgeopt.quantize.inspect.sensitivity import sensitivity
 from edgeopt.quantize.inspect.sqnr import layer_noise
 from edgeopt.quantize.plan.draft import Draft, as_asked, draft_plan
 from edgeopt.quantize.plan.plan import Decision, Plan, load_plan, save_plan
 from edgeopt.quantize.preparation import checked_on, prepare_for
 from edgeopt.quantize.prepare import Prepared
-from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
+from edgeopt.quantize.result import Coverage, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.carry_out import draft_by_scheme, quantize_by_scheme
 from edgeopt.quantize.search.collapse import avoid_collapse
 from edgeopt.quantize.search.exceptions import keep_metric, with_metric

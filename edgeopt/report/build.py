@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edgeopt import __version__
-from edgeopt.report.facts import Facts
+from edgeopt.evaluate.result import VariantAccuracy
+from edgeopt.interval import Interval
+from edgeopt.prune.result import PruneFacts
+from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.gather_profile import baseline, executions, roof, speed
 from edgeopt.report.model import (
     SCHEMA_VERSION,
     Conditions,
-    Decision,
-    Epoch,
-    File,
-    Interval,
-    Island,
-    LayerNoise,
-    Parting,
     Report,
+    StageDecision,
     StageRow,
+    TrainingEpoch,
     Variant,
     Warned,
 )
 from edgeopt.report.record import RunRecord
+from edgeopt.report.results import Results
 from edgeopt.report.summary import summarise
-from edgeopt.verdict.run import BASELINE, QUANTIZED, judge
-
-_TRAINED = ("teacher", "distill", "prune")
+from edgeopt.roles import role_of
+from edgeopt.stages.results import StageFacts
+from edgeopt.verdict.evidence import Evidence, ExportParity, ModelFigures, Shrinkage
+from edgeopt.verdict.findings import Answer
+from edgeopt.verdict.run import judge
 
 
 def build_report(run: RunRecord) -> Report:
@@ -36,129 +37,138 @@ def build_report(run: RunRecord) -> Report:
     Raises:
         DataError: a stage's facts hold a value of the wrong type; the message names stage and key.
     """
-    stages = {stage.stage: Facts(stage.facts, stage.stage) for stage in run.stages}
-    empty = Facts({}, "")
-    verify, profile, quantize = (stages.get(name, empty) for name in ("verify", "profile", "quantize"))
-    bundle = stages.get("bundle", empty)
-    variants = tuple(_variants(stages))
-    coverage = quantize.table("coverage")
-    recipe = Facts(run.recipe, "recipe")
+    results = Results.of(run.stages)
+    variants = tuple(_variants(results))
+    quantize, verify, profile, bundle = results.quantize, results.verify, results.profile, results.bundle
     return Report(
         schema_version=SCHEMA_VERSION,
         edgeopt=run.versions.get("edgeopt", __version__),
         name=run.name,
         target=run.target,
-        verdict=judge(stages, variants, allow_worse=bool(recipe.flag("allow_worse"))),
+        verdict=judge(evidence_of(results, variants), allow_worse=bool(run.recipe.get("allow_worse"))),
         variants=variants,
         stages=tuple(
-            StageRow(stage.stage, stage.status, stage.seconds, stage.key, summarise(stages[stage.stage]))
+            StageRow(stage.stage, stage.status, stage.seconds, stage.key, summarise(results.stages.get(stage.stage)))
             for stage in run.stages
         ),
-        conditions=_conditions(run, verify, profile, quantize),
-        epochs=tuple(_epochs(stages)),
-        partings=tuple(_partings(verify)),
-        executions=tuple(executions(profile)),
-        layers=tuple(_layers(quantize, "layers")),
-        sensitivity=tuple(_layers(quantize, "sensitivity")),
+        conditions=_conditions(run, results),
+        epochs=tuple(_epochs(results)),
+        partings=verify.divergence if verify else (),
+        executions=tuple(executions(profile)) if profile else (),
+        layers=quantize.layers if quantize else (),
+        sensitivity=quantize.sensitivity if quantize else (),
         baseline=baseline(profile),
-        roof=roof(profile),
-        int8_macs_share=coverage.number("int8_macs_share"),
-        islands=tuple(Island(*(row.text(key) or "?" for key in ("node", "op", "reason"))) for row in coverage.rows("islands")),
-        warnings=tuple(_warnings(run, stages)),
-        decisions=tuple(_decisions(stages)),
-        bundle_sha256=bundle.text("sha256"),
-        files=tuple(
-            File(row.text("path") or "?", row.text("sha256") or "?", row.integer("size_bytes") or 0)
-            for row in bundle.rows("files")
-        ),
+        roof=roof(profile) if profile else None,
+        int8_macs_share=quantize.coverage.int8_macs_share if quantize else None,
+        islands=quantize.coverage.islands if quantize else (),
+        warnings=tuple(_warnings(run, results)),
+        decisions=_decisions(quantize),
+        bundle_sha256=bundle.sha256 if bundle else None,
+        files=bundle.files if bundle else (),
         recipe=run.recipe,
     )
 
 
-def _variants(stages: Mapping[str, Facts]) -> Iterator[Variant]:
-    """Yield the variants of the model in the order they were made, each with the results of all stages."""
+def evidence_of(results: Results, variants: Sequence[Variant]) -> Evidence:
+    """Return what the verdict rests on."""
+    verify = results.verify
+    whole = Answer(verify.whole_verdict, verify.whole_reason or "") if verify and verify.whole_verdict else None
+    return Evidence(
+        measured=bool(results.quantize or verify or results.profile),
+        models=[_figures(variant) for variant in variants],
+        shrinkage=_shrinkage(results.prune),
+        quantized_accuracy=Answer(verify.verdict, verify.reason) if verify else None,
+        whole_accuracy=whole,
+        budgets=results.profile.budgets if results.profile else (),
+        parities={
+            name: ExportParity(facts.parity.passed, facts.parity.relative_error, facts.parity.tolerance)
+            for name, facts in results.exports.items()
+        },
+        bundle_verified=results.bundle.verified if results.bundle else None,
+    )
+
+
+def _shrinkage(prune: PruneFacts | None) -> Shrinkage | None:
+    if prune is None:
+        return None
+    before, after = prune.before, prune.after
+    return Shrinkage(before.macs, after.macs, before.parameters, after.parameters)
+
+
+def _figures(variant: Variant) -> ModelFigures:
+    middle = variant.speed.latency_ms.get("p50") if variant.speed else None
+    return ModelFigures(
+        name=variant.name,
+        role=variant.role,
+        accuracy=variant.accuracy.value if variant.accuracy else None,
+        size_bytes=variant.size_bytes,
+        p50_ms=middle.value if middle else None,
+        speedup=variant.speed.speedup if variant.speed else None,
+        decision=variant.speed.decision if variant.speed else None,
+    )
+
+
+def _variants(results: Results) -> Iterator[Variant]:
+    """Yield the forms of the model in the order they came about, each with what any stage knows of it."""
     found: dict[str, Variant] = {}
-    if "verify" in stages:
-        confidence = stages["verify"].number("confidence")
-        found = {variant.name: variant for row in stages["verify"].rows("variants") for variant in [_verified(row, confidence)]}
+    if results.verify:
+        confidence = results.verify.confidence
+        found = {row.name: _verified(row, confidence) for row in results.verify.variants}
     else:
-        found = {name: _trained(name, stages[name]) for name in _TRAINED if name in stages}
-    if "quantize" in stages:
-        for name, key in ((BASELINE, "size_bytes_before"), (QUANTIZED, "size_bytes_after")):
-            found.setdefault(name, Variant(name, "quantize", size_bytes=stages["quantize"].integer(key)))
-    profile = stages.get("profile", Facts({}, ""))
-    for row in profile.rows("variants"):
-        name = row.text("name") or "?"
-        variant = found.get(name, Variant(name, "profile"))
-        found[name] = replace(variant, speed=speed(row, profile), size_bytes=variant.size_bytes or row.integer("size_bytes"))
+        for name, (size, _) in results.trained().items():
+            sizes = (size.size_bytes, size.parameters, size.macs)
+            found[name] = Variant(name, name, None, None, *sizes, role=role_of(name))
+    if results.quantize:
+        for name, size_bytes in (("fp32", results.quantize.size_bytes_before), ("int8", results.quantize.size_bytes_after)):
+            found.setdefault(name, Variant(name, "quantize", size_bytes=size_bytes, role=role_of(name)))
+    for row in results.profile.variants if results.profile else ():
+        variant = found.get(row.name, Variant(row.name, "profile", role=role_of(row.name)))
+        own = speed(row, results.profile) if results.profile else None
+        found[row.name] = replace(variant, speed=own, size_bytes=variant.size_bytes or row.size_bytes)
     yield from found.values()
 
 
-def _verified(row: Facts, confidence: float | None) -> Variant:
-    name, value = row.text("name") or "?", row.number("accuracy")
+def _verified(row: VariantAccuracy, confidence: float) -> Variant:
     return Variant(
-        name=name,
-        stage=row.text("stage") or name,
-        accuracy=None if value is None else Interval(value, row.number("low"), row.number("high"), confidence),
-        agreement=row.number("agreement"),
-        size_bytes=row.integer("size_bytes"),
-        parameters=row.integer("parameters"),
-        macs=row.integer("macs"),
+        name=row.name,
+        stage=row.stage,
+        accuracy=None if row.accuracy is None else Interval(row.accuracy, row.low, row.high, confidence),
+        agreement=row.agreement,
+        size_bytes=row.size_bytes,
+        parameters=row.parameters,
+        macs=row.macs,
+        role=row.role,
     )
 
 
-def _trained(name: str, facts: Facts) -> Variant:
-    """Return a trained variant that no stage verified."""
-    value = facts.number("accuracy")
-    return Variant(
-        name=name,
-        stage=name,
-        accuracy=None if value is None else Interval(value),
-        size_bytes=facts.integer("size_bytes"),
-        parameters=facts.integer("parameters"),
-        macs=facts.integer("macs"),
-    )
-
-
-def _conditions(run: RunRecord, verify: Facts, profile: Facts, quantize: Facts) -> Conditions:
+def _conditions(run: RunRecord, results: Results) -> Conditions:
+    profile, verify = results.profile, results.verify
     return Conditions(
-        device=profile.table("device").values or run.device,
-        versions={**run.versions, **{key: str(value) for key, value in profile.table("versions").values.items()}},
-        provider=profile.text("provider"),
-        threads=profile.integer("threads"),
-        metric=verify.text("metric") or "accuracy",
-        evaluation_samples=verify.integer("samples"),
-        calibration_samples=quantize.integer("samples"),
+        device=(profile.device if profile else None) or run.device,
+        versions={**run.versions, **(profile.versions if profile else {})},
+        provider=profile.provider if profile else None,
+        threads=profile.threads if profile else None,
+        metric=verify.metric if verify else "accuracy",
+        evaluation_samples=verify.samples if verify else None,
+        calibration_samples=results.quantize.samples if results.quantize else None,
     )
 
 
-def _epochs(stages: Mapping[str, Facts]) -> Iterator[Epoch]:
-    for name in _TRAINED:
-        for index, row in enumerate(stages[name].rows("history") if name in stages else []):
-            epoch = row.integer("epoch")
-            yield Epoch(name, index + 1 if epoch is None else epoch, row.number("loss"), row.number("accuracy"))
+def _epochs(results: Results) -> Iterator[TrainingEpoch]:
+    for name, (_, history) in results.trained().items():
+        yield from (TrainingEpoch(name, epoch.epoch, epoch.loss, epoch.accuracy) for epoch in history)
 
 
-def _partings(verify: Facts) -> Iterator[Parting]:
-    for row in verify.rows("divergence"):
-        errors = (row.number("max_abs_error"), row.number("relative_error"))
-        yield Parting(row.text("from") or "?", row.text("to") or "?", *errors, row.text("first_tensor"))
-
-
-def _layers(quantize: Facts, key: str) -> Iterator[LayerNoise]:
-    for row in quantize.rows(key):
-        noise = row.number("sqnr_db")
-        if noise is not None:
-            yield LayerNoise(row.text("name") or "?", row.text("op") or "?", noise, row.number("metric_drop"))
-
-
-def _warnings(run: RunRecord, stages: Mapping[str, Facts]) -> Iterator[Warned]:
+def _warnings(run: RunRecord, results: Results) -> Iterator[Warned]:
     for stage in run.stages:
-        texts = [*stage.warnings, *stages[stage.stage].texts("warnings")]
+        texts = [*stage.warnings, *_own_warnings(results.stages.get(stage.stage))]
         yield from (Warned(stage.stage, text) for text in dict.fromkeys(texts))
 
 
-def _decisions(stages: Mapping[str, Facts]) -> Iterator[Decision]:
-    for name, facts in stages.items():
-        for row in facts.rows("decisions"):
-            yield Decision(name, *(row.text(key) or "?" for key in ("what", "choice", "reason")))
+def _own_warnings(facts: StageFacts | None) -> Sequence[str]:
+    return getattr(facts, "warnings", ())
+
+
+def _decisions(quantize: QuantizeFacts | None) -> tuple[StageDecision, ...]:
+    found = quantize.decisions if quantize else ()
+    return tuple(StageDecision("quantize", decision.what, decision.choice, decision.reason) for decision in found)

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edgeopt.quantize.result import LayerNoise
 from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, conditions, faint, label, log_axis, time_bars
 from edgeopt.report.insides import coverage, memory, module_times, placement
 from edgeopt.report.limits import principal, roofline
-from edgeopt.report.model import LayerNoise, Report, Variant
+from edgeopt.report.model import Report, Variant
 from edgeopt.report.timing import latency_distribution, latency_over_time, ratios
-from edgeopt.report.units import NONE, count, figures, milliseconds, size
+from edgeopt.units import NONE, count, figures, milliseconds, size
 
 _BAD_DB, _FAIR_DB, _CEILING_DB = 20.0, 30.0, 80.0
 _OPERATORS = 12

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeopt.report import units
+from edgeopt import units
+from edgeopt.profile.result import MemoryPoint, OperatorTime
 from edgeopt.report.figure import Figure, Trace, colour, conditions, label, time_bars
 from edgeopt.report.limits import principal
-from edgeopt.report.model import Execution, MemoryPoint, Operator, Report, Variant
+from edgeopt.report.model import Execution, Report, Variant
 
 _MODULES = 16
 _LAYERS = 40
@@ -111,7 +112,7 @@ def coverage(report: Report) -> Figure | None:
     )
 
 
-def _layer_bars(kind: str, shown: Sequence[Operator], total: int) -> Trace:
+def _layer_bars(kind: str, shown: Sequence[OperatorTime], total: int) -> Trace:
     own = [(place, layer) for place, layer in enumerate(shown, 1) if (layer.kind or "unknown") == kind]
     return {
         "type": "bar",

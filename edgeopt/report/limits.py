@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from edgeopt.report import units
+from edgeopt import units
+from edgeopt.profile.result import OperatorTime
 from edgeopt.report.figure import Figure, Trace, colour, conditions, label, log_axis
-from edgeopt.report.model import Operator, Report, Roof, Variant
+from edgeopt.report.model import Report, Roof, Variant
+from edgeopt.roles import Role
 
 WORTH_COLUMNS = ("model", "operator", "kind", "time", "least", "could save", "of the model's time", "limited by")
 
@@ -24,7 +26,7 @@ _LARGEST = 26
 def principal(report: Report) -> list[Variant]:
     """Return the variants shown in detail: fp32 and int8 of a recipe, else all that were profiled."""
     profiled = [variant for variant in report.variants if variant.speed and variant.speed.operators]
-    return [variant for variant in profiled if variant.name in {"fp32", "int8"}] or profiled
+    return [variant for variant in profiled if variant.role in {Role.BASELINE, Role.QUANTIZED}] or profiled
 
 
 def worth_rows(report: Report) -> list[tuple[str, ...]]:
@@ -51,7 +53,7 @@ def worth_rows(report: Report) -> list[tuple[str, ...]]:
     ]
 
 
-def _limited_by(operator: Operator, roof: Roof | None) -> str:
+def _limited_by(operator: OperatorTime, roof: Roof | None) -> str:
     if not operator.macs:
         return "memory"
     if roof is None or not operator.bytes:
@@ -131,7 +133,7 @@ def _short(name: str) -> str:
     return re.sub(r"(_token_[0-9]+|_nchwc)+$", "", name)
 
 
-def _circles(name: str, points: Sequence[tuple[Variant, Operator]], report: Report) -> Trace:
+def _circles(name: str, points: Sequence[tuple[Variant, OperatorTime]], report: Report) -> Trace:
     own = [operator for variant, operator in points if variant.name == name]
     slowest = sorted(own, key=lambda operator: -operator.ms)[:_NAMED]
     largest = max(operator.share for _, operator in points) or 1.0

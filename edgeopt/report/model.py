@@ -4,80 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from edgeopt.bundle.result import BundleFile
+from edgeopt.evaluate.result import Divergence
+from edgeopt.interval import Interval
+from edgeopt.profile.result import MemoryPoint, ModuleTime, OperatorTime, Stretch
+from edgeopt.quantize.result import Island, LayerNoise
+from edgeopt.roles import Role
+from edgeopt.verdict.findings import Verdict
 
 SCHEMA_VERSION = 1
-
-State = Literal["pass", "fail", "undecided"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check with its result, which the verdict is derived from."""
-
-    state: State
-    text: str
-    stage: str
-    asked: bool = False
-    """Whether the recipe or a budget asks the question; "never worse" asks by itself."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The verdict on a run in one sentence, and its findings, worst first."""
-
-    state: State
-    sentence: str
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A measured figure and its confidence interval."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    confidence: float | None = None
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One node as it ran: its time in a run, and its work."""
-
-    name: str
-    op: str
-    ms: float
-    share: float
-    provider: str | None = None
-    macs: int = 0
-    bytes: int = 0
-    """Bytes read and written."""
-    kind: str | None = None
-    """The arithmetic really used, such as int8; None where nothing is multiplied."""
-    bound_ms: float | None = None
-    """Least time that the machine's measured peak allows."""
-
-
-@dataclass(frozen=True)
-class Module:
-    """Time of one module of the source model; `own_ms` without its submodules."""
-
-    name: str
-    ms: float
-    own_ms: float
-    share: float
-
-
-@dataclass(frozen=True)
-class MemoryPoint:
-    """Memory at one moment: of the process (`scope` "process") or in onnxruntime's arena ("arena")."""
-
-    scope: str
-    at_ms: float
-    label: str
-    op: str | None
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -106,8 +43,8 @@ class Speed:
     decision: str | None
     """Compared with the baseline: "faster", "slower", "same" or "undecided"."""
     samples_ms: tuple[float, ...]
-    operators: tuple[Operator, ...]
-    modules: tuple[Module, ...] = ()
+    operators: tuple[OperatorTime, ...]
+    modules: tuple[ModuleTime, ...] = ()
     memory: tuple[MemoryPoint, ...] = ()
     drift_share: float | None = None
     """Change of the latency while it was measured, relative to its median; 0: no trend."""
@@ -127,6 +64,7 @@ class Variant:
     parameters: int | None = None
     macs: int | None = None
     speed: Speed | None = None
+    role: Role = Role.OTHER
 
 
 @dataclass(frozen=True)
@@ -141,43 +79,13 @@ class StageRow:
 
 
 @dataclass(frozen=True)
-class LayerNoise:
-    """Signal-to-quantization-noise ratio at the output of one node, and the metric's loss where that was measured."""
-
-    name: str
-    op: str
-    sqnr_db: float
-    metric_drop: float | None = None
-
-
-@dataclass(frozen=True)
-class Epoch:
+class TrainingEpoch:
     """One epoch of a training stage."""
 
     stage: str
     epoch: int
     loss: float | None
     accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Parting:
-    """Difference between the outputs of one variant and those of the variant it was made from."""
-
-    source: str
-    result: str
-    max_abs_error: float | None
-    relative_error: float | None
-    first_tensor: str | None
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive nodes on one provider."""
-
-    provider: str
-    nodes: int
-    first: str
 
 
 @dataclass(frozen=True)
@@ -208,31 +116,13 @@ class Warned:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """A decision of a stage, with its reason."""
+class StageDecision:
+    """What was decided in a stage, and why."""
 
     stage: str
     what: str
     choice: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Island:
-    """A node that runs in floating point in an int8 graph."""
-
-    node: str
-    op: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of the bundle."""
-
-    path: str
-    sha256: str
-    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -260,8 +150,8 @@ class Report:
     variants: tuple[Variant, ...]
     stages: tuple[StageRow, ...]
     conditions: Conditions
-    epochs: tuple[Epoch, ...] = ()
-    partings: tuple[Parting, ...] = ()
+    epochs: tuple[TrainingEpoch, ...] = ()
+    partings: tuple[Divergence, ...] = ()
     executions: tuple[Execution, ...] = ()
     layers: tuple[LayerNoise, ...] = ()
     sensitivity: tuple[LayerNoise, ...] = ()
@@ -272,10 +162,14 @@ class Report:
     int8_macs_share: float | None = None
     islands: tuple[Island, ...] = ()
     warnings: tuple[Warned, ...] = ()
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[StageDecision, ...] = ()
     bundle_sha256: str | None = None
-    files: tuple[File, ...] = ()
+    files: tuple[BundleFile, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, role: Role) -> Variant | None:
+        """Return the form with `role`, if there is one."""
+        return next((variant for variant in self.variants if variant.role is role), None)
 
     def variant(self, name: str) -> Variant | None:
         """Return the variant called `name`, if there is one."""

@@ -1,98 +1,99 @@
-"""One line about each stage, from its facts."""
+"""One line about each stage, from its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
-from edgeopt.report.facts import Facts
-from edgeopt.report.units import count, percent, size
+from edgeopt.bundle.result import BundleResult
+from edgeopt.distill.result import DistillFacts
+from edgeopt.evaluate.result import VerifyFacts
+from edgeopt.export.result import ExportFacts
+from edgeopt.models.model_size import ModelSize
+from edgeopt.profile.result import ProfileResult
+from edgeopt.prune.result import PruneFacts
+from edgeopt.quantize.result import QuantizeFacts
+from edgeopt.stages.results import ImportFacts, StageFacts, TeacherFacts
+from edgeopt.units import count, percent, size
 
 
-def summarise(facts: Facts) -> str:
-    """Return what the stage did, in figures; empty for an unknown stage."""
-    summary = _SUMMARIES.get(facts.where.split("-")[0])
-    return ", ".join(summary(facts)) if summary else ""
+def summarise(facts: StageFacts | None) -> str:
+    """Return what the stage did, in figures; empty for a stage that nobody here knows."""
+    return ", ".join(_parts(facts))
 
 
-def _trained(facts: Facts) -> Iterator[str]:
-    if (parameters := facts.integer("parameters")) is not None:
-        yield f"{count(parameters)} parameters"
-    if (macs := facts.integer("macs")) is not None:
-        yield f"{count(macs)} MACs"
-    if history := facts.rows("history"):
+def _parts(facts: StageFacts | None) -> Iterator[str]:
+    match facts:
+        case TeacherFacts():
+            return _trained(facts, facts.history)
+        case DistillFacts():
+            return _trained(facts.student, facts.history)
+        case PruneFacts():
+            return _prune(facts)
+        case ExportFacts():
+            return _export(facts)
+        case ImportFacts():
+            return iter((f"opset {facts.opset}", f"{facts.nodes} nodes", size(facts.size_bytes)))
+        case QuantizeFacts():
+            return _quantize(facts)
+        case VerifyFacts():
+            return _verify(facts)
+        case ProfileResult():
+            return _profile(facts)
+        case BundleResult():
+            return _bundle(facts)
+        case None:
+            return iter(())
+
+
+def _trained(model: ModelSize, history: Sequence[object]) -> Iterator[str]:
+    yield f"{count(model.parameters)} parameters"
+    yield f"{count(model.macs)} MACs"
+    if history:
         yield f"{len(history)} epochs"
 
 
-def _prune(facts: Facts) -> Iterator[str]:
-    for key, unit in (("macs", "MACs"), ("parameters", "parameters")):
-        before, after = facts.integer(f"{key}_before"), facts.integer(f"{key}_after")
-        if before and after is not None:
-            yield f"{count(before)} → {count(after)} {unit} ({percent(after / before - 1, 0).replace('-', '−')})"
-    changed = [row for row in facts.rows("layers") if row.integer("channels_before") != row.integer("channels_after")]
+def _prune(facts: PruneFacts) -> Iterator[str]:
+    before, after = facts.before, facts.after
+    for old, new, unit in ((before.macs, after.macs, "MACs"), (before.parameters, after.parameters, "parameters")):
+        if old:
+            yield f"{count(old)} → {count(new)} {unit} ({percent(new / old - 1, 0).replace('-', '−')})"
+    changed = [layer for layer in facts.layers if layer.channels_before != layer.channels_after]
     if changed:
         yield f"{len(changed)} layer{'s' if len(changed) > 1 else ''} narrower"
 
 
-def _export(facts: Facts) -> Iterator[str]:
-    if (opset := facts.integer("opset")) is not None:
-        yield f"opset {opset}"
-    if (nodes := facts.integer("nodes")) is not None:
-        yield f"{nodes} nodes"
-    if (error := facts.table("parity").number("relative_error")) is not None:
-        yield f"largest error {error:.1e} compared with PyTorch on {facts.table('parity').integer('samples') or 0} samples"
-    if (bytes_ := facts.integer("size_bytes")) is not None:
-        yield size(bytes_)
+def _export(facts: ExportFacts) -> Iterator[str]:
+    yield f"opset {facts.opset}"
+    yield f"{facts.nodes} nodes"
+    yield f"off PyTorch by {facts.parity.relative_error:.1e} at most on {facts.parity.samples} samples"
+    yield size(facts.size_bytes)
 
 
-def _quantize(facts: Facts) -> Iterator[str]:
-    scheme = facts.table("scheme")
-    if activation := scheme.text("activation"):
-        channel = "per channel" if scheme.flag("per_channel") else "per tensor"
-        yield f"activations {activation}, weights {scheme.text('weight') or '?'} {channel}"
-    if (samples := facts.integer("samples")) is not None:
-        yield f"calibrated on {samples} samples"
-    if (share := facts.table("coverage").number("int8_macs_share")) is not None:
-        yield f"{percent(share)} of the MACs in int8 kernels"
-    before, after = facts.integer("size_bytes_before"), facts.integer("size_bytes_after")
-    if before is not None and after is not None:
-        yield f"{size(before)} → {size(after)}"
+def _quantize(facts: QuantizeFacts) -> Iterator[str]:
+    scheme = facts.scheme
+    yield f"activations {scheme.activation}, weights {scheme.weight} {'per channel' if scheme.per_channel else 'per tensor'}"
+    yield f"calibrated on {facts.samples} samples"
+    if facts.coverage.int8_macs_share is not None:
+        yield f"{percent(facts.coverage.int8_macs_share)} of the MACs in int8 kernels"
+    yield f"{size(facts.size_bytes_before)} → {size(facts.size_bytes_after)}"
 
 
-def _verify(facts: Facts) -> Iterator[str]:
-    if (samples := facts.integer("samples")) is not None:
-        yield f"{len(facts.rows('variants'))} variants on the same {samples} samples"
-    if reason := facts.text("reason"):
-        yield reason
+def _verify(facts: VerifyFacts) -> Iterator[str]:
+    yield f"{len(facts.variants)} variants on the same {facts.samples} samples"
+    yield facts.reason
 
 
-def _profile(facts: Facts) -> Iterator[str]:
-    runs = [row.integer("n") or 0 for row in facts.rows("variants")]
+def _profile(facts: ProfileResult) -> Iterator[str]:
+    runs = [row.n for row in facts.variants]
     if runs:
         yield f"{len(runs)} variants, {min(runs):,} runs or more of each" if len(runs) > 1 else f"{runs[0]:,} runs"
-    if provider := facts.text("provider"):
-        yield provider
-    if threads := facts.integer("threads"):
-        yield "1 thread" if threads == 1 else f"{threads} threads"
+    yield facts.provider
+    yield "1 thread" if facts.threads == 1 else f"{facts.threads} threads"
 
 
-def _bundle(facts: Facts) -> Iterator[str]:
-    files = facts.rows("files")
-    if files:
-        yield f"{len(files)} files, {size(sum(row.integer('size_bytes') or 0 for row in files))}"
-    if facts.flag("verified") is not None:
-        yield "verified" if facts.flag("verified") else "not verified"
-    if least := facts.text("minimum_onnxruntime"):
-        yield f"onnxruntime {least} or later"
-
-
-_SUMMARIES: dict[str, Callable[[Facts], Iterator[str]]] = {
-    "teacher": _trained,
-    "distill": _trained,
-    "prune": _prune,
-    "export": _export,
-    "import": _export,
-    "quantize": _quantize,
-    "verify": _verify,
-    "profile": _profile,
-    "bundle": _bundle,
-}
+def _bundle(facts: BundleResult) -> Iterator[str]:
+    if facts.files:
+        yield f"{len(facts.files)} files, {size(sum(file.size_bytes for file in facts.files))}"
+    yield "verified" if facts.verified else "not verified"
+    if facts.minimum_onnxruntime:
+        yield f"onnxruntime {facts.minimum_onnxruntime} or later"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from edgeopt.report import units
+from edgeopt import units
 from edgeopt.report.figure import conditions
 from edgeopt.report.model import Report, Variant
+from edgeopt.roles import Role
 
 COLUMNS = ("model", "accuracy", "agrees", "size", "parameters", "MACs", "p50", "p90", "p95", "speed-up", "peak memory")
 
@@ -121,11 +122,11 @@ def conditions_line(report: Report) -> str:
 
 
 def _origins(report: Report) -> str:
-    """Return a sentence on which rows are one model in two forms: PyTorch's, and its ONNX export, which is timed."""
-    trained = [variant for variant in report.variants if variant.stage in {"teacher", "distill", "prune"}]
-    fp32 = report.variant("fp32")
+    """Say which rows are one model in two forms: PyTorch's, and its ONNX export, which is what is timed."""
+    trained = [variant for variant in report.variants if variant.role in {Role.TEACHER, Role.STUDENT, Role.PRUNED}]
+    fp32 = report.of(Role.BASELINE)
     if not trained or fp32 is None or fp32.stage != "export":
         return ""
     timed = [variant.name for variant in trained if variant.speed]
-    text = f"fp32 is {trained[-1].name} exported to ONNX"
-    return f"{text}; latencies of {' and '.join(timed)} are also those of their exports." if timed else f"{text}."
+    text = f"{fp32.name} is {trained[-1].name} exported to ONNX"
+    return f"{text}; latencies of {' and '.join(timed)} are of their exports, too." if timed else f"{text}."

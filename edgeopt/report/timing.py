@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from edgeopt.report import units
+from edgeopt import units
 from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, conditions, faint, label, log_axis
 from edgeopt.report.model import Report, Speed, Variant
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from edgeopt.bundle.result import BundleResult
+from edgeopt.stages.job import Job
 
-from edgeopt.stages.job import Facts, Job
 
-
-def run_bundle(job: Job) -> Facts:
-    """Pack what is shipped."""
+def run_bundle(job: Job) -> BundleResult:
+    """Write the bundle."""
     from edgeopt.bundle import BundleSpec, write_bundle
     from edgeopt.data.fit import fit_to
 
@@ -17,7 +16,7 @@ def run_bundle(job: Job) -> Facts:
     samples = fit_to(job.data.split("evaluation").first(job.recipe.bundle.golden_samples), folder / "model.onnx")
     tokenizer = job.data.tokenizer
     files = {"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer and manifest.reader == "text" else {}
-    result = write_bundle(
+    return write_bundle(
         BundleSpec(
             model=folder / "model.onnx",
             name=job.recipe.name,
@@ -31,4 +30,3 @@ def run_bundle(job: Job) -> Facts:
         ),
         output=job.workspace.output / "bundle",
     )
-    return asdict(result)

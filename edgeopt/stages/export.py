@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from edgeopt.stages.job import Facts, Job
+from edgeopt.export.result import ExportFacts
+from edgeopt.stages.job import Job
 from edgeopt.stages.torch_model import load
 
 
-def run_export(job: Job) -> Facts:
-    """Write the model as ONNX, proven against PyTorch."""
+def run_export(job: Job) -> ExportFacts:
+    """Export the model to ONNX and compare it with PyTorch."""
     from edgeopt.export import export
 
     (name, folder), *_ = job.inputs.items()
@@ -17,5 +18,4 @@ def run_export(job: Job) -> Facts:
         update={"task": job.recipe.export.task or loaded.task, "source": job.recipe.name}
         | ({"source_folder": folder} if (folder / "config.json").is_file() else {})
     )
-    result = export(loaded.module, samples.batches(1), target=job.target, output=job.workspace.output, config=config)
-    return result.facts()
+    return export(loaded.module, samples.batches(1), target=job.target, output=job.workspace.output, config=config)

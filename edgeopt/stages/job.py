@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgeopt.errors import InternalError
 
 if TYPE_CHECKING:
     from edgeopt.recipe import Recipe
+    from edgeopt.stages.results import StageFacts
     from edgeopt.stages.samples import Data
     from edgeopt.store import Workspace
     from edgeopt.targets.target import Target
 
-Facts = dict[str, Any]
+FactsType = TypeVar("FactsType")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage's function gets: the recipe, the artifacts it builds on, the facts they came with, and where to write."""
+    """Arguments of a stage's function: the recipe, the artifacts it depends on, the results of their stages, where to write."""
 
     recipe: Recipe
     target: Target
     data: Data
     inputs: Mapping[str, Path]
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, StageFacts]
     workspace: Workspace
+
+    def facts_of(self, stage: str, kind: type[FactsType]) -> FactsType:
+        """Return the result of the stage called `stage`, which is of type `kind`."""
+        facts = self.facts[stage]
+        if not isinstance(facts, kind):
+            raise InternalError(f"stage '{stage}' gave {type(facts).__name__}, not {kind.__name__}")
+        return facts
 
 
 @dataclass(frozen=True)
@@ -34,17 +44,17 @@ class Stage:
 
     Attributes:
         name: unique in the recipe.
-        run: does the work and returns the facts; the code that its module reaches is part of the key.
-        options: the part of the recipe it depends on, as JSON.
+        run: does the work and returns the result; the code that its module reaches is part of the key.
+        options: the options it depends on, as JSON.
         needs: names of the stages whose artifacts it reads.
         splits: the splits it reads samples from.
         reads_machine: its result holds for this machine only.
-        sources: files or folders from outside whose content matters.
+        sources: other files or folders whose content the result depends on.
         builders: modules that build the PyTorch models it loads.
     """
 
     name: str
-    run: Callable[[Job], Facts]
+    run: Callable[[Job], StageFacts]
     options: Mapping[str, Any]
     needs: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-from edgeopt.stages.job import Facts, Job
+from edgeopt.stages.job import Job
+from edgeopt.stages.results import ImportFacts
 
 
-def run_import(job: Job) -> Facts:
+def run_import(job: Job) -> ImportFacts:
     """Take an ONNX file that was exported elsewhere."""
     from edgeopt.graph import onnx_file
 
@@ -16,10 +16,10 @@ def run_import(job: Job) -> Facts:
     model = onnx_file.load(path)
     onnx_file.save(model, job.workspace.output / "model.onnx")
     signature = onnx_file.signature(model)
-    return {
-        "opset": next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
-        "nodes": len(model.graph.node),
-        "inputs": [asdict(spec) for spec in signature.inputs],
-        "outputs": [asdict(spec) for spec in signature.outputs],
-        "size_bytes": onnx_file.size_bytes(path),
-    }
+    return ImportFacts(
+        opset=next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
+        nodes=len(model.graph.node),
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        size_bytes=onnx_file.size_bytes(path),
+    )

@@ -10,7 +10,7 @@ from edgeopt.recipe import Recipe
 from edgeopt.stages.bundle import run_bundle
 from edgeopt.stages.distill import run_distill
 from edgeopt.stages.export import run_export
-from edgeopt.stages.job import Facts, Stage
+from edgeopt.stages.job import Stage
 from edgeopt.stages.onnx_import import run_import
 from edgeopt.stages.profile import run_profile
 from edgeopt.stages.prune import run_prune
@@ -50,7 +50,7 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
         Stage(
             "verify",
             run_verify,
-            _json(recipe.verify),
+            {**_json(recipe.verify), "run": {"max_drop_points": recipe.max_drop_points}},
             needs=(*names, fp32, "quantize"),
             splits=_EVALUATION,
             builders=_builders(recipe),
@@ -133,10 +133,10 @@ def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> St
     )
 
 
-def _bundle_options(recipe: Recipe) -> Facts:
+def _bundle_options(recipe: Recipe) -> dict[str, Any]:
     return {**_json(recipe.bundle), "recipe": recipe.to_toml()}
 
 
-def _json(options: Any) -> Facts:
-    values: Facts = json.loads(options.model_dump_json())
+def _json(options: Any) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(options.model_dump_json())
     return values

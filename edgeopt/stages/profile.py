@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from edgeopt.errors import RecipeError
 from edgeopt.files import write_json
-from edgeopt.stages.job import Facts, Job
+from edgeopt.profile.result import ProfileResult
+from edgeopt.roles import Role, role_of
+from edgeopt.stages.job import Job
 
 
-def run_profile(job: Job) -> Facts:
-    """Measure the ONNX models side by side on the target."""
+def run_profile(job: Job) -> ProfileResult:
+    """Measure the ONNX models interleaved on the target."""
     from edgeopt.data.fit import fit_to
     from edgeopt.profile import profile
     from edgeopt.stages.drops import accuracy_drops, wanted
 
     options = job.recipe.profile
     if not options:
-        raise RecipeError("the recipe does not want a profile")
+        raise RecipeError("the recipe has profile = false")
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
-    references = [*options.references, *(name for name in models if name not in ("fp32", "int8"))]
+    references = [*options.references, *(name for name in models if role_of(name) not in (Role.BASELINE, Role.QUANTIZED))]
     samples = fit_to(job.data.split("evaluation").first(options.max_batches), models["fp32"])
     drops = accuracy_drops(models, job.data.split("evaluation"), job.target) if wanted(options.budget) else {}
     config = options.model_copy(update={"references": references})
-    facts = profile(models, list(samples.batches(1)), target=job.target, config=config, drops=drops).facts()
-    write_json(job.workspace.output / "profile.json", facts)
-    return facts
+    result = profile(models, list(samples.batches(1)), target=job.target, config=config, drops=drops)
+    write_json(job.workspace.output / "profile.json", result.facts())
+    return result
 
 
 def _display(stage: str) -> str:
-    """Return the name under which a stage's ONNX model stands in the report."""
+    """Return the name of a stage's ONNX model in the report."""
     return {"export": "fp32", "import": "fp32", "quantize": "int8"}.get(stage, stage.removeprefix("export-"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.errors import RecipeError
-from edgeopt.stages.job import Facts, Job
+from edgeopt.quantize.result import QuantizeFacts
+from edgeopt.stages.job import Job
 
 
-def run_quantize(job: Job) -> Facts:
-    """Look at the calibration samples, calibrate and quantize the ONNX model."""
+def run_quantize(job: Job) -> QuantizeFacts:
+    """Check the calibration samples, calibrate and quantize the ONNX model."""
     from edgeopt.data.checks import check_samples, raise_errors, warnings_of
     from edgeopt.data.fit import fit_to
     from edgeopt.quantize import quantize
@@ -28,7 +29,7 @@ def run_quantize(job: Job) -> Facts:
         config=job.recipe.quantize,
         evaluate=_metric(job) if job.recipe.quantize.max_drop is not None else None,
     )
-    return asdict(replace(result.facts, warnings=(*warnings_of(found), *result.facts.warnings)))
+    return replace(result.facts, warnings=(*warnings_of(found), *result.facts.warnings))
 
 
 def _metric(job: Job) -> Callable[[Path], float]:

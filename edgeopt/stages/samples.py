@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Data:
-    """The recipe's samples, read when they are first asked for."""
+    """The recipe's samples, read at first use."""
 
     def __init__(self, options: DataOptions, tokenizer: Path | None) -> None:
         self.options = options
@@ -29,7 +29,7 @@ class Data:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of what the samples are made from."""
+        """SHA-256 of the data that the samples are read from."""
         from edgeopt.data.sets import fingerprint
 
         own = self._own_calibration
@@ -53,12 +53,12 @@ class Data:
         return splits if self._own_calibration is None else {**splits, "calibration": self._own_calibration}
 
     def example(self) -> Batch:
-        """Return one real sample, the same for every stage that counts multiply-accumulates."""
+        """Return one real sample, the same for every stage that counts MACs."""
         return self._splits["train" if "train" in self._splits else "calibration"].collate([0])
 
     @cached_property
     def evaluated(self) -> frozenset[str]:
-        """Hashes of the samples that are evaluated on; empty if the set has none of its own for that."""
+        """Hashes of the evaluation samples; empty if the set has no evaluation split."""
         from edgeopt.data.checks import digests
 
         return digests(self._splits["evaluation"]) if "evaluation" in self._splits else frozenset()
@@ -70,7 +70,7 @@ class Data:
         return self._splits[name]
 
     def split(self, name: str) -> Samples:
-        """Return the split `name`, cut to its limit; without an evaluation split, the calibration samples are evaluated on."""
+        """Return the split `name`, cut to its limit; without an evaluation split, the calibration samples stand in for it."""
         if name == "evaluation" and name not in self._splits:
             name = "calibration"
         samples = self.whole(name)

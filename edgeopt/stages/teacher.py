@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from edgeopt.errors import RecipeError
-from edgeopt.stages.job import Facts, Job
+from edgeopt.stages.job import Job
+from edgeopt.stages.results import TeacherFacts
 from edgeopt.stages.torch_model import session
+from edgeopt.train.epoch import Epoch
 
 
-def run_teacher(job: Job) -> Facts:
-    """Load the teacher, and train it if the recipe says so."""
+def run_teacher(job: Job) -> TeacherFacts:
+    """Load the teacher, and train it if the recipe asks for it."""
     import torch
 
     from edgeopt.models.load import load_model
@@ -25,7 +24,7 @@ def run_teacher(job: Job) -> Facts:
     loaded = load_model(
         options.source, task=options.task, arguments=options.arguments, trust_remote_code=options.trust_remote_code
     )
-    history: list[Any] = []
+    history: tuple[Epoch, ...] = ()
     if options.train is not None:
         from edgeopt.train.supervised import train_supervised
 
@@ -35,4 +34,4 @@ def run_teacher(job: Job) -> Facts:
     save_model(loaded.module, output, origin=loaded.origin)
     copy_tokenizer(loaded.folder, output)
     size = measure(loaded.module, job.data.example())
-    return {**asdict(size), "history": history}
+    return TeacherFacts(size.parameters, size.size_bytes, size.macs, history)

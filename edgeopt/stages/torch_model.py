@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def session(job: Job) -> Session:
-    """Return the seed of the recipe, and the checkpoint of this stage."""
+    """Return the recipe's seed and the checkpoint of this stage."""
     from edgeopt.train.loop import Session
 
     return Session(job.recipe.seed, job.workspace.checkpoint)

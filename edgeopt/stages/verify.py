@@ -2,50 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edgeopt.distill.result import DistillFacts
+from edgeopt.errors import InternalError
+from edgeopt.evaluate.result import VerifyFacts
+from edgeopt.export.result import ExportFacts
 from edgeopt.files import write_json
-from edgeopt.stages.job import Facts, Job
-from edgeopt.stages.torch_model import load
+from edgeopt.prune.result import PruneFacts
+from edgeopt.quantize.result import QuantizeFacts
+from edgeopt.roles import role_of
+from edgeopt.stages.job import Job
+from edgeopt.stages.results import ImportFacts, TeacherFacts, write_facts
+
+if TYPE_CHECKING:
+    from edgeopt.data.samples import Samples
+    from edgeopt.evaluate.compare import Variant
+    from edgeopt.models.model_size import ModelSize
+
+_TORCH_STAGES = ("teacher", "distill", "prune")
 
 
-def run_verify(job: Job) -> Facts:
-    """Put the evaluation samples through every model and compare."""
-    from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge, verdict
-    from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
-    from edgeopt.models.call import predict
+def run_verify(job: Job) -> VerifyFacts:
+    """Run every model on the evaluation samples and compare."""
+    from edgeopt.evaluate.compare import compare_accuracy, diverge, verdict, whole_verdict
 
     samples = job.data.split("evaluation")
-    variants = []
-    for name in _torch_names(job):
-        module = load(job, name).module
-        facts = job.facts[name]
-        outputs = torch_outputs(lambda batch, module=module: predict(module, batch), samples, name=name)  # type: ignore[misc]
-        variants.append(Variant(name, name, outputs, facts["size_bytes"], facts["parameters"], facts["macs"]))
+    trained = [_torch_variant(job, name, samples) for name in _TORCH_STAGES if name in job.inputs]
+    last = _size(job, trained[-1].stage) if trained else None
     fp32 = "export" if "export" in job.inputs else "import"
-    for name, stage in (("fp32", fp32), ("int8", "quantize")):
-        path = job.inputs[stage] / "model.onnx"
-        outputs = onnx_outputs(path, samples, provider=job.target.provider, name=name)
-        last = variants[-1] if variants else None
-        size = job.facts[stage]["size_bytes" if stage == fp32 else "size_bytes_after"]
-        variants.append(Variant(name, stage, outputs, size, last.parameters if last else None, last.macs if last else None))
-    rows = compare_accuracy(variants, samples, job.recipe.verify)
-    layers = job.facts["quantize"]["layers"]
-    divergence = [diverge(variants[-3], variants[-2])] if len(variants) > 2 else []
-    divergence.append(diverge(variants[-2], variants[-1], layers))
-    passed, reason = verdict(rows, divergence[-1], job.recipe.verify)
-    facts = {
-        "metric": "accuracy" if samples.labels is not None else "relative error",
-        "samples": len(samples),
-        "confidence": job.recipe.verify.confidence,
-        "variants": [asdict(row) for row in rows],
-        "divergence": [{"from": item.source, "to": item.result, **asdict(item)} for item in divergence],
-        "verdict": passed,
-        "reason": reason,
-    }
-    write_json(job.workspace.output / "verify.json", facts)
+    baseline = _onnx_variant(job, "fp32", fp32, samples, last)
+    quantized = _onnx_variant(job, "int8", "quantize", samples, last)
+    rows = compare_accuracy([*trained, baseline, quantized], samples, job.recipe.verify)
+    exported = [diverge(trained[-1], baseline)] if trained else []
+    rounded = diverge(baseline, quantized, job.facts_of("quantize", QuantizeFacts).layers)
+    kept = verdict(rows, rounded, job.recipe.verify)
+    whole = whole_verdict(rows, allowed_points=job.recipe.max_drop_points)
+    facts = VerifyFacts(
+        metric="accuracy" if samples.labels is not None else "relative error",
+        samples=len(samples),
+        confidence=job.recipe.verify.confidence,
+        variants=tuple(rows),
+        divergence=(*exported, rounded),
+        verdict=kept.state,
+        reason=kept.reason,
+        whole_verdict=whole.state if whole else None,
+        whole_reason=whole.reason if whole else None,
+    )
+    write_json(job.workspace.output / "verify.json", write_facts("verify", facts))
     return facts
 
 
-def _torch_names(job: Job) -> list[str]:
-    return [name for name in ("teacher", "distill", "prune") if name in job.inputs]
+def _torch_variant(job: Job, name: str, samples: Samples) -> Variant:
+    from edgeopt.evaluate.compare import Variant
+    from edgeopt.evaluate.outputs import torch_outputs
+    from edgeopt.models.call import predict
+    from edgeopt.stages.torch_model import load
+
+    module, size = load(job, name).module, _size(job, name)
+    outputs = torch_outputs(lambda batch: predict(module, batch), samples, name=name)
+    return Variant(name, role_of(name), name, outputs, size.size_bytes, size.parameters, size.macs)
+
+
+def _size(job: Job, stage: str) -> ModelSize:
+    facts = job.facts[stage]
+    match facts:
+        case TeacherFacts():
+            return facts
+        case DistillFacts():
+            return facts.student
+        case PruneFacts():
+            return facts.after
+        case _:
+            raise InternalError(f"stage '{stage}' trains no model")
+
+
+def _onnx_variant(job: Job, name: str, stage: str, samples: Samples, trained: ModelSize | None) -> Variant:
+    """Return an ONNX model on the samples; parameters and MACs are those of the model it was exported from."""
+    from edgeopt.evaluate.compare import Variant
+    from edgeopt.evaluate.outputs import onnx_outputs
+
+    facts = job.facts[stage]
+    if isinstance(facts, ExportFacts | ImportFacts):
+        size_bytes = facts.size_bytes
+    else:
+        size_bytes = job.facts_of(stage, QuantizeFacts).size_bytes_after
+    path: Path = job.inputs[stage] / "model.onnx"
+    outputs = onnx_outputs(path, samples, provider=job.target.provider, name=name)
+    counts = (trained.parameters, trained.macs) if trained else (None, None)
+    return Variant(name, role_of(name), stage, outputs, size_bytes, *counts)

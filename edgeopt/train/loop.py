@@ -23,6 +23,7 @@ from edgeopt.data.samples import Samples
 from edgeopt.models.call import to_tensors
 from edgeopt.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from edgeopt.train.config import TrainOptions
+from edgeopt.train.epoch import Epoch
 from edgeopt.train.schedule import learning_rate
 
 Loss = Callable[[nn.Module, Mapping[str, Tensor], Sequence[int]], Tensor]
@@ -50,7 +51,7 @@ class TrainResult:
     """What a training did; `history` has one entry an epoch."""
 
     steps: int
-    history: list[dict[str, Any]]
+    history: tuple[Epoch, ...]
     resumed_from_step: int
 
 
@@ -110,7 +111,7 @@ def fit(
                     save_checkpoint(file, model, optimizer, state, key=session.key)
                     saved = time.monotonic()
     model.eval()
-    return TrainResult(steps, state.history, resumed_from)
+    return TrainResult(steps, tuple(Epoch(**entry) for entry in state.history), resumed_from)
 
 
 def epoch_batches(samples: Samples, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:

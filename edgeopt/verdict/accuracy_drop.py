@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeopt.verdict.budget import Budget, Judgement
+from edgeopt.verdict.budget import Budget
+from edgeopt.verdict.findings import Answer, Judgement
+
+_ROUNDING = 1e-9  # points; differences this small are float64's own
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,24 @@ def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) 
     if len(holds) == 1:
         return Judgement(budget.expression, variant, "pass" if holds.pop() else "fail", points, reason)
     return Judgement(budget.expression, variant, "undecided", points, f"{reason}; more labelled samples are needed")
+
+
+def judge_lost(after: str, before: str, accuracies: tuple[float, float], *, allowed_points: float) -> Answer:
+    """Judge what `after` may lose compared with `before`.
+
+    Args:
+        after: name of the model that is judged.
+        before: name of the model that it is compared with.
+        accuracies: of `after` and of `before`, on the same samples.
+        allowed_points: percentage points that may be lost.
+    """
+    drop = 100 * (accuracies[1] - accuracies[0])
+    moved = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
+    reason = f"{after} {moved} of accuracy against {before} ({allowed_points:g} allowed)"
+    return Answer("pass" if drop <= allowed_points + _ROUNDING else "fail", reason)
+
+
+def judge_output_error(after: str, output: str, relative_error: float, *, allowed: float) -> Answer:
+    """Judge how far `output` of the model `after` may be from the baseline's: root mean square, as a share."""
+    reason = f"output '{output}' of {after} is off by {relative_error:.2%} root mean square ({allowed:.2%} allowed)"
+    return Answer("pass" if relative_error <= allowed else "fail", reason)

@@ -18,14 +18,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
-from typing import Literal
 
 import numpy as np
 
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.verdict.findings import Judgement, State
 from edgeopt.verdict.order_statistics import Samples, quantile_bounds
-
-Verdict = Literal["pass", "fail", "undecided"]
 
 _FORM = re.compile(
     r"^\s*(?:(?P<variant>[^:<>=]+?)\s*:)?\s*(?P<metric>[a-z_0-9.]+)\s*(?P<sign><=|>=|<|>)\s*(?P<limit>[-+]?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)"
@@ -109,19 +107,6 @@ class Budget:
         return _SIGNS[self.sign](value, self.limit)
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on one budget for one variant; `value` is the figure itself, in the metric's unit."""
-
-    expression: str
-    variant: str
-    verdict: Verdict
-    value: float | None
-    reason: str
-    more_runs: int | None = None
-    """Estimated number of further runs that would decide it, if runs are missing."""
-
-
 def _quantile(metric: str) -> float | None:
     found = re.fullmatch(r"p([0-9]{1,2}(?:\.[0-9]+)?)_ms", metric)
     share = float(found[1]) / 100 if found else 0.0
@@ -167,7 +152,7 @@ def judge_figures(budget: Budget, variant: str, figures: Sequence[float] | None,
         return Judgement(budget.expression, variant, "undecided", None, missing)
     scaled = [figure / _SCALES[budget.metric][1] for figure in figures]
     met = sum(budget.holds(value) for value in scaled)
-    verdict: Verdict = "pass" if met == len(scaled) else "fail" if met == 0 else "undecided"
+    verdict: State = "pass" if met == len(scaled) else "fail" if met == 0 else "undecided"
     how = f"{met} of {len(scaled)} measurements meet it" if len(scaled) > 1 else f"it is {scaled[0]:.6g}"
     return Judgement(budget.expression, variant, verdict, float(median(scaled)), how)
 

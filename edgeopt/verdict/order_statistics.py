@@ -33,8 +33,8 @@ _SHORT_SERIES = 20  # pairs, or a tenth of the series, whichever is less
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An estimate and its bounds at the requested confidence."""
+class QuantileInterval:
+    """An estimate and the bounds that hold it with the confidence asked for."""
 
     value: float
     low: float
@@ -81,12 +81,12 @@ def quantile_bounds(samples: Samples, q: float, tail: float) -> tuple[float | No
     return lower, upper
 
 
-def quantile_interval(samples: Samples, q: float, confidence: float) -> Interval | None:
+def quantile_interval(samples: Samples, q: float, confidence: float) -> QuantileInterval | None:
     """Return the q-quantile of `samples` (in the order they were taken) with its interval, or None if they are too few."""
     low, high = quantile_bounds(samples, q, (1 - confidence) / 2)
     if low is None or high is None:
         return None
-    return Interval(value=float(np.quantile(samples, q)), low=low, high=high)
+    return QuantileInterval(value=float(np.quantile(samples, q)), low=low, high=high)
 
 
 @cache

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from edgeopt.verdict.accuracy_drop import AccuracyDrop, judge_drop
-from edgeopt.verdict.budget import Budget, Judgement, Verdict, figure_name, judge_figures, judge_latency, variants_of
+from edgeopt.verdict.budget import Budget, figure_name, judge_figures, judge_latency, variants_of
+from edgeopt.verdict.findings import Judgement, State
 from edgeopt.verdict.order_statistics import Samples
 
 Figures = Mapping[str, Sequence[float] | None]
@@ -79,7 +80,7 @@ class BudgetJudge:
         return judge_figures(budget, name, figures.get(wanted), f"{wanted} is not known on this target")
 
 
-def overall(judgements: Sequence[Judgement]) -> Verdict:
+def overall(judgements: Sequence[Judgement]) -> State:
     """Return `fail` if any budget fails, else `undecided` if any is, else `pass`."""
     verdicts = {judgement.verdict for judgement in judgements}
     return "fail" if "fail" in verdicts else "undecided" if "undecided" in verdicts else "pass"

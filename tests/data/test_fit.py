@@ -19,8 +19,8 @@ from edgeopt.errors import DataError
 from edgeopt.evaluate.outputs import onnx_outputs
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import batch_axes
-from edgeopt.graph.files import Signature, TensorSpec
 from edgeopt.graph.provider import Provider
+from edgeopt.graph.signature import Signature, TensorSpec
 
 VALUES = np.random.default_rng(3)
 CPU = Provider()

@@ -7,12 +7,14 @@ import pytest
 
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.evaluate.accuracy import agreement, relative_rms_error, wilson
-from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge, verdict
+from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge, verdict, whole_verdict
 from edgeopt.evaluate.config import VerifyOptions
+from edgeopt.quantize.result import LayerNoise
+from edgeopt.roles import role_of
 
 
 def variant(name: str, **outputs: np.ndarray) -> Variant:
-    return Variant(name, name, outputs, 1, 2, 3)
+    return Variant(name, role_of(name), name, outputs, 1, 2, 3)
 
 
 def samples(labels: list[int] | None) -> Samples:
@@ -72,7 +74,7 @@ def test_without_labels_there_is_no_accuracy() -> None:
 def test_the_worst_output_and_the_first_bad_layer_are_named() -> None:
     fp32 = variant("fp32", a=np.ones((4, 2)), b=np.ones((4, 2)))
     int8 = variant("int8", a=np.ones((4, 2)), b=np.full((4, 2), 1.5))
-    layers = [{"name": "conv1", "sqnr_db": 40.0}, {"name": "conv2", "sqnr_db": 12.0}, {"name": "conv3", "sqnr_db": 3.0}]
+    layers = [LayerNoise(name, "Conv", db) for name, db in (("conv1", 40.0), ("conv2", 12.0), ("conv3", 3.0))]
     found = diverge(fp32, int8, layers)
     assert (found.output, found.first_tensor) == ("b", "conv2")
     assert (found.max_abs_error, found.relative_error) == (0.5, 0.5)
@@ -85,17 +87,32 @@ def test_the_verdict_is_about_the_drop(wrong: int, state: str) -> None:
     logits = [1] * wrong + [0] * (100 - wrong)
     pair = [variant("fp32", y=one_hot(labels)), variant("int8", y=one_hot(logits))]
     rows = compare_accuracy(pair, samples(labels), VerifyOptions(max_drop_points=1.0))
-    said, reason = verdict(rows, diverge(*pair), VerifyOptions(max_drop_points=1.0))
-    assert said == state
-    assert (f"loses {wrong:.2f} points" if wrong else "loses nothing") in reason
+    said = verdict(rows, diverge(*pair), VerifyOptions(max_drop_points=1.0))
+    assert said.state == state
+    assert (f"loses {wrong:.2f} points" if wrong else "loses nothing") in said.reason
 
 
 def test_without_accuracy_the_verdict_is_about_the_outputs() -> None:
     pair = [variant("fp32", y=np.ones((4, 2, 2))), variant("int8", y=np.full((4, 2, 2), 1.2))]
     rows = compare_accuracy(pair, samples(None), VerifyOptions())
-    assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.1))[0] == "fail"
-    assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.3))[0] == "pass"
-    asked = VerifyOptions(max_output_error=0.3, max_drop_points=0.5)  # an accuracy, where there are no labels
-    said, reason = verdict(rows, diverge(*pair), asked)
-    assert said == "undecided" and "max_drop_points = 0.5 cannot be judged, since the samples have no labels" in reason
-    assert verdict(rows, diverge(*pair), asked.model_copy(update={"max_output_error": 0.1}))[0] == "fail"
+    assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.1)).state == "fail"
+    assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.3)).state == "pass"
+
+
+@pytest.mark.parametrize(("wrong", "state"), [(3, "pass"), (5, "pass"), (6, "fail"), (40, "fail")])
+def test_the_final_model_is_judged_against_the_teacher_too(wrong: int, state: str) -> None:
+    labels = [0] * 100
+    student = one_hot([1] * wrong + [0] * (100 - wrong))
+    models = [variant("teacher", y=one_hot(labels)), variant("distill", y=student), variant("int8", y=student)]
+    models.insert(2, variant("fp32", y=student))
+    rows = compare_accuracy(models, samples(labels), VerifyOptions())
+    said = whole_verdict(rows, allowed_points=5.0)
+    assert said is not None
+    assert said.state == state
+    assert said.reason == f"int8 loses {wrong:.2f} points of accuracy against the teacher (5 allowed)"
+    assert verdict(rows, diverge(models[2], models[3]), VerifyOptions()).state == "pass"
+
+
+def test_without_a_teacher_or_labels_nothing_is_said_about_the_whole() -> None:
+    models = [variant("fp32", y=one_hot([0, 1])), variant("int8", y=one_hot([0, 1]))]
+    assert whole_verdict(compare_accuracy(models, samples([0, 1]), VerifyOptions()), allowed_points=5.0) is None

@@ -14,6 +14,7 @@ from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge
 from edgeopt.evaluate.config import VerifyOptions
 from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
 from edgeopt.graph.provider import Provider
+from edgeopt.roles import Role
 
 TAGGER = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -44,9 +45,8 @@ def test_a_token_classifiers_outputs_are_those_of_each_sample_alone(samples: Sam
 
 def test_token_classifiers_are_compared_position_by_position(samples: Samples) -> None:
     def outputs(factor: float) -> Variant:
-        return Variant(
-            "tagger", "export", torch_outputs(lambda batch: batch["x"] * factor, samples, name="tagger"), 1, None, None
-        )
+        found = torch_outputs(lambda batch: batch["x"] * factor, samples, name="tagger")
+        return Variant("tagger", Role.BASELINE, "export", found, 1, None, None)
 
     before, after = outputs(1.0), outputs(-1.0)
     rows = compare_accuracy([before, after], samples, VerifyOptions())

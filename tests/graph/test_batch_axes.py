@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.graph.batch_axes import batch_axes, rows
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 
 Shape = tuple[int | str, ...]
 

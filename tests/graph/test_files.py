@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import ModelError
 from edgeopt.graph import files
+from edgeopt.graph.signature import TensorSpec
 
 
 def model_of(*arrays: np.ndarray) -> onnx.ModelProto:
@@ -123,7 +124,7 @@ def test_the_signature_leaves_out_constants_that_are_listed_as_inputs():
     model = model_of(np.ones((2, 2), dtype=np.float32))
     model.graph.input.append(helper.make_tensor_value_info("w0", TensorProto.FLOAT, [2, 2]))
     found = files.signature(files.from_proto(model))
-    assert found.inputs == (files.TensorSpec("x", "float32", ("n", 64)),)
+    assert found.inputs == (TensorSpec("x", "float32", ("n", 64)),)
     assert [spec.name for spec in found.outputs] == ["y"]
 
 

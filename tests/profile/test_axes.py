@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.profile.axes import batch_axis, free_axes, resize
 
 _DECODER = Signature(

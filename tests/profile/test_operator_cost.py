@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 
 from edgeopt.graph.macs import count_macs
-from edgeopt.profile.machine_peak import Bandwidth, Peak
 from edgeopt.profile.operator_cost import cost
 from edgeopt.profile.operators import read_operators
+from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.targets.runner import ProcessRunner
 from edgeopt.targets.target import load_target
 from edgeopt.targets.transports.local import this_machine

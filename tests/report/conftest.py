@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from edgeopt.report import RunRecord, StageRecord
+from edgeopt.roles import role_of
 
 _KINDS = {
     "fp32": ["Conv", "Relu", "Add", "Gemm", "GlobalAveragePool"],
     "int8": ["QLinearConv", "QLinearAdd", "QGemm", "QuantizeLinear"],
 }
+
+
+def _size(parameters: int, size_bytes: int, macs: int) -> dict[str, int]:
+    return {"parameters": parameters, "size_bytes": size_bytes, "macs": macs}
 
 
 def _history(epochs: int, start: float, best: float) -> list[dict[str, Any]]:
@@ -43,7 +48,17 @@ def _profiled(random_: random.Random, name: str, median: float, size: int) -> di
     kinds = _KINDS.get(name, _KINDS["fp32"])
     parts = [median * 0.55 * 0.5**k for k in range(len(kinds))]
     operators = [
-        {"name": f"/stage{k % 2}/{kind}_{k}", "op": kind, "ms": part / 2, "share": part / 2 / median}
+        {
+            "name": f"/stage{k % 2}/{kind}_{k}",
+            "op": kind,
+            "provider": "CPUExecutionProvider",
+            "ms": part / 2,
+            "share": part / 2 / median,
+            "macs": 0,
+            "bytes": 0,
+            "kind": None,
+            "bound_ms": None,
+        }
         for kind, part in zip(kinds, parts, strict=True)
         for k in range(2)
     ]
@@ -59,18 +74,31 @@ def _profiled(random_: random.Random, name: str, median: float, size: int) -> di
         "samples_ms": _samples(random_, median, 400),
         "peak_rss_bytes": 71_000_000 if name == "fp32" else 68_000_000,
         "operators": operators,
+        "model_rss_bytes": 12_000_000,
+        "cold_starts": 5,
+        "steady": True,
+        "effective_n": 1500.0,
+        "outliers": 3,
+        "outliers_waiting": 1,
+        "drift_share": 0.0,
+        "samples_thinned": False,
+        "modules": [],
+        "arena_peak_bytes": None,
+        "memory_timeline": [],
+        "macs": 1_340_000,
+        "int8_macs_share": None,
+        "conversion_share": 0.02,
+        "floor_ms": None,
+        "instructions": None,
+        "placement": None,
+        "numerics": None,
     }
 
 
 def _prune() -> dict[str, Any]:
     return {
-        "parameters": 64_000,
-        "size_bytes": 262_000,
-        "macs": 1_340_000,
-        "macs_before": 2_700_000,
-        "macs_after": 1_340_000,
-        "parameters_before": 128_000,
-        "parameters_after": 64_000,
+        "before": {"parameters": 128_000, "size_bytes": 521_000, "macs": 2_700_000},
+        "after": {"parameters": 64_000, "size_bytes": 262_000, "macs": 1_340_000},
         "layers": [{"name": "stem", "channels_before": 40, "channels_after": 28}],
         "history": _history(8, 0.9, 0.9861),
     }
@@ -90,6 +118,15 @@ def _export() -> dict[str, Any]:
             "passed": True,
         },
         "size_bytes": 268_500,
+        "dtype": "float32",
+        "attention": "fused",
+        "projections": "apart",
+        "family": "generic",
+        "task": "image-classification",
+        "inputs": [{"name": "pixels", "dtype": "float32", "shape": ["batch", 1, 8, 8]}],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}],
+        "passes": {},
+        "warnings": [],
     }
 
 
@@ -101,7 +138,14 @@ def _quantize() -> dict[str, Any]:
     layers[17]["sqnr_db"] = 17.2
     return {
         "target": "x86-vnni",
-        "scheme": {"activation": "uint8", "weight": "int8", "per_channel": True},
+        "scheme": {
+            "activation": "uint8",
+            "weight": "int8",
+            "per_channel": True,
+            "symmetric_activation": False,
+            "symmetric_weight": True,
+        },
+        "sensitivity": [],
         "samples": 128,
         "tensors": 31,
         "coverage": {
@@ -134,6 +178,7 @@ def _verify() -> dict[str, Any]:
         "variants": [
             {
                 "name": name,
+                "role": role_of(name).value,
                 "stage": stage,
                 "accuracy": value,
                 "low": value - 0.014,
@@ -147,16 +192,17 @@ def _verify() -> dict[str, Any]:
         ],
         "divergence": [
             {
-                "from": "prune",
-                "to": "fp32",
+                "source": "prune",
+                "result": "fp32",
+                "output": "logits",
                 "max_abs_error": 2e-6,
                 "relative_error": 3e-7,
                 "first_tensor": None,
-                "layers": [],
             },
             {
-                "from": "fp32",
-                "to": "int8",
+                "source": "fp32",
+                "result": "int8",
+                "output": "logits",
                 "max_abs_error": 0.61,
                 "relative_error": 0.031,
                 "first_tensor": "/stage2/block5/conv",
@@ -164,6 +210,8 @@ def _verify() -> dict[str, Any]:
         ],
         "verdict": "pass",
         "reason": "int8 loses 0.28 points of accuracy against fp32 (1 allowed)",
+        "whole_verdict": "pass",
+        "whole_reason": "int8 loses 0.84 points of accuracy against the teacher (5 allowed)",
     }
 
 
@@ -189,9 +237,19 @@ def _profile() -> dict[str, Any]:
                 "low": 0.414,
                 "high": 0.425,
                 "confidence": 0.95,
+                "rounds": 60,
                 "decision": "faster",
             },
-            {"a": "fp32", "b": "teacher", "ratio": 8.29, "low": 8.2, "high": 8.4, "confidence": 0.95, "decision": "slower"},
+            {
+                "a": "fp32",
+                "b": "teacher",
+                "ratio": 8.29,
+                "low": 8.2,
+                "high": 8.4,
+                "confidence": 0.95,
+                "rounds": 60,
+                "decision": "slower",
+            },
         ],
         "budgets": [
             {
@@ -209,6 +267,14 @@ def _profile() -> dict[str, Any]:
                 "reason": "84,300 bytes",
             },
         ],
+        "seconds": 10.0,
+        "elapsed_s": 9.7,
+        "overhead_ns": 80.0,
+        "batches": 4,
+        "call": "io_binding",
+        "verdict": "pass",
+        "emulated": False,
+        "conditions": None,
         "warnings": ["other processes kept 0.7 cores busy: intervals are wider than on a quiet machine"],
     }
 
@@ -224,14 +290,21 @@ def _bundle() -> dict[str, Any]:
             {"path": "model.onnx", "sha256": "cd" * 32, "size_bytes": 84_300},
         ],
         "verified": True,
+        "size_bytes": 91_830,
+        "checks": ["model.onnx gives the golden outputs"],
     }
 
 
 def full_facts() -> dict[str, dict[str, Any]]:
     """Facts of every stage of a run that went well."""
     return {
-        "teacher": {"parameters": 698_000, "size_bytes": 2_812_000, "macs": 11_900_000, "history": _history(6, 1.8, 0.9917)},
-        "distill": {"parameters": 128_000, "size_bytes": 521_000, "macs": 2_700_000, "history": _history(12, 2.4, 0.9889)},
+        "teacher": {**_size(698_000, 2_812_000, 11_900_000), "history": _history(6, 1.8, 0.9917)},
+        "distill": {
+            "teacher": _size(698_000, 2_812_000, 11_900_000),
+            "student": _size(128_000, 521_000, 2_700_000),
+            "steps": 480,
+            "history": _history(12, 2.4, 0.9889),
+        },
         "prune": _prune(),
         "export": _export(),
         "quantize": _quantize(),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from edgeopt.report.build import build_report
 from edgeopt.report.html import to_html
@@ -13,16 +16,26 @@ from edgeopt.report.record import RunRecord, StageRecord
 from edgeopt.report.table import execution_rows
 
 
-def report(**variant: Any) -> Report:
+@pytest.fixture
+def report(facts: dict[str, dict[str, Any]]) -> Callable[..., Report]:
+    profile = facts["profile"]
     latency = [{"statistic": "p50", "value_ms": 2.0, "low_ms": 1.9, "high_ms": 2.1, "confidence": 0.95}]
-    facts = {"variants": [{"name": "int8", "latency": latency, **variant}]}
-    return build_report(RunRecord("r", {}, "t", (StageRecord("profile", "k", "made", 1.0, facts),)))
+    (int8,) = (row for row in profile["variants"] if row["name"] == "int8")
+
+    def made(**variant: Any) -> Report:
+        rows = [{**int8, "latency": latency, **variant}]
+        values = {**profile, "variants": rows, "comparisons": [], "budgets": []}
+        return build_report(RunRecord("r", {}, "t", (StageRecord("profile", "k", "made", 1.0, values),)))
+
+    return made
 
 
-def test_the_distance_to_the_floor_is_told() -> None:
-    made = report(
-        floor_ms=0.5, int8_macs_share=0.9, conversion_share=0.25, placement={"partitions": 3, "cpu_fallback_share": 0.125}
-    )
+def placed(partitions: int, cpu_fallback_share: float) -> dict[str, Any]:
+    return {"nodes": {}, "partitions": partitions, "cpu_fallback_share": cpu_fallback_share, "breaks": []}
+
+
+def test_the_distance_to_the_floor_is_told(report: Callable[..., Report]) -> None:
+    made = report(floor_ms=0.5, int8_macs_share=0.9, conversion_share=0.25, placement=placed(3, 0.125))
     assert execution_rows(made) == [("int8", "2.00 ms", "0.500 ms", "4.00×", "90.0 %", "25.0 %", "3", "12.5 %")]
     for text in (to_html(made), to_markdown(made)):
         assert "What ran" in text
@@ -30,13 +43,13 @@ def test_the_distance_to_the_floor_is_told() -> None:
     assert from_json(to_json(made)) == made
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_what_is_not_known_is_left_out(report: Callable[..., Report]) -> None:
     made = report()
     assert made.executions == ()
     assert "What ran" not in to_markdown(made)
 
 
-def test_an_emulator_has_partitions_and_no_floor() -> None:
-    (row,) = execution_rows(report(placement={"partitions": 1, "cpu_fallback_share": 0.0}))
+def test_an_emulator_has_partitions_and_no_floor(report: Callable[..., Report]) -> None:
+    (row,) = execution_rows(report(placement=placed(1, 0.0)))
     assert row[2:4] == ("–", "–")
     assert row[6] == "1"

@@ -20,7 +20,8 @@ def test_a_log_axis_has_ticks_at_1_2_5(facts, make_record):
 
 
 def test_operators_beyond_the_twelve_slowest_are_summed(facts, make_record):
-    many = [{"name": f"n{k}", "op": f"Op{k:02}", "ms": 1.0 / (k + 1), "share": 0.01} for k in range(20)]
+    one = facts["profile"]["variants"][1]["operators"][0]
+    many = [{**one, "name": f"n{k}", "op": f"Op{k:02}", "ms": 1.0 / (k + 1), "share": 0.01} for k in range(20)]
     facts["profile"]["variants"][1]["operators"] = many
     facts["profile"]["variants"][0]["operators"] = []
     (trace,) = operator_times(build_report(make_record(facts))).traces

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgeopt.errors import DataError
 from edgeopt.report import RunRecord, build_report, from_json, terminal_summary, to_html, to_json, to_markdown, write_report
+from edgeopt.roles import Role
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`|\n# x [y](javascript:z)\x1b[31m"
 
@@ -30,7 +31,22 @@ class Page(HTMLParser):
 
 def evil_everywhere(value):
     """Replace every text in the facts by hostile ones, keeping those that are read as keywords."""
-    keep = {"pass", "fail", "faster", "slower", "fp32", "int8", "teacher", "distill", "prune", "p50", "p90", "p95", "p99.9"}
+    keep = {
+        "pass",
+        "fail",
+        "faster",
+        "slower",
+        *Role,
+        "fp32",
+        "int8",
+        "teacher",
+        "distill",
+        "prune",
+        "p50",
+        "p90",
+        "p95",
+        "p99.9",
+    }
     if isinstance(value, dict):
         return {key: evil_everywhere(item) for key, item in value.items()}
     if isinstance(value, list):

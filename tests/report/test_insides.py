@@ -133,7 +133,8 @@ def test_sensitivity_is_drawn_where_it_was_measured(profiled, make_record):
 def test_a_lone_profile_makes_a_page_with_its_own_baseline(profiled, make_record):
     profile = profiled["profile"]
     profile["variants"] = [dict(profile["variants"][0], name="old"), dict(profile["variants"][1], name="<b>new</b>")]
-    pair = {"a": "old", "b": "<b>new</b>", "ratio": 0.5, "low": 0.4, "high": 0.6, "confidence": 0.95, "decision": "faster"}
+    pair = {"a": "old", "b": "<b>new</b>", "ratio": 0.5, "low": 0.4, "high": 0.6, "confidence": 0.95, "rounds": 60}
+    pair["decision"] = "faster"
     profile["comparisons"], profile["budgets"] = [pair], []
     report = build_report(make_record({"profile": profile}))
     assert report.baseline == "old"

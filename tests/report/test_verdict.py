@@ -3,6 +3,8 @@ import pytest
 from edgeopt.errors import DataError
 from edgeopt.report import build_report
 
+PARITY = {"max_abs_error": 2.0, "relative_error": 0.25, "tolerance": 1e-4, "samples": 16, "shapes": []}
+
 
 def verdict(facts, make_record, **changes):
     return build_report(make_record(facts, **changes)).verdict
@@ -11,7 +13,8 @@ def verdict(facts, make_record, **changes):
 def test_a_good_run_passes_and_says_what_was_gained(facts, make_record):
     found = verdict(facts, make_record)
     assert found.state == "pass"
-    assert found.sentence == "int8 is 2.39× as fast as fp32 and 3.19× smaller, and loses 0.28 points of accuracy."
+    gains = "int8 is 2.39× as fast as fp32 and 3.19× smaller, and loses 0.28 points of accuracy"
+    assert found.sentence == f"{gains} (0.84 points below the teacher)."
     assert {finding.state for finding in found.findings} == {"pass"}
 
 
@@ -22,12 +25,17 @@ def test_a_slower_int8_model_fails_in_the_first_line_though_every_budget_is_met(
     assert found.sentence.startswith("int8 is slower than fp32 on the target, 0.800× its speed")
 
 
-def test_without_a_decision_the_interval_decides(facts, make_record):
-    pair = facts["profile"]["comparisons"][0]
-    del pair["decision"]
-    for low, high, state in ((1.1, 1.2, "fail"), (0.8, 0.9, "pass"), (0.9, 1.1, "undecided")):
-        pair |= {"ratio": (low + high) / 2, "low": low, "high": high}
-        assert verdict(facts, make_record).state == state
+@pytest.mark.parametrize(("decision", "state"), [("slower", "fail"), ("faster", "pass"), ("undecided", "undecided")])
+def test_the_decision_on_the_speed_is_what_counts(facts, make_record, decision, state):
+    facts["profile"]["comparisons"][0] |= {"ratio": 1.0, "low": 0.9, "high": 1.1, "decision": decision}
+    assert verdict(facts, make_record).state == state
+
+
+def test_a_student_far_below_its_teacher_fails_the_run(facts, make_record):
+    said = "int8 loses 40.00 points of accuracy against the teacher (5 allowed)"
+    facts["verify"] |= {"whole_verdict": "fail", "whole_reason": said}
+    found = verdict(facts, make_record)
+    assert (found.state, found.sentence) == ("fail", f"{said}.")
 
 
 def test_the_same_speed_is_not_worse(facts, make_record):
@@ -36,7 +44,7 @@ def test_the_same_speed_is_not_worse(facts, make_record):
 
 
 def test_a_pruned_model_that_is_not_smaller_fails(facts, make_record):
-    facts["prune"]["macs_after"] = facts["prune"]["macs_before"]
+    facts["prune"]["after"]["macs"] = facts["prune"]["before"]["macs"]
     found = verdict(facts, make_record)
     assert found.state == "fail"
     assert found.sentence == "The pruned model has no fewer MACs: 2.70 M after 2.70 M."
@@ -74,7 +82,11 @@ def test_several_failures_are_counted(facts, make_record):
     ("stage", "change", "text"),
     [
         ("verify", {"verdict": "fail", "reason": "int8 loses 3 points of accuracy"}, "int8 loses 3 points of accuracy."),
-        ("export", {"parity": {"passed": False}}, "ONNX does not give PyTorch's outputs."),
+        (
+            "export",
+            {"parity": {**PARITY, "passed": False}},
+            "ONNX does not give PyTorch's outputs (largest error 0.25, 0.0001 allowed).",
+        ),
         ("bundle", {"verified": False}, "The bundle does not verify itself."),
     ],
 )

@@ -79,7 +79,7 @@ def test_training_learns() -> None:
     samples = data(400)
     model = network()
     result = train_supervised(model, samples, options=options(epochs=20.0, learning_rate=0.02), session=Session())
-    assert [entry["epoch"] for entry in result.history] == list(range(1, 21))
+    assert [entry.epoch for entry in result.history] == list(range(1, 21))
     logits = model(torch.from_numpy(samples.collate(range(400))["input"]))
     assert (logits.argmax(1).numpy() == samples.labels).mean() > 0.95
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from edgeopt.batches import Batches
 from edgeopt.graph.batch_axes import batch_axes, rows
-from edgeopt.graph.files import Signature
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.affine import nearest, restored
 from edgeopt.quantize.calibrate.samples import checked

@@ -22,8 +22,8 @@ from edgeopt.batches import Batch, Batches
 from edgeopt.errors import DataError
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.exposed import ExposedModel
-from edgeopt.graph.files import Signature
 from edgeopt.graph.macs import tensor_shapes
+from edgeopt.graph.signature import Signature
 from edgeopt.quantize.calibrate.histogram import Histogram
 from edgeopt.quantize.calibrate.memory import give_back_freed_blocks
 from edgeopt.quantize.calibrate.rows import RowSample

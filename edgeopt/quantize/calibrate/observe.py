@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from edgeopt.batches import Batches
-from edgeopt.graph.files import Signature
+from edgeopt.graph.signature import Signature
 from edgeopt.quantize.calibrate.cache import through_cache
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, Task, advance_all, plan_turns, start, whole
 from edgeopt.quantize.calibrate.shards import observe_shards

@@ -9,7 +9,7 @@ import numpy as np
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError, nearest
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows, without
-from edgeopt.graph.files import Signature, TensorSpec, fits
+from edgeopt.graph.signature import Signature, TensorSpec, fits
 
 _MASK = "attention_mask"
 

@@ -30,7 +30,7 @@ from edgeopt.errors import DataError, EdgeoptError, InternalError, MachineError,
 from edgeopt.files import disk_errors, write_json
 from edgeopt.graph import onnx_file
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.calibrate.calibrator import (
     Observations,

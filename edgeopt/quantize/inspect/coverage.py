@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -22,28 +21,10 @@ from edgeopt.graph.macs import integer_products
 from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.result import Coverage, Island
 from edgeopt.targets.target import Target
 
 _FUSED = re.compile(r"_token_\d+$")  # onnxruntime appends this to the name of a node that it moved to another layout
-
-
-@dataclass(frozen=True)
-class Island:
-    """A node that runs in floating point although its surroundings, or the plan, are on integers."""
-
-    node: str
-    op: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """The share of multiply-accumulates that run in integer kernels (null if there are none), and the islands."""
-
-    int8_macs_share: float | None
-    islands: tuple[Island, ...]
-    seen_in: str = "the graph as onnxruntime optimises it"
-    """Where this was read: where the provider is not here, only the file's Q/DQ pairs are known, not what they become."""
 
 
 def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:

@@ -14,8 +14,8 @@ from edgeopt.batches import Batch
 from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.apply.bias import weight_makers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
-from edgeopt.quantize.inspect.sqnr import LayerNoise
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.result import LayerNoise
 
 
 def sensitivity(

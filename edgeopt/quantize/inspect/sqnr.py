@@ -7,7 +7,6 @@ layer to layer, as they do when it runs.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import onnx
 from onnx import helper

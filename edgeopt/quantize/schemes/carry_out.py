@@ -23,7 +23,7 @@ from edgeopt.quantize.inspect.sqnr import output_noise
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
 from edgeopt.quantize.prepare import Prepared, prepare
-from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
+from edgeopt.quantize.result import Coverage, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.converted import Converted, Request
 from edgeopt.targets.target import Target
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from edgeopt import progress
 from edgeopt.quantize.inspect.sensitivity import sensitivity
-from edgeopt.quantize.inspect.sqnr import LayerNoise
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.result import LayerNoise
 from edgeopt.quantize.search.prefix import smallest_prefix
 from edgeopt.quantize.search.trials import Metric, Outcome, Trials
 from edgeopt.quantize.search.wide import widen_layers

@@ -13,10 +13,10 @@ from edgeopt.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.apply.smooth import smoothed
-from edgeopt.quantize.inspect.sqnr import LayerNoise
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.result import LayerNoise
 
 _DIGITS = 1e-9  # differences of metrics this small are float64's own
 Evaluate = Callable[[Path], float]

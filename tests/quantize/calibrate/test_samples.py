@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError
-from edgeopt.graph.files import Signature, TensorSpec
+from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.quantize.calibrate.samples import checked
 
 SIGNATURE = Signature((TensorSpec("x", "float32", ("n", 3, "h", "w")),), ())

@@ -1,7 +1,7 @@
 import pytest
 
-from edgeopt.report import units
-from edgeopt.report.model import Interval
+from edgeopt import units
+from edgeopt.interval import Interval
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeopt.report.model import Interval
+from edgeopt.interval import Interval
 
 NONE = "–"
 _LONG_MS = 1e4

@@ -1,0 +1,58 @@
+"""What the stage `verify` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeopt.roles import Role
+from edgeopt.verdict.findings import State
+
+
+@dataclass(frozen=True)
+class VariantAccuracy:
+    """How good a model is; `agreement` is with the first variant, `None` where there are no classes (or no labels)."""
+
+    name: str
+    role: Role
+    stage: str
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    agreement: float | None
+    size_bytes: int | None
+    parameters: int | None
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far one model's outputs are from those of the model it was made from.
+
+    `first_tensor` is the first layer in the order of the graph whose quantization error is above a tenth of its signal (SQNR
+    below 20 dB), None where no layer is, or none was measured.
+    """
+
+    source: str
+    result: str
+    output: str
+    max_abs_error: float
+    relative_error: float
+    first_tensor: str | None
+
+
+@dataclass(frozen=True)
+class VerifyFacts:
+    """Every model of a run on the same evaluation samples."""
+
+    metric: str
+    samples: int
+    confidence: float
+    variants: tuple[VariantAccuracy, ...]
+    divergence: tuple[Divergence, ...]
+    """Of the last PyTorch model and the baseline, if there is one; of the baseline and the quantized model."""
+    verdict: State
+    """Of the quantized model compared with the baseline."""
+    reason: str
+    whole_verdict: State | None = None
+    """Of the quantized model compared with the teacher; None: there is no teacher, or no accuracy."""
+    whole_reason: str | None = None

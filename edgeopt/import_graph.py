@@ -157,8 +157,10 @@ def _outside(name: str) -> Path | None:
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
+        spec = None
+    here = Path.cwd().joinpath(*name.split(".")).with_suffix(".py")  # where `edgeopt.user_code` looks last
+    file = Path(spec.origin) if spec and spec.origin else here
+    return file if file.is_file() else None
 
 
 def _parents(name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Runs and artifacts: content-addressed, written to temporary files and renamed, verified by hash when read.
 
     RUN/
-      .lock                        held by the process that works on the run
+      .lock, .holder               held by the process that works on the run, and the number of that process
       artifacts/STAGE-KEY/         a finished stage: its files and artifact.json, never changed again
       work/STAGE-KEY/              an unfinished one: output/ (emptied at each start) and checkpoint/ (kept, to resume from)
       damaged/                     artifacts whose files no longer have their recorded hash
@@ -13,7 +13,6 @@ that produce the same bytes have the same digest.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from edgeopt import progress
 from edgeopt.errors import IntegrityError
@@ -75,25 +76,21 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the run folder for this process; while another process holds it, wait and say so."""
-        path = self.folder / ".lock"
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            lock, holder = FileLock(self.folder / ".lock"), self.folder / ".holder"
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                process = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
+                progress.note(f"{self.folder}: another run (process {process}) is working here; waiting for it")
+                lock.acquire()
         try:
-            self._acquire(handle)
-            os.truncate(handle, 0)
-            os.write(handle, str(os.getpid()).encode())
+            with disk_errors(self.folder):
+                holder.write_text(str(os.getpid()), encoding="utf-8")
             yield
         finally:
-            os.close(handle)
-
-    def _acquire(self, handle: int) -> None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode() or "unknown"
-            progress.note(f"{self.folder}: another run (process {holder}) is working here; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock.release()
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return the finished artifact of `stage` with `key`, every file checked, or None if there is none.

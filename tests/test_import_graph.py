@@ -91,7 +91,7 @@ def test_a_lazy_package_brings_only_what_is_taken_from_it() -> None:
 
 def test_a_builder_of_the_users_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_nets.py").write_text("def make(): ...\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     found = stages('distill.source="own_nets:make"', "distill.arguments={}")
     for name in ("teacher", "distill", "prune", "export", "verify"):
         assert reached(*found[name].modules)["own_nets"] == tmp_path / "own_nets.py"

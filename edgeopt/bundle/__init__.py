@@ -35,20 +35,21 @@ __all__ = [
     "write_bundle",
 ]
 
-offer(
-    __name__,
-    {
-        "ArrayInput": "edgeopt.data.preprocessing",
-        "BundleFile": "result",
-        "BundleResult": "result",
-        "BundleSpec": "spec",
-        "ImageInput": "edgeopt.data.preprocessing",
-        "Preprocessing": "edgeopt.data.preprocessing",
-        "TokenizerInput": "edgeopt.data.preprocessing",
-        "Tolerance": "spec",
-        "VerifyReport": "verify",
-        "read_preprocessing": "edgeopt.data.preprocessing",
-        "verify_bundle": "verify",
-        "write_bundle": "write",
-    },
-)
+if not TYPE_CHECKING:
+    __getattr__ = offer(
+        __name__,
+        {
+            "ArrayInput": "edgeopt.data.preprocessing",
+            "BundleFile": "result",
+            "BundleResult": "result",
+            "BundleSpec": "spec",
+            "ImageInput": "edgeopt.data.preprocessing",
+            "Preprocessing": "edgeopt.data.preprocessing",
+            "TokenizerInput": "edgeopt.data.preprocessing",
+            "Tolerance": "spec",
+            "VerifyReport": "verify",
+            "read_preprocessing": "edgeopt.data.preprocessing",
+            "verify_bundle": "verify",
+            "write_bundle": "write",
+        },
+    )

@@ -10,6 +10,7 @@ import sys
 from edgeopt.cli.app import app
 from edgeopt.errors import EdgeoptError, InternalError
 from edgeopt.escaping import one_line
+from edgeopt.extras import missing_extra
 from edgeopt.lifetime import stop_on_interrupt
 from edgeopt.user_code import forget_current_folder
 
@@ -28,6 +29,10 @@ def main() -> None:
         sys.stderr.write("edgeopt: stopped; run the same command again to resume\n")
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last resort: an internal error, with its traceback in a file)
+        absent = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        if absent:
+            sys.stderr.write(f"edgeopt: {absent}\n")
+            sys.exit(absent.exit_code)
         from edgeopt.cli.crash import report_crash
 
         sys.stderr.write(report_crash(error))

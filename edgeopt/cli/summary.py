@@ -24,11 +24,11 @@ def finish(record: RunRecord, folder: Path, undecided: Undecided) -> None:
     from edgeopt.verdict.exit_code import exit_code_of_run
 
     report = build_report(record)
-    write_report(report, folder)
+    page, *_ = write_report(report, folder)
     terminal = sys.stdout.isatty()
     width = min(140, shutil.get_terminal_size((120, 40)).columns) if terminal else None
     typer.echo(terminal_summary(report, width=width, colour=terminal))
-    say(f"report  {folder / 'report.html'}")
+    say(f"report  {page}")
     say(f"bundle  {folder / 'bundle'}")
     code = exit_code_of_run(report.verdict.findings, undecided)
     if code and report.verdict.state != "fail":

@@ -7,12 +7,11 @@ generator can ever move it.
 from __future__ import annotations
 
 import hashlib
-from importlib.util import find_spec
 
 import numpy as np
 
 from edgeopt.data.samples import Samples, from_arrays
-from edgeopt.errors import MachineError
+from edgeopt.extras import need
 
 SPLITS = {"train": (0, 1197), "calibration": (1197, 1397), "evaluation": (1397, 1797)}
 
@@ -23,8 +22,7 @@ def load_digits() -> dict[str, Samples]:
     Raises:
         MachineError: scikit-learn is not installed.
     """
-    if find_spec("sklearn") is None:
-        raise MachineError("the digits come with scikit-learn, which is not installed; run: pip install 'edgeopt[quickstart]'")
+    need("sklearn", purpose="the data set of digits")
     from sklearn import datasets
 
     digits = datasets.load_digits()

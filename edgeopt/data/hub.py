@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeopt.data.samples import Sample, Samples
-from edgeopt.errors import DataError, MachineError
+from edgeopt.errors import DataError
+from edgeopt.extras import need
 
 if TYPE_CHECKING:
     from edgeopt.data.source import Reader, SourceOptions
@@ -26,8 +26,7 @@ def read_dataset(place: str, options: SourceOptions, reader: Reader, tokenizer: 
         DataError: it cannot be read, or it is not clear which columns are meant.
         MachineError: the package `datasets` is not installed.
     """
-    if find_spec("datasets") is None:
-        raise MachineError(f"{place}: reading it takes the package datasets; run: pip install 'edgeopt[datasets]'")
+    need("datasets", purpose=f"reading {place}")
     data, digest = _opened(place, options)
     if not len(data):
         raise DataError(f"{place}: the data set has no rows")
@@ -63,6 +62,7 @@ def _row(row: dict[str, Any], names: Any) -> Sample:
 
 
 def _pictures(data: Any, digest: str, place: str, options: SourceOptions, reader: Reader) -> Samples:
+    need("PIL", purpose="reading images")
     from edgeopt.data.images import prepared
     from edgeopt.data.preprocessor import read_image_input
 

@@ -13,6 +13,7 @@ from edgeopt.data.manifest import Manifest, SplitManifest, load_manifest, manife
 from edgeopt.data.preprocessing import ImageInput, TokenizerInput
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
+from edgeopt.extras import need
 from edgeopt.files import sha256
 
 _Kind = TypeVar("_Kind", ImageInput, TokenizerInput)
@@ -65,6 +66,7 @@ def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer:
         from edgeopt.data.arrays import read_arrays
 
         return read_arrays(place)
+    need("PIL", purpose="reading images")
     from edgeopt.data.images import read_pictures
 
     return read_pictures(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))

@@ -26,6 +26,7 @@ from edgeopt.data.manifest import Manifest, image_range, load_manifest, manifest
 from edgeopt.data.samples import Samples
 from edgeopt.data.tables import SUFFIXES as TABLES
 from edgeopt.errors import DataError, RecipeError, nearest
+from edgeopt.extras import need
 
 if TYPE_CHECKING:
     from edgeopt.data.preprocessing import ImageInput
@@ -115,6 +116,7 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
 
             return read_arrays(path, reader.signature, inputs=reader.inputs)
         case "pictures":
+            need("PIL", purpose="reading images")
             from edgeopt.data.images import read_pictures
             from edgeopt.data.preprocessor import read_image_input
 

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from edgeopt.data.samples import Sample, Samples
 from edgeopt.errors import DataError
+from edgeopt.extras import need
 from edgeopt.files import sha256
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Text = str | tuple[str, str]
 _FEEDS = ("input_ids", "attention_mask", "token_type_ids")
@@ -54,7 +58,9 @@ def tokenized(
 
     Raises:
         DataError: the tokenizer is missing, or an input is none that a tokenizer feeds.
+        MachineError: the package tokenizers is not installed.
     """
+    need("tokenizers", purpose="reading texts")
     tokenizer_file = tokenizer_folder / "tokenizer.json" if tokenizer_folder.is_dir() else tokenizer_folder
     if not tokenizer_file.is_file():
         raise DataError(f"{tokenizer_file}: the tokenizer is missing; name the folder that holds it as the teacher's source")
@@ -88,6 +94,8 @@ def _split(path: Path) -> tuple[list[int], list[str]]:
 
 @lru_cache(maxsize=4)
 def _tokenizer(file: str, max_length: int) -> Tokenizer:
+    from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(file)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)

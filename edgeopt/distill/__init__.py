@@ -13,4 +13,5 @@ if TYPE_CHECKING:
 
 __all__ = ["DistillOptions", "DistillResult", "distill"]
 
-offer(__name__, {"DistillOptions": "config", "DistillResult": "result", "distill": "stage"})
+if not TYPE_CHECKING:
+    __getattr__ = offer(__name__, {"DistillOptions": "config", "DistillResult": "result", "distill": "stage"})

@@ -116,21 +116,38 @@ def _paired(source: Outputs, result: Outputs) -> dict[str, tuple[Any, Any]]:
 
 
 def verdict(variants: Sequence[VariantAccuracy], divergence: Divergence, options: VerifyOptions) -> Answer:
-    """Return the verdict on the quantized model compared with the baseline: by accuracy, or by the outputs without it."""
+    """Return the verdict on the quantized model compared with the baseline.
+
+    Without labels the outputs are compared; an accuracy that `options` asks for by name is then undecided.
+    """
     before, after = (_of(variants, role) for role in (Role.BASELINE, Role.QUANTIZED))
     if before and after and before.accuracy is not None and after.accuracy is not None:
         accuracies = (after.accuracy, before.accuracy)
         return judge_lost(after.name, before.name, accuracies, allowed_points=options.max_drop_points)
-    return judge_output_error(divergence.result, divergence.output, divergence.relative_error, allowed=options.max_output_error)
+    answer = judge_output_error(
+        divergence.result, divergence.output, divergence.relative_error, allowed=options.max_output_error
+    )
+    if answer.state == "pass" and "max_drop_points" in options.model_fields_set:
+        return Answer("undecided", f"{_unjudged(options.max_drop_points)}; {answer.reason}")
+    return answer
 
 
-def whole_verdict(variants: Sequence[VariantAccuracy], *, allowed_points: float) -> Answer | None:
-    """Return the verdict on the quantized model compared with the teacher; None: no teacher, or no accuracy."""
+def whole_verdict(variants: Sequence[VariantAccuracy], *, allowed_points: float, asked: bool = False) -> Answer | None:
+    """Return the verdict on the quantized model compared with the teacher; None: there is no teacher, or no accuracy.
+
+    Where accuracy was `asked` for by name and there is none, the answer is undecided.
+    """
     teacher, after = (_of(variants, role) for role in (Role.TEACHER, Role.QUANTIZED))
-    if teacher is None or after is None or teacher.accuracy is None or after.accuracy is None:
+    if teacher is None or after is None:
         return None
+    if teacher.accuracy is None or after.accuracy is None:
+        return Answer("undecided", f"the whole run's {_unjudged(allowed_points)}") if asked else None
     accuracies = (after.accuracy, teacher.accuracy)
     return judge_lost(after.name, f"the {teacher.name}", accuracies, allowed_points=allowed_points)
+
+
+def _unjudged(points: float) -> str:
+    return f"max_drop_points = {points:g} cannot be judged, since the samples have no labels"
 
 
 def _of(variants: Sequence[VariantAccuracy], role: Role) -> VariantAccuracy | None:

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportConfig", "ExportResult", "Parity", "export", "export_for_optimum"]
 
-offer(
-    __name__,
-    {
-        "ExportConfig": "config",
-        "ExportResult": "result",
-        "Parity": "result",
-        "export": "stage",
-        "export_for_optimum": "optimum_folder",
-    },
-)
+if not TYPE_CHECKING:
+    __getattr__ = offer(
+        __name__,
+        {
+            "ExportConfig": "config",
+            "ExportResult": "result",
+            "Parity": "result",
+            "export": "stage",
+            "export_for_optimum": "optimum_folder",
+        },
+    )

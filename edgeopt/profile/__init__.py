@@ -29,19 +29,20 @@ __all__ = [
     "sweep",
 ]
 
-offer(
-    __name__,
-    {
-        "AccuracyDrop": "edgeopt.verdict.accuracy_drop",
-        "Budget": "edgeopt.verdict.budget",
-        "ProfileConfig": "config",
-        "ProfileResult": "result",
-        "ScenarioConfig": "scenarios",
-        "ScenarioResult": "scenarios",
-        "measure_scenarios": "scenarios",
-        "profile": "stage",
-        "SweepConfig": "sweeps",
-        "SweepResult": "sweeps",
-        "sweep": "sweeps",
-    },
-)
+if not TYPE_CHECKING:
+    __getattr__ = offer(
+        __name__,
+        {
+            "AccuracyDrop": "edgeopt.verdict.accuracy_drop",
+            "Budget": "edgeopt.verdict.budget",
+            "ProfileConfig": "config",
+            "ProfileResult": "result",
+            "ScenarioConfig": "scenarios",
+            "ScenarioResult": "scenarios",
+            "measure_scenarios": "scenarios",
+            "profile": "stage",
+            "SweepConfig": "sweeps",
+            "SweepResult": "sweeps",
+            "sweep": "sweeps",
+        },
+    )

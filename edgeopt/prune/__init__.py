@@ -13,4 +13,5 @@ if TYPE_CHECKING:
 
 __all__ = ["PruneOptions", "PruneResult", "prune"]
 
-offer(__name__, {"PruneOptions": "config", "PruneResult": "result", "prune": "stage"})
+if not TYPE_CHECKING:
+    __getattr__ = offer(__name__, {"PruneOptions": "config", "PruneResult": "result", "prune": "stage"})

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "QuantizeConfig", "QuantizeFacts", "QuantizeResult", "draft", "quantize"]
 
-offer(
-    __name__,
-    {"Plan": "plan.plan", "QuantizeFacts": "result", "QuantizeResult": "result", "draft": "stage", "quantize": "stage"},
-)
+if not TYPE_CHECKING:
+    __getattr__ = offer(
+        __name__,
+        {"Plan": "plan.plan", "QuantizeFacts": "result", "QuantizeResult": "result", "draft": "stage", "quantize": "stage"},
+    )

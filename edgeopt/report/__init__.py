@@ -38,19 +38,20 @@ __all__ = [
     "write_report",
 ]
 
-offer(
-    __name__,
-    {
-        "Report": "model",
-        "RunRecord": "record",
-        "StageRecord": "record",
-        "build_report": "build",
-        "from_json": "json",
-        "terminal_summary": "terminal",
-        "to_html": "html",
-        "to_json": "json",
-        "to_junit": "junit",
-        "to_markdown": "markdown",
-        "write_report": "write",
-    },
-)
+if not TYPE_CHECKING:
+    __getattr__ = offer(
+        __name__,
+        {
+            "Report": "model",
+            "RunRecord": "record",
+            "StageRecord": "record",
+            "build_report": "build",
+            "from_json": "json",
+            "terminal_summary": "terminal",
+            "to_html": "html",
+            "to_json": "json",
+            "to_junit": "junit",
+            "to_markdown": "markdown",
+            "write_report": "write",
+        },
+    )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from edgeopt.profile.regression import Regressions
 from edgeopt.profile.result import ProfileResult
 from edgeopt.report.model import Report
-from edgeopt.verdict.budget import Verdict
+from edgeopt.verdict.findings import State
 
-_VERDICTS: dict[str, Verdict] = {"regression": "fail", "undecided": "undecided", "same": "pass", "improvement": "pass"}
+_VERDICTS: dict[str, State] = {"regression": "fail", "undecided": "undecided", "same": "pass", "improvement": "pass"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Check:
 
     suite: str
     name: str
-    verdict: Verdict
+    verdict: State
     message: str
     group: str = ""
 

@@ -12,7 +12,8 @@ from html import escape
 from typing import Any
 
 from edgeopt.escaping import printable
-from edgeopt.report.model import Interval, Report
+from edgeopt.interval import Interval
+from edgeopt.report.model import Report
 
 Trace = dict[str, Any]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from edgeopt import units
 from edgeopt.escaping import printable
-from edgeopt.report import units
 from edgeopt.report.figure import Figure, colour
 from edgeopt.report.figures import all_figures
 from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
@@ -29,6 +29,7 @@ from edgeopt.report.table import (
     table_title,
     variant_rows,
 )
+from edgeopt.roles import Role
 
 
 def to_html(report: Report) -> str:
@@ -63,8 +64,8 @@ def to_html(report: Report) -> str:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
-    """Return (what, figure, comparison) for the last variant, the one that is shipped."""
-    last = report.variant("int8") or (report.variants[-1] if report.variants else None)
+    """Return (what, figure, comparison) for the last form of the model, the one that is shipped."""
+    last = report.of(Role.QUANTIZED) or (report.variants[-1] if report.variants else None)
     base, first = report.variant(report.baseline), report.variants[0] if report.variants else None
     if last is None or first is None:
         return []

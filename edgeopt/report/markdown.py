@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgeopt import units
 from edgeopt.escaping import markdown, markdown_table
-from edgeopt.report import units
 from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report
 from edgeopt.report.table import (

@@ -15,7 +15,8 @@ from edgeopt.profile.result import ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.record import StageRecord
-from edgeopt.stages.results import StageFacts, TeacherFacts, read_facts
+from edgeopt.stages.results import StageFacts, read_facts
+from edgeopt.stages.teacher import TeacherFacts
 from edgeopt.train.epoch import Epoch
 
 FactsType = TypeVar("FactsType")

@@ -12,7 +12,9 @@ from edgeopt.models.model_size import ModelSize
 from edgeopt.profile.result import ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
-from edgeopt.stages.results import ImportFacts, StageFacts, TeacherFacts
+from edgeopt.stages.onnx_import import ImportFacts
+from edgeopt.stages.results import StageFacts
+from edgeopt.stages.teacher import TeacherFacts
 from edgeopt.units import count, percent, size
 
 

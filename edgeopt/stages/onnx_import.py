@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from edgeopt.graph.signature import TensorSpec
 from edgeopt.stages.job import Job
-from edgeopt.stages.results import ImportFacts
+
+
+@dataclass(frozen=True)
+class ImportFacts:
+    """An ONNX file that was exported elsewhere."""
+
+    opset: int
+    nodes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    size_bytes: int
 
 
 def run_import(job: Job) -> ImportFacts:

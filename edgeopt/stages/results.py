@@ -9,43 +9,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from edgeopt.bundle.result import BundleResult
 from edgeopt.distill.result import DistillFacts
 from edgeopt.errors import DataError
 from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.export.result import ExportFacts
-from edgeopt.graph.signature import TensorSpec
-from edgeopt.models.model_size import ModelSize
 from edgeopt.profile.result import ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
-from edgeopt.train.epoch import Epoch
-
-
-@dataclass(frozen=True)
-class TeacherFacts(ModelSize):
-    """The size of the model everything starts from; `history` has one entry per epoch, none if it was not trained."""
-
-    history: tuple[Epoch, ...]
-
-
-@dataclass(frozen=True)
-class ImportFacts:
-    """An ONNX file that was exported elsewhere."""
-
-    opset: int
-    nodes: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    size_bytes: int
-
+from edgeopt.stages.onnx_import import ImportFacts
+from edgeopt.stages.teacher import TeacherFacts
 
 StageFacts = (
     TeacherFacts
@@ -125,7 +103,7 @@ def _checked(stage: str, value: Any, place: tuple[str | int, ...]) -> Any:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def _explain(stage: str, error: ErrorDetails) -> str:
+def _explain(stage: str, error: Mapping[str, Any]) -> str:
     """Return the line about the first wrong value, such as "facts of profile.variants[0]: 'ms' is 'long'; …"."""
     if error["type"] == "missing":
         return _said(stage, error["loc"], "is missing, as in a run of another version of edgeopt; run the recipe again")

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from edgeopt.errors import RecipeError
+from edgeopt.models.model_size import ModelSize
 from edgeopt.stages.job import Job
-from edgeopt.stages.results import TeacherFacts
 from edgeopt.stages.torch_model import session
 from edgeopt.train.epoch import Epoch
+
+
+@dataclass(frozen=True)
+class TeacherFacts(ModelSize):
+    """The size of the model everything starts from; `history` has one entry per epoch, none if it was not trained."""
+
+    history: tuple[Epoch, ...]
 
 
 def run_teacher(job: Job) -> TeacherFacts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from edgeopt.distill.result import DistillFacts
 from edgeopt.errors import InternalError
 from edgeopt.evaluate.result import VerifyFacts
@@ -14,7 +16,8 @@ from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.roles import role_of
 from edgeopt.stages.job import Job
-from edgeopt.stages.results import ImportFacts, TeacherFacts, write_facts
+from edgeopt.stages.onnx_import import ImportFacts
+from edgeopt.stages.teacher import TeacherFacts
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
@@ -38,7 +41,8 @@ def run_verify(job: Job) -> VerifyFacts:
     exported = [diverge(trained[-1], baseline)] if trained else []
     rounded = diverge(baseline, quantized, job.facts_of("quantize", QuantizeFacts).layers)
     kept = verdict(rows, rounded, job.recipe.verify)
-    whole = whole_verdict(rows, allowed_points=job.recipe.max_drop_points)
+    asked = "max_drop_points" in job.recipe.model_fields_set
+    whole = whole_verdict(rows, allowed_points=job.recipe.max_drop_points, asked=asked)
     facts = VerifyFacts(
         metric="accuracy" if samples.labels is not None else "relative error",
         samples=len(samples),
@@ -50,7 +54,7 @@ def run_verify(job: Job) -> VerifyFacts:
         whole_verdict=whole.state if whole else None,
         whole_reason=whole.reason if whole else None,
     )
-    write_json(job.workspace.output / "verify.json", write_facts("verify", facts))
+    write_json(job.workspace.output / "verify.json", TypeAdapter(VerifyFacts).dump_python(facts, mode="json"))
     return facts
 
 

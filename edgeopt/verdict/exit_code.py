@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from enum import StrEnum
 
-from edgeopt.report.model import Finding
-from edgeopt.verdict.budget import Judgement
+from edgeopt.verdict.findings import Finding, Judgement
 
 FAILED = 1
 

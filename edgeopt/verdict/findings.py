@@ -15,6 +15,8 @@ class Finding:
     state: State
     text: str
     stage: str
+    asked: bool = False
+    """Whether the recipe or a budget asks the question; "never worse" asks by itself."""
 
 
 @dataclass(frozen=True)

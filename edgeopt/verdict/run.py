@@ -134,7 +134,7 @@ def _accuracy(evidence: Evidence) -> Iterator[Finding]:
     """Judge what the final model lost: quantized compared with the baseline, and compared with the teacher."""
     for answer in (evidence.quantized_accuracy, evidence.whole_accuracy):
         if answer:
-            yield Finding(answer.state, answer.reason, "verify")
+            yield Finding(answer.state, answer.reason, "verify", asked=True)
 
 
 def _budgets(evidence: Evidence) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def _budgets(evidence: Evidence) -> Iterator[Finding]:
         about = "" if budget.expression.startswith(f"{budget.variant}:") else f" for {budget.variant}"
         said = {"pass": "met", "fail": "missed", "undecided": "undecided"}[budget.verdict]
         reason = f": {budget.reason}" if budget.reason else ""
-        yield Finding(budget.verdict, f"budget {budget.expression}{about} is {said}{reason}", "profile")
+        yield Finding(budget.verdict, f"budget {budget.expression}{about} is {said}{reason}", "profile", asked=True)
 
 
 def _exports(evidence: Evidence) -> Iterator[Finding]:

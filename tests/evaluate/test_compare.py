@@ -97,6 +97,11 @@ def test_without_accuracy_the_verdict_is_about_the_outputs() -> None:
     rows = compare_accuracy(pair, samples(None), VerifyOptions())
     assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.1)).state == "fail"
     assert verdict(rows, diverge(*pair), VerifyOptions(max_output_error=0.3)).state == "pass"
+    asked = VerifyOptions(max_output_error=0.3, max_drop_points=0.5)  # an accuracy, where there are no labels
+    said = verdict(rows, diverge(*pair), asked)
+    assert said.state == "undecided"
+    assert "max_drop_points = 0.5 cannot be judged, since the samples have no labels" in said.reason
+    assert verdict(rows, diverge(*pair), asked.model_copy(update={"max_output_error": 0.1})).state == "fail"
 
 
 @pytest.mark.parametrize(("wrong", "state"), [(3, "pass"), (5, "pass"), (6, "fail"), (40, "fail")])
@@ -116,3 +121,10 @@ def test_the_final_model_is_judged_against_the_teacher_too(wrong: int, state: st
 def test_without_a_teacher_or_labels_nothing_is_said_about_the_whole() -> None:
     models = [variant("fp32", y=one_hot([0, 1])), variant("int8", y=one_hot([0, 1]))]
     assert whole_verdict(compare_accuracy(models, samples([0, 1]), VerifyOptions()), allowed_points=5.0) is None
+    models.insert(0, variant("teacher", y=one_hot([0, 1])))
+    rows = compare_accuracy(models, samples(None), VerifyOptions())
+    assert whole_verdict(rows, allowed_points=5.0) is None
+    asked = whole_verdict(rows, allowed_points=5.0, asked=True)
+    assert asked is not None
+    assert asked.state == "undecided"
+    assert asked.reason == "the whole run's max_drop_points = 5 cannot be judged, since the samples have no labels"

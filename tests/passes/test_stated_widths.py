@@ -6,8 +6,8 @@ import onnx_ir as ir
 import pytest
 
 from edgeopt.errors import ModelError
-from edgeopt.passes.stated_widths import StatedWidths
 from edgeopt.graph.session import open_session
+from edgeopt.passes.stated_widths import StatedWidths
 
 GRAPH = """g (float[b,s,8] x) => (float[b,{rows}] y)
 <int64[1] one = {{1}}, int64[1] wide = {{8}}, int64[2] flat = {{-1, 8}}, float[b,s,8] v> {{

@@ -16,7 +16,9 @@ from edgeopt.prune.result import LayerWidth, PruneFacts
 from edgeopt.quantize.plan.plan import Decision, Scheme
 from edgeopt.quantize.result import Coverage, Island, LayerNoise, QuantizeFacts
 from edgeopt.roles import Role
-from edgeopt.stages.results import ImportFacts, StageFacts, TeacherFacts, read_facts, write_facts
+from edgeopt.stages.onnx_import import ImportFacts
+from edgeopt.stages.results import StageFacts, read_facts, write_facts
+from edgeopt.stages.teacher import TeacherFacts
 from edgeopt.train.epoch import Epoch
 
 SMALL, LARGE = ModelSize(10, 44, 90), ModelSize(20, 88, 200)

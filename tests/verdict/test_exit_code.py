@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.report.model import Finding, State
-from edgeopt.verdict.budget import Judgement
-from edgeopt.verdict.budget import Verdict as Answer
 from edgeopt.verdict.exit_code import Undecided, exit_code_of_budgets, exit_code_of_run
+from edgeopt.verdict.findings import Finding, Judgement, State
 
 
 @pytest.mark.parametrize(
@@ -20,7 +18,7 @@ from edgeopt.verdict.exit_code import Undecided, exit_code_of_budgets, exit_code
         ([], Undecided.FAIL, 0),
     ],
 )
-def test_budgets(verdicts: list[Answer], counts: Undecided, code: int) -> None:
+def test_budgets(verdicts: list[State], counts: Undecided, code: int) -> None:
     judgements = [Judgement("p95_ms<=1", "int8", verdict, None, "because") for verdict in verdicts]
     assert exit_code_of_budgets(judgements, counts) == code
 

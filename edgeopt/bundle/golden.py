@@ -23,8 +23,8 @@ from edgeopt.batches import Array, Batch, Batches
 from edgeopt.bundle.spec import Tolerance
 from edgeopt.bundle.verify import device_verify
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
-from edgeopt.graph.files import Signature
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
+from edgeopt.graph.signature import Signature
 
 _MARGIN = 4.0
 _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}

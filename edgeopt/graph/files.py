@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
 from typing import Any, BinaryIO

@@ -25,6 +25,7 @@ from edgeopt.graph.editing import opset_of, sort_nodes
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 from edgeopt.graph.matching import array
 from edgeopt.graph.opsets import inline_functions, upgrade
+from edgeopt.graph.session import SessionConfig, open_model, open_session
 from edgeopt.graph.shapes import infer_types
 from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder

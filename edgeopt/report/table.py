@@ -129,4 +129,4 @@ def _origins(report: Report) -> str:
         return ""
     timed = [variant.name for variant in trained if variant.speed]
     text = f"{fp32.name} is {trained[-1].name} exported to ONNX"
-    return f"{text}; latencies of {' and '.join(timed)} are of their exports, too." if timed else f"{text}."
+    return f"{text}; latencies of {' and '.join(timed)} are also those of their exports." if timed else f"{text}."

@@ -90,5 +90,5 @@ def judge_lost(after: str, before: str, accuracies: tuple[float, float], *, allo
 
 def judge_output_error(after: str, output: str, relative_error: float, *, allowed: float) -> Answer:
     """Judge how far `output` of the model `after` may be from the baseline's: root mean square, as a share."""
-    reason = f"output '{output}' of {after} is off by {relative_error:.2%} root mean square ({allowed:.2%} allowed)"
+    reason = f"output '{output}' of {after} has a root-mean-square error of {relative_error:.2%} ({allowed:.2%} allowed)"
     return Answer("pass" if relative_error <= allowed else "fail", reason)

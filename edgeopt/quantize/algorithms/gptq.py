@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edgeopt.batches import Batches
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.graph.signature import Signature
 from edgeopt.quantize.affine import nearest, restored
 from edgeopt.quantize.calibrate.samples import checked
 

@@ -34,7 +34,6 @@ from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.plan.plan import TensorPlan
 from edgeopt.quantize.sqnr import Noise
-from edgeopt.graph.session import SessionConfig, large_config, open_session
 
 
 @dataclass(frozen=True)

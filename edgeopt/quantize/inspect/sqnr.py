@@ -16,18 +16,8 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.result import LayerNoise
 from edgeopt.quantize.sqnr import CEILING_DB, Noise
-
-
-@dataclass(frozen=True)
-class LayerNoise:
-    """The SQNR at the output of one node."""
-
-    name: str
-    op: str
-    sqnr_db: float
-    metric_drop: float | None = None
-    """What the metric loses with this layer alone on integers, where that was measured."""
 
 
 def layer_noise(

@@ -18,7 +18,7 @@ from edgeopt.graph.outputs import open_exposed, same_outputs
 from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.inspect.coverage import Coverage, inspect
+from edgeopt.quantize.inspect.coverage import inspect
 from edgeopt.quantize.inspect.sqnr import output_noise
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan

@@ -120,7 +120,8 @@ class Pipeline:
         self.target = load_target(recipe.target)
         self._store = Store(self.folder)
         self._stages = stages_of(recipe, self.target)
-        self._data = Data(recipe.data, _tokenizer_folder(recipe))
+        model = Path(recipe.model) if recipe.model else None
+        self._data = Data(recipe.data, _tokenizer_folder(recipe), model=model, seed=recipe.seed)
 
     def plan(self) -> list[PlannedStage]:
         """Return what `run` would do, without doing it."""
@@ -202,6 +203,8 @@ class Pipeline:
             facts = write_facts(stage.name, stage.run(job))
         artifact = self._store.finish(stage.name, ingredients, facts, time.monotonic() - start)
         progress.note(f"{stage.name}: done in {artifact.seconds:.1f} s ({artifact.folder.name})")
+        warnings += self._data.warnings
+        self._data.warnings.clear()
         return StageOutcome(artifact, made=True, warnings=tuple(warnings))
 
     def _ingredients(self, stage: Stage, done: Mapping[str, Artifact]) -> dict[str, Any]:

@@ -41,16 +41,21 @@ class DataOptions(Options):
     """Which samples are used."""
 
     set: str
-    """A calibration set's name, or a folder with a manifest.toml."""
+    """A calibration set's name, a folder with a manifest.toml, or any samples, to train on and to calibrate with."""
+    train: str | None = None
+    """Train on other samples than the set's: a file, a folder, another set (see docs/how-to/calibration-data.md); none: the
+    set's training split."""
     calibration: str | None = None
     """Calibrate with other samples than the set's: a file, a folder, another set (see docs/how-to/calibration-data.md);
     none: the set's calibration split."""
+    evaluation: str | None = None
+    """Evaluate on other samples than the set's; none: the set's evaluation split, else its calibration split."""
     train_limit: int | None = Field(default=None, ge=1)
-    """Train on at most this many samples; none: on all."""
+    """Train on at most this many samples, picked at random within their labels; none: on all."""
     calibration_limit: int | None = Field(default=128, ge=1)
-    """Calibrate with at most this many samples; none: with all."""
+    """Calibrate with at most this many samples, picked at random within their labels; none: with all."""
     evaluation_limit: int | None = Field(default=None, ge=1)
-    """Evaluate on at most this many samples; none: on all."""
+    """Evaluate on at most this many samples, picked at random within their labels; none: on all."""
 
 
 class TeacherOptions(Options):

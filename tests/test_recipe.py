@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeopt.errors import EdgeoptError, RecipeError
+from edgeopt.errors import DataError, EdgeoptError, RecipeError
 from edgeopt.recipe import DataOptions, Recipe, apply_change, load_recipe, recipe_descriptions, recipe_names
 from edgeopt.stages.samples import Data
 
@@ -118,3 +118,27 @@ def test_a_recipe_can_calibrate_with_other_samples(tmp_path: Path) -> None:
     before = data.fingerprint
     np.savez(tmp_path / "own.npz", image=np.full((3, 1, 8, 8), 0.25, np.float32))
     assert Data(data.options, None).fingerprint != before
+
+
+def test_any_source_is_a_recipes_data_and_each_split_may_have_its_own(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(4), 50)
+    for name, kept in (("all", labels >= 0), ("held", labels < 2)):
+        np.savez(tmp_path / f"{name}.npz", x=np.ones((int(kept.sum()), 3), np.float32), labels=labels[kept])
+    options = DataOptions(
+        set=str(tmp_path / "all.npz"), evaluation=str(tmp_path / "held.npz"), calibration_limit=8, train_limit=40
+    )
+    data = Data(options, None, seed=3)
+    assert [np.bincount(data.split(split).labels).tolist() for split in ("train", "calibration")] == [[10] * 4, [2] * 4]
+    assert data.warnings == []
+    assert len(data.split("evaluation")) == 100
+    (warning,) = data.warnings
+    assert warning.startswith("the evaluation split has no samples of 2 of 4 classes (2, 3)")
+    assert [(item.name, item.shape) for item in data.manifest.inputs] == [("x", [3])]
+    assert data.fingerprint != Data(options.model_copy(update={"evaluation": None}), None).fingerprint
+
+
+def test_a_set_that_does_not_exist_is_said_and_one_that_does_is_read(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"calibration set 'digitz' does not exist \(did you mean 'digits'\?\)"):
+        Data(DataOptions(set="digitz"), None).split("train")
+    with pytest.raises(DataError, match=r"nothing\.npz: no such calibration data"):
+        Data(DataOptions(set=str(tmp_path / "nothing.npz")), None).split("train")

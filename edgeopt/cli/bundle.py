@@ -27,10 +27,11 @@ def bundle(
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.manifest import load_manifest, manifest_path
+    from edgeopt.data.select import limited
     from edgeopt.targets.target import load_target
 
     manifest = load_manifest(data) if manifest_path(data).is_file() else None
-    samples = read_calibration(data, tokenizer, model).first(golden)
+    samples = limited(read_calibration(data, tokenizer, model), golden)
     spec = BundleSpec(
         model=model,
         name=name or model.stem,

@@ -32,12 +32,13 @@ def diagnose(
     from edgeopt.cli.options import need_format, read_calibration
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
+    from edgeopt.data.select import limited
     from edgeopt.quantize.inspect.diagnosis import diagnose as run
     from edgeopt.quantize.inspect.diagnosis import first_fault
     from edgeopt.targets.target import load_target
 
     need_format(form)
-    batches = list(read_calibration(data, tokenizer, model).first(limit).batches(1))
+    batches = list(limited(read_calibration(data, tokenizer, model), limit).batches(1))
     steps: list[Step] = []
     with shown(quiet=quiet):
         if source is not None:

@@ -45,6 +45,7 @@ def export(
     """Export to ONNX and compare with PyTorch; differing outputs are an error."""
     from edgeopt.cli.options import read_calibration, read_options
     from edgeopt.cli.progress_bars import shown
+    from edgeopt.data.select import limited
     from edgeopt.errors import RecipeError
     from edgeopt.export import ExportConfig, export_for_optimum
     from edgeopt.export import export as run
@@ -65,7 +66,7 @@ def export(
     )
     if loaded.folder is not None and (loaded.folder / "config.json").is_file():
         config = config.model_copy(update={"source_folder": loaded.folder})
-    samples = read_calibration(data, loaded.folder).first(16).batches(1) if data else None
+    samples = limited(read_calibration(data, loaded.folder), 16).batches(1) if data else None
     if layout not in {"edgeopt", "optimum"}:
         raise RecipeError(f"--layout {layout}: must be edgeopt or optimum")
     with shown(quiet=quiet):

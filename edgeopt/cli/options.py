@@ -56,24 +56,32 @@ def read_calibration(
     return open_source(data, reader, split=split)
 
 
-def checked_calibration(samples: Samples) -> Samples:
-    """Check each of `samples` and return them; raise an error or print a warning for each finding, naming the sample."""
-    from edgeopt.data.checks import check_samples, raise_errors, warnings_of
+def checked_calibration(samples: Samples, limit: int | None = None) -> Samples:
+    """Return `limit` of the samples (None: all) after a look at each.
 
-    findings = check_samples(samples, ranges=samples.ranges)
+    What is wrong with one is an error or a warning on stderr that names it; classes that are missing are a warning, too.
+    """
+    from edgeopt.data.checks import check_samples, raise_errors, warnings_of
+    from edgeopt.data.labels import known_classes, missing_classes
+    from edgeopt.data.select import limited
+
+    chosen = limited(samples, limit)
+    findings = check_samples(chosen, ranges=samples.ranges)
     raise_errors(findings)
-    for warning in warnings_of(findings):
+    missing = missing_classes(chosen.labels, known_classes(samples.labels), where="the calibration data")
+    for warning in [*warnings_of(findings), *filter(None, [missing])]:
         warn(warning)
-    return samples
+    return chosen
 
 
 def read_inputs(model: Path, data: str | None, tokenizer: Path | None, *, count: int) -> list[Batch]:
     """Return `count` batches of one sample each: from `data`, or random values of the model's shapes."""
     from edgeopt.data.random_inputs import random_batches
+    from edgeopt.data.select import limited
 
     if data is None:
         return random_batches(model, count=count)
-    return list(read_calibration(data, tokenizer, model).first(count).batches(1))
+    return list(limited(read_calibration(data, tokenizer, model), count).batches(1))
 
 
 CI_FORMATS = ("junit", "github")

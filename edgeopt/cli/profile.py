@@ -39,6 +39,7 @@ def profile(
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.summary import UNDECIDED_FAILS
     from edgeopt.data.random_inputs import random_batches
+    from edgeopt.data.select import limited
     from edgeopt.profile import ProfileConfig
     from edgeopt.profile import profile as run
     from edgeopt.report.checks import checks_of_profile
@@ -52,7 +53,7 @@ def profile(
     named = _named(models)
     loaded_target = load_target(target)
     inputs = (
-        list(read_calibration(data, tokenizer, models[0]).first(config.max_batches).batches(1))
+        list(limited(read_calibration(data, tokenizer, models[0]), config.max_batches).batches(1))
         if data
         else random_batches(models[0])
     )
@@ -63,6 +64,9 @@ def profile(
             else {}
         )
         result = run(named, inputs, target=loaded_target, config=config, drops=drops)
+    for name, drop in drops.items():
+        if drop.accuracies:
+            say(f"accuracy of {name}: {drop.accuracies[1]:.2f} % of {drop.n:,} samples", err=True)
     if report is not None:
         _write_report(result, named, report)
     if form == "json":

@@ -13,7 +13,7 @@ from edgeopt.cli.output import say
 
 def prune(
     model: Annotated[str, typer.Argument(help="The model: a folder that edgeopt wrote, or module:callable.")],
-    data: Annotated[str, typer.Option("--data", help="Name of a data set, or a folder with a manifest.toml.")],
+    data: Annotated[str, typer.Option("--data", help="Training samples: a file, a folder or a set.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the pruned model.")],
     teacher: Annotated[
         str | None, typer.Option("--teacher", help="Teacher of the recovery; default: the model itself.")
@@ -23,19 +23,20 @@ def prune(
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Prune: remove channels along the dependency graph, then recover. Set options with --set, such as --set train.epochs=5."""
+    """Prune: remove channels along the dependency graph, then recover. A killed run resumes. Options: --set train.epochs=5."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.data.sets import load_set
+    from edgeopt.cli.training import resumable, training_samples
     from edgeopt.models.load import load_model
     from edgeopt.prune.config import PruneOptions
     from edgeopt.prune.stage import prune as run
-    from edgeopt.train.loop import Session
 
     options = read_options(PruneOptions, changes, macs=macs)
     loaded = load_model(model)
     with shown(quiet=quiet):
-        samples = load_set(data, tokenizer=loaded.folder)["train"]
-        result = run(loaded, load_model(teacher or model), samples, output=output, options=options, session=Session(seed))
+        samples, guide = training_samples(data, loaded), load_model(teacher or model)
+        known = options.model_dump(mode="json")
+        with resumable(output, seed=seed, models=[loaded, guide], samples=samples, options=known) as session:
+            result = run(loaded, guide, samples, output=output, options=options, session=session)
     before, after = result.before, result.after
     say(f"{output}: {after.macs:,} multiply-accumulates of {before.macs:,}, {after.parameters:,} parameters")

@@ -22,7 +22,7 @@ def quantize(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most this many calibration samples.")] = 128,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most this many samples, picked over the labels.")] = 128,
     scheme: Annotated[
         str | None, typer.Option("--scheme", help="static, dynamic, float16, bfloat16, weights-int8 or weights-int4.")
     ] = None,
@@ -70,7 +70,7 @@ def quantize(
         raise RecipeError("--ort-cache is written with a static int8 model: leave it out, or --dry-run and --scheme")
     loaded_target = load_target(target)
     samples = read_calibration(calibration, tokenizer, model)
-    batches = checked_calibration(samples.first(limit)).batches(1)
+    batches = checked_calibration(samples, limit).batches(1)
     measure = None
     if config.max_drop is not None or (config.sensitivity and evaluate):
         measure = metric(read_calibration(evaluate, tokenizer, model) if evaluate else samples, loaded_target)

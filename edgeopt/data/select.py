@@ -13,10 +13,13 @@ which its share has been picked is passed over. `random` shuffles within the lab
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgeopt.data.samples import Samples
 
 Choice = Literal["coverage", "random"]
 CHOICES: tuple[Choice, ...] = ("coverage", "random")
@@ -46,6 +49,17 @@ def select(
     if features is None:
         return candidates[_at_random(count, room, generator)]
     return candidates[_farthest(count, room, features, generator)]
+
+
+def limited(samples: Samples, count: int | None, *, seed: int = 0) -> Samples:
+    """Return `count` of the samples (None: all), picked at random within their labels, in their order.
+
+    (The first so many of data that is sorted by class would be two classes of ten.)
+    """
+    if count is None or count >= len(samples):
+        return samples
+    picked = select(count, np.arange(len(samples)), labels=samples.labels, seed=seed)
+    return samples.take(sorted(picked.tolist()))
 
 
 class _Room:

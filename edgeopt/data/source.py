@@ -21,8 +21,10 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field
 
+from edgeopt.batches import Array
 from edgeopt.config import Options
-from edgeopt.data.manifest import Manifest, image_range, load_manifest, manifest_path, set_names
+from edgeopt.data.manifest import InputManifest, Manifest, SplitManifest, image_range, load_manifest, manifest_path, set_names
+from edgeopt.data.preprocessing import ArrayInput, Preprocessing, TokenizerInput
 from edgeopt.data.samples import Samples
 from edgeopt.data.tables import SUFFIXES as TABLES
 from edgeopt.errors import DataError, RecipeError, nearest
@@ -140,6 +142,37 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
             from edgeopt.data.callables import call_source
 
             return call_source(place)
+
+
+def is_set(source: str) -> bool:
+    """Tell whether `source` names a calibration set; what is nothing at all counts as one, so that the error speaks of sets."""
+    try:
+        return kind_of(source.partition("?")[0]) == "set"
+    except DataError:
+        return not Path(source.partition("?")[0]).exists()
+
+
+def described(source: str, samples: Samples) -> Manifest:
+    """Return what a manifest would say of samples that come from a source without one."""
+    place, _, query = source.partition("?")
+    is_text = kind_of(place) == "table"
+    preprocessing: Preprocessing = preprocessing_of(source) or ArrayInput()
+    if is_text:
+        preprocessing = TokenizerInput(max_length=_options(query, source).max_length)
+    return Manifest(
+        name=Path(place).stem or "samples",
+        description=f"samples of {source}",
+        origin="not stated",
+        licence="not stated",
+        reader="text" if is_text else "arrays",
+        inputs=[_input(name, array) for name, array in samples[0].items()],
+        splits={"calibration": SplitManifest(count=len(samples))},
+        preprocessing=preprocessing,
+    )
+
+
+def _input(name: str, array: Array) -> InputManifest:
+    return InputManifest(name=name, dtype=array.dtype.name, shape=list(array.shape))
 
 
 def set_of(source: str) -> Manifest | None:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.batches import Array
+from edgeopt.data.labels import check_labels
+from edgeopt.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,25 @@ def wilson(successes: int, count: int, confidence: float) -> Proportion:
     return Proportion(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
+def right(logits: Array, labels: NDArray[np.int64], *, where: str = "accuracy") -> NDArray[np.bool_]:
+    """Return for each sample whether its largest logit [N, classes] is the label's [N]; `where` begins the errors.
+
+    Raises:
+        DataError: these are not logits of the labelled samples, or a label is none of the classes.
+    """
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise DataError(f"{where} has shape {list(logits.shape)}; [samples, classes] is needed, for {len(labels):,} samples")
+    check_labels(labels, logits.shape[1], where=where)
+    return np.asarray(logits.argmax(axis=1) == labels)
+
+
 def accuracy(logits: Array, labels: NDArray[np.int64], *, confidence: float) -> Proportion:
-    """Return the share of samples whose largest logit [N, classes] is the label's [N]."""
-    return wilson(int((logits.argmax(axis=1) == labels).sum()), len(labels), confidence)
+    """Return the share of samples whose largest logit [N, classes] is the label's [N].
+
+    Raises:
+        DataError: as `right`.
+    """
+    return wilson(int(right(logits, labels).sum()), len(labels), confidence)
 
 
 def agreement(logits: Array, reference: Array) -> float:

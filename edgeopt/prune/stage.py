@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from edgeopt.data.samples import Samples
+from edgeopt.data.select import limited
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel
@@ -55,7 +56,7 @@ def prune(
     torch.manual_seed(session.seed)
     one = samples.collate([0])
     before = measure(model.module, one)
-    loss = partial(cross_entropy, samples=samples.first(_TAYLOR_SAMPLES)) if samples.labels is not None else None
+    loss = partial(cross_entropy, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
     pruned = prune_channels(model.module, samples.collate([0, 1]), options=options, loss=loss)
     lesson = Lesson(options.loss, options.train)
     recovery = teach(model.module, teacher.module, samples, lesson=lesson, session=session)

@@ -10,10 +10,11 @@ def run_bundle(job: Job) -> BundleResult:
     """Write the bundle."""
     from edgeopt.bundle import BundleSpec, write_bundle
     from edgeopt.data.fit import fit_to
+    from edgeopt.data.select import limited
 
     manifest = job.data.manifest
     folder = job.inputs["quantize"]
-    samples = fit_to(job.data.split("evaluation").first(job.recipe.bundle.golden_samples), folder / "model.onnx")
+    samples = fit_to(limited(job.data.split("evaluation"), job.recipe.bundle.golden_samples), folder / "model.onnx")
     tokenizer = job.data.tokenizer
     files = {"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer and manifest.reader == "text" else {}
     return write_bundle(

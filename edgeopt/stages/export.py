@@ -9,11 +9,12 @@ from edgeopt.stages.torch_model import load
 
 def run_export(job: Job) -> ExportFacts:
     """Export the model to ONNX and compare it with PyTorch."""
+    from edgeopt.data.select import limited
     from edgeopt.export import export
 
     (name, folder), *_ = job.inputs.items()
     loaded = load(job, name)
-    samples = job.data.split("calibration").first(16)
+    samples = limited(job.data.split("calibration"), 16)
     config = job.recipe.export.model_copy(
         update={"task": job.recipe.export.task or loaded.task, "source": job.recipe.name}
         | ({"source_folder": folder} if (folder / "config.json").is_file() else {})

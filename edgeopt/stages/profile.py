@@ -12,6 +12,7 @@ from edgeopt.stages.job import Job
 def run_profile(job: Job) -> ProfileResult:
     """Measure the ONNX models interleaved on the target."""
     from edgeopt.data.fit import fit_to
+    from edgeopt.data.select import limited
     from edgeopt.profile import profile
     from edgeopt.stages.drops import accuracy_drops, wanted
 
@@ -20,7 +21,7 @@ def run_profile(job: Job) -> ProfileResult:
         raise RecipeError("the recipe has profile = false")
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
     references = [*options.references, *(name for name in models if role_of(name) not in (Role.BASELINE, Role.QUANTIZED))]
-    samples = fit_to(job.data.split("evaluation").first(options.max_batches), models["fp32"])
+    samples = fit_to(limited(job.data.split("evaluation"), options.max_batches), models["fp32"])
     drops = accuracy_drops(models, job.data.split("evaluation"), job.target) if wanted(options.budget) else {}
     config = options.model_copy(update={"references": references})
     result = profile(models, list(samples.batches(1)), target=job.target, config=config, drops=drops)

@@ -34,6 +34,7 @@ def run_quantize(job: Job) -> QuantizeFacts:
 
 def _metric(job: Job) -> Callable[[Path], float]:
     """Return the accuracy on the whole calibration split, so that no choice is ever made on the evaluation split."""
+    from edgeopt.evaluate.accuracy import right
     from edgeopt.evaluate.outputs import onnx_outputs
 
     samples = job.data.whole("calibration")
@@ -43,6 +44,6 @@ def _metric(job: Job) -> Callable[[Path], float]:
 
     def accuracy(path: Path) -> float:
         outputs = onnx_outputs(path, samples, provider=job.target.provider, name="with exceptions")
-        return float((next(iter(outputs.values())).argmax(axis=1) == labels).mean())
+        return float(right(next(iter(outputs.values())), labels, where="quantize.max_drop: the model's output").mean())
 
     return accuracy

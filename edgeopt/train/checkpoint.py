@@ -79,6 +79,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     return state
 
 
+def weights_hash(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's weights: names, types, shapes and values."""
+    return _hash({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, {})
+
+
 def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Return the hash of a checkpoint's content; tensors as bytes, since numpy lacks some of torch's types."""
     parts = ((name, f"{tensor.dtype}{list(tensor.shape)}", _bytes(tensor)) for name, tensor in tensors.items())

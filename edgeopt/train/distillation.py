@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeopt.data.labels import check_labels
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 from edgeopt.models.call import call
@@ -62,7 +63,10 @@ def distillation_loss(
     """
     if samples.labels is None and options.soft_weight < 1:
         raise DataError("the training split has no labels; set distill.loss.soft_weight to 1 to learn from soft labels alone")
-    hard = None if samples.labels is None else torch.from_numpy(samples.labels)
+    hard = None
+    if samples.labels is not None and options.soft_weight < 1:
+        check_labels(samples.labels, soft_labels.shape[1], where="the training split")
+        hard = torch.from_numpy(samples.labels)
 
     def loss(student: nn.Module, inputs: Mapping[str, Tensor], indices: Sequence[int]) -> Tensor:
         wants_hidden = options.hidden_weight > 0 and layers is not None

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeopt.data.labels import check_labels
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
-from edgeopt.models.call import call, to_tensors
+from edgeopt.models.call import call, predict, to_tensors
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.loop import Session, TrainResult, fit
 
@@ -22,6 +23,7 @@ def train_supervised(model: nn.Module, samples: Samples, *, options: TrainOption
         DataError: the samples have no labels.
     """
     labels = _labels(samples)
+    check_labels(labels.numpy(), predict(model, samples.collate([0])).shape[1], where="the training split")
 
     def loss(trained: nn.Module, inputs: Mapping[str, Tensor], indices: Sequence[int]) -> Tensor:
         logits = call(trained, inputs).logits

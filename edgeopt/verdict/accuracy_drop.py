@@ -24,17 +24,25 @@ _ROUNDING = 1e-9  # points; differences this small are float64's own
 
 @dataclass(frozen=True)
 class AccuracyDrop:
-    """Numbers of `lost` and `gained` among `n` samples, compared with the baseline."""
+    """Numbers of `lost` and `gained` among `n` samples against the baseline, which got `baseline` right (None: unknown)."""
 
     n: int
     lost: int
     gained: int
+    baseline: int | None = None
 
     @classmethod
     def of(cls, baseline_right: NDArray[Any], right: NDArray[Any]) -> AccuracyDrop:
         """Compare two boolean arrays of shape [n]: the samples that the baseline and the variant got right."""
         before, now = np.asarray(baseline_right, bool), np.asarray(right, bool)
-        return cls(len(before), int((before & ~now).sum()), int((~before & now).sum()))
+        return cls(len(before), int((before & ~now).sum()), int((~before & now).sum()), int(before.sum()))
+
+    @property
+    def accuracies(self) -> tuple[float, float] | None:
+        """The accuracies in percent, the baseline's first, None if they are not known."""
+        if self.baseline is None:
+            return None
+        return 100 * self.baseline / self.n, 100 * (self.baseline - self.lost + self.gained) / self.n
 
     @property
     def points(self) -> float:
@@ -64,7 +72,8 @@ def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) 
         return Judgement(budget.expression, variant, "pass" if met else "fail", float(points), f"it is {points:.4g} points")
     low, high = drop.bounds(budget.confidence)
     sure = f"{low:.2f} to {high:.2f} on all samples like these, {100 * budget.confidence:.4g} % confidence in each direction"
-    reason = f"{points:.4g} points on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained); {sure}"
+    absolute = ", from {:.2f} to {:.2f} %".format(*drop.accuracies) if drop.accuracies else ""
+    reason = f"{points:.4g} points on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained){absolute}; {sure}"
     if not budget.asked:
         return Judgement(budget.expression, variant, "pass" if met else "fail", points, reason)
     holds = {budget.holds(low), budget.holds(high)}
@@ -84,7 +93,8 @@ def judge_lost(after: str, before: str, accuracies: tuple[float, float], *, allo
     """
     drop = 100 * (accuracies[1] - accuracies[0])
     moved = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
-    reason = f"{after} {moved} of accuracy against {before} ({allowed_points:g} allowed)"
+    both = f"{100 * accuracies[0]:.2f} % after {100 * accuracies[1]:.2f} %"
+    reason = f"{after} {moved} of accuracy against {before} ({allowed_points:g} allowed): {both}"
     return Answer("pass" if drop <= allowed_points + _ROUNDING else "fail", reason)
 
 

@@ -43,6 +43,18 @@ def test_a_lost_accuracy_fails_the_budget_and_the_page_says_so(folder: Path) -> 
     assert "page/report.html" in result.stderr
 
 
+def test_impossible_labels_are_an_error_and_accuracies_stand_beside_drops(folder: Path) -> None:
+    stored = np.load(folder / "labelled.npz")
+    np.savez(folder / "wrong.npz", x=stored["x"], labels=stored["labels"] + 100)
+    budget = ("--budget", "accuracy_drop<=0.5", "--seconds", "0.3", "--evaluate")
+    result = edgeopt("profile", "good.onnx", "bad.onnx", *budget, "wrong.npz", cwd=folder)
+    assert result.returncode == 2
+    assert "output 'y' of good: labels from 100 to 103 are impossible for a model of 4 classes" in result.stderr
+    result = edgeopt("profile", "good.onnx", "bad.onnx", *budget, "labelled.npz", cwd=folder)
+    assert "from 100.00 to 0.00 %" in result.stdout
+    assert "accuracy of good: 100.00 % of 40 samples\naccuracy of bad: 0.00 % of 40 samples" in result.stderr
+
+
 def test_an_accuracy_budget_without_labels_says_what_is_missing(folder: Path) -> None:
     np.savez(folder / "plain.npz", x=np.ones((4, 4), np.float32))
     result = edgeopt("profile", "good.onnx", "--budget", "accuracy_drop<=0.5", "--evaluate", "plain.npz", cwd=folder)

@@ -27,7 +27,7 @@ WRONG = [
     ("profile garbage.onnx", "not an ONNX file"),
     ("profile folder", "no such model file"),
     ("profile model.onnx --target nosuch", "known: host"),
-    ("profile model.onnx --data shape.npz", "expected ['batch', 4]"),
+    ("profile model.onnx --data shape.npz", "has shape [3], the model takes [batch, 4], or [4] for one sample"),
     ("profile model.onnx --data name.npz", "takes ['x']"),
     ("profile model.onnx --data float64.npz", "dtype float64, expected float32"),
     ("profile model.onnx --data pickled.npz", "pickled objects, which are never loaded"),

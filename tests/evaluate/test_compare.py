@@ -89,6 +89,7 @@ def test_the_verdict_is_about_the_drop(wrong: int, state: str) -> None:
     rows = compare_accuracy(pair, samples(labels), VerifyOptions(max_drop_points=1.0))
     said = verdict(rows, diverge(*pair), VerifyOptions(max_drop_points=1.0))
     assert said.state == state
+    assert said.reason.endswith(f": {100 - wrong:.2f} % after 100.00 %")
     assert (f"loses {wrong:.2f} points" if wrong else "loses nothing") in said.reason
 
 
@@ -114,7 +115,8 @@ def test_the_final_model_is_judged_against_the_teacher_too(wrong: int, state: st
     said = whole_verdict(rows, allowed_points=5.0)
     assert said is not None
     assert said.state == state
-    assert said.reason == f"int8 loses {wrong:.2f} points of accuracy against the teacher (5 allowed)"
+    lost = f"int8 loses {wrong:.2f} points of accuracy against the teacher (5 allowed)"
+    assert said.reason == f"{lost}: {100 - wrong:.2f} % after 100.00 %"
     assert verdict(rows, diverge(models[2], models[3]), VerifyOptions()).state == "pass"
 
 

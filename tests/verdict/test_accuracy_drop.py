@@ -14,6 +14,9 @@ def test_only_samples_that_differ_count() -> None:
     drop = AccuracyDrop.of(before, now)
     assert (drop.n, drop.lost, drop.gained) == (6, 2, 1)
     assert drop.points == pytest.approx(100 / 6)
+    assert drop.accuracies == pytest.approx((400 / 6, 300 / 6))
+    judged = judge_drop(Budget.parse("accuracy_drop<=20"), "v", drop)
+    assert "(2 lost, 1 gained), from 66.67 to 50.00 %; " in judged.reason
 
 
 @pytest.mark.parametrize(("n", "lost", "gained"), [(200, 0.02, 0.01), (800, 0.01, 0.01), (2000, 0.03, 0.005)])

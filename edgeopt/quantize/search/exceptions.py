@@ -28,7 +28,7 @@ def keep_metric(plan: Plan, trials: Trials, metric: Metric) -> Outcome:
     quantized = trials.make(plan)
     drop = metric.drop(quantized, trials)
     if metric.allows(drop):
-        return Outcome(_decided(plan, drop, "0 layers in floating point"), quantized)
+        return Outcome(_decided(plan, drop, "0 layers in floating point", metric), quantized)
     model = trials.floating(plan)
     layers = sensitivity(model, quantized, plan, trials.samples, threads=trials.threads)
     rules = trials.basis.quantization.rules
@@ -42,16 +42,14 @@ def keep_metric(plan: Plan, trials: Trials, metric: Metric) -> Outcome:
     if rules.wide:
         count, drops = _smallest(wider, len(layers), trials, metric, {})
         if count is not None:
-            kept = _decided(wider(count), drops[count], f"{count} layers with 16-bit activations")
+            kept = _decided(wider(count), drops[count], f"{count} layers with 16-bit activations", metric)
             return Outcome(kept, trials.make(kept), layers)
     count, drops = _smallest(floating, len(layers), trials, metric, {0: drop})
     warning = ""
     if count is None:
         count = len(layers)
-        warning = (
-            f"the metric drops by {drops[count]:.4f} even with all layers in floating point; {metric.max_drop} was allowed"
-        )
-    kept = _decided(floating(count), drops[count], f"{count} layers in floating point")
+        warning = f"{_said(drops[count], metric)} even with all layers in floating point; {metric.max_drop} was allowed"
+    kept = _decided(floating(count), drops[count], f"{count} layers in floating point", metric)
     return Outcome(kept, trials.make(kept), layers, warning)
 
 
@@ -63,7 +61,7 @@ def _smallest(
     def holds(count: int) -> bool:
         if count not in drops:
             drops[count] = metric.drop(trials.make(candidate(count)), trials)
-            progress.note(f"{count} exceptions: the metric drops by {drops[count]:.4f}")
+            progress.note(f"{count} exceptions: {_said(drops[count], metric)}")
         return metric.allows(drops[count])
 
     return smallest_prefix(most, holds), drops
@@ -80,5 +78,9 @@ def with_metric(plan: Plan, layers: Sequence[LayerNoise], trials: Trials, metric
     return (*measured, *layers[_SUSPECTS:])
 
 
-def _decided(plan: Plan, drop: float, choice: str) -> Plan:
-    return plan.decided("exceptions", choice, f"the metric drops by {drop:.4f}")
+def _decided(plan: Plan, drop: float, choice: str, metric: Metric) -> Plan:
+    return plan.decided("exceptions", choice, _said(drop, metric))
+
+
+def _said(drop: float, metric: Metric) -> str:
+    return f"the metric drops by {drop:.4f}, from {metric.baseline:.4f} to {metric.baseline - drop:.4f}"

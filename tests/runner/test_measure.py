@@ -47,6 +47,12 @@ def dense(tmp_path: Path) -> dict[str, Any]:
     return {"model": str(tmp_path / "dense.onnx"), "inputs": str(tmp_path / "inputs.npz"), "session": {"threads": 1}}
 
 
+_WRONG_SHAPE = """
+<ir_version: 8, opset_import: ["": 17]>
+wrong (float[N, 8] x) => (float[1, 8] y) { y = Relu(x) }
+"""
+
+
 @pytest.fixture
 def server(measure: ModuleType, tmp_path: Path) -> Any:
     return measure.Server(str(tmp_path))
@@ -88,6 +94,7 @@ def test_blocks_are_run_in_the_order_given_with_the_batches_asked_for(measure: M
 
     def variant(name: str) -> Any:
         made = object.__new__(measure.Variant)
+        made.bound = False
         made.calls = [lambda number=number: ran.append((name, number)) for number in range(3)]
         return made
 
@@ -100,6 +107,7 @@ def test_blocks_are_run_in_the_order_given_with_the_batches_asked_for(measure: M
 
 def test_sampling_stops_between_blocks_when_its_time_is_over(measure: ModuleType, server: Any) -> None:
     made = object.__new__(measure.Variant)
+    made.bound = False
     made.calls = [lambda: None]
     server.variants = {"a": made}
     assert len(_ask(server, do="sample", blocks=[["a", 0, 1]] * 9, limit_s=0)["blocks"]) == 1
@@ -268,3 +276,14 @@ def test_a_runner_that_is_told_to_stop_leaves_nothing_behind(tmp_path: Path) -> 
         served.terminate()
         assert served.wait(timeout=30) == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_whose_declared_shape_is_wrong_are_not_bound(
+    measure: ModuleType, dense: dict[str, Any], tmp_path: Path
+) -> None:
+    onnx.save(onnx.parser.parse_model(_WRONG_SHAPE), tmp_path / "wrong.onnx")
+    batches = measure.read_batches(dense["inputs"])
+    wrong = measure.Variant(str(tmp_path / "wrong.onnx"), batches, {"threads": 1})
+    right = measure.Variant(dense["model"], batches, {"threads": 1})
+    assert len(wrong.take(0, 7)[0]) == len(right.take(0, 7)[0]) == 7
+    assert right.bound and not wrong.bound

@@ -17,7 +17,6 @@ EXTRAS: Mapping[str, str] = {
     "accelerate": "torch",
     "torch_pruning": "torch",
     "onnxscript": "torch",
-    "sympy": "torch",
     "tokenizers": "text",
     "PIL": "images",
     "jinja2": "report",

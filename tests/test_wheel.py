@@ -7,7 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = [
@@ -66,3 +69,39 @@ def test_the_installed_wheel_lists_its_recipes_outside_the_checkout(wheel: Path,
     result = subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.startswith(str(site))
     assert "quickstart" in result.stdout
+
+
+def fresh_environment(folder: Path, wheel: Path) -> Path:
+    """Return the interpreter of a new environment that holds the wheel and what its core depends on."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
+    python = folder / "bin" / "python"
+    quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([python, *quiet, str(wheel)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"the package index cannot give what the core depends on: {done.stderr.splitlines()[-1][:200]}")
+    return python
+
+
+@pytest.mark.slow
+def test_the_core_alone_takes_an_onnx_file_to_a_verified_bundle(wheel: Path, tmp_path: Path) -> None:
+    python = fresh_environment(tmp_path / "environment", wheel)
+    absent = (
+        "import importlib.util as u; print(sorted(n for n in ('torch', 'transformers', 'jinja2', 'PIL') if u.find_spec(n)))"
+    )
+    assert subprocess.run([python, "-c", absent], capture_output=True, text=True, check=True).stdout == "[]\n"
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 8] x) => (float[n, 4] y) { y = Gemm (x, w) }'
+    )
+    generator = np.random.default_rng(0)
+    model.graph.initializer.append(numpy_helper.from_array(generator.standard_normal((8, 4)).astype(np.float32), "w"))
+    onnx.save(model, tmp_path / "model.onnx")
+    np.savez(tmp_path / "samples.npz", x=generator.standard_normal((16, 8)).astype(np.float32))
+    for arguments in (
+        ["quantize", "model.onnx", "--calibration", "samples.npz", "-o", "int8.onnx"],
+        ["profile", "model.onnx", "int8.onnx", "--data", "samples.npz", "--seconds", "0.5"],
+        ["bundle", "int8.onnx", "--data", "samples.npz", "-o", "bundle"],
+        ["verify", "bundle"],
+    ):
+        command = [python, "-m", "edgeopt", *arguments, *(["-q"] if arguments[0] in {"quantize", "profile"} else [])]
+        done = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"

@@ -197,9 +197,9 @@ class Affine:
     def with_room_for(self, bias: NDArray[Any], given: Affine) -> Affine:
         """Return the parameters of a weight with scales large enough for `bias` to fit 32 bits on the grid of the sums."""
         most = np.iinfo(np.int32).max
-        bias = np.abs(bias.astype(np.float64))
-        largest = bias if self.scale.ndim else bias.max(initial=0.0)
-        wanted = _ROOM * 2 * largest / (2.0 * most)
+        bias = np.abs(bias)
+        largest = bias if self.scale.ndim else bias.max(initial=0.0).astype(np.float64)
+        wanted = _ROOM * largest / np.float64(most)
         found = float(given.scale) * self.scale.astype(np.float64)
         short = (found < wanted) & (found > 0)
         ratio = np.where(short, wanted / np.where(found > 0, found, 1), 1.0)

@@ -210,11 +210,11 @@ def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], 
 
 def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:
     """Quantize the prepared `model`, which is not changed; never more than one copy of its weights is made at a time."""
-    limited = clip_weights if config.weight_ranges == "mse" else (lambda model, _: model)
-    quantized = insert_qdq(limited(smoothed(model, plan), plan), plan)
+    floating = smoothed(model, plan) if plan.smoothing else model
+    quantized = insert_qdq(clip_weights(floating, plan) if config.weight_ranges == "mse" else floating, plan)
     if config.correct_bias and plan.integer_nodes:
         means = {name: item.channels.mean for name, item in observations.tensors.items() if item.channels is not None}
-        correct_biases(smoothed(model, plan) if plan.smoothing else model, quantized, means)
+        correct_biases(floating, quantized, means)
     return quantized
 
 

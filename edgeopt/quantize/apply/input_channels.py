@@ -39,7 +39,8 @@ def pad_input_channels(model: onnx.ModelProto, multiple: int) -> int:
         inputs = [source, amounts, dequantize.input[2]]
         pads[dequantize.output[0]] = helper.make_node("Pad", inputs, [padded], f"{source}_pad")
         dequantize.input[0] = padded
-        _forget_shape(graph, dequantize.output[0])
+        for name in (dequantize.output[0], node.input[1]):
+            _forget_shape(graph, name)
     nodes = [item for node in graph.node for item in ([pads[node.output[0]], node] if node.output[0] in pads else [node])]
     del graph.node[:]
     graph.node.extend(nodes)

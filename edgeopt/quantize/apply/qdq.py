@@ -1,244 +1,415 @@
-"""Carry a plan out: QuantizeLinear/DequantizeLinear pairs put in by onnxruntime's quantizer, with the plan's ranges.
+"""Carry a plan out: put in QuantizeLinear/DequantizeLinear pairs where it says that tensors are rounded.
 
-The quantizer rounds every input and output of the nodes it is given, and makes every reader of a rounded tensor read the
-rounded value. Two things are then put right:
+    x → Conv (W, b) → y          x → Q → DQ → Conv (W₈ → DQ, b₃₂ → DQ) → y → Q → DQ →
 
-Before: LayerNorm → x → Q → DQ → MatMul           After: LayerNorm → x → Q → DQ → MatMul
-                              ↘ Add (residual)                         ↘ Add (reads x itself)
-Before: MatMul → y → Q → DQ → Gelu                After: MatMul → y → Gelu
+Activations   A tensor whose producer rounds is read rounded by everybody; one that stays in floating point is read rounded by
+              the integer nodes alone, so that a residual stream, say, keeps its digits:
+
+                  LayerNorm → x → Q → DQ → MatMul
+                                ↘ Add (reads x itself)
+Shared        Reshape, MaxPool and their kind give values that they were given: input and output have one scale.
+Relu, Clip    behind a node that rounds are what the grid does anyway; they go, if the zero point is free.
+Weights       are stored as integers behind a DequantizeLinear, with a scale per output channel where the target takes it.
+Biases        lie on the grid of the sums, s_x · s_w, in 32 bits; weights whose sums have no room for it get a larger scale.
+16 bits       A node computes in 16 bits where any tensor that it reads or gives has them. Where a tensor is stored in one type
+              and read in another, it is converted:
+
+                  x → Q₈ → DQ₈ → 8-bit nodes         Q₈ → DQ₈ → Q₁₆ → DQ₁₆ → 16-bit nodes
+Floats        onnxruntime quantizes, on its own, the weights of every Conv and Gemm between a DequantizeLinear and a
+              QuantizeLinear; a Sum of one before a node that is to stay in floating point keeps it from that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import onnx
-from onnx import helper
-from onnxruntime.quantization import QuantType
-from onnxruntime.quantization.calibrate import TensorData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.tensor_quant_overrides import TensorQuantOverridesHelper
+import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgeopt.errors import InternalError
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants, rename_input
-from edgeopt.graph.onnx_file import opset_of
-from edgeopt.graph.order import sort_nodes
-from edgeopt.quantize.apply.quiet import quiet
-from edgeopt.quantize.plan.eligible import WEIGHTED
-from edgeopt.quantize.plan.placement import rounded_tensors
+from edgeopt.graph.editing import add_initializer, fresh_name, import_contrib_operators, opset_of, remove_unused
+from edgeopt.graph.files import as_ir
+from edgeopt.graph.matching import array, attribute, constant, is_float, own_consumers
+from edgeopt.quantize.affine import Affine, IntegerType, limits
+from edgeopt.quantize.apply.operands import NORMALIZATIONS, REMOVABLE, channel_axis, operands
 from edgeopt.quantize.plan.plan import NodePlan, Plan
 
-_WIDE_OPSET = 21  # before it, only onnxruntime's own QuantizeLinear has 16 bits
-_NORMS = {"BatchNormalization", "InstanceNormalization", "LayerNormalization"}
-_REQUANTIZED = {"Conv", "ConvTranspose", "Gemm"}
-_TYPES = {
-    "int8": QuantType.QInt8,
-    "uint8": QuantType.QUInt8,
-    "int16": QuantType.QInt16,
-    "uint16": QuantType.QUInt16,
-}
+_WIDE_OPSET = 21  # before it, only onnxruntime's contrib QuantizeLinear has 16 bits
+_WIDE = {"int16", "uint16"}
+_REQUANTIZED = ("Conv", "ConvTranspose", "Gemm")
+_CONTRIB = "com.microsoft"
 
 
 def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """Return the quantized form of `model`.
 
     Args:
-        model: prepared, floating point; spent afterwards, since a copy of all weights may be too much.
-        plan: ranges for every tensor its integer nodes read.
+        model: prepared (and smoothed), floating point; it is not changed.
+        plan: with a range for every tensor that its integer nodes read or give rounded.
+
+    Raises:
+        InternalError: a tensor that is to be rounded has no range.
     """
-    properties, producer = list(model.metadata_props), (model.producer_name, model.producer_version)
-    integer = {node.name for node in plan.integer_nodes}
-    if not integer:
+    if not plan.integer_nodes:
         return model
-    _mark_inferred(model)
-    outputs = _passed_through(model.graph)
-    with quiet():
-        quantizer = QDQQuantizer(
-            model,
-            plan.scheme.per_channel,
-            False,
-            _TYPES[plan.scheme.weight],
-            _TYPES[plan.scheme.activation],
-            _ranges(model, plan),
-            sorted(integer),
-            [],
-            sorted({node.op for node in plan.integer_nodes}),
-            _options(model, plan),
-        )
-        made = quantizer.quantize_model()
-    del made.metadata_props[:]
-    made.metadata_props.extend(properties)
-    made.producer_name, made.producer_version = producer
-    for position, value in outputs.items():
-        made.graph.output.insert(position, value)
-    _read_floats(made.graph, plan)
-    _guard_floats(made.graph, integer)
-    remove_unused_constants(made.graph)
-    sort_nodes(made.graph)
-    return onnx_file.copy_of(made)  # without the floating-point weights that were removed
+    made = as_ir(model).clone()
+    _Insertion(made, plan).run()
+    return ir.to_proto(made)
 
 
-def _passed_through(graph: onnx.GraphProto) -> dict[int, onnx.ValueInfoProto]:
-    """Take the outputs that are inputs out of the graph, since the quantizer would name another tensor so.
+@dataclass(frozen=True)
+class _Pair:
+    """How a tensor is rounded: the parameters, and the constants that hold them."""
 
-    Returns them by their position.
-    """
-    given = {value.name for value in graph.input}
-    found = {position: value for position, value in enumerate(graph.output) if value.name in given}
-    others = [value for position, value in enumerate(graph.output) if position not in found]
-    del graph.output[:]
-    graph.output.extend(others)
-    return found
+    affine: Affine
+    scale: ir.Value
+    zero: ir.Value
 
 
-def _options(model: onnx.ModelProto, plan: Plan) -> dict[str, object]:
-    nodes = model.graph.node
-    exceptions = _wide_tensors(model, plan)
-    reduced = _reduced(plan)
-    integer = {node.name for node in plan.integer_nodes}
-    weights: dict[str, object] = {
-        node.input[1]: [{"quant_type": _TYPES[plan.scheme.weight]}]
-        for node in nodes
-        if node.name in integer and plan.scheme.per_channel and node.op_type in WEIGHTED and not _axis(node, plan)
-    }
-    weights |= {
-        node.input[1]: [{"quant_type": _TYPES[plan.scheme.norm_weight], "symmetric": False}]
-        for node in nodes
-        if node.name in integer and node.op_type in _NORMS and plan.scheme.norm_weight != plan.scheme.weight
-    }
-    weights |= {node.input[1]: [{"reduce_range": True, **_axis(node, plan)}] for node in nodes if node.name in reduced}
-    return {
-        "ActivationSymmetric": plan.scheme.symmetric_activation,
-        "WeightSymmetric": plan.scheme.symmetric_weight,
-        "TensorQuantOverrides": {**exceptions, **weights},
-        "ForceQuantizeNoInputCheck": True,
-        "UseQDQContribOps": bool(exceptions) and opset_of(model) < _WIDE_OPSET,
-        "QuantizeBias": plan.scheme.bias == "int32",
-    }
+@dataclass
+class _Weight:
+    """A constant that becomes integers, under one set of parameters, and the nodes that read it so."""
+
+    value: ir.Value
+    affine: Affine
+    readers: list[ir.Node]
 
 
-def _wide_tensors(model: onnx.ModelProto, plan: Plan) -> dict[str, Any]:
-    """Return onnxruntime's overrides for activations of another type, and for what must then be of that type, too."""
-    overrides: dict[str, Any] = {
-        tensor.name: [{"quant_type": _TYPES[tensor.dtype]}] for tensor in plan.tensors if tensor.dtype != plan.scheme.activation
-    }
-    if not overrides:
-        return {}
-    # Its package imports torch, a second and 200 MB that nothing else here needs.
-    from onnxruntime.quantization.execution_providers.qnn.mixed_precision_overrides_utils import (
-        MixedPrecisionTensorQuantOverridesFixer,
-    )
+class _Insertion:
+    def __init__(self, model: ir.Model, plan: Plan) -> None:
+        self.model, self.graph, self.plan = model, model.graph, plan
+        plans = {node.name: node for node in plan.integer_nodes}
+        self.ranges = {tensor.name: tensor for tensor in plan.tensors}
+        self.nodes = {node: plans[node.name] for node in self.graph if node.name in plans}
+        self.roles = {node: operands(node) for node in self.nodes}
+        self.own: set[ir.Value] = set()
+        """Results that keep a range of their own although their producer shares that of its input."""
+        self.default = cast("IntegerType", plan.scheme.activation)
+        self.wide = {node for node in self.graph if self._touches_wide(node)}
+        self.node_names = {node.name for node in self.graph}
+        self.pairs: dict[ir.Value, _Pair] = {}
+        self.converted: dict[ir.Value, _Pair] = {}
+        sixteen = bool(self.wide) or {plan.scheme.activation, plan.scheme.weight} & _WIDE
+        self.domain = _CONTRIB if sixteen and opset_of(model) < _WIDE_OPSET else ""
 
-    default = _TYPES[plan.scheme.activation]
-    held = TensorQuantOverridesHelper(overrides)
-    index = GraphIndex(model.graph)
-    infos = {value.name: value for value in (*model.graph.value_info, *model.graph.output, *model.graph.input)}
-    fixer = MixedPrecisionTensorQuantOverridesFixer(held, index.producer, dict(index.consumers), infos, index.initializers)
-    fixer.apply(default, plan.scheme.symmetric_activation)
-    fixed: dict[str, Any] = held.get_dict()
-    return fixed
+    def run(self) -> None:
+        """Edit the graph."""
+        order = list(self.nodes)
+        self._remove_activation_functions()
+        rounded = dict.fromkeys(value for node in order if node in self.nodes for value in self._touched(node))
+        for value in rounded:
+            self._pair_of(value)
+        weights = self._weights()
+        biases = list(self._biases(weights))
+        for node, affine in biases:
+            self._write_bias(node, affine)
+        for weight in weights.values():
+            self._write_weight(weight)
+        for value in rounded:
+            self._round(value)
+        self._guard_floats()
+        remove_unused(self.model)
+        if self.domain:
+            import_contrib_operators(self.model)
+
+    # what is rounded, and how
+
+    def _touches_wide(self, node: ir.Node) -> bool:
+        names = [value.name for value in (*node.inputs, *node.outputs) if value is not None and is_float(value)]
+        return any(name in self.ranges and self.ranges[name].dtype != self.default for name in names if name)
+
+    def _type_at(self, node: ir.Node | None) -> IntegerType:
+        """Return the type that a node computes in; that of model inputs for None."""
+        if node not in self.wide:
+            return self.default
+        return "int16" if self.default == "int8" else "uint16" if self.default == "uint8" else self.default
+
+    def _stored(self, value: ir.Value) -> IntegerType:
+        """Return the type in which a tensor is rounded first."""
+        producer = value.producer()
+        if producer in self.wide:
+            return self._type_at(producer)
+        tensor = self.ranges.get(value.name or "")
+        return tensor.dtype if tensor is not None else self.default
+
+    def _reads(self, node: ir.Node) -> Iterator[tuple[int, ir.Value]]:
+        """Yield the positions at which an integer node reads rounded activations, and the tensors there."""
+        reads = self.nodes[node].reads
+        for place in self.roles[node].activations:
+            value = node.inputs[place]
+            if value is not None and is_float(value) and (not reads or value.name in reads):
+                yield place, value
+
+    def _touched(self, node: ir.Node) -> Iterator[ir.Value]:
+        """Yield what the node reads rounded, and gives where it rounds."""
+        yield from (value for _, value in self._reads(node))
+        if self.nodes[node].output != "float":
+            yield from (node.outputs[place] for place in self.roles[node].outputs)
+
+    def _rounds(self, value: ir.Value) -> bool:
+        """Tell whether the producer of a tensor rounds it for everybody."""
+        producer = value.producer()
+        return producer in self.nodes and self.nodes[producer].output != "float"
+
+    def _pair_of(self, value: ir.Value) -> _Pair:
+        """Return how a tensor is rounded where it is stored."""
+        if value not in self.pairs:
+            producer = value.producer()
+            if producer in self.nodes and self.roles[producer].shares and value not in self.own:
+                self.pairs[value] = self._read_by(producer, self._given(producer))
+            else:
+                self.pairs[value] = self._named(value, self._affine(value, self._stored(value)))
+        return self.pairs[value]
+
+    def _read_by(self, node: ir.Node, value: ir.Value) -> _Pair:
+        """Return how a node reads a tensor: as it is stored, or converted to the type in which the node computes."""
+        stored = self._pair_of(value)
+        wanted = self._type_at(node)
+        if stored.affine.dtype == wanted or constant(value) is not None:
+            return stored
+        if value not in self.converted:
+            self.converted[value] = self._named(value, self._affine(value, wanted), "_convert")
+        return self.converted[value]
+
+    def _affine(self, value: ir.Value, dtype: IntegerType) -> Affine:
+        """Return the parameters of an activation from its range; of a constant from its values."""
+        symmetric = self.plan.scheme.symmetric_activation
+        values = array(value)
+        if values is not None:
+            return Affine.of_values(values, self.default, axis=None, symmetric=symmetric)
+        tensor, producer = self.ranges.get(value.name or ""), value.producer()
+        if tensor is None:
+            raise InternalError(
+                f"the plan rounds the tensor '{value.name}' and has no range for it; please report it with the model"
+            )
+        if producer in self.nodes and producer.op_type == "Softmax":
+            tensor = replace(tensor, low=0.0, high=1.0)  # what it can give, whatever it gave on the samples
+        kind = np.float16 if value.dtype == ir.DataType.FLOAT16 else np.float32
+        return Affine.of_range(tensor.low, tensor.high, dtype, symmetric=symmetric, kind=kind)
+
+    def _named(self, value: ir.Value, affine: Affine, suffix: str = "") -> _Pair:
+        """Add the constants of a pair, called after the tensor."""
+        middle, end = (suffix, "") if affine.dtype == "int32" else ("", suffix)
+        scale = add_initializer(self.graph, f"{value.name}{middle}_scale{end}", affine.scale)
+        zero = add_initializer(self.graph, f"{value.name}{middle}_zero_point{end}", affine.zero)
+        return _Pair(affine, scale, zero)
+
+    # edits
+
+    def _remove_activation_functions(self) -> None:
+        """Let a node that rounds give what the Relu or Clip behind it gives, under that tensor's name."""
+        if self.plan.scheme.symmetric_activation:
+            return
+        for node in [node for node in self.nodes if node.op_type in REMOVABLE]:
+            given, result = node.inputs[0], node.outputs[0]
+            if given is None or not self._is_absorbed(node, given, result):
+                continue
+            name = result.name
+            result.name = fresh_name(self.graph, f"{name}_removed")
+            result.replace_all_uses_with(given, replace_graph_outputs=True)
+            given.name, given.shape, given.type = name, result.shape, result.type
+            self.own.add(given)
+            self.graph.remove(node, safe=True)
+            del self.nodes[node], self.roles[node]
+
+    def _is_absorbed(self, node: ir.Node, given: ir.Value, result: ir.Value) -> bool:
+        producer = given.producer()
+        alone = len(list(given.uses())) == 1 and not given.is_graph_output() and not given.is_graph_input()
+        if producer not in self.nodes or not alone or result.name not in self.ranges or not self._rounds(given):
+            return False
+        kinds = {self._type_at(producer), *(self._type_at(reader) for reader in own_consumers(result, self.graph))}
+        return node.name is not None and len(kinds | {self._stored(given), self._stored(result)}) == 1
+
+    def _round(self, value: ir.Value) -> None:
+        """Put the pairs of one activation in, and let those read them that are to."""
+        uses = [use for use in value.uses() if use.node.graph is self.graph]
+        rounds = self._rounds(value)
+        if not rounds:
+            uses = [use for use in uses if use.node in self.nodes and (use.idx, value) in self._reads(use.node)]
+        is_output = rounds and value.is_graph_output()
+        if not uses and not is_output:
+            return
+        if constant(value) is not None:
+            _read_instead(uses, self._constant(value, self._pair_of(value)))
+            return
+        stored = self._pair_of(value)
+        name = value.name or ""
+        if is_output:
+            value.name = fresh_name(self.graph, f"{name}_QuantizeLinear_Input")
+        integers, after = self._insert("QuantizeLinear", value, stored, name, value.producer())
+        plain = [use for use in uses if self._wants(use.node, stored)]
+        if plain or is_output:
+            result, after = self._insert("DequantizeLinear", integers, stored, name, after)
+            if is_output:
+                result.name = name
+                self.graph.outputs[:] = [result if item is value else item for item in self.graph.outputs]
+            _read_instead(plain, result)
+        others = [use for use in uses if use not in plain]
+        if others:
+            _read_instead(others, self._convert(value, integers, stored, name, after))
+
+    def _wants(self, node: ir.Node, stored: _Pair) -> bool:
+        """Tell whether a node reads a tensor in the type in which it is stored; floating-point nodes do."""
+        return node not in self.nodes or self._type_at(node) == stored.affine.dtype
+
+    def _convert(self, value: ir.Value, integers: ir.Value, stored: _Pair, name: str, after: ir.Node) -> ir.Value:
+        """Return the tensor in the other type: dequantized from the type it is stored in, and quantized again."""
+        reader = next(use.node for use in value.uses() if use.node in self.nodes and not self._wants(use.node, stored))
+        wanted = self._read_by(reader, value)
+        between, after = self._insert("DequantizeLinear", integers, stored, f"{name}_convert_clone", after)
+        again, after = self._insert("QuantizeLinear", between, wanted, f"{name}_convert", after)
+        return self._insert("DequantizeLinear", again, wanted, f"{name}_convert", after)[0]
+
+    def _insert(self, op: str, value: ir.Value, pair: _Pair, name: str, after: ir.Node | None) -> tuple[ir.Value, ir.Node]:
+        """Insert half a pair behind a node (None: at the front); return its result and the node."""
+        node = self._half(op, value, pair, name)
+        if after is not None:
+            self.graph.insert_after(after, node)
+        else:
+            self.graph.insert_before(self.graph[0], node)
+        return node.outputs[0], node
+
+    def _half(self, op: str, value: ir.Value, pair: _Pair, name: str) -> ir.Node:
+        """Return a QuantizeLinear or DequantizeLinear, in no graph yet."""
+        attributes = {} if pair.affine.axis is None else {"axis": pair.affine.axis}
+        node = ir.node(op, [value, pair.scale, pair.zero], attributes, domain=self.domain, name=self._node_name(f"{name}_{op}"))
+        result: ir.Value = node.outputs[0]
+        result.name = fresh_name(self.graph, f"{name}_{op}_Output")
+        kind = pair.zero.dtype if op == "QuantizeLinear" else pair.scale.dtype
+        result.type, result.shape = (ir.TensorType(kind) if kind is not None else None), value.shape
+        return node
+
+    def _node_name(self, base: str) -> str:
+        name, number = base, 1
+        while name in self.node_names:
+            name, number = f"{base}_{number}", number + 1
+        self.node_names.add(name)
+        return name
+
+    # constants
+
+    def _weights(self) -> dict[tuple[Any, ...], _Weight]:
+        """Return the weights of the integer nodes, each once for every way in which it is rounded."""
+        found: dict[tuple[Any, ...], _Weight] = {}
+        for node, plan in self.nodes.items():
+            place = self.roles[node].weight
+            value = node.inputs[place] if place is not None else None
+            values = array(value)
+            if value is None or values is None or not is_float(value):
+                continue
+            key = (value, *self._weight_kind(node, plan))
+            if key not in found:
+                found[key] = _Weight(value, self._weight_affine(values, *key[1:]), [])
+            found[key].readers.append(node)
+        return found
+
+    def _weight_kind(self, node: ir.Node, plan: NodePlan) -> tuple[IntegerType, int | None, bool, bool]:
+        """Return integer type, channel axis, symmetry and whether a bit is left out."""
+        scheme = self.plan.scheme
+        dtype = cast("IntegerType", scheme.weight)
+        if node.op_type in NORMALIZATIONS:
+            other = scheme.norm_weight != scheme.weight
+            return cast("IntegerType", scheme.norm_weight), None, scheme.symmetric_weight and not other, False
+        channels = scheme.per_channel and node.op_type in scheme.per_channel_ops
+        axis = channel_axis(node) if channels else None
+        return dtype, axis, scheme.symmetric_weight or channels, plan.reduce_range
+
+    @staticmethod
+    def _weight_affine(
+        values: NDArray[Any],
+        dtype: IntegerType,
+        axis: int | None,
+        symmetric: bool,
+        reduced: bool,
+    ) -> Affine:
+        return Affine.of_values(values, dtype, axis=axis, symmetric=symmetric, reduced=reduced)
+
+    def _biases(self, weights: dict[tuple[Any, ...], _Weight]) -> Iterator[tuple[ir.Node, Affine]]:
+        """Yield the nodes whose bias becomes integers, with its parameters; weights get the room that the biases need."""
+        if self.plan.scheme.bias != "int32":
+            return
+        read = {node: weight for weight in weights.values() for node in weight.readers}
+        biased = [(node, value) for node in self.nodes for value in [self._bias(node)] if value is not None]
+        for node, bias in biased:
+            weight = read.get(node)
+            if weight is not None and limits(weight.affine.dtype)[0] < 0 and not weight.affine.zero.any():
+                given = self._read_by(node, self._given(node)).affine
+                values = _for_channels(bias, weight.affine)
+                weight.affine = weight.affine.with_room_for(values, given)
+        for node, bias in biased:
+            given = self._read_by(node, self._given(node)).affine
+            weight = read.get(node)
+            factor = weight.affine if weight is not None else self._read_by(node, cast("ir.Value", node.inputs[1])).affine
+            yield node, _spread(Affine.of_bias(given, factor), bias.size)
+
+    def _given(self, node: ir.Node) -> ir.Value:
+        return cast("ir.Value", node.inputs[0])
+
+    def _bias(self, node: ir.Node) -> NDArray[Any] | None:
+        """Return the bias that a node adds to its sums, the factor beta of a Gemm in it."""
+        place = self.roles[node].bias
+        values = array(node.inputs[place]) if place is not None else None
+        if values is None:
+            return None
+        beta = attribute(node, "beta", 1.0) if node.op_type == "Gemm" else 1.0
+        return values if beta == 1.0 else (values * beta).astype(values.dtype)
+
+    def _write_bias(self, node: ir.Node, affine: Affine) -> None:
+        place, values = self.roles[node].bias, self._bias(node)
+        if place is None or values is None:
+            return
+        bias = cast("ir.Value", node.inputs[place])
+        flat = affine if affine.axis is None else replace(affine, axis=values.ndim - 1)
+        pair = self._named(bias, flat, "_quantized")
+        node.replace_input_with(place, self._constant(bias, pair, values))
+        node.attributes.pop("beta", None)
+
+    def _write_weight(self, weight: _Weight) -> None:
+        result = self._constant(weight.value, self._named(weight.value, weight.affine))
+        for node in weight.readers:
+            node.replace_input_with(1, result)
+
+    def _constant(self, value: ir.Value, pair: _Pair, values: NDArray[Any] | None = None) -> ir.Value:
+        """Return a constant (or other `values` in its place) as a DequantizeLinear of integers gives it."""
+        values = array(value) if values is None else values
+        if values is None:
+            raise InternalError(f"'{value.name}' is not a constant; please report it with the model")
+        integers = add_initializer(self.graph, f"{value.name}_quantized", pair.affine.quantize(values))
+        return self._insert("DequantizeLinear", integers, pair, value.name or "", None)[0]
+
+    def _guard_floats(self) -> None:
+        """Keep onnxruntime from quantizing the weights of nodes that are to stay in floating point."""
+        for node in list(self.graph):
+            given = node.inputs[0] if node.op_type in _REQUANTIZED and node not in self.nodes else None
+            producer = given.producer() if given is not None else None
+            if given is None or producer is None or producer.op_type != "DequantizeLinear":
+                continue
+            guard = ir.node("Sum", [given], name=self._node_name(f"{node.name}_input"))
+            guard.outputs[0].name = fresh_name(self.graph, f"{node.name}_input")
+            guard.outputs[0].type, guard.outputs[0].shape = given.type, given.shape
+            self.graph.insert_before(node, guard)
+            node.replace_input_with(0, guard.outputs[0])
 
 
-def _reduced(plan: Plan) -> set[str]:
-    return {node.name for node in plan.integer_nodes if node.reduce_range}
+def _read_instead(uses: Sequence[Any], value: ir.Value) -> None:
+    for use in uses:
+        use.node.replace_input_with(use.idx, value)
 
 
-def _axis(node: onnx.NodeProto, plan: Plan) -> dict[str, int]:
-    """Return the axis of the output channels of a node's weight, where each has a scale of its own.
-
-    A grouped ConvTranspose has [in, out / groups, …]: the axis holds one channel of each group, its bias all of them.
-    """
-    if not plan.scheme.per_channel or node.op_type not in plan.scheme.per_channel_ops:
-        return {}
-    if node.op_type == "ConvTranspose" and attribute(node, "group", 1) > 1:
-        return {}
-    transposed = node.op_type == "Conv" or bool(attribute(node, "transB", 0))
-    return {"axis": 0 if transposed else 1}
+def _for_channels(bias: NDArray[Any], weight: Affine) -> NDArray[Any]:
+    """Return the largest bias of each channel that has a weight scale (of a grouped ConvTranspose several share one)."""
+    if not weight.scale.ndim:
+        return bias
+    return np.asarray(np.abs(bias).reshape(-1, weight.scale.size).max(axis=0))
 
 
-def _ranges(model: onnx.ModelProto, plan: Plan) -> dict[str, TensorData]:
-    """Return the plan's ranges; what a float output would be rounded to does not matter, since that pair goes again."""
-    ranges = {
-        tensor.name: TensorData(lowest=np.float32(tensor.low), highest=np.float32(tensor.high)) for tensor in plan.tensors
-    }
-    missing = next((name for name in rounded_tensors(model, plan.nodes) if name not in ranges), None)
-    if missing is not None:
-        raise InternalError(f"the plan rounds the tensor '{missing}' and has no range for it; please report it with the model")
-    integer = {node.name for node in plan.integer_nodes}
-    constants = {tensor.name for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.name in integer:
-            for name in {*node.input, *node.output} - constants:
-                ranges.setdefault(name, TensorData(lowest=np.float32(-1), highest=np.float32(1)))
-    return ranges
-
-
-def _mark_inferred(model: onnx.ModelProto) -> None:
-    """Tell the quantizer that types are inferred, or it saves and loads the model again for that."""
-    model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")
-
-
-def _read_floats(graph: onnx.GraphProto, plan: Plan) -> None:
-    """Let float nodes read float tensors, and remove the pairs that nobody reads any more."""
-    plans = {node.name: node for node in plan.nodes}
-    index = GraphIndex(graph)
-    doomed: list[onnx.NodeProto] = []
-    for dequantize in [node for node in graph.node if node.op_type == "DequantizeLinear"]:
-        quantize = index.producer.get(dequantize.input[0])
-        if quantize is None or quantize.op_type != "QuantizeLinear":
-            continue  # a weight
-        source = quantize.input[0]
-        if not _stays_float(index.producer.get(source), plans):
-            continue
-        readers = index.consumers[dequantize.output[0]]
-        kept = [node for node in readers if node.name in plans and _reads_rounded(plans[node.name], source)]
-        for node in readers:
-            if node not in kept:
-                rename_input(node, dequantize.output[0], source)
-        if kept:
-            continue
-        if dequantize.output[0] in index.outputs:
-            _rename_output(graph, source, dequantize.output[0])
-        doomed += [quantize, dequantize]
-    for node in doomed:
-        graph.node.remove(node)
-
-
-def _reads_rounded(plan: NodePlan, tensor: str) -> bool:
-    return plan.precision != "float" and (not plan.reads or tensor in plan.reads)
-
-
-def _guard_floats(graph: onnx.GraphProto, integer: set[str]) -> None:
-    """Keep onnxruntime from quantizing, on its own, the weights of a node that is to stay in floating point.
-
-    It does so (WeightBiasQuantization) for every Conv and Gemm with DequantizeLinear before and QuantizeLinear behind it.
-
-    Before: DQ → Conv (float weights) → Q        After: DQ → Sum (of one) → Conv (float weights) → Q
-    """
-    index = GraphIndex(graph)
-    for position, node in reversed(list(enumerate(graph.node))):
-        maker = index.producer.get(node.input[0]) if node.op_type in _REQUANTIZED and node.name not in integer else None
-        if maker is not None and maker.op_type == "DequantizeLinear":
-            name = f"{node.name}_input"
-            graph.node.insert(position, helper.make_node("Sum", [node.input[0]], [name], name))
-            node.input[0] = name
-
-
-def _stays_float(producer: onnx.NodeProto | None, plans: Mapping[str, object]) -> bool:
-    """Tell whether the tensor exists in floating point anyway: an input, or the result of a node that does not round."""
-    if producer is None:
-        return True
-    plan = plans.get(producer.name)
-    return plan is None or getattr(plan, "output", "float") == "float"
-
-
-def _rename_output(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Make whoever gives or reads tensor `old` call it `new`, the name of a graph output."""
-    for node in graph.node:
-        rename_input(node, old, new)
-        for position, name in enumerate(node.output):
-            if name == old:
-                node.output[position] = new
+def _spread(affine: Affine, size: int) -> Affine:
+    """Return the parameters of a bias of `size` values, where the scales are those of fewer weight channels."""
+    if not affine.scale.ndim or affine.scale.size == size:
+        return affine
+    times = size // affine.scale.size
+    return replace(affine, scale=np.tile(affine.scale, times), zero=np.tile(affine.zero, times))

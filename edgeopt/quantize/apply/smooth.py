@@ -11,56 +11,66 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, attribute, used_names
-from edgeopt.quantize.plan.plan import Plan
+from edgeopt.graph.editing import add_initializer, fresh_name, insert_before, new_node, remove_unused
+from edgeopt.graph.files import as_ir
+from edgeopt.graph.index import attribute as proto_attribute
+from edgeopt.graph.matching import array, attribute
+from edgeopt.quantize.plan.plan import Plan, SmoothPlan
 
-
-def smoothed_name(tensor: str) -> str:
-    """Return the name of the scaled copy of `tensor`."""
-    return f"{tensor}_smoothed"
+_PRODUCTS = ("Gemm", "MatMul")
 
 
 def scaled_weight(node: onnx.NodeProto, weight: NDArray[Any], factors: Sequence[float]) -> NDArray[np.float32]:
     """Return the weight of a Gemm or MatMul with its input channels multiplied by `factors`."""
+    return _scaled(weight, factors, transposed=bool(proto_attribute(node, "transB", 0)))
+
+
+def _scaled(weight: NDArray[Any], factors: Sequence[float], *, transposed: bool) -> NDArray[np.float32]:
     scale = np.asarray(factors, dtype=np.float32)
-    return np.asarray(weight * (scale[None, :] if attribute(node, "transB", 0) else scale[:, None]), dtype=np.float32)
+    return np.asarray(weight * (scale[None, :] if transposed else scale[:, None]), dtype=np.float32)
+
+
+def scaled_names(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, str]:
+    """Return what the scaled copies of `tensors` are to be called: names that the model has not."""
+    graph = as_ir(model).graph
+    return {name: fresh_name(graph, f"{name}_smoothed") for name in tensors}
 
 
 def smooth(model: onnx.ModelProto, factors: Mapping[str, Sequence[float]]) -> onnx.ModelProto:
     """Return a copy with the inputs of Gemm and MatMul nodes scaled by 1 / factors, and their weights by factors."""
-    index = GraphIndex(model.graph)
-    made = onnx_file.without_constants(model)
-    graph = made.graph
-    ordered: list[onnx.NodeProto] = []
-    scaled: set[str] = set()
-    for node in graph.node:
-        name = node.input[0] if node.op_type in {"Gemm", "MatMul"} else ""
-        if name in factors and node.input[1] in index.initializers:
-            scale = np.asarray(factors[name], dtype=np.float32)
-            if name not in scaled:
-                scaled.add(name)
-                graph.initializer.append(numpy_helper.from_array(1 / scale, f"{name}_factors"))
-                ordered.append(
-                    helper.make_node("Mul", [name, f"{name}_factors"], [smoothed_name(name)], f"Mul:{smoothed_name(name)}")
-                )
-            weight = scaled_weight(node, numpy_helper.to_array(index.initializers[node.input[1]]), factors[name])
-            node.input[1] = f"{node.input[1]}_by_{node.name}"
-            graph.initializer.append(numpy_helper.from_array(weight, node.input[1]))
-            node.input[0] = smoothed_name(name)
-        ordered.append(node)
-    for name in sorted(scaled):
-        graph.value_info.append(helper.make_tensor_value_info(smoothed_name(name), onnx.TensorProto.FLOAT, None))
-    del graph.node[:]
-    graph.node.extend(ordered)
-    used = used_names(graph)
-    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
-    return made
+    return _smoothed(model, tuple(SmoothPlan(name, 0.0, tuple(values)) for name, values in factors.items()))
 
 
 def smoothed(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """Return a copy of `model` with the plan's smoothing carried out."""
-    return smooth(model, {item.name: item.factors for item in plan.smoothing})
+    return _smoothed(model, plan.smoothing)
+
+
+def _smoothed(model: onnx.ModelProto, plans: Sequence[SmoothPlan]) -> onnx.ModelProto:
+    made = as_ir(model).clone()
+    graph = made.graph
+    wanted = {item.name: item for item in plans}
+    copies: dict[ir.Value, ir.Value] = {}
+    for node in list(graph):
+        value, weight = (*node.inputs, None, None)[:2] if node.op_type in _PRODUCTS else (None, None)
+        item, values = wanted.get(value.name or "") if value is not None else None, array(weight)
+        if item is None or value is None or weight is None or values is None:
+            continue
+        if value not in copies:
+            copies[value] = _scale_down(graph, node, value, item)
+        scaled = _scaled(values, item.factors, transposed=bool(attribute(node, "transB", 0)))
+        node.replace_input_with(0, copies[value])
+        node.replace_input_with(1, add_initializer(graph, f"{weight.name}_by_{node.name}", scaled))
+    remove_unused(made)
+    return ir.to_proto(made)
+
+
+def _scale_down(graph: ir.Graph, before: ir.Node, value: ir.Value, item: SmoothPlan) -> ir.Value:
+    """Return the scaled copy of a tensor, which is put before a node."""
+    factors = add_initializer(graph, f"{item.name}_factors", 1 / np.asarray(item.factors, dtype=np.float32))
+    mul = new_node(before, "Mul", [value, factors])
+    mul.outputs[0].type = value.type
+    return insert_before(graph, before, mul, item.scaled, value.shape)

@@ -20,7 +20,7 @@ from edgeopt.graph.index import GraphIndex, attribute
 from edgeopt.graph.matching import by_name
 from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
-from edgeopt.quantize.apply.smooth import smoothed_name
+from edgeopt.quantize.apply.smooth import scaled_names
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.calibrate.ranges import Method, choose_range
 from edgeopt.quantize.calibrate.response import Function, response
@@ -38,9 +38,12 @@ def plan_ranges(model: onnx.ModelProto, plan: Plan, observations: Observations, 
     products = _products(model, plan.nodes, observations, plan.scheme, config)
     plain = _rounded_plainly(model, plan.nodes, {name for name, item in products.items() if item.factors})
     clipped = unbounded(model, plan.nodes)
-    kinds = _Kinds(clipped, plain, _responses(model, clipped))
+    scaled = scaled_names(model, [name for name, item in products.items() if item.factors])
+    kinds = _Kinds(clipped, plain, _responses(model, clipped), scaled)
     tensors = tuple(_tensor_plans(observations, products, plan.scheme, config, kinds))
-    smoothing = tuple(SmoothPlan(name, item.strength, item.factors) for name, item in products.items() if item.factors)
+    smoothing = tuple(
+        SmoothPlan(name, products[name].strength, products[name].factors, result) for name, result in scaled.items()
+    )
     plan = replace(plan, tensors=tensors, smoothing=smoothing)
     if not smoothing:
         return plan
@@ -109,7 +112,7 @@ def _tensor_plans(
         if name in products:
             low, high = products[name].interval
             smoothed = bool(products[name].factors)
-            yield TensorPlan(smoothed_name(name) if smoothed else name, dtype, low, high, "product")
+            yield TensorPlan(kinds.scaled[name] if smoothed else name, dtype, low, high, "product")
             if not smoothed or name not in kinds.plain:
                 continue
         function = kinds.responses.get(name)
@@ -125,6 +128,8 @@ class _Kinds:
     clipped: Set[str]
     plain: Set[str]
     responses: Mapping[str, Function]
+    scaled: Mapping[str, str]
+    """What the scaled copies of the smoothed ones are called."""
 
 
 def _responses(model: onnx.ModelProto, names: Set[str]) -> dict[str, Function]:

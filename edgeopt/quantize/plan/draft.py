@@ -13,7 +13,7 @@ import onnx
 
 from edgeopt.batches import Batches
 from edgeopt.errors import RecipeError, nearest
-from edgeopt.quantize.apply.smooth import smoothed, smoothed_name
+from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.samples import checked
@@ -133,7 +133,7 @@ def _width(node: onnx.NodeProto, model: onnx.ModelProto) -> int:
 def _check_ranges(plan: Plan, model: onnx.ModelProto, where: str) -> None:
     """Raise a `RecipeError` if a saved plan has no range for a tensor that it rounds."""
     known = {tensor.name for tensor in plan.tensors}
-    smoothed_ones = {item.name for item in plan.smoothing if smoothed_name(item.name) in known}
+    smoothed_ones = {item.name for item in plan.smoothing if item.scaled in known}
     missing = next((name for name in rounded_tensors(model, plan.nodes) if name not in known | smoothed_ones), None)
     if missing is not None:
         raise RecipeError(f"{where}: the plan rounds '{missing}' and has no range for it; make the plan again")

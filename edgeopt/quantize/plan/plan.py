@@ -107,6 +107,13 @@ class SmoothPlan:
     name: str
     strength: float
     factors: tuple[float, ...]
+    result: str = ""
+    """What the scaled copy is called, where the model has a tensor called ``<name>_smoothed`` itself."""
+
+    @property
+    def scaled(self) -> str:
+        """The name of the scaled copy."""
+        return self.result or f"{self.name}_smoothed"
 
 
 @dataclass(frozen=True)

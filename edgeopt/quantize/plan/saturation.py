@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgeopt.graph.index import GraphIndex, attribute
 from edgeopt.quantize.affine import Affine
-from edgeopt.quantize.apply.smooth import scaled_weight, smoothed_name
+from edgeopt.quantize.apply.smooth import scaled_weight
 from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
 
@@ -57,13 +57,13 @@ def reduce_where_saturating(
 
 def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, seen: tuple[Mapping[str, TensorPlan], Extremes]) -> bool:
     weight = index.constant(node.input[1])
-    factors = next((item.factors for item in plan.smoothing if item.name == node.input[0]), None)
+    smoothed = next((item for item in plan.smoothing if item.name == node.input[0]), None)
     if node.op_type not in {"Conv", "Gemm", "MatMul"} or weight is None:
         return False
     ranges, highs = seen
     tensor, high = ranges.get(node.input[0]), highs.get(node.input[0])
-    if factors is not None and node.op_type != "Conv":
-        weight, tensor, high = scaled_weight(node, weight, factors), ranges.get(smoothed_name(node.input[0])), None
+    if smoothed is not None and node.op_type != "Conv":
+        weight, tensor, high = scaled_weight(node, weight, smoothed.factors), ranges.get(smoothed.scaled), None
     if tensor is None or tensor.dtype != "uint8":
         return False
     rows = _rows(node, weight)  # [outputs, inputs, kernel]

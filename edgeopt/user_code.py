@@ -7,6 +7,7 @@ be passed to this module: see docs/concepts/trust.md.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -29,18 +30,37 @@ def named(text: str, *, stay: bool = False) -> Iterator[Any]:
         ValueError: `text` is not of that form.
     """
     module_name, _, name = text.partition(":")
-    here = _current_folder()
-    added = here is not None and not {"", here} & set(sys.path)
-    if added and here is not None:
-        sys.path.append(here)
-    try:
+    with _looking_here() as added:
         module = importlib.import_module(module_name)
-        if stay and here is not None and _is_of(module, here):
-            added = False
+        if stay and added and _is_of(module, added[0]):
+            added.clear()
         yield getattr(module, name)
+
+
+def home_of(text: str) -> str | None:
+    """Return the file or folder that the module of ``module:name`` would come from, without importing it; None: nowhere."""
+    with _looking_here():
+        try:
+            spec = importlib.util.find_spec(text.partition(":")[0].partition(".")[0])
+        except (ImportError, ValueError):
+            return None
+    if spec is None:
+        return None
+    return os.path.realpath(spec.origin) if spec.origin else str(sorted(spec.submodule_search_locations or ()))
+
+
+@contextmanager
+def _looking_here() -> Iterator[list[str]]:
+    """Have the current folder last on the path; yield it in a list that is emptied where it is to stay there."""
+    here = _current_folder()
+    added = [here] if here is not None and not {"", here} & set(sys.path) else []
+    sys.path.extend(added)
+    try:
+        yield added
     finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)
 
 
 def forget_current_folder() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeopt.cli.options import Quiet, Set
+from edgeopt.cli.options import Builder, Quiet, Set
 from edgeopt.cli.output import say
 
 
@@ -17,6 +17,7 @@ def distill(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the student.")],
     student: Annotated[str | None, typer.Option("--student", help="The student as module:callable.")] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="Or the layers of the teacher to keep, such as 1,3,5.")] = None,
+    builder: Builder = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
@@ -30,7 +31,7 @@ def distill(
     from edgeopt.models.load import load_model
 
     options = read_options(DistillOptions, changes, source=student, layers=_numbers(layers) if layers else None)
-    loaded = load_model(teacher)
+    loaded = load_model(teacher, source_builder=builder)
     with shown(quiet=quiet):
         samples = training_samples(data, loaded)
         known = options.model_dump(mode="json")

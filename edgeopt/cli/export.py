@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeopt.cli.options import Quiet, Set, TargetName
+from edgeopt.cli.options import Builder, Quiet, Set, TargetName
 from edgeopt.cli.output import say, warn
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def export(
     layout: Annotated[
         str, typer.Option("--layout", help="edgeopt, or optimum: three files for optimum's sequence-to-sequence classes.")
     ] = "edgeopt",
+    builder: Builder = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Allow code from a hub model to run.")] = False,
     changes: Set = None,
     quiet: Quiet = False,
@@ -53,7 +54,7 @@ def export(
     from edgeopt.targets.target import load_target
 
     shapes = dict(_shape(text) for text in shape) if shape else None
-    loaded = load_model(source, task=task, trust_remote_code=trust_remote_code)
+    loaded = load_model(source, task=task, source_builder=builder, trust_remote_code=trust_remote_code)
     config = read_options(
         ExportConfig,
         changes,

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
+Builder = Annotated[
+    str | None,
+    typer.Option("--builder", metavar="MODULE:CALLABLE", help="The code that a saved folder may run (docs/concepts/trust.md)."),
+]
 TargetName = Annotated[
     str, typer.Option("--target", "-t", help="Name of a target (see edgeopt targets), a .toml file, or host.")
 ]

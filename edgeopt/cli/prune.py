@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgeopt.cli.options import Quiet, Set
-from edgeopt.cli.output import say
+from edgeopt.cli.options import Builder, Quiet, Set
+from edgeopt.cli.output import say, warn
 
 
 def prune(
@@ -19,6 +19,7 @@ def prune(
         str | None, typer.Option("--teacher", help="Teacher of the recovery; default: the model itself.")
     ] = None,
     macs: Annotated[float | None, typer.Option("--macs", help="Share of the multiply-accumulates to keep.")] = None,
+    builder: Builder = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
@@ -32,11 +33,13 @@ def prune(
     from edgeopt.prune.stage import prune as run
 
     options = read_options(PruneOptions, changes, macs=macs)
-    loaded = load_model(model)
+    loaded = load_model(model, source_builder=builder)
     with shown(quiet=quiet):
-        samples, guide = training_samples(data, loaded), load_model(teacher or model)
+        samples, guide = training_samples(data, loaded), load_model(teacher or model, source_builder=builder)
         known = options.model_dump(mode="json")
         with resumable(output, seed=seed, models=[loaded, guide], samples=samples, options=known) as session:
             result = run(loaded, guide, samples, output=output, options=options, session=session)
     before, after = result.before, result.after
+    for name, reason in result.spared.items():
+        warn(f"layer '{name}' stays whole: {reason}")
     say(f"{output}: {after.macs:,} multiply-accumulates of {before.macs:,}, {after.parameters:,} parameters")

@@ -11,7 +11,7 @@ from edgeopt.distill.config import DistillOptions
 from edgeopt.distill.result import DistillResult
 from edgeopt.distill.student import keep_layers
 from edgeopt.models.load import LoadedModel, Origin, build
-from edgeopt.models.save import copy_tokenizer, save_model
+from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure
 from edgeopt.train.loop import Session
 from edgeopt.train.teach import Lesson, teach
@@ -47,6 +47,8 @@ def distill(
     origin = Origin(options.source, options.arguments, task=teacher.task, labels=teacher.labels) if options.source else None
     save_model(student, output, origin=origin)
     copy_tokenizer(teacher.folder, output)
+    if origin is not None:
+        check_saved(student, output, origin, samples.collate([0]))
     one = samples.collate([0])
     sizes = measure(teacher.module, one), measure(student, one)
     return DistillResult(*sizes, result.steps, result.history, output)

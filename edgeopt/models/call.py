@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,18 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor], *, hidden: bool = False
             f"{type(model).__name__} gives {type(result).__name__}; a classifier must return its logits as one tensor"
         )
     return Outputs(result)
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in a model's outputs, however they are nested, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from tensors_of(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from tensors_of(inner)
 
 
 def to_tensors(batch: Batch, device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -7,8 +7,8 @@
     timm:NAME or a folder timm saved     where timm is installed
 
 A model file from a stranger must not run code: a folder's model.json may name one of the classes in `OWN_BUILDERS`, or the
-builder that the caller names as `source_builder`; anything else is refused before it is imported. Code that comes with a hub
-model is refused unless asked for.
+builder that the caller names as `source_builder` or named when the folder was written (`remembered`); anything else is refused
+before it is imported. Code that comes with a hub model is refused unless asked for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import nn
 
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
+from edgeopt.models.remembered import is_remembered
 from edgeopt.models.residual_cnn import ResidualCNN
 from edgeopt.models.timm_model import PREFIX, is_timm_folder, load_timm
 from edgeopt.user_code import named
@@ -177,10 +178,13 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
     own = OWN_BUILDERS.get(record.builder)
     if own is not None:
         module = _empty(own, record, folder)
-    elif record.builder == source_builder:
+    elif record.builder == source_builder or is_remembered(folder, folder / MODEL_FILE, record.builder):
         module = build(record.builder, record.arguments)
     else:
-        raise ModelError(f"{folder}: wants to run '{record.builder}'; if you trust it, name it as the model's source")
+        raise ModelError(
+            f"{folder}: wants to run '{record.builder}', and was not written here by you; if you trust it, "
+            f"name it: --builder {record.builder} (source_builder=…)"
+        )
     narrow(module, record.kept)
     try:
         module.load_state_dict(weights, assign=own is not None)

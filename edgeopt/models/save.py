@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from edgeopt.batches import Batch
+from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, write_aside, write_json
-from edgeopt.models.load import MODEL_FILE, Origin
+from edgeopt.models.call import tensors_of
+from edgeopt.models.load import MODEL_FILE, OWN_BUILDERS, Origin, load_model
+from edgeopt.models.remembered import remember
+from edgeopt.models.size import counted
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -38,9 +45,8 @@ def save_model(module: nn.Module, folder: Path, *, origin: Origin | None) -> Non
         raise ValueError("a module that transformers does not know needs its origin")
     from safetensors.torch import save_file
 
-    weights = {name: tensor.detach().contiguous().cpu() for name, tensor in module.state_dict().items()}
     with write_aside(folder / "model.safetensors") as aside:
-        save_file(weights, aside)
+        save_file(_separate(module.state_dict()), aside)
     record = {
         "format": 1,
         "builder": origin.builder,
@@ -50,6 +56,35 @@ def save_model(module: nn.Module, folder: Path, *, origin: Origin | None) -> Non
         "labels": list(origin.labels),
     }
     write_json(folder / MODEL_FILE, record)
+    if origin.builder not in OWN_BUILDERS:
+        remember(folder, folder / MODEL_FILE, origin.builder)
+
+
+def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with memory of their own each: tied ones share it, and safetensors does not store that."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in weights.items():
+        plain = tensor.detach().contiguous().cpu()
+        place = plain.untyped_storage().data_ptr()
+        separate[name] = plain.clone() if place in seen else plain
+        seen.add(place)
+    return separate
+
+
+def check_saved(module: nn.Module, folder: Path, origin: Origin, sample: Batch) -> None:
+    """Load the folder again and check that it gives what `module` gives for `sample`.
+
+    Raises:
+        ModelError: it does not, since the builder makes another model each time or keeps something outside of its weights.
+    """
+    again = load_model(folder, source_builder=origin.builder).module
+    pairs = zip(*(list(tensors_of(counted(one, sample)[0])) for one in (module, again)), strict=True)
+    if not all(torch.allclose(given, found, rtol=1e-4, atol=1e-5, equal_nan=True) for given, found in pairs):
+        raise ModelError(
+            f"{folder}: what was saved, loaded again, gives other outputs than the model; {origin.builder} must build the same "
+            f"layers each time, and keep what it learns in parameters and buffers"
+        )
 
 
 def copy_tokenizer(source: Path | None, folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeopt.batches import Batch
-from edgeopt.models.call import call, to_tensors
+from edgeopt.models.call import to_tensors
 from edgeopt.models.model_size import ModelSize
 
 
@@ -26,10 +28,15 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
 
 
-@torch.no_grad()
 def macs(model: nn.Module, sample: Batch) -> int:
     """Return the multiply-accumulates of one pass over `sample`: convolutions and matrix products, by PyTorch's counter."""
+    return counted(model, sample)[1]
+
+
+@torch.no_grad()
+def counted(model: nn.Module, sample: Batch) -> tuple[Any, int]:
+    """Return what `model` gives for `sample`, and the multiply-accumulates that it took."""
     model.eval()
     with FlopCounterMode(display=False) as counter:
-        call(model, to_tensors(sample))
-    return int(counter.get_total_flops()) // 2
+        outputs = model(**to_tensors(sample))
+    return outputs, int(counter.get_total_flops()) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,16 @@ class LayerWidth:
 
 @dataclass(frozen=True)
 class PruneFacts:
-    """What went, and the recovery; `history` has one entry per epoch."""
+    """What went, and the recovery.
+
+    `history` has one entry per epoch; `spared` the layers that could not be cut and stayed whole, by name, with the reason.
+    """
 
     before: ModelSize
     after: ModelSize
     layers: tuple[LayerWidth, ...]
     history: tuple[Epoch, ...]
+    spared: Mapping[str, str]
 
 
 @dataclass(frozen=True)

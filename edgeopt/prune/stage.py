@@ -13,7 +13,7 @@ from edgeopt.data.select import limited
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel
-from edgeopt.models.save import copy_tokenizer, save_model
+from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure
 from edgeopt.prune.channels import prune_channels
 from edgeopt.prune.config import PruneOptions
@@ -46,7 +46,7 @@ def prune(
         session: the recovery's seed, and where to resume it from.
 
     Raises:
-        ModelError: the model cannot be pruned (transformers models cannot yet) or not that far.
+        ModelError: the model cannot be pruned (transformers models cannot yet) or not that far, or its folder does not load.
     """
     if model.origin is None:
         raise ModelError(
@@ -63,4 +63,5 @@ def prune(
     origin = replace(model.origin, kept=compose(model.origin.kept, pruned.kept))
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)
-    return PruneResult(before, measure(model.module, one), pruned.layers, recovery.history, output)
+    check_saved(model.module, output, origin, samples.collate([0, 1]))
+    return PruneResult(before, measure(model.module, one), pruned.layers, recovery.history, pruned.spared, output)

@@ -62,6 +62,8 @@ def _prune(facts: PruneFacts) -> Iterator[str]:
     changed = [layer for layer in facts.layers if layer.channels_before != layer.channels_after]
     if changed:
         yield f"{len(changed)} layer{'s' if len(changed) > 1 else ''} narrower"
+    if facts.spared:
+        yield f"stayed whole: {', '.join(facts.spared)}"
 
 
 def _export(facts: ExportFacts) -> Iterator[str]:

@@ -38,6 +38,25 @@ def test_a_saved_model_comes_back_as_it_was(tmp_path: Path) -> None:
     assert not loaded.module.training
 
 
+class Tied(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x))  # type: ignore[no-any-return]
+
+
+def test_tied_weights_are_saved_and_stay_tied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tied_nets", sys.modules[__name__])
+    model = Tied()
+    save_model(model, tmp_path, origin=Origin("tied_nets:Tied", {}))
+    again = load_model(tmp_path, source_builder="tied_nets:Tied").module
+    assert again.first.weight is again.second.weight  # type: ignore[union-attr]
+    assert torch.equal(model(torch.ones(1, 3)), again(torch.ones(1, 3)))
+
+
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         saved(tmp_path / name)

@@ -100,6 +100,7 @@ def _prune() -> dict[str, Any]:
         "before": {"parameters": 128_000, "size_bytes": 521_000, "macs": 2_700_000},
         "after": {"parameters": 64_000, "size_bytes": 262_000, "macs": 1_340_000},
         "layers": [{"name": "stem", "channels_before": 40, "channels_after": 28}],
+        "spared": {},
         "history": _history(8, 0.9, 0.9861),
     }
 

@@ -40,7 +40,7 @@ QUANTIZED = QuantizeFacts(
 FACTS: dict[str, StageFacts] = {
     "teacher": TeacherFacts(20, 88, 200, EPOCHS),
     "distill": DistillFacts(LARGE, SMALL, 7, EPOCHS),
-    "prune": PruneFacts(LARGE, SMALL, (LayerWidth("stem", 16, 8),), ()),
+    "prune": PruneFacts(LARGE, SMALL, (LayerWidth("stem", 16, 8),), (), {"mix": "no kernel"}),
     "import": ImportFacts(21, 3, (TensorSpec("x", "float32", ("batch", 3)),), (), 100),
     "quantize": QUANTIZED,
     "verify": VerifyFacts(

@@ -1,0 +1,47 @@
+"""The command: prune a module of the user's, and export the folder it wrote."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from edgeopt.cli.app import app
+
+_NETS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.up = nn.Conv2d(1, 16, 3), nn.ConvTranspose2d(16, 16, 2, stride=2)
+        self.norm, self.slopes, self.gamma = nn.GroupNorm(2, 16), nn.PReLU(16), nn.Parameter(torch.ones(16, 1, 1))
+        self.head = nn.Linear(16, 12)
+
+    def forward(self, image):
+        return self.head((self.slopes(self.norm(self.up(self.first(image)))) * self.gamma).mean((2, 3)))[:, :10]
+"""
+
+
+def test_a_pruned_folder_is_exported_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets_of_a_user.py").write_text(_NETS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry])
+    shell = CliRunner()
+    prune = ["prune", "nets_of_a_user:Net", "--data", "digits", "-o", "slim", "--macs", "0.6", "--set", "scope=layer"]
+    done = shell.invoke(app, [*prune, "--set", "round_to=4", "--set", "train.epochs=1", "-q"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    kept = json.loads((tmp_path / "slim" / "model.json").read_text(encoding="utf-8"))["kept"]
+    assert {"up", "norm", "slopes", "gamma", "head"} <= set(kept) and "out" not in kept["head"]
+    monkeypatch.delitem(sys.modules, "nets_of_a_user")
+    done = shell.invoke(app, ["export", "slim", "--data", "digits", "-o", "exported", "-q"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    model = onnx.load(tmp_path / "exported" / "model.onnx")
+    assert model.graph.output[0].type.tensor_type.shape.dim[1].dim_value == 10
+    monkeypatch.delitem(sys.modules, "nets_of_a_user")

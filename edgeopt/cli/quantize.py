@@ -14,6 +14,7 @@ from edgeopt.escaping import shell_word
 
 if TYPE_CHECKING:
     from edgeopt.quantize import QuantizeFacts
+    from edgeopt.quantize.result import Coverage
 
 
 def quantize(
@@ -104,7 +105,15 @@ def _show(output: Path, facts: QuantizeFacts, form: str) -> None:
 
 
 def _summary(output: Path, facts: QuantizeFacts) -> str:
-    share = facts.coverage.int8_macs_share
-    covered = "no multiply-accumulates" if share is None else f"{share:.0%} of the multiply-accumulates in int8 kernels"
     sizes = f"{facts.size_bytes_before / 1e6:.2f} → {facts.size_bytes_after / 1e6:.2f} MB"
-    return f"{output}: {sizes}, {covered}, {facts.samples} samples"
+    return f"{output}: {sizes}, {_covered(facts.coverage)}, {facts.samples} samples"
+
+
+def _covered(coverage: Coverage) -> str:
+    share, promised = coverage.int8_macs_share, coverage.quantized_macs_share
+    if share is None and promised is None:
+        return "no multiply-accumulates"
+    if share is None:
+        return f"{promised:.0%} of the multiply-accumulates between Q/DQ pairs ({coverage.seen_in})"
+    why = f" ({coverage.seen_in})" if promised is not None else ""
+    return f"{share:.0%} of the multiply-accumulates in int8 kernels{why}"

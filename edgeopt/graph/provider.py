@@ -27,6 +27,8 @@ class Provider(Options):
     """Provider options of onnxruntime; ``"call:NAME"`` stands for the return value of the plug-in's function NAME."""
     plugin: Plugin | None = None
     """Plug-in with the provider, if it is not built into onnxruntime."""
+    computes_in_float: bool = False
+    """It computes what is between Q/DQ pairs in floating point: they save size, not time."""
     threads: int = Field(default=1, ge=1)
     """Threads within an operator (`intra_op_num_threads`)."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from edgeopt.profile.operator_cost import CONVERSIONS, Cost, cost
+from edgeopt.graph.operator_cost import CONVERSIONS, Cost, cost
 from edgeopt.profile.peak import Peak
 from edgeopt.profile.result import MemoryPoint, OperatorTime
 
@@ -29,18 +29,24 @@ class Insight:
     """Memory in the arena at the end of each operator of a run."""
 
 
-def read_operators(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int] = MappingProxyType({})) -> Insight:
+def read_operators(
+    reply: Mapping[str, Any],
+    peak: Peak | None,
+    planned: Mapping[str, int] = MappingProxyType({}),
+    levels: Mapping[str, int] | None = None,
+) -> Insight:
     """Return the runner's `operators` reply, one entry per node; a node's cost is the mean over the shapes it ran with.
 
     Args:
         reply: of the runner.
         peak: the machine's peak rates, if known.
         planned: MACs by node name from the model file, for kernels whose weights the profile leaves out.
+        levels: the accuracy_level of each MatMulNBits node, from the model file; see `cost`.
     """
     calls: dict[tuple[str, str, str], list[tuple[float, float, Cost]]] = {}
     for entry in reply["operators"]:
         key = (entry["name"], entry["op"], entry["provider"])
-        calls.setdefault(key, []).append((entry["calls"], entry["us"] / 1e3, cost(entry, planned)))
+        calls.setdefault(key, []).append((entry["calls"], entry["us"] / 1e3, cost(entry, planned, levels)))
     total_ms = sum(ms for parts in calls.values() for _, ms, _ in parts) or 1.0
     operators = sorted(
         (_operator(key, parts, total_ms, peak) for key, parts in calls.items()), key=lambda it: (-it.ms, it.name)

@@ -14,6 +14,7 @@ from edgeopt.batches import Batches
 from edgeopt.errors import DataError, RecipeError, nearest
 from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
+from edgeopt.graph.operator_cost import accuracy_levels
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile import analysis, assembly
 from edgeopt.profile.assembly import Evidence
@@ -183,8 +184,9 @@ def measure(
 
 
 def _insight(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int], path: Path) -> Insight:
-    share = quantized_macs_share(onnx_file.load(path, weights=False), planned)
-    return hidden(read_operators(reply, peak, planned), planned, share)
+    model = onnx_file.load(path, weights=False)
+    insight = read_operators(reply, peak, planned, accuracy_levels(model))
+    return hidden(insight, planned, quantized_macs_share(model, planned))
 
 
 def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement | None:

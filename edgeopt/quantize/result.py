@@ -19,12 +19,15 @@ class Island:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The share of multiply-accumulates that run in integer kernels (null if there are none), and the islands."""
+    """The share of multiply-accumulates that run in integer kernels, and the islands."""
 
     int8_macs_share: float | None
+    """As the target's provider ran them; None: it is not here, or there are none."""
     islands: tuple[Island, ...]
-    seen_in: str = "the graph as onnxruntime optimises it"
+    seen_in: str = "a run of the graph as onnxruntime optimises it"
     """Where this was read: where the provider is not here, only the file's Q/DQ pairs are known, not what they become."""
+    quantized_macs_share: float | None = None
+    """The share between Q/DQ pairs: what a provider may run on integers. None: there are none, or it was seen what ran."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def quantize(
     plan = outcome.plan
     quantized = outcome.quantized if plan.integer_nodes else onnx_file.load(model)
     padded, tables = _finish(quantized, target, config)
-    coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target)
+    coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target, samples[0])
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output = Path(output)
     written = files.as_ir(quantized)
@@ -235,7 +235,7 @@ def _tables(count: int) -> Iterator[Decision]:
 def _warnings(plan: Plan, coverage: Coverage, before: int, after: int) -> Iterator[str]:
     if not plan.integer_nodes:
         yield "no node can run on integers: the model was written as it was"
-    elif not coverage.int8_macs_share:
+    elif coverage.int8_macs_share == 0 and not coverage.quantized_macs_share:
         yield "no multiply-accumulate runs on integers on this provider; see the islands"
     if after >= before:
         yield f"the quantized model is not smaller: {after:,} bytes against {before:,}"

@@ -9,7 +9,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 from edgeopt.bundle.golden import arithmetic_of
 from edgeopt.errors import ModelError
 from edgeopt.graph.integer_operators import CONVERSIONS, GIVE_FLOATS, INTEGER_OPERATORS, INTEGER_PRODUCTS, PAIRS, IntegerUse
-from edgeopt.profile.operator_cost import cost
+from edgeopt.graph.operator_cost import cost
 from edgeopt.quantize.prepare import refuse_quantized
 
 

@@ -1,4 +1,4 @@
-"""What onnxruntime makes of a quantized model: the optimised graph is written out and read back.
+"""What onnxruntime makes of a quantized model: it is run once, and the kernels that ran and the optimised graph are read back.
 
 A pair of Q/DQ nodes is only a promise. Whether a node runs on integers shows in the graph after fusion: integer kernels have
 their own operators there, and what is left between DequantizeLinear and QuantizeLinear is an island of floating point.
@@ -6,79 +6,122 @@ their own operators there, and what is left between DequantizeLinear and Quantiz
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime as ort
 
+from edgeopt.batches import Batch
 from edgeopt.graph import onnx_file
 from edgeopt.graph.index import GraphIndex
-from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
+from edgeopt.graph.integer_operators import PAIRS
 from edgeopt.graph.macs import integer_products
+from edgeopt.graph.operator_cost import accuracy_levels, cost, source_name
 from edgeopt.graph.session import SessionConfig, open_session
+from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import Coverage, Island
 from edgeopt.targets.target import Target
 
-_FUSED = re.compile(r"_token_\d+$")  # onnxruntime appends this to the name of a node that it moved to another layout
+_KERNEL = "_kernel_time"
+_DYNAMIC = "_quant"  # what onnxruntime's quantizer appends to a product that it makes dynamic
+_SEEN = 0.5
+"""Share of the model's MACs that a profile must account for to be believed."""
 
 
-def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
-    """Return the coverage of a quantized model as the target's provider would run it.
+def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target, sample: Batch) -> Coverage:
+    """Return the coverage of a quantized model as the target's provider runs it.
 
     Args:
         model: the quantized model.
         macs: multiply-accumulates by node name of the floating-point model.
         plan: what was meant to run on integers.
         target: where it runs; its kernels decide what is fused.
+        sample: what the model is run on, once, to see which kernels run.
     """
     here = target.provider.plugin is None and target.provider.name in ort.get_available_providers()
     if not here:
         return _promised(model, macs, plan, target)
     with temporary_folder() as folder:
-        path, optimized = Path(folder) / "quantized.onnx", Path(folder) / "optimized.onnx"
+        path, optimized = folder / "quantized.onnx", folder / "optimized.onnx"
         onnx_file.save(model, path)
-        _optimize(path, optimized, target)
+        entries = _run(path, optimized, target, _as_taken(sample, onnx_file.signature(model)))
         graph = onnx.load(optimized, load_external_data=False).graph
-    integer = {_FUSED.sub("", node.name) for node in graph.node if node.op_type in INTEGER_PRODUCTS | INTEGER_WEIGHTS}
-    share = _share(macs, integer)
-    return Coverage(share, (*_missed(macs, integer, plan), *_enclosed(graph)))
-
-
-def _share(macs: Mapping[str, int], names: set[str]) -> float | None:
-    total = sum(macs.values())
-    return sum(count for name, count in macs.items() if name in names) / total if total else None
+    levels = accuracy_levels(model)
+    makers = {output: node.name for node in model.graph.node for output in node.output}
+    kernels = [(_source(entry["name"], macs, makers), cost(entry, macs, levels)) for entry in entries]
+    kinds = {name: one.kind for name, one in kernels if one.macs}
+    counts = {name: macs.get(name, one.macs) for name, one in kernels if one.macs}  # kernels pad channels; the model has fewer
+    total = sum(counts.values())
+    integer = sum(count for name, count in counts.items() if kinds[name] == "int8")
+    if total < _SEEN * sum(macs.values()):
+        return _promised(model, macs, plan, target)  # compiled: the profile shows the whole, not its parts
+    missed = _missed(macs, {name for name, kind in kinds.items() if kind != "int8"}, plan)
+    return Coverage(integer / total if total else None, (*missed, *_enclosed(graph)))
 
 
 def _promised(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
     """Return what a provider can run on integers if it takes every pair: nodes whose two factors are dequantized."""
-    integer = integer_products(model)
-    islands = (*_missed(macs, integer, plan), *_enclosed(model.graph, {node.name for node in plan.integer_nodes}))
-    seen = f"the file's Q/DQ pairs: {target.provider.name} is not in this onnxruntime, so what it fuses is not known"
-    return Coverage(_share(macs, integer), islands, seen)
+    names = integer_products(model)
+    total = sum(macs.values())
+    promised = sum(count for name, count in macs.items() if name in names) / total if total else None
+    islands = (*_missed(macs, set(macs) - names, plan), *_enclosed(model.graph, {node.name for node in plan.integer_nodes}))
+    provider = target.provider
+    if provider.computes_in_float:
+        return Coverage(0.0 if total else None, islands, f"{provider.name} computes Q/DQ pairs in floating point", promised)
+    seen = f"{provider.name} is not in this onnxruntime: the file's Q/DQ pairs are known, not what it makes of them"
+    return Coverage(None, islands, seen, promised)
 
 
-def _optimize(path: Path, optimized: Path, target: Target) -> None:
-    """Write the graph as onnxruntime would run it on the target.
+def _run(path: Path, optimized: Path, target: Target, sample: Batch) -> list[dict[str, Any]]:
+    """Run the graph once as onnxruntime runs it on the target, write it to `optimized`, and return the kernels that ran.
 
     On x86-64 onnxruntime leaves signed activations unfused, on Arm it does not; the session option that says so lets one
     machine show the other's graph.
     """
     arm = any(machine in {"aarch64", "arm64"} for machine in target.device.machine)
-    config = SessionConfig(optimized_path=optimized, entries={"session.qdqisint8allowed": "1" if arm else "0"})
-    open_session(path, target.provider, config=config)
+    entries = {"session.qdqisint8allowed": "1" if arm else "0"}
+    config = SessionConfig(optimized_path=optimized, profile_prefix=path.with_name("profile"), entries=entries)
+    session = open_session(path, target.provider, config=config)
+    session.run(None, dict(sample))
+    trace = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    return [_kernel(event) for event in trace if str(event.get("name", "")).endswith(_KERNEL)]
 
 
-def _missed(macs: Mapping[str, int], integer: set[str], plan: Plan) -> Iterator[Island]:
-    """Yield the nodes with work to do that do not run on integers."""
+def _as_taken(sample: Batch, signature: Signature) -> Batch:
+    """Return the sample in the types that a model takes: a scheme may have changed them."""
+    types = {spec.name: spec.dtype for spec in signature.inputs}
+    return {name: array.astype(types[name]) for name, array in sample.items() if name in types}
+
+
+def _kernel(event: Mapping[str, Any]) -> dict[str, Any]:
+    facts = event["args"]
+
+    def tensors(end: str) -> list[tuple[str, list[int]]]:
+        return [pair for entry in facts.get(f"{end}_type_shape", []) for pair in entry.items()]
+
+    name = event["name"].removesuffix(_KERNEL)
+    return {"name": name, "op": facts["op_name"], "bytes": 0, "inputs": tensors("input"), "outputs": tensors("output")}
+
+
+def _source(name: str, macs: Mapping[str, int], makers: Mapping[str, str]) -> str:
+    """Return the name that a kernel's node had in the floating-point model; some are called by what they make."""
+    name = source_name(name)
+    known = (name, name.removesuffix(_DYNAMIC), makers.get(name, ""))
+    return next((one for one in known if one in macs), name)
+
+
+def _missed(macs: Mapping[str, int], floating: AbstractSet[str], plan: Plan) -> Iterator[Island]:
+    """Yield the nodes with work to do that run in floating point."""
     plans = {node.name: node for node in plan.nodes}
     for name in macs:
         node = plans.get(name)
-        if name in integer or node is None:
+        if node is None or (name not in floating and node.precision != "float"):
             continue
         reason = node.reason if node.precision == "float" else "onnxruntime did not fuse its Q/DQ pairs into an integer kernel"
         yield Island(name, node.op, reason)

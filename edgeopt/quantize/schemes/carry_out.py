@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -23,7 +22,7 @@ from edgeopt.quantize.inspect.sqnr import output_noise
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
 from edgeopt.quantize.prepare import Prepared, prepare
-from edgeopt.quantize.result import Coverage, QuantizeFacts, QuantizeResult
+from edgeopt.quantize.result import QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.converted import Converted, Request
 from edgeopt.targets.target import Target
 
@@ -53,7 +52,7 @@ def quantize_by_scheme(
     del converted  # with the weights that the scheme has replaced
     _check(made, str(model))
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
-    coverage = _honest(inspect(made, count_macs(prepared.model, samples[0]), plan, target), config)
+    coverage = inspect(made, count_macs(prepared.model, samples[0]), plan, target, samples[0])
     output = Path(output)
     written = files.as_ir(made)
     oldest = note_minimum(written)
@@ -134,12 +133,6 @@ def _check(model: onnx.ModelProto, name: str) -> None:
         raise InternalError(
             f"{name}: onnxruntime does not load the result ({error}); please report it with the model"
         ) from error
-
-
-def _honest(coverage: Coverage, config: QuantizeConfig) -> Coverage:
-    """Return what runs in integer kernels: blocks of weights do only where activations are rounded as well."""
-    integer = config.scheme == "dynamic" or (config.scheme.startswith("weights") and config.weights.accuracy_level == 4)
-    return coverage if integer or coverage.int8_macs_share is None else replace(coverage, int8_macs_share=0.0)
 
 
 def _warnings(before: int, after: int) -> Iterator[str]:

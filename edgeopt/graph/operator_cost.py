@@ -8,6 +8,10 @@ from there are those of what ran, not of what was asked for: a "quantized" layer
     Attention                        |Q| × S + |out| × S, with S the length of K and V, the past's too
     LSTM, GRU, RNN                   steps × batch × (|W| + |R|)
 
+MatMulNBits has weights in blocks of 2 to 8 bits, which says nothing of its arithmetic: with accuracy_level 4 activations are
+rounded, too, and products are of integers; with other levels weights are widened to floats first. The profile does not tell
+the level, the model file does.
+
 Everything else counts as 0: elementwise work is bounded by its bytes. `edgeopt.graph.macs` counts the same from the
 model file before any fusion.
 """
@@ -21,13 +25,17 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
+import onnx
+
 from edgeopt.graph.integer_operators import GIVE_FLOATS
 
-_RENAMED = re.compile(r"(_token_\d+|_nchwc|_nhwc)$")
-"""Suffix that onnxruntime's layout transformers append to a node's name."""
+_RENAMED = re.compile(r"(_token_\d+|_nchwc|_nhwc)+$")
+"""Suffixes that onnxruntime's layout transformers append to a node's name."""
+
+_INTEGER_LEVEL = _FUSED_LEVEL = 4
 
 Shape = Sequence[int]
-Kind = Literal["int8", "int4", "fp16", "bf16", "fp32", "fp64"]
+Kind = Literal["int8", "fp16", "bf16", "fp32", "fp64"]
 _Counter = Callable[[list[Shape], Shape], int]
 
 
@@ -40,11 +48,17 @@ class Cost:
     kind: Kind | None
 
 
-def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType({})) -> Cost:
+def cost(
+    node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType({}), levels: Mapping[str, int] | None = None
+) -> Cost:
     """Return the cost of one call of `node`, an entry of the runner's `operators` reply.
 
-    Some kernels (LSTM, ConvTranspose, QLinearConv) repack their weights and the profile then leaves them out; `planned` has the
-    MACs by node name from the model file for them.
+    Args:
+        node: name, op, inputs and outputs with their types and shapes, bytes.
+        planned: MACs by node name from the model file, for kernels (LSTM, ConvTranspose, QLinearConv) that repack their
+            weights, which the profile then leaves out.
+        levels: the accuracy_level of MatMulNBits nodes by name (`accuracy_levels`); one that is not in the file was fused by
+            onnxruntime, which gives it level 4. None: the file is not known, and floats are assumed.
     """
     counter = _COUNTERS.get(node["op"])
     inputs = [shape for _, shape in node["inputs"]]
@@ -54,15 +68,30 @@ def cost(node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType(
     try:
         macs = counter(inputs, outputs[0])
     except (IndexError, ValueError, ZeroDivisionError):
-        macs = planned.get(_RENAMED.sub("", node["name"]), 0)
-    return Cost(macs, node["bytes"], _kind(node["op"], node["inputs"][0][0]) if macs else None)
+        macs = planned.get(source_name(node["name"]), 0)
+    return Cost(macs, node["bytes"], _kind(node, levels) if macs else None)
 
 
-def _kind(op: str, dtype: str) -> Kind:
+def source_name(name: str) -> str:
+    """Return the name that a node had in the model file before onnxruntime moved it to another layout."""
+    return _RENAMED.sub("", name)
+
+
+def accuracy_levels(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the accuracy_level of each MatMulNBits node of the main graph by name; 0 where it is not set."""
+    return {node.name or node.output[0]: _level(node) for node in model.graph.node if node.op_type == "MatMulNBits"}
+
+
+def _level(node: onnx.NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "accuracy_level"), 0)
+
+
+def _kind(node: Mapping[str, Any], levels: Mapping[str, int] | None) -> Kind:
+    op, dtype = node["op"], node["inputs"][0][0]
     if op in GIVE_FLOATS or dtype in ("uint8", "int8"):
         return "int8"
-    if op == "MatMulNBits":
-        return "int4"
+    if op == "MatMulNBits" and levels is not None and levels.get(source_name(node["name"]), _FUSED_LEVEL) == _INTEGER_LEVEL:
+        return "int8"
     kinds: Mapping[str, Kind] = {"float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
     return kinds.get(dtype, "fp32")
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from edgeopt.graph.macs import count_macs
-from edgeopt.profile.operator_cost import cost
+from edgeopt.graph.operator_cost import accuracy_levels, cost
 from edgeopt.profile.operators import read_operators
 from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.targets.runner import ProcessRunner
@@ -104,7 +104,7 @@ def test_int8_coverage_counts_what_really_ran_in_int8(tmp_path: Path) -> None:
             10584,
             "int8",
         ),
-        ("MatMulNBits", [["float", [1, 64, 256]], ["uint8", [512, 8, 16]]], [1, 64, 512], 64 * 256 * 512, "int4"),
+        ("MatMulNBits", [["float", [1, 64, 256]], ["uint8", [512, 8, 16]]], [1, 64, 512], 64 * 256 * 512, "fp32"),
         (
             "Attention",
             [["float", [2, 4, 10, 8]], ["float", [2, 4, 12, 8]], ["float", [2, 4, 12, 6]]],
@@ -133,6 +133,27 @@ def test_int8_coverage_counts_what_really_ran_in_int8(tmp_path: Path) -> None:
 def test_costs_of_single_operators(op: str, inputs: list[Any], out: list[int], macs: int, kind: str | None) -> None:
     found = cost({"name": "n", "op": op, "inputs": inputs, "outputs": [["float", out]], "bytes": 77})
     assert (found.macs, found.kind, found.bytes) == (macs, kind, 77)
+
+
+@pytest.mark.parametrize(("level", "kind"), [(0, "fp32"), (1, "fp32"), (2, "fp32"), (4, "int8")])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_blocks_of_weights_compute_as_their_accuracy_level_says(bits: int, level: int, kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.integers(0, 256, (48, 2, 32 * bits // 8), dtype=np.uint8)
+    attributes = {"K": 64, "N": 48, "bits": bits, "block_size": 32, "accuracy_level": level}
+    node = onnx.helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], name="n", domain="com.microsoft", **attributes)
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [3, size]) for name, size in (("x", 64), ("y", 48))]
+    scales = onnx.numpy_helper.from_array(np.full((48, 2), 0.1, np.float32), "s")
+    constants = [onnx.numpy_helper.from_array(weight, "w"), scales]
+    graph = onnx.helper.make_graph([node], "net", ends[:1], ends[1:], constants)
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx")
+    assert accuracy_levels(model) == {"n": level}
+    reply = _operators(tmp_path / "m.onnx", {"x": rng.normal(size=(3, 64)).astype(np.float32)}, tmp_path)
+    insight = read_operators(reply, None, {}, accuracy_levels(model))
+    assert [(it.op, it.macs, it.kind) for it in insight.operators if it.macs] == [("MatMulNBits", 3 * 64 * 48, kind)]
+    assert insight.int8_macs_share == (1.0 if kind == "int8" else 0.0)
 
 
 def test_the_bound_is_the_slower_of_arithmetic_and_bytes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgeopt.interval import Interval
 
 NONE = "–"
+NOT_MEASURED = "not measured (emulator)"
 _LONG_MS = 1e4
 _BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -78,14 +78,25 @@ def checked_calibration(samples: Samples, limit: int | None = None) -> Samples:
     return chosen
 
 
-def read_inputs(model: Path, data: str | None, tokenizer: Path | None, *, count: int) -> list[Batch]:
-    """Return `count` batches of one sample each: from `data`, or random values of the model's shapes."""
+def read_inputs(
+    model: Path, data: str | None, tokenizer: Path | None, *, count: int, sizes: Mapping[str, int] | None = None
+) -> list[Batch]:
+    """Return `count` batches of one sample each: from `data`, or random values of the model's shapes.
+
+    `sizes` has the sizes of axes by name, where they are known.
+    """
     from edgeopt.data.random_inputs import random_batches
     from edgeopt.data.select import limited
 
     if data is None:
-        return random_batches(model, count=count)
+        return random_batches(model, count=count, sizes=sizes or {})
     return list(limited(read_calibration(data, tokenizer, model), count).batches(1))
+
+
+def inputs_line(inputs: Mapping[str, Sequence[str]], *, given: bool) -> str:
+    """Return the line that states the shapes that were measured, and whether anybody chose them."""
+    shapes = "; ".join(f"{name} {' or '.join(kinds)}" for name, kinds in inputs.items())
+    return f"inputs: {shapes}" if given else f"random inputs: {shapes}; give real ones with --data"
 
 
 CI_FORMATS = ("junit", "github")

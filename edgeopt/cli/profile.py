@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from edgeopt.profile.result import ProfileResult
 
 
+_RANDOM = 8  # batches, if nobody gives real ones
+
+
 def profile(
     models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.")],
     target: TargetName = "host",
@@ -34,12 +37,18 @@ def profile(
 
     Formats: table, json, markdown, junit, github (annotations for a workflow).
     """
-    from edgeopt.cli.options import CI_FORMATS, need_format, print_checks, read_calibration, read_options, read_undecided
+    from edgeopt.cli.options import (
+        CI_FORMATS,
+        need_format,
+        print_checks,
+        read_calibration,
+        read_inputs,
+        read_options,
+        read_undecided,
+    )
     from edgeopt.cli.profile_tables import show_profile
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.summary import UNDECIDED_FAILS
-    from edgeopt.data.random_inputs import random_batches
-    from edgeopt.data.select import limited
     from edgeopt.profile import ProfileConfig
     from edgeopt.profile import profile as run
     from edgeopt.report.checks import checks_of_profile
@@ -52,11 +61,7 @@ def profile(
     config = read_options(ProfileConfig, changes, seconds=seconds, budget=budget or None)
     named = _named(models)
     loaded_target = load_target(target)
-    inputs = (
-        list(limited(read_calibration(data, tokenizer, models[0]), config.max_batches).batches(1))
-        if data
-        else random_batches(models[0])
-    )
+    inputs = read_inputs(models[0], data, tokenizer, count=config.max_batches if data else _RANDOM)
     with shown(quiet=quiet):
         drops = (
             accuracy_drops(named, read_calibration(evaluate, tokenizer, models[0], split="evaluation"), loaded_target)
@@ -74,7 +79,7 @@ def profile(
     elif form in CI_FORMATS:
         print_checks(checks_of_profile(result), form)
     else:
-        show_profile(result, markdown=form == "markdown")
+        show_profile(result, markdown=form == "markdown", given=data is not None)
     code = exit_code_of_budgets(result.budgets, undecided_as)
     if code and result.verdict != "fail":
         say(UNDECIDED_FAILS, err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName
-from edgeopt.cli.output import print_json, warn
+from edgeopt.cli.output import print_json, say, warn
 
 if TYPE_CHECKING:
     from edgeopt.profile.scenarios import ScenarioFigure
@@ -32,10 +32,11 @@ def scenarios(
     quiet: Quiet = False,
 ) -> None:
     """Measure MLPerf's load patterns, each with its own metric; this is not an MLPerf submission."""
-    from edgeopt.cli.options import need_format, read_inputs, read_options
+    from edgeopt.cli.options import inputs_line, need_format, read_inputs, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
     from edgeopt.profile import ScenarioConfig, measure_scenarios
+    from edgeopt.profile.inputs import shapes_of
     from edgeopt.targets.target import load_target
 
     need_format(form)
@@ -49,6 +50,7 @@ def scenarios(
         print_json(result.facts())
     else:
         show([_row(figure) for figure in result.figures], form)
+    say(inputs_line(shapes_of(inputs[:1]), given=data is not None), err=True)
     for warning in result.warnings:
         warn(warning)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName
-from edgeopt.cli.output import print_json, warn
+from edgeopt.cli.output import print_json, say, warn
 
 if TYPE_CHECKING:
     from edgeopt.profile.sweeps import SweepPoint
@@ -31,11 +31,12 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Measure every combination of threads, batch size and axis sizes, interleaved: latency with interval, and throughput."""
-    from edgeopt.cli.options import need_format, read_inputs, read_options
+    from edgeopt.cli.options import inputs_line, need_format, read_inputs, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
     from edgeopt.profile import SweepConfig
     from edgeopt.profile import sweep as run
+    from edgeopt.profile.inputs import shapes_of
     from edgeopt.targets.target import load_target
 
     need_format(form)
@@ -43,13 +44,15 @@ def sweep(
     given = {"threads": _numbers("--threads", threads), "batch_sizes": _numbers("--batch", batch), "axes": axes or None}
     config = read_options(SweepConfig, changes, seconds=seconds, **given)
     loaded_target = load_target(target)
-    inputs = read_inputs(model, data, tokenizer, count=max(config.batch_sizes))
+    first = {name: sizes[0] for name, sizes in config.axes.items()}
+    inputs = read_inputs(model, data, tokenizer, count=max(config.batch_sizes), sizes=first)
     with shown(quiet=quiet):
         result = run(model, inputs, target=loaded_target, config=config)
     if form == "json":
         print_json(result.facts())
     else:
         show([_row(point) for point in result.points], form)
+    say(inputs_line(shapes_of(inputs[:1]), given=data is not None), err=True)
     for warning in result.warnings:
         warn(warning)
 

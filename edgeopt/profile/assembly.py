@@ -127,11 +127,18 @@ def warnings_of(
 
 
 def _undecided(comparisons: Sequence[Comparison], margin: float) -> list[str]:
+    """Say what is known of a ratio that is not decided; without an interval nothing is, least of all that it is close."""
     return [
-        f"{pair.b} compared with {pair.a}: undecided within {margin:.0%} after {pair.rounds} rounds; give it more seconds"
+        f"{pair.b} compared with {pair.a}: {_known(pair, margin)} after {pair.rounds} rounds; give it more seconds"
         for pair in comparisons
         if pair.decision == "undecided"
     ]
+
+
+def _known(pair: Comparison, margin: float) -> str:
+    if pair.low is None or pair.high is None:
+        return "too few runs to compare"
+    return f"{pair.low:.3f} to {pair.high:.3f} of its time, not told from 1 ± {margin:.0%}"
 
 
 def _outliers(variant: VariantProfile) -> str:

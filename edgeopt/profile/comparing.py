@@ -7,7 +7,7 @@ stay within it (the union bound, as for budgets).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from edgeopt.profile import analysis
@@ -29,6 +29,10 @@ class Comparer:
     looks: int = 0
     settled: tuple[list[Comparison], float] | None = None
     """Result of the look that decided everything; it stays."""
+
+    def leave_out(self, failed: Container[str]) -> None:
+        """Compare nothing with variants that do not run; without the baseline there is nothing to compare with."""
+        self.names = [] if self.names[0] in failed else [name for name in self.names if name not in failed]
 
     @property
     def asked(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
@@ -21,6 +22,15 @@ def take_batches(inputs: Batches, *, most: int) -> list[Batch]:
     if not batches:
         raise DataError("profile: there are no input batches; give at least one")
     return batches
+
+
+def shapes_of(batches: Sequence[Batch]) -> dict[str, list[str]]:
+    """Return the types and shapes of each input over all batches, such as ``["float32 [1, 3, 224, 224]"]``."""
+    found: dict[str, dict[str, None]] = {}
+    for batch in batches:
+        for name, array in batch.items():
+            found.setdefault(name, {})[f"{array.dtype} {list(array.shape)}"] = None
+    return {name: list(shapes) for name, shapes in found.items()}
 
 
 def check_batches(batches: list[Batch], signature: Signature, *, model: str) -> None:

@@ -20,6 +20,11 @@ class Judge:
     budgets: BudgetJudge
     comparer: Comparer
 
+    def leave_out(self, failed: Mapping[str, str]) -> None:
+        """Answer nothing about variants that do not run (name → reason): their budgets are undecided, none is compared."""
+        self.budgets.leave_out(failed)
+        self.comparer.leave_out(failed)
+
     def enough(self, sampled: Sampled) -> bool:
         """Say whether every latency budget is decided, and every comparison if that was asked for; False: nothing was asked."""
         questions = [self._budgets_decided(sampled)] if self.budgets.timed else []

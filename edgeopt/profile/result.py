@@ -237,6 +237,8 @@ class ProfileResult:
     peak: Peak | None = None
     """Peak rates of the device for this provider and thread count; None: not measured."""
     warnings: list[str] = field(default_factory=list)
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+    """The types and shapes that each input had, such as ``float32 [1, 64]``."""
 
     @property
     def baseline(self) -> str:

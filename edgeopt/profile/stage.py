@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgeopt.batches import Batches
-from edgeopt.errors import DataError, RecipeError, nearest
+from edgeopt.batches import Batch, Batches
+from edgeopt.errors import DataError, ModelError, RecipeError, nearest
 from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.operator_cost import accuracy_levels
@@ -21,7 +21,7 @@ from edgeopt.profile.assembly import Evidence
 from edgeopt.profile.comparing import Comparer
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import Emulation, examine
-from edgeopt.profile.inputs import check_batches, take_batches
+from edgeopt.profile.inputs import check_batches, shapes_of, take_batches
 from edgeopt.profile.judging import Judge
 from edgeopt.profile.machine_peak import find_peak
 from edgeopt.profile.measurement import Clock, Cold, Limits, Sampled, patience_s, sample, start_all_cold
@@ -82,9 +82,15 @@ def profile(
         requests = make_requests(connection, models, folder / "inputs.npz", target)
         runner = stack.enter_context(connection.start())
         hello = greet(runner, where=connection.where)
+        failed: Mapping[str, str] = {}
+        if (target.provider.name != CPU or target.device.emulated) and len(models) > 1:
+            failed = failures(runner, requests, limit_s=patience_s(config.seconds))
+            models = {name: path for name, path in models.items() if name not in failed}
+            requests = {name: request for name, request in requests.items() if name not in failed}
+            judge.leave_out(failed)
         if target.device.emulated:
             emulation = Emulation(connection, runner, target, hello, batches[0], config.instruction_runs)
-            return examine(emulation, requests, models, judge)
+            return _told_of(examine(emulation, requests, models, judge), batches, failed)
         raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
         planned = {name: count_macs(onnx_file.load(path), batches[0]) for name, path in models.items()}
         placements = {name: _placement(runner, name, path, planned[name], target) for name, path in models.items()}
@@ -102,7 +108,33 @@ def profile(
         )
         for name, path in models.items()
     }
-    return replace(summarize(raw, hello, judge, evidence, target=target, config=config), peak=peak)
+    found = replace(summarize(raw, hello, judge, evidence, target=target, config=config), peak=peak)
+    return _told_of(found, batches, failed)
+
+
+def failures(runner: Runner, requests: Mapping[str, Mapping[str, Any]], *, limit_s: float) -> dict[str, str]:
+    """Return why variants do not run on the target, by name: a provider may take the int8 form of a model only.
+
+    Raises:
+        ModelError: none of them runs; the first one's reason.
+    """
+    reasons: dict[str, ModelError] = {}
+    for name, request in requests.items():
+        try:
+            runner.ask({"do": "open", "name": name, **request}, timeout_s=limit_s)
+        except ModelError as error:
+            reasons[name] = error
+        else:
+            runner.ask({"do": "close", "name": name})
+    if len(reasons) == len(requests):
+        raise next(iter(reasons.values()))
+    return {name: str(error) for name, error in reasons.items()}
+
+
+def _told_of(result: ProfileResult, batches: Sequence[Batch], failed: Mapping[str, str]) -> ProfileResult:
+    """Return the result with the shapes it was measured on and the variants that do not run on the target."""
+    warnings = [f"{name} does not run on {result.target} and is left out: {reason}" for name, reason in failed.items()]
+    return replace(result, inputs=shapes_of(batches), warnings=[*warnings, *result.warnings])
 
 
 def make_judge(

@@ -41,6 +41,8 @@ def speed(row: VariantProfile, profile: ProfileResult) -> Speed:
         drift_share=row.drift_share,
         steady=row.steady,
         outliers=row.outliers,
+        busy=profile.conditions is not None and profile.conditions.busy,
+        emulated=profile.emulated,
     )
 
 

@@ -50,6 +50,10 @@ class Speed:
     """Change of the latency while it was measured, relative to its median; 0: no trend."""
     steady: bool | None = None
     outliers: int | None = None
+    busy: bool = False
+    """Other processes kept the machine busy: times hold their load, ratios do not."""
+    emulated: bool = False
+    """The target is an emulator: no time was measured."""
 
 
 @dataclass(frozen=True)

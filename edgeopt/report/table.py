@@ -58,9 +58,12 @@ def latency(variant: Variant, statistic: str) -> str:
     """Return a latency with its interval, or the number of missing runs."""
     if variant.speed is None:
         return units.NONE
+    if variant.speed.emulated:
+        return units.NOT_MEASURED if statistic == "p50" else units.NONE
     if statistic not in variant.speed.latency_ms and statistic in variant.speed.withheld:
         return f"needs {variant.speed.withheld[statistic]} runs"
-    return units.milliseconds_interval(variant.speed.latency_ms.get(statistic))
+    value = variant.speed.latency_ms.get(statistic)
+    return f"{units.milliseconds_interval(value)}{' (busy)' if value and variant.speed.busy else ''}"
 
 
 def execution_rows(report: Report) -> list[tuple[str, ...]]:

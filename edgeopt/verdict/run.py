@@ -126,7 +126,9 @@ def _faster(before: ModelFigures, after: ModelFigures, allow_worse: bool) -> Fin
     if after.decision in {"faster", "same"}:
         how = f"{factor} as fast as" if after.decision == "faster" else "neither slower nor faster than"
         return Finding("pass", f"{after.name} is {how} {before.name} on the target{figures}", "profile")
-    text = f"too few runs to say whether {after.name} is slower than {before.name}: {times_interval(after.speedup)} its speed"
+    text = f"too few runs to say whether {after.name} is slower than {before.name}"
+    if after.speedup:
+        text, figures = f"{text}: {times_interval(after.speedup)} its speed", figures.replace(": ", ", ", 1)
     return Finding("undecided", f"{text}{figures}", "profile")
 
 

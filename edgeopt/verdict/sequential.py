@@ -33,6 +33,15 @@ class BudgetJudge:
         self._drops = drops
         self._looks = 0
         self._decided: dict[tuple[Budget, str], Judgement] = {}
+        self._left_out: list[Judgement] = []
+
+    def leave_out(self, failed: Mapping[str, str]) -> None:
+        """Judge no variant that does not run (name → reason): budgets about it are undecided."""
+        for budget, name in self._pairs:
+            if name in failed:
+                reason = f"it does not run on this target: {failed[name]}"
+                self._left_out.append(Judgement(budget.expression, name, "undecided", None, reason))
+        self._pairs = [(budget, name) for budget, name in self._pairs if name not in failed]
 
     @property
     def timed(self) -> bool:
@@ -60,16 +69,17 @@ class BudgetJudge:
     def judgements(self, samples_ms: Callable[[str], Samples], figures: Mapping[str, Figures]) -> list[Judgement]:
         """Look for the last time and return all verdicts; `figures` are the variants' figures that are no quantile."""
         self.look(samples_ms)
-        return [self._judgement(budget, name, figures[name]) for budget, name in self._pairs]
+        return [*(self._judgement(budget, name, figures[name]) for budget, name in self._pairs), *self._left_out]
 
     def unmeasured(self, figures: Mapping[str, Figures], reason: str) -> list[Judgement]:
         """Return the verdicts where no time was measured, for `reason`."""
-        return [
+        judged = [
             Judgement(budget.expression, name, "undecided", None, reason)
             if budget.quantile is not None
             else self._judgement(budget, name, figures[name])
             for budget, name in self._pairs
         ]
+        return [*judged, *self._left_out]
 
     def _judgement(self, budget: Budget, name: str, figures: Figures) -> Judgement:
         if budget.quantile is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import onnx
 import onnx.parser
 import pytest
 
-from edgeopt.errors import MachineError
+from edgeopt.cli.profile_tables import show_profile
+from edgeopt.errors import MachineError, ModelError
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import compare_outputs
 from edgeopt.profile.stage import profile
@@ -79,6 +81,33 @@ def test_an_emulator_yields_no_time_and_no_memory(model: Path) -> None:
     assert [judged.verdict for judged in result.budgets] == ["undecided", "pass", "pass", "undecided"]
     assert result.budgets[0].reason == "an emulator's times mean nothing"
     assert result.warnings[0].startswith("an emulator")
+
+
+def test_a_model_that_does_not_run_there_leaves_the_others(model: Path, tmp_path: Path) -> None:
+    """A floating-point model fails on an NPU that takes integers only; here it reads beyond the end of a table."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    bad (float[8, 16] x) => (float[8, 16] y) <int64[1] far = {99}> { s = Size (x) f = Add (s, far) y = Gather (x, f) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "bad.onnx")
+    config = ProfileConfig(budget=["size_mb<=1", "bad: size_mb<=1", "p95_ms<=9"])
+    models = {"bad": tmp_path / "bad.onnx", "net": model, "again": model}
+    result = profile(models, _ROWS, target=_pretended(), config=config)
+    assert [variant.name for variant in result.variants] == ["net", "again"]
+    assert result.warnings[0].startswith("bad does not run on x86-avx2 and is left out: ") and "Gather" in result.warnings[0]
+    answers = {(judged.variant, judged.expression): judged.verdict for judged in result.budgets}
+    assert answers["net", "size_mb<=1"] == answers["again", "size_mb<=1"] == "pass"
+    assert answers["bad", "bad: size_mb<=1"] == "undecided"
+    with pytest.raises(ModelError, match="Gather"):
+        profile({"bad": tmp_path / "bad.onnx", "worse": tmp_path / "bad.onnx"}, _ROWS, target=_pretended())
+
+
+def test_the_table_of_an_emulator_has_what_it_tells(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_profile(profile({"net": model}, _ROWS, target=_pretended()), markdown=False, given=False)
+    head, row, inputs, *_ = capsys.readouterr().out.splitlines()
+    assert "p50" not in head and "too few runs" not in row
+    assert re.split(r"  +", row.strip()) == [
+        "net", "not measured (emulator)", "0.00e+00 of the largest output", "100.0 %", "1", "0.0 %", "100.0 %", "0.000"
+    ]  # fmt: skip
+    assert inputs == "random inputs: x float32 [8, 16]; give real ones with --data"
 
 
 _COUNTING = """#!{python}

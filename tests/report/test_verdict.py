@@ -2,6 +2,7 @@ import pytest
 
 from edgeopt.errors import DataError
 from edgeopt.report import build_report
+from edgeopt.report.table import latency
 
 PARITY = {"max_abs_error": 2.0, "relative_error": 0.25, "tolerance": 1e-4, "samples": 16, "shapes": []}
 
@@ -106,3 +107,32 @@ def test_an_unknown_verdict_is_named(facts, make_record):
     facts["profile"]["budgets"][0]["verdict"] = "maybe"
     with pytest.raises(DataError, match=r"profile\.budgets\[0\]: 'verdict' is 'maybe'; pass, fail or undecided"):
         verdict(facts, make_record)
+
+
+def test_no_ratio_is_said_as_that(facts, make_record):
+    facts["profile"]["comparisons"][0] |= {"ratio": None, "low": None, "high": None, "decision": "undecided"}
+    [found] = [item for item in verdict(facts, make_record).findings if "slower" in item.text]
+    assert found.state == "undecided"
+    assert found.text.startswith("too few runs to say whether int8 is slower than fp32: ") and "–" not in found.text
+    assert "its speed" not in found.text
+
+
+def test_times_of_a_busy_machine_are_marked_and_an_emulators_are_not_there(facts, make_record):
+    facts["profile"]["conditions"] = {
+        "wall_s": 1.0,
+        "others_cores": 1.5,
+        "steal_share": 0.0,
+        "involuntary_switches_per_s": 100.0,
+        "quiet_chunks": 0,
+        "chunks": 4,
+        "frequency_mhz": None,
+        "temperature_c": None,
+        "throttle_events": None,
+        "energy_j": None,
+        "busy": True,
+    }
+    report = build_report(make_record(facts))
+    assert latency(report.variant("int8"), "p50").endswith(" (busy)")
+    facts["profile"] |= {"emulated": True}
+    report = build_report(make_record(facts))
+    assert latency(report.variant("int8"), "p50") == "not measured (emulator)"

@@ -10,10 +10,13 @@ import platform
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from edgeopt import progress
 from edgeopt.errors import MachineError
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
@@ -64,7 +67,42 @@ def remove_leftovers(path: Path) -> None:
                 leftover.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive(lock: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `lock` for this process; wait while another one has it, and say so, calling it `what`.
+
+    The system lets go of the lock when the process ends, however it does.
+
+    Raises:
+        MachineError: the file cannot be made here.
+    """
+    holder = lock.with_name(f"{lock.name}-holder")
+    with disk_errors(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock)
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            progress.note(f"{what}: another process ({_read_holder(holder)}) is at it; waiting")
+            held.acquire()
+    try:
+        with suppress(OSError):  # only said to those who wait
+            holder.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        held.release()
+
+
+def _read_holder(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
 def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 ends a process there; what is left aside stays
     try:
         os.kill(process, 0)  # signal 0 only checks whether the process exists
     except ProcessLookupError:
@@ -109,7 +147,9 @@ def _full(path: Path) -> str:
 
 def flush(path: Path) -> None:
     """Flush the file or folder at `path` to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

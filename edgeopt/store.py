@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -24,11 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from edgeopt import progress
 from edgeopt.errors import IntegrityError
-from edgeopt.files import disk_errors, flush, sha256, write_json
+from edgeopt.files import disk_errors, exclusive, flush, sha256, write_json
 
 _RECORD = "artifact.json"
 _KEY_DIGITS = 16
@@ -76,21 +72,8 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the run folder for this process; while another process holds it, wait and say so."""
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock, holder = FileLock(self.folder / ".lock"), self.folder / ".holder"
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                process = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
-                progress.note(f"{self.folder}: another run (process {process}) is working here; waiting for it")
-                lock.acquire()
-        try:
-            with disk_errors(self.folder):
-                holder.write_text(str(os.getpid()), encoding="utf-8")
+        with exclusive(self.folder / ".lock", str(self.folder)):
             yield
-        finally:
-            lock.release()
 
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return the finished artifact of `stage` with `key`, every file checked, or None if there is none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import signal
@@ -10,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
+import edgeopt.files
 from edgeopt.errors import MachineError
-from edgeopt.files import aside_prefix, disk_errors, remove_leftovers, write_aside
+from edgeopt.files import aside_prefix, disk_errors, exclusive, remove_leftovers, write_aside
 
 KILLED = """
 import os, signal, sys
@@ -59,3 +62,35 @@ def test_a_disk_that_fills_up_while_a_folder_is_copied(tmp_path: Path) -> None:
     place = tmp_path / "copy"
     with pytest.raises(MachineError, match=f"{place}: the disk is full"), disk_errors(place):
         shutil.copytree(tmp_path / "bundle", place, copy_function=to_full)
+
+
+def test_a_lock_goes_with_the_process_that_was_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from edgeopt.files import exclusive\n"
+        "with exclusive(Path(sys.argv[1]), 'x'): print('in', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "deep" / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"in\n"
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "deep" / "lock").acquire(blocking=False)
+        other.kill()
+    with exclusive(tmp_path / "deep" / "lock", "x"):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match="cannot be created"), exclusive(tmp_path / "file" / "lock", "x"):
+        pass
+
+
+def test_the_package_imports_no_module_that_only_posix_has() -> None:
+    package = Path(edgeopt.files.__file__).parent
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.name}: {name}" for name in names if name in ("fcntl", "pwd", "grp", "termios", "resource", "pty")]
+    assert found == []

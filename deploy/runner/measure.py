@@ -120,7 +120,7 @@ class Variant:
 def open_session(model: str, session: Reply, extra: Reply) -> Any:
     """Open `model` on the provider that `session` names; `extra` holds attributes of SessionOptions."""
     provider, options = session.get("provider", "CPUExecutionProvider"), ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised and said once
     options.intra_op_num_threads = int(session.get("threads", 1))
     options.inter_op_num_threads = 1
     for key, value in session.get("config", {}).items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from edgeopt.cli.output import warn
+from edgeopt.cli.quiet import silence
 
 if TYPE_CHECKING:
     from edgeopt.batches import Batch
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from edgeopt.report.checks import Check
     from edgeopt.verdict.exit_code import Undecided as UndecidedAs
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.", callback=silence)]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one option; may be repeated.")]
 Builder = Annotated[
     str | None,

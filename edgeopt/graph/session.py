@@ -23,7 +23,7 @@ _LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_QUIET = 3  # errors only; onnxruntime's warnings about constant folding and the like say nothing to our users
+_QUIET = 4  # what goes wrong is raised and said once; warnings about constant folding and the like say nothing to our users
 
 
 @dataclass(frozen=True)

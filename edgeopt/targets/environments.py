@@ -12,6 +12,7 @@ from pathlib import Path
 from edgeopt import lifetime, progress
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError, RecipeError
+from edgeopt.files import exclusive
 from edgeopt.targets.target import Target
 
 _DONE = "edgeopt-installed"
@@ -62,12 +63,17 @@ def install(target: Target) -> str:
         RecipeError: the target needs nothing.
         MachineError: it cannot be made; nothing half-made stays.
     """
+    if not (target.setup or target.device.environment or target.device.npm):
+        raise RecipeError(f"target '{target.name}' needs nothing of its own; use it as it is")
+    folder = folder_of(target)
+    with exclusive(folder.with_name(f"{folder.name}.lock"), f"targets install {target.name}"):
+        return _install(target, folder)
+
+
+def _install(target: Target, folder: Path) -> str:
     if target.setup:
         return _run_setup(shipped("deploy") / target.setup)
     packages = [*target.device.environment, *target.device.npm]
-    if not packages:
-        raise RecipeError(f"target '{target.name}' needs nothing of its own; use it as it is")
-    folder = folder_of(target)
     if not (folder / _DONE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         with progress.task(f"installing {', '.join(packages)}"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +77,21 @@ def test_a_missing_emulator_is_a_reason(target: Target) -> None:
     device = target.device.model_copy(update={"environment": [], "launcher": ["no-such-emulator"], "python": "python3"})
     found = available(target.model_copy(update={"device": device, "setup": "x.sh"}))
     assert found.reasons == ["no-such-emulator is not installed; make it: edgeopt targets install x86-avx2"]
+
+
+def test_two_installs_at_once_make_it_once(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = [], []
+
+    def fill(folder: Path, _: Target) -> None:
+        folder.mkdir(parents=True)  # what the first one did; it was removed under its feet
+        made.append(folder)
+        time.sleep(0.5)
+        (folder / "edgeopt-installed").write_text("abacus==1\n")
+
+    monkeypatch.setattr(environments, "_fill", fill)
+    monkeypatch.setattr("edgeopt.progress.note", notes.append)
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(environments.install, [target, target]))
+    assert made == [environments.folder_of(target)]
+    assert said[0] == said[1] and said[0].endswith(" has abacus==1")
+    assert len(notes) == 1 and f"targets install x86-avx2: another process ({os.getpid()}) is at it; waiting" in notes[0]

@@ -46,9 +46,15 @@ function peakRss() {
 function coldInAChild(request) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [fileURLToPath(import.meta.url), modules, "cold"], { stdio: ["pipe", "pipe", "inherit"] });
+    const limit = setTimeout(() => {
+      child.kill("SIGKILL");
+      const took = `${request.model}: loading and running it did not end within ${request.limit_s ?? 600} s`;
+      reject({ kind: "model", message: `${took}; if it is no endless loop, give the measurement more seconds` });
+    }, 1e3 * (request.limit_s ?? 600));
     let said = "";
     child.stdout.on("data", (data) => { said += data; });
     child.on("close", (code) => {
+      clearTimeout(limit);
       try {
         const reply = JSON.parse(said);
         if (reply.ok) resolve(reply.ok);

@@ -21,7 +21,9 @@ from typing import Any
 
 from edgeopt import lifetime
 from edgeopt._folders import shipped
-from edgeopt.errors import MachineError
+from edgeopt.errors import MachineError, ModelError
+from edgeopt.targets.replies import UnreadableReply
+from edgeopt.targets.runner import read_reply
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports.local import command_of
 
@@ -77,7 +79,8 @@ def _whole(target: Target, request: Mapping[str, Any], runs: int) -> int:
     if done.returncode or not found:
         said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise MachineError(f"target '{target.name}': {Path(launcher[0]).name} counted no instructions: {said[:200]}")
-    reply = json.loads(done.stdout)
-    if "error" in reply:
-        raise MachineError(f"target '{target.name}': {reply['error']['message']}")
+    try:
+        read_reply(done.stdout.encode(), {"do": "cold"}, where=f"target '{target.name}'")
+    except (UnreadableReply, ModelError) as error:
+        raise MachineError(f"target '{target.name}': {error}") from error
     return int(found[-1])

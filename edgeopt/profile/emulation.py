@@ -16,7 +16,7 @@ from edgeopt.graph import onnx_file
 from edgeopt.graph.macs import count_macs
 from edgeopt.profile.instructions import count_instructions, why_not
 from edgeopt.profile.judging import Judge
-from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
+from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement, taken_nodes
 from edgeopt.profile.result import Numerics, Placement, ProfileResult, VariantProfile
 from edgeopt.targets.outputs import fetch_outputs
 from edgeopt.targets.runner import Runner
@@ -130,8 +130,10 @@ def _variant(
     macs = count_macs(model, emulation.batch)
     if emulation.target.provider.name == CPU:
         placement: Placement | None = all_on_cpu(model)
+        taken: set[str] | None = None
     else:
-        placement = read_placement(emulation.runner.ask({"do": "placement", "name": name}), model, macs)
+        reply = emulation.runner.ask({"do": "placement", "name": name})
+        placement, taken = read_placement(reply, model, macs), taken_nodes(reply)
     return VariantProfile(
         name=name,
         size_bytes=onnx_file.size_bytes(path),
@@ -156,7 +158,7 @@ def _variant(
         arena_peak_bytes=None,
         memory_timeline=[],
         macs=sum(macs.values()) or None,
-        int8_macs_share=quantized_macs_share(model, macs),
+        int8_macs_share=quantized_macs_share(model, macs, taken=taken),
         conversion_share=0.0,
         floor_ms=None,
         instructions=instructions,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -54,7 +54,8 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
 def all_on_cpu(model: onnx.ModelProto) -> Placement:
     """Return the placement on a CPU target: one partition, no fallback."""
     nodes = model.graph.node
-    whole = Stretch(CPU, len(nodes), f"{nodes[0].name} ({nodes[0].op_type})")
+    first = f"{nodes[0].name} ({nodes[0].op_type})" if nodes else ""  # outputs may be constants or inputs
+    whole = Stretch(CPU, len(nodes), first)
     return Placement(nodes={CPU: len(nodes)}, partitions=1, cpu_fallback_share=0.0, breaks=[], stretches=[whole])
 
 
@@ -70,9 +71,22 @@ def _share(part: Sequence[str], whole: Sequence[str], macs: Mapping[str, int]) -
     return len(part) / len(whole) if whole else 0.0
 
 
-def quantized_macs_share(model: onnx.ModelProto, macs: Mapping[str, int]) -> float | None:
-    """Return the share of MACs in integer products and between Q/DQ pairs, which a provider can run on integers."""
+def quantized_macs_share(
+    model: onnx.ModelProto, macs: Mapping[str, int], *, taken: Container[str] | None = None
+) -> float | None:
+    """Return the share of MACs in integer products and between Q/DQ pairs, which a provider can run on integers.
+
+    `taken` has the nodes that the provider took (None: all of them); what fell back to the CPU does not count.
+    """
     total = sum(macs.values())
     if not total:
         return None
-    return sum(macs.get(name, 0) for name in integer_products(model)) / total
+    products = (name for name in integer_products(model) if taken is None or name in taken)
+    return sum(macs.get(name, 0) for name in products) / total
+
+
+def taken_nodes(reply: Mapping[str, Any]) -> set[str] | None:
+    """Return the nodes that did not fall back to the CPU, by name; None: that onnxruntime does not tell."""
+    if reply["partitions"] is None:
+        return None
+    return {_source(name) for part in reply["partitions"] if part["provider"] != CPU for name, _ in part["nodes"]}

@@ -84,4 +84,5 @@ def executions(profile: ProfileResult) -> Iterator[Execution]:
             cpu_fallback_share=placement.cpu_fallback_share if placement else None,
             stretches=tuple(placement.stretches) if placement else (),
             breaks=tuple(placement.breaks) if placement else (),
+            relative_error=row.numerics.relative_error if row.numerics else None,
         )

@@ -109,6 +109,8 @@ class Execution:
     """In running order."""
     breaks: tuple[str, ...] = ()
     """First node of each partition that fell back to the CPU."""
+    relative_error: float | None = None
+    """Largest difference from the CPU provider's outputs over the largest output; on an emulator."""
 
 
 @dataclass(frozen=True)

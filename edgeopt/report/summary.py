@@ -15,7 +15,7 @@ from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.onnx_import import ImportFacts
 from edgeopt.stages.results import StageFacts
 from edgeopt.stages.teacher import TeacherFacts
-from edgeopt.units import count, percent, size
+from edgeopt.units import NOT_MEASURED, count, percent, size
 
 
 def summarise(facts: StageFacts | None) -> str:
@@ -91,7 +91,9 @@ def _verify(facts: VerifyFacts) -> Iterator[str]:
 
 def _profile(facts: ProfileResult) -> Iterator[str]:
     runs = [row.n for row in facts.variants]
-    if runs:
+    if facts.emulated:
+        yield f"{len(runs)} variant{'s' if len(runs) > 1 else ''}, {NOT_MEASURED}"
+    elif runs:
         yield f"{len(runs)} variants, {min(runs):,} runs or more of each" if len(runs) > 1 else f"{runs[0]:,} runs"
     yield facts.provider
     yield "1 thread" if facts.threads == 1 else f"{facts.threads} threads"

@@ -18,6 +18,7 @@ EXECUTION_COLUMNS = (
     "time in conversions",
     "partitions",
     "fallback to CPU",
+    "error against CPU",
 )
 
 
@@ -78,6 +79,7 @@ def execution_rows(report: Report) -> list[tuple[str, ...]]:
             units.percent(row.conversion_share),
             units.NONE if row.partitions is None else str(row.partitions),
             units.percent(row.cpu_fallback_share),
+            units.percent(row.relative_error, 2),
         )
         for row in report.executions
     ]

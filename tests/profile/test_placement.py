@@ -7,7 +7,7 @@ from typing import Any
 import onnx.parser
 import pytest
 
-from edgeopt.profile.placement import CPU, quantized_macs_share, read_placement
+from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement, taken_nodes
 
 _NPU = "AbacusExecutionProvider"
 _MODEL = onnx.parser.parse_model(
@@ -58,3 +58,15 @@ def test_quantized_share() -> None:
     )
     assert quantized_macs_share(model, {"q": 3, "f": 1}) == pytest.approx(0.75)
     assert quantized_macs_share(model, {}) is None
+    assert quantized_macs_share(model, {"q": 3, "f": 1}, taken={"f"}) == 0  # its pairs fell back to the CPU
+    assert quantized_macs_share(model, {"q": 3, "f": 1}, taken={"q", "f"}) == pytest.approx(0.75)
+
+
+def test_what_the_provider_took() -> None:
+    assert taken_nodes(_reply(mul=_NPU, erf=CPU, mul2=_NPU)) == {"mul", "mul2"}
+    assert taken_nodes({"partitions": None}) is None
+
+
+def test_a_graph_without_nodes_is_one_stretch() -> None:
+    empty = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> net (float[1] x) => (float[1] x) {}')
+    assert all_on_cpu(empty).partitions == 1

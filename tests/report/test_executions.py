@@ -36,7 +36,7 @@ def placed(partitions: int, cpu_fallback_share: float) -> dict[str, Any]:
 
 def test_the_distance_to_the_floor_is_told(report: Callable[..., Report]) -> None:
     made = report(floor_ms=0.5, int8_macs_share=0.9, conversion_share=0.25, placement=placed(3, 0.125))
-    assert execution_rows(made) == [("int8", "2.00 ms", "0.500 ms", "4.00×", "90.0 %", "25.0 %", "3", "12.5 %")]
+    assert execution_rows(made) == [("int8", "2.00 ms", "0.500 ms", "4.00×", "90.0 %", "25.0 %", "3", "12.5 %", "–")]
     for text in (to_html(made), to_markdown(made)):
         assert "What ran" in text
         assert "4.00×" in text

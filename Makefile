@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches docs check format clean
+.PHONY: help quickstart test coverage devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ quickstart: $(INSTALLED)  ## digits: from a trained teacher to a verified int8 b
 
 test: $(INSTALLED)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(INSTALLED)  ## the test suite again, with the share of lines that it runs (CI once; a third more time)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 text: $(INSTALLED)  ## the recipe text-classification at full length (needs EDGEOPT_DATA; minutes)
 	$(BIN)/edgeopt run text-classification
@@ -69,6 +72,7 @@ check: $(INSTALLED)  ## lint, format, types, sizes, help texts, reference pages,
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
+	$(BIN)/python tools/check_mirror.py
 	$(BIN)/python tools/check_readme.py
 	$(BIN)/python -m tools.write_reference
 	$(BIN)/python tools/check_links.py

@@ -1,0 +1,37 @@
+"""Accuracy that each model loses compared with the first one, sample by sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeopt.data.samples import from_arrays
+from edgeopt.errors import DataError
+from edgeopt.stages.drops import accuracy_drops, wanted
+from edgeopt.targets.target import load_target
+from tests.stages.conftest import write_linear
+
+SAMPLES = np.eye(4, dtype=np.float32)
+
+
+def test_only_budgets_on_accuracy_want_it() -> None:
+    assert wanted(["p50_ms<=5", "int8: accuracy_drop<=1 @95%"])
+    assert not wanted(["p50_ms<=5", "size_mb<=1"])
+
+
+def test_lost_and_gained_are_counted_against_the_first(tmp_path: Path) -> None:
+    before = write_linear(tmp_path / "a" / "model.onnx", np.eye(4)[[0, 1, 2, 0]])  # wrong for the last sample
+    after = write_linear(tmp_path / "b" / "model.onnx", np.eye(4)[[1, 0, 2, 3]])  # wrong for the first two
+    samples = from_arrays({"x": SAMPLES}, np.arange(4))
+    found = accuracy_drops({"fp32": before, "int8": after}, samples, load_target("host"))
+    assert (found["int8"].n, found["int8"].lost, found["int8"].gained) == (4, 2, 1)
+    assert found["int8"].points == 25.0
+    assert found["fp32"].points == 0.0
+
+
+def test_without_labels_it_says_what_is_needed(tmp_path: Path) -> None:
+    model = write_linear(tmp_path / "model.onnx", np.eye(4))
+    with pytest.raises(DataError, match="needs labelled samples"):
+        accuracy_drops({"fp32": model}, from_arrays({"x": SAMPLES}, None), load_target("host"))

@@ -1,0 +1,52 @@
+"""Which stages a recipe has, and what each depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeopt.recipe import load_recipe
+from edgeopt.stages.job import Stage
+from edgeopt.stages.order import stages_of
+from edgeopt.targets.target import load_target
+
+TINY = str(Path(__file__).parent.parent / "tiny_recipe.toml")
+
+
+def stages(*changes: str) -> dict[str, Stage]:
+    recipe = load_recipe(TINY, changes)
+    return {stage.name: stage for stage in stages_of(recipe, load_target(recipe.target))}
+
+
+def test_every_need_stands_before_what_needs_it() -> None:
+    seen: set[str] = set()
+    for stage in stages().values():
+        assert set(stage.needs) <= seen, stage.name
+        seen.add(stage.name)
+
+
+def test_the_last_model_goes_on_and_the_others_are_compared() -> None:
+    assert stages()["quantize"].needs == ("export",)
+    assert stages()["export"].needs == ("prune",)
+    assert stages()["profile"].needs == ("export", "quantize", "export-distill", "export-teacher")
+    assert [name for name in stages("compare=last") if name.startswith("export")] == ["export"]
+
+
+def test_a_file_enters_at_quantize(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('model = "m.onnx"\nprofile = false\n[data]\nset = "digits"\n', encoding="utf-8")
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    found = {stage.name: stage for stage in stages_of(recipe, load_target("x86-vnni"))}
+    assert list(found) == ["import", "quantize", "verify", "bundle"]
+    assert found["import"].sources == (Path("m.onnx"),)
+    assert found["verify"].needs == ("import", "quantize")
+
+
+def test_what_the_whole_run_may_lose_is_part_of_what_verify_depends_on() -> None:
+    assert stages("max_drop_points=3.0")["verify"].options != stages("max_drop_points=4.0")["verify"].options
+    assert stages("max_drop_points=3.0")["quantize"].options == stages("max_drop_points=4.0")["quantize"].options
+
+
+def test_stages_that_load_torch_models_depend_on_their_builders() -> None:
+    found = stages()
+    with_builders = {name for name, stage in found.items() if "edgeopt.models.residual_cnn" in stage.modules}
+    assert with_builders == {"teacher", "distill", "prune", "export", "export-distill", "export-teacher", "verify"}
+    assert all(("edgeopt.stages.samples" in stage.modules) == bool(stage.splits) for stage in found.values())

@@ -213,7 +213,8 @@ def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, con
     floating = smoothed(model, plan) if plan.smoothing else model
     quantized = insert_qdq(clip_weights(floating, plan) if config.weight_ranges == "mse" else floating, plan)
     if config.correct_bias and plan.integer_nodes:
-        means = {name: item.channels.mean for name, item in observations.tensors.items() if item.channels is not None}
+        seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
+        means = {name: channels.mean for name, channels in seen.items()}
         correct_biases(floating, quantized, means)
     return quantized
 

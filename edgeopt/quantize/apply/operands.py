@@ -21,6 +21,8 @@ REMOVABLE = frozenset({"Clip", "Relu"})
 _FIRST = frozenset(
     {"AveragePool", "Flatten", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze", "TopK", "Transpose", "Unsqueeze"}
 )
+FIRST_ALONE = _FIRST | REMOVABLE
+"""Operators of which the first input alone is rounded."""
 _LOOKED_UP = frozenset({"Gather", "GatherElements"})
 
 

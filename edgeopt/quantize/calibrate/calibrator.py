@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from edgeopt.quantize.calibrate.memory import give_back_freed_blocks
 from edgeopt.quantize.calibrate.rows import RowSample
 from edgeopt.quantize.calibrate.samples import checked, pieces
 from edgeopt.quantize.calibrate.statistics import Channels, MovingAverage, TensorStatistics
+from edgeopt.quantize.infinite import reached_by_infinity
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Task:
     signature: Signature
     channels: Mapping[str, int]
     config: ObserveConfig
+
+    @cached_property
+    def reached_by_infinity(self) -> set[str]:
+        """The tensors that may be infinite on sound samples."""
+        return reached_by_infinity(self.model)
 
 
 @dataclass
@@ -157,7 +164,7 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
         if number < state.batches:
             continue
         for batch in pieces(given, task.signature, first + state.samples):
-            _take_in(batch, tensors, exposed, state, first)
+            _take_in(batch, tensors, exposed, state, (task, first))
             state.samples += rows(batch, axes)
         state.batches += 1
         if save is not None and state.batches % every == 0:
@@ -166,18 +173,23 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
         raise DataError("the calibration set is empty; give at least one sample")
 
 
-def _take_in(batch: Batch, tensors: Sequence[str], exposed: ExposedModel, state: Progress, first: int) -> None:
+def _take_in(batch: Batch, tensors: Sequence[str], exposed: ExposedModel, state: Progress, about: tuple[Task, int]) -> None:
+    """Add one batch to the statistics; `about`: the task, and the number of the first sample."""
+    task, first = about
     for name in tensors:
         if name in batch:
             state.statistics[name].add(batch[name])
     sample = first + state.samples
     for name, values in exposed(batch, sample=sample).items():
-        state.statistics[name].add(values)
-        _check_finite(name, state.statistics[name], sample)
+        with np.errstate(invalid="ignore"):  # sums of infinities
+            state.statistics[name].add(values)
+        _check_finite(name, state.statistics[name], task, sample)
 
 
-def _check_finite(name: str, statistics: TensorStatistics, sample: int) -> None:
-    if statistics.count and not np.isfinite([statistics.minimum, statistics.maximum]).all():
+def _check_finite(name: str, statistics: TensorStatistics, task: Task, sample: int) -> None:
+    """Refuse NaN, and infinities that the model's own constants do not bring."""
+    extremes = [statistics.minimum, statistics.maximum] if statistics.count else []
+    if np.isnan(extremes).any() or (np.isinf(extremes).any() and name not in task.reached_by_infinity):
         raise DataError(
             f"calibration sample {sample}: the model's tensor '{name}' becomes NaN or infinite; "
             "check the sample's preprocessing, or the model in floating point"

@@ -28,6 +28,7 @@ class Cause(StrEnum):
     BIAS_FORM = "bias-form"
     INFINITE = "infinite"
     UNSEEN = "unseen"
+    BIAS_SIZE = "bias-size"
     NOT_WORTH = "not-worth"
     FED_FLOATS = "fed-floats"
     READ_BY_FLOATS = "read-by-floats"
@@ -92,6 +93,7 @@ _SENTENCES = {
     Cause.BIAS_FORM: "its bias is not a constant vector",
     Cause.INFINITE: "'{}' holds values that stand for infinity, which no integer grid holds",
     Cause.UNSEEN: "no calibration sample has values for '{}'",
+    Cause.BIAS_SIZE: "its bias leaves no room for its weights in sums of 32 bits",
     Cause.NOT_WORTH: "{} has no integer kernel worth its roundings",
     Cause.FED_FLOATS: "not all that it reads comes from integer nodes",
     Cause.READ_BY_FLOATS: "no integer node reads what it gives",

@@ -20,6 +20,7 @@ import onnx
 from edgeopt.graph.index import GraphIndex
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import WEIGHTED, weight_objection
+from edgeopt.quantize.plan.infinite import infinite_operand
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.targets.target import Rules
 
@@ -42,7 +43,10 @@ def _objection(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, W
         return None if why is not None and why.cause is Cause.TWO_ACTIVATIONS and rules.products else why
     if node.op_type not in rules.ops:
         return Why(Cause.NOT_TAKEN, node.op_type)
-    return None if any(index.is_float(name) for name in node.input) else Why(Cause.NO_FLOATS)
+    if not any(index.is_float(name) for name in node.input):
+        return Why(Cause.NO_FLOATS)
+    infinite = infinite_operand(node, index)
+    return Why(Cause.INFINITE, infinite) if infinite else None
 
 
 def decide_inputs(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> NodePlan:

@@ -5,8 +5,8 @@ Nothing is written and nothing is rounded here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import onnx
@@ -23,9 +23,10 @@ from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.decisions import explain
 from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.infinite import drowned_by_bias, is_infinite
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
-from edgeopt.quantize.plan.shared_ranges import followers
+from edgeopt.quantize.plan.shared_ranges import followers, following
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.wide import widen
 from edgeopt.targets.target import Rules, Target
@@ -67,17 +68,23 @@ def draft_plan(
         _check_plan(saved, prepared, target, str(config.plan))
     nodes = place(model, floating, rules)
     observations = _observe(prepared, calibration, nodes, config)
-    highs = {name: item.channels.extremes[1] for name, item in observations.tensors.items() if item.channels is not None}
+    seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
+    highs = {name: channels.extremes[1] for name, channels in seen.items()}
     basis = PlanBasis(model, target.quantization, highs, config.share_ranges)
     if saved is not None:
         plan = saved.without(config.exclude, Cause.EXCLUDED, basis=basis)
         _check_ranges(plan, model, str(config.plan))
         return Draft(plan, observations, basis)
-    unseen = _unseen(model, nodes, observations)
-    if unseen:
-        nodes = place(model, {**unseen, **floating}, rules)
+    without = _without_range(model, nodes, observations)
+    if without:
+        nodes = place(model, {**without, **floating}, rules)
+        known = {name: item for name, item in observations.tensors.items() if not is_infinite(item)}
+        observations = replace(observations, tensors=known)
     plan = _planned(prepared, nodes, target, config)
     plan = basis.shared(plan_ranges(model, plan, observations, config))
+    drowned = list(drowned_by_bias(model, plan)) if plan.scheme.bias == "int32" else []
+    if drowned:
+        plan = plan.without(drowned, Cause.BIAS_SIZE, basis=basis)
     if rules.shared and config.share_ranges:
         plan = _united(plan, rules)
     if target.quantization.reduce_range != "never":
@@ -139,13 +146,25 @@ def _check_ranges(plan: Plan, model: onnx.ModelProto, where: str) -> None:
         raise RecipeError(f"{where}: the plan rounds '{missing}' and has no range for it; make the plan again")
 
 
-def _unseen(model: onnx.ModelProto, nodes: Iterable[NodePlan], observations: Observations) -> dict[str, Why]:
-    """Return the integer nodes that touch a tensor that was empty on every sample: no range can be found for it."""
-    empty = {name for name, statistics in observations.tensors.items() if statistics.count == 0}
+def _without_range(model: onnx.ModelProto, nodes: Sequence[NodePlan], observations: Observations) -> dict[str, Why]:
+    """Return the integer nodes that touch a tensor for which there is no range: empty on every sample, or infinite."""
+    causes = {
+        name: Why(Cause.UNSEEN if statistics.count == 0 else Cause.INFINITE, name)
+        for name, statistics in observations.tensors.items()
+        if statistics.count == 0 or is_infinite(statistics)
+    }
+    if not causes:
+        return {}
+    for name, source in following(model, nodes):
+        if source in causes:
+            causes[name] = causes[source]
     integer = {node.name for node in nodes if node.precision != "float"}
-    here = [node for node in model.graph.node if node.name in integer] if empty else []
-    touched = [(node, next((name for name in (*node.input, *node.output) if name in empty), None)) for node in here]
-    return {node.name: Why(Cause.UNSEEN, name) for node, name in touched if name is not None}
+    found: dict[str, Why] = {}
+    for node in model.graph.node:
+        why = next((causes[name] for name in (*node.input, *node.output) if name in causes), None)
+        if node.name in integer and why is not None:
+            found[node.name] = why
+    return found
 
 
 def _united(plan: Plan, rules: Rules) -> Plan:

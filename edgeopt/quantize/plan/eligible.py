@@ -6,6 +6,7 @@ import onnx
 
 from edgeopt.graph.index import GraphIndex, attribute
 from edgeopt.quantize.plan.cause import Cause, Why
+from edgeopt.quantize.plan.infinite import infinite_operand
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -28,7 +29,8 @@ def weight_objection(node: onnx.NodeProto, index: GraphIndex) -> Why | None:
         return Why(Cause.GEMM_FORM)
     if _has_unusual_bias(node, index):
         return Why(Cause.BIAS_FORM)
-    return None
+    infinite = infinite_operand(node, index)
+    return Why(Cause.INFINITE, infinite) if infinite else None
 
 
 def _has_unusual_bias(node: onnx.NodeProto, index: GraphIndex) -> bool:

@@ -25,6 +25,7 @@ from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection
+from edgeopt.quantize.plan.infinite import infinite_operand
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.quantize.plan.stem import picture_stem
 from edgeopt.targets.target import Rules
@@ -97,7 +98,8 @@ class _Flow:
         made = [self.index.producer.get(name) for name in floats]
         if not floats or any(maker is None or maker.name not in self.nodes for maker in made):
             return Why(Cause.FED_FLOATS)
-        return None
+        infinite = infinite_operand(node, self.index)
+        return Why(Cause.INFINITE, infinite) if infinite else None
 
     def _leads_to_integers(self, node: onnx.NodeProto) -> bool:
         return any(reader.name in self.nodes for name in node.output for reader in self.index.consumers[name])

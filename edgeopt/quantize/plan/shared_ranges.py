@@ -20,7 +20,7 @@ from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
 def follow_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:
     """Return the plan with the range of another tensor for each that holds the same values."""
     tensors = {tensor.name: tensor for tensor in plan.tensors}
-    for name, source in _pairs(model, plan.nodes):
+    for name, source in following(model, plan.nodes):
         if source in tensors:
             dtype = tensors[name].dtype if name in tensors else tensors[source].dtype
             tensors[name] = replace(tensors[source], name=name, dtype=dtype, follows=source, own=None)
@@ -29,10 +29,10 @@ def follow_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:
 
 def followers(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> set[str]:
     """Return the rounded tensors whose range follows from another's, so that none of their values need be looked at."""
-    return {name for name, _ in _pairs(model, nodes)}
+    return {name for name, _ in following(model, nodes)}
 
 
-def _pairs(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> list[tuple[str, str]]:
+def following(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> list[tuple[str, str]]:
     """Return (tensor, the tensor whose range it takes), each source before its followers."""
     index = GraphIndex(model.graph)
     integer = {node.name for node in nodes if node.precision != "float"}

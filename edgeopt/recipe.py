@@ -26,6 +26,7 @@ from edgeopt.bundle.config import BundleOptions
 from edgeopt.config import Options
 from edgeopt.data.manifest import data_root
 from edgeopt.distill.config import DistillOptions
+from edgeopt.documents import read_toml
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.evaluate.config import VerifyOptions
 from edgeopt.export.config import ExportConfig
@@ -140,10 +141,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(
             f"recipe '{name}' does not exist{nearest(name, names)}; give one of {', '.join(names)} or a path that ends in .toml"
         )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    values = read_toml(path, error=RecipeError, what="a recipe")
     for change in changes:
         apply_change(values, change)
     return Recipe.read(_expanded({"name": path.stem, **values}), where=str(path))
@@ -166,7 +164,7 @@ def apply_change(values: dict[str, Any], change: str) -> None:
             raise RecipeError(f"--set {change}: '{table}' is a value, not a table")
     try:
         place[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         place[last] = text
 
 

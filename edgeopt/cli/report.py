@@ -17,6 +17,7 @@ def report(
     """Write report.html, report.json and report.md of a finished run again, and print the summary; runs no stage."""
     from edgeopt.cli.options import read_undecided
     from edgeopt.cli.summary import finish
+    from edgeopt.documents import read_bytes
     from edgeopt.errors import DataError
     from edgeopt.pipeline import RECORD_FILE
     from edgeopt.report import RunRecord
@@ -25,4 +26,4 @@ def report(
     path = run / RECORD_FILE
     if not path.is_file():
         raise DataError(f"{run}: no finished run here ({RECORD_FILE} is missing); give a folder that edgeopt run has finished")
-    finish(RunRecord.from_json(path.read_bytes(), where=str(path)), run, undecided_as)
+    finish(RunRecord.from_json(read_bytes(path, error=DataError, what="a run record"), where=str(path)), run, undecided_as)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgeopt.batches import Array
 from edgeopt.data.fit import shared_arrays
+from edgeopt.data.npz import MAGIC, StoredArray, open_npy, open_npz
 from edgeopt.data.samples import Sample, Samples, from_arrays
 from edgeopt.errors import DataError
 from edgeopt.files import sha256
@@ -40,14 +41,9 @@ def read_arrays(path: Path, signature: Signature | None = None, *, inputs: Seque
     arrays = _read_folder(path) if path.is_dir() else _read_npz(path)
     if not arrays:
         raise DataError(f"{path}: no arrays in it; store one array per model input, by the input's name")
-    labels = arrays.get("labels")
-    if labels is None or "labels" in names or labels.ndim != 1 or labels.dtype.kind not in "iu" or len(arrays) == 1:
-        labels = None
-    else:
-        labels = arrays.pop("labels").astype(np.int64)
-    shared = shared_arrays(arrays, signature, labels=None if labels is None else len(labels)) if signature else frozenset()
+    labels = _labels(arrays, names)
     try:
-        samples = from_arrays(arrays, labels, shared=shared)
+        samples = from_arrays(arrays, labels, shared=_shared(arrays, labels, signature))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     if not len(samples):
@@ -72,49 +68,64 @@ def _one_each(folder: Path, names: Sequence[str]) -> Samples | None:
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.name} {sha256(file)}\n".encode())
-    return Samples(len(files), lambda index: {names[0]: _read_npy(files[index])}, None, digest.hexdigest())
+    return Samples(len(files), lambda index: {names[0]: open_npy(files[index]).whole()}, None, digest.hexdigest())
 
 
 def _joined(files: list[Path], signature: Signature | None) -> Samples:
     """Return the samples of several .npz files, each file read when one of its samples is asked for."""
-    parts = [read_arrays(file, signature) for file in files]
-    places = [(file, row) for file, part in zip(files, parts, strict=True) for row in range(len(part))]
-    labels = [part.labels for part in parts if part.labels is not None]
-    if labels and len(labels) != len(parts):
+    places: list[tuple[Path, int]] = []
+    labels: list[NDArray[np.int64]] = []
+    digest = hashlib.sha256()
+    for file in files:
+        part = read_arrays(file, signature)
+        places += [(file, row) for row in range(len(part))]
+        labels += [] if part.labels is None else [part.labels]
+        digest.update(part.digest.encode())
+    if labels and sum(map(len, labels)) != len(places):
         raise DataError(f"{files[0].parent}: some of the .npz files have labels and others have none; store them in all")
-    digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+    opened = lru_cache(maxsize=1)(lambda file: _samples(file, signature))  # samples are mostly asked for in their order
 
     def read(index: int) -> Sample:
         file, row = places[index]
-        return read_arrays(file, signature)[row]
+        return opened(file)[row]
 
-    return Samples(len(places), read, np.concatenate(labels) if labels else None, digest)
+    return Samples(len(places), read, np.concatenate(labels) if labels else None, digest.hexdigest())
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
+def _samples(file: Path, signature: Signature | None) -> Samples:
+    """Return the samples of one .npz file without the hash of its content, which was made once."""
+    names = [spec.name for spec in signature.inputs] if signature else []
+    arrays = _read_npz(file)
+    labels = _labels(arrays, names)
+    return from_arrays(arrays, labels, shared=_shared(arrays, labels, signature), digest="")
+
+
+def _labels(arrays: dict[str, StoredArray], inputs: Sequence[str]) -> NDArray[np.int64] | None:
+    """Take the labels out of the arrays, if there are some."""
+    labels = arrays.get("labels")
+    if labels is None or "labels" in inputs or labels.ndim != 1 or labels.dtype.kind not in "iu" or len(arrays) == 1:
+        return None
+    return arrays.pop("labels").whole().astype(np.int64)
+
+
+def _shared(arrays: Mapping[str, StoredArray], labels: NDArray[np.int64] | None, signature: Signature | None) -> frozenset[str]:
+    if signature is None:
+        return frozenset()
+    return shared_arrays(arrays, signature, labels=None if labels is None else len(labels))
+
+
+def _read_npz(path: Path) -> dict[str, StoredArray]:
+    if path.is_dir():
+        raise DataError(f"{path}: a folder where an .npz file should be; name the file")
     if not path.is_file():
         raise DataError(
             f"{path}: no such calibration data; give an .npz file, a folder of .npy files or a calibration set's name"
         )
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: a single array; store it in an .npz file (or a folder) under the model input's name")
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: not a whole .npz file, or one of pickled objects, which are never loaded; write it anew"
-        ) from error
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            raise DataError(f"{path}: a single array; store it in an .npz file (or a folder) under the model input's name")
+    return open_npz(path)
 
 
-def _read_folder(folder: Path) -> dict[str, Array]:
-    return {file.stem: _read_npy(file) for file in sorted(folder.glob("*.npy"))}
-
-
-def _read_npy(file: Path) -> Array:
-    try:
-        return np.asarray(np.load(file, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            f"{file}: not a whole .npy file, or one of pickled objects, which are never loaded; write it anew"
-        ) from error
+def _read_folder(folder: Path) -> dict[str, StoredArray]:
+    return {file.stem: open_npy(file) for file in sorted(folder.glob("*.npy"))}

@@ -7,6 +7,7 @@ listen to it. A recording of another rate, or with two channels, is refused by n
 from __future__ import annotations
 
 import hashlib
+import struct
 import wave
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,9 +16,14 @@ import numpy as np
 
 from edgeopt.batches import Array
 from edgeopt.data.samples import Samples
+from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError
 
 _ADVICE = "convert the recordings first, for example: ffmpeg -i IN -ac 1 -ar RATE -c:a pcm_s16le OUT.wav"
+
+
+_WIDTHS = (1, 2, 3, 4)  # bytes of a sample
+_UNREADABLE = (wave.Error, EOFError, OSError, RuntimeError, ValueError, OverflowError, MemoryError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
     rate = options.rate or _rate(files[0])
     digest = hashlib.sha256(f"{astuple(options)} {rate}".encode())
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(read_bytes(file, error=DataError, what="a recording"))
         if (found := _rate(file)) != rate:
             raise DataError(f"{file}: {found:,} samples a second, {rate:,} are wanted; nothing is resampled here: {_ADVICE}")
     return Samples(len(files), lambda index: {name: read_recording(files[index], options)}, None, digest.hexdigest())
@@ -56,9 +62,19 @@ def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
 def read_recording(file: Path, options: AudioOptions = AudioOptions()) -> Array:
     """Return one recording as float32 [time]; 8, 16, 24 and 32 bits are read."""
     with _opened(file) as sound:
-        if sound.getnchannels() != 1:
-            raise DataError(f"{file}: {sound.getnchannels()} channels, 1 is wanted; {_ADVICE}")
-        values = _decoded(sound.readframes(sound.getnframes()), sound.getsampwidth())
+        channels, width, count = sound.getnchannels(), sound.getsampwidth(), sound.getnframes()
+        if channels != 1:
+            raise DataError(f"{file}: {channels} channels, 1 is wanted; {_ADVICE}")
+        if width not in _WIDTHS:
+            raise DataError(f"{file}: samples of {8 * width} bits, 8 to 32 can be read; {_ADVICE}")
+        try:
+            frames = sound.readframes(min(count, file.stat().st_size))  # (as much as the header says is allocated)
+        except _UNREADABLE as error:
+            raise DataError(f"{file}: not a whole .wav file: {error}; {_ADVICE}") from error
+        if len(frames) != count * width:
+            there = len(frames) // width
+            raise DataError(f"{file}: ends early: {count:,} samples by its header, {there:,} are there; {_ADVICE}")
+        values = _decoded(frames, width)
     if options.normalise and values.size:
         values = (values - values.mean()) / np.sqrt(values.var() + 1e-7)
     if options.length is not None:
@@ -74,7 +90,7 @@ def _rate(file: Path) -> int:
 def _opened(file: Path) -> wave.Wave_read:
     try:
         return wave.open(str(file), "rb")
-    except (wave.Error, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{file}: not a .wav file of integers (PCM): {error}; {_ADVICE}") from error
 
 

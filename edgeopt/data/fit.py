@@ -17,6 +17,7 @@ import numpy as np
 
 from edgeopt import progress
 from edgeopt.batches import Array
+from edgeopt.data.npz import StoredArray
 from edgeopt.data.samples import Layout, Sample, Samples
 from edgeopt.errors import DataError
 from edgeopt.graph import onnx_file
@@ -99,7 +100,7 @@ def _size(
     return max(fixed, default=None)
 
 
-def shared_arrays(arrays: Mapping[str, Array], signature: Signature, *, labels: int | None = None) -> frozenset[str]:
+def shared_arrays(arrays: Mapping[str, StoredArray], signature: Signature, *, labels: int | None = None) -> frozenset[str]:
     """Return which arrays of a file hold one value for all samples, so that the others agree in the number of samples.
 
     An array whose first axis counts samples is preferred where both can be meant; `labels` is the number of labels, if any.
@@ -118,13 +119,13 @@ def shared_arrays(arrays: Mapping[str, Array], signature: Signature, *, labels: 
     return frozenset(whole if len(whole) == len(specs) and len(held) < 2 else for_all - counted)
 
 
-def _is_one(array: Array, spec: TensorSpec, axis: int | None) -> bool:
+def _is_one(array: StoredArray, spec: TensorSpec, axis: int | None) -> bool:
     """Tell whether an array of the model's shape holds no more than one batch of the smallest size."""
     size = spec.shape[axis] if axis is not None and spec.ranked else None
     return axis is None or not spec.ranked or array.shape[axis] == (size if isinstance(size, int) else 1)
 
 
-def _counts(array: Array, spec: TensorSpec, axis: int | None) -> bool:
+def _counts(array: StoredArray, spec: TensorSpec, axis: int | None) -> bool:
     """Tell whether the array's first axis can count samples."""
     if not array.ndim:
         return False

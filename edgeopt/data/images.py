@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,29 @@ from PIL import Image, UnidentifiedImageError
 from edgeopt.batches import Array
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Samples
+from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError
 
 _MODES = {"RGB": "RGB", "BGR": "RGB", "GREY": "L"}
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
+_UNREADABLE = (  # what Pillow's readers raise, one or the other, on damaged files
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -35,7 +56,7 @@ def read_pictures(folder: Path, name: str, preprocessing: ImageInput) -> Samples
         raise DataError(f"{folder}: no pictures here (looked for {', '.join(sorted(_SUFFIXES))})")
     digest = hashlib.sha256(preprocessing.model_dump_json().encode())
     for file in files:
-        digest.update(file.read_bytes())
+        digest.update(read_bytes(file, error=DataError, what="an image"))
     digest.update(b"" if labels is None else labels.tobytes())
     return Samples(len(files), lambda index: {name: read_picture(files[index], preprocessing)}, labels, digest.hexdigest())
 
@@ -52,10 +73,11 @@ def read_picture(file: Path, preprocessing: ImageInput) -> Array:
         DataError: the file is not a picture that can be read.
     """
     try:
-        with Image.open(file) as picture:
-            return prepared(picture, preprocessing)
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{file}: not a picture that can be read: {error}") from error
+        with Image.open(file) as opened:
+            picture = opened.convert(_MODES[preprocessing.colour])
+    except _UNREADABLE as error:
+        raise DataError(f"{file}: not a picture that can be read: {' '.join(str(error).split())[:200]}") from error
+    return prepared(picture, preprocessing)
 
 
 def prepared(picture: Image.Image, preprocessing: ImageInput) -> Array:

@@ -7,7 +7,6 @@ folder (`root_variable`); every file is checked against its recorded hash before
 from __future__ import annotations
 
 import os
-import tomllib
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from pydantic import Field
 from edgeopt._folders import shipped
 from edgeopt.config import Options
 from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing
+from edgeopt.documents import read_toml
 from edgeopt.errors import DataError, RecipeError, nearest
 
 
@@ -126,10 +126,7 @@ def load_manifest(name: str) -> Manifest:
     if not path.is_file():
         names = set_names()
         raise RecipeError(f"calibration set '{name}' does not exist{nearest(name, names)}; known: {', '.join(names)}")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from error
+    values = read_toml(path, error=RecipeError, what="a manifest")
     return Manifest.read({"name": path.parent.name, **values}, where=str(path))
 
 

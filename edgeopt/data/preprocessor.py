@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from edgeopt.data.preprocessing import ImageInput
+from edgeopt.documents import read_json, read_toml
 from edgeopt.errors import DataError
 
 _RESAMPLE = {0: "nearest", 2: "bilinear"}  # numbers of PIL.Image.Resampling
@@ -25,14 +24,19 @@ def read_image_input(path: Path | None, source: str) -> ImageInput:
             f"{source}: pictures need to know size and normalisation: say ?preprocessing=FILE, a .toml "
             "(width, height, mean, scale, …) or a transformers preprocessor_config.json"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-        values: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: the preprocessing cannot be read: {error}") from error
-    if path.suffix == ".json" and "image_processor_type" in values:
-        return _of_transformers(values, path)
-    values = values.get("preprocessing", values)
+    read = read_json if path.suffix == ".json" else read_toml
+    values: Any = read(path, error=DataError, what="the preprocessing")
+    if isinstance(values, dict):
+        if path.suffix == ".json" and "image_processor_type" in values:
+            try:
+                return _of_transformers(values, path)
+            except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                raise DataError(f"{path}: a value has the wrong type: {error}; write the preprocessing as .toml") from error
+        values = values.get("preprocessing", values)
+    if not isinstance(values, dict):
+        raise DataError(
+            f"{path}: not a table of preprocessing, but {type(values).__name__}; write width, height, mean, scale, …"
+        )
     return ImageInput.read({"kind": "image", **values}, where=str(path))
 
 

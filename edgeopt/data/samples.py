@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.batches import Array, Batch, concatenate
+from edgeopt.data.npz import StoredArray
 from edgeopt.errors import DataError
 
 Sample = Mapping[str, Array]
@@ -135,9 +136,15 @@ class SampleBatches:
 
 
 def from_arrays(
-    arrays: Mapping[str, Array], labels: NDArray[np.int64] | None = None, *, shared: frozenset[str] = frozenset()
+    arrays: Mapping[str, Array | StoredArray],
+    labels: NDArray[np.int64] | None = None,
+    *,
+    shared: frozenset[str] = frozenset(),
+    digest: str | None = None,
 ) -> Samples:
-    """Return samples out of whole arrays, whose first axis counts the samples; those called in `shared` are of all samples.
+    """Return samples out of arrays, whose first axis counts the samples; those called in `shared` are of all samples.
+
+    `digest` spares hashing all values, where that was done before.
 
     Raises:
         DataError: there is no array, or the arrays (and labels) differ in their number of samples.
@@ -147,20 +154,31 @@ def from_arrays(
         counts["labels"] = len(labels)
     if len(set(counts.values())) > 1 or not arrays:
         raise DataError(f"arrays differ in their number of samples (first axis): {counts or 'there are none'}")
+    count = next(iter(counts.values()), 1)
+    for_all = {name: _whole(arrays[name]) for name in shared}
+
+    def read(index: int) -> Sample:
+        return {name: for_all[name] if name in shared else np.asarray(array[index]) for name, array in arrays.items()}
+
+    return Samples(count, read, labels, _digest(arrays, labels, shared) if digest is None else digest, shared=shared)
+
+
+def _whole(array: Array | StoredArray) -> Array:
+    return array.whole() if isinstance(array, StoredArray) else array
+
+
+def _digest(arrays: Mapping[str, Array | StoredArray], labels: NDArray[np.int64] | None, shared: frozenset[str]) -> str:
+    """Return the SHA-256 of names, types, shapes and values; arrays in files are read piece by piece."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
+        for chunk in array.chunks() if isinstance(array, StoredArray) else [np.ascontiguousarray(array).tobytes()]:
+            digest.update(chunk)
     if labels is not None:
         digest.update(labels.astype("<i8").tobytes())
     digest.update("".join(sorted(shared)).encode())
-    count = next(iter(counts.values()), 1)
-
-    def read(index: int) -> Sample:
-        return {name: array if name in shared else np.asarray(array[index]) for name, array in arrays.items()}
-
-    return Samples(count, read, labels, digest.hexdigest(), shared=shared)
+    return digest.hexdigest()
 
 
 def sample_digest(sample: Sample) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from edgeopt.data.manifest import Manifest, SplitManifest, load_manifest, manifest_path, root_folder
 from edgeopt.data.preprocessing import ImageInput, TokenizerInput
 from edgeopt.data.samples import Samples
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, nearest
 from edgeopt.extras import need
 from edgeopt.files import sha256
 
@@ -117,8 +117,15 @@ def _check(manifest: Manifest, split: str, samples: Samples) -> None:
         raise DataError(
             f"calibration set '{manifest.name}', split {split}: {len(samples)} samples, its manifest says {expected}"
         )
+    if not expected:
+        return
     first = samples[0]
     for item in manifest.inputs:
+        if item.name not in first:
+            raise DataError(
+                f"calibration set '{manifest.name}', split {split}: its samples have no input '{item.name}'"
+                f"{nearest(item.name, first)}; they have: {', '.join(first)}"
+            )
         array = first[item.name]
         fits = len(array.shape) == len(item.shape) and all(
             isinstance(size, str) or size == got for size, got in zip(item.shape, array.shape, strict=True)

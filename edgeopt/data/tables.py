@@ -39,6 +39,8 @@ def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int
     """
     try:
         rows = _READERS[path.suffix.lower()](path)
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: a folder where a table should be; name the file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a table of UTF-8 text: {error}") from error
     if not rows:
@@ -48,7 +50,7 @@ def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int
 
 def from_rows(rows: Sequence[dict[str, Any]], columns: Columns, *, where: str) -> tuple[list[Text], NDArray[np.int64] | None]:
     """Return the texts and labels of rows by column name; see `read_table`."""
-    names = list(rows[0])
+    names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
     text = _column(columns.text, _TEXT, names, where, "text")
     firsts = [_cell(row, text, number, where) for number, row in enumerate(rows)]
     texts: list[Text] = list(firsts)
@@ -76,9 +78,18 @@ def _column(wanted: str | None, usual: Sequence[str], names: list[str], where: s
 
 def _cell(row: dict[str, Any], name: str, number: int, where: str) -> str:
     value = row.get(name)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _is_text(value):
         raise DataError(f"{where}: row {number} has no text in column '{name}'; repair or remove it")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a string is text that UTF-8 can hold (JSON can write halves of characters)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _numbered(values: list[Any], where: str, column: str) -> NDArray[np.int64]:
@@ -86,6 +97,8 @@ def _numbered(values: list[Any], where: str, column: str) -> NDArray[np.int64]:
         raise DataError(f"{where}: row {values.index(None)} has no label in column '{column}'; repair or remove it")
     try:
         return np.array([int(value) for value in values], dtype=np.int64)
+    except OverflowError as error:
+        raise DataError(f"{where}: a label in column '{column}' is no class, but {error}") from error
     except (TypeError, ValueError):
         names = sorted({str(value) for value in values})
         return np.array([names.index(str(value)) for value in values], dtype=np.int64)
@@ -103,8 +116,10 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line) if line.strip() else None
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}: line {number} is not JSON: {error.msg}") from error
+            except RecursionError as error:
+                raise DataError(f"{path}: line {number} is nested too deeply") from error
+            except ValueError as error:
+                raise DataError(f"{path}: line {number} is not JSON: {str(error)[:200]}") from error
             if row is not None:
                 if not isinstance(row, dict):
                     raise DataError(f"{path}: line {number} is no JSON object; write one object of columns a line")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.data.samples import Sample, Samples
+from edgeopt.documents import read_text
 from edgeopt.errors import DataError
 from edgeopt.extras import need
 from edgeopt.files import sha256
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Text = str | tuple[str, str]
+_LABEL_DIGITS = 18  # of a number that int64 holds
 _FEEDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -80,15 +82,15 @@ def tokenized(
 
 def _split(path: Path) -> tuple[list[int], list[str]]:
     labels, sentences = [], []
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            label, _, text = line.rstrip("\r\n").replace("\t", " ", 1).partition(" ")
-            if not label.isdigit():
-                raise DataError(
-                    f"{path}: line {number} starts with {label[:20]!r}, not with a label's number; write '<label> <text>'"
-                )
-            labels.append(int(label))
-            sentences.append(text)
+    text = read_text(path, error=DataError, what="a file of sentences")
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
+        label, _, sentence = line.rstrip("\r\n").replace("\t", " ", 1).partition(" ")
+        if not (label.isascii() and label.isdigit() and len(label) <= _LABEL_DIGITS):
+            raise DataError(
+                f"{path}: line {number} starts with {label[:20]!r}, not with a label's number; write '<label> <text>'"
+            )
+        labels.append(int(label))
+        sentences.append(sentence)
     return labels, sentences
 
 
@@ -96,7 +98,10 @@ def _split(path: Path) -> tuple[list[int], list[str]]:
 def _tokenizer(file: str, max_length: int) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(file)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    try:
+        tokenizer = Tokenizer.from_file(file)
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length)
+    except Exception as error:  # (its errors share no base but Exception)
+        raise DataError(f"{file}: not a tokenizer that can be read: {' '.join(str(error).split())[:200]}") from error
     return tokenizer

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
+from onnx import external_data_helper
 from onnx.external_data_helper import ExternalDataInfo
 
 from edgeopt.errors import ModelError
@@ -26,6 +27,8 @@ from edgeopt.files import disk_errors, flush, write_aside
 from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.graph.tensors import write_tensor
 
+_STRING = onnx.TensorProto.STRING
+_TYPES = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 _TWO_GIB = 2**31 - 1
 _STRUCTURE = 1 << 26  # bytes left for nodes, names and texts
 _SMALLEST_OUTSIDE = 1024  # bytes of a constant from which on it goes into the data file, or is not shown to shape inference
@@ -67,7 +70,34 @@ def _parsed(path: Path) -> onnx.ModelProto:
         raise ModelError(
             f"{path}: not an ONNX model: it has no nodes or no operator set; give a file written by an ONNX exporter"
         )
+    check_types(model, str(path))
     return model
+
+
+def check_types(model: onnx.ModelProto, name: str) -> None:
+    """Refuse element types that there are not, sizes below 0, and constants whose values are not as many as their shape says.
+
+    Raises:
+        ModelError: naming the constant, input or output.
+    """
+    for tensor in external_data_helper._get_all_tensors(model):
+        if tensor.data_type not in _TYPES or any(size < 0 for size in tensor.dims):
+            raise ModelError(f"{name}: the constant '{tensor.name}' has no possible type or shape; export or copy it again")
+        if tensor.data_location != onnx.TensorProto.EXTERNAL and not _is_whole(tensor):
+            raise ModelError(f"{name}: the constant '{tensor.name}' has not the values of its shape; export or copy it again")
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type not in _TYPES:
+            raise ModelError(f"{name}: '{value.name}' is of no known element type; export or copy it again")
+
+
+def _is_whole(tensor: onnx.TensorProto) -> bool:
+    count, bits = prod(tensor.dims), ir.DataType(tensor.data_type).bitwidth if tensor.data_type != _STRING else 0
+    if tensor.HasField("raw_data"):
+        return bool(bits) and len(tensor.raw_data) == ceil(count * bits / 8)
+    kept = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type)))
+    if tensor.data_type in (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128):
+        return bool(kept == 2 * count)
+    return bool(kept in (count, ceil(count * bits / 8)))  # (types below 8 bits are packed)
 
 
 def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
@@ -88,7 +118,10 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
             if isinstance(tensor, ir.ExternalTensor):
                 value.const_value = _mapped(tensor, Path() if path is None else path.parent, name, mapped)
             elif isinstance(tensor, ir.TensorProtoTensor):
-                value.const_value = _held(tensor)
+                try:
+                    value.const_value = _held(tensor)
+                except (ValueError, TypeError, AssertionError) as error:
+                    raise ModelError(f"{name}: the constant '{value.name}' cannot be read: {_root(error)}") from error
     return model
 
 

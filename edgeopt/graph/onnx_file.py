@@ -41,6 +41,7 @@ def load(path: Path, *, weights: bool = True) -> onnx.ModelProto:
         raise ModelError(
             f"{path}: not an ONNX model: it has no nodes or no operator set; give a file written by an ONNX exporter"
         )
+    files.check_types(model, str(path))
     missing = [file for file in _external_files(model, path.parent) if not file.is_file()]
     if missing:
         raise ModelError(f"{path}: its external data {missing[0].name} is missing; copy it beside the model")

@@ -44,7 +44,7 @@ def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any]
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Peak(stored["operations_per_s"], [Bandwidth(**level) for level in stored["bandwidth"]])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         peak = measure_peak(connection, runner, session)
         write_json(path, asdict(peak))
         return peak

@@ -9,16 +9,16 @@ with probability e at most; with e = rate / number of checks, all of them togeth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeopt.config import Options
+from edgeopt.documents import read_json
 from edgeopt.errors import DataError
 from edgeopt.verdict.findings import State
 from edgeopt.verdict.order_statistics import quantile_bounds
@@ -29,6 +29,31 @@ _QUANTILES: Mapping[str, float] = {"p50_ms": 0.5, "p95_ms": 0.95}
 _EXACT: Mapping[str, int] = {"size_bytes": 1, "macs": 1, "int8_macs_share": -1}
 """Figures that are the same each time, and whether more (1) or less (-1) is worse."""
 _SETTING = ("target", "provider", "threads", "batches")
+
+
+_Number = Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+class _Variant(BaseModel):
+    """What is read of a variant; other keys are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    samples_ms: list[Annotated[float, Field(allow_inf_nan=False)]]
+    size_bytes: _Number = None
+    macs: _Number = None
+    int8_macs_share: _Number = None
+    peak_rss_bytes: _Number = None
+
+
+class _Profile(BaseModel):
+    """What is read of a profile; other keys are ignored."""
+
+    model_config = ConfigDict(strict=True)
+
+    variants: list[_Variant]
+    versions: dict[str, Any] = Field(default_factory=dict)
 
 
 class CompareConfig(Options):
@@ -68,14 +93,15 @@ def read_profile(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it is not one.
     """
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as JSON: {error}; give a file that 'edgeopt profile --format json' wrote"
-        ) from error
+    values = read_json(path, error=DataError, what="a profile")
     if not isinstance(values, dict) or not isinstance(values.get("variants"), list) or "target" not in values:
         raise DataError(f"{path}: not a profile: it has no 'variants'; give a file that 'edgeopt profile --format json' wrote")
+    try:
+        _Profile.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: not a profile: {key}: {first['msg']}; write it again with edgeopt profile") from error
     return values
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 import re
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator
 
 from edgeopt._folders import shipped
 from edgeopt.config import Options
+from edgeopt.documents import read_toml
 from edgeopt.errors import MachineError, RecipeError, UserError, nearest
 from edgeopt.graph.provider import Provider
 from edgeopt.machine import cpu_flags
@@ -198,10 +198,7 @@ def load_target(name: str) -> Target:
     if not path.is_file():
         names = target_names()
         raise RecipeError(f"target '{name}' does not exist{nearest(name, names)}; known: {HOST}, {', '.join(names)}")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
+    values = read_toml(path, error=UserError, what="a target")
     return Target.read({"name": path.stem, **values}, where=str(path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 import wave
 from collections.abc import Callable
@@ -196,7 +197,7 @@ def test_unknown_and_ambiguous_sources_are_one_line(tmp_path: Path, monkeypatch:
         open_source("x.csv?text")
     assert kind_of("hub:some/name") == "dataset"
     if "datasets" not in sys.modules:
-        monkeypatch.setattr("edgeopt.data.hub.find_spec", lambda name: None)
+        monkeypatch.setattr("edgeopt.extras.find_spec", lambda name: None)
         with pytest.raises(MachineError, match=r"edgeopt\[datasets\]"):
             open_source("hub:some/name")
 
@@ -215,3 +216,50 @@ def test_real_recordings_are_read(data_folder: Callable[[str], Path]) -> None:
     samples = open_source(f"{folder}?rate=8000", Reader(("audio",)))
     assert len(samples) == 2000
     assert 0.05 < np.abs(samples[7]["audio"]).max() <= 1
+
+
+def riff(file: Path, *, claimed: int, width: int = 2) -> None:
+    """Write a recording whose data chunk claims another size than it has."""
+    file.parent.mkdir(exist_ok=True)
+    form = struct.pack("<HHIIHH", 1, 1, 8000, 8000 * width, width, 8 * width)
+    data = bytes(64)
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", claimed) + data
+    file.write_bytes(b"RIFF" + struct.pack("<I", min(len(body), 2**32 - 1)) + body)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "width", "said"),
+    [(4_000_000_000, 2, "ends early"), (640, 2, "ends early"), (64, 6, "samples of 48 bits"), (64, 0, "not a .wav file")],
+)
+def test_recordings_whose_header_lies_are_refused(tmp_path: Path, claimed: int, width: int, said: str) -> None:
+    riff(tmp_path / "speech" / "a.wav", claimed=claimed, width=width)
+    with pytest.raises(DataError, match=said) as caught:
+        open_source(f"{tmp_path}/speech?input=x", Reader(("x",)))[0]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.jsonl", b'{"text": "a", "label": 1e999}\n', "no class"),
+        ("t.jsonl", b'{"text": "\\ud800"}\n', "row 0 has no text"),
+        ("t.jsonl", b"[" * 100_000, "line 1 is nested too deeply"),
+        ("t.csv", b"a,b\n1,2,3\n", "which column is the text.*it has: a, b"),
+        ("t.csv", b'text\n"open\n', "not a table"),
+    ],
+)
+def test_tables_that_nobody_means_are_refused(tmp_path: Path, tokenizer: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        open_source(f"{tmp_path / name}", Reader(("input_ids",), tokenizer))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\nbroken", b"BM" + bytes(60), b"RIFF\x00\x00\x00\x00WEBPVP8 "])
+def test_images_that_cannot_be_read_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "p.toml").write_text(PREPROCESSING)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.png").write_bytes(content)
+    samples = open_source(f"{tmp_path}/photos?preprocessing={tmp_path}/p.toml")
+    with pytest.raises(DataError, match=r"1\.png: not a picture that can be read"):
+        samples[0]

@@ -3,7 +3,8 @@
 It reads one JSON request per line from its standard input: ``{"add": KIND, "what": …}`` or ``{"drop": KIND, "what": …}``, where
 KIND is "group" (the id of a process group) or "folder" (a path). At end of file, which comes when edgeopt is gone, it ends the
 groups that are still registered and removes the folders. A control character is the number of a signal that edgeopt received
-(see `signal.set_wakeup_fd`): if edgeopt is still there a while after an interrupt, it is ended by force.
+(see `signal.set_wakeup_fd`): if edgeopt is still there a while after an interrupt, it is ended by force, unless it says
+``{"calm": true}``.
 
 A script without imports from edgeopt, since it runs as ``python -I -S``, which starts in a few milliseconds.
 """
@@ -54,8 +55,11 @@ def _listen(parent: int, registered: dict[str, list[int | str]]) -> None:
         if signal.SIGINT in data:
             deadline = deadline or time.monotonic() + _INTERRUPT_S
         *lines, pending = (pending + data.translate(None, _SIGNALS)).split(b"\n")
-        for line in filter(None, lines):
-            _take(json.loads(line), registered)
+        for request in map(json.loads, filter(None, lines)):
+            if "calm" in request:
+                deadline = None
+            else:
+                _take(request, registered)
 
 
 def _take(request: dict[str, int | str], registered: dict[str, list[int | str]]) -> None:

@@ -117,15 +117,23 @@ class Finished:
     stderr: str
 
 
-def stop_on_interrupt() -> None:
-    """Have this process ended by force if it does not end within seconds of an interrupt (Ctrl-C, SIGINT).
+@contextmanager
+def stop_on_interrupt() -> Iterator[None]:
+    """Have this process ended by force if the block does not end within seconds of an interrupt (Ctrl-C, SIGINT).
 
     Python raises `KeyboardInterrupt` when the interpreter runs again, which a call into a library can put off for ever. For a
     command line only: a notebook goes on after an interrupt.
     """
     pipe = _cleaner.pipe()
-    if pipe is not None and os.name != "nt" and threading.current_thread() is threading.main_thread():
-        signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
+    if pipe is None or os.name == "nt" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        _cleaner.calm()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -169,13 +177,17 @@ class _Cleaner:
             with contextlib.suppress(OSError), self._lock:  # somebody ended it
                 os.write(pipe, json.dumps({verb: kind, "what": what}).encode() + b"\n")
 
+    def calm(self) -> None:
+        """Take an interrupt back: this process has answered it."""
+        with contextlib.suppress(OSError), self._lock:
+            if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
+                os.write(self._process.stdin.fileno(), b'{"calm": true}\n')
+
     def close(self) -> None:
         """Let the process end: nothing is left to do."""
         with self._lock:
             process, self._process = self._process, None
             if process is not None and process.stdin is not None:
-                if threading.current_thread() is threading.main_thread():
-                    signal.set_wakeup_fd(-1)
                 with contextlib.suppress(OSError):
                     process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -156,8 +156,9 @@ def test_every_temporary_folder_of_the_package_is_announced() -> None:
 def test_an_interrupt_ends_a_call_that_does_not_return(tmp_path: Path) -> None:
     """A library that never gives the interpreter back keeps KeyboardInterrupt from being raised."""
     code = (
-        "import ctypes; from edgeopt import lifetime; lifetime.stop_on_interrupt(); print('in', flush=True)\n"
-        "while True: ctypes.PyDLL(None).sleep(60)"
+        "import ctypes; from edgeopt import lifetime; print('in', flush=True)\n"
+        "with lifetime.stop_on_interrupt():\n"
+        "    while True: ctypes.PyDLL(None).sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
@@ -167,6 +168,24 @@ def test_an_interrupt_ends_a_call_that_does_not_return(tmp_path: Path) -> None:
         assert lines.readline() == b"in\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) != 0
+
+
+def test_who_answers_an_interrupt_lives_on(tmp_path: Path) -> None:
+    """As a program does that calls the command line and catches what it raises."""
+    code = (
+        "import time; from edgeopt import lifetime\n"
+        "try:\n"
+        "    with lifetime.stop_on_interrupt(): print('in', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: time.sleep(7); print('here', flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert process.stdout is not None
+    with process.stdout as lines:
+        assert lines.readline() == b"in\n"
+        process.send_signal(signal.SIGINT)
+        assert (lines.readline(), process.wait(timeout=30)) == (b"here\n", 0)
 
 
 def test_a_child_ends_with_its_whole_group(tmp_path: Path) -> None:

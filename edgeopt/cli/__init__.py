@@ -18,9 +18,9 @@ from edgeopt.user_code import forget_current_folder
 def main() -> None:
     """Run the command line and exit with its code."""
     forget_current_folder()
-    stop_on_interrupt()
     try:
-        app()
+        with stop_on_interrupt():
+            app()
     except EdgeoptError as error:
         whose = "internal error: " if error.exit_code == InternalError.exit_code else ""
         sys.stderr.write(f"edgeopt: {whose}{one_line(str(error))}\n")

@@ -14,6 +14,7 @@ import pytest
 
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.profile.config import ProfileConfig
+from edgeopt.profile.measurement import start_cold
 from edgeopt.profile.stage import profile
 from edgeopt.targets.availability import available
 from edgeopt.targets.runner import ConnectionLost
@@ -73,6 +74,24 @@ def test_what_goes_wrong_in_node_is_one_line(target: Target, model: Path, tmp_pa
         os.kill(runner._process.pid, 9)  # type: ignore[attr-defined]
         with pytest.raises(ConnectionLost, match="exited unexpectedly"):
             runner.ask({"do": "state"})
+
+
+@pytest.mark.slow
+def test_a_cold_start_that_does_not_end_is_ended(target: Target, tmp_path: Path) -> None:
+    endless = """<ir_version: 8, opset_import: ["": 17]>
+    endless (float[1] x) => (float[1] y) <int64 most = {9223372036854775807}, bool go = {1}> {
+      y = Loop <body = once (int64 i, bool on, float[1] seen) => (bool still, float[1] next) {
+        still = Identity (on)
+        next = Relu (seen)
+      }> (most, go, x)
+    }"""
+    onnx.save(onnx.parser.parse_model(endless), tmp_path / "endless.onnx")
+    np.savez(tmp_path / "in.npz", **{"0/x": np.ones(1, np.float32)})
+    request = {"model": str(tmp_path / "endless.onnx"), "inputs": str(tmp_path / "in.npz"), "session": {"provider": "cpu"}}
+    with connect(target) as node, node.start() as runner:
+        with pytest.raises(ModelError, match="did not end within 3 s"):
+            start_cold(runner, request, limit_s=3.0)
+        assert runner.ask({"do": "hello"})["protocol"] == 1
 
 
 def test_without_node_or_its_package_the_target_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

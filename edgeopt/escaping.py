@@ -14,20 +14,31 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-_COMMAND = re.compile(r"^(\s*):(?=:)|(?<=#)#(?=\[|vso\[|teamcity\[)")
-"""What CI services obey in a log: "::error::" where a line begins (GitHub), "##[error]" and "##vso[" anywhere, TeamCity's."""
+_FIRST = re.compile(r"^(\s*):(?=:)")
+"""GitHub obeys "::error::" where a line begins."""
+_ANYWHERE = re.compile(r"(?<=#)#(?=\[|vso\[|teamcity\[)")
+"""CI services obey "##[error]", "##vso[" and "##teamcity[" anywhere in a line."""
 
 
 def one_line(text: str) -> str:
     """Return `text` on one line for a terminal or a log: what is not printable, or a command, becomes its escape sequence."""
-    line = printable(text)
-    return _COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", line)
+    return _FIRST.sub(r"\1\\x3a", xml_text(text))
 
 
 def json_text(values: Any) -> str:
-    """Return `values` as indented JSON whose strings hold nothing that a terminal would obey."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
+    """Return `values` as indented JSON whose strings hold nothing that a terminal or a CI service would obey."""
+    return safe_json(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def safe_json(text: str) -> str:
+    """Return JSON text that means the same, with escapes for what a terminal or a CI service would obey."""
+    text = _ANYWHERE.sub(r"\\u0023", text)
     return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
+
+
+def xml_text(text: str) -> str:
+    """Return `text` without what XML 1.0 forbids, or a CI service obeys; quoting markup is the XML library's business."""
+    return _ANYWHERE.sub(r"\\x23", printable(text))
 
 
 def markdown(text: str) -> str:
@@ -69,10 +80,7 @@ def shell_word(text: str) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return `text` with what is not printable as escape sequences, but for the characters `keep`.
-
-    Nothing is left that XML 1.0 forbids; quoting its markup is the XML library's business.
-    """
+    """Return `text` with what is not printable as escape sequences, but for the characters `keep`."""
     return "".join(
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
     )

@@ -18,8 +18,8 @@ from edgeopt.escaping import (
     markdown_code,
     markdown_table,
     one_line,
-    printable,
     shell_word,
+    xml_text,
 )
 
 _ANY = st.text(st.characters(codec=None))  # lone surrogates, too: file names that are not UTF-8
@@ -53,7 +53,9 @@ def test_github_reads_no_command_where_a_line_begins(text: str) -> None:
     "text", ["##[error]x", "a ##[group]b", "see ##vso[task.setvariable]x", "##teamcity[buildStop]", "###[x]"]
 )
 def test_no_other_service_reads_a_command_anywhere(text: str) -> None:
-    assert not any(command in one_line(text) for command in ("##[", "##vso[", "##teamcity["))
+    for shown in (one_line(text), json_text([text]), xml_text(text), markdown(text)):
+        assert not any(command in shown for command in ("##[", "##vso[", "##teamcity["))
+    assert json.loads(json_text([text])) == [text]
 
 
 @given(_ANY)
@@ -67,10 +69,10 @@ def test_json_reads_back_and_holds_nothing_to_obey(text: str) -> None:
 @given(_ANY)
 @example(_EVIL + "]]>\ufffe<&\"'")
 def test_xml_stays_well_formed(text: str) -> None:
-    element = ET.Element("case", name=printable(text))
-    element.text = printable(text)
+    element = ET.Element("case", name=xml_text(text))
+    element.text = xml_text(text)
     read = ET.fromstring(ET.tostring(element, encoding="unicode"))
-    assert read.get("name") == read.text == (printable(text) or None) or (read.text is None and not text)
+    assert read.get("name") == read.text == (xml_text(text) or None) or (read.text is None and not text)
 
 
 @given(st.lists(st.tuples(_ANY, _ANY), max_size=4))

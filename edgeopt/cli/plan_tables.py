@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgeopt.cli.tables import show
+from edgeopt.escaping import safe_json
 
 if TYPE_CHECKING:
     from edgeopt.quantize.plan.plan import NodePlan, Plan
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def show_plan(plan: Plan, form: str) -> None:
     """Print the decisions and then the nodes of `plan`; as JSON, print the plan itself, for `--plan`."""
     if form == "json":
-        typer.echo(plan.to_json(), nl=False)
+        typer.echo(safe_json(plan.to_json()), nl=False)
         return
     show([asdict(decision) for decision in plan.decisions], form)
     typer.echo()

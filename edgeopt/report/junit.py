@@ -8,7 +8,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-from edgeopt.escaping import printable
+from edgeopt.escaping import xml_text
 from edgeopt.report.checks import Check, checks_of_report
 from edgeopt.report.model import Report
 
@@ -27,7 +27,7 @@ def junit(checks: Sequence[Check], *, seconds: float | None = None) -> str:
         own = [check for check in checks if check.suite == suite]
         counts = {"tests": len(own), "failures": _count(own, "fail"), "skipped": _count(own, "undecided"), "errors": 0}
         facts = {key: str(count) for key, count in counts.items()} | ({} if seconds is None else {"time": f"{seconds:.3f}"})
-        element = ET.SubElement(root, "testsuite", {"name": printable(suite), **facts})
+        element = ET.SubElement(root, "testsuite", {"name": xml_text(suite), **facts})
         for check in own:
             _add_case(element, check)
     ET.indent(root)
@@ -35,9 +35,9 @@ def junit(checks: Sequence[Check], *, seconds: float | None = None) -> str:
 
 
 def _add_case(suite: ET.Element, check: Check) -> None:
-    case = ET.SubElement(suite, "testcase", classname=printable(check.group or check.suite), name=printable(check.name))
+    case = ET.SubElement(suite, "testcase", classname=xml_text(check.group or check.suite), name=xml_text(check.name))
     if check.verdict in _ELEMENTS:
-        message = printable(check.message)
+        message = xml_text(check.message)
         ET.SubElement(case, _ELEMENTS[check.verdict], message=message).text = message
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from edgeopt.config import Options
 from edgeopt.data.manifest import Manifest
 from edgeopt.data.selection.stage import CalibrateConfig
-from edgeopt.data.source import SourceOptions
+from edgeopt.data.source_options import SourceOptions
 from edgeopt.profile.regression import CompareConfig
 from edgeopt.profile.scenarios import ScenarioConfig
 from edgeopt.profile.sweeps import SweepConfig

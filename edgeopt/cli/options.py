@@ -50,7 +50,8 @@ def read_calibration(
     data: str, tokenizer: Path | None = None, model: Path | None = None, *, split: str = "calibration"
 ) -> Samples:
     """Return the samples that `data` names, for the inputs of the ONNX file `model` if given; see `edgeopt.data.source`."""
-    from edgeopt.data.source import Reader, open_source
+    from edgeopt.data.source import open_source
+    from edgeopt.data.source_options import Reader
 
     reader = Reader((), tokenizer)
     if model is not None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def training_samples(data: str, model: LoadedModel) -> Samples:
     """Return the samples that `data` names, of a calibration set its training split; see `edgeopt.data.source`."""
-    from edgeopt.data.source import Reader, open_source
+    from edgeopt.data.source import open_source
+    from edgeopt.data.source_options import Reader
 
     has_tokenizer = model.folder is not None and (model.folder / "tokenizer.json").is_file()
     return open_source(data, Reader((), model.folder if has_tokenizer else None), split="train")

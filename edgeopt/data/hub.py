@@ -13,7 +13,7 @@ from edgeopt.errors import DataError
 from edgeopt.extras import need
 
 if TYPE_CHECKING:
-    from edgeopt.data.source import Reader, SourceOptions
+    from edgeopt.data.source_options import Reader, SourceOptions
 
 
 def read_dataset(place: str, options: SourceOptions, reader: Reader, tokenizer: Path | None) -> Samples:
@@ -79,7 +79,7 @@ def _pictures(data: Any, digest: str, place: str, options: SourceOptions, reader
 
 
 def _texts(data: Any, digest: str, place: str, options: SourceOptions, reader: Reader, *, tokenizer: Path | None) -> Samples:
-    from edgeopt.data.source import need_tokenizer, text_options
+    from edgeopt.data.source_options import need_tokenizer, text_options
     from edgeopt.data.tables import Columns, from_rows
     from edgeopt.data.text import tokenized
 

@@ -13,19 +13,12 @@ filled, and in the place of the encoder's output a tensor of which only the shap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from edgeopt.export.family import Config, Input, Module, Task
-
-Inputs = Callable[[Config], Mapping[str, Input]]
-
-
-def dimensions(config: Config) -> tuple[int, int, int]:
-    """Return layers, heads and head size of the decoder; the configurations name them in two ways."""
-    layers = getattr(config, "decoder_layers", None) or getattr(config, "num_decoder_layers", None) or config.num_layers
-    heads = getattr(config, "decoder_attention_heads", None) or config.num_heads
-    return int(layers), int(heads), int(getattr(config, "d_kv", None) or config.d_model // heads)
+from edgeopt.export.seq2seq_dimensions import Inputs, dimensions
+from edgeopt.export.seq2seq_optimum import optimum_layout
 
 
 def text_source(config: Config) -> Mapping[str, Input]:  # noqa: ARG001
@@ -126,8 +119,6 @@ def encoder_decoder(task: str, auto: str, source: Inputs, *, masked: bool) -> di
         source: the encoder's inputs.
         masked: whether the source has a mask, since its length varies.
     """
-    from edgeopt.export.seq2seq_optimum import optimum_layout
-
     heads = ("ForConditionalGeneration", "MTModel")
     return {
         f"{task}/encoder": Task(heads, auto, source, (), wrap=_encode),

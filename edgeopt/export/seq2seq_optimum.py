@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeopt.export.family import Config, Input, Module, Task
-from edgeopt.export.seq2seq import Inputs, dimensions
+from edgeopt.export.seq2seq_dimensions import Inputs, dimensions
 
 FILES = {
     "optimum-encoder": "encoder_model.onnx",

@@ -71,7 +71,8 @@ class Data:
         return {"train": whole, "calibration": whole, **opened}
 
     def _open(self, source: str, split: str) -> Samples:
-        from edgeopt.data.source import Reader, open_source
+        from edgeopt.data.source import open_source
+        from edgeopt.data.source_options import Reader
         from edgeopt.graph import onnx_file
 
         if self._model is not None:

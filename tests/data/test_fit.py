@@ -14,7 +14,8 @@ import pytest
 from edgeopt.batches import Array, Batch
 from edgeopt.data.fit import fit
 from edgeopt.data.samples import Samples, from_arrays
-from edgeopt.data.source import Reader, open_source
+from edgeopt.data.source import open_source
+from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError
 from edgeopt.evaluate.outputs import onnx_outputs
 from edgeopt.graph import onnx_file

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from edgeopt.data.source import Reader, kind_of, open_source
+from edgeopt.data.source import kind_of, open_source
+from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError, EdgeoptError, MachineError, RecipeError
 
 PREPROCESSING = 'width = 4\nheight = 2\nmean = [127.5]\nscale = [127.5]\ninput = "pixels"\n'

@@ -1,0 +1,74 @@
+"""What is known where samples are read: the options of their source, and the model that is to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from edgeopt.config import Options
+from edgeopt.errors import DataError
+
+if TYPE_CHECKING:
+    from edgeopt.data.text import TextOptions
+    from edgeopt.graph.signature import Signature
+
+
+class SourceOptions(Options):
+    """Options of a source of samples; each kind of source takes some of them."""
+
+    text: str | None = None
+    """Column of the text."""
+    pair: str | None = None
+    """Column of the second text, for models that take pairs."""
+    label: str | None = None
+    """Column of the label."""
+    max_length: int = Field(default=128, ge=1, strict=False)
+    """Longer texts are cut to this many tokens."""
+    tokenizer: Path | None = Field(default=None, strict=False)
+    """Folder with tokenizer.json."""
+    preprocessing: Path | None = Field(default=None, strict=False)
+    """How images become inputs: a .toml file of preprocessing options, or a transformers preprocessor_config.json."""
+    input: str | None = None
+    """Model input that images or recordings feed; none: the model's first."""
+    rate: int | None = Field(default=None, ge=1, strict=False)
+    """Sampling rate in Hz that every recording must have; none: that of the first recording."""
+    length: int | None = Field(default=None, ge=1, strict=False)
+    """Number of samples to which recordings are cut at the end, or padded with silence; none: unchanged."""
+    normalise: bool = Field(default=False, strict=False)
+    """Normalise recordings to mean 0 and variance 1."""
+    split: str | None = None
+    """Split of a hub data set."""
+    config: str | None = None
+    """Configuration of a hub data set."""
+    revision: str | None = None
+    """Revision of a hub data set."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is known about the model that takes the samples."""
+
+    inputs: Sequence[str] = field(default=())
+    """Names of its inputs; empty: not known."""
+    tokenizer: Path | None = None
+    """Folder with tokenizer.json, where the source names none."""
+    signature: Signature | None = None
+    """What the model takes; the samples then come as it takes them (`edgeopt.data.fit`)."""
+
+
+def need_tokenizer(tokenizer: Path | None, source: str) -> Path:
+    """Return the tokenizer's folder, or say that texts need one."""
+    if tokenizer is None:
+        raise DataError(f"{source}: texts need a tokenizer: name the folder that holds tokenizer.json with --tokenizer")
+    return tokenizer
+
+
+def text_options(options: SourceOptions, reader: Reader) -> TextOptions:
+    """Return how texts are tokenized for the model: for those of its inputs that a tokenizer feeds, or ids and mask."""
+    from edgeopt.data.text import TextOptions
+
+    return TextOptions(options.max_length, tuple(reader.inputs) or TextOptions().inputs)

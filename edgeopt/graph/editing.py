@@ -2,8 +2,8 @@
 
     scale = add_initializer(graph, "x_scale", np.float32(0.1))       called x_scale, or x_scale_1 where that is taken
     node = new_node(like, "Mul", [x, scale], name="Mul:x")           metadata of `like`, one output of its type; in no graph yet
-    name_output(graph, node, "x_scaled")                             a fresh name for its output
-    graph.insert_before(like, node)                                  (`insert_after`, `append`, `remove` are onnx_ir's own)
+    insert_before(graph, like, node, "x_scaled")                     with a fresh name for its output; returns the output
+    graph.insert_after(like, node)                                   (`insert_before`, `append`, `remove` are onnx_ir's own)
     read_instead(like, x, node.outputs[0])                           one reader reads something else
     take_over(old, new)                                              all of them do, and the outputs of the model
 
@@ -26,6 +26,13 @@ from edgeopt.errors import InternalError
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch's exporter notes the modules a node comes from; `edgeopt.export.naming` turns it into the node's name."""
 _NAMES = "edgeopt.names"
+
+
+def copied(model: ir.Model) -> ir.Model:
+    """Return a copy of the model to edit; the weights are shared, and nodes must be in order (`sort_nodes`)."""
+    copy = model.clone()
+    forget_names(copy.graph)
+    return copy
 
 
 def fresh_name(graph: ir.Graph, base: str) -> str:

@@ -49,6 +49,13 @@ def load(path: Path) -> ir.Model:
     return from_proto(_parsed(path), path)
 
 
+def load_structure(path: Path) -> ir.Model:
+    """Read the structure of a model that onnxruntime has written to `path`; its data file may be gone."""
+    model = onnx.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    return as_ir(model)
+
+
 def load_optimized(path: Path) -> ir.Model | None:
     """Read the graph that onnxruntime has written to `path`, None if it folded all nodes away."""
     model = onnx.ModelProto()

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from edgeopt.batches import Batch
 from edgeopt.errors import ModelError
+from edgeopt.graph.editing import copied
 from edgeopt.graph.files import as_ir, structure
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS
 from edgeopt.graph.matching import attribute, by_name, produced_by
@@ -106,7 +107,7 @@ def _known(value: onnx.ValueInfoProto) -> Shape | None:
 def _measured(model: ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     from edgeopt.graph.session import SessionConfig, open_model
 
-    copy = model.clone()
+    copy = copied(model)
     values = by_name(copy.graph)
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(values[name] for name in tensors)

@@ -13,12 +13,14 @@ and a node `n` of an `ir.Model` (read one with `edgeopt.graph.files.load`):
     activations(n)              the floating-point inputs of n that are not constant
     attribute(n, "axis", 0)     the value of an attribute, or what it is when it is left out
     by_name(graph)["scores"]    a value by its name; plans and reports name tensors and nodes, graphs hold the objects
+    name_of(v), names_of(vs)    and back
 
 To edit a graph, see `edgeopt.graph.editing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,16 @@ from numpy.typing import NDArray
 
 FLOATS = frozenset((ir.DataType.FLOAT, ir.DataType.FLOAT16))
 EIGHT_BITS = frozenset((ir.DataType.UINT8, ir.DataType.INT8))
+
+
+def name_of(item: ir.Value | ir.Node | None) -> str:
+    """Return the name of a value or a node, "" where there is none."""
+    return "" if item is None else item.name or ""
+
+
+def names_of(values: Iterable[ir.Value | None]) -> list[str]:
+    """Return the names of the values that are there."""
+    return [value.name for value in values if value is not None and value.name]
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -167,8 +179,12 @@ def is_depthwise(node: ir.Node) -> bool:
 
 def is_pointwise(node: ir.Node) -> bool:
     """Tell whether a convolution of images has constant weights of 1 × 1, all channels together, and visits every pixel."""
-    tensor = constant(node.inputs[1])
-    if tensor is None or tensor.shape.numpy()[2:] != (1, 1) or attribute(node, "group", 1) != 1:
+    return pointwise_shape(node, array(node.inputs[1]))
+
+
+def pointwise_shape(node: ir.Node, weight: NDArray[Any] | None) -> bool:
+    """Tell the same of a convolution with this weight, wherever it is stored."""
+    if weight is None or weight.shape[2:] != (1, 1) or attribute(node, "group", 1) != 1:
         return False
     return not any(attribute(node, "pads", ())) and set(attribute(node, "strides", (1, 1))) == {1}
 

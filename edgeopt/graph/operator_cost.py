@@ -26,8 +26,12 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import onnx
+import onnx_ir as ir
 
+from edgeopt.graph.files import as_ir
 from edgeopt.graph.integer_operators import GIVE_FLOATS
+from edgeopt.graph.macs import node_name
+from edgeopt.graph.matching import attribute
 
 _RENAMED = re.compile(r"(_token_\d+|_nchwc|_nhwc)+$")
 """Suffixes that onnxruntime's layout transformers append to a node's name."""
@@ -77,13 +81,10 @@ def source_name(name: str) -> str:
     return _RENAMED.sub("", name)
 
 
-def accuracy_levels(model: onnx.ModelProto) -> dict[str, int]:
+def accuracy_levels(model: onnx.ModelProto | ir.Model) -> dict[str, int]:
     """Return the accuracy_level of each MatMulNBits node of the main graph by name; 0 where it is not set."""
-    return {node.name or node.output[0]: _level(node) for node in model.graph.node if node.op_type == "MatMulNBits"}
-
-
-def _level(node: onnx.NodeProto) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "accuracy_level"), 0)
+    nodes = [node for node in as_ir(model).graph if node.op_type == "MatMulNBits"]
+    return {node_name(node): attribute(node, "accuracy_level", 0) for node in nodes}
 
 
 def _kind(node: Mapping[str, Any], levels: Mapping[str, int] | None) -> Kind:

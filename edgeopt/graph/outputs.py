@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
+from edgeopt.graph.editing import copied, remove_unused
 from edgeopt.graph.files import as_ir, load
 from edgeopt.graph.matching import by_name
 from edgeopt.graph.session import SessionConfig, large_config, open_model, open_session
@@ -23,7 +24,7 @@ from edgeopt.graph.session import SessionConfig, large_config, open_model, open_
 
 def expose(model: onnx.ModelProto | ir.Model, tensors: Iterable[str]) -> ir.Model:
     """Return a model, with the same weights, whose outputs are those of `model` and then the `tensors` that were none yet."""
-    exposed = as_ir(model).clone()
+    exposed = copied(as_ir(model))
     _append_outputs(exposed, tensors)
     return exposed
 
@@ -31,6 +32,17 @@ def expose(model: onnx.ModelProto | ir.Model, tensors: Iterable[str]) -> ir.Mode
 def _append_outputs(model: ir.Model, tensors: Iterable[str]) -> None:
     values, known = by_name(model.graph), {value.name for value in model.graph.outputs}
     model.graph.outputs.extend(values[name] for name in dict.fromkeys(tensors) if name not in known)
+
+
+def cut(model: onnx.ModelProto | ir.Model, tensor: str) -> ir.Model:
+    """Return the part of `model`, with the same inputs and weights, that computes `tensor`, its only output."""
+    part = copied(as_ir(model))
+    graph = part.graph
+    wanted = by_name(graph)[tensor]
+    graph.outputs.clear()
+    graph.outputs.append(wanted)
+    remove_unused(part)
+    return part
 
 
 def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, sample: int) -> dict[str, Array]:

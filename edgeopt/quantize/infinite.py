@@ -6,13 +6,14 @@ float. A range that held them would leave no level for all the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeopt.graph.index import GraphIndex, captured
+from edgeopt.graph.matching import array, names_of
 
 LARGEST = 1e29
 """Nothing that is meant as a number is larger; -1e30 and the lowest float are masks."""
@@ -25,24 +26,33 @@ def holds_infinity(values: NDArray[Any]) -> bool:
     return bool(max(-float(values.min()), float(values.max())) >= LARGEST)
 
 
-def reached_by_infinity(model: onnx.ModelProto) -> set[str]:
+def reached_by_infinity(model: ir.Model) -> set[str]:
     """Return the tensors that may be infinite on sound samples: they depend on a constant that is, or on a logarithm."""
-    index = GraphIndex(model.graph)
-    reached = {name for name in index.initializers if holds_infinity(_values(name, index))}
-    for node in model.graph.node:
-        brought = node.op_type == "Log" or any(_holds(item) for item in node.attribute)
-        if brought or reached.intersection((*node.input, *captured(node))):
-            reached.update(node.output)
-    return reached
+    graph = model.graph
+    reached = {value for value in graph.initializers.values() if _is_infinite(value)}
+    for node in graph:
+        inner = [item for subgraph in _subgraphs(node) for item in subgraph.all_nodes()]
+        brought = node.op_type == "Log" or any(_holds(item) for item in node.attributes.values())
+        if brought or reached.intersection(value for item in (node, *inner) for value in item.inputs if value is not None):
+            reached.update(node.outputs)
+    return set(names_of(reached))
 
 
-def _holds(attribute: onnx.AttributeProto) -> bool:
+def _is_infinite(value: ir.Value) -> bool:
+    values = array(value)
+    return values is not None and holds_infinity(values)
+
+
+def _subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    for item in node.attributes.values():
+        if item.type == ir.AttributeType.GRAPH:
+            yield item.as_graph()
+        elif item.type == ir.AttributeType.GRAPHS:
+            yield from item.as_graphs()
+
+
+def _holds(item: ir.Attr) -> bool:
     """Tell whether an attribute holds infinity: that of a Constant, or one that older operators have for a value."""
-    if attribute.type == onnx.AttributeProto.TENSOR:
-        return holds_infinity(onnx.numpy_helper.to_array(attribute.t))
-    return attribute.type == onnx.AttributeProto.FLOAT and abs(attribute.f) >= LARGEST
-
-
-def _values(name: str, index: GraphIndex) -> NDArray[Any]:
-    values = index.constant(name)
-    return np.zeros(0) if values is None else values
+    if item.type == ir.AttributeType.TENSOR:
+        return holds_infinity(item.as_tensor().numpy())
+    return item.type == ir.AttributeType.FLOAT and abs(item.as_float()) >= LARGEST

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeopt.errors import ModelError
 from edgeopt.graph import files
-from edgeopt.graph.editing import opset_of, sort_nodes
+from edgeopt.graph.editing import copied, opset_of, sort_nodes
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 from edgeopt.graph.matching import array
 from edgeopt.graph.opsets import inline_functions, upgrade
@@ -40,7 +39,7 @@ _OLDEST_OPSET = 13
 class Prepared:
     """A model ready to be planned for, and what was done to it."""
 
-    model: onnx.ModelProto
+    model: ir.Model
     signature: Signature
     decisions: tuple[Decision, ...]
     equalization: tuple[EqualizePlan, ...] = ()
@@ -61,7 +60,7 @@ def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool =
     """
     refuse_quantized(model, name)
     sort_nodes(model)  # onnx_ir copies only graphs whose nodes are in order
-    copy = model.clone()
+    copy = copied(model)
     del model  # the caller may have kept none: then its weights are free once they are folded
     _refuse_maps(copy, name)
     _refuse_nan(copy, name)
@@ -76,7 +75,7 @@ def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool =
     steps = (*(QUANTIZE_FOR_CPU if rewrite else ()), *(QUANTIZE_FOR_NPU if bounded else ()))
     decisions += map(_decision, run(copy, steps, changed=infer_types))
     _name_nodes(copy.graph)
-    return Prepared(ir.to_proto(copy), files.signature(copy), tuple(decisions))
+    return Prepared(copy, files.signature(copy), tuple(decisions))
 
 
 def _decision(change: Change) -> Decision:

@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batch, Batches
 from edgeopt.errors import RecipeError
-from edgeopt.graph import files, onnx_file
+from edgeopt.graph import files
+from edgeopt.graph.editing import copied, sort_nodes
 from edgeopt.graph.macs import count_macs
-from edgeopt.graph.order import sort_nodes
 from edgeopt.graph.requirements import note_minimum
+from edgeopt.passes.input_channels import InputChannels
+from edgeopt.passes.pointwise_products import PointwiseProducts
 from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
 from edgeopt.quantize.algorithms.rounding.stage import adapted
 from edgeopt.quantize.apply.bias import correct_biases
 from edgeopt.quantize.apply.clip import clip_weights
 from edgeopt.quantize.apply.embedding import shrink_embeddings
-from edgeopt.quantize.apply.input_channels import pad_input_channels
-from edgeopt.quantize.apply.pointwise import multiply_pointwise
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations
@@ -78,16 +78,15 @@ def quantize(
     made = _make(Path(model), calibration, target, config, evaluate)
     prepared, outcome, samples = made.prepared, made.outcome, made.samples
     plan = outcome.plan
-    quantized = outcome.quantized if plan.integer_nodes else onnx_file.load(model)
+    quantized = outcome.quantized if plan.integer_nodes else files.load(model)
     padded, tables = _finish(quantized, target, config)
     coverage = inspect(quantized, count_macs(prepared.model, samples[0]), plan, target, samples[0])
     layers = layer_noise(prepared.model, quantized, plan, samples, threads=config.threads)
     output = Path(output)
-    written = files.as_ir(quantized)
-    oldest = note_minimum(written)
-    files.save(written, output)
+    oldest = note_minimum(quantized)
+    files.save(quantized, output)
     plan_path = save_plan(plan, output)
-    before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
+    before, after = files.size_bytes(model), files.size_bytes(output)
     facts = QuantizeFacts(
         target=target.name,
         scheme=plan.scheme,
@@ -105,14 +104,15 @@ def quantize(
     return QuantizeResult(output, plan_path, facts)
 
 
-def _finish(quantized: onnx.ModelProto, target: Target, config: QuantizeConfig) -> tuple[int, int]:
+def _finish(quantized: ir.Model, target: Target, config: QuantizeConfig) -> tuple[int, int]:
     """Bring the model into the form that runs; return how many inputs got more channels and how many tables became int8."""
-    sort_nodes(quantized.graph)
+    sort_nodes(quantized)
     if target.quantization.rules.pointwise_products:
-        multiply_pointwise(quantized)
-    padded = pad_input_channels(quantized, target.quantization.conv_input_channels)
-    rounded = any(node.op_type == "DequantizeLinear" for node in quantized.graph.node)
-    return padded, shrink_embeddings(quantized) if config.embeddings and rounded else 0
+        PointwiseProducts()(quantized)
+    padding = InputChannels(target.quantization.conv_input_channels)
+    padding(quantized)
+    rounded = any(node.op_type == "DequantizeLinear" for node in quantized.graph)
+    return padding.count, shrink_embeddings(quantized) if config.embeddings and rounded else 0
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,11 @@ def _draft(model: Path, calibration: Batches, target: Target, config: QuantizeCo
 
 
 def _trials(prepared: Prepared, drafted: Draft, samples: list[Batch], target: Target, config: QuantizeConfig) -> Trials:
-    def make(plan: Plan) -> onnx.ModelProto:
+    def make(plan: Plan) -> ir.Model:
         return _perform(prepared.model, plan, drafted.observations, config)
 
-    def finished(quantized: onnx.ModelProto) -> onnx.ModelProto:
-        copy = onnx_file.copy_of(quantized)
+    def finished(quantized: ir.Model) -> ir.Model:
+        copy = copied(quantized)
         _finish(copy, target, config)
         return copy
 
@@ -208,7 +208,7 @@ def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], 
     return replace(outcome, sensitivity=layers)
 
 
-def _perform(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> onnx.ModelProto:
+def _perform(model: ir.Model, plan: Plan, observations: Observations, config: QuantizeConfig) -> ir.Model:
     """Quantize the prepared `model`, which is not changed; never more than one copy of its weights is made at a time."""
     floating = smoothed(model, plan) if plan.smoothing else model
     quantized = insert_qdq(clip_weights(floating, plan) if config.weight_ranges == "mse" else floating, plan)

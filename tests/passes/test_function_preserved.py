@@ -126,6 +126,9 @@ def _attention(graph: Drawn) -> str:
     mask = graph.pick(["", ", mask"])
     scale = graph.pick(["scale = 1.0", "scale = 0.25"])
     if graph.draw(st.booleans()):
+        if graph.draw(st.booleans()):  # a shape that the graph computes
+            sizes = graph.node(f"Concat<axis = 0>({graph.node(f'Shape<end = 2>({source})')}, {graph.shape(WIDTH)})")
+            value = graph.node(f"Reshape({value}, {sizes})")
         attributes = f"q_num_heads = {HEADS}, kv_num_heads = {HEADS}, {scale}"
         return graph.node(f"Attention<{attributes}>({query}, {key}, {value}{mask})")
     heads = [_heads(graph, item) for item in (query, key, value)]

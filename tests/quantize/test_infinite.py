@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeopt.graph.files import as_ir
 from edgeopt.quantize.infinite import holds_infinity, reached_by_infinity
 
 
@@ -36,4 +37,4 @@ def test_what_depends_on_an_infinite_constant_or_a_logarithm():
         i = If (c) <then_branch = a () => (float[4] p) { p = Neg (u) }, else_branch = b () => (float[4] q) { q = Abs (x) }>
     }
     """)
-    assert reached_by_infinity(model) == {"low", "w", "y", "l", "t", "u", "i"}
+    assert reached_by_infinity(as_ir(model)) == {"low", "w", "y", "l", "t", "u", "i"}

@@ -17,11 +17,12 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeopt.batches import Batches
 from edgeopt.graph.batch_axes import batch_axes, rows
+from edgeopt.graph.matching import names_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.graph.signature import Signature
 from edgeopt.quantize.affine import nearest, restored
@@ -105,15 +106,16 @@ def _grid(weight: Floats, importance: Floats, bits: int, symmetric: bool) -> tup
 
 
 def second_moments(
-    model: onnx.ModelProto, tensors: dict[str, int], calibration: Batches, signature: Signature, *, threads: int
+    model: ir.Model, tensors: dict[str, int], calibration: Batches, signature: Signature, *, threads: int
 ) -> Iterator[tuple[str, Floats, int]]:
     """Yield (tensor, Σ xᵀx over its rows [k, k], samples seen) for tensors whose last axis has k entries, given by name.
 
     Sums that take more than a gibibyte together are made in turns, each a pass over the data.
     """
+    inputs = set(names_of(model.graph.inputs))
     for names in _turns(tensors):
         inner = {name: np.zeros((tensors[name], tensors[name])) for name in names}
-        session = open_exposed(model, [name for name in names if name not in _inputs(model)], threads=threads)
+        session = open_exposed(model, [name for name in names if name not in inputs], threads=threads)
         samples, axes = 0, batch_axes(signature)
         for batch in checked(calibration, signature):
             made = run(session, [name for name in names if name not in batch], batch, sample=samples)
@@ -123,10 +125,6 @@ def second_moments(
             samples += rows(batch, axes)
         for name in names:
             yield name, inner.pop(name), samples
-
-
-def _inputs(model: onnx.ModelProto) -> set[str]:
-    return {value.name for value in model.graph.input}
 
 
 def _turns(tensors: dict[str, int]) -> Iterator[Sequence[str]]:

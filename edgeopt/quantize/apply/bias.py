@@ -8,20 +8,41 @@ summed over the kernel; the border, where the padding's zeros enter, is neglecte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from edgeopt.graph.index import GraphIndex, attribute, replace_constant
+from edgeopt.graph.editing import replace_constant
+from edgeopt.graph.matching import array, attribute, constant, is_standard, name_of, named_nodes, produced_by
 from edgeopt.quantize.affine import Affine, IntegerType
+from edgeopt.quantize.plan.eligible import WEIGHTED
 
 Floats = NDArray[np.float64]
 
 
-def correct_biases(model: onnx.ModelProto, quantized: onnx.ModelProto, means: Mapping[str, Floats]) -> int:
+@dataclass(frozen=True)
+class RoundedLayer:
+    """A layer of a floating-point model, the same one after quantization, and the DequantizeLinear of its weight there."""
+
+    node: ir.Node
+    there: ir.Node
+    dequantize: ir.Node
+
+    @property
+    def weight(self) -> Floats:
+        """The weight before rounding."""
+        return np.asarray(array(self.node.inputs[1]), dtype=np.float64)
+
+    @property
+    def rounded(self) -> Floats:
+        """The weight after rounding."""
+        return dequantized(self.dequantize)
+
+
+def correct_biases(model: ir.Model, quantized: ir.Model, means: Mapping[str, Floats]) -> int:
     """Correct the biases of `quantized` in place, for its weights as rounded; return how many.
 
     Args:
@@ -29,68 +50,53 @@ def correct_biases(model: onnx.ModelProto, quantized: onnx.ModelProto, means: Ma
         quantized: its quantized form, biases as int32 or float.
         means: the mean of each input channel, by tensor.
     """
-    index, there = GraphIndex(model.graph), GraphIndex(quantized.graph)
-    nodes = {node.name: node for node in quantized.graph.node}
     count = 0
-    for node, weight, rounded in weighted_nodes(model, quantized):
-        if node.op_type not in {"Conv", "Gemm"}:
+    for layer in rounded_layers(model, quantized):
+        node = layer.node
+        bias = node.inputs[2] if node.op_type in {"Conv", "Gemm"} and len(node.inputs) > 2 else None
+        values, mean = array(bias), means.get(name_of(node.inputs[0]))
+        if bias is None or values is None or mean is None or len(bias.consumers()) != 1:
             continue
-        bias = node.input[2] if len(node.input) > 2 else ""
-        if bias in index.initializers and len(index.consumers[bias]) == 1 and node.input[0] in means:
-            shift = _mean_shift(node, rounded - weight, means[node.input[0]])
-            store_bias(there, nodes[node.name].input[2], numpy_helper.to_array(index.initializers[bias]) - shift)
-            count += 1
+        store_bias(layer.there.inputs[2], values - _mean_shift(node, layer.rounded - layer.weight, mean))
+        count += 1
     return count
 
 
-def store_bias(index: GraphIndex, name: str, bias: Floats) -> None:
-    """Give the bias that a node of a quantized graph reads as `name` other values, on the int32 grid it has, if it has one."""
-    maker = index.producer.get(name)
-    if maker is None:
-        replace_constant(index.graph, name, bias)
+def store_bias(value: ir.Value | None, bias: Floats) -> None:
+    """Give the bias `value` of a quantized graph other values, on the int32 grid it has, if it has one."""
+    dequantize = value.producer() if value is not None else None
+    if dequantize is None:
+        replace_constant(cast("ir.Value", value), bias)
         return
-    replace_constant(index.graph, maker.input[0], affine_of(maker, index).quantize(bias))
+    replace_constant(cast("ir.Value", dequantize.inputs[0]), affine_of(dequantize).quantize(bias))
 
 
-def weighted_nodes(
-    model: onnx.ModelProto, quantized: onnx.ModelProto
-) -> Iterator[tuple[onnx.NodeProto, NDArray[Any], NDArray[Any]]]:
-    """Yield the Conv, Gemm and MatMul nodes of `model` with their weights, exact and as rounded in `quantized`."""
-    here, there = GraphIndex(model.graph), GraphIndex(quantized.graph)
-    for node, maker in weight_makers(model, quantized):
-        exact = here.constant(node.input[1])
-        if exact is not None:
-            yield node, exact.astype(np.float64), dequantized(maker, there)
-
-
-def weight_makers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
-    """Yield the nodes of `model` with constant weights, each with the DequantizeLinear of `quantized` that makes these."""
-    there = GraphIndex(quantized.graph)
-    rounded_nodes = {node.name: node for node in quantized.graph.node}
-    constants = {tensor.name for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type not in {"Conv", "ConvTranspose", "Gemm", "MatMul"} or node.name not in rounded_nodes:
+def rounded_layers(model: ir.Model, quantized: ir.Model) -> Iterator[RoundedLayer]:
+    """Yield the layers of `model` with constant weights that are rounded in `quantized`."""
+    there = named_nodes(quantized.graph)
+    for node in model.graph:
+        if not is_standard(node, *WEIGHTED) or node.name not in there or constant(node.inputs[1]) is None:
             continue
-        maker = there.producer.get(rounded_nodes[node.name].input[1])
-        if maker is not None and maker.op_type == "DequantizeLinear" and node.input[1] in constants:
-            yield node, maker
+        dequantize = produced_by(there[node.name].inputs[1], "DequantizeLinear")
+        if dequantize is not None:
+            yield RoundedLayer(node, there[node.name], dequantize)
 
 
-def dequantized(node: onnx.NodeProto, index: GraphIndex) -> Floats:
+def dequantized(node: ir.Node) -> Floats:
     """Return the values that a DequantizeLinear makes of constants."""
-    return affine_of(node, index).dequantize(np.asarray(index.constant(node.input[0])), np.float64)
+    return affine_of(node).dequantize(np.asarray(array(node.inputs[0])), np.float64)
 
 
-def affine_of(node: onnx.NodeProto, index: GraphIndex) -> Affine:
+def affine_of(node: ir.Node) -> Affine:
     """Return the parameters of a QuantizeLinear or DequantizeLinear whose scale and zero point are constants."""
-    scale, zero = (np.asarray(index.constant(name)) for name in node.input[1:3])
+    scale, zero = (np.asarray(array(value)) for value in node.inputs[1:3])
     dtype = cast("IntegerType", zero.dtype.name)
     if scale.size == 1:
         return Affine(scale.reshape(()), zero.reshape(()), dtype)
     return Affine(scale, zero, dtype, attribute(node, "axis", 1))
 
 
-def _mean_shift(node: onnx.NodeProto, change: Floats, mean: Floats) -> Floats:
+def _mean_shift(node: ir.Node, change: Floats, mean: Floats) -> Floats:
     """Return Σ ΔW[o, j]·E[x_j] for each output channel o."""
     if node.op_type == "Gemm":
         return np.asarray((change if attribute(node, "transB", 0) else change.T) @ mean)

@@ -6,37 +6,37 @@ Before: W, scale = max|W_o| / 127           After: clip(W_o, -c_o, c_o), scale =
 from __future__ import annotations
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, attribute, replace_constant
+from edgeopt.graph.editing import copied, replace_constant
+from edgeopt.graph.matching import array, attribute, is_standard, name_of
 from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.calibrate.weights import weight_limits
+from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.plan import Plan
 
 
-def clip_weights(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+def clip_weights(model: ir.Model, plan: Plan) -> ir.Model:
     """Return a copy of `model` in which the weights of the plan's integer nodes are clipped; shared ones are left alone."""
-    copy = onnx_file.copy_of(model)
-    index, integer = GraphIndex(copy.graph), {node.name: node for node in plan.integer_nodes}
-    for node in copy.graph.node:
-        if node.name not in integer or node.op_type not in {"Conv", "ConvTranspose", "Gemm", "MatMul"}:
+    copy = copied(model)
+    integer = {node.name: node for node in plan.integer_nodes}
+    for node in copy.graph:
+        value = node.inputs[1] if node.name in integer and is_standard(node, *WEIGHTED) else None
+        weight = array(value)
+        if value is None or weight is None or len(value.consumers()) != 1:
             continue
-        weight = index.constant(node.input[1])
-        if weight is None or node.input[1] not in index.initializers or len(index.consumers[node.input[1]]) != 1:
-            continue
-        grid = Grid.of(plan.scheme.weight, symmetric=True, reduced=integer[node.name].reduce_range)
+        grid = Grid.of(plan.scheme.weight, symmetric=True, reduced=integer[name_of(node)].reduce_range)
         axis = _channels(node) if plan.scheme.per_channel and weight.ndim > 1 else None
         limits = weight_limits(weight, axis, grid)
         shape = [1] * weight.ndim
         if axis is not None:
             shape[axis] = -1
         limits = limits.reshape(shape)
-        replace_constant(copy.graph, node.input[1], np.clip(weight, -limits, limits))
+        replace_constant(value, np.clip(weight, -limits, limits))
     return copy
 
 
-def _channels(node: onnx.NodeProto) -> int:
+def _channels(node: ir.Node) -> int:
     """Return the axis of the output channels, each of which has a scale."""
     if node.op_type == "Conv" or (node.op_type == "Gemm" and attribute(node, "transB", 0)):
         return 0

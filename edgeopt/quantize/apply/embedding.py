@@ -8,58 +8,58 @@ After:  ids → Gather (table, int8 [rows, width]) → Cast → Mul → e
 from __future__ import annotations
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
-from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.graph.editing import add_initializer, forget_names, insert_before, new_node, remove_unused, take_over
+from edgeopt.graph.matching import array, attribute, constant, is_captured, is_standard, name_of
 from edgeopt.quantize.affine import Affine
 
 _SMALLEST = 1 << 14  # elements from which on it is worth three nodes more
 
 
-def shrink_embeddings(model: onnx.ModelProto) -> int:
+def shrink_embeddings(model: ir.Model) -> int:
     """Store the large constant tables that only Gathers read as int8 rows, in place; return how many there were."""
     graph = model.graph
-    index = GraphIndex(graph)
-    tables: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        if node.op_type == "Gather" and attribute(node, "axis", 0) == 0 and _is_table(node.input[0], index):
-            tables.setdefault(node.input[0], index.consumers[node.input[0]])
-    tables = {name: readers for name, readers in tables.items() if all(_gathers(node, name) for node in readers)}
-    for name in tables:
-        rows, scales = round_rows(numpy_helper.to_array(index.initializers[name]))
-        graph.initializer.append(numpy_helper.from_array(rows, f"{name}_quantized"))
-        graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
-    ordered: list[onnx.NodeProto] = []
-    for node in graph.node:
-        ordered += _rewritten(node) if node.op_type == "Gather" and node.input[0] in tables else [node]
-    del graph.node[:]
-    graph.node.extend(ordered)
-    remove_unused_constants(graph)
+    forget_names(graph)
+    tables = [value for value in graph.initializers.values() if is_table(value, graph, smallest=_SMALLEST)]
+    for table in tables:
+        _shrink(graph, table)
+    if tables:
+        remove_unused(model)
     return len(tables)
 
 
-def _is_table(name: str, index: GraphIndex) -> bool:
-    tensor = index.initializers.get(name)
-    if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) != 2:
+def is_table(value: ir.Value, graph: ir.Graph, *, smallest: int) -> bool:
+    """Tell whether `value` is a constant table with that many elements of which nothing is read but whole rows."""
+    tensor = constant(value)
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) != 2 or tensor.size < smallest:
         return False
-    return tensor.dims[0] * tensor.dims[1] >= _SMALLEST and name not in index.captured | index.outputs
+    if is_captured(value, graph) or value.is_graph_output() or not value.uses():
+        return False
+    return all(use.idx == 0 and is_standard(use.node, "Gather") and not attribute(use.node, "axis", 0) for use in value.uses())
 
 
-def _gathers(node: onnx.NodeProto, name: str) -> bool:
-    return node.op_type == "Gather" and node.input[0] == name and node.input[1] != name and attribute(node, "axis", 0) == 0
-
-
-def _rewritten(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    table, ids, result = node.input[0], node.input[1], node.output[0]
-    names = [f"{result}_as_int8", f"{result}_unscaled", f"{result}_row_scales"]  # `_quantized` is onnxruntime's name
-    return [
-        helper.make_node("Gather", [f"{table}_quantized", ids], names[:1], node.name),
-        helper.make_node("Cast", names[:1], names[1:2], names[1], to=onnx.TensorProto.FLOAT),
-        helper.make_node("Gather", [f"{table}_scales", ids], names[2:], names[2]),
-        helper.make_node("Mul", names[1:], [result], f"Mul:{result}"),
-    ]
+def _shrink(graph: ir.Graph, table: ir.Value) -> None:
+    numbers, scale = round_rows(np.asarray(array(table)))
+    rows = add_initializer(graph, f"{table.name}_quantized", numbers)
+    scales = add_initializer(graph, f"{table.name}_scales", scale)
+    for gather in table.consumers():
+        ids, old = gather.inputs[1], gather.outputs[0]
+        name, shape = name_of(old), old.shape
+        integers = new_node(gather, "Gather", [rows, ids])
+        integers.outputs[0].type = ir.TensorType(ir.DataType.INT8)
+        numbers_there = insert_before(graph, gather, integers, f"{name}_as_int8", shape)
+        integers.name = gather.name
+        cast = new_node(gather, "Cast", [numbers_there], to=ir.DataType.FLOAT.value)
+        unscaled = insert_before(graph, gather, cast, f"{name}_unscaled", shape)
+        cast.name = name_of(unscaled)
+        factors = insert_before(graph, gather, new_node(gather, "Gather", [scales, ids]), f"{name}_row_scales")
+        product = new_node(gather, "Mul", [unscaled, factors])
+        graph.insert_before(gather, product)
+        take_over(old, product.outputs[0])
+        product.name = f"Mul:{name}"
+        graph.remove(gather, safe=True)
 
 
 def round_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

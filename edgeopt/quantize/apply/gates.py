@@ -17,17 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt import progress
 from edgeopt.batches import Array, Batch
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, rename_input
+from edgeopt.graph import files
+from edgeopt.graph.editing import add_initializer, copied, fresh_name, read_instead
+from edgeopt.graph.matching import by_name, is_float, name_of, named_nodes
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.graph.session import SessionConfig, large_config, open_session
 from edgeopt.lifetime import temporary_folder
@@ -38,11 +37,10 @@ from edgeopt.quantize.sqnr import Noise
 
 @dataclass(frozen=True)
 class Rounded:
-    """A constant, and the DequantizeLinear that makes its rounded values from `integers`, tensors by name."""
+    """A constant by its name, and the DequantizeLinear (of another model) that makes its rounded values from integers."""
 
     name: str
-    maker: onnx.NodeProto
-    integers: Mapping[str, TensorProto]
+    dequantize: ir.Node
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,9 @@ class Gate:
 class Gated:
     """A session on a model whose roundings can be opened, and what it gives with none of them."""
 
-    def __init__(self, model: onnx.ModelProto, gates: Sequence[Gate], batches: Sequence[Batch], *, threads: int) -> None:
+    def __init__(self, model: ir.Model, gates: Sequence[Gate], batches: Sequence[Batch], *, threads: int) -> None:
         """Build the model; `model` is floating point and not changed, the names of the gates differ, the batches are few."""
-        index = GraphIndex(model.graph)
-        self._outputs = [value.name for value in model.graph.output if index.is_float(value.name)]
+        self._outputs = [name_of(value) for value in model.graph.outputs if is_float(value)]
         self._labels = {gate.name: _label(number) for number, gate in enumerate(gates)}
         self._session = _open(model, gates, threads)
         self._batches = batches
@@ -93,91 +90,95 @@ class Gated:
 
 
 def _label(number: int) -> str:
-    return f"gate_{number}"
+    return f"edgeopt_gate_{number}"
 
 
-def _open(model: onnx.ModelProto, gates: Sequence[Gate], threads: int) -> ort.InferenceSession:
+def _open(model: ir.Model, gates: Sequence[Gate], threads: int) -> ort.InferenceSession:
     """Open a session on the gated model, of which nothing stays in memory but what the session holds."""
-    if onnx_file.fits_one_message(model):
+    if files.fits_one_message(model):
         return open_exposed(_gated(model, gates), threads=threads)
     with temporary_folder() as folder:
-        path, _ = onnx_file.write_for_now(_gated(model, gates), Path(folder) / "model.onnx")
+        path, _ = files.write_temporary(_gated(model, gates), folder / "model.onnx")
         return open_session(path, config=large_config(model, SessionConfig(threads=threads, arena=False)))
 
 
-def _gated(model: onnx.ModelProto, gates: Sequence[Gate]) -> onnx.ModelProto:
-    copy = onnx_file.copy_of(model)
+def _gated(model: ir.Model, gates: Sequence[Gate]) -> ir.Model:
+    copy = copied(model)
     graph = copy.graph
-    added: dict[str, list[onnx.NodeProto]] = {}
-    """By the tensor behind which they stand."""
+    nodes, values = named_nodes(graph), by_name(graph)
     for number, gate in enumerate(gates):
-        label = _label(number)
-        graph.input.append(helper.make_tensor_value_info(label, TensorProto.BOOL, []))
+        label = ir.Value(name=_label(number), type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([]))
+        graph.inputs.append(label)
         if gate.reader is not None:
-            _choose(graph, gate, label)
+            _choose(graph, nodes[gate.reader], gate, label)
         elif gate.tensor is not None and gate.tensor.low < gate.tensor.high:
-            *rounding, rounded = _rounding(graph, gate, gate.tensor, label)
-            chosen = f"{label}_activation"
-            for node in graph.node:
-                rename_input(node, gate.tensor.name, chosen)
-            where = helper.make_node("Where", [label, rounded.output[0], gate.tensor.name], [chosen])
-            added.setdefault(gate.tensor.name, []).extend([*rounding, rounded, where])
-    _insert(graph, added)
+            _switch(graph, values[gate.tensor.name], gate, label)
     return copy
 
 
-def _choose(graph: onnx.GraphProto, gate: Gate, label: str) -> None:
+def _switch(graph: ir.Graph, value: ir.Value, gate: Gate, label: ir.Value) -> None:
+    """Let all nodes of the graph read `value` rounded where the gate is open."""
+    readers = [use for use in value.uses() if use.node.graph is graph]
+    rounding = _rounding(graph, value, gate)
+    where = ir.node("Where", [label, rounding[-1].outputs[0], value])
+    nodes = [*rounding, where]
+    producer = value.producer()
+    if producer is not None:
+        graph.insert_after(producer, nodes)
+    else:
+        graph.insert_before(graph[0], nodes)
+    for use in readers:
+        use.node.replace_input_with(use.idx, where.outputs[0])
+
+
+def _choose(graph: ir.Graph, reader: ir.Node, gate: Gate, label: ir.Value) -> None:
     """Put an If in the place of the gate's reader: that node with its inputs rounded, or as it was."""
-    place = next(number for number, node in enumerate(graph.node) if node.name == gate.reader)
-    exact, rounded = onnx.NodeProto(), onnx.NodeProto()
-    for node in (exact, rounded):
-        node.CopyFrom(graph.node[place])
-    inside: list[onnx.NodeProto] = []
-    if gate.constant is not None:
-        inside += _rounded(graph, gate.constant, label)
-        rename_input(rounded, gate.constant.name, inside[-1].output[0])
-    if gate.tensor is not None and gate.tensor.low < gate.tensor.high:
-        inside += _rounding(graph, gate, gate.tensor, label)
-        rename_input(rounded, gate.tensor.name, inside[-1].output[0])
+    exact, rounded = _twin(reader), _twin(reader)
+    inside: list[ir.Node] = []
+    for value in dict.fromkeys(reader.inputs):
+        rounding: list[ir.Node] = []
+        if value is not None and gate.constant is not None and value.name == gate.constant.name:
+            rounding = _rounded(graph, gate.constant, name_of(label))
+        elif value is not None and gate.tensor is not None and value.name == gate.tensor.name:
+            rounding = _rounding(graph, value, gate) if gate.tensor.low < gate.tensor.high else []
+        if value is not None and rounding:
+            read_instead(rounded, value, rounding[-1].outputs[0])
+            inside += rounding
     branches = {}
     for branch, nodes in (("then_branch", [*inside, rounded]), ("else_branch", [exact])):
-        result = f"{label}_{branch}"
-        nodes[-1].name, nodes[-1].output[0] = f"{nodes[-1].name}_{branch}", result
-        branches[branch] = helper.make_graph(nodes, result, [], [onnx.ValueInfoProto(name=result)])
-    chosen = helper.make_node("If", [label], [graph.node[place].output[0]], gate.reader, **branches)
-    graph.node[place].CopyFrom(chosen)
+        name = f"{label.name}_{branch}"
+        nodes[-1].name, nodes[-1].outputs[0].name = f"{reader.name}_{branch}", fresh_name(graph, name)
+        branches[branch] = ir.Graph([], nodes[-1].outputs, nodes=nodes, name=name)
+    chosen = ir.node("If", [label], branches, name=reader.name)
+    old, new = reader.outputs[0], chosen.outputs[0]
+    new.type, new.shape = old.type, old.shape
+    graph.insert_before(reader, chosen)
+    new.name, old.name = old.name, fresh_name(graph, f"{old.name}_exact")
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    graph.remove(reader, safe=True)
 
 
-def _rounded(graph: onnx.GraphProto, constant: Rounded, label: str) -> list[onnx.NodeProto]:
-    names: list[str] = []
-    for name in constant.maker.input:
-        tensor = graph.initializer.add()
-        tensor.CopyFrom(constant.integers[name])
-        tensor.name = f"{label}_{len(names)}"
-        names.append(tensor.name)
-    dequantize = helper.make_node("DequantizeLinear", names, [f"{label}_rounded"])
-    dequantize.attribute.extend(constant.maker.attribute)
-    return [dequantize]
+def _twin(node: ir.Node) -> ir.Node:
+    return ir.Node(node.domain, node.op_type, node.inputs, node.attributes.values(), num_outputs=1)
 
 
-def _rounding(graph: onnx.GraphProto, gate: Gate, tensor: TensorPlan, label: str) -> list[onnx.NodeProto]:
+def _rounded(graph: ir.Graph, constant: Rounded, label: str) -> list[ir.Node]:
+    tensors = [value.const_value for value in constant.dequantize.inputs if value is not None]
+    values = [add_initializer(graph, f"{label}_rounded", _shared(item)) for item in tensors if item is not None]
+    return [ir.Node("", "DequantizeLinear", values, constant.dequantize.attributes.values(), num_outputs=1)]
+
+
+def _shared(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Return the values of a tensor of another model under a name of their own."""
+    return ir.Tensor(tensor.numpy(), tensor.dtype, shape=ir.Shape(tensor.shape.numpy()))
+
+
+def _rounding(graph: ir.Graph, value: ir.Value, gate: Gate) -> list[ir.Node]:
+    tensor = gate.tensor
+    if tensor is None:
+        return []
     affine = Affine.of_range(tensor.low, tensor.high, tensor.dtype, symmetric=gate.symmetric)
-    graph.initializer.append(numpy_helper.from_array(affine.scale, f"{label}_scale"))
-    graph.initializer.append(numpy_helper.from_array(affine.zero, f"{label}_zero"))
-    grid = [f"{label}_scale", f"{label}_zero"]
-    return [
-        helper.make_node("QuantizeLinear", [tensor.name, *grid], [f"{label}_q"]),
-        helper.make_node("DequantizeLinear", [f"{label}_q", *grid], [f"{label}_dq"]),
-    ]
-
-
-def _insert(graph: onnx.GraphProto, added: Mapping[str, list[onnx.NodeProto]]) -> None:
-    """Put what rounds a tensor behind the node that makes it; if none does, to the front."""
-    made = {name for node in graph.node for name in node.output}
-    ordered = [node for name, nodes in added.items() if name not in made for node in nodes]
-    for node in graph.node:
-        ordered.append(node)
-        for name in node.output:
-            ordered += added.get(name, [])
-    del graph.node[:]
-    graph.node.extend(ordered)
+    parts = {"scale": affine.scale, "zero": affine.zero}
+    grid = [add_initializer(graph, f"edgeopt_gate_{name}", part) for name, part in parts.items()]
+    quantize = ir.node("QuantizeLinear", [value, *grid])
+    return [quantize, ir.node("DequantizeLinear", [quantize.outputs[0], *grid])]

@@ -26,13 +26,11 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeopt.errors import InternalError
-from edgeopt.graph.editing import add_initializer, fresh_name, import_contrib_operators, opset_of, remove_unused
-from edgeopt.graph.files import as_ir
+from edgeopt.graph.editing import add_initializer, copied, fresh_name, import_contrib_operators, opset_of, remove_unused
 from edgeopt.graph.matching import array, attribute, constant, is_float, own_consumers
 from edgeopt.quantize.affine import Affine, IntegerType, limits
 from edgeopt.quantize.apply.operands import NORMALIZATIONS, REMOVABLE, channel_axis, operands
@@ -44,7 +42,7 @@ _REQUANTIZED = ("Conv", "ConvTranspose", "Gemm")
 _CONTRIB = "com.microsoft"
 
 
-def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
+def insert_qdq(model: ir.Model, plan: Plan) -> ir.Model:
     """Return the quantized form of `model`.
 
     Args:
@@ -56,9 +54,9 @@ def insert_qdq(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     """
     if not plan.integer_nodes:
         return model
-    made = as_ir(model).clone()
+    made = copied(model)
     _Insertion(made, plan).run()
-    return ir.to_proto(made)
+    return made
 
 
 @dataclass(frozen=True)

@@ -10,62 +10,53 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeopt.graph.editing import add_initializer, fresh_name, insert_before, new_node, remove_unused
-from edgeopt.graph.files import as_ir
-from edgeopt.graph.index import attribute as proto_attribute
-from edgeopt.graph.matching import array, attribute
+from edgeopt.graph.editing import add_initializer, copied, fresh_name, insert_before, new_node, remove_unused
+from edgeopt.graph.matching import array, attribute, is_standard, name_of
 from edgeopt.quantize.plan.plan import Plan, SmoothPlan
 
-_PRODUCTS = ("Gemm", "MatMul")
 
-
-def scaled_weight(node: onnx.NodeProto, weight: NDArray[Any], factors: Sequence[float]) -> NDArray[np.float32]:
+def scaled_weight(node: ir.Node, weight: NDArray[Any], factors: Sequence[float]) -> NDArray[np.float32]:
     """Return the weight of a Gemm or MatMul with its input channels multiplied by `factors`."""
-    return _scaled(weight, factors, transposed=bool(proto_attribute(node, "transB", 0)))
-
-
-def _scaled(weight: NDArray[Any], factors: Sequence[float], *, transposed: bool) -> NDArray[np.float32]:
     scale = np.asarray(factors, dtype=np.float32)
-    return np.asarray(weight * (scale[None, :] if transposed else scale[:, None]), dtype=np.float32)
+    return np.asarray(weight * (scale[None, :] if attribute(node, "transB", 0) else scale[:, None]), dtype=np.float32)
 
 
-def scaled_names(model: onnx.ModelProto, tensors: Sequence[str]) -> dict[str, str]:
+def scaled_names(model: ir.Model, tensors: Sequence[str]) -> dict[str, str]:
     """Return what the scaled copies of `tensors` are to be called: names that the model has not."""
-    graph = as_ir(model).graph
+    graph = copied(model).graph
     return {name: fresh_name(graph, f"{name}_smoothed") for name in tensors}
 
 
-def smooth(model: onnx.ModelProto, factors: Mapping[str, Sequence[float]]) -> onnx.ModelProto:
+def smooth(model: ir.Model, factors: Mapping[str, Sequence[float]]) -> ir.Model:
     """Return a copy with the inputs of Gemm and MatMul nodes scaled by 1 / factors, and their weights by factors."""
     return _smoothed(model, tuple(SmoothPlan(name, 0.0, tuple(values)) for name, values in factors.items()))
 
 
-def smoothed(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
-    """Return a copy of `model` with the plan's smoothing carried out."""
+def smoothed(model: ir.Model, plan: Plan) -> ir.Model:
+    """Return a copy of `model` with the plan's smoothing carried out; the weights that it leaves alone are shared."""
     return _smoothed(model, plan.smoothing)
 
 
-def _smoothed(model: onnx.ModelProto, plans: Sequence[SmoothPlan]) -> onnx.ModelProto:
-    made = as_ir(model).clone()
+def _smoothed(model: ir.Model, plans: Sequence[SmoothPlan]) -> ir.Model:
+    made = copied(model)
     graph = made.graph
     wanted = {item.name: item for item in plans}
     copies: dict[ir.Value, ir.Value] = {}
     for node in list(graph):
-        value, weight = (*node.inputs, None, None)[:2] if node.op_type in _PRODUCTS else (None, None)
-        item, values = wanted.get(value.name or "") if value is not None else None, array(weight)
+        value, weight = node.inputs[:2] if is_standard(node, "Gemm", "MatMul") else (None, None)
+        item, values = wanted.get(name_of(value)), array(weight)
         if item is None or value is None or weight is None or values is None:
             continue
         if value not in copies:
             copies[value] = _scale_down(graph, node, value, item)
-        scaled = _scaled(values, item.factors, transposed=bool(attribute(node, "transB", 0)))
         node.replace_input_with(0, copies[value])
+        scaled = scaled_weight(node, values, item.factors)
         node.replace_input_with(1, add_initializer(graph, f"{weight.name}_by_{node.name}", scaled))
     remove_unused(made)
-    return ir.to_proto(made)
+    return made
 
 
 def _scale_down(graph: ir.Graph, before: ir.Node, value: ir.Value, item: SmoothPlan) -> ir.Value:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.batches import Batches
 from edgeopt.data.samples import SampleBatches
 from edgeopt.errors import DataError
+from edgeopt.graph import files
 from edgeopt.quantize.calibrate.calibrator import Observations, Task, advance_all, plan_turns, start, whole
 from edgeopt.quantize.calibrate.shards import shard_states
 from edgeopt.quantize.calibrate.stored import Key, difference, read_progress, resumed, write_progress
@@ -68,20 +68,17 @@ def cache_key(task: Task, batches: Batches) -> Key:
     }
 
 
-def model_digest(model: onnx.ModelProto) -> str:
+def model_digest(model: ir.Model) -> str:
     """Return the SHA-256 of a model in memory, of any size."""
-    digest = hashlib.sha256()
-    for part in _model_parts(model):
-        digest.update(hashlib.sha256(part).digest())
+    shown = files.structure(model, smallest=0, inputs=False)
+    del shown.graph.value_info[:]
+    digest = hashlib.sha256(shown.SerializeToString(deterministic=True))
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None:
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.tobytes() if tensor.dtype.bitwidth < 8 else np.ascontiguousarray(tensor.numpy()).tobytes())
     return digest.hexdigest()
-
-
-def _model_parts(model: onnx.ModelProto) -> Iterator[bytes]:
-    graph = model.graph
-    for group in (model.opset_import, model.functions, graph.input, graph.output, graph.node, graph.initializer):
-        yield str(len(group)).encode()
-        for message in group:
-            yield message.SerializeToString(deterministic=True)
 
 
 def data_digest(batches: Batches) -> str:

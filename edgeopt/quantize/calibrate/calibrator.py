@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.batches import Batch, Batches
@@ -66,7 +66,7 @@ class Observations:
 class Task:
     """What is observed: tensors of a model, with the channel axis of those that have one."""
 
-    model: onnx.ModelProto
+    model: ir.Model
     tensors: Sequence[str]
     signature: Signature
     channels: Mapping[str, int]
@@ -153,7 +153,7 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
     """Feed the batches that are left of one turn; `state.batches` counts them as the user gave them."""
     save, every = saving
     tensors = state.turns[state.turn]
-    inputs = {value.name for value in task.model.graph.input}
+    inputs = {value.name for value in task.model.graph.inputs}
     inner = [name for name in tensors if name not in inputs]
     arena = task.config.memory_limit_bytes is None
     if not arena:

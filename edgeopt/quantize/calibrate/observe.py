@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batches
 from edgeopt.graph.signature import Signature
@@ -14,7 +14,7 @@ from edgeopt.quantize.calibrate.shards import observe_shards
 
 
 def observe(
-    model: onnx.ModelProto,
+    model: ir.Model,
     batches: Batches,
     tensors: Sequence[str],
     *,

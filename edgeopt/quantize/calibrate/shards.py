@@ -28,7 +28,7 @@ from edgeopt import lifetime, progress
 from edgeopt.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, EdgeoptError, InternalError, MachineError, ModelError
 from edgeopt.files import disk_errors, write_json
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows
 from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.lifetime import temporary_folder
@@ -108,7 +108,7 @@ def shard_states(task: Task, batches: Batches, *, keep: tuple[Path, Key] | None 
     turns = plan_turns(replace(task, config=config), batches)
     place = Path(tempfile.gettempdir())
     with disk_errors(place), temporary_folder("edgeopt-shards-") as scratch:
-        onnx_file.save(task.model, scratch / "model.onnx")
+        files.save(task.model, scratch / "model.onnx")
         folder = keep[0].parent if keep else scratch
         parts = [folder / f"{keep[0].name if keep else 'shard'}.part-{job}-of-{jobs}" for job in range(jobs)]
         commands = []
@@ -269,7 +269,7 @@ def work() -> None:
     signature = Signature(*(tuple(map(_spec, about["signature"][side])) for side in ("inputs", "outputs")))
     histograms = about["config"].pop("histograms")
     config = ObserveConfig(histograms if isinstance(histograms, bool) else frozenset(histograms), **about["config"])
-    task = Task(onnx_file.load(model), about["tensors"], signature, about["channels"], config)
+    task = Task(files.load(model), about["tensors"], signature, about["channels"], config)
     batches, key = _Received(about["batches"]), about["key"]
     try:
         state = (resumed(part, key) if key else None) or start(task, about["turns"])

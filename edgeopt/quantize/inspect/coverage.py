@@ -12,14 +12,14 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeopt.batches import Batch
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph import files
 from edgeopt.graph.integer_operators import PAIRS
 from edgeopt.graph.macs import integer_products
+from edgeopt.graph.matching import name_of, names_of, own_consumers, produced_by
 from edgeopt.graph.operator_cost import accuracy_levels, cost, source_name
 from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.graph.signature import Signature
@@ -34,7 +34,7 @@ _SEEN = 0.5
 """Share of the model's MACs that a profile must account for to be believed."""
 
 
-def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target, sample: Batch) -> Coverage:
+def inspect(model: ir.Model, macs: Mapping[str, int], plan: Plan, target: Target, sample: Batch) -> Coverage:
     """Return the coverage of a quantized model as the target's provider runs it.
 
     Args:
@@ -49,11 +49,11 @@ def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target:
         return _promised(model, macs, plan, target)
     with temporary_folder() as folder:
         path, optimized = folder / "quantized.onnx", folder / "optimized.onnx"
-        onnx_file.save(model, path)
-        entries = _run(path, optimized, target, _as_taken(sample, onnx_file.signature(model)))
-        graph = onnx.load(optimized, load_external_data=False).graph
+        files.save(model, path)
+        entries = _run(path, optimized, target, _as_taken(sample, files.signature(model)))
+        graph = files.load_structure(optimized).graph
     levels = accuracy_levels(model)
-    makers = {output: node.name for node in model.graph.node for output in node.output}
+    makers = {name: name_of(node) for node in model.graph for name in names_of(node.outputs)}
     kernels = [(_source(entry["name"], macs, makers), cost(entry, macs, levels)) for entry in entries]
     kinds = {name: one.kind for name, one in kernels if one.macs}
     counts = {name: macs.get(name, one.macs) for name, one in kernels if one.macs}  # kernels pad channels; the model has fewer
@@ -65,7 +65,7 @@ def inspect(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target:
     return Coverage(integer / total if total else None, (*missed, *_enclosed(graph)))
 
 
-def _promised(model: onnx.ModelProto, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
+def _promised(model: ir.Model, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
     """Return what a provider can run on integers if it takes every pair: nodes whose two factors are dequantized."""
     names = integer_products(model)
     total = sum(macs.values())
@@ -127,14 +127,13 @@ def _missed(macs: Mapping[str, int], floating: AbstractSet[str], plan: Plan) -> 
         yield Island(name, node.op, reason)
 
 
-def _enclosed(graph: onnx.GraphProto, meant: AbstractSet[str] = frozenset()) -> Iterator[Island]:
+def _enclosed(graph: ir.Graph, meant: AbstractSet[str] = frozenset()) -> Iterator[Island]:
     """Yield the floating-point nodes that read only dequantized tensors and are read only by quantizers."""
-    index = GraphIndex(graph)
-    for node in graph.node:
+    for node in graph:
         if node.op_type in PAIRS or node.name in meant:
             continue
-        makers = [index.producer.get(name) for name in node.input if name and name not in index.initializers]
-        readers = [reader for name in node.output for reader in index.consumers[name]]
-        inside = makers and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+        read = [value for value in node.inputs if value is not None and not value.is_initializer()]
+        readers = [reader for value in node.outputs for reader in own_consumers(value, graph)]
+        inside = read and all(produced_by(value, "DequantizeLinear") is not None for value in read)
         if inside and readers and all(reader.op_type == "QuantizeLinear" for reader in readers):
-            yield Island(node.name, node.op_type, f"{node.op_type} ran in floating point between integer nodes")
+            yield Island(name_of(node), node.op_type, f"{node.op_type} ran in floating point between integer nodes")

@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.batches import Array, Batch
 from edgeopt.escaping import shell_word
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, captured
+from edgeopt.graph import files
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
-from edgeopt.graph.outputs import expose, open_exposed, run
+from edgeopt.graph.matching import by_name, is_captured, is_float, name_of, names_of, produced_by
+from edgeopt.graph.outputs import cut, expose, open_exposed, run
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms
 from edgeopt.quantize.plan.eligible import WEIGHTED
@@ -38,7 +37,7 @@ from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
 
 Values = Mapping[str, Array]
-Runtime = Callable[[onnx.ModelProto, Sequence[Batch]], list[Values]]
+Runtime = Callable[[ir.Model, Sequence[Batch]], list[Values]]
 """Runs a model in memory on batches: its outputs, batch by batch."""
 
 LIMITS_DB = {"torch → onnx": 60.0, "onnx → qdq": 15.0, "qdq → optimized": 25.0, "optimized → provider": 25.0}
@@ -84,7 +83,7 @@ def diagnose(
         ModelError, DataError: a file cannot be read, or does not run on the samples.
         MachineError: the target cannot be reached from here.
     """
-    exact, qdq = onnx_file.load(model), onnx_file.load(quantized)
+    exact, qdq = files.load(model), files.load(quantized)
     steps = [
         _rounding(exact, all_dequantized(qdq), batches, limits_db["onnx → qdq"]),
         _runtimes("qdq → optimized", qdq, batches, (on_cpu(optimize=False), on_cpu()), limits_db["qdq → optimized"]),
@@ -100,11 +99,12 @@ def first_fault(steps: Sequence[Step]) -> Step | None:
     return next((step for step in steps if not step.ok), None)
 
 
-def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Batch], limit_db: float) -> Step:
+def _rounding(exact: ir.Model, qdq: ir.Model, batches: Sequence[Batch], limit_db: float) -> Step:
     """Compare every tensor that both graphs have by name, as the integer graph rounds it (rounding may stand for a Relu)."""
-    here, there = GraphIndex(exact.graph), GraphIndex(qdq.graph)
-    outputs = [value.name for value in exact.graph.output if value.name in there.outputs]
-    common = [name for node in exact.graph.node for name in node.output if name in there.producer and name not in here.captured]
+    there = by_name(qdq.graph)
+    outputs = [name for name in names_of(exact.graph.outputs) if name in there and there[name].is_graph_output()]
+    inner = [value for node in exact.graph for value in node.outputs if not is_captured(value, exact.graph)]
+    common = [name for name in names_of(inner) if name in there and there[name].producer() is not None]
     common = list(dict.fromkeys([*common, *outputs]))
     rounded = rounded_forms(qdq)
     forms = [rounded.get(name, name) for name in common]
@@ -116,18 +116,16 @@ def _rounding(exact: onnx.ModelProto, qdq: onnx.ModelProto, batches: Sequence[Ba
         return Step("onnx → qdq", output_db, limit_db)
     bad = next(name for name in common if noise.get(name, CEILING_DB) < limit_db)
     unrounded = _compare([{bad: values[bad]} for values in before], _values(expose(qdq, [bad]), [bad], batches, optimize=False))
-    node = _integer_node(bad, there)
+    node = _integer_node(there[bad])
     proposed = [node]
     if bad in rounded and unrounded[bad] >= limit_db:
-        maker, node = there.producer[bad], _reader(rounded[bad], there)
-        proposed = [node, str(maker.name) if maker.op_type in ALWAYS_ROUNDED else None]
+        producer, node = there[bad].producer(), _reader(there[rounded[bad]])
+        proposed = [node, name_of(producer) if producer is not None and producer.op_type in ALWAYS_ROUNDED else None]
     exclude = " ".join(f"--exclude {shell_word(name)}" for name in proposed if name)
     return Step("onnx → qdq", output_db, limit_db, bad, noise[bad], node, exclude)
 
 
-def _values(
-    model: onnx.ModelProto | ir.Model, names: Sequence[str], batches: Sequence[Batch], *, optimize: bool
-) -> list[Values]:
+def _values(model: ir.Model, names: Sequence[str], batches: Sequence[Batch], *, optimize: bool) -> list[Values]:
     session = open_exposed(model, threads=1, optimize=optimize)
     return [run(session, names, batch, sample=number) for number, batch in enumerate(batches)]
 
@@ -146,82 +144,59 @@ def _compare(expected: Sequence[Values], got: Sequence[Values]) -> dict[str, flo
     return found
 
 
-def _reader(dequantized: str, index: GraphIndex) -> str | None:
+def _reader(dequantized: ir.Value) -> str | None:
     """Return the first node that multiplies the rounded tensor, or else the first that reads it."""
-    readers = index.consumers[dequantized]
-    return next((str(node.name) for node in sorted(readers, key=lambda node: node.op_type not in WEIGHTED)), None)
+    readers = sorted(dequantized.consumers(), key=lambda node: node.op_type not in WEIGHTED)
+    return next((name_of(node) for node in readers), None)
 
 
-def _integer_node(tensor: str, index: GraphIndex) -> str | None:
-    """Return the node nearest to what makes `tensor`, itself or before it, that reads integers, dequantized or as they are."""
+def _integer_node(tensor: ir.Value) -> str | None:
+    """Return the node nearest to the producer of `tensor`, or that, that reads integers, dequantized or as they are."""
     waiting = [tensor]
-    seen: set[str] = set()
+    seen: set[ir.Node] = set()
     while waiting:
-        node = index.producer.get(waiting.pop(0))
-        if node is None or node.name in seen:
+        node = waiting.pop(0).producer()
+        if node is None or node in seen:
             continue
-        seen.add(node.name)
-        makers = [index.producer.get(name) for name in node.input]
-        reads_rounded = any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+        seen.add(node)
+        reads_rounded = any(produced_by(value, "DequantizeLinear") is not None for value in node.inputs)
         if node.op_type in INTEGER_PRODUCTS | INTEGER_WEIGHTS or (node.op_type not in PAIRS and reads_rounded):
-            return str(node.name)
-        waiting += [name for name in node.input if name]
+            return name_of(node)
+        waiting += [value for value in node.inputs if value is not None]
     return None
 
 
-def _runtimes(
-    name: str, model: onnx.ModelProto, batches: Sequence[Batch], both: tuple[Runtime, Runtime], limit_db: float
-) -> Step:
+def _runtimes(name: str, model: ir.Model, batches: Sequence[Batch], both: tuple[Runtime, Runtime], limit_db: float) -> Step:
     """Compare two ways to run one model; where they part, cut it at ever narrower places."""
     output_db = _worst(model, batches, both)
     if output_db >= limit_db:
         return Step(name, output_db, limit_db)
-    index = GraphIndex(model.graph)
-    cuts = [node.output[0] for node in model.graph.node if node.op_type not in PAIRS and index.is_float(node.output[0])]
+    cuts = [node.outputs[0] for node in model.graph if node.op_type not in PAIRS and is_float(node.outputs[0])]
     low, high, noise = 0, len(cuts), {}
     with progress.task(name, total=max(1, len(cuts).bit_length())) as advance:
         while low < high:
             middle = (low + high) // 2
-            noise[middle] = _worst(cut(model, cuts[middle]), batches, both)
+            noise[middle] = _worst(cut(model, name_of(cuts[middle])), batches, both)
             low, high = (low, middle) if noise[middle] < limit_db else (middle + 1, high)
             advance()
-    bad = cuts[low] if low < len(cuts) else model.graph.output[0].name
-    node = index.producer[bad]
-    blamed = node.name if node.op_type in WEIGHTED else _integer_node(bad, index)
+    value = cuts[low] if low < len(cuts) else model.graph.outputs[0]
+    bad, node = name_of(value), value.producer()
+    blamed = name_of(node) if node is not None and node.op_type in WEIGHTED else _integer_node(value)
     return Step(
         name, output_db, limit_db, bad, noise.get(low, output_db), blamed, f"--exclude {shell_word(blamed)}" if blamed else ""
     )
 
 
-def _worst(model: onnx.ModelProto, batches: Sequence[Batch], both: tuple[Runtime, Runtime]) -> float:
+def _worst(model: ir.Model, batches: Sequence[Batch], both: tuple[Runtime, Runtime]) -> float:
     noise = _compare(both[0](model, batches), both[1](model, batches))
     return min(noise.values(), default=CEILING_DB)
-
-
-def cut(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """Return the part of `model` that makes `tensor`, its only output."""
-    index = GraphIndex(model.graph)
-    needed, waiting = set[str](), [tensor]
-    while waiting:
-        node = index.producer.get(waiting.pop())
-        if node is not None and node.output[0] not in needed:
-            needed.add(node.output[0])
-            waiting += [*node.input, *captured(node)]
-    part = onnx_file.copy_of(model)
-    kept = [node for node in model.graph.node if node.output[0] in needed]
-    del part.graph.node[:]
-    part.graph.node.extend(kept)
-    value = next((value for value in (*model.graph.value_info, *model.graph.output) if value.name == tensor), None)
-    del part.graph.output[:]
-    part.graph.output.append(value or onnx.helper.make_empty_tensor_value_info(tensor))
-    return part
 
 
 def on_cpu(*, optimize: bool = True) -> Runtime:
     """Return what runs models on this machine's CPU provider, with all of its optimisations or none."""
 
-    def run_here(model: onnx.ModelProto, batches: Sequence[Batch]) -> list[Values]:
-        names = [value.name for value in model.graph.output]
+    def run_here(model: ir.Model, batches: Sequence[Batch]) -> list[Values]:
+        names = names_of(model.graph.outputs)
         return _values(model, names, batches, optimize=optimize)
 
     return run_here
@@ -230,13 +205,13 @@ def on_cpu(*, optimize: bool = True) -> Runtime:
 def on_target(target: Target) -> Runtime:
     """Return what runs models on `target`, through its runner."""
 
-    def run_there(model: onnx.ModelProto, batches: Sequence[Batch]) -> list[Values]:
+    def run_there(model: ir.Model, batches: Sequence[Batch]) -> list[Values]:
         from edgeopt.targets.outputs import fetch_outputs
         from edgeopt.targets.transports import connect
 
         with temporary_folder() as folder, connect(target) as connection:
             path, inputs = folder / "cut.onnx", folder / "inputs.npz"
-            onnx_file.save(model, path)
+            files.save(model, path)
             write_batches(batches, inputs)
             with connection.start() as runner:
                 sent = {"model": connection.send(path), "inputs": connection.send(inputs)}

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batch
-from edgeopt.graph.index import GraphIndex
-from edgeopt.quantize.apply.bias import weight_makers
+from edgeopt.graph.matching import name_of
+from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
 
 
 def sensitivity(
-    model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan, batches: Sequence[Batch], *, threads: int
+    model: ir.Model, quantized: ir.Model, plan: Plan, batches: Sequence[Batch], *, threads: int
 ) -> tuple[LayerNoise, ...]:
     """Return the SQNR at the model's floating-point outputs for every integer layer alone, worst first.
 
@@ -31,13 +31,13 @@ def sensitivity(
         threads: for inference.
     """
     tensors = {tensor.name: tensor for tensor in plan.tensors}
-    integers = GraphIndex(quantized.graph).initializers
     symmetric = plan.scheme.symmetric_activation
-    layers = list(weight_makers(model, quantized))
-    gates = [
-        Gate(node.name, tensors.get(node.input[0]), node.name, Rounded(node.input[1], maker, integers), symmetric)
-        for node, maker in layers
-    ]
+    layers = list(rounded_layers(model, quantized))
+    gates = []
+    for layer in layers:
+        read, weight = layer.node.inputs[:2]
+        rounded = Rounded(name_of(weight), layer.dequantize)
+        gates.append(Gate(name_of(layer.node), tensors.get(name_of(read)), name_of(layer.node), rounded, symmetric))
     noise = Gated(model, gates, batches, threads=threads).of_each()
-    found = [LayerNoise(node.name, node.op_type, noise[node.name]) for node, _ in layers]
+    found = [LayerNoise(gate.name, layer.node.op_type, noise[gate.name]) for gate, layer in zip(gates, layers, strict=True)]
     return tuple(sorted(found, key=lambda layer: (layer.sqnr_db, layer.name)))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import onnx
-from onnx import helper
+import onnx_ir as ir
 
 from edgeopt.batches import Batch
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.editing import copied, fresh_name
+from edgeopt.graph.files import signature
+from edgeopt.graph.matching import by_name, is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
@@ -21,7 +21,7 @@ from edgeopt.quantize.sqnr import CEILING_DB, Noise
 
 
 def layer_noise(
-    model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan, batches: Iterable[Batch], *, threads: int
+    model: ir.Model, quantized: ir.Model, plan: Plan, batches: Iterable[Batch], *, threads: int
 ) -> tuple[LayerNoise, ...]:
     """Return the SQNR at the output of every integer node and at the model's outputs, in the graph's order."""
     quantized = all_dequantized(quantized)
@@ -40,29 +40,26 @@ def layer_noise(
     return tuple(LayerNoise(name, op, noise[tensor].db) for name, op, tensor, _ in watched)
 
 
-def _watched(model: onnx.ModelProto, quantized: onnx.ModelProto, plan: Plan) -> list[tuple[str, str, str, str]]:
+def _watched(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[tuple[str, str, str, str]]:
     """Return (node, operator, tensor in the float model, the same after rounding), one a node; outputs of the model last."""
-    there = GraphIndex(quantized.graph)
-    here = GraphIndex(model.graph)
+    there = by_name(quantized.graph)
     integer = {node.name for node in plan.integer_nodes}
     rounded = rounded_forms(quantized)
     watched = []
-    for node in model.graph.node:
-        name = node.output[0]
-        if node.name in integer and name in there.producer and here.is_float(name):
-            watched.append((node.name, node.op_type, name, rounded.get(name, name)))
-    watched += [(value.name, "output", value.name, value.name) for value in model.graph.output if here.is_float(value.name)]
+    for node in model.graph:
+        value = node.outputs[0]
+        name = name_of(value)
+        if node.name in integer and name in there and there[name].producer() is not None and is_float(value):
+            watched.append((name_of(node), node.op_type, name, rounded.get(name, name)))
+    watched += [(name, "output", name, name) for value in model.graph.outputs if is_float(value) and (name := name_of(value))]
     return watched
 
 
-def output_noise(
-    model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch], *, threads: int
-) -> tuple[LayerNoise, ...]:
+def output_noise(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch], *, threads: int) -> tuple[LayerNoise, ...]:
     """Return the SQNR of every floating-point output; inputs are given in the types that `quantized` wants."""
-    index = GraphIndex(model.graph)
-    names = [value.name for value in model.graph.output if index.is_float(value.name)]
+    names = [name_of(value) for value in model.graph.outputs if is_float(value)]
     before, after = (open_exposed(item, threads=threads) for item in (model, quantized))
-    types = {spec.name: spec.dtype for spec in onnx_file.signature(quantized).inputs}
+    types = {spec.name: spec.dtype for spec in signature(quantized).inputs}
     noise = {name: Noise() for name in names}
     for number, batch in enumerate(batches):
         given = {name: values.astype(types[name], copy=False) for name, values in batch.items()}
@@ -72,39 +69,37 @@ def output_noise(
     return tuple(LayerNoise(name, "output", noise[name].db) for name in names)
 
 
-def outputs_db(model: onnx.ModelProto, quantized: onnx.ModelProto, batches: Iterable[Batch]) -> float:
+def outputs_db(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch]) -> float:
     """Return the SQNR of the worst floating-point output; 150 dB if there is none."""
     return min((output.sqnr_db for output in output_noise(model, quantized, batches, threads=1)), default=CEILING_DB)
 
 
-def all_dequantized(quantized: onnx.ModelProto) -> onnx.ModelProto:
+def all_dequantized(quantized: ir.Model) -> ir.Model:
     """Return a copy in which every rounded activation has its DequantizeLinear, to be looked at; if all have, no copy.
 
-    Before: x → QuantizeLinear → MatMulIntegerToFloat        After: … and QuantizeLinear → DequantizeLinear, which nobody reads
+    Before: MatMulIntegerToFloat(QuantizeLinear(x))        After: … and DequantizeLinear(QuantizeLinear(x)), which nobody reads
     """
-    index = GraphIndex(quantized.graph)
-    missing = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear" and not _is_dequantized(node, index)]
-    if not missing:
+    if all(_is_dequantized(node) for node in quantized.graph if node.op_type == "QuantizeLinear"):
         return quantized
-    copy = onnx_file.copy_of(quantized)
-    for node in missing:
-        integers = node.output[0]
-        copy.graph.node.add().CopyFrom(
-            helper.make_node("DequantizeLinear", [integers, *node.input[1:]], [f"{integers}_dequantized"], domain=node.domain)
-        )
+    copy = copied(quantized)
+    for node in [node for node in copy.graph if node.op_type == "QuantizeLinear" and not _is_dequantized(node)]:
+        integers = node.outputs[0]
+        made = ir.node("DequantizeLinear", [integers, *node.inputs[1:]], domain=node.domain)
+        made.outputs[0].name = fresh_name(copy.graph, f"{integers.name}_dequantized")
+        copy.graph.append(made)
     return copy
 
 
-def _is_dequantized(quantize: onnx.NodeProto, index: GraphIndex) -> bool:
-    return any(reader.op_type == "DequantizeLinear" for reader in index.consumers[quantize.output[0]])
+def _is_dequantized(quantize: ir.Node) -> bool:
+    return any(reader.op_type == "DequantizeLinear" for reader in quantize.outputs[0].consumers())
 
 
-def rounded_forms(quantized: onnx.ModelProto) -> dict[str, str]:
+def rounded_forms(quantized: ir.Model) -> dict[str, str]:
     """Return, by activation, the tensor that holds its rounded values."""
-    index = GraphIndex(quantized.graph)
-    return {_source(node, index): node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
+    return {_source(node): name_of(node.outputs[0]) for node in quantized.graph if node.op_type == "DequantizeLinear"}
 
 
-def _source(dequantize: onnx.NodeProto, index: GraphIndex) -> str:
-    quantize = index.producer.get(dequantize.input[0])
-    return quantize.input[0] if quantize is not None and quantize.op_type == "QuantizeLinear" else ""
+def _source(dequantize: ir.Node) -> str:
+    value = dequantize.inputs[0]
+    quantize = value.producer() if value is not None else None
+    return name_of(quantize.inputs[0]) if quantize is not None and quantize.op_type == "QuantizeLinear" else ""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeopt.batches import Array, Batch
-from edgeopt.graph import onnx_file
+from edgeopt.graph.files import load
+from edgeopt.graph.matching import name_of, names_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.inspect.diagnosis import LIMITS_DB, Step
 from edgeopt.quantize.sqnr import CEILING_DB, Noise
@@ -33,13 +34,13 @@ def diagnose_export(module: nn.Module, model: Path, batches: Sequence[Batch], *,
     Raises:
         ModelError: the file cannot be read.
     """
-    proto = onnx_file.load(model)
+    loaded = load(model)
     batch = batches[0]
     modules, outputs = _modules(module, batch)
-    names = [name for node in proto.graph.node for name in node.output if name]
-    tensors = run(open_exposed(proto, names, threads=1, optimize=False), names, batch, sample=0)
+    names = [name for node in loaded.graph for name in names_of(node.outputs)]
+    tensors = run(open_exposed(loaded, names, threads=1, optimize=False), names, batch, sample=0)
     floats = [value for value in tensors.values() if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)]
-    given = [tensors[value.name] for value in proto.graph.output]
+    given = [tensors[name] for name in names_of(loaded.graph.outputs)]
     output_db = min((max((_db(want, got) for got in given), default=-CEILING_DB) for want in outputs), default=CEILING_DB)
     if output_db >= limit_db:
         return Step(_NAME, output_db, limit_db)
@@ -48,7 +49,13 @@ def diagnose_export(module: nn.Module, model: Path, batches: Sequence[Batch], *,
         if nearest < limit_db:
             return Step(_NAME, output_db, limit_db, name, nearest, name, f"look at the export of module '{name}'")
     return Step(
-        _NAME, output_db, limit_db, proto.graph.output[0].name, output_db, None, "the difference lies behind the last module"
+        _NAME,
+        output_db,
+        limit_db,
+        name_of(loaded.graph.outputs[0]),
+        output_db,
+        None,
+        "the difference lies behind the last module",
     )
 
 

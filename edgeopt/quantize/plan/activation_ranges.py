@@ -11,13 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from edgeopt.graph.index import GraphIndex, attribute
-from edgeopt.graph.matching import by_name
+from edgeopt.graph.matching import array, attribute, by_name, constant, name_of, names_of
 from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
 from edgeopt.quantize.apply.smooth import scaled_names
@@ -33,7 +30,7 @@ from edgeopt.quantize.plan.shared_ranges import followers
 _SUMS = {"Add", "Conv", "ConvTranspose"}
 
 
-def plan_ranges(model: onnx.ModelProto, plan: Plan, observations: Observations, config: QuantizeConfig) -> Plan:
+def plan_ranges(model: ir.Model, plan: Plan, observations: Observations, config: QuantizeConfig) -> Plan:
     """Return the plan, whose nodes are placed, with a range for every observed activation and the smoothing that pays."""
     products = _products(model, plan.nodes, observations, plan.scheme, config)
     plain = _rounded_plainly(model, plan.nodes, {name for name, item in products.items() if item.factors})
@@ -51,27 +48,26 @@ def plan_ranges(model: onnx.ModelProto, plan: Plan, observations: Observations, 
     return plan.decided("smoothing", names, "lowers the error of the matrix product by 2 dB or more")
 
 
-def product_inputs(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> dict[str, list[onnx.NodeProto]]:
+def product_inputs(model: ir.Model, nodes: tuple[NodePlan, ...]) -> dict[str, list[ir.Node]]:
     """Return the activations that integer Gemm and MatMul nodes multiply by constant matrices, each with those nodes."""
     integer = {node.name for node in nodes if node.precision != "float"}
-    constants = {tensor.name for tensor in model.graph.initializer}
-    found: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        if node.name in integer and node.op_type in {"Gemm", "MatMul"} and node.input[1] in constants:
-            found.setdefault(node.input[0], []).append(node)
+    found: dict[str, list[ir.Node]] = {}
+    for node in model.graph:
+        if node.name in integer and node.op_type in {"Gemm", "MatMul"} and constant(node.inputs[1]) is not None:
+            found.setdefault(name_of(node.inputs[0]), []).append(node)
     return found
 
 
 def _products(
-    model: onnx.ModelProto,
+    model: ir.Model,
     nodes: tuple[NodePlan, ...],
     observations: Observations,
     scheme: Scheme,
     config: QuantizeConfig,
 ) -> dict[str, ProductChoice]:
     """Choose range and smoothing for every activation whose rows were sampled; only float ones can be smoothed."""
-    index = GraphIndex(model.graph)
-    given_as_integers = {name for node in model.graph.node for name in node.output if _rounds(node, nodes)}
+    rounding = {node.name for node in nodes if node.output != "float"}
+    given_as_integers = {name for node in model.graph if node.name in rounding for name in names_of(node.outputs)}
     choices: dict[str, ProductChoice] = {}
     grids = Grid.of(scheme.activation, symmetric=scheme.symmetric_activation), Grid.of(scheme.weight, symmetric=True)
     for name, readers in product_inputs(model, nodes).items():
@@ -79,20 +75,16 @@ def _products(
         if statistics is None or statistics.sample is None or statistics.channels is None or not statistics.count:
             continue
         extremes = statistics.channels.extremes
-        weight = np.concatenate([_matrix(node, index) for node in readers], axis=1)
+        weight = np.concatenate([_matrix(node) for node in readers], axis=1)
         channels = scheme.per_channel and all(node.op_type in scheme.per_channel_ops for node in readers)
         smooth = config.smooth and name not in given_as_integers and channels  # one scale a tensor cannot take rows that differ
         choices[name] = choose_product(statistics.sample.rows, extremes, weight, grids=grids, smooth=smooth)
     return choices
 
 
-def _rounds(node: onnx.NodeProto, nodes: tuple[NodePlan, ...]) -> bool:
-    return any(plan.name == node.name and plan.output != "float" for plan in nodes)
-
-
-def _matrix(node: onnx.NodeProto, index: GraphIndex) -> NDArray[Any]:
+def _matrix(node: ir.Node) -> NDArray[Any]:
     """Return the node's weight as [inputs, outputs]."""
-    weight = numpy_helper.to_array(index.initializers[node.input[1]])
+    weight = np.asarray(array(node.inputs[1]))
     return weight.T if attribute(node, "transB", 0) else weight
 
 
@@ -132,13 +124,13 @@ class _Kinds:
     """What the scaled copies of the smoothed ones are called."""
 
 
-def _responses(model: onnx.ModelProto, names: Set[str]) -> dict[str, Function]:
+def _responses(model: ir.Model, names: Set[str]) -> dict[str, Function]:
     """Return, of those called `names`, the activations that all consumers see through one elementwise function, with it."""
-    found = {name: response(value) for name, value in by_name(ir.from_proto(model).graph).items() if name in names}
+    found = {name: response(value) for name, value in by_name(model.graph).items() if name in names}
     return {name: function for name, function in found.items() if function is not None}
 
 
-def _rounded_plainly(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], smoothed: set[str]) -> set[str]:
+def _rounded_plainly(model: ir.Model, nodes: tuple[NodePlan, ...], smoothed: set[str]) -> set[str]:
     """Return the smoothed activations that integer nodes other than products read rounded: residual additions, say."""
     others = [node for node in nodes if node.op not in {"Gemm", "MatMul"}]
     return smoothed.intersection(rounded_tensors(model, others))
@@ -160,8 +152,7 @@ def _automatic(statistics: TensorStatistics, kinds: _Kinds, name: str) -> Method
     return "mse" if two_sided else "min-max"
 
 
-def unbounded(model: onnx.ModelProto, nodes: tuple[NodePlan, ...]) -> frozenset[str]:
+def unbounded(model: ir.Model, nodes: tuple[NodePlan, ...]) -> frozenset[str]:
     """Return the rounded results of convolutions and additions, floating ones too, that no Relu or Clip bounds."""
-    sums = [node for node in model.graph.node if node.op_type in _SUMS]
-    names = {name for node in sums for name in node.output}
+    names = {name for node in model.graph if node.op_type in _SUMS for name in names_of(node.outputs)}
     return frozenset(names.intersection(rounded_tensors(model, nodes)) - followers(model, nodes))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgeopt.graph.matching import names_of
 from edgeopt.quantize.plan.activation_ranges import product_inputs
 from edgeopt.quantize.plan.cause import Why
 from edgeopt.quantize.plan.placement import place
@@ -22,7 +23,7 @@ from edgeopt.targets.target import Quantization
 class PlanBasis:
     """The prepared model, what the target wants and what calibration saw: enough to derive a plan again."""
 
-    model: onnx.ModelProto
+    model: ir.Model
     quantization: Quantization
     highs: Mapping[str, NDArray[Any]]
     """The largest value of each channel of the activations whose channels were looked at."""
@@ -44,7 +45,7 @@ class PlanBasis:
         made = self.shared(replace(plan, nodes=nodes, smoothing=smoothing))
         ranges = {tensor.name: (tensor.low, tensor.high) for tensor in plan.tensors}
         moved = {tensor.name for tensor in made.tensors if ranges.get(tensor.name) != (tensor.low, tensor.high)}
-        readers = {node.name for node in self.model.graph.node if moved.intersection(node.input)}
+        readers = {node.name for node in self.model.graph if moved.intersection(names_of(node.inputs))}
         return self.reduced(made, {node.name for node in made.integer_nodes if node.name not in before or node.name in readers})
 
     def shared(self, plan: Plan) -> Plan:

@@ -11,9 +11,9 @@ convolution reads is rounded. What that gains and costs is in docs/log/quantize.
 
 from __future__ import annotations
 
-import onnx
+import onnx_ir as ir
 
-from edgeopt.graph.index import GraphIndex, is_depthwise, is_pointwise
+from edgeopt.graph.matching import activations, array, is_depthwise, is_pointwise, is_standard, name_of
 from edgeopt.quantize.plan.stem import ACTIVATIONS
 
 _BETWEEN = ACTIVATIONS | {"HardSigmoid", "Mul", "Sigmoid", "Swish"}
@@ -21,32 +21,30 @@ _BETWEEN = ACTIVATIONS | {"HardSigmoid", "Mul", "Sigmoid", "Swish"}
 _STEPS = 4
 
 
-def is_projection(node: onnx.NodeProto, index: GraphIndex) -> bool:
+def is_projection(node: ir.Node) -> bool:
     """Tell whether the node is a 1 × 1 convolution that narrows what a depthwise one gives, with nothing but sums behind it."""
-    weight = index.initializers.get(node.input[1]) if node.op_type == "Conv" else None
-    if weight is None or not is_pointwise(node, weight):
+    weight = array(node.inputs[1]) if is_standard(node, "Conv") else None
+    if weight is None or not is_pointwise(node):
         return False
-    outputs, inputs = weight.dims[:2]
-    bounded = any(reader.op_type in _BETWEEN for reader in index.consumers[node.output[0]])
-    return outputs < inputs and not bounded and _behind_depthwise(node.input[0], index, _STEPS)
+    outputs, inputs = weight.shape[:2]
+    bounded = any(reader.op_type in _BETWEEN for reader in node.outputs[0].consumers())
+    return outputs < inputs and not bounded and _behind_depthwise(node.inputs[0], _STEPS)
 
 
-def _behind_depthwise(name: str, index: GraphIndex, steps: int) -> bool:
-    maker = index.producer.get(name)
-    if maker is None or steps == 0:
+def _behind_depthwise(value: ir.Value | None, steps: int) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None or steps == 0:
         return False
-    if maker.op_type == "Conv":
-        return is_depthwise(maker, index)
-    return maker.op_type in _BETWEEN and any(_behind_depthwise(read, index, steps - 1) for read in index.activations(maker))
+    if node.op_type == "Conv":
+        return is_depthwise(node)
+    return node.op_type in _BETWEEN and any(_behind_depthwise(read, steps - 1) for read in activations(node))
 
 
-def bottleneck_sums(index: GraphIndex) -> frozenset[str]:
+def bottleneck_sums(graph: ir.Graph) -> frozenset[str]:
     """Return the names of the additions of two activations, one of which a projection gives."""
-    return frozenset(
-        node.name for node in index.graph.node if node.op_type == "Add" and _adds_projection(index.activations(node), index)
-    )
+    return frozenset(name_of(node) for node in graph if node.op_type == "Add" and _adds_projection(activations(node)))
 
 
-def _adds_projection(names: list[str], index: GraphIndex) -> bool:
-    makers = [index.producer.get(name) for name in names]
-    return len(names) == 2 and any(maker is not None and is_projection(maker, index) for maker in makers)
+def _adds_projection(values: list[ir.Value]) -> bool:
+    producers = [value.producer() for value in dict.fromkeys(values)]
+    return len(values) == 2 and any(node is not None and is_projection(node) for node in producers)

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import onnx
+import onnx_ir as ir
 
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.matching import activations, is_float, name_of
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import WEIGHTED, weight_objection
 from edgeopt.quantize.plan.infinite import infinite_operand
@@ -25,49 +25,49 @@ from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.targets.target import Rules
 
 
-def decide_everywhere(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> NodePlan:
+def decide_everywhere(node: ir.Node, floating: Mapping[str, Why], rules: Rules) -> NodePlan:
     """Decide for one node where everything that can be is on integers; nodes named in `floating` are exceptions."""
-    why = _objection(node, index, floating, rules)
+    why = _objection(node, floating, rules)
     if why is not None:
-        return NodePlan(node.name, node.op_type, "float", "float", *why)
-    return NodePlan(node.name, node.op_type, "int8", "int8", Cause.TAKEN)
+        return NodePlan(name_of(node), node.op_type, "float", "float", *why)
+    return NodePlan(name_of(node), node.op_type, "int8", "int8", Cause.TAKEN)
 
 
-def _objection(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> Why | None:
+def _objection(node: ir.Node, floating: Mapping[str, Why], rules: Rules) -> Why | None:
     if node.name in floating:
-        return floating[node.name]
-    if node.domain not in {"", "ai.onnx"}:
+        return floating[name_of(node)]
+    if node.domain:
         return Why(Cause.NOT_STANDARD, f"{node.domain}:{node.op_type}")
     if node.op_type in WEIGHTED:
-        why = weight_objection(node, index)
+        why = weight_objection(node)
         return None if why is not None and why.cause is Cause.TWO_ACTIVATIONS and rules.products else why
     if node.op_type not in rules.ops:
         return Why(Cause.NOT_TAKEN, node.op_type)
-    if not any(index.is_float(name) for name in node.input):
+    if not any(is_float(value) for value in node.inputs):
         return Why(Cause.NO_FLOATS)
-    infinite = infinite_operand(node, index)
+    infinite = infinite_operand(node)
     return Why(Cause.INFINITE, infinite) if infinite else None
 
 
-def decide_inputs(node: onnx.NodeProto, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> NodePlan:
+def decide_inputs(node: ir.Node, floating: Mapping[str, Why], rules: Rules) -> NodePlan:
     """Decide for one node where only inputs are rounded; nodes named in `floating` are exceptions."""
     if node.op_type == "Add" and "Add" in rules.ops and node.name not in floating:
-        branch = _residual_branch(node, index)
+        branch = _residual_branch(node)
         if branch:
-            return NodePlan(node.name, "Add", "int8", "float", Cause.RESIDUAL, reads=(branch,))
-        return NodePlan(node.name, "Add", "float", "float", Cause.NO_RESIDUAL)
-    why = _objection(node, index, floating, rules)
+            return NodePlan(name_of(node), "Add", "int8", "float", Cause.RESIDUAL, reads=(branch,))
+        return NodePlan(name_of(node), "Add", "float", "float", Cause.NO_RESIDUAL)
+    why = _objection(node, floating, rules)
     if why is not None:
-        return NodePlan(node.name, node.op_type, "float", "float", *why)
-    return NodePlan(node.name, node.op_type, "int8", "float", Cause.INPUTS)
+        return NodePlan(name_of(node), node.op_type, "float", "float", *why)
+    return NodePlan(name_of(node), node.op_type, "int8", "float", Cause.INPUTS)
 
 
-def _residual_branch(node: onnx.NodeProto, index: GraphIndex) -> str:
+def _residual_branch(node: ir.Node) -> str:
     """Return the one activation of an Add that is not directly what a multiplication gives; "" if there is not exactly one."""
-    floats = index.activations(node)
-    made = {name: index.producer.get(name) for name in floats}
-    fused = [name for name in floats if (maker := made[name]) is not None and maker.op_type in WEIGHTED]
-    others = [name for name in floats if name not in fused]
+    floats = activations(node)
+    producers = {value: value.producer() for value in floats}
+    fused = [value for value in floats if (made := producers[value]) is not None and made.op_type in WEIGHTED]
+    others = [value for value in floats if value not in fused]
     if len(floats) != 2 or not fused:
         return ""
-    return others[0] if others else floats[1]
+    return name_of(others[0] if others else floats[1])

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batches
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.graph.matching import attribute, constant, name_of, named_nodes, names_of
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
@@ -115,13 +116,13 @@ def _planned(prepared: Prepared, nodes: tuple[NodePlan, ...], target: Target, co
 def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> None:
     if plan.target != target.name:
         raise RecipeError(f"{where}: the plan is for target {plan.target}, not {target.name}; make a plan for this target")
-    names = {node.name for node in prepared.model.graph.node}
+    names = set(named_nodes(prepared.model.graph))
     for node in plan.nodes:
         if node.name not in names:
             raise RecipeError(
                 f"{where}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
             )
-    widths = {name: _width(readers[0], prepared.model) for name, readers in product_inputs(prepared.model, plan.nodes).items()}
+    widths = {name: _width(readers[0]) for name, readers in product_inputs(prepared.model, plan.nodes).items()}
     for item in plan.smoothing:
         if item.name in widths and len(item.factors) != widths[item.name]:
             raise RecipeError(
@@ -130,14 +131,14 @@ def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> N
             )
 
 
-def _width(node: onnx.NodeProto, model: onnx.ModelProto) -> int:
+def _width(node: ir.Node) -> int:
     """Return the number of input channels of a Gemm or MatMul with a constant matrix."""
-    dims = next(tensor.dims for tensor in model.graph.initializer if tensor.name == node.input[1])
-    transposed = any(item.name == "transB" and item.i for item in node.attribute)
-    return int(dims[1] if transposed else dims[0])
+    tensor = constant(node.inputs[1])
+    shape = tensor.shape.numpy() if tensor is not None else (0, 0)
+    return int(shape[1] if attribute(node, "transB", 0) else shape[0])
 
 
-def _check_ranges(plan: Plan, model: onnx.ModelProto, where: str) -> None:
+def _check_ranges(plan: Plan, model: ir.Model, where: str) -> None:
     """Raise a `RecipeError` if a saved plan has no range for a tensor that it rounds."""
     known = {tensor.name for tensor in plan.tensors}
     smoothed_ones = {item.name for item in plan.smoothing if item.scaled in known}
@@ -146,7 +147,7 @@ def _check_ranges(plan: Plan, model: onnx.ModelProto, where: str) -> None:
         raise RecipeError(f"{where}: the plan rounds '{missing}' and has no range for it; make the plan again")
 
 
-def _without_range(model: onnx.ModelProto, nodes: Sequence[NodePlan], observations: Observations) -> dict[str, Why]:
+def _without_range(model: ir.Model, nodes: Sequence[NodePlan], observations: Observations) -> dict[str, Why]:
     """Return the integer nodes that touch a tensor for which there is no range: empty on every sample, or infinite."""
     causes = {
         name: Why(Cause.UNSEEN if statistics.count == 0 else Cause.INFINITE, name)
@@ -160,10 +161,10 @@ def _without_range(model: onnx.ModelProto, nodes: Sequence[NodePlan], observatio
             causes[name] = causes[source]
     integer = {node.name for node in nodes if node.precision != "float"}
     found: dict[str, Why] = {}
-    for node in model.graph.node:
-        why = next((causes[name] for name in (*node.input, *node.output) if name in causes), None)
+    for node in model.graph:
+        why = next((causes[name] for name in names_of((*node.inputs, *node.outputs)) if name in causes), None)
         if node.name in integer and why is not None:
-            found[node.name] = why
+            found[name_of(node)] = why
     return found
 
 
@@ -181,8 +182,8 @@ def _counted(plan: Plan) -> Plan:
     return plan.decided("7-bit weights", f"{count} of {total} layers", "pair sums of u8·s8 products can saturate 16 bits there")
 
 
-def _excluded(model: onnx.ModelProto, config: QuantizeConfig) -> dict[str, Why]:
-    names = {node.name for node in model.graph.node}
+def _excluded(model: ir.Model, config: QuantizeConfig) -> dict[str, Why]:
+    names = set(named_nodes(model.graph))
     for name in config.exclude:
         if name not in names:
             raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
@@ -209,7 +210,7 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
     )
 
 
-def _histograms(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> bool | frozenset[str]:
+def _histograms(model: ir.Model, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> bool | frozenset[str]:
     """Return which tensors need more than their extremes; a cache keeps everything, so that other ranges can use it, too."""
     if config.cache is not None:
         return True
@@ -221,7 +222,7 @@ def _histograms(model: onnx.ModelProto, nodes: tuple[NodePlan, ...], config: Qua
 def _channel_axes(prepared: Prepared, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> Mapping[str, int]:
     """Return the activations whose channels matter: inputs of matrix products (last axis) and of convolutions (axis 1)."""
     integer = {node.name for node in nodes if node.precision != "float" and node.op == "Conv"}
-    axes = {node.input[0]: 1 for node in prepared.model.graph.node if config.correct_bias and node.name in integer}
+    axes = {name_of(node.inputs[0]): 1 for node in prepared.model.graph if config.correct_bias and node.name in integer}
     if config.ranges == "auto" or config.correct_bias:
         axes |= dict.fromkeys(product_inputs(prepared.model, nodes), -1)
     return axes

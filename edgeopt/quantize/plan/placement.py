@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-import onnx
+import onnx_ir as ir
 
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.matching import activations, by_name, is_captured, is_float, name_of, names_of, own_consumers, sole_consumer
 from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
 from edgeopt.quantize.plan.cause import Cause, Why
@@ -37,112 +37,111 @@ _FREE_OUTPUT = {"Gemm", "MatMul"}
 _DEFAULT_RULES = Rules()
 
 
-def place(model: onnx.ModelProto, floating: Mapping[str, Why], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
+def place(model: ir.Model, floating: Mapping[str, Why], rules: Rules = _DEFAULT_RULES) -> tuple[NodePlan, ...]:
     """Decide for every floating-point node of the main graph; those named in `floating` are exceptions, each with its cause.
 
     More exceptions never bring another node to integers.
     """
-    index = GraphIndex(model.graph)
-    nodes = [node for node in model.graph.node if is_floating(node, index)]
+    nodes = [node for node in model.graph if is_floating(node)]
     if rules.placement == "everywhere":
-        return tuple(compiled.decide_everywhere(node, index, floating, rules) for node in nodes)
+        return tuple(compiled.decide_everywhere(node, floating, rules) for node in nodes)
     if rules.placement == "inputs":
-        return tuple(compiled.decide_inputs(node, index, floating, rules) for node in nodes)
-    flow = _Flow(index, floating, rules)
+        return tuple(compiled.decide_inputs(node, floating, rules) for node in nodes)
+    flow = _Flow(model.graph, floating, rules)
     return tuple(_decide(node, flow) for node in nodes)
 
 
 class _Flow:
     """The integer nodes, found by one pass forward and one back."""
 
-    def __init__(self, index: GraphIndex, floating: Mapping[str, Why], rules: Rules) -> None:
-        self.index = index
+    def __init__(self, graph: ir.Graph, floating: Mapping[str, Why], rules: Rules) -> None:
+        self.graph = graph
         self.floating = floating
         self.rules = rules
-        self.stem = picture_stem(index) if rules.float_stem else ()
-        self.sums = bottleneck_sums(index) if rules.float_sums else frozenset()
+        self.stem = picture_stem(graph) if rules.float_stem else ()
+        self.sums = bottleneck_sums(graph) if rules.float_sums else frozenset()
         self.flowing = frozenset(rules.ops)
         self.refused: dict[str, Why] = {}
         self.nodes: set[str] = set()
-        nodes = list(index.graph.node)
+        nodes = list(graph)
         for node in nodes:
             if self._may(node):
-                self.nodes.add(node.name)
+                self.nodes.add(name_of(node))
         for node in reversed(nodes):
             if node.name in self.nodes and node.op_type in self.flowing and not self._leads_to_integers(node):
                 if self._bounds(node):
                     continue
-                self.nodes.discard(node.name)
-                self.refused[node.name] = Why(Cause.READ_BY_FLOATS)
+                self.nodes.discard(name_of(node))
+                self.refused[name_of(node)] = Why(Cause.READ_BY_FLOATS)
 
-    def _may(self, node: onnx.NodeProto) -> bool:
-        if node.domain not in {"", "ai.onnx"} or not is_floating(node, self.index):
+    def _may(self, node: ir.Node) -> bool:
+        if node.domain or not is_floating(node):
             return False
         why = self._objection(node)
         if why is not None:
-            self.refused[node.name] = why
+            self.refused[name_of(node)] = why
         return why is None
 
-    def _objection(self, node: onnx.NodeProto) -> Why | None:
+    def _objection(self, node: ir.Node) -> Why | None:
         if node.name in self.floating:
-            return self.floating[node.name]
+            return self.floating[name_of(node)]
         if node.name in self.stem:
             return Why(Cause.STEM)
         if node.name in self.sums:
             return Why(Cause.SUM)
         if node.op_type in WEIGHTED:
-            return weight_objection(node, self.index)
+            return weight_objection(node)
         if node.op_type not in self.flowing:
             return Why(Cause.NOT_WORTH, node.op_type)
-        floats = self.index.activations(node)
-        made = [self.index.producer.get(name) for name in floats]
-        if not floats or any(maker is None or maker.name not in self.nodes for maker in made):
+        floats = activations(node)
+        producers = [value.producer() for value in floats]
+        if not floats or any(producer is None or producer.name not in self.nodes for producer in producers):
             return Why(Cause.FED_FLOATS)
-        infinite = infinite_operand(node, self.index)
+        infinite = infinite_operand(node)
         return Why(Cause.INFINITE, infinite) if infinite else None
 
-    def _leads_to_integers(self, node: onnx.NodeProto) -> bool:
-        return any(reader.name in self.nodes for name in node.output for reader in self.index.consumers[name])
+    def _leads_to_integers(self, node: ir.Node) -> bool:
+        return any(reader.name in self.nodes for value in node.outputs for reader in own_consumers(value, self.graph))
 
-    def _bounds(self, node: onnx.NodeProto) -> bool:
+    def _bounds(self, node: ir.Node) -> bool:
         """Tell whether the node is an activation function behind a kernel that always rounds: its range is the narrower one."""
-        maker = self.index.producer.get(node.input[0]) if node.op_type in ABSORBED else None
-        return maker is not None and maker.op_type in ALWAYS_ROUNDED and self.index.feeds_only(node.input[0], node)
+        read = node.inputs[0] if node.op_type in ABSORBED else None
+        producer = read.producer() if read is not None else None
+        return producer is not None and producer.op_type in ALWAYS_ROUNDED and sole_consumer(producer.outputs[0]) is node
 
-    def rounds(self, node: onnx.NodeProto) -> bool:
+    def rounds(self, node: ir.Node) -> bool:
         """Tell whether the integer node's output is rounded to integers."""
         readers = self.readers(node)
         if node.op_type in _FREE_OUTPUT:
             return bool(readers) and all(reader.name in self.nodes for reader in readers)
         floating = any(reader.op_type == "Add" and reader.name not in self.nodes for reader in readers)
-        return not (floating and self.rules.pointwise_products and is_projection(node, self.index))
+        return not (floating and self.rules.pointwise_products and is_projection(node))
 
-    def readers(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    def readers(self, node: ir.Node) -> list[ir.Node]:
         """Return who reads the node's outputs; nobody, if it is an output of the graph as well."""
-        if any(name in self.index.outputs or name in self.index.captured for name in node.output):
+        if any(value.is_graph_output() or is_captured(value, self.graph) for value in node.outputs):
             return []
-        return [reader for name in node.output for reader in self.index.consumers[name]]
+        return [reader for value in node.outputs for reader in own_consumers(value, self.graph)]
 
 
-def _decide(node: onnx.NodeProto, flow: _Flow) -> NodePlan:
+def _decide(node: ir.Node, flow: _Flow) -> NodePlan:
     if node.name not in flow.nodes:
-        return NodePlan(node.name, node.op_type, "float", "float", *flow.refused.get(node.name, Why(Cause.NO_KERNEL)))
+        return NodePlan(name_of(node), node.op_type, "float", "float", *flow.refused.get(name_of(node), Why(Cause.NO_KERNEL)))
     rounds: Literal["int8", "float"] = "int8" if flow.rounds(node) else "float"
     cause = Cause.WEIGHTS if node.op_type in WEIGHTED else Cause.BETWEEN
-    return NodePlan(node.name, node.op_type, "int8", rounds, cause)
+    return NodePlan(name_of(node), node.op_type, "int8", rounds, cause)
 
 
-def rounded_tensors(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> tuple[str, ...]:
+def rounded_tensors(model: ir.Model, nodes: Iterable[NodePlan]) -> tuple[str, ...]:
     """Return the activations that the plan rounds to integers: what integer nodes read, and give where they round."""
     plans = {plan.name: plan for plan in nodes if plan.precision != "float"}
-    index = GraphIndex(model.graph)
+    floats = {value.name for value in by_name(model.graph).values() if is_float(value)}
     names: dict[str, None] = {}
-    for node in model.graph.node:
-        plan = plans.get(node.name)
+    for node in model.graph:
+        plan = plans.get(name_of(node))
         if plan is None:
             continue
-        reads = list(plan.reads) or index.activations(node)
-        for name in reads + (list(node.output) if plan.output != "float" else []):
-            if index.is_float(name):
-                names[name] = None
+        reads = list(plan.reads) or names_of(activations(node))
+        gives = names_of(node.outputs) if plan.output != "float" else []
+        names |= dict.fromkeys(name for name in reads + gives if name in floats)
     return tuple(names)

@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeopt.graph.index import GraphIndex, attribute
+from edgeopt.graph.matching import array, attribute, name_of
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.apply.smooth import scaled_weight
 from edgeopt.quantize.plan.eligible import WEIGHTED
@@ -31,7 +31,7 @@ Extremes = Mapping[str, NDArray[Any]]
 
 
 def reduce_where_saturating(
-    model: onnx.ModelProto, plan: Plan, highs: Extremes, names: Set[str] | None = None, *, always: bool = False
+    model: ir.Model, plan: Plan, highs: Extremes, names: Set[str] | None = None, *, always: bool = False
 ) -> Plan:
     """Return the plan with 7-bit weights for the layers whose pair sums can saturate.
 
@@ -42,26 +42,25 @@ def reduce_where_saturating(
         names: of the nodes to look at; None: all. The others stay as they are.
         always: 7 bits for all layers looked at, since the target wants that.
     """
-    index = GraphIndex(model.graph)
-    layers = {node.name: node for node in model.graph.node if node.op_type in WEIGHTED}
+    layers = {name_of(node): node for node in model.graph if node.op_type in WEIGHTED}
     ranges = {tensor.name: tensor for tensor in plan.tensors}
 
     def reduced(node: NodePlan) -> NodePlan:
         layer = layers.get(node.name)
         if layer is None or node.precision == "float" or (names is not None and node.name not in names):
             return node
-        return replace(node, reduce_range=always or _saturates(layer, index, plan, (ranges, highs)))
+        return replace(node, reduce_range=always or _saturates(layer, plan, (ranges, highs)))
 
     return replace(plan, nodes=tuple(map(reduced, plan.nodes)))
 
 
-def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, seen: tuple[Mapping[str, TensorPlan], Extremes]) -> bool:
-    weight = index.constant(node.input[1])
-    smoothed = next((item for item in plan.smoothing if item.name == node.input[0]), None)
+def _saturates(node: ir.Node, plan: Plan, seen: tuple[Mapping[str, TensorPlan], Extremes]) -> bool:
+    weight, read = array(node.inputs[1]), name_of(node.inputs[0])
+    smoothed = next((item for item in plan.smoothing if item.name == read), None)
     if node.op_type not in {"Conv", "Gemm", "MatMul"} or weight is None:
         return False
     ranges, highs = seen
-    tensor, high = ranges.get(node.input[0]), highs.get(node.input[0])
+    tensor, high = ranges.get(read), highs.get(read)
     if smoothed is not None and node.op_type != "Conv":
         weight, tensor, high = scaled_weight(node, weight, smoothed.factors), ranges.get(smoothed.scaled), None
     if tensor is None or tensor.dtype != "uint8":
@@ -77,7 +76,7 @@ def _saturates(node: onnx.NodeProto, index: GraphIndex, plan: Plan, seen: tuple[
     return any(_pair_sum(products, axis) > _LARGEST for axis in (1, 2))
 
 
-def _rows(node: onnx.NodeProto, weight: NDArray[Any]) -> NDArray[Any]:
+def _rows(node: ir.Node, weight: NDArray[Any]) -> NDArray[Any]:
     if node.op_type == "Conv":
         return weight.reshape(weight.shape[0], weight.shape[1], -1)
     matrix = weight if attribute(node, "transB", 0) else weight.T

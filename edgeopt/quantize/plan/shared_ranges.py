@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import replace
 
-import onnx
+import onnx_ir as ir
 
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.matching import activations, name_of, names_of, sole_consumer
 from edgeopt.quantize.plan.placement import ABSORBED, MOVING
 from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
 
 
-def follow_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:
+def follow_ranges(model: ir.Model, plan: Plan) -> Plan:
     """Return the plan with the range of another tensor for each that holds the same values."""
     tensors = {tensor.name: tensor for tensor in plan.tensors}
     for name, source in following(model, plan.nodes):
@@ -27,33 +27,35 @@ def follow_ranges(model: onnx.ModelProto, plan: Plan) -> Plan:
     return replace(plan, tensors=tuple(tensors.values()))
 
 
-def followers(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> set[str]:
+def followers(model: ir.Model, nodes: Iterable[NodePlan]) -> set[str]:
     """Return the rounded tensors whose range follows from another's, so that none of their values need be looked at."""
     return {name for name, _ in following(model, nodes)}
 
 
-def following(model: onnx.ModelProto, nodes: Iterable[NodePlan]) -> list[tuple[str, str]]:
+def following(model: ir.Model, nodes: Iterable[NodePlan]) -> list[tuple[str, str]]:
     """Return (tensor, the tensor whose range it takes), each source before its followers."""
-    index = GraphIndex(model.graph)
     integer = {node.name for node in nodes if node.precision != "float"}
-    here = [node for node in model.graph.node if node.name in integer]
-    moved = [(name, node.input[0]) for node in here if node.op_type in MOVING for name in node.output]
-    absorbed = [node for node in reversed(here) if node.op_type in ABSORBED and index.feeds_only(node.input[0], node)]
-    return moved + [(node.input[0], node.output[0]) for node in absorbed]
+    here = [node for node in model.graph if node.name in integer]
+    moved = [(name, name_of(node.inputs[0])) for node in here if node.op_type in MOVING for name in names_of(node.outputs)]
+    absorbed = [node for node in reversed(here) if node.op_type in ABSORBED and _alone_reads(node)]
+    return moved + [(name_of(node.inputs[0]), name_of(node.outputs[0])) for node in absorbed]
 
 
-def unite_ranges(model: onnx.ModelProto, plan: Plan, ops: Set[str]) -> Plan:
+def _alone_reads(node: ir.Node) -> bool:
+    return node.inputs[0] is not None and sole_consumer(node.inputs[0]) is node
+
+
+def unite_ranges(model: ir.Model, plan: Plan, ops: Set[str]) -> Plan:
     """Return the plan with one range for all activations around an operator of `ops`, chains of them together.
 
     Ranges that were united before are taken apart first, so that the nodes of the plan alone decide.
     """
     integer = {node.name for node in plan.integer_nodes}
-    index = GraphIndex(model.graph)
     tensors = {tensor.name: _apart(tensor) for tensor in plan.tensors}
     leaders = {name for name, tensor in tensors.items() if tensor.follows is None}
     group: dict[str, set[str]] = {name: {name} for name in leaders}
-    for node in model.graph.node:
-        names = [name for name in (*index.activations(node), *node.output) if name in leaders]
+    for node in model.graph:
+        names = [name for name in names_of((*activations(node), *node.outputs)) if name in leaders]
         if node.name in integer and node.op_type in ops and len(names) > 1:
             united = {other for name in names for other in group[name]}
             group |= dict.fromkeys(united, united)

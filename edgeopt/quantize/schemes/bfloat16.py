@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import ml_dtypes
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
+import onnx_ir as ir
 
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.graph.editing import add_initializer, copied, forget_names, fresh_name, remove_unused
+from edgeopt.graph.matching import array, constant, is_captured, name_of, own_consumers
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
@@ -26,26 +25,24 @@ _SMALLEST = 1024  # elements; below it the Cast takes more room than is saved
 
 def convert(request: Request) -> Converted:
     """Return the model with its large float32 constants stored as bfloat16."""
-    model = onnx_file.copy_of(request.prepared.model)
+    model = copied(request.prepared.model)
     graph = model.graph
-    index = GraphIndex(graph)
-    inner = {name for node in graph.node for name in captured(node)}
+    forget_names(graph)
     stored, plans = [], []
-    for name, tensor in index.initializers.items():
-        readers = index.consumers[name]
-        large = tensor.data_type == TensorProto.FLOAT and onnx.numpy_helper.to_array(tensor).size >= _SMALLEST
-        if not large or name in inner | index.outputs:
+    for value in graph.initializers.values():
+        if not _is_large(value) or value.is_graph_output() or is_captured(value, graph):
             continue
-        kept = next((request.excluded[node.name] for node in readers if node.name in request.excluded), None)
-        kept = kept or (Why(Cause.ROUNDED_UP, name) if _overflows(tensor) else None)
+        readers = own_consumers(value, graph)
+        kept = next((request.excluded[name_of(node)] for node in readers if node.name in request.excluded), None)
+        kept = kept or (Why(Cause.ROUNDED_UP, name_of(value)) if _overflows(value) else None)
         kind: Precision = "float" if kept is not None else "bfloat16"
         why = kept or Why(Cause.STORED)
-        plans += [NodePlan(node.name, node.op_type, kind, "float", *why) for node in readers]
+        plans += [NodePlan(name_of(node), node.op_type, kind, "float", *why) for node in readers]
         if kept is None:
-            stored.append(tensor)
-    for tensor in stored:
-        _store(graph, tensor)
-    remove_unused_constants(graph)
+            stored.append(value)
+    for value in stored:
+        _store(graph, value)
+    remove_unused(model)
     reason = "onnxruntime's CPU provider computes in float32; the file halves, speed stays"
     return Converted(
         model,
@@ -56,17 +53,25 @@ def convert(request: Request) -> Converted:
     )
 
 
-def _overflows(tensor: onnx.TensorProto) -> bool:
+def _is_large(value: ir.Value) -> bool:
+    tensor = constant(value)
+    return tensor is not None and tensor.dtype == ir.DataType.FLOAT and tensor.size >= _SMALLEST
+
+
+def _overflows(value: ir.Value) -> bool:
     """Tell whether a finite number of the constant, such as the lowest float32 of a mask, is infinite as bfloat16."""
-    values = onnx.numpy_helper.to_array(tensor)
+    values = np.asarray(array(value))
     with np.errstate(over="ignore"):
         return bool((np.isfinite(values) & ~np.isfinite(values.astype(ml_dtypes.bfloat16))).any())
 
 
-def _store(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> None:
-    """Replace a constant by a narrow one and a Cast that keeps its name."""
-    values = onnx.numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
-    name = f"{tensor.name}_bfloat16"
-    graph.initializer.remove(tensor)
-    graph.initializer.append(helper.make_tensor(name, TensorProto.BFLOAT16, values.shape, values.tobytes(), raw=True))
-    graph.node.insert(0, helper.make_node("Cast", [name], [tensor.name], f"Cast:{tensor.name}", to=TensorProto.FLOAT))
+def _store(graph: ir.Graph, value: ir.Value) -> None:
+    """Replace a constant by a narrow one and a Cast that takes its name."""
+    narrow = add_initializer(graph, f"{value.name}_bfloat16", np.asarray(array(value)).astype(ml_dtypes.bfloat16))
+    cast = ir.node("Cast", [narrow], {"to": ir.DataType.FLOAT.value})
+    wide = cast.outputs[0]
+    wide.type, wide.shape = ir.TensorType(ir.DataType.FLOAT), value.shape
+    value.replace_all_uses_with(wide)
+    name, value.name = value.name, fresh_name(graph, f"{value.name}_float32")
+    wide.name, cast.name = name, f"Cast:{name}"
+    graph.insert_before(graph[0], cast)

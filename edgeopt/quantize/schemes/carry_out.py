@@ -7,12 +7,13 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batches
 from edgeopt.errors import InternalError, ModelError, RecipeError, nearest
-from edgeopt.graph import files, onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.macs import count_macs
+from edgeopt.graph.matching import named_nodes
 from edgeopt.graph.outputs import open_exposed, same_outputs
 from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.calibrate.samples import checked
@@ -47,18 +48,17 @@ def quantize_by_scheme(
     prepared, converted = _converted(Path(model), calibration, target, config)
     plan = _plan(converted, prepared, target)
     changed = any(node.precision != "float" for node in plan.nodes)
-    made = onnx_file.copy_of(converted.model) if changed else onnx_file.load(model)
+    made = converted.model if changed else files.load(model)
     samples_seen, warnings = converted.samples, converted.warnings
     del converted  # with the weights that the scheme has replaced
     _check(made, str(model))
     samples = list(islice(checked(calibration, prepared.signature), config.noise_samples))
     coverage = inspect(made, count_macs(prepared.model, samples[0]), plan, target, samples[0])
     output = Path(output)
-    written = files.as_ir(made)
-    oldest = note_minimum(written)
-    files.save(written, output)
+    oldest = note_minimum(made)
+    files.save(made, output)
     plan_path = save_plan(plan, output)
-    before, after = onnx_file.size_bytes(model), onnx_file.size_bytes(output)
+    before, after = files.size_bytes(model), files.size_bytes(output)
     facts = QuantizeFacts(
         target=target.name,
         scheme=plan.scheme,
@@ -98,7 +98,7 @@ def _converted(model: Path, calibration: Batches, target: Target, config: Quanti
 
 def _excluded(prepared: Prepared, target: Target, config: QuantizeConfig) -> dict[str, Why]:
     """Return the nodes that are to stay as they are: named by the caller, or in the plan that is carried out again."""
-    names = {node.name for node in prepared.model.graph.node}
+    names = set(named_nodes(prepared.model.graph))
     for name in config.exclude:
         if name not in names:
             raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
@@ -125,7 +125,7 @@ def _plan(converted: Converted, prepared: Prepared, target: Target) -> Plan:
     return Plan(target.name, converted.scheme, converted.nodes, (), (*prepared.decisions, *converted.decisions))
 
 
-def _check(model: onnx.ModelProto, name: str) -> None:
+def _check(model: ir.Model, name: str) -> None:
     """Make sure that onnxruntime loads what was made, before it is written."""
     try:
         open_exposed(model, threads=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batches
 from edgeopt.quantize.config import QuantizeConfig
@@ -18,7 +18,7 @@ from edgeopt.quantize.prepare import Prepared
 class Converted:
     """A model in its new form, what became of each node, and why."""
 
-    model: onnx.ModelProto
+    model: ir.Model
     scheme: Scheme
     nodes: tuple[NodePlan, ...]
     decisions: tuple[Decision, ...]

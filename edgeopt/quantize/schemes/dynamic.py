@@ -14,12 +14,14 @@ that does not load.
 from __future__ import annotations
 
 import onnx
+import onnx_ir as ir
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, remove_unused_constants
+from edgeopt.graph import files
+from edgeopt.graph.editing import copied, remove_unused
+from edgeopt.graph.matching import constant, is_float, name_of
 from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.plan.cause import Cause
@@ -32,10 +34,9 @@ _OPERATORS = {"MatMul", "Gemm"}
 
 def convert(request: Request) -> Converted:
     """Return the model with the products by constant matrices on integers, quantized dynamically."""
-    model = onnx_file.copy_of(request.prepared.model)
-    split_gemms(model.graph, request.excluded)  # onnxruntime's quantizer does so, too, and then does not know their names
-    index = GraphIndex(model.graph)
-    plans = [_plan(node, request, index) for node in model.graph.node if node.op_type in _OPERATORS]
+    model = copied(request.prepared.model)
+    split_gemms(model, request.excluded)  # onnxruntime's quantizer does so, too, and then does not know their names
+    plans = [_plan(node, request) for node in model.graph if node.op_type in _OPERATORS]
     chosen = [plan for plan in plans if plan.precision != "float"]
     if chosen:
         model = _quantized(model, chosen)
@@ -47,26 +48,28 @@ def convert(request: Request) -> Converted:
     return Converted(model, uniform("dynamic uint8", "int8", per_channel=True), tuple(plans), tuple(decisions), warnings)
 
 
-def _plan(node: onnx.NodeProto, request: Request, index: GraphIndex) -> NodePlan:
+def _plan(node: ir.Node, request: Request) -> NodePlan:
     cause = Cause.AT_RUN_TIME
+    weight = constant(node.inputs[1])
     if node.name in request.excluded:
-        cause = request.excluded[node.name].cause
-    elif not index.is_float(node.input[1]) or node.input[1] not in index.initializers:
+        cause = request.excluded[name_of(node)].cause
+    elif weight is None or not is_float(node.inputs[1]):
         cause = Cause.TWO_ACTIVATIONS
-    elif len(index.initializers[node.input[1]].dims) != 2:
+    elif len(weight.shape) != 2:
         cause = Cause.NO_MATRIX
     elif node.op_type == "Gemm":
         cause = Cause.SCALED_GEMM
     kind: Precision = "int8" if cause is Cause.AT_RUN_TIME else "float"
-    return NodePlan(node.name, node.op_type, kind, "float", cause)
+    return NodePlan(name_of(node), node.op_type, kind, "float", cause)
 
 
-def _quantized(model: onnx.ModelProto, chosen: list[NodePlan]) -> onnx.ModelProto:
-    properties = list(model.metadata_props)
-    model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # or it saves and loads the model to infer types
+def _quantized(model: ir.Model, chosen: list[NodePlan]) -> ir.Model:
+    """Return what onnxruntime's quantizer makes of the model; it works on protobuf."""
+    proto = ir.to_proto(model)
+    proto.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # or it saves and loads the model to infer types
     with quiet():
         quantizer = ONNXQuantizer(
-            model,
+            proto,
             True,  # a scale for each output channel
             False,
             QuantizationMode.IntegerOps,
@@ -79,9 +82,10 @@ def _quantized(model: onnx.ModelProto, chosen: list[NodePlan]) -> onnx.ModelProt
             ["MatMul"],
             {"MatMulConstBOnly": True},
         )
-        made: onnx.ModelProto = quantizer.quantize_model()
+        quantized: onnx.ModelProto = quantizer.quantize_model()
+    made = files.from_proto(quantized)
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
-    del made.metadata_props[:]
-    made.metadata_props.extend(properties)
-    remove_unused_constants(made.graph)
+    made.metadata_props.clear()
+    made.metadata_props.update(model.metadata_props)
+    remove_unused(made)
     return made

@@ -8,42 +8,57 @@ from __future__ import annotations
 from collections.abc import Container
 
 import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+import onnx_ir as ir
 
-from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.graph.editing import add_initializer, forget_names, fresh_name, new_node, remove_unused
+from edgeopt.graph.matching import array, attribute, is_standard, name_of
 
 
-def split_gemms(graph: onnx.GraphProto, excluded: Container[str], *, smallest: int = 0) -> int:
+def split_gemms(model: ir.Model, excluded: Container[str], *, smallest: int = 0) -> int:
     """Split the plain Gemms with constant matrices of so many elements or more, in place; return how many.
 
     The MatMul takes the Gemm's name.
     """
-    index = GraphIndex(graph)
-    nodes: list[onnx.NodeProto] = []
+    graph = model.graph
+    forget_names(graph)
+    turned: dict[ir.Value, ir.Value] = {}
     count = 0
-    for node in graph.node:
-        weight = index.constant(node.input[1]) if node.op_type == "Gemm" and node.name not in excluded else None
-        if weight is None or weight.size < smallest or not _plain(node):
-            nodes.append(node)
+    for node in list(graph):
+        value = node.inputs[1] if is_standard(node, "Gemm") and name_of(node) not in excluded else None
+        weight = array(value)
+        if value is None or weight is None or weight.size < smallest or not _plain(node):
             continue
         count += 1
-        name = node.input[1]
         if attribute(node, "transB", 0):
-            name = f"{name}_transposed"
-            if all(tensor.name != name for tensor in graph.initializer):
-                graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weight.T), name))
-        biased = len(node.input) > 2 and bool(node.input[2])
-        product = f"{node.output[0]}_product" if biased else node.output[0]
-        nodes.append(helper.make_node("MatMul", [node.input[0], name], [product], node.name))
-        if biased:
-            nodes.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]], f"{node.name}_bias"))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    remove_unused_constants(graph)
+            if value not in turned:
+                turned[value] = add_initializer(graph, f"{value.name}_transposed", np.ascontiguousarray(weight.T))
+            value = turned[value]
+        _split(graph, node, value)
+    if count:
+        remove_unused(model)
     return count
 
 
-def _plain(node: onnx.NodeProto) -> bool:
+def _split(graph: ir.Graph, node: ir.Node, weight: ir.Value) -> None:
+    """Make a Gemm a MatMul by `weight`, and an Add of the bias if it has one; the result keeps its name."""
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    result = node.outputs[0]
+    node.op_type = "MatMul"
+    node.attributes.clear()
+    node.resize_inputs(2)
+    node.replace_input_with(1, weight)
+    if bias is None:
+        return
+    add = new_node(node, "Add", [None, bias])
+    total = add.outputs[0]
+    total.type, total.shape = result.type, result.shape
+    result.replace_all_uses_with(total, replace_graph_outputs=True)
+    add.replace_input_with(0, result)
+    name, result.name = result.name, fresh_name(graph, f"{result.name}_product")
+    total.name, add.name = name, f"{node.name}_bias"
+    graph.insert_after(node, add)
+
+
+def _plain(node: ir.Node) -> bool:
     """Tell whether a Gemm is just a product and a sum."""
     return attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import ModelError, RecipeError, nearest
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files, onnx_file
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.graph.outputs import open_exposed, run
@@ -46,15 +47,15 @@ def convert(request: Request) -> Converted:
     Raises:
         ModelError: numbers that are finite in float32 are not in the converted model, whichever nodes are kept.
     """
-    model, options = request.prepared.model, request.config.half
+    model, options = ir.to_proto(request.prepared.model), request.config.half
     floats = float_tensors(model)
     index = GraphIndex(model.graph)
     _check_operators(options.block_ops, model)
-    seen = _look(request, floats, index)
+    seen = _look(request, model, floats, index)
     small = endangered(index, model.graph, seen.small, floats)
     lost: dict[str, str] = {}
     while True:
-        plans = tuple(_plans(request, floats, seen.largest, small | lost))
+        plans = tuple(_plans(request, model, floats, seen.largest, small | lost))
         half = {plan.name for plan in plans if plan.precision != "float"}
         kept = floats if options.keep_io else _kept(seen, index, small)
         made = _cast(model, half, floats, kept=kept)
@@ -64,12 +65,13 @@ def convert(request: Request) -> Converted:
             break
         _keep_before(culprit, index, half, lost)
     decisions, warnings = tuple(_decisions(plans, seen.largest)), tuple(_warnings(plans))
-    return Converted(made, uniform("float16"), plans, decisions, warnings, seen.samples)
+    return Converted(files.from_proto(made), uniform("float16"), plans, decisions, warnings, seen.samples)
 
 
-def _plans(request: Request, floats: set[str], largest: dict[str, float], rounded: dict[str, str]) -> Iterator[NodePlan]:
+def _plans(
+    request: Request, model: onnx.ModelProto, floats: set[str], largest: dict[str, float], rounded: dict[str, str]
+) -> Iterator[NodePlan]:
     """Yield what becomes of each node that touches `floats`; those in `rounded` stay, for the tensor that is named there."""
-    model = request.prepared.model
     for node in model.graph.node:
         if floats.intersection((*node.input, *node.output)):
             why = _objection(node, request, model, floats, largest)
@@ -139,13 +141,12 @@ def _kept(seen: _Seen, index: GraphIndex, rounded: dict[str, str]) -> set[str]:
     return over | index.captured | set(index.initializers) | set(rounded.values())
 
 
-def _look(request: Request, floats: set[str], index: GraphIndex) -> _Seen:
+def _look(request: Request, model: onnx.ModelProto, floats: set[str], index: GraphIndex) -> _Seen:
     """Run the samples and look at every float tensor, constants among them."""
     constants = {name: numpy_helper.to_array(tensor) for name, tensor in index.initializers.items() if name in floats}
     largest = {name: _largest(values) for name, values in constants.items()}
     small = {name for name, values in constants.items() if is_small(values)}
     tensors = [name for name in sorted(floats) if name not in largest]
-    model = request.prepared.model
     inner = [name for name in tensors if name in index.producer]
     session = open_exposed(model, inner, threads=request.config.threads)
     count, axes = 0, batch_axes(request.prepared.signature)

@@ -11,39 +11,33 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
+from edgeopt.graph.editing import add_initializer
+from edgeopt.graph.matching import name_of
 from edgeopt.quantize.algorithms.gptq import Blocks
 
 
-def matmul_nbits(
-    node: onnx.NodeProto, blocks: Blocks, *, bits: int, block: int, symmetric: bool
-) -> tuple[onnx.NodeProto, list[onnx.TensorProto]]:
-    """Return a MatMulNBits in place of the MatMul `node`, and its constants, named after the node's result."""
+def pack_product(graph: ir.Graph, node: ir.Node, blocks: Blocks, *, bits: int, block: int, symmetric: bool) -> None:
+    """Make the MatMul `node` a MatMulNBits, with constants that are named after its result."""
     size, width = blocks.numbers.shape
     count = ceil(size / block)
     padded = np.pad(blocks.numbers, ((0, count * block - size), (0, 0)), constant_values=2 ** (bits - 1))
-    name = node.output[0]
+    name = name_of(node.outputs[0])
     arrays: dict[str, NDArray[Any]] = {
         f"{name}_blocks": packed(padded.T.reshape(width, count, block), bits),
         f"{name}_scales": np.ascontiguousarray(blocks.scales.T),
     }
     if not symmetric:
         arrays[f"{name}_zeros"] = packed(np.ascontiguousarray(blocks.zeros.T), bits)
-    made = helper.make_node(
-        "MatMulNBits",
-        [node.input[0], *arrays],
-        list(node.output),
-        node.name,
-        domain="com.microsoft",
-        K=size,
-        N=width,
-        bits=bits,
-        block_size=block,
-    )
-    return made, [numpy_helper.from_array(array, key) for key, array in arrays.items()]
+    values = [add_initializer(graph, key, array) for key, array in arrays.items()]
+    node.domain, node.op_type = "com.microsoft", "MatMulNBits"
+    node.resize_inputs(1 + len(values))
+    for position, value in enumerate(values, start=1):
+        node.replace_input_with(position, value)
+    for key, number in {"K": size, "N": width, "bits": bits, "block_size": block}.items():
+        node.attributes[key] = ir.AttrInt64(key, number)
 
 
 def packed(numbers: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

@@ -15,21 +15,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+import onnx_ir as ir
 
 from edgeopt.errors import RecipeError
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex, attribute, remove_unused_constants
+from edgeopt.graph import files
+from edgeopt.graph.editing import copied, forget_names, import_contrib_operators, remove_unused
+from edgeopt.graph.matching import array, constant, is_float, name_of
 from edgeopt.quantize.algorithms.gptq import quantize_blocks, second_moments
-from edgeopt.quantize.apply.embedding import shrink_embeddings
+from edgeopt.quantize.apply.embedding import is_table, shrink_embeddings
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.config import WeightOptions
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
 from edgeopt.quantize.schemes.converted import Converted, Request, uniform
 from edgeopt.quantize.schemes.gemms import split_gemms
-from edgeopt.quantize.schemes.pack import matmul_nbits
+from edgeopt.quantize.schemes.pack import pack_product
 
 _SMALLEST = 1 << 12  # elements of a matrix from which on it pays
 _METHODS = {
@@ -43,15 +45,14 @@ def convert(request: Request) -> Converted:
     """Return the model with its large constant matrices as blocks of integers."""
     options, bits = request.config.weights, 8 if request.config.scheme == "weights-int8" else 4
     _check(options, bits)
-    model = onnx_file.copy_of(request.prepared.model)
-    split = split_gemms(model.graph, request.excluded, smallest=_SMALLEST)
-    index = GraphIndex(model.graph)
-    plans = [_plan(node, request, index, bits) for node in model.graph.node if node.op_type in {"MatMul", "Gemm"}]
+    model = copied(request.prepared.model)
+    split = split_gemms(model, request.excluded, smallest=_SMALLEST)
+    plans = [_plan(node, request, bits) for node in model.graph if node.op_type in {"MatMul", "Gemm"}]
     chosen = [plan.name for plan in plans if plan.precision != "float"]
     samples = 0
     if chosen:
         model, samples = _quantized(model, chosen, request, bits)
-    tables = _shrink(model, options) if chosen and request.config.embeddings else 0
+    model, tables = _shrunk(model, options) if chosen and request.config.embeddings else (model, 0)
     kind = f"{bits} bits, blocks of {options.block_size}, {'symmetric' if options.symmetric else 'with zero points'}"
     decisions = [
         Decision("weights", f"{len(chosen)} of {len(plans)} matrices as {kind}", _METHODS[options.method]),
@@ -92,19 +93,19 @@ def _kernels(options: WeightOptions) -> tuple[str, str]:
     return "MatMulNBits, computing in float32", f"weights.accuracy_level = {options.accuracy_level}"
 
 
-def _plan(node: onnx.NodeProto, request: Request, index: GraphIndex, bits: int) -> NodePlan:
-    weight = index.initializers.get(node.input[1])
+def _plan(node: ir.Node, request: Request, bits: int) -> NodePlan:
+    weight = constant(node.inputs[1])
     cause = Cause.WEIGHTS_ALONE
     if node.name in request.excluded:
-        cause = request.excluded[node.name].cause
+        cause = request.excluded[name_of(node)].cause
     elif weight is None:
         cause = Cause.TWO_ACTIVATIONS
-    elif node.op_type == "Gemm" or len(weight.dims) != 2 or not index.is_float(node.input[1]):
+    elif node.op_type == "Gemm" or len(weight.shape) != 2 or not is_float(node.inputs[1]):
         cause = Cause.NO_LARGE_MATRIX
-    elif weight.dims[0] * weight.dims[1] < _SMALLEST:
+    elif weight.size < _SMALLEST:
         cause = Cause.SMALL
     kind: Precision = "float" if cause is not Cause.WEIGHTS_ALONE else "int8" if bits == 8 else "int4"
-    return NodePlan(node.name, node.op_type, kind, "float", cause)
+    return NodePlan(name_of(node), node.op_type, kind, "float", cause)
 
 
 def _quantizers() -> Any:
@@ -114,78 +115,74 @@ def _quantizers() -> Any:
     return matmul_nbits_quantizer
 
 
-def _quantized(model: onnx.ModelProto, chosen: list[str], request: Request, bits: int) -> tuple[onnx.ModelProto, int]:
+def _quantized(model: ir.Model, chosen: list[str], request: Request, bits: int) -> tuple[ir.Model, int]:
     """Quantize the nodes called `chosen`; return the model and how many samples that took."""
     options = request.config.weights
     if options.method == "gptq":
         samples = _error_feedback(model, set(chosen), request, bits)
     else:
         model, samples = _by_onnxruntime(model, set(chosen), options, bits), 0
-    for node in model.graph.node:
+    for node in model.graph:
         if node.op_type == "MatMulNBits":
-            node.name = node.name.removesuffix(f"_Q{bits}")
-            if options.accuracy_level and attribute(node, "accuracy_level") is None:
-                node.attribute.append(helper.make_attribute("accuracy_level", options.accuracy_level))
-    onnx_file.import_own_operators(model)
-    remove_unused_constants(model.graph)
+            node.name = name_of(node).removesuffix(f"_Q{bits}")
+            if options.accuracy_level and "accuracy_level" not in node.attributes:
+                node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", options.accuracy_level)
+    import_contrib_operators(model)
+    remove_unused(model)
     return model, samples
 
 
-def _by_onnxruntime(model: onnx.ModelProto, chosen: set[str], options: WeightOptions, bits: int) -> onnx.ModelProto:
+def _by_onnxruntime(model: ir.Model, chosen: set[str], options: WeightOptions, bits: int) -> ir.Model:
+    """Return what onnxruntime's quantizer makes of the model; it works on protobuf."""
     ort = _quantizers()
     config = ort.HQQWeightOnlyQuantConfig(block_size=options.block_size, bits=bits) if options.method == "hqq" else None
-    skipped = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name not in chosen]
+    skipped = [node.name for node in model.graph if node.op_type == "MatMul" and node.name not in chosen]
     with quiet():
         quantizer = ort.MatMulNBitsQuantizer(
-            model, bits, options.block_size, options.symmetric, None, nodes_to_exclude=skipped, algo_config=config
+            ir.to_proto(model), bits, options.block_size, options.symmetric, None, nodes_to_exclude=skipped, algo_config=config
         )
         quantizer.process()
     made: onnx.ModelProto = quantizer.model.model
-    return made
+    return files.from_proto(made)
 
 
-def _error_feedback(model: onnx.ModelProto, chosen: set[str], request: Request, bits: int) -> int:
+def _error_feedback(model: ir.Model, chosen: set[str], request: Request, bits: int) -> int:
     """Quantize by GPTQ, in place; return how many samples were looked at."""
     options, graph = request.config.weights, model.graph
-    index = GraphIndex(graph)
-    nodes = {node.name: node for node in graph.node if node.name in chosen}
-    sizes = {node.input[0]: index.initializers[node.input[1]].dims[0] for node in nodes.values()}
+    forget_names(graph)
+    nodes: dict[str, list[ir.Node]] = {}
+    for node in graph:
+        if node.name in chosen:
+            nodes.setdefault(name_of(node.inputs[0]), []).append(node)
+    sizes = {name: np.asarray(array(readers[0].inputs[1])).shape[0] for name, readers in nodes.items()}
     seen = 0
-    source = onnx_file.copy_of(model)
+    source = copied(model)
     moments = second_moments(source, sizes, request.calibration, request.prepared.signature, threads=request.config.threads)
     for tensor, inner, samples in moments:
         seen = samples
-        for node in [node for node in nodes.values() if node.input[0] == tensor]:
-            weight = numpy_helper.to_array(index.initializers[node.input[1]])
+        for node in nodes[tensor]:
+            weight = np.asarray(array(node.inputs[1]))
             kind: dict[str, Any] = {"bits": bits, "block": options.block_size, "symmetric": options.symmetric}
-            made, constants = matmul_nbits(node, quantize_blocks(weight, inner, **kind), **kind)
-            node.CopyFrom(made)
-            graph.initializer.extend(constants)
+            pack_product(graph, node, quantize_blocks(weight, inner, **kind), **kind)
     return seen
 
 
-def _shrink(model: onnx.ModelProto, options: WeightOptions) -> int:
-    """Store the embedding tables as integers, in place; return how many."""
+def _shrunk(model: ir.Model, options: WeightOptions) -> tuple[ir.Model, int]:
+    """Return the model with its embedding tables as integers, and how many there are."""
     if options.embedding_bits == 8:
-        return shrink_embeddings(model)
-    index = GraphIndex(model.graph)
-    tables = {node.input[0] for node in model.graph.node if node.op_type == "Gather" and _is_table(node, index)}
-    kept = [node.name for node in model.graph.node if node.op_type == "Gather" and node.input[0] not in tables]
+        return model, shrink_embeddings(model)
+    graph = model.graph
+    tables = {value for value in graph.initializers.values() if is_table(value, graph, smallest=_SMALLEST)}
+    kept = [node.name for node in graph if node.op_type == "Gather" and node.inputs[0] not in tables]
     if not tables:
-        return 0
+        return model, 0
     ort = _quantizers()
+    kinds = {"op_types_to_quantize": ("Gather",), "quant_axes": (("Gather", 1),)}
     with quiet():
-        kinds = {"op_types_to_quantize": ("Gather",), "quant_axes": (("Gather", 1),)}
-        ort.MatMulNBitsQuantizer(model, 4, options.block_size, options.symmetric, nodes_to_exclude=kept, **kinds).process()
-    remove_unused_constants(model.graph)
-    return len(tables)
-
-
-def _is_table(node: onnx.NodeProto, index: GraphIndex) -> bool:
-    """Tell whether a Gather reads rows of a large table that only Gathers along axis 0 read."""
-    tensor = index.initializers.get(node.input[0])
-    if tensor is None or tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) != 2:
-        return False
-    readers = index.consumers[node.input[0]]
-    whole = all(reader.op_type == "Gather" and attribute(reader, "axis", 0) == 0 for reader in readers)
-    return whole and tensor.dims[0] * tensor.dims[1] >= _SMALLEST and node.input[0] not in index.captured | index.outputs
+        quantizer = ort.MatMulNBitsQuantizer(
+            ir.to_proto(model), 4, options.block_size, options.symmetric, nodes_to_exclude=kept, **kinds
+        )
+        quantizer.process()
+    made = files.from_proto(quantizer.model.model)
+    remove_unused(made)
+    return made, len(tables)

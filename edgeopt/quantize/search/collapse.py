@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.quantize.inspect.sensitivity import sensitivity
 from edgeopt.quantize.inspect.sqnr import outputs_db
@@ -12,7 +12,7 @@ from edgeopt.quantize.search.prefix import smallest_prefix
 from edgeopt.quantize.search.trials import Outcome, Trials, named
 
 
-def avoid_collapse(plan: Plan, quantized: onnx.ModelProto, trials: Trials, *, wanted_db: float) -> Outcome:
+def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db: float) -> Outcome:
     """Return the plan as it is if the outputs' SQNR on the samples is `wanted_db` or more, else one with exceptions.
 
     Args:
@@ -26,7 +26,7 @@ def avoid_collapse(plan: Plan, quantized: onnx.ModelProto, trials: Trials, *, wa
     if before >= wanted_db:
         return Outcome(plan, quantized)
     layers = sensitivity(trials.floating(plan), quantized, plan, trials.samples, threads=1)
-    best: dict[int, tuple[onnx.ModelProto, float]] = {}
+    best: dict[int, tuple[ir.Model, float]] = {}
     """The smallest count that held, alone: each candidate is as large as the model."""
 
     def holds(count: int) -> bool:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.batches import Batch
-from edgeopt.graph import onnx_file
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph import files
 from edgeopt.graph.integer_operators import PAIRS
+from edgeopt.graph.matching import name_of, named_nodes
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
@@ -77,34 +77,35 @@ def _told(plan: Plan, count: int, reason: str) -> Plan:
 
 
 def layer_times(
-    quantized: onnx.ModelProto, plan: Plan, floating: Mapping[str, float], integer: Mapping[str, float]
+    quantized: ir.Model, plan: Plan, floating: Mapping[str, float], integer: Mapping[str, float]
 ) -> tuple[LayerTime, ...]:
     """Return the times of the layers that multiply and are told of in both profiles (us by node name), in the plan's order."""
-    index = GraphIndex(quantized.graph)
-    nodes = {node.name: node for node in quantized.graph.node}
+    nodes = named_nodes(quantized.graph)
     found = []
     for layer in plan.integer_nodes:
         if layer.name not in floating or layer.name not in integer:
             continue
-        own = sum(integer.get(name, 0.0) for name in _own_conversions(nodes[layer.name], index))
+        own = sum(integer.get(name, 0.0) for name in _own_conversions(nodes[layer.name]))
         found.append(LayerTime(layer.name, layer.op, floating[layer.name], integer[layer.name] + own))
     return tuple(found)
 
 
-def _own_conversions(node: onnx.NodeProto, index: GraphIndex) -> Iterator[str]:
+def _own_conversions(node: ir.Node) -> Iterator[str]:
     """Yield the conversions that exist for this node alone: those of its input nobody else reads, and of its output."""
-    name: str = node.input[0]
-    while (maker := index.producer.get(name)) is not None and maker.op_type in PAIRS and len(index.consumers[name]) == 1:
-        yield maker.name
-        name = maker.input[0]
-    readers = index.consumers[node.output[0]]
+    value = node.inputs[0]
+    while (
+        value is not None and (made := value.producer()) is not None and made.op_type in PAIRS and len(value.consumers()) == 1
+    ):
+        yield name_of(made)
+        value = made.inputs[0]
+    readers = node.outputs[0].consumers()
     while len(readers) == 1 and readers[0].op_type in PAIRS:
-        yield readers[0].name
-        readers = index.consumers[readers[0].output[0]]
+        yield name_of(readers[0])
+        readers = readers[0].outputs[0].consumers()
 
 
 @contextmanager
-def _running(target: Target, models: Mapping[str, onnx.ModelProto], batches: Sequence[Batch]) -> Iterator[Runner]:
+def _running(target: Target, models: Mapping[str, ir.Model], batches: Sequence[Batch]) -> Iterator[Runner]:
     from edgeopt.targets.availability import require
     from edgeopt.targets.transports import connect
 
@@ -116,7 +117,7 @@ def _running(target: Target, models: Mapping[str, onnx.ModelProto], batches: Seq
         with connection.start() as runner:
             for name, model in models.items():
                 path = Path(folder) / f"{name}.onnx"
-                onnx_file.save(model, path)
+                files.save(model, path)
                 request = {"model": connection.send(path), "inputs": sent, "session": target.provider.session()}
                 runner.ask({"do": "open", "name": name, **request})
             yield runner

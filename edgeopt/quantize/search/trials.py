@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batch
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.plan.basis import PlanBasis
@@ -28,7 +28,7 @@ class Outcome:
     """The plan a search ends with, what it makes of the model, the sensitivities (if looked at) and a warning or ""."""
 
     plan: Plan
-    quantized: onnx.ModelProto
+    quantized: ir.Model
     sensitivity: tuple[LayerNoise, ...] = ()
     warning: str = ""
 
@@ -39,14 +39,14 @@ class Trials:
 
     basis: PlanBasis
     """Of the prepared model: plans with other exceptions follow from it."""
-    make: Callable[[Plan], onnx.ModelProto]
+    make: Callable[[Plan], ir.Model]
     """Carries a plan out."""
-    finished: Callable[[onnx.ModelProto], onnx.ModelProto]
+    finished: Callable[[ir.Model], ir.Model]
     """Gives a copy of what `make` gave in the form that will run."""
     samples: Sequence[Batch]
     threads: int = 1
 
-    def floating(self, plan: Plan) -> onnx.ModelProto:
+    def floating(self, plan: Plan) -> ir.Model:
         """Return the floating-point model that `plan` rounds: prepared, and smoothed."""
         return smoothed(self.basis.model, plan)
 
@@ -68,12 +68,12 @@ class Metric:
         """The metric of the floating-point model, measured once."""
         return self.evaluate(self.model)
 
-    def drop(self, quantized: onnx.ModelProto, trials: Trials) -> float:
+    def drop(self, quantized: ir.Model, trials: Trials) -> float:
         """Return what the metric loses with this model, as it will run."""
         baseline = self.baseline
         with temporary_folder() as folder:
             path = Path(folder) / "candidate.onnx"
-            onnx_file.save(trials.finished(quantized), path)
+            files.save(trials.finished(quantized), path)
             return baseline - self.evaluate(path)
 
     def allows(self, drop: float) -> bool:

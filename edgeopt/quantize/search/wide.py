@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Batch
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.matching import activations, by_name, constant, names_of, own_consumers
 from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.plan.placement import MOVING
 from edgeopt.quantize.plan.plan import IntegerType, Plan, TensorPlan
@@ -23,7 +23,7 @@ from edgeopt.targets.target import Rules
 _WIDE: dict[IntegerType, IntegerType] = {"uint8": "uint16", "int8": "int16"}
 
 
-def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: Rules, *, goal_db: float, threads: int) -> Plan:
+def widen(model: ir.Model, plan: Plan, samples: Sequence[Batch], rules: Rules, *, goal_db: float, threads: int) -> Plan:
     """Return the plan with 16 bits for the fewest activations that bring the others' noise at the outputs below `goal_db`.
 
     Args:
@@ -60,11 +60,10 @@ def widen(model: onnx.ModelProto, plan: Plan, samples: Sequence[Batch], rules: R
     return replace(plan, tensors=tensors).decided("16-bit activations", f"{len(chosen)} of {len(tried)}", reason)
 
 
-def widen_layers(model: onnx.ModelProto, plan: Plan, layers: Sequence[str], rules: Rules) -> Plan:
+def widen_layers(model: ir.Model, plan: Plan, layers: Sequence[str], rules: Rules) -> Plan:
     """Return the plan with 16 bits for what the nodes called `layers` read and give, where all around take that."""
     able, named = _able(model, rules), set(layers)
-    index = GraphIndex(model.graph)
-    around = {name for node in model.graph.node if node.name in named for name in (*index.activations(node), *node.output)}
+    around = {name for node in model.graph if node.name in named for name in names_of((*activations(node), *node.outputs))}
     chosen = around & able
     tensors = tuple(
         _widened(tensor) if tensor.dtype in _WIDE and {tensor.name, tensor.follows} & chosen else tensor
@@ -77,13 +76,13 @@ def _widened(tensor: TensorPlan) -> TensorPlan:
     return replace(tensor, dtype=_WIDE[tensor.dtype])
 
 
-def _able(model: onnx.ModelProto, rules: Rules) -> set[str]:
-    """Return the activations all of whose makers and readers take 16 bits."""
-    index = GraphIndex(model.graph)
+def _able(model: ir.Model, rules: Rules) -> set[str]:
+    """Return the activations whose producer and consumers all take 16 bits."""
     allowed = set(rules.wide) | MOVING
-    names = set(index.producer) | index.inputs
-    return {
-        name
-        for name in names
-        if all(node.op_type in allowed for node in (*filter(None, [index.producer.get(name)]), *index.consumers[name]))
-    }
+    able = set()
+    for name, value in by_name(model.graph).items():
+        producer, readers = value.producer(), own_consumers(value, model.graph)
+        around = [*([producer] if producer is not None else []), *readers]
+        if constant(value) is None and all(node.op_type in allowed for node in around):
+            able.add(name)
+    return able

@@ -4,11 +4,13 @@ from itertools import product
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from edgeopt.graph.files import as_ir, serialized, signature
 from edgeopt.quantize.algorithms.gptq import Blocks, quantize_blocks, second_moments
-from edgeopt.quantize.schemes.pack import matmul_nbits, packed
+from edgeopt.quantize.schemes.pack import pack_product, packed
 
 
 def correlated(size: int, rows: int, generator: np.random.Generator) -> np.ndarray:
@@ -46,20 +48,14 @@ def test_onnxruntime_reads_the_blocks_as_they_are_meant(bits, size, symmetric):
     weight = generator.standard_normal((size, 24))
     options = {"bits": bits, "block": 32, "symmetric": symmetric}
     blocks = quantize_blocks(weight, np.eye(size), **options)
-    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "product")
-    made, constants = matmul_nbits(node, blocks, **options)
-    float32 = onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        [made],
-        "g",
-        [onnx.helper.make_tensor_value_info("x", float32, ["n", size])],
-        [onnx.helper.make_tensor_value_info("y", float32, ["n", 24])],
-        constants,
+    model = ir.from_onnx_text(
+        f"""<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]>
+        g (float[n, {size}] x, float[{size}, 24] w) => (float[n, 24] y) {{ [product] y = MatMul (x, w) }}"""
     )
-    opsets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("com.microsoft", 1)]
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    pack_product(model.graph, model.graph[0], blocks, **options)
+    model.graph.inputs.pop()
     rows = generator.standard_normal((5, size)).astype(np.float32)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(serialized(model), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"x": rows})[0], rows @ blocks.matrix(32), atol=2e-4)
 
 
@@ -68,9 +64,8 @@ def test_packing_puts_the_first_number_below():
 
 
 def test_second_moments_are_those_of_all_rows(text_model, sentences):
-    from edgeopt.graph import onnx_file
-
-    found = second_moments(text_model, {"h": 16}, sentences, onnx_file.signature(text_model), threads=1)
+    loaded = as_ir(text_model)
+    found = second_moments(loaded, {"h": 16}, sentences, signature(loaded), threads=1)
     ((name, inner, samples),) = found
     text_model.graph.output.append(onnx.helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, None))
     session = ort.InferenceSession(text_model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -1,8 +1,11 @@
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 
-from edgeopt.quantize.apply.embedding import round_rows, shrink_embeddings
+from edgeopt.graph.files import as_ir
+from edgeopt.quantize.apply import embedding
+from edgeopt.quantize.apply.embedding import round_rows
 
 TEXT = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -19,6 +22,13 @@ def model(values: np.ndarray, text: str = TEXT) -> onnx.ModelProto:
     parsed = onnx.parser.parse_model(text)
     parsed.graph.initializer.append(onnx.numpy_helper.from_array(values, "t"))
     return parsed
+
+
+def shrink_embeddings(model: onnx.ModelProto) -> int:
+    loaded = as_ir(model)
+    count = embedding.shrink_embeddings(loaded)
+    model.CopyFrom(ir.to_proto(loaded))
+    return count
 
 
 def test_each_row_is_rounded_to_its_own_scale():

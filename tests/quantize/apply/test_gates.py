@@ -7,8 +7,8 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from edgeopt.graph.index import GraphIndex
-from edgeopt.quantize.apply.bias import weighted_nodes
+from edgeopt.graph.matching import by_name, is_float
+from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.config import QuantizeConfig
@@ -64,14 +64,12 @@ def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
     batches = batches_of(kind)
     prepared = prepare(ir.from_proto(conv_net() if kind == "conv" else text_net()), kind)
     plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False, float_stem=False)).plan
-    copy = onnx.ModelProto()
-    copy.CopyFrom(prepared.model)
-    quantized = insert_qdq(copy, plan)
+    quantized = insert_qdq(prepared.model, plan)
     found = {layer.name: layer.sqnr_db for layer in sensitivity(prepared.model, quantized, plan, batches, threads=1)}
-    rounded = {node.name: weight for node, _, weight in weighted_nodes(prepared.model, quantized)}
+    rounded = {layer.node.name: layer.rounded for layer in rounded_layers(prepared.model, quantized)}
     assert len(found) == 3 and set(found) == set(rounded)
     for layer, weight in rounded.items():
-        assert found[layer] == pytest.approx(plain(prepared.model, plan, layer, weight, batches), abs=0.3)
+        assert found[layer] == pytest.approx(plain(ir.to_proto(prepared.model), plan, layer, weight, batches), abs=0.3)
         assert 20 < found[layer] < 80
 
 
@@ -85,4 +83,5 @@ def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
     alone = gated.of_each()
     assert gated.sqnr_db({gate.name for gate in gates}) < min(alone.values())
     assert set(alone) == {tensor.name for tensor in plan.tensors}
-    assert all(GraphIndex(prepared.model.graph).is_float(name) for name in alone)
+    values = by_name(prepared.model.graph)
+    assert all(is_float(values[name]) for name in alone)

@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.errors import InternalError
+from edgeopt.graph.files import as_ir
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.apply.smooth import smoothed
@@ -95,9 +96,9 @@ def quantized(text: str, target: Target, batches, config=DEFAULTS, **shapes) -> 
     model = named(fill(onnx.parser.parse_model(text), **shapes))
     prepared = prepare(ir.from_proto(model), "model", rewrite=False)
     drafted = draft_plan(prepared, batches, target, config)
-    made = insert_qdq(smoothed(prepared.model, drafted.plan), drafted.plan)
+    made = ir.to_proto(insert_qdq(smoothed(prepared.model, drafted.plan), drafted.plan))
     onnx.checker.check_model(made, full_check=True)
-    return prepared.model, made
+    return ir.to_proto(prepared.model), made
 
 
 def rows(*shape, seed=5) -> list[dict[str, np.ndarray]]:
@@ -189,7 +190,7 @@ def test_types_are_converted_where_sixteen_bits_meet_eight(opset):
     prepared = prepare(ir.from_proto(model), "model", rewrite=False)
     plan = draft_plan(prepared, batches, target, QuantizeConfig(wide_db=None)).plan
     tensors = tuple(replace(tensor, dtype="uint16") if tensor.name == "c" else tensor for tensor in plan.tensors)
-    made = insert_qdq(prepared.model, replace(plan, tensors=tensors))
+    made = ir.to_proto(insert_qdq(prepared.model, replace(plan, tensors=tensors)))
     onnx.checker.check_model(made, full_check=True)
     assert {node.domain for node in made.graph.node if "Linear" in node.op_type} == {"" if opset == 21 else "com.microsoft"}
     constants, makers = constants_of(made.graph), {name: node for node in made.graph.node for name in node.output}
@@ -208,7 +209,7 @@ def test_types_are_converted_where_sixteen_bits_meet_eight(opset):
     assert read_as("z", 0) == ("uint8",)
     assert read_as("y", 0) == ("uint16",)
     assert read_as("c", 1) == ("uint8",), "constants keep the type of activations"
-    assert sqnr(outputs_of(prepared.model, batches[0]), outputs_of(made, batches[0])) > 25
+    assert sqnr(outputs_of(ir.to_proto(prepared.model), batches[0]), outputs_of(made, batches[0])) > 25
 
 
 SHARING = """
@@ -294,7 +295,8 @@ def test_half_precision_tensors_have_scales_of_their_type(vnni):
     model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
     scheme = Scheme("uint8", "int8", per_channel=True, symmetric_activation=False, symmetric_weight=True)
     nodes = (NodePlan("y", "MatMul", "int8", "float", Cause.WEIGHTS),)
-    made = insert_qdq(model, Plan("t", scheme, nodes, (TensorPlan("x", "uint8", -3.0, 3.0, "min-max"),), ()))
+    plan = Plan("t", scheme, nodes, (TensorPlan("x", "uint8", -3.0, 3.0, "min-max"),), ())
+    made = ir.to_proto(insert_qdq(as_ir(model), plan))
     onnx.checker.check_model(made, full_check=True)
     assert {value.dtype.name for name, value in constants_of(made.graph).items() if name.endswith("_scale")} == {"float16"}
 
@@ -309,14 +311,14 @@ def test_weights_and_biases_are_those_of_onnxruntimes_quantizer(vnni):
     batches = [{"x": generator.standard_normal((2, 3, 16, 16), dtype=np.float32)} for _ in range(3)]
     prepared = prepare(ir.from_proto(named(conv_net())), "model", rewrite=False)
     plan = draft_plan(prepared, batches, vnni, QuantizeConfig()).plan
-    mine = constants_of(insert_qdq(prepared.model, plan).graph)
+    mine = constants_of(ir.to_proto(insert_qdq(prepared.model, plan)).graph)
     ranges = {item.name: TensorData(lowest=np.float32(item.low), highest=np.float32(item.high)) for item in plan.tensors}
     ranges |= {"y": TensorData(lowest=np.float32(-1), highest=np.float32(1))}
     options = {"ForceQuantizeNoInputCheck": True, "WeightSymmetric": True}
     kinds = [QuantType.QInt8, QuantType.QUInt8]
     ops = sorted({node.op for node in plan.integer_nodes})
     theirs = QDQQuantizer(
-        prepared.model, True, False, *kinds, ranges, [node.name for node in plan.integer_nodes], [], ops, options
+        ir.to_proto(prepared.model), True, False, *kinds, ranges, [node.name for node in plan.integer_nodes], [], ops, options
     ).quantize_model()  # fmt: skip
     wanted = constants_of(theirs.graph)
     held = [name for name in wanted if name.startswith(("w", "b"))]

@@ -15,6 +15,7 @@ import pytest
 from safetensors import safe_open
 
 from edgeopt.errors import DataError, MachineError
+from edgeopt.graph.files import as_ir
 from edgeopt.graph.onnx_file import signature
 from edgeopt.quantize.calibrate import cache as cache_module
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
@@ -25,7 +26,8 @@ CHANNELS = {"r": 1, "f": -1}
 
 
 def look(model: onnx.ModelProto, batches: object, **config: object) -> Observations:
-    return observe(model, batches, TENSORS, signature=signature(model), channels=CHANNELS, config=ObserveConfig(**config))  # type: ignore[arg-type]
+    kept = ObserveConfig(**config)  # type: ignore[arg-type]
+    return observe(as_ir(model), batches, TENSORS, signature=signature(model), channels=CHANNELS, config=kept)
 
 
 def assert_same(got: Observations, expected: Observations, *, exact: bool = True) -> None:
@@ -121,6 +123,7 @@ def test_a_pass_that_was_interrupted_goes_on(conv_model, pictures, tmp_path, mon
 _KILLED = """
 import os, signal, sys, onnx, numpy as np
 from pathlib import Path
+from edgeopt.graph.files import as_ir
 from edgeopt.graph.onnx_file import signature
 from edgeopt.quantize.calibrate import cache
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig
@@ -134,7 +137,7 @@ class Slow(list):
             if number == 4 and sys.argv[4] == "kill" and Path(sys.argv[3] + ".part").exists():
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch
-observe(model, Slow(batches), ["x", "r"], signature=signature(model), channels={"r": 1},
+observe(as_ir(model), Slow(batches), ["x", "r"], signature=signature(model), channels={"r": 1},
         config=ObserveConfig(cache=Path(sys.argv[3])))
 """
 

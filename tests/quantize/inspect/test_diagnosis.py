@@ -1,6 +1,5 @@
 """A fault planted at every step is found there, by its tensor."""
 
-import copy
 import json
 
 import numpy as np
@@ -11,7 +10,9 @@ from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
 from edgeopt.errors import MachineError
-from edgeopt.graph.index import replace_constant
+from edgeopt.graph.editing import copied, replace_constant
+from edgeopt.graph.files import as_ir, load, save
+from edgeopt.graph.matching import array
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.inspect.diagnosis import LIMITS_DB, Step, _runtimes, cut, diagnose, first_fault, on_cpu, on_target
 from edgeopt.quantize.inspect.torch_modules import diagnose_export
@@ -71,11 +72,10 @@ def test_a_floating_sum_is_not_to_blame_for_how_it_is_read(mobile, bottleneck_ba
 
 def test_a_product_for_a_convolution_is_found_by_its_name(mobile, bottleneck_batches, tmp_path):
     path, made = mobile
-    model = onnx.load(made.path)
-    scale = next(node for node in model.graph.node if node.name == "p1").input[3]
-    values = next(onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == scale)
-    replace_constant(model.graph, scale, values * np.float32(1.5))
-    onnx.save(model, tmp_path / "wrong.onnx")
+    model = load(made.path)
+    scale = next(node for node in model.graph if node.name == "p1").inputs[3]
+    replace_constant(scale, array(scale) * np.float32(1.5))
+    save(model, tmp_path / "wrong.onnx")
     fault = first_fault(diagnose(path, tmp_path / "wrong.onnx", bottleneck_batches))
     assert (fault.tensor, fault.node, fault.proposal) == ("p1", "p1", "--exclude p1")
 
@@ -111,11 +111,12 @@ def test_what_onnxruntimes_optimisation_does_is_found_there():
 
     def optimizer_with_a_fault(cut_model, batches):
         """As a faulty fusion would: whatever the Conv gives is off."""
-        faulty = copy.deepcopy(cut_model)
-        if any(tensor.name == "w" for tensor in faulty.graph.initializer):
-            replace_constant(faulty.graph, "w", weight * 0.5)
+        faulty = copied(cut_model)
+        if "w" in faulty.graph.initializers:
+            replace_constant(faulty.graph.initializers["w"], weight * 0.5)
         return changed(faulty, batches)
 
+    model = as_ir(model)
     step = _runtimes("qdq → optimized", model, [batch], (on_cpu(optimize=False), optimizer_with_a_fault), 25.0)
     assert not step.ok
     assert (step.tensor, step.node) == ("c", "n5")
@@ -125,23 +126,23 @@ def test_what_onnxruntimes_optimisation_does_is_found_there():
 def test_a_provider_that_computes_something_else_is_found(made, pictures):
     """The runtime stands for a provider whose second convolution is wrong; the way over a real runner is tried below."""
     _, result = made
-    model = onnx.load(result.path)
+    model = load(result.path)
     here = on_cpu()
 
     def wrong(part, batches):
-        part = copy.deepcopy(part)
-        for tensor in part.graph.initializer:
-            if tensor.name == "w2_scale":
-                tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * np.float32(3), tensor.name))
+        part = copied(part)
+        if "w2_scale" in part.graph.initializers:
+            scale = part.graph.initializers["w2_scale"]
+            replace_constant(scale, array(scale) * np.float32(3))
         return here(part, batches)
 
     step = _runtimes("optimized → provider", model, pictures[:1], (here, wrong), LIMITS_DB["optimized → provider"])
-    assert (step.tensor, step.node) == ("c", next(node.name for node in model.graph.node if node.output[0] == "c"))
+    assert (step.tensor, step.node) == ("c", next(node.name for node in model.graph if node.outputs[0].name == "c"))
 
 
 def test_a_target_is_reached_through_its_runner(made, pictures):
     _, result = made
-    model = onnx.load(result.path)
+    model = load(result.path)
     (there,) = on_target(load_target("x86-vnni"))(model, pictures[:1])
     (here,) = on_cpu()(model, pictures[:1])
     np.testing.assert_allclose(there["y"], here["y"], atol=1e-5)
@@ -150,12 +151,12 @@ def test_a_target_is_reached_through_its_runner(made, pictures):
 def test_the_targets_provider_is_the_one_that_is_asked_for(made, pictures):
     _, result = made
     with pytest.raises(MachineError, match="TensorrtExecutionProvider is not in onnxruntime"):
-        on_target(load_target("tensorrt"))(onnx.load(result.path), pictures[:1])
+        on_target(load_target("tensorrt"))(load(result.path), pictures[:1])
 
 
 def test_a_cut_makes_the_tensor_and_nothing_else(conv_model, pictures):
-    part = cut(onnx.shape_inference.infer_shapes(conv_model), "r")
-    assert [node.op_type for node in part.graph.node] == ["Conv", "Relu"]
+    part = cut(as_ir(onnx.shape_inference.infer_shapes(conv_model)), "r")
+    assert [node.op_type for node in part.graph] == ["Conv", "Relu"]
     (values,) = on_cpu()(part, pictures[:1])
     assert values["r"].shape == (4, 8, 16, 16)
 

@@ -160,8 +160,8 @@ def test_smoothing_goes_with_the_last_integer_product_that_needs_it(vnni):
     prepared = prepare(ir.from_proto(text_net()), "text")
     batches = [{"ids": np.random.default_rng(2).integers(0, 50, (1, size))} for size in (3, 9, 5, 12)]
     drafted = draft_plan(prepared, batches, vnni, QuantizeConfig())
-    name = next(node.input[0] for node in prepared.model.graph.node if node.op_type == "Gemm")
-    readers = [node.name for node in prepared.model.graph.node if name in node.input]
+    read = next(node.inputs[0] for node in prepared.model.graph if node.op_type == "Gemm")
+    name, readers = read.name, [node.name for node in read.consumers()]
     from edgeopt.quantize.plan.plan import SmoothPlan
 
     plan = replace(drafted.plan, smoothing=(SmoothPlan(name, 0.5, (1.0,) * 16),))

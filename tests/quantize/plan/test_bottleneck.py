@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.files import as_ir
 from edgeopt.graph.macs import count_macs
 from edgeopt.profile.placement import quantized_macs_share
 from edgeopt.quantize import QuantizeConfig, quantize
@@ -21,8 +21,8 @@ BOUNDED = BOTTLENECKS.replace("Add (p2, p1)", "Add (h2, h1)").replace("a = Add",
 
 
 def found(model: onnx.ModelProto) -> tuple[set[str], set[str]]:
-    index = GraphIndex(onnx.shape_inference.infer_shapes(model).graph)
-    return {node.name for node in model.graph.node if is_projection(node, index)}, set(bottleneck_sums(index))
+    graph = as_ir(onnx.shape_inference.infer_shapes(model)).graph
+    return {node.name for node in graph if is_projection(node)}, set(bottleneck_sums(graph))
 
 
 def test_projections_narrow_what_a_depthwise_convolution_gives():

@@ -2,6 +2,7 @@ import onnx
 import onnx_ir as ir
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
+from edgeopt.graph.files import save
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.plan.ort_cache import write_ort_cache
 from edgeopt.quantize.plan.plan import load_plan
@@ -13,7 +14,7 @@ def test_quantize_static_takes_the_ranges(conv_model, pictures, saved, tmp_path,
     result = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "ours.onnx", config=config)
     cache = tmp_path / "cache.json"
     write_ort_cache(load_plan(result.plan_path), cache)
-    onnx.save_model(prepare(ir.from_proto(conv_model), "model").model, tmp_path / "prepared.onnx")
+    save(prepare(ir.from_proto(conv_model), "model").model, tmp_path / "prepared.onnx")
     quantize_static(
         tmp_path / "prepared.onnx",
         tmp_path / "theirs.onnx",

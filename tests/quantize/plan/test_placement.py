@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from edgeopt.graph.files import as_ir
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme, TensorPlan
@@ -149,9 +150,9 @@ def test_ranges_are_united_along_chains():
     nodes = tuple(NodePlan(f"n{number}", "Concat", "int8", "int8", Cause.TAKEN) for number in range(2))
     spans = {"a": (-1.0, 0.0), "b": (0.0, 2.0), "c": (-3.0, 1.0), "y": (-1.0, 2.0), "z": (-3.0, 2.0)}
     plan = Plan("t", scheme, nodes, tuple(TensorPlan(name, "uint8", *span, "min-max") for name, span in spans.items()), ())
-    united = unite_ranges(model, plan, {"Concat"})
+    united = unite_ranges(as_ir(model), plan, {"Concat"})
     assert {(tensor.low, tensor.high) for tensor in united.tensors} == {(-3.0, 2.0)}
-    apart = unite_ranges(model, replace(plan, nodes=plan.nodes[:1]), {"Concat"})
+    apart = unite_ranges(as_ir(model), replace(plan, nodes=plan.nodes[:1]), {"Concat"})
     assert next((tensor.low, tensor.high) for tensor in apart.tensors if tensor.name == "c") == (-3.0, 1.0)
     assert next((tensor.low, tensor.high) for tensor in apart.tensors if tensor.name == "a") == (-1.0, 2.0)
 

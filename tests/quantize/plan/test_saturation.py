@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeopt.graph.files import as_ir
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme, TensorPlan
 from edgeopt.quantize.plan.saturation import reduce_where_saturating
@@ -19,7 +20,7 @@ def reduced(weight: np.ndarray, highs: dict[str, np.ndarray]) -> bool:
     model.graph.initializer.append(onnx.numpy_helper.from_array(weight.astype(np.float32), "w"))
     node = NodePlan("m", "MatMul", "int8", "float", Cause.WEIGHTS)
     plan = Plan("t", SCHEME, (node,), (TensorPlan("x", "uint8", -1.0, 1.0, "min-max"),), ())
-    return reduce_where_saturating(model, plan, highs).nodes[0].reduce_range
+    return reduce_where_saturating(as_ir(model), plan, highs).nodes[0].reduce_range
 
 
 def saturates(weight: np.ndarray, highs: np.ndarray) -> bool:

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.files import as_ir
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.plan.plan import load_plan, save_plan
 from edgeopt.quantize.plan.stem import picture_stem
@@ -47,7 +47,7 @@ def batches():
 
 
 def test_the_stem_ends_with_the_convolution_that_narrows():
-    assert picture_stem(GraphIndex(mobile().graph)) == ("a", "d", "p")
+    assert picture_stem(as_ir(mobile()).graph) == ("a", "d", "p")
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_the_stem_ends_with_the_convolution_that_narrows():
     ],
 )
 def test_other_first_layers_are_no_stem(what, text, shapes):
-    assert picture_stem(GraphIndex(mobile(text, **shapes).graph)) == (), what
+    assert picture_stem(as_ir(mobile(text, **shapes)).graph) == (), what
 
 
 def test_a_widening_convolution_is_left_to_integers():
-    assert picture_stem(GraphIndex(mobile(w3=(12, 8, 1, 1), b3=(12,), w4=(16, 12, 1, 1)).graph)) == ("a", "d")
+    assert picture_stem(as_ir(mobile(w3=(12, 8, 1, 1), b3=(12,), w4=(16, 12, 1, 1))).graph) == ("a", "d")
 
 
 @pytest.mark.parametrize("floating", [True, False])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from edgeopt.graph.files import as_ir
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
@@ -69,9 +70,9 @@ def test_conversions_count_for_the_layer_that_alone_needs_them(conv_model, pictu
     scheme = Scheme("uint8", "int8", per_channel=True, symmetric_activation=False, symmetric_weight=True)
     plan = Plan("t", scheme, (NodePlan("n2", "Conv", "int8", "int8", Cause.WEIGHTS),), (), ())
     behind = next(node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "c")
-    times = layer_times(model, plan, {"n2": 5.0}, {"n2": 4.0, behind.name: 2.5, "x_QuantizeLinear": 100.0})
+    times = layer_times(as_ir(model), plan, {"n2": 5.0}, {"n2": 4.0, behind.name: 2.5, "x_QuantizeLinear": 100.0})
     assert [(time.float_us, time.integer_us) for time in times] == [(5.0, 6.5)]
-    assert layer_times(model, replace(plan, nodes=()), {"n2": 5.0}, {"n2": 4.0}) == ()
+    assert layer_times(as_ir(model), replace(plan, nodes=()), {"n2": 5.0}, {"n2": 4.0}) == ()
 
 
 def test_the_comparison_is_of_neighbouring_turns():

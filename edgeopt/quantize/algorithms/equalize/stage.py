@@ -10,7 +10,8 @@ import numpy as np
 from edgeopt import progress
 from edgeopt.batches import Batches
 from edgeopt.errors import RecipeError
-from edgeopt.graph import onnx_file
+from edgeopt.graph.editing import copied
+from edgeopt.graph.matching import name_of, names_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.algorithms.equalize.blocks import Block, find_blocks, scale_block, weights_of
 from edgeopt.quantize.algorithms.equalize.choose import Seen, choose_scales
@@ -34,11 +35,11 @@ def equalized(prepared: Prepared, calibration: Batches, target: Target, config: 
     seen = _look(prepared, blocks, calibration, threads=config.threads)
     plans, gains = [], []
     for block in blocks:
-        parts = tuple(seen[name] for name in (block.expand.input[0], *block.between))
-        choice = choose_scales(weights_of(prepared.model, block), parts, block.ceilings)  # type: ignore[arg-type]
+        parts = tuple(seen[name] for name in (name_of(block.expand.inputs[0]), *block.between))
+        choice = choose_scales(weights_of(block), parts, block.ceilings)  # type: ignore[arg-type]
         if choice.gain_db > 0:
             first, second = (tuple(map(float, item)) for item in (choice.first, choice.second))
-            plans.append(EqualizePlan(block.depthwise.name, first, second))
+            plans.append(EqualizePlan(name_of(block.depthwise), first, second))
             gains.append(choice.gain_db)
     if not plans:
         return prepared
@@ -56,22 +57,22 @@ def apply_plans(prepared: Prepared, plans: tuple[EqualizePlan, ...], where: str)
     """
     if not plans:
         return prepared
-    model = onnx_file.copy_of(prepared.model)
+    model = copied(prepared.model)
     blocks = {block.depthwise.name: block for block in find_blocks(model)}
     for plan in plans:
         block = blocks.get(plan.name)
-        size = weights_of(model, block)[1].shape[0] if block else None
+        size = weights_of(block)[1].shape[0] if block else None
         if block is None or (len(plan.first), len(plan.second)) != (size, size):
             raise RecipeError(f"{where}: the model has no depthwise convolution '{plan.name}' of {len(plan.first)} channels")
-        scale_block(model, block, np.array(plan.first), np.array(plan.second))
+        scale_block(block, np.array(plan.first), np.array(plan.second))
     return replace(prepared, model=model, equalization=plans)
 
 
 def _look(prepared: Prepared, blocks: list[Block], calibration: Batches, *, threads: int) -> dict[str, Seen]:
     """Return the channels' largest values and variances of all tensors the blocks' convolutions read."""
     model = prepared.model
-    names = list(dict.fromkeys(name for block in blocks for name in (block.expand.input[0], *block.between)))
-    inputs = {value.name for value in model.graph.input}
+    names = list(dict.fromkeys(name for block in blocks for name in (name_of(block.expand.inputs[0]), *block.between)))
+    inputs = set(names_of(model.graph.inputs))
     inner = [name for name in names if name not in inputs]
     session = open_exposed(model, inner, threads=threads)
     largest: dict[str, np.ndarray] = {}

@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeopt import progress
 from edgeopt.batches import Batch
-from edgeopt.graph.index import GraphIndex, captured, replace_constant
-from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.graph.editing import replace_constant
+from edgeopt.graph.matching import array, name_of, produced_by
+from edgeopt.graph.outputs import cut, open_exposed, run
 from edgeopt.quantize.algorithms.rounding.rows import as_weight, paired_rows, weight_rows
 from edgeopt.quantize.algorithms.rounding.solve import Levels, Moments, solve
-from edgeopt.quantize.apply.bias import store_bias, weighted_nodes
+from edgeopt.quantize.apply.bias import rounded_layers, store_bias
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class Adapted:
     after: float
 
 
-def adapt(model: onnx.ModelProto, quantized: onnx.ModelProto, samples: Sequence[Batch], *, threads: int) -> tuple[Adapted, ...]:
+def adapt(model: ir.Model, quantized: ir.Model, samples: Sequence[Batch], *, threads: int) -> tuple[Adapted, ...]:
     """Choose the integers of all weights in `quantized` anew, in place, and its biases; return what that did, layer by layer.
 
     Args:
@@ -58,7 +59,7 @@ def adapt(model: onnx.ModelProto, quantized: onnx.ModelProto, samples: Sequence[
         sums = _gather(layer, model, quantized, samples, threads=threads)
         if sums is None:
             continue
-        found.append(_round(layer, sums, quantized))
+        found.append(_round(layer, sums))
     return tuple(found)
 
 
@@ -66,25 +67,22 @@ def adapt(model: onnx.ModelProto, quantized: onnx.ModelProto, samples: Sequence[
 class _Layer:
     """A node of the floating-point model, the same node after quantization, its weight, and how it is stored."""
 
-    node: onnx.NodeProto
-    there: onnx.NodeProto
+    node: ir.Node
+    there: ir.Node
     weight: NDArray[Any]
-    dequantize: onnx.NodeProto
-    bias: onnx.NodeProto | None
+    dequantize: ir.Node
+    bias: ir.Value | None
 
 
-def _layers(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Iterator[_Layer]:
+def _layers(model: ir.Model, quantized: ir.Model) -> Iterator[_Layer]:
     """Yield the layers whose weight, rounded, no other node reads."""
-    index = GraphIndex(quantized.graph)
-    nodes = {node.name: node for node in quantized.graph.node}
-    for node, exact, _ in weighted_nodes(model, quantized):
-        there = nodes[node.name]
-        dequantize = index.producer[there.input[1]]
-        own = all(len(index.consumers[name]) == 1 for name in (there.input[1], dequantize.input[0]))
-        if node.op_type == "ConvTranspose" or not own:
+    for layer in rounded_layers(model, quantized):
+        there, dequantize = layer.there, layer.dequantize
+        own = all(value is not None and len(value.consumers()) == 1 for value in (there.inputs[1], dequantize.inputs[0]))
+        if layer.node.op_type == "ConvTranspose" or not own:
             continue
-        bias = index.producer.get(there.input[2]) if len(there.input) > 2 else None
-        yield _Layer(node, there, exact, dequantize, bias)
+        bias = there.inputs[2] if len(there.inputs) > 2 and produced_by(there.inputs[2], "DequantizeLinear") else None
+        yield _Layer(layer.node, there, layer.weight, dequantize, bias)
 
 
 class _Sums:
@@ -111,12 +109,10 @@ class _Sums:
         return Moments(inner, cross, power), x, y
 
 
-def _gather(
-    layer: _Layer, model: onnx.ModelProto, quantized: onnx.ModelProto, samples: Sequence[Batch], *, threads: int
-) -> _Sums | None:
+def _gather(layer: _Layer, model: ir.Model, quantized: ir.Model, samples: Sequence[Batch], *, threads: int) -> _Sums | None:
     """Sum the moments of the layer's rounded input and exact output; None if no sample reaches it."""
-    wanted, given = layer.node.output[0], layer.there.input[0]
-    exact, rounded = (open_exposed(up_to(part, name), threads=threads) for part, name in ((model, wanted), (quantized, given)))
+    wanted, given = name_of(layer.node.outputs[0]), name_of(layer.there.inputs[0])
+    exact, rounded = (open_exposed(cut(part, name), threads=threads) for part, name in ((model, wanted), (quantized, given)))
     generator = np.random.default_rng(0)
     sums = _Sums()
     for number, batch in enumerate(samples):
@@ -132,51 +128,27 @@ def _fed(session: ort.InferenceSession, batch: Batch) -> dict[str, NDArray[Any]]
     return {name: values for name, values in batch.items() if name in wanted}
 
 
-def up_to(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """Return the part of `model` that computes `tensor`, its only output."""
-    index = GraphIndex(model.graph)
-    needed, waiting = set(), [tensor]
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            maker = index.producer.get(name)
-            waiting += [*maker.input, *captured(maker)] if maker is not None else []
-    part = onnx.ModelProto(ir_version=model.ir_version)
-    part.opset_import.extend(model.opset_import)
-    part.functions.extend(model.functions)
-    graph = part.graph
-    graph.name = model.graph.name
-    graph.node.extend(node for node in model.graph.node if needed.intersection(node.output))
-    graph.initializer.extend(item for item in model.graph.initializer if item.name in needed)
-    graph.input.extend(value for value in model.graph.input if value.name in needed)
-    graph.value_info.extend(value for value in model.graph.value_info if value.name in needed)
-    graph.output.append(onnx.ValueInfoProto(name=tensor))
-    return part
-
-
-def _round(layer: _Layer, sums: _Sums, quantized: onnx.ModelProto) -> Adapted:
-    """Solve, and write integers, scale and bias into `quantized`."""
-    index = GraphIndex(quantized.graph)
+def _round(layer: _Layer, sums: _Sums) -> Adapted:
+    """Solve, and write integers and bias into the quantized model."""
     weight = weight_rows(layer.node, layer.weight)
     moments, mean_x, mean_y = sums.moments(centred=layer.bias is not None)
-    grid, zero = _grid(layer, index)
-    numbers_of = weight_rows(layer.node, np.asarray(index.constant(layer.dequantize.input[0])))
+    grid, zero = _grid(layer)
+    stored = layer.dequantize.inputs[0]
     chosen, before, after = solve(weight, moments, grid)
     numbers = np.round(chosen / grid.step) + zero
-    shape = layer.weight.shape
-    replace_constant(quantized.graph, layer.dequantize.input[0], as_weight(layer.node, numbers, shape).astype(numbers_of.dtype))
+    if stored is not None:
+        replace_constant(stored, as_weight(layer.node, numbers, layer.weight.shape))
     if layer.bias is not None:
         bias = (mean_y - np.einsum("gok,gk->go", chosen, mean_x)).reshape(-1)
-        store_bias(index, layer.bias.output[0], bias)
+        store_bias(layer.bias, bias)
     power = float(moments.power.sum()) or 1.0
-    return Adapted(layer.node.name, *(float((item * moments.power).sum()) / power for item in (before, after)))
+    return Adapted(name_of(layer.node), *(float((item * moments.power).sum()) / power for item in (before, after)))
 
 
-def _grid(layer: _Layer, index: GraphIndex) -> tuple[Levels, Floats]:
+def _grid(layer: _Layer) -> tuple[Levels, Floats]:
     """Return the grid of the layer's weight, relative to its zero point, and the zero point, [g, o, 1]."""
-    numbers = np.asarray(index.constant(layer.dequantize.input[0]))
-    scale, zero = (np.asarray(index.constant(name), dtype=np.float64) for name in layer.dequantize.input[1:3])
+    numbers = np.asarray(array(layer.dequantize.inputs[0]))
+    scale, zero = (np.asarray(array(value), dtype=np.float64) for value in layer.dequantize.inputs[1:3])
     rows = weight_rows(layer.node, numbers)
     shape = (*rows.shape[:2], 1)
     step, zero = (np.broadcast_to(item.reshape(-1), (shape[0] * shape[1],)).reshape(shape) for item in (scale, zero))

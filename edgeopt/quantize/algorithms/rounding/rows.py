@@ -10,15 +10,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgeopt.graph.index import attribute
+from edgeopt.graph.matching import attribute
 
 Floats = NDArray[Any]
 
 
-def weight_rows(node: onnx.NodeProto, weight: Floats) -> Floats:
+def weight_rows(node: ir.Node, weight: Floats) -> Floats:
     """Return a layer's weight as [groups, outputs of a group, inputs of a group]."""
     if node.op_type == "Conv":
         groups = attribute(node, "group", 1)
@@ -26,7 +26,7 @@ def weight_rows(node: onnx.NodeProto, weight: Floats) -> Floats:
     return np.asarray((weight if attribute(node, "transB", 0) else weight.T)[None])
 
 
-def as_weight(node: onnx.NodeProto, rows: Floats, shape: tuple[int, ...]) -> Floats:
+def as_weight(node: ir.Node, rows: Floats, shape: tuple[int, ...]) -> Floats:
     """Return the rows of `weight_rows` in the shape of the layer's weight."""
     if node.op_type == "Conv":
         return np.asarray(rows.reshape(shape))
@@ -34,7 +34,7 @@ def as_weight(node: onnx.NodeProto, rows: Floats, shape: tuple[int, ...]) -> Flo
 
 
 def paired_rows(
-    node: onnx.NodeProto, values: tuple[Floats, Floats], kernel: tuple[int, ...], *, limit: int, generator: np.random.Generator
+    node: ir.Node, values: tuple[Floats, Floats], kernel: tuple[int, ...], *, limit: int, generator: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Return (inputs [g, n, k], outputs [g, n, o]) of one batch, at most `limit` rows, picked at random.
 
@@ -64,7 +64,7 @@ def _chosen(count: int, limit: int, generator: np.random.Generator) -> NDArray[n
     return np.arange(count) if count <= limit else np.sort(generator.choice(count, limit, replace=False))
 
 
-def _patches(node: onnx.NodeProto, given: Floats, kernel: tuple[int, ...], at: tuple[Any, ...]) -> Floats:
+def _patches(node: ir.Node, given: Floats, kernel: tuple[int, ...], at: tuple[Any, ...]) -> Floats:
     """Return what the kernel sees at the positions `at` of the output, [n, c, prod(kernel)]."""
     rank = len(kernel)
     strides = attribute(node, "strides", [1] * rank)
@@ -79,10 +79,10 @@ def _patches(node: onnx.NodeProto, given: Floats, kernel: tuple[int, ...], at: t
     return np.stack(columns, axis=2)
 
 
-def conv_pads(node: onnx.NodeProto, shape: tuple[int, ...], kernel: tuple[int, ...]) -> list[int]:
+def conv_pads(node: ir.Node, shape: tuple[int, ...], kernel: tuple[int, ...]) -> list[int]:
     """Return a convolution's pads, all beginnings and then all ends, for an input of spatial `shape`."""
     rank = len(kernel)
-    mode = attribute(node, "auto_pad", b"NOTSET").decode()
+    mode = attribute(node, "auto_pad", "NOTSET")
     if mode in {"NOTSET", "VALID"}:
         return list(attribute(node, "pads", [0] * 2 * rank)) if mode == "NOTSET" else [0] * 2 * rank
     strides = attribute(node, "strides", [1] * rank)

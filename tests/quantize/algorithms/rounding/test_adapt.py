@@ -6,7 +6,6 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.algorithms.rounding.adapt import up_to
 
 
 @pytest.mark.parametrize("target", ["x86-vnni", "x86-avx2"])
@@ -39,16 +38,3 @@ def test_an_encoder_twice_gives_the_same_bytes(text_model, sentences, saved, tmp
     path, config = saved(text_model), QuantizeConfig(rounding="adaptive", rounding_samples=3)
     files = [quantize(path, sentences, target=vnni, output=tmp_path / f"{run}.onnx", config=config).path for run in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def test_a_part_of_a_model_computes_the_same(conv_model, pictures):
-    part = up_to(conv_model, "r")
-    assert [node.op_type for node in part.graph.node] == ["Conv", "Relu"]
-    assert {tensor.name for tensor in part.graph.initializer} == {"w1", "b1"}
-    session = ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
-    assert session.run(["r"], pictures[0])[0].shape == (4, 8, 16, 16)
-
-
-def test_a_part_keeps_the_shapes_that_inference_would_not_find_again(conv_model):
-    conv_model.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, ["n", 8, 16, 16]))
-    assert [value.name for value in up_to(conv_model, "r").graph.value_info] == ["a"]

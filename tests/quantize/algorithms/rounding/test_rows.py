@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
@@ -28,8 +29,9 @@ def test_rows_times_the_matrix_are_the_layers_outputs(case):
     graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [onnx.numpy_helper.from_array(weight, "w")])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
     y = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    layer = ir.from_proto(node)
     for limit in (7, 10_000):
-        rows, wanted = paired_rows(node, (x, y), shape[2:], limit=limit, generator=np.random.default_rng(1))
+        rows, wanted = paired_rows(layer, (x, y), shape[2:], limit=limit, generator=np.random.default_rng(1))
         assert rows.shape[1] <= limit
-        np.testing.assert_allclose(rows @ weight_rows(node, weight).swapaxes(1, 2), wanted, atol=2e-5)
-    np.testing.assert_array_equal(as_weight(node, weight_rows(node, weight), shape), weight)
+        np.testing.assert_allclose(rows @ weight_rows(layer, weight).swapaxes(1, 2), wanted, atol=2e-5)
+    np.testing.assert_array_equal(as_weight(layer, weight_rows(layer, weight), shape), weight)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from edgeopt.quantize.apply.input_channels import pad_input_channels
+from edgeopt.graph.files import as_ir
+from edgeopt.passes.input_channels import InputChannels
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -31,6 +33,13 @@ def net(*, shared: bool = False) -> onnx.ModelProto:
     }.items():  # fmt: skip
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
     return model
+
+
+def pad_input_channels(model: onnx.ModelProto, multiple: int) -> int:
+    loaded, graph_pass = as_ir(model), InputChannels(multiple)
+    graph_pass(loaded)
+    model.CopyFrom(ir.to_proto(loaded))
+    return graph_pass.count
 
 
 def answer(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from edgeopt.quantize.apply.pointwise import multiply_pointwise
+from edgeopt.graph.files import as_ir
+from edgeopt.passes.pointwise_products import PointwiseProducts
 from tests.quantize.conftest import named
 
 NET = """
@@ -41,6 +43,13 @@ def net(*, attributes: str = "", activation=np.uint8, scales: int = 4, bias: boo
         if bias or name[0] != "b":
             model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
     return model
+
+
+def multiply_pointwise(model: onnx.ModelProto) -> int:
+    loaded, graph_pass = as_ir(model), PointwiseProducts()
+    graph_pass(loaded)
+    model.CopyFrom(ir.to_proto(loaded))
+    return graph_pass.count
 
 
 def answer(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:

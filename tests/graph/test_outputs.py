@@ -1,0 +1,62 @@
+"""Inner tensors as outputs, and parts of models."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from edgeopt.graph.files import as_ir, serialized
+from edgeopt.graph.outputs import cut, expose, open_exposed, run, same_outputs
+
+NET = """
+<ir_version: 10, opset_import: ["" : 21]>
+net (float[n, 4] x, float[n, 4] z) => (float[n, 4] y) <float[4, 4] w = {1,0,0,0, 0,2,0,0, 0,0,3,0, 0,0,0,4}> {
+    a = MatMul (x, w)
+    r = Relu (a)
+    b = Add (r, z)
+    y = Neg (b)
+}
+"""
+BATCH = {"x": np.arange(8, dtype=np.float32).reshape(2, 4) - 4, "z": np.ones((2, 4), np.float32)}
+
+
+@pytest.fixture
+def model() -> ir.Model:
+    return as_ir(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(NET)))
+
+
+def session(model: ir.Model) -> ort.InferenceSession:
+    return ort.InferenceSession(serialized(model), providers=["CPUExecutionProvider"])
+
+
+def test_inner_tensors_follow_the_outputs(model):
+    shown = expose(model, ["r", "y", "a", "r"])
+    assert [value.name for value in shown.graph.outputs] == ["y", "r", "a"]
+    assert [value.name for value in model.graph.outputs] == ["y"]
+    y, r, a = session(shown).run(None, BATCH)
+    np.testing.assert_array_equal(r, np.maximum(a, 0))
+    np.testing.assert_array_equal(y, -(r + 1))
+
+
+def test_a_session_with_more_outputs_leaves_the_model_as_it_was(model):
+    opened = open_exposed(model, ["a"], threads=1)
+    np.testing.assert_array_equal(run(opened, ["a"], BATCH, sample=0)["a"], BATCH["x"] * [1, 2, 3, 4])
+    assert [value.name for value in model.graph.outputs] == ["y"]
+
+
+def test_a_part_computes_the_tensor_and_keeps_the_shapes_that_are_known(model):
+    part = cut(model, "r")
+    assert [node.op_type for node in part.graph] == ["MatMul", "Relu"]
+    assert set(part.graph.initializers) == {"w"} and len(model.graph) == 4
+    assert part.graph[0].outputs[0].shape == ["n", 4]
+    np.testing.assert_array_equal(session(part).run(None, BATCH)[0], np.maximum(BATCH["x"] * [1, 2, 3, 4], 0))
+
+
+def test_a_model_equals_itself_and_no_other(model):
+    assert same_outputs(model, as_ir(ir.to_proto(model)), BATCH)
+    other = as_ir(ir.to_proto(model))
+    other.graph[-1].op_type = "Abs"
+    assert not same_outputs(model, other, BATCH)

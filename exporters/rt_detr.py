@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sized
 from dataclasses import replace
+from inspect import unwrap
+from types import FunctionType, MethodType
 from typing import Any
 
 from edgeopt.export.family import Family, Module
@@ -12,15 +13,24 @@ from edgeopt.export.vision import DETECTION
 
 
 def _dynamic_batch(model: Module) -> Module:
-    """Wrap a model so that its batch stays symbolic: its code asks ``len(tensor)``, which Python makes a plain number."""
+    """Wrap a model so that its batch stays symbolic: its code asks ``len(tensor)``, which Python makes a plain number.
+
+    ``Tensor.__len__`` must return an int, so no subclass or mode of torch can help. The inner model's forward runs as a copy
+    whose global names are transformers' own but for `len`; transformers' module and all other models stay as they are.
+    """
     import torch
-    from transformers.models.rt_detr import modeling_rt_detr
+
+    inner = model.model
+    forward = unwrap(type(inner).forward)
 
     def length(value: Sized) -> Any:
-        return value.shape[0] if isinstance(value, torch.Tensor) else builtins.len(value)
+        return value.shape[0] if isinstance(value, torch.Tensor) else len(value)
+
+    own = FunctionType(forward.__code__, {**forward.__globals__, "len": length}, closure=forward.__closure__)
+    own.__defaults__, own.__kwdefaults__ = forward.__defaults__, forward.__kwdefaults__
 
     class Detector(torch.nn.Module):
-        """RT-DETR, in whose module `len` gives a tensor's size as it is traced."""
+        """RT-DETR, in which `len` gives a tensor's size as it is traced."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -28,12 +38,11 @@ def _dynamic_batch(model: Module) -> Module:
 
         def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
             """Return `logits` and `pred_boxes`."""
-            names = vars(modeling_rt_detr)
-            names["len"] = length
+            inner.forward = MethodType(own, inner)
             try:
                 produced = self.detector(pixel_values=pixel_values)
             finally:
-                del names["len"]
+                del inner.forward
             return {"logits": produced.logits, "pred_boxes": produced.pred_boxes}
 
     return Detector()

@@ -77,7 +77,7 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
         MachineError: the file cannot be made here.
     """
     holder = lock.with_name(f"{lock.name}-holder")
-    with disk_errors(lock):
+    with disk_errors(lock.parent):
         lock.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(lock)
         try:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILE_LINES = 500
+ALONE = {"deploy/runner/verify.py": 575}
+"""Programs that travel to a device alone, so that they cannot be two files, and the lines that they may have."""
 FUNCTION_LINES = 75
 PARAMETERS = 6
 _FOLDERS = ("edgeopt", "exporters", "deploy", "calibration_data", "tools", "tests", "benchmarks")
@@ -27,8 +29,9 @@ def oversize(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     name = path.relative_to(_ROOT)
     lines = text.count("\n")
-    if lines > FILE_LINES:
-        yield f"{name}: {lines} lines, {FILE_LINES} are allowed"
+    allowed = ALONE.get(name.as_posix(), FILE_LINES)
+    if lines > allowed:
+        yield f"{name}: {lines} lines, {allowed} are allowed"
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue

@@ -24,7 +24,7 @@ from edgeopt.bundle.spec import Tolerance
 from edgeopt.bundle.verify import device_verify
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
-from edgeopt.graph.signature import Signature
+from edgeopt.graph.signature import Signature, TensorSpec
 
 _MARGIN = 4.0
 _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
@@ -32,11 +32,15 @@ _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
 
 @dataclass(frozen=True)
 class Golden:
-    """Recorded samples: inputs by name, outputs in the model's order, and for each output a tolerance with its reason."""
+    """Recorded samples: inputs by name, outputs in the model's order, and for each output a tolerance with its reason.
+
+    `shapes` has the axes of each output, as far as the file, onnxruntime or the samples know them.
+    """
 
     inputs: tuple[dict[str, Array], ...]
     outputs: tuple[tuple[Array, ...], ...]
     tolerances: tuple[dict[str, Any], ...]
+    shapes: tuple[tuple[int | str, ...], ...]
 
 
 def record_golden(
@@ -56,8 +60,9 @@ def record_golden(
     samples = tuple(_checked(batch, index, signature) for index, batch in enumerate(batches))
     if not samples:
         raise DataError("no golden sample was given; a bundle needs at least 1 to verify itself")
-    outputs = _run(model, samples, optimize=True)
-    reference = _run(model, samples, optimize=False)
+    session = _session(model, optimize=True)
+    outputs = _run(model, session, samples)
+    reference = _run(model, _session(model, optimize=False), samples)
     for index, values in enumerate(outputs):
         for spec, value in zip(signature.outputs, values, strict=True):
             if value.dtype.kind == "f" and np.isnan(value).any():
@@ -76,7 +81,32 @@ def record_golden(
                 "reason": reason,
             }
         )
-    return Golden(samples, outputs, tuple(judged))
+    shapes = tuple(
+        _shape(spec, found.shape, [values[position] for values in outputs])
+        for position, (spec, found) in enumerate(zip(signature.outputs, session.get_outputs(), strict=True))
+    )
+    return Golden(samples, outputs, tuple(judged), shapes)
+
+
+def _shape(spec: TensorSpec, inferred: list[Any], values: list[Array]) -> tuple[int | str, ...]:
+    """Return an output's axes: names as the file has them, sizes as onnxruntime has them, else "?"."""
+    ranks = {value.ndim for value in values}
+    if len(ranks) > 1:
+        raise ModelError(
+            f"output '{spec.name}' has {' or '.join(map(str, sorted(ranks)))} axes, by the sample; a bundle needs one number"
+        )
+    (rank,) = ranks
+    declared = spec.shape if len(spec.shape) == rank else ("?",) * rank
+    known = inferred if len(inferred) == rank else [None] * rank
+    return tuple(_axis(have, want) for have, want in zip(known, declared, strict=True))
+
+
+def _axis(inferred: Any, declared: int | str) -> int | str:
+    if isinstance(declared, str) and declared != "?" and not (isinstance(inferred, str) and inferred):
+        return declared
+    if isinstance(inferred, str):
+        return inferred or "?"
+    return inferred if isinstance(inferred, int) and inferred >= 0 else "?" if isinstance(declared, str) else declared
 
 
 def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Tolerance]) -> None:
@@ -117,11 +147,14 @@ def _checked(batch: Batch, index: int, signature: Signature) -> dict[str, Array]
     return sample
 
 
-def _run(model: Path, samples: tuple[dict[str, Array], ...], *, optimize: bool) -> tuple[tuple[Array, ...], ...]:
+def _session(model: Path, *, optimize: bool) -> Any:
     try:
-        session = device_verify().open_model(str(model), optimize=optimize)
+        return device_verify().open_model(str(model), optimize=optimize)
     except Exception as error:  # onnxruntime's error classes have no public common base
         raise ModelError(f"{model}: onnxruntime does not load it: {_first_line(error)}") from error
+
+
+def _run(model: Path, session: Any, samples: tuple[dict[str, Array], ...]) -> tuple[tuple[Array, ...], ...]:
     results = []
     for index, sample in enumerate(samples):
         try:

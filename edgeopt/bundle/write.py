@@ -11,13 +11,14 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
+from edgeopt.bundle.example import try_example
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.readme import readme
 from edgeopt.bundle.result import BundleFile, BundleResult
@@ -40,7 +41,7 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
     Raises:
         ModelError: the model cannot be read or run.
         DataError: a golden sample does not fit the model, or a file to include is missing.
-        RecipeError: the spec contradicts the model, or `output` is something else than a bundle.
+        RecipeError: the spec contradicts the model, its example does not run on raw data, or `output` is no bundle.
         MachineError: the disk is full or may not be written; what stood at `output` is intact.
     """
     output = Path(output)
@@ -57,7 +58,8 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
         labels=len(spec.labels),
         tolerances=spec.tolerances,
     )
-    facts = _model_facts(spec, model, signature)
+    _check_labels(spec, golden)
+    facts = _model_facts(spec, model, signature, golden)
     with files.disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(output)
@@ -68,7 +70,7 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
             write_golden(golden, aside / _GOLDEN, signature=signature)
             (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
             manifest = _seal(aside, spec, facts, golden)
-            checks = _verify(aside)
+            checks = (*_verify(aside), f"example: {try_example(aside, spec.preprocessing, golden.inputs[0])}")
             _flush_all(aside)
             result = _result(output, aside, manifest, checks)
             _take_place(aside, output, Path(parent) / "replaced")
@@ -116,7 +118,14 @@ def _check_inputs(spec: BundleSpec, signature: Signature) -> None:
             )
 
 
-def _model_facts(spec: BundleSpec, model: Any, signature: Signature) -> dict[str, Any]:
+def _check_labels(spec: BundleSpec, golden: Golden) -> None:
+    """Refuse class names for a classifier of another number of classes."""
+    classes = {shape[-1] for shape in golden.shapes if shape and isinstance(shape[-1], int)}
+    if spec.labels and "classification" in spec.task and len(classes) == 1 and len(spec.labels) not in classes:
+        raise RecipeError(f"{len(spec.labels)} class names for a model of {classes.pop()} classes; name all of them, in order")
+
+
+def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Golden) -> dict[str, Any]:
     """Return what bundle.json says about the model."""
     folder = Path(spec.model).parent
     return {
@@ -133,7 +142,9 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature) -> dict[str
             "minimum_onnxruntime": minimum_onnxruntime(model),
         },
         "inputs": [_tensor(tensor) for tensor in signature.inputs],
-        "outputs": [_tensor(tensor) for tensor in signature.outputs],
+        "outputs": [
+            _tensor(replace(tensor, shape=shape)) for tensor, shape in zip(signature.outputs, golden.shapes, strict=True)
+        ],
         "dynamic_axes": sorted({axis for tensor in signature.inputs for axis in tensor.shape if isinstance(axis, str)}),
         "preprocessing": spec.preprocessing.model_dump(mode="json"),
         "labels": list(spec.labels),

@@ -19,28 +19,41 @@ def bundle(
     name: Annotated[str | None, typer.Option("--name", help="Name of the bundle; default: the model's.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model is for; default: the data set's.")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
+    preprocessing: Annotated[
+        Path | None, typer.Option("--preprocessing", help="How raw data becomes inputs (.toml, .json); default: the data's.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Class names: one per line, or JSON; default: the data's.")
+    ] = None,
     golden: Annotated[int, typer.Option("--golden", min=1, help="Number of golden samples.")] = 8,
     quiet: Quiet = False,
 ) -> None:
-    """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; preprocessing comes from the data set."""
-    from edgeopt.bundle import ArrayInput, BundleSpec, write_bundle
+    """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; run its example before it is done."""
+    from edgeopt.bundle import BundleSpec, write_bundle
+    from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.data.manifest import load_manifest, manifest_path
+    from edgeopt.data.preprocessor import read_preprocessing_file
     from edgeopt.data.select import limited
+    from edgeopt.data.source import described, set_of, tokenizer_of
+    from edgeopt.graph import onnx_file
     from edgeopt.targets.target import load_target
 
-    manifest = load_manifest(data) if manifest_path(data).is_file() else None
-    samples = limited(read_calibration(data, tokenizer, model), golden)
+    samples = read_calibration(data, tokenizer, model)
+    manifest = set_of(data) or described(data, samples)
+    signature = onnx_file.signature(onnx_file.load(model, weights=False))
+    place = tokenizer or tokenizer_of(data)
+    words = Tokenizer(find_tokenizer(place)) if place else None
+    steps = read_preprocessing_file(preprocessing) if preprocessing else manifest.preprocessing
     spec = BundleSpec(
         model=model,
         name=name or model.stem,
-        task=task or (manifest.task if manifest else "generic"),
+        task=task or manifest.task,
         target=load_target(target).name,
-        golden=list(samples.batches(1)),
-        preprocessing=manifest.preprocessing if manifest else ArrayInput(),
-        labels=tuple(manifest.labels) if manifest else (),
-        files={"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer else {},
+        golden=list(limited(samples, golden).batches(1)),
+        preprocessing=steps if preprocessing else for_model(steps, words, signature),
+        labels=read_labels(labels) if labels else tuple(manifest.labels),
+        files={"tokenizer.json": words.file} if words else {},
     )
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output)

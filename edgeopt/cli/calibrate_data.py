@@ -33,15 +33,17 @@ def calibrate_data(
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.selection import CalibrateConfig, make_calibration_set
-    from edgeopt.data.source import preprocessing_of, set_of
+    from edgeopt.data.source import class_names_of, preprocessing_of, set_of
 
     said: dict[str, Any] = {"origin": origin, "licence": licence}
     manifest = set_of(data)
     if manifest is not None:
         said = {"origin": origin or manifest.origin, "licence": licence or manifest.licence}
         said |= {"task": manifest.task, "labels": manifest.labels, "preprocessing": manifest.preprocessing}
-    elif (preprocessing := preprocessing_of(data)) is not None:
-        said["preprocessing"] = preprocessing
+    else:
+        said["labels"] = class_names_of(data)
+        if (preprocessing := preprocessing_of(data)) is not None:
+            said["preprocessing"] = preprocessing
     config = CalibrateConfig.read({"samples": samples, "choose": choose, "seed": seed, **said}, where="options")
     held_out = read_calibration(evaluation, tokenizer, model) if evaluation else None
     if held_out is None and manifest is not None and "evaluation" in manifest.splits:

@@ -49,7 +49,7 @@ def read_pictures(folder: Path, name: str, preprocessing: ImageInput) -> Samples
     """
     files, labels = picture_files(folder), None
     if not files:
-        classes = [picture_files(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()]
+        classes = [picture_files(inner) for inner in class_folders(folder)]
         labels = np.repeat(np.arange(len(classes)), [len(inner) for inner in classes]).astype(np.int64)
         files = [file for inner in classes for file in inner]
     if not files:
@@ -59,6 +59,11 @@ def read_pictures(folder: Path, name: str, preprocessing: ImageInput) -> Samples
         digest.update(read_bytes(file, error=DataError, what="an image"))
     digest.update(b"" if labels is None else labels.tobytes())
     return Samples(len(files), lambda index: {name: read_picture(files[index], preprocessing)}, labels, digest.hexdigest())
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Return the folders that are the classes of the images in `folder`, by number; none where it holds images itself."""
+    return [] if picture_files(folder) else sorted(inner for inner in folder.iterdir() if inner.is_dir())
 
 
 def picture_files(folder: Path) -> list[Path]:

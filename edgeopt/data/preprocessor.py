@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeopt.data.preprocessing import ImageInput
+from edgeopt.data.preprocessing import ImageInput, Preprocessing, read_preprocessing
 from edgeopt.documents import read_json, read_toml
 from edgeopt.errors import DataError
 
@@ -24,20 +24,36 @@ def read_image_input(path: Path | None, source: str) -> ImageInput:
             f"{source}: pictures need to know size and normalisation: say ?preprocessing=FILE, a .toml "
             "(width, height, mean, scale, …) or a transformers preprocessor_config.json"
         )
+    values = _values(path)
+    if path.suffix == ".json" and "image_processor_type" in values:
+        try:
+            return _of_transformers(values, path)
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise DataError(f"{path}: a value has the wrong type: {error}; write the preprocessing as .toml") from error
+    return ImageInput.read({"kind": "image", **values}, where=str(path))
+
+
+def read_preprocessing_file(path: Path) -> Preprocessing:
+    """Return the preprocessing in the file at `path`, of any kind; one without a kind is an image's.
+
+    Raises:
+        DataError: it cannot be read, or asks for what is not done here.
+        RecipeError: a key or value is not allowed.
+    """
+    values = _values(path)
+    return read_preprocessing(values, where=str(path)) if "kind" in values else read_image_input(path, str(path))
+
+
+def _values(path: Path) -> dict[str, Any]:
     read = read_json if path.suffix == ".json" else read_toml
     values: Any = read(path, error=DataError, what="the preprocessing")
     if isinstance(values, dict):
-        if path.suffix == ".json" and "image_processor_type" in values:
-            try:
-                return _of_transformers(values, path)
-            except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-                raise DataError(f"{path}: a value has the wrong type: {error}; write the preprocessing as .toml") from error
         values = values.get("preprocessing", values)
     if not isinstance(values, dict):
         raise DataError(
             f"{path}: not a table of preprocessing, but {type(values).__name__}; write width, height, mean, scale, …"
         )
-    return ImageInput.read({"kind": "image", **values}, where=str(path))
+    return values
 
 
 def _of_transformers(values: dict[str, Any], path: Path) -> ImageInput:

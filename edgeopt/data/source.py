@@ -120,7 +120,23 @@ def described(source: str, samples: Samples) -> Manifest:
         inputs=[_input(name, array) for name, array in samples[0].items()],
         splits={"calibration": SplitManifest(count=len(samples))},
         preprocessing=preprocessing,
+        labels=class_names_of(source),
     )
+
+
+def class_names_of(source: str) -> list[str]:
+    """Return the names of the folders that are the classes of the images that `source` names, by number; [] without classes."""
+    place = source.partition("?")[0]
+    if kind_of(place) != "pictures":
+        return []
+    from edgeopt.data.images import class_folders
+
+    return [folder.name for folder in class_folders(Path(place))]
+
+
+def tokenizer_of(source: str) -> Path | None:
+    """Return the folder of the tokenizer that `source` names, or None if it names none."""
+    return _options(source.partition("?")[2], source).tokenizer
 
 
 def _input(name: str, array: Array) -> InputManifest:

@@ -31,7 +31,9 @@ from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
 from edgeopt.export.weights import out_of_memory, save_beside
 from edgeopt.export.widen import feed, holds_bfloat16, widened
+from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.session import SessionConfig, open_session
+from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.lifetime import temporary_folder
 
 _LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
@@ -68,7 +70,8 @@ def parity_batches(samples: Sequence[Batch], axes: Axes, *, limit: int) -> list[
 
     Args:
         samples: batches of any size.
-        axes: the dynamic axes; batches are kept as they are where one is a sum of others, or where the batch is fixed.
+        axes: the dynamic axes; batches are kept as they are where one is a sum of others, or where the first axis of an input
+            is fixed or counts something else than samples (`edgeopt.graph.batch_axes`).
         limit: how many samples to use.
     """
     chosen = list(samples)[:limit]
@@ -77,12 +80,19 @@ def parity_batches(samples: Sequence[Batch], axes: Axes, *, limit: int) -> list[
         derived
         or len({axes[name].get(0) for name in chosen[0]} - {None}) != 1
         or not all(0 in axes[name] for name in chosen[0])
+        or set(batch_axes(_signature(chosen[0], axes)).values()) != {0}
     ):
         return chosen
     rows = [{name: array[[row]] for name, array in batch.items()} for batch in chosen for row in range(_rows(batch))][:limit]
     rows.sort(key=lambda row: sum(array.size for array in row.values()))
     several = (rows * 3)[: max(3, len(rows))]
     return [rows[0], rows[-1], _join(several[:3]), _join(several)]
+
+
+def _signature(batch: Batch, axes: Axes) -> Signature:
+    """Return what the exported model will take."""
+    shapes = {name: (axes[name].get(place, size) for place, size in enumerate(array.shape)) for name, array in batch.items()}
+    return Signature(tuple(TensorSpec(name, batch[name].dtype.name, tuple(shape)) for name, shape in shapes.items()), ())
 
 
 def _rows(batch: Batch) -> int:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from edgeopt.batches import Batch
 from edgeopt.errors import ModelError
-from edgeopt.graph.editing import copied
+from edgeopt.graph.editing import copied, sort_nodes
 from edgeopt.graph.files import as_ir, structure
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS
 from edgeopt.graph.matching import attribute, by_name, produced_by
@@ -107,6 +107,7 @@ def _known(value: onnx.ValueInfoProto) -> Shape | None:
 def _measured(model: ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     from edgeopt.graph.session import SessionConfig, open_model
 
+    sort_nodes(model)
     copy = copied(model)
     values = by_name(copy.graph)
     copy.graph.outputs.clear()

@@ -20,9 +20,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edgeopt.errors import IntegrityError
 from edgeopt.files import write_json
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.peak import Bandwidth, Peak
+from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
 from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.transports import Connection
 
@@ -43,10 +45,11 @@ def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any]
     path = _cache_folder() / f"{name}.json"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        check_seal(path, stored.get(SEAL), json_hash(stored), advice="measured again")
         return Peak(stored["operations_per_s"], [Bandwidth(**level) for level in stored["bandwidth"]])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError):
         peak = measure_peak(connection, runner, session)
-        write_json(path, asdict(peak))
+        write_json(path, sealed_json(asdict(peak)))
         return peak
 
 

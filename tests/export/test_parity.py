@@ -45,3 +45,5 @@ def test_batches_differ_in_size_and_length_and_keep_the_real_rows():
 def test_a_fixed_batch_is_left_alone():
     samples = [{"ids": np.ones((2, 3))}]
     assert parity_batches(samples, {"ids": {}}, limit=8) == samples
+    assert parity_batches(samples, {"ids": {0: "time"}}, limit=8) == samples
+    assert parity_batches(samples, {"ids": {0: "time", 1: "batch"}}, limit=8) == samples

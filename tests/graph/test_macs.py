@@ -54,6 +54,16 @@ def test_shapes_that_depend_on_values_are_measured():
     assert sum(count_macs(parsed, batch).values()) == 7 * 2 * 5
 
 
+def test_nodes_out_of_order_are_counted():
+    parsed = model("y = Gemm (x, m, a)", "float[2, 2] x")
+    for name in ("m", "a"):
+        constant = onnx.helper.make_node(
+            "Constant", [], [name], value=onnx.numpy_helper.from_array(np.ones((2, 2), np.float32))
+        )
+        parsed.graph.node.append(constant)
+    assert sum(count_macs(parsed, zeros(x=(2, 2))).values()) == 8
+
+
 def test_nodes_are_called_by_name_or_first_output():
     parsed = model("h = MatMul (x, w) y = MatMul (h, w)", "float[n, 4] x", w=(4, 4))
     parsed.graph.node[0].name = "first"

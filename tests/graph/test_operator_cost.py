@@ -184,6 +184,8 @@ def test_the_peak_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.
     assert [level.bytes_per_s > 1e7 for level in first.bandwidth] == [True, True]
     [kept] = (tmp_path / "edgeopt" / "peaks").iterdir()
     assert machine_peak.find_peak(this_machine(), None, session, hello) == first  # type: ignore[arg-type]
-    kept.write_text(json.dumps({"half": "written"}))
-    with pytest.raises(AttributeError):  # damaged: it would be measured again, here without a runner
-        machine_peak.find_peak(this_machine(), None, session, hello)  # type: ignore[arg-type]
+    faster = {**json.loads(kept.read_text()), "operations_per_s": {"fp32": 1.0, "int8": 2.0}}
+    for damage in ({"half": "written"}, faster):
+        kept.write_text(json.dumps(damage))
+        with pytest.raises(AttributeError):  # damaged: it would be measured again, here without a runner
+            machine_peak.find_peak(this_machine(), None, session, hello)  # type: ignore[arg-type]

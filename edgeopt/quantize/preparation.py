@@ -14,10 +14,11 @@ from edgeopt.quantize.prepare import Prepared, prepare
 from edgeopt.targets.target import Target
 
 
-def prepare_for(path: Path, target: Target) -> Prepared:
-    """Return the model at `path` in the form that the target's kernels take best."""
-    rewrite = target.provider.name == "CPUExecutionProvider"
-    return prepare(files.load(path), str(path), rewrite=rewrite, bounded=target.quantization.rules.placement == "everywhere")
+def prepare_for(path: Path, target: Target, *, rewrite: bool) -> Prepared:
+    """Return the model at `path` ready for a scheme; with `rewrite` in the form that the target's integer kernels take best."""
+    bounded = rewrite and target.quantization.rules.placement == "everywhere"
+    rewrite = rewrite and target.provider.name == "CPUExecutionProvider"
+    return prepare(files.load(path), str(path), rewrite=rewrite, bounded=bounded)
 
 
 def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:

@@ -26,7 +26,7 @@ from edgeopt.graph.matching import names_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.graph.signature import Signature
 from edgeopt.quantize.affine import nearest, restored
-from edgeopt.quantize.calibrate.samples import checked
+from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 
 Floats = NDArray[np.float64]
 
@@ -106,7 +106,12 @@ def _grid(weight: Floats, importance: Floats, bits: int, symmetric: bool) -> tup
 
 
 def second_moments(
-    model: ir.Model, tensors: dict[str, int], calibration: Batches, signature: Signature, *, threads: int
+    model: ir.Model,
+    tensors: dict[str, int],
+    calibration: Batches | CheckedSamples,
+    signature: Signature,
+    *,
+    threads: int,
 ) -> Iterator[tuple[str, Floats, int]]:
     """Yield (tensor, Σ xᵀx over its rows [k, k], samples seen) for tensors whose last axis has k entries, given by name.
 
@@ -117,7 +122,7 @@ def second_moments(
         inner = {name: np.zeros((tensors[name], tensors[name])) for name in names}
         session = open_exposed(model, [name for name in names if name not in inputs], threads=threads)
         samples, axes = 0, batch_axes(signature)
-        for batch in checked(calibration, signature):
+        for batch in samples_of(calibration, signature):
             made = run(session, [name for name in names if name not in batch], batch, sample=samples)
             for name in names:
                 vectors = (made[name] if name in made else batch[name]).reshape(-1, tensors[name]).astype(np.float64)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
-from edgeopt.batches import Array, Batch
+from edgeopt.batches import Array, Batch, Batches
 from edgeopt.errors import DataError, nearest
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows, without
 from edgeopt.graph.signature import Signature, TensorSpec, fits
@@ -36,15 +37,55 @@ def checked(batches: Iterable[Batch], signature: Signature, *, first: int = 0) -
         raise DataError("the calibration set is empty; give at least one sample")
 
 
-def pieces(batch: Batch, signature: Signature, first: int) -> Iterator[Batch]:
+class CheckedSamples:
+    """Calibration data in the parts that a model takes: each batch is checked the first time that it is read.
+
+    Attributes:
+        batches: as the user gave them.
+        signature: of the model.
+    """
+
+    def __init__(self, batches: Batches, signature: Signature) -> None:
+        self.batches, self.signature = batches, signature
+        self._known = 0
+        self._first: list[Batch] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield all parts; see `checked` for what is refused."""
+        seen, axes = 0, batch_axes(self.signature)
+        for number, batch in enumerate(self.batches):
+            yield from pieces(batch, self.signature, seen, check=number >= self._known)
+            self._known = max(self._known, number + 1)
+            seen += rows(batch, axes)
+        if not seen:
+            raise DataError("the calibration set is empty; give at least one sample")
+
+    def take(self, count: int) -> list[Batch]:
+        """Return the first `count` parts, or all if there are fewer; what was taken before is not read again."""
+        if len(self._first) < count:
+            self._first = list(islice(self, count))
+        return self._first[:count]
+
+    def passed(self) -> None:
+        """Note that all batches were read, and checked, by somebody else."""
+        self._known = len(self.batches)
+
+
+def samples_of(calibration: Batches | CheckedSamples, signature: Signature) -> CheckedSamples:
+    """Return calibration data as checked samples; those that are keep what they know."""
+    return calibration if isinstance(calibration, CheckedSamples) else CheckedSamples(calibration, signature)
+
+
+def pieces(batch: Batch, signature: Signature, first: int, *, check: bool = True) -> Iterator[Batch]:
     """Yield one batch as the model can take it: whole, in parts, or not at all if it is empty; see `checked`.
 
     Only inputs whose batch axis is too long for the model are cut, along that axis; all others are in each part as they are.
     """
-    _check_names(batch, signature, first)
+    if check:
+        _check_names(batch, signature, first)
     axes = batch_axes(signature)
     parts = {spec.name: _parts(batch[spec.name], spec, axes[spec.name]) for spec in signature.inputs}
-    for spec in signature.inputs:
+    for spec in signature.inputs if check else ():
         _check_array(batch[spec.name], spec, first, taken=parts[spec.name] is not None)
     counts = {name: count for name, count in parts.items() if count is not None and count != 1}
     if len(set(counts.values())) > 1:

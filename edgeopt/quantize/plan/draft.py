@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import onnx_ir as ir
 
@@ -17,7 +16,7 @@ from edgeopt.graph.matching import attribute, constant, name_of, named_nodes, na
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
-from edgeopt.quantize.calibrate.samples import checked
+from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.activation_ranges import plan_ranges, product_inputs, unbounded
 from edgeopt.quantize.plan.basis import PlanBasis
@@ -55,7 +54,11 @@ def as_asked(target: Target, config: QuantizeConfig) -> Target:
 
 
 def draft_plan(
-    prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig, saved: Plan | None = None
+    prepared: Prepared,
+    calibration: Batches | CheckedSamples,
+    target: Target,
+    config: QuantizeConfig,
+    saved: Plan | None = None,
 ) -> Draft:
     """Calibrate and plan; a saved plan is taken as it stands, with what it leaves in floating point.
 
@@ -66,9 +69,11 @@ def draft_plan(
     floating = _excluded(model, config)
     if saved is not None:
         floating |= saved.floating
-        _check_plan(saved, prepared, target, str(config.plan))
+        _check_smoothing(saved, model, str(config.plan))
     nodes = place(model, floating, rules)
-    observations = _observe(prepared, calibration, nodes, config)
+    samples = samples_of(calibration, prepared.signature)
+    observations = _observe(prepared, samples.batches, nodes, config)
+    samples.passed()
     seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
     highs = {name: channels.extremes[1] for name, channels in seen.items()}
     basis = PlanBasis(model, target.quantization, highs, config.share_ranges)
@@ -91,8 +96,8 @@ def draft_plan(
     if target.quantization.reduce_range != "never":
         plan = _counted(basis.reduced(plan, {node.name for node in plan.nodes}))
     if rules.wide and config.wide_db is not None and plan.integer_nodes:
-        samples = list(islice(checked(calibration, prepared.signature), _WIDE_SAMPLES))
-        plan = widen(smoothed(model, plan), plan, samples, rules, goal_db=config.wide_db, threads=config.threads)
+        exact, first = smoothed(model, plan), samples.take(_WIDE_SAMPLES)
+        plan = widen(exact, plan, first, rules, goal_db=config.wide_db, threads=config.threads)
     return Draft(plan, observations, basis)
 
 
@@ -113,16 +118,9 @@ def _planned(prepared: Prepared, nodes: tuple[NodePlan, ...], target: Target, co
     return Plan(target.name, scheme, nodes, (), decisions, equalization=prepared.equalization)
 
 
-def _check_plan(plan: Plan, prepared: Prepared, target: Target, where: str) -> None:
-    if plan.target != target.name:
-        raise RecipeError(f"{where}: the plan is for target {plan.target}, not {target.name}; make a plan for this target")
-    names = set(named_nodes(prepared.model.graph))
-    for node in plan.nodes:
-        if node.name not in names:
-            raise RecipeError(
-                f"{where}: the model has no node '{node.name}'{nearest(node.name, names)}; is it another model's plan?"
-            )
-    widths = {name: _width(readers[0]) for name, readers in product_inputs(prepared.model, plan.nodes).items()}
+def _check_smoothing(plan: Plan, model: ir.Model, where: str) -> None:
+    """Raise a `RecipeError` if a saved plan smooths an activation with more or fewer channels than it has."""
+    widths = {name: _width(readers[0]) for name, readers in product_inputs(model, plan.nodes).items()}
     for item in plan.smoothing:
         if item.name in widths and len(item.factors) != widths[item.name]:
             raise RecipeError(

@@ -17,10 +17,18 @@ import onnx_ir as ir
 from edgeopt.graph.editing import add_initializer, copied, forget_names, fresh_name, remove_unused
 from edgeopt.graph.matching import array, constant, is_captured, name_of, own_consumers
 from edgeopt.quantize.plan.cause import Cause, Why
-from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
-from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
+from edgeopt.quantize.schemes.scheme import Converted, Request, uniform
 
 _SMALLEST = 1024  # elements; below it the Cast takes more room than is saved
+
+
+REWRITES = False
+
+
+def draft(request: Request) -> Plan:
+    """Return the plan, which is known when the model is converted."""
+    return convert(request).plan(request)
 
 
 def convert(request: Request) -> Converted:

@@ -25,11 +25,19 @@ from edgeopt.graph.matching import constant, is_float, name_of
 from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.plan.cause import Cause
-from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
-from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
 from edgeopt.quantize.schemes.gemms import split_gemms
+from edgeopt.quantize.schemes.scheme import Converted, Request, uniform
 
 _OPERATORS = {"MatMul", "Gemm"}
+
+
+REWRITES = False
+
+
+def draft(request: Request) -> Plan:
+    """Return the plan, which is known when the model is converted."""
+    return convert(request).plan(request)
 
 
 def convert(request: Request) -> Converted:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,15 +29,22 @@ from edgeopt.graph import files, onnx_file
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
 from edgeopt.graph.outputs import open_exposed, run
-from edgeopt.quantize.calibrate.samples import checked
 from edgeopt.quantize.plan.cause import Cause, Why, sentence
-from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
-from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
+from edgeopt.quantize.schemes.scheme import Converted, Request, uniform
 from edgeopt.quantize.schemes.types import float_tensors, refusal
 from edgeopt.quantize.schemes.underflow import endangered, first_lost, is_small
 
 LARGEST = float(np.finfo(np.float16).max)
 _SUFFIX = "_float16"
+
+
+REWRITES = False
+
+
+def draft(request: Request) -> Plan:
+    """Return the plan, which is known when the model is converted."""
+    return convert(request).plan(request)
 
 
 def convert(request: Request) -> Converted:
@@ -59,7 +65,7 @@ def convert(request: Request) -> Converted:
         half = {plan.name for plan in plans if plan.precision != "float"}
         kept = floats if options.keep_io else _kept(seen, index, small)
         made = _cast(model, half, floats, kept=kept)
-        batches = islice(checked(request.calibration, request.prepared.signature), request.config.noise_samples)
+        batches = request.samples.take(request.config.noise_samples)
         culprit = first_lost(model, made, batches, threads=request.config.threads)
         if culprit is None:
             break
@@ -150,7 +156,7 @@ def _look(request: Request, model: onnx.ModelProto, floats: set[str], index: Gra
     inner = [name for name in tensors if name in index.producer]
     session = open_exposed(model, inner, threads=request.config.threads)
     count, axes = 0, batch_axes(request.prepared.signature)
-    for batch in checked(request.calibration, request.prepared.signature):
+    for batch in request.samples:
         values = {name: batch[name] for name in tensors if name in batch} | run(session, inner, batch, sample=count)
         for name, value in values.items():
             largest[name] = max(largest.get(name, 0.0), _largest(value))

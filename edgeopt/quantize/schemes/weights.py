@@ -28,10 +28,10 @@ from edgeopt.quantize.apply.embedding import is_table, shrink_embeddings
 from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.config import WeightOptions
 from edgeopt.quantize.plan.cause import Cause
-from edgeopt.quantize.plan.plan import Decision, NodePlan, Precision
-from edgeopt.quantize.schemes.converted import Converted, Request, uniform
+from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
 from edgeopt.quantize.schemes.gemms import split_gemms
 from edgeopt.quantize.schemes.pack import pack_product
+from edgeopt.quantize.schemes.scheme import Converted, Request, uniform
 
 _SMALLEST = 1 << 12  # elements of a matrix from which on it pays
 _METHODS = {
@@ -39,6 +39,14 @@ _METHODS = {
     "hqq": "zero points in floating point make large errors few",
     "gptq": "later weights take over the errors of earlier ones, by the inputs' second moments",
 }
+
+
+REWRITES = False
+
+
+def draft(request: Request) -> Plan:
+    """Return the plan, which is known when the model is converted."""
+    return convert(request).plan(request)
 
 
 def convert(request: Request) -> Converted:
@@ -157,7 +165,7 @@ def _error_feedback(model: ir.Model, chosen: set[str], request: Request, bits: i
     sizes = {name: np.asarray(array(readers[0].inputs[1])).shape[0] for name, readers in nodes.items()}
     seen = 0
     source = copied(model)
-    moments = second_moments(source, sizes, request.calibration, request.prepared.signature, threads=request.config.threads)
+    moments = second_moments(source, sizes, request.samples, request.prepared.signature, threads=request.config.threads)
     for tensor, inner, samples in moments:
         seen = samples
         for node in nodes[tensor]:

@@ -19,8 +19,6 @@ from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
 
 _DIGITS = 1e-9  # differences of metrics this small are float64's own
-Evaluate = Callable[[Path], float]
-"""Gives the metric of an ONNX file; larger is better."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Trials:
 class Metric:
     """A metric to keep: how it is measured, on what file in floating point, and how much of it may be lost."""
 
-    evaluate: Evaluate
+    evaluate: Callable[[Path], float]
     model: Path
     max_drop: float
 

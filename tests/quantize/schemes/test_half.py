@@ -10,8 +10,8 @@ from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.plan import load_plan
 from edgeopt.quantize.prepare import prepare
-from edgeopt.quantize.schemes.converted import Request
 from edgeopt.quantize.schemes.half import convert
+from edgeopt.quantize.schemes.scheme import Request
 
 LARGE = """
 <ir_version: 10, opset_import: ["" : 21]>

@@ -15,7 +15,7 @@ from edgeopt.graph.matching import name_of, names_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.algorithms.equalize.blocks import Block, find_blocks, scale_block, weights_of
 from edgeopt.quantize.algorithms.equalize.choose import Seen, choose_scales
-from edgeopt.quantize.calibrate.samples import checked
+from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.plan import Decision, EqualizePlan
 from edgeopt.quantize.prepare import Prepared
@@ -24,7 +24,7 @@ from edgeopt.targets.target import Target
 _BATCHES = 256  # looked at, at most
 
 
-def equalized(prepared: Prepared, calibration: Batches, target: Target, config: QuantizeConfig) -> Prepared:
+def equalized(prepared: Prepared, calibration: Batches | CheckedSamples, target: Target, config: QuantizeConfig) -> Prepared:
     """Return the model with its channels equalised, where the target has one weight scale for each tensor.
 
     The scales are chosen on the calibration data.
@@ -32,7 +32,7 @@ def equalized(prepared: Prepared, calibration: Batches, target: Target, config: 
     blocks = list(find_blocks(prepared.model))
     if target.quantization.per_channel or not config.equalize or not blocks:
         return prepared
-    seen = _look(prepared, blocks, calibration, threads=config.threads)
+    seen = _look(prepared, blocks, samples_of(calibration, prepared.signature), threads=config.threads)
     plans, gains = [], []
     for block in blocks:
         parts = tuple(seen[name] for name in (name_of(block.expand.inputs[0]), *block.between))
@@ -68,7 +68,7 @@ def apply_plans(prepared: Prepared, plans: tuple[EqualizePlan, ...], where: str)
     return replace(prepared, model=model, equalization=plans)
 
 
-def _look(prepared: Prepared, blocks: list[Block], calibration: Batches, *, threads: int) -> dict[str, Seen]:
+def _look(prepared: Prepared, blocks: list[Block], calibration: CheckedSamples, *, threads: int) -> dict[str, Seen]:
     """Return the channels' largest values and variances of all tensors the blocks' convolutions read."""
     model = prepared.model
     names = list(dict.fromkeys(name for block in blocks for name in (name_of(block.expand.inputs[0]), *block.between)))
@@ -78,7 +78,7 @@ def _look(prepared: Prepared, blocks: list[Block], calibration: Batches, *, thre
     largest: dict[str, np.ndarray] = {}
     sums: dict[str, np.ndarray] = {}
     progress.note("equalisation: a pass over the data for the channels' variances")
-    for number, batch in enumerate(islice(checked(calibration, prepared.signature), _BATCHES)):
+    for number, batch in enumerate(islice(calibration, _BATCHES)):
         made = run(session, inner, batch, sample=number)
         for name in names:
             values = np.asarray(made.get(name, batch.get(name)), dtype=np.float64)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 
 from edgeopt.batches import Batches
 from edgeopt.quantize.algorithms.rounding.adapt import adapt
 from edgeopt.quantize.apply.smooth import smoothed
-from edgeopt.quantize.calibrate.samples import checked
+from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.trials import Outcome
 
 
-def adapted(prepared: Prepared, outcome: Outcome, calibration: Batches, config: QuantizeConfig) -> Outcome:
+def adapted(prepared: Prepared, outcome: Outcome, calibration: Batches | CheckedSamples, config: QuantizeConfig) -> Outcome:
     """Return `outcome` with the integers of its weights, and its biases, chosen anew (the model is changed in place)."""
-    samples = list(islice(checked(calibration, prepared.signature), config.rounding_samples))
+    samples = samples_of(calibration, prepared.signature).take(config.rounding_samples)
     layers = adapt(smoothed(prepared.model, outcome.plan), outcome.quantized, samples, threads=config.threads)
     if not layers:
         return outcome

@@ -1,0 +1,165 @@
+"""Static int8, with ranges from calibration: plan → search for exceptions → edit the graph → finish it for the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from edgeopt.errors import InternalError, RecipeError
+from edgeopt.graph.editing import copied, sort_nodes
+from edgeopt.passes.input_channels import InputChannels
+from edgeopt.passes.pointwise_products import PointwiseProducts
+from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
+from edgeopt.quantize.algorithms.rounding.stage import adapted
+from edgeopt.quantize.apply.bias import correct_biases
+from edgeopt.quantize.apply.clip import clip_weights
+from edgeopt.quantize.apply.embedding import shrink_embeddings
+from edgeopt.quantize.apply.qdq import insert_qdq
+from edgeopt.quantize.apply.smooth import smoothed
+from edgeopt.quantize.calibrate.calibrator import Observations
+from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.inspect.sensitivity import sensitivity
+from edgeopt.quantize.plan.draft import Draft, as_asked, draft_plan
+from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.quantize.prepare import Prepared
+from edgeopt.quantize.schemes.scheme import Converted, Request
+from edgeopt.quantize.search.collapse import avoid_collapse
+from edgeopt.quantize.search.exceptions import keep_metric, with_metric
+from edgeopt.quantize.search.latency import keep_fast
+from edgeopt.quantize.search.trials import Metric, Outcome, Trials
+from edgeopt.targets.target import Target
+
+REWRITES = True
+_NOTHING = "no node can run on integers: the model was written as it was"
+
+
+def draft(request: Request) -> Plan:
+    """Return the plan; exceptions are searched for, in memory, where the options want that, else nothing is quantized."""
+    if request.config.max_drop is not None or request.config.prefer_faster:
+        return convert(request).plan(request)
+    return _draft(request)[1].plan
+
+
+def convert(request: Request) -> Converted:
+    """Return the quantized model, in the form that runs on the target.
+
+    Raises:
+        RecipeError: `max_drop` is set, and nothing measures the metric.
+    """
+    config = request.config
+    if config.max_drop is not None and request.evaluate is None:
+        raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
+    prepared, drafted = _draft(request)
+    trials = _trials(prepared, drafted, request)
+    outcome = _search(drafted.plan, trials, (_metric(request), _target(request)), config)
+    if config.rounding == "adaptive":
+        outcome = adapted(prepared, outcome, request.samples, config)
+    plan, model = outcome.plan, outcome.quantized
+    padded, tables = _finish(model, _target(request), config) if plan.integer_nodes else (0, 0)
+    return Converted(
+        model,
+        plan.scheme,
+        plan.nodes,
+        (),
+        tuple(filter(None, [outcome.warning, "" if plan.integer_nodes else _NOTHING])),
+        drafted.observations.samples,
+        calibrated=plan,
+        afterwards=(*_padding(padded, _target(request)), *_tables(tables)),
+        sensitivity=outcome.sensitivity,
+        reference=prepared.model,
+    )
+
+
+def _target(request: Request) -> Target:
+    """Return the target with the rules that the options leave on."""
+    if request.target is None:
+        raise InternalError("static quantization without a target")
+    return as_asked(request.target, request.config)
+
+
+def _metric(request: Request) -> Metric | None:
+    config = request.config
+    if request.evaluate is None or request.path is None or (config.max_drop is None and not config.sensitivity):
+        return None
+    return Metric(request.evaluate, request.path, config.max_drop or 0.0)
+
+
+def _draft(request: Request) -> tuple[Prepared, Draft]:
+    """Equalize and plan."""
+    config, saved, target = request.config, request.saved, _target(request)
+    if saved is not None:
+        prepared = apply_plans(request.prepared, saved.equalization, str(config.plan))
+    else:
+        prepared = equalized(request.prepared, request.samples, target, config)
+    return prepared, draft_plan(prepared, request.samples, target, config, saved)
+
+
+def _trials(prepared: Prepared, drafted: Draft, request: Request) -> Trials:
+    config = request.config
+
+    def make(plan: Plan) -> ir.Model:
+        return _perform(prepared.model, plan, drafted.observations, config)
+
+    def finished(quantized: ir.Model) -> ir.Model:
+        copy = copied(quantized)
+        _finish(copy, _target(request), config)
+        return copy
+
+    return Trials(drafted.basis, make, finished, request.samples.take(config.noise_samples), config.threads)
+
+
+def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], config: QuantizeConfig) -> Outcome:
+    """Quantize by the plan, or by one with the exceptions that the options ask for; `measured`: on what metric and target."""
+    metric, target = measured
+    if config.prefer_faster and plan.integer_nodes:
+        plan, _ = keep_fast(plan, trials, target)
+    if metric is not None and config.max_drop is not None:
+        return keep_metric(plan, trials, metric)
+    outcome = Outcome(plan, trials.make(plan))
+    if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
+        outcome = avoid_collapse(plan, outcome.quantized, trials, wanted_db=config.collapse_db)
+    if not config.sensitivity:
+        return outcome
+    floating = trials.floating(outcome.plan)
+    layers = sensitivity(floating, outcome.quantized, outcome.plan, trials.samples, threads=config.threads)
+    if metric is not None:
+        layers = with_metric(outcome.plan, layers, trials, metric)
+    return replace(outcome, sensitivity=layers)
+
+
+def _perform(model: ir.Model, plan: Plan, observations: Observations, config: QuantizeConfig) -> ir.Model:
+    """Quantize the prepared `model`, which is not changed; never more than one copy of its weights is made at a time."""
+    floating = smoothed(model, plan) if plan.smoothing else model
+    quantized = insert_qdq(clip_weights(floating, plan) if config.weight_ranges == "mse" else floating, plan)
+    if config.correct_bias and plan.integer_nodes:
+        seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
+        means = {name: channels.mean for name, channels in seen.items()}
+        correct_biases(floating, quantized, means)
+    return quantized
+
+
+def _finish(quantized: ir.Model, target: Target, config: QuantizeConfig) -> tuple[int, int]:
+    """Bring the model into the form that runs; return how many inputs got more channels and how many tables became int8."""
+    sort_nodes(quantized)
+    if target.quantization.rules.pointwise_products:
+        PointwiseProducts()(quantized)
+    padding = InputChannels(target.quantization.conv_input_channels)
+    padding(quantized)
+    rounded = any(node.op_type == "DequantizeLinear" for node in quantized.graph)
+    return padding.count, shrink_embeddings(quantized) if config.embeddings and rounded else 0
+
+
+def _padding(count: int, target: Target) -> Iterator[Decision]:
+    if count:
+        multiple = target.quantization.conv_input_channels
+        reason = "the int8 kernel then reads its input in place instead of copying it window by window"
+        yield Decision("input channels", f"padded to a multiple of {multiple} before {count} convolutions", reason)
+
+
+def _tables(count: int) -> Iterator[Decision]:
+    if count:
+        yield Decision(
+            "embeddings", f"{count} tables as int8 rows", "a quarter of their size, each row with a scale of its own"
+        )

@@ -1,0 +1,91 @@
+"""Inspect what a scheme made, and write it with its plan: the same for every scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgeopt.batches import Batch
+from edgeopt.errors import InternalError, ModelError
+from edgeopt.graph import files
+from edgeopt.graph.editing import sort_nodes
+from edgeopt.graph.macs import count_macs
+from edgeopt.graph.outputs import open_exposed
+from edgeopt.graph.requirements import note_minimum
+from edgeopt.quantize.inspect.coverage import inspect
+from edgeopt.quantize.inspect.sqnr import layer_noise, output_noise
+from edgeopt.quantize.plan.plan import Plan, save_plan
+from edgeopt.quantize.result import Coverage, LayerNoise, QuantizeFacts, QuantizeResult
+from edgeopt.quantize.schemes.scheme import Converted, Request
+
+
+def write_quantized(converted: Converted, request: Request, output: Path) -> QuantizeResult:
+    """Write the converted model to `output` and its plan beside it, and return what is to be known of it.
+
+    Where no node changed, the file that was given is written.
+
+    Raises:
+        InternalError: onnxruntime does not load what was made.
+        MachineError: the disk is full or `output` may not be written.
+    """
+    if request.path is None or request.target is None:
+        raise InternalError("what is written needs the file it was made of, and a target")
+    plan, samples = converted.plan(request), request.samples.take(request.config.noise_samples)
+    made = converted.model if plan.integer_nodes else _as_given(request.path)
+    if converted.calibrated is None:
+        _check(made, str(request.path))
+    exact = converted.reference or request.prepared.model
+    coverage = inspect(made, count_macs(exact, samples[0]), plan, request.target, samples[0])
+    layers = _noise(exact, made, plan, samples, request.config.threads)
+    oldest = note_minimum(made)
+    files.save(made, output)
+    plan_path = save_plan(plan, output)
+    before, after = files.size_bytes(request.path), files.size_bytes(output)
+    facts = QuantizeFacts(
+        target=request.target.name,
+        scheme=plan.scheme,
+        samples=converted.samples,
+        tensors=len(plan.tensors),
+        coverage=coverage,
+        layers=layers,
+        sensitivity=converted.sensitivity,
+        decisions=(*plan.decisions, *converted.afterwards),
+        warnings=(*converted.warnings, *_warnings(plan, coverage, before, after)),
+        size_bytes_before=before,
+        size_bytes_after=after,
+        min_onnxruntime=oldest,
+    )
+    return QuantizeResult(output, plan_path, facts)
+
+
+def _as_given(path: Path) -> ir.Model:
+    """Return the model at `path`, its nodes in order."""
+    model = files.load(path)
+    sort_nodes(model)
+    return model
+
+
+def _noise(exact: ir.Model, made: ir.Model, plan: Plan, samples: list[Batch], threads: int) -> tuple[LayerNoise, ...]:
+    """Return the SQNR at every integer node where tensors are rounded one by one, else at the outputs."""
+    if plan.tensors:
+        return layer_noise(exact, made, plan, samples, threads=threads)
+    return output_noise(exact, made, samples, threads=threads)
+
+
+def _check(model: ir.Model, name: str) -> None:
+    """Make sure that onnxruntime loads what was made, before it is written."""
+    try:
+        open_exposed(model, threads=1)
+    except ModelError as error:
+        raise InternalError(
+            f"{name}: onnxruntime does not load the result ({error}); please report it with the model"
+        ) from error
+
+
+def _warnings(plan: Plan, coverage: Coverage, before: int, after: int) -> Iterator[str]:
+    if plan.tensors and coverage.int8_macs_share == 0 and not coverage.quantized_macs_share:
+        yield "no multiply-accumulate runs on integers on this provider; see the islands"
+    if after >= before:
+        yield f"the quantized model is not smaller: {after:,} bytes against {before:,}"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeopt.errors import DataError, EdgeoptError, RecipeError
-from edgeopt.recipe import DataOptions, Recipe, apply_change, load_recipe, recipe_descriptions, recipe_names
-from edgeopt.stages.samples import Data
+from edgeopt.errors import EdgeoptError, RecipeError
+from edgeopt.recipe import Recipe, apply_change, load_recipe, recipe_descriptions, recipe_names
 
 
 @pytest.fixture(autouse=True)
@@ -108,37 +106,3 @@ def test_any_table_is_a_recipe_or_refused_in_one_line(values: dict[str, object])
 def test_toml_leaves_out_what_is_none() -> None:
     assert "calibration_limit = 128" in load_recipe("quickstart").to_toml()
     assert "train_limit" not in tomllib.loads(load_recipe("quickstart").to_toml())["data"]
-
-
-def test_a_recipe_can_calibrate_with_other_samples(tmp_path: Path) -> None:
-    data = Data(DataOptions(set="digits", calibration=str(tmp_path / "own.npz")), None)
-    np.savez(tmp_path / "own.npz", image=np.full((3, 1, 8, 8), 0.5, np.float32))
-    assert len(data.split("calibration")) == 3
-    assert len(data.split("evaluation")) == 400
-    before = data.fingerprint
-    np.savez(tmp_path / "own.npz", image=np.full((3, 1, 8, 8), 0.25, np.float32))
-    assert Data(data.options, None).fingerprint != before
-
-
-def test_any_source_is_a_recipes_data_and_each_split_may_have_its_own(tmp_path: Path) -> None:
-    labels = np.repeat(np.arange(4), 50)
-    for name, kept in (("all", labels >= 0), ("held", labels < 2)):
-        np.savez(tmp_path / f"{name}.npz", x=np.ones((int(kept.sum()), 3), np.float32), labels=labels[kept])
-    options = DataOptions(
-        set=str(tmp_path / "all.npz"), evaluation=str(tmp_path / "held.npz"), calibration_limit=8, train_limit=40
-    )
-    data = Data(options, None, seed=3)
-    assert [np.bincount(data.split(split).labels).tolist() for split in ("train", "calibration")] == [[10] * 4, [2] * 4]
-    assert data.warnings == []
-    assert len(data.split("evaluation")) == 100
-    (warning,) = data.warnings
-    assert warning.startswith("the evaluation split has no samples of 2 of 4 classes (2, 3)")
-    assert [(item.name, item.shape) for item in data.manifest.inputs] == [("x", [3])]
-    assert data.fingerprint != Data(options.model_copy(update={"evaluation": None}), None).fingerprint
-
-
-def test_a_set_that_does_not_exist_is_said_and_one_that_does_is_read(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"calibration set 'digitz' does not exist \(did you mean 'digits'\?\)"):
-        Data(DataOptions(set="digitz"), None).split("train")
-    with pytest.raises(DataError, match=r"nothing\.npz: no such calibration data"):
-        Data(DataOptions(set=str(tmp_path / "nothing.npz")), None).split("train")

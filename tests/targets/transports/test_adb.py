@@ -55,7 +55,7 @@ def adb_server() -> Iterator[None]:
 @pytest.fixture
 def phone(adb_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
     monkeypatch.setattr("edgeopt.targets.transports.shell._PAUSE_S", 0.1)
-    command = [sys.executable, str(Path(__file__).with_name("adbd.py"))]
+    command = [sys.executable, str(Path(__file__).parent.parent / "adbd.py")]
     daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert daemon.stdin is not None and daemon.stdout is not None
     folder = tmp_path / "phone"

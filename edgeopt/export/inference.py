@@ -3,7 +3,8 @@
 - A functional dropout with ``training=True`` (its default) stays on in evaluation mode. Random zeros are nobody's deployment,
   and no file can be proven to draw the same ones, so it is left out, in PyTorch too, with a warning.
 - nn.TransformerEncoder has a fast path that only untraced code takes; it writes 0 at positions that a padding mask hides. The
-  plain path is what is exported, so it is what is compared.
+  plain path is what is exported, so it is what is compared. Nor may torch's encoder and decoder look into a mask whether it is
+  causal, which no trace can follow: they take the mask that they are given.
 - FakeQuantize modules and quantized ones hold packed or observed state that no trace can follow: refused with what to do.
 """
 
@@ -61,13 +62,17 @@ def _rate(args: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[float, boo
 
 @contextmanager
 def plain_path() -> Iterator[None]:
-    """Keep torch's transformer modules off their fast path while the block runs."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    """Keep torch's transformer modules off their fast path, and from looking into masks, while the block runs."""
+    from torch.nn.modules import transformer
+
+    before, look = torch.backends.mha.get_fastpath_enabled(), transformer._detect_is_causal_mask
     torch.backends.mha.set_fastpath_enabled(False)
+    transformer._detect_is_causal_mask = lambda mask, is_causal=None, size=None: is_causal is True  # noqa: ARG005
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+        transformer._detect_is_causal_mask = look
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from edgeopt.export.precision import weights_in
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
 from edgeopt.export.rotary import rotary_for_export
-from edgeopt.export.trace import to_onnx, trace
+from edgeopt.export.trace import quiet, to_onnx, trace
 from edgeopt.export.weights import save_beside
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, flush, write_aside
@@ -75,7 +75,8 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)
             graph, exported = _build(program, plan)
         named = graph.clone()
-        removed = optimize(graph, merge=plan.projections == "merged")
+        with quiet():
+            removed = optimize(graph, merge=plan.projections == "merged")
         separate_outputs(graph)
         tidy_names(graph)
         _describe(graph, plan, config)

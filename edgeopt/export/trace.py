@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +43,7 @@ def trace(program: Program, example: Sequence[torch.Tensor], axes: Axes) -> Expo
     shapes = tuple(dict.fromkeys(axes[name], Dim.DYNAMIC) for name in program.inputs)
     program.tie_axes(axes)
     try:
-        with _quiet(), torch.no_grad(), any_number_of_steps():
+        with quiet(), torch.no_grad(), any_number_of_steps():
             return torch.export.export(program, tuple(example), dynamic_shapes=(shapes,), strict=False)
     except ModelError:
         raise
@@ -56,27 +57,28 @@ def to_onnx(
     """Return the ONNX graph of `traced`, and the program torch made of it on the way (for finding where outputs part).
 
     Raises:
-        ModelError: an operator has no ONNX form, or torch gave an axis that was asked to be dynamic a fixed size.
+        ModelError: an operator has no ONNX form or draws random numbers, or torch gave an axis that was asked to be dynamic a
+            fixed size.
     """
     names = {name for dynamic in axes.values() for name in dynamic.values()}
     dims = {name: Dim.AUTO if summed(name) else Dim(name) for name in sorted(names)}
     shapes = tuple({axis: dims[name] for axis, name in axes[input_name].items()} for input_name in program.inputs)
+    table = translations(attention)
     try:
-        with _quiet(), any_number_of_steps(), exact_numbers():
+        with quiet(), any_number_of_steps(), exact_numbers():
             converted = torch.onnx.export(
                 traced,
                 dynamo=True,
                 opset_version=opset,
-                custom_translation_table=translations(attention),
+                custom_translation_table=table,
                 dynamic_shapes=(shapes,),
                 verbose=False,
             )
-    except ModelError:
-        raise
     except Exception as error:
-        raise ModelError(_explain(program, error)) from error
+        raise ModelError(_missing(program, traced, error) or _explain(program, error)) from error
     if converted is None or converted.exported_program is None:
         raise ModelError(f"{type(program.module).__name__}: torch's exporter returned nothing")
+    _refuse_random(program, converted.exported_program, table)
     name_ends(converted.model, program.inputs, program.outputs)
     _check_dynamic(converted.model.graph, axes)
     return converted.model, converted.exported_program
@@ -91,6 +93,41 @@ def _check_dynamic(graph: ir.Graph, axes: Axes) -> None:
                     f"axis {axis} ('{name}') of input '{value.name}' became the constant {size}, which the model's code "
                     f"needs; fix it on purpose with shapes, or change the code"
                 )
+
+
+def _refuse_random(program: Program, exported: ExportedProgram, translated: Container[object]) -> None:
+    """Refuse operators that draw numbers; those `translated` here draw none in evaluation, as dropouts."""
+    for node in exported.graph.nodes:
+        draws = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if draws and node.target not in translated and "dropout" not in str(node.target):
+            raise ModelError(
+                f"{type(program.module).__name__}: it draws random numbers ({node.target}{_where(node)}), which no file can be "
+                f"proven to repeat; draw them outside and pass them as an input"
+            )
+
+
+def _missing(program: Program, traced: ExportedProgram, error: Exception) -> str:
+    """Return one line about an operator without an ONNX form and where it is called; "" if that is not the error."""
+    found = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)', overload='(\w+)'", str(error))
+    if found is None:
+        return ""
+    called = f"{found[1]}.{found[2]}"
+    nodes = [*traced.graph.nodes, *_decomposed(traced)]
+    line = next((_where(node) for node in nodes if str(node.target) == called), "")
+    return (
+        f"{type(program.module).__name__}: torch's operator {found[1]} has no ONNX form{line}; write it with others that "
+        f"have one, compute it outside the module, or name outputs that do not need it (option 'outputs')"
+    )
+
+
+def _decomposed(traced: ExportedProgram) -> Iterator[torch.fx.Node]:
+    """Yield the nodes of the program in torch's core operators, as far as torch can write it so."""
+    with contextlib.suppress(Exception), quiet():
+        yield from traced.run_decompositions().graph.nodes
+
+
+def _where(node: torch.fx.Node) -> str:
+    return _line(str(node.meta.get("stack_trace", "")), None)
 
 
 def _explain(program: Program, error: Exception) -> str:
@@ -113,14 +150,14 @@ def _explain(program: Program, error: Exception) -> str:
     return f"{name} cannot be exported{_line(text, error)}: {type(error).__name__}: {first[:300]}"
 
 
-def _line(text: str, error: BaseException) -> str:
+def _line(text: str, error: BaseException | None) -> str:
     """Return " (file:line: code)" of the innermost frame of the model's own source, from the message or the traceback."""
-    frames = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s+([^\n]+)', text)
+    frames = re.findall(r'File "([^"]+)", line (\d+), in \S+\n\s+([^\n]+)', text)
     for file, line, code in reversed(frames):
         if _of_the_model(file):
             return f" ({file}:{line}: {code.strip()[:100]})"
     seen = ""
-    cause: BaseException | None = error
+    cause = error
     while cause is not None:
         step = cause.__traceback__
         while step is not None:
@@ -138,7 +175,7 @@ def _of_the_model(file: str) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep torch's remarks on its own inner life off the terminal; what matters is raised or checked afterwards."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     before: list[Any] = [logger.level for logger in loggers]

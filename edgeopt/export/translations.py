@@ -5,6 +5,8 @@
 - fused: one ONNX `Attention`. torch broadcasts a mask such as [batch, 1, 1, keys]; onnxruntime's Attention does not along
   queries and keys, so such a mask is expanded to [batch, 1, queries, keys].
 - decomposed: MatMul · Softmax · MatMul. A query that may see no key gets zeros, as in torch, not NaN.
+
+Then recurrent layers (`recurrent`), and operators that torch's exporter lacks: distances, medians, RReLU in evaluation.
 """
 
 from __future__ import annotations
@@ -18,15 +20,23 @@ import torch
 from onnxscript import opset18 as op
 from onnxscript import opset23 as op23
 
+from edgeopt.errors import ModelError
 from edgeopt.export import recurrent
 
+_ATEN = torch.ops.aten
 _FUSED_RANK = 4
 
 
 def translations(attention: Literal["fused", "decomposed"]) -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return torch's operators, each with the function that writes it in ONNX."""
     attend = _fused if attention == "fused" else _decomposed
-    return {torch.ops.aten.scaled_dot_product_attention.default: attend, **recurrent.translations()}
+    return {
+        _ATEN.scaled_dot_product_attention.default: attend,
+        _ATEN._cdist_forward.default: _distances,
+        _ATEN.median.dim: _median,
+        _ATEN.rrelu_with_noise_functional.default: _rrelu,
+        **recurrent.translations(),
+    }
 
 
 def _fused(  # noqa: PLR0917  (the signature is torch's)
@@ -119,3 +129,46 @@ def _repeated(heads: Any, times: int) -> Any:
     front = op.Slice(sizes, *(op.Constant(value_ints=[edge]) for edge in (0, rank - 4, 0)))
     back = op.Slice(sizes, *(op.Constant(value_ints=[edge]) for edge in (rank - 3, rank - 1, 0)))
     return op.Reshape(tiled, op.Concat(front, op.Constant(value_ints=[-1]), back, axis=0))
+
+
+def _distances(left: Any, right: Any, p: float, compute_mode: int | None = None) -> Any:  # noqa: ARG001  (torch's signature)
+    """Return the p-norms of all differences: [..., n, size], [..., m, size] → [..., n, m]."""
+    last = op.Constant(value_ints=[-1])
+    apart = op.Sub(op.Unsqueeze(left, op.Constant(value_ints=[-2])), op.Unsqueeze(right, op.Constant(value_ints=[-3])))
+    if p == 2:
+        return op.ReduceL2(apart, last, keepdims=0)
+    if p == 1:
+        return op.ReduceL1(apart, last, keepdims=0)
+    if math.isinf(p):
+        return op.ReduceMax(op.Abs(apart), last, keepdims=0)
+    powers = op.ReduceSum(op.Pow(op.Abs(apart), _number(p, left.dtype)), last, keepdims=0)
+    return op.Pow(powers, _number(1 / p, left.dtype))
+
+
+def _median(values: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
+    """Return the lower median along `dim`, and where it is: the last of the smaller half."""
+    axis = dim % len(values.shape)
+    two, one = op.Constant(value_ints=[2]), op.Constant(value_ints=[1])
+    count = op.Div(op.Add(op.Shape(values, start=axis, end=axis + 1), one), two)
+    smaller = op.TopK(values, count, axis=axis, largest=0, sorted=1)
+    last = op.Constant(value_ints=[-1]) if keepdim else op.Constant(value_int=-1)
+    found, place = (op.Gather(part, last, axis=axis) for part in smaller)
+    return found, place
+
+
+def _rrelu(  # noqa: PLR0917  (the signature is torch's)
+    values: Any,
+    noise: Any,
+    lower: float = 0.125,
+    upper: float = 1 / 3,
+    training: bool = False,
+    generator: Any = None,  # noqa: ARG001  (a module in evaluation mode draws nothing)
+) -> tuple[Any, Any]:
+    """Return the leaky ReLU that a randomized one is in evaluation, and the noise as it was.
+
+    Raises:
+        ModelError: it is in training mode all the same.
+    """
+    if training:
+        raise ModelError("rrelu with training=True draws random slopes; pass training=self.training")
+    return op.LeakyRelu(values, alpha=(lower + upper) / 2), noise

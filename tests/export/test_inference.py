@@ -66,3 +66,14 @@ def test_fake_quantizers_are_explained_as_what_they_are(tmp_path, target):
     net = torch.nn.Sequential(torch.nn.Linear(8, 8), FakeQuantize())
     with pytest.raises(ModelError, match=r"module '1' is a FakeQuantize, .* export the float model"):
         export(net, [{"input": SAMPLES[0]["x"]}], target=target, output=tmp_path)
+
+
+def test_random_numbers_are_refused_with_their_line(tmp_path, target):
+    class Drawing(torch.nn.Module):
+        def forward(self, x):
+            return x + torch.randn_like(x)
+
+    with pytest.raises(
+        ModelError, match=r"draws random numbers \(aten\.randn_like.*test_inference\.py:\d+: .*pass them as an input"
+    ):
+        export(Drawing(), SAMPLES, target=target, output=tmp_path)

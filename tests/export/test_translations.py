@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from edgeopt.errors import ModelError
 from edgeopt.export import ExportConfig, export
 
 MASKS = {
@@ -106,3 +107,51 @@ def test_torchs_encoder_takes_its_padding_mask(tmp_path, target, options):
     assert result.op_counts.get("Attention", 0) == (0 if options else 2)
     assert any("0 at positions that the mask hides" in warning for warning in result.warnings)
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+MISSING = {
+    "distances": lambda x: torch.cdist(x, x + 1),
+    "distances, p of 1": lambda x: torch.cdist(x, x + 1, p=1),
+    "distances, p of 3": lambda x: torch.cdist(x, x + 1, p=3),
+    "distances, largest": lambda x: torch.cdist(x, x + 1, p=float("inf")),
+    "medians of a dynamic axis": lambda x: x.median(1),
+    "medians, axis kept": lambda x: x[..., :7].median(-1, keepdim=True),
+    "randomized slopes": lambda x: torch.nn.functional.rrelu(x, 0.1, 0.3),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_operators_that_torchs_exporter_lacks_are_exported(tmp_path, target, name):
+    rng = np.random.default_rng(0)
+    samples = [{"x": rng.normal(size=(2, steps, 8)).astype(np.float32)} for steps in (4, 7)]
+    result = export(Attending(MISSING[name]), samples, target=target, output=tmp_path)
+    assert result.parity.relative_error < 1e-5
+
+
+def test_an_operator_without_onnx_form_is_named_with_its_line_and_a_way_out(tmp_path, target):
+    samples = [{"x": np.random.default_rng(0).normal(size=(2, 4, 8)).astype(np.float32)}]
+    module = Attending(lambda x: torch.linalg.inv(x[:, :, :4]))
+    line = r"\(.*test_translations\.py:\d+: return self\.run\(x\)\)"
+    with pytest.raises(ModelError, match=rf"operator aten\.linalg_inv_ex has no ONNX form {line}; write it"):
+        export(module, samples, target=target, output=tmp_path)
+
+
+class Decoding(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        layer = torch.nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+        self.decoder = torch.nn.TransformerDecoder(layer, 1)
+
+    def forward(self, x, memory):
+        return self.decoder(x, memory, tgt_mask=torch.nn.Transformer.generate_square_subsequent_mask(x.shape[1]))
+
+
+def test_torchs_decoder_takes_a_causal_mask_of_any_length(tmp_path, target):
+    rng = np.random.default_rng(0)
+    samples = [
+        {"x": rng.normal(size=(2, steps, 8)).astype(np.float32), "memory": rng.normal(size=(2, 3, 8)).astype(np.float32)}
+        for steps in (4, 6)
+    ]
+    result = export(Decoding(), samples, target=target, output=tmp_path)
+    assert result.inputs[0].shape == ("batch", "x_axis1", 8) and result.parity.relative_error < 1e-5

@@ -10,7 +10,7 @@ import typer
 from edgeopt.escaping import json_text, one_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
 
 _ENDLESS = 1_000_000
 
@@ -36,8 +36,15 @@ def print_json(values: Any) -> None:
     typer.echo(json_text(values))
 
 
-def console() -> Console:
-    """Return a console on stdout that takes text as it is; lines are broken on a terminal only, elsewhere tools read them."""
+def print_table(table: Table) -> None:
+    """Print a table of rich; lines are broken on a terminal only: elsewhere tools read them, and no spaces end them."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _ENDLESS)
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, markup=False, emoji=False, width=None if terminal else _ENDLESS)
+    if terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from edgeopt.cli.options import need_format
-from edgeopt.cli.output import console, print_json
+from edgeopt.cli.output import print_json, print_table
 from edgeopt.escaping import markdown_table, one_line
 
 
@@ -32,4 +32,4 @@ def show(rows: Sequence[dict[str, str]], form: str, *, figures: bool = False) ->
             table.add_column(name, overflow="fold", justify="right" if figures and place else "left")
         for row in rows:
             table.add_row(*(Text(one_line(cell)) for cell in row.values()))
-        console().print(table)
+        print_table(table)

@@ -25,6 +25,7 @@ def test_a_table_in_a_pipe_is_never_cut(
     show([{"node": _LONG, "reason": "because " * 40}, {"node": "b", "reason": "-"}], "table")
     head, first, second = capsys.readouterr().out.splitlines()
     assert first.split()[0] == _LONG and first.count("because") == 40
+    assert not any(line.endswith(" ") for line in (head, first, second))
     assert head.split() == ["node", "reason"] and second.split() == ["b", "-"]
 
 

@@ -1,0 +1,68 @@
+"""Images: resized, ordered and normalized as the preprocessing says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeopt.data.images import prepared, read_picture, read_pictures
+from edgeopt.data.preprocessing import ImageInput
+from edgeopt.errors import DataError
+
+RED_BLUE = np.zeros((2, 4, 3), np.uint8)
+RED_BLUE[:, :2] = (200, 0, 0)
+RED_BLUE[:, 2:] = (0, 0, 100)
+
+
+def options(**values: object) -> ImageInput:
+    return ImageInput.read({"kind": "image", "width": 4, "height": 2, **values}, where="test")
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(RED_BLUE)
+
+
+def test_pixels_are_normalized_and_put_into_the_asked_layout() -> None:
+    found = prepared(picture(), options(mean=[100.0, 0.0, 0.0], scale=[50.0, 1.0, 2.0]))
+    assert found.shape == (3, 2, 4)
+    assert found.dtype == np.float32
+    assert found[0, 0].tolist() == [2.0, 2.0, -2.0, -2.0]
+    assert found[2, 0].tolist() == [0.0, 0.0, 50.0, 50.0]
+    last = prepared(picture(), options(layout="NHWC", mean=[0.0], scale=[1.0]))
+    assert last.shape == (2, 4, 3)
+    assert last[0, 0].tolist() == [200.0, 0.0, 0.0]
+
+
+def test_bgr_turns_the_channels_round_and_grey_has_one() -> None:
+    bgr = prepared(picture(), options(colour="BGR", mean=[0.0], scale=[1.0]))
+    assert bgr[:, 0, 0].tolist() == [0.0, 0.0, 200.0]
+    assert prepared(picture(), options(colour="GREY", mean=[0.0], scale=[1.0])).shape == (1, 2, 4)
+
+
+def test_with_a_shorter_edge_the_centre_is_cut_out() -> None:
+    wide = Image.fromarray(np.repeat(RED_BLUE, 4, axis=1))  # 2 high, 16 wide: red, then blue
+    found = prepared(wide, options(width=2, height=2, shorter_edge=2, resample="nearest", mean=[0.0], scale=[1.0]))
+    assert found[0, 0].tolist() == [200.0, 0.0]  # the last red column, the first blue one
+
+
+def test_folders_are_classes_by_the_order_of_their_names(tmp_path: Path) -> None:
+    for name, count in (("b", 2), ("a", 1), ("empty", 0)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            picture().save(tmp_path / name / f"{number}.png")
+    found = read_pictures(tmp_path, "pixels", options())
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found[0]["pixels"].shape == (3, 2, 4)
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"a\.png: not a picture that can be read"):
+        read_picture(tmp_path / "a.png", options())
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(DataError, match="no pictures here"):
+        read_pictures(tmp_path, "pixels", options())

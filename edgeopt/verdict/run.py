@@ -75,7 +75,8 @@ def _gains(evidence: Evidence) -> str | None:
     text = f"{after.name} is {' and '.join(gains)}" if gains else ""
     if before.accuracy is not None and after.accuracy is not None:
         lost = 100 * (before.accuracy - after.accuracy)
-        change = "keeps its accuracy" if abs(lost) < _SMALL_POINTS else f"{_moved(lost)} of accuracy"
+        change = "keeps its accuracy of" if abs(lost) < _SMALL_POINTS else f"{_moved(lost)} of accuracy, to"
+        change += f" {100 * after.accuracy:.2f} %"
         text = f"{text}, and {change}" if text else f"{after.name} {change}"
     if text and teacher and teacher.accuracy is not None and after.accuracy is not None:
         lost = 100 * (teacher.accuracy - after.accuracy)

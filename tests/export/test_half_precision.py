@@ -116,3 +116,15 @@ def test_a_weight_that_float16_rounds_to_zero_is_named(tmp_path, target):
     model.register_buffer("step", torch.tensor(1e-10))
     with pytest.raises(ModelError, match="weight step holds no number above 1e-10, which float16 rounds to 0"):
         export(model, samples(), target=target, output=tmp_path, config=ExportConfig(dtype="float16"))
+
+
+def test_an_exported_classifier_can_be_quantized_to_float16(tmp_path, target):
+    from edgeopt.export.family import random_samples
+    from edgeopt.quantize import QuantizeConfig, quantize
+
+    family = load_family("bert")
+    model = tiny_model(family, "text-classification")
+    drawn = random_samples(family.tasks["text-classification"], model.config)
+    path = export(model, drawn, target=target, output=tmp_path).path
+    result = quantize(path, drawn, target=target, output=tmp_path / "half.onnx", config=QuantizeConfig(scheme="float16"))
+    assert result.facts.layers[0].sqnr_db > 50

@@ -37,7 +37,7 @@ from edgeopt.data.samples import Samples
 from edgeopt.data.source import Reader, open_source
 from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError, EdgeoptError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files, onnx_file
 
 _MEMORY = 6 << 30  # bytes of address space
 _SECONDS_PER_FILE = 20
@@ -153,8 +153,6 @@ def _read_onnx(path: Path) -> object:
 
 
 def _read_onnx_ir(path: Path) -> object:
-    from edgeopt.graph import files
-
     return files.load(path)
 
 
@@ -244,10 +242,11 @@ def _cache(folder: Path) -> bytes:
     from edgeopt.quantize.calibrate.calibrator import ObserveConfig
     from edgeopt.quantize.calibrate.observe import observe
 
-    model = onnx.load_model_from_string(_onnx())
+    (folder / "seed.onnx").write_bytes(_onnx())
+    model = files.load(folder / "seed.onnx")
     config = ObserveConfig(cache=folder / "seed.safetensors")
     batches = [{"x": np.ones((2, 4), np.float32)}]
-    observe(model, batches, ["x", "y"], signature=onnx_file.signature(model), channels={"x": -1}, config=config)
+    observe(model, batches, ["x", "y"], signature=files.signature(model), channels={"x": -1}, config=config)
     return (folder / "seed.safetensors").read_bytes()
 
 

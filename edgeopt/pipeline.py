@@ -48,7 +48,7 @@ class PlannedStage:
     """
 
     name: str
-    action: str
+    action: Literal["cached", "run"]
     reason: str
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from edgeopt import __version__
 from edgeopt.evaluate.result import VariantAccuracy
+from edgeopt.export.result import ExportFacts
 from edgeopt.interval import Interval
+from edgeopt.profile.result import ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.gather_profile import baseline, executions, roof, speed
@@ -166,7 +168,7 @@ def _warnings(run: RunRecord, results: Results) -> Iterator[Warned]:
 
 
 def _own_warnings(facts: StageFacts | None) -> Sequence[str]:
-    return getattr(facts, "warnings", ())
+    return facts.warnings if isinstance(facts, ExportFacts | QuantizeFacts | ProfileResult) else ()
 
 
 def _decisions(quantize: QuantizeFacts | None) -> tuple[StageDecision, ...]:

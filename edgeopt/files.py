@@ -83,7 +83,7 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
         try:
             held.acquire(blocking=False)
         except Timeout:
-            progress.note(f"{what}: another process ({_read_holder(holder)}) is at it; waiting")
+            progress.note(f"{what}: another process ({_read_holder(holder)}) is working here; waiting for it")
             held.acquire()
     try:
         with suppress(OSError):  # only said to those who wait

@@ -14,6 +14,7 @@ from edgeopt.batches import Batch
 from edgeopt.graph.matching import name_of
 from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
 
@@ -21,7 +22,7 @@ from edgeopt.quantize.result import LayerNoise
 def sensitivity(
     model: ir.Model, quantized: ir.Model, plan: Plan, batches: Sequence[Batch], *, threads: int
 ) -> tuple[LayerNoise, ...]:
-    """Return the SQNR at the model's floating-point outputs for every integer layer alone, worst first.
+    """Return the SQNR at the model's floating-point outputs for every integer layer, or residual Add, alone, worst first.
 
     Args:
         model: prepared (and smoothed), floating point.
@@ -38,6 +39,9 @@ def sensitivity(
         read, weight = layer.node.inputs[:2]
         rounded = Rounded(name_of(weight), layer.dequantize)
         gates.append(Gate(name_of(layer.node), tensors.get(name_of(read)), name_of(layer.node), rounded, symmetric))
+    residual = [node for node in plan.integer_nodes if node.cause is Cause.RESIDUAL]
+    gates += [Gate(node.name, tensors.get(node.reads[0]), node.name, symmetric=symmetric) for node in residual]
     noise = Gated(model, gates, batches, threads=threads).of_each()
-    found = [LayerNoise(gate.name, layer.node.op_type, noise[gate.name]) for gate, layer in zip(gates, layers, strict=True)]
+    operators = [layer.node.op_type for layer in layers] + [node.op for node in residual]
+    found = [LayerNoise(gate.name, op, noise[gate.name]) for gate, op in zip(gates, operators, strict=True)]
     return tuple(sorted(found, key=lambda layer: (layer.sqnr_db, layer.name)))

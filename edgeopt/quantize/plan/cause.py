@@ -101,7 +101,7 @@ _SENTENCES = {
     Cause.NOT_STANDARD: "{} is no standard operator",
     Cause.NOT_TAKEN: "the provider does not take {} as integers",
     Cause.NO_FLOATS: "it reads nothing that is floating point",
-    Cause.NO_RESIDUAL: "no residual addition behind a multiplication",
+    Cause.NO_RESIDUAL: "no residual addition behind a convolution",
     Cause.WEIGHTS: "multiplies by constant weights",
     Cause.BETWEEN: "between integer nodes",
     Cause.TAKEN: "the provider takes it as integers; floats would fall back",

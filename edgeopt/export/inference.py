@@ -5,7 +5,8 @@
 - nn.TransformerEncoder has a fast path that only untraced code takes; it writes 0 at positions that a padding mask hides. The
   plain path is what is exported, so it is what is compared. Nor may torch's encoder and decoder look into a mask whether it is
   causal, which no trace can follow: they take the mask that they are given.
-- FakeQuantize modules and quantized ones hold packed or observed state that no trace can follow: refused with what to do.
+- FakeQuantize modules and quantized ones hold packed or observed state that no trace can follow, and TorchScript is no Python:
+  refused with what to do.
 """
 
 from __future__ import annotations
@@ -97,10 +98,15 @@ def padding_seen(module: torch.nn.Module) -> Iterator[list[str]]:
             hook.remove()
 
 
-def refuse_quantizers(module: torch.nn.Module) -> None:
-    """Raise a `ModelError` if `module` holds observers, fake quantizers or quantized layers of torch's."""
+def refuse_untraceable(module: torch.nn.Module) -> None:
+    """Raise a `ModelError` if `module` holds TorchScript, or observers, fake quantizers or quantized layers of torch's."""
     for name, part in module.named_modules():
         kind = type(part)
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{kind.__name__}: the module '{name or 'itself'}' is TorchScript, which torch.export does not trace; "
+                f"give the Python module that it was scripted or traced from"
+            )
         fake = any("FakeQuantize" in base.__name__ or base.__name__ == "ObserverBase" for base in kind.__mro__)
         if fake or kind.__module__.startswith(_QUANTIZED):
             what = "observes ranges while it runs" if fake else "holds its weights packed as integers"

@@ -20,7 +20,7 @@ from edgeopt.batches import Batches
 from edgeopt.errors import ModelError
 from edgeopt.export.attention import attention_for_export
 from edgeopt.export.config import ExportConfig
-from edgeopt.export.inference import plain_path, refuse_quantizers
+from edgeopt.export.inference import plain_path, refuse_untraceable
 from edgeopt.export.naming import separate_outputs, tidy_names
 from edgeopt.export.overflow_guards import guards_for_export
 from edgeopt.export.parity import check_parity, first_divergence
@@ -69,7 +69,7 @@ def export(
 
 def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
     program = Program(plan.module, list(plan.example))
-    refuse_quantizers(program.module)
+    refuse_untraceable(program.module)
     with evaluating(program), plain_path(), rotary_for_export(program.module):
         with _named_where_fixed(config.dynamic):
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)

@@ -77,3 +77,10 @@ def test_random_numbers_are_refused_with_their_line(tmp_path, target):
         ModelError, match=r"draws random numbers \(aten\.randn_like.*test_inference\.py:\d+: .*pass them as an input"
     ):
         export(Drawing(), SAMPLES, target=target, output=tmp_path)
+
+
+def test_torchscript_is_refused_with_what_to_give(tmp_path, target):
+    traced = torch.jit.trace(torch.nn.Linear(8, 8).eval(), torch.randn(2, 8))
+    for module in (traced, torch.nn.Sequential(traced)):
+        with pytest.raises(ModelError, match=r"is TorchScript, .* give the Python module"):
+            export(module, [{"input": SAMPLES[0]["x"]}], target=target, output=tmp_path)

@@ -16,7 +16,8 @@ Biases        lie on the grid of the sums, s_x · s_w, in 32 bits; weights whose
 
                   x → Q₈ → DQ₈ → 8-bit nodes         Q₈ → DQ₈ → Q₁₆ → DQ₁₆ → 16-bit nodes
 Floats        onnxruntime quantizes, on its own, the weights of every Conv and Gemm between a DequantizeLinear and a
-              QuantizeLinear; a Sum of one before a node that is to stay in floating point keeps it from that.
+              QuantizeLinear; a Sum of one before a node that is to stay in floating point keeps it from that. The same
+              between an integer Gemm that gives floats and an activation function: else both become one FusedGemm of floats.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ from edgeopt.quantize.plan.plan import NodePlan, Plan
 _WIDE_OPSET = 21  # before it, only onnxruntime's contrib QuantizeLinear has 16 bits
 _WIDE = {"int16", "uint16"}
 _REQUANTIZED = ("Conv", "ConvTranspose", "Gemm")
+_FUSED_INTO_GEMM = {
+    "Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"
+}  # fmt: skip
 _CONTRIB = "com.microsoft"
 
 
@@ -380,11 +384,15 @@ class _Insertion:
         return self._insert("DequantizeLinear", integers, pair, value.name or "", None)[0]
 
     def _guard_floats(self) -> None:
-        """Keep onnxruntime from quantizing the weights of nodes that are to stay in floating point."""
+        """Keep onnxruntime from quantizing what is to stay in floating point, and from computing in floats what is not."""
         for node in list(self.graph):
-            given = node.inputs[0] if node.op_type in _REQUANTIZED and node not in self.nodes else None
+            given = node.inputs[0] if node.inputs else None
             producer = given.producer() if given is not None else None
-            if given is None or producer is None or producer.op_type != "DequantizeLinear":
+            if given is None or producer is None or node in self.nodes:
+                continue
+            requantized = node.op_type in _REQUANTIZED and producer.op_type == "DequantizeLinear"
+            fused = node.op_type in _FUSED_INTO_GEMM and producer.op_type == "Gemm" and producer in self.nodes
+            if not requantized and not fused:
                 continue
             guard = ir.node("Sum", [given], name=self._node_name(f"{node.name}_input"))
             guard.outputs[0].name = fresh_name(self.graph, f"{node.name}_input")

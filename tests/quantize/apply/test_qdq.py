@@ -326,3 +326,16 @@ def test_weights_and_biases_are_those_of_onnxruntimes_quantizer(vnni):
     for name in held:
         np.testing.assert_array_equal(mine[name].reshape(-1), wanted[name].reshape(-1), err_msg=name)
         assert mine[name].dtype == wanted[name].dtype
+
+
+@pytest.mark.parametrize("function", ["Relu", "Tanh", "Sigmoid", "LeakyRelu"])
+def test_an_integer_gemm_is_not_fused_into_a_floating_one_by_the_function_behind_it(function, saved, tmp_path, vnni):
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (float[n, 16] x) => (float[n, 8] y) {{ a = Gemm (x, w1, b1) r = {function} (a) y = Gemm (r, w2, b2) }}
+    """
+    model = named(fill(onnx.parser.parse_model(text), w1=(16, 32), b1=(32,), w2=(32, 8), b2=(8,)))
+    config = QuantizeConfig(exclude=["y"])
+    made = quantize(saved(model), rows(8, 16), target=vnni, output=tmp_path / "q.onnx", config=config)
+    assert made.facts.coverage.int8_macs_share == pytest.approx(16 / (16 + 8))
+    assert sqnr(outputs_of(model, rows(8, 16)[0]), outputs_of(onnx.load(made.path), rows(8, 16)[0])) > 25

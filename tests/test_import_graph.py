@@ -61,7 +61,7 @@ def test_no_import_statement_is_overlooked() -> None:
     ("stage", "modules"),
     [
         ("profile", {"edgeopt.graph.macs", "edgeopt.config", "edgeopt.files", "edgeopt.verdict.budget"}),
-        ("verify", {"edgeopt.graph.session", "edgeopt.graph.onnx_file", "edgeopt.stages.samples"}),
+        ("verify", {"edgeopt.graph.session", "edgeopt.graph.files", "edgeopt.stages.samples"}),
         ("bundle", {"edgeopt.graph.requirements", "edgeopt.data.preprocessing", "edgeopt.files"}),
         ("quantize", {"edgeopt.quantize.stage", "edgeopt.quantize.schemes.dynamic", "edgeopt.passes.global_pooling"}),
         ("export", {"edgeopt.exporters.bert", "edgeopt.passes.flatten_rows", "edgeopt.models.residual_cnn"}),
@@ -103,7 +103,7 @@ CHANGED = {
     "edgeopt/files.py": {"teacher", "export", "quantize", "verify", "profile", "bundle"},
     "edgeopt/graph/macs.py": {"profile", "quantize"},
     "edgeopt/graph/session.py": {"verify", "profile", "quantize", "export"},
-    "edgeopt/graph/onnx_file.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
+    "edgeopt/graph/files.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
     "deploy/runner/measure.py": {"profile", "quantize"},
     "exporters/bert.py": {"export"},
     "edgeopt/report/html.py": set(),

@@ -15,7 +15,7 @@ from torch import nn
 from edgeopt import progress
 from edgeopt.data.selection import stage as selection
 from edgeopt.errors import DataError, EdgeoptError, IntegrityError
-from edgeopt.graph.onnx_file import signature
+from edgeopt.graph.files import as_ir, signature
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.stored import read_progress, resumed, write_progress
@@ -60,7 +60,7 @@ def assert_named(path: Path, read: Callable[[], object], errors: type[EdgeoptErr
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 4] x) => (float[n, 4] y) { a = Relu (x) y = Neg (a) }'
-    model, path = onnx.parser.parse_model(text), tmp_path / "seen.safetensors"
+    model, path = as_ir(onnx.parser.parse_model(text)), tmp_path / "seen.safetensors"
     batches = [{"x": np.random.default_rng(0).standard_normal((8, 4), np.float32)}]
     config = ObserveConfig(cache=path)
     observe(model, batches, ["x", "a"], signature=signature(model), channels={"a": 1, "x": -1}, config=config)

@@ -22,7 +22,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeopt.batches import Batch
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files as onnx_files
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
 
@@ -127,7 +127,7 @@ def _export(trained: Path, path: Path, tokens: NDArray[np.int64]) -> None:
     batches = [_batch(tokens[start : start + 32], past=past) for start, past in ((0, 5), (100, 9))]
     folder = path.with_suffix("")
     export(model, batches, target=load_target("x86-vnni"), output=folder, config=ExportConfig(task="text-generation"))
-    onnx_file.save(onnx_file.load(folder / "model.onnx"), path)
+    onnx_files.save(onnx_files.load(folder / "model.onnx"), path)
 
 
 def _batch(tokens: NDArray[np.int64], *, past: int = 0) -> Batch:
@@ -177,7 +177,7 @@ def _table(files: dict[str, Path], tokens: NDArray[np.int64]) -> str:
         value = _perplexity(sessions[name], tokens)
         base = base or value
         speed = f"{speeds[name]:.0f} ({speeds[name] / speeds['fp32']:.2f})"
-        size = onnx_file.size_bytes(path) / 1e6
+        size = onnx_files.size_bytes(path) / 1e6
         rows.append(f"| {name} | {value:.2f} | {value / base - 1:+.2%} | {size:.2f} | {speed} |")
     return "\n".join(rows)
 

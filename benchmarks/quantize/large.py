@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.targets.target import load_target
 
@@ -66,7 +66,7 @@ def _make(path: Path, gigabytes: float) -> None:
     ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, ["rows", _WIDTH]) for end in ("x", name)]
     graph = helper.make_graph(nodes, "large", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    onnx_file.save(model, path, external=True)
+    files.save(files.as_ir(model), path, external=True)
 
 
 def _run(model: Path, scheme: str) -> str:

@@ -20,7 +20,7 @@ import onnxruntime as ort
 
 from edgeopt.data.arrays import read_arrays
 from edgeopt.data.samples import Samples
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files as onnx_files
 from edgeopt.graph.macs import count_macs
 from edgeopt.profile.placement import read_placement
 from edgeopt.quantize import QuantizeConfig, quantize
@@ -104,7 +104,7 @@ def _table(target: Target, models: Mapping[str, Path], samples: Samples) -> str:
             opened[name] = path
         faster = {} if target.device.emulated else _ratios(runner, list(opened))
         for name, path in opened.items():
-            model = onnx_file.load(path)
+            model = onnx_files.load(path)
             placement = read_placement(runner.ask({"do": "placement", "name": name}), model, count_macs(model, batches[0]))
             with np.load(runner.ask({"do": "outputs", "name": name}, timeout_s=3000.0)["path"]) as stored:
                 got = {key: stored[key] for key in stored.files}

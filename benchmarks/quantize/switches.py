@@ -28,7 +28,7 @@ import onnxruntime as ort
 from benchmarks.quantize.tasks import TASKS, TRAINED_ELSEWHERE, Task
 from benchmarks.quantize.turns import in_turns
 from edgeopt.errors import EdgeoptError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files as onnx_files
 from edgeopt.machine import cpu_flags, describe
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.sqnr import sqnr_db
@@ -130,7 +130,7 @@ def _table(task: Task, folder: Path, arguments: argparse.Namespace) -> str:
             cells[3] = ""
         if arguments.time:
             cells.append(f"{median(a / b for a, b in zip(times['floating point'], times[name], strict=True)):.2f}")
-        cells += [f"{seconds[name]:.0f}" if seconds[name] else "", f"{onnx_file.size_bytes(files[name]) / 1e6:.1f}"]
+        cells += [f"{seconds[name]:.0f}" if seconds[name] else "", f"{onnx_files.size_bytes(files[name]) / 1e6:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 

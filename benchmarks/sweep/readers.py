@@ -37,7 +37,7 @@ from edgeopt.data.samples import Samples
 from edgeopt.data.source import Reader, open_source
 from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError, EdgeoptError
-from edgeopt.graph import files, onnx_file
+from edgeopt.graph import files
 
 _MEMORY = 6 << 30  # bytes of address space
 _SECONDS_PER_FILE = 20
@@ -149,11 +149,7 @@ def _onnx() -> bytes:
 
 
 def _read_onnx(path: Path) -> object:
-    return onnx_file.signature(onnx_file.load(path))
-
-
-def _read_onnx_ir(path: Path) -> object:
-    return files.load(path)
+    return files.signature(files.load(path))
 
 
 def _read_plan(path: Path) -> object:
@@ -374,7 +370,6 @@ def targets(folder: Path) -> dict[str, Target]:
         "cache": Target(_read_cache, {"seen.safetensors": _cache(folder)}),
         "tokenizer": Target(_read_tokenizer, {"tokenizer.json": _tokenizer()}),
         "onnx": Target(_read_onnx, {"m.onnx": _onnx()}),
-        "onnx ir": Target(_read_onnx_ir, {"m.onnx": _onnx()}),
         "model": Target(_read_model, {f"model/{name}": content for name, content in _saved_model(folder).items()}),
     }
 

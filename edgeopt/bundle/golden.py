@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
 from edgeopt.batches import Array, Batch, Batches
 from edgeopt.bundle.spec import Tolerance
@@ -122,12 +122,12 @@ def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Toleranc
         )
 
 
-def arithmetic_of(model: onnx.ModelProto) -> str:
+def arithmetic_of(model: ir.Model) -> str:
     """Return "integer" for a quantized graph, "float16" for one with half-precision weights, else "float32"."""
-    if any(node.op_type in INTEGER_OPERATORS for node in model.graph.node):
+    if any(node.op_type in INTEGER_OPERATORS for node in model.graph):
         return "integer"
-    halves = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
-    return "float16" if any(tensor.data_type in halves for tensor in model.graph.initializer) else "float32"
+    halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+    return "float16" if any(value.dtype in halves for value in model.graph.initializers.values()) else "float32"
 
 
 def _checked(batch: Batch, index: int, signature: Signature) -> dict[str, Array]:

@@ -26,7 +26,7 @@ from edgeopt.bundle.spec import SCHEMA_VERSION, BundleSpec
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
 from edgeopt.data.preprocessing import files_needed, inputs_fed
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files as onnx_files
 from edgeopt.graph.requirements import minimum_onnxruntime, opsets
 from edgeopt.graph.signature import Signature, TensorSpec
 
@@ -46,8 +46,8 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
     """
     output = Path(output)
     _refuse_foreign(output)
-    model = onnx_file.load(spec.model, weights=False)
-    signature = onnx_file.signature(model)
+    model = onnx_files.load(spec.model)
+    signature = onnx_files.signature(model)
     sources = _sources(spec)
     _check_inputs(spec, signature)
     golden = record_golden(
@@ -89,7 +89,7 @@ def _refuse_foreign(output: Path) -> None:
 def _sources(spec: BundleSpec) -> dict[str, Path]:
     """Return path in the bundle → file to copy, everything that is copied."""
     sources = {_MODEL: Path(spec.model)}
-    for path in onnx_file.external_files(spec.model):
+    for path in onnx_files.external_files(spec.model):
         sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
     made = {"bundle.json", "SHA256SUMS", _GOLDEN, "README.md", "recipe.toml", "verify.py", "example.py"}
     for name, path in spec.files.items():
@@ -135,7 +135,7 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Gol
         "target": spec.target,
         "model": {
             "file": _MODEL,
-            "external_data": [path.relative_to(folder).as_posix() for path in onnx_file.external_files(spec.model)],
+            "external_data": [path.relative_to(folder).as_posix() for path in onnx_files.external_files(spec.model)],
             "opsets": opsets(model),
             "ir_version": model.ir_version,
             "arithmetic": arithmetic_of(model),

@@ -55,9 +55,9 @@ def read_calibration(
 
     reader = Reader((), tokenizer)
     if model is not None:
-        from edgeopt.graph import onnx_file
+        from edgeopt.graph import files
 
-        signature = onnx_file.signature(onnx_file.load(model, weights=False))
+        signature = files.signature(files.load(model))
         reader = Reader(tuple(spec.name for spec in signature.inputs), tokenizer, signature)
     return open_source(data, reader, split=split)
 

@@ -20,7 +20,7 @@ from edgeopt.batches import Array
 from edgeopt.data.npz import StoredArray
 from edgeopt.data.samples import Layout, Sample, Samples
 from edgeopt.errors import DataError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.batch_axes import batch_axes, without
 from edgeopt.graph.signature import Signature, TensorSpec, fits
 
@@ -58,7 +58,7 @@ def fit(samples: Samples, signature: Signature) -> Samples:
 
 def fit_to(samples: Samples, model: Path) -> Samples:
     """Return the samples as the ONNX file `model` takes them; see `fit`."""
-    return fit(samples, onnx_file.signature(onnx_file.load(model, weights=False)))
+    return fit(samples, files.signature(files.load(model)))
 
 
 def _form(array: Array, spec: TensorSpec, axis: int | None) -> _Form:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.signature import TensorSpec
 
@@ -34,7 +34,7 @@ def random_batches(
             open: its size decides the time, and no guess is any good.
     """
     generator = np.random.default_rng(seed)
-    signature = onnx_file.signature(onnx_file.load(model, weights=False))
+    signature = files.signature(files.load(model))
     axes = batch_axes(signature)
     shapes = {spec.name: _shape(spec, axes[spec.name], dynamic_size, sizes) for spec in signature.inputs}
     return [{spec.name: _random(spec, shapes[spec.name], generator) for spec in signature.inputs} for _ in range(count)]

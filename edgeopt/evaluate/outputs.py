@@ -9,7 +9,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.data.fit import fit
 from edgeopt.data.outputs import Outputs, collect
 from edgeopt.data.samples import Samples
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.session import open_session
 
@@ -23,7 +23,7 @@ def torch_outputs(run: Callable[[Batch], Array], samples: Samples, *, name: str)
 
 def onnx_outputs(path: Path, samples: Samples, *, provider: Provider, name: str) -> Outputs:
     """Return all outputs of the ONNX model at `path` for each sample, in batches that its batch axis accepts."""
-    signature = onnx_file.signature(onnx_file.load(path, weights=False))
+    signature = files.signature(files.load(path))
     samples, inputs = fit(samples, signature), signature.inputs
     layout = samples.layout
     free = layout is None or (layout.size is None and all(axis == 0 for axis in layout.axes.values()))

@@ -33,7 +33,7 @@ from edgeopt.export.trace import quiet, to_onnx, trace
 from edgeopt.export.weights import save_beside
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, flush, write_aside
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files as onnx_files
 from edgeopt.passes.pipelines import optimize
 from edgeopt.targets.target import Target
 
@@ -118,7 +118,7 @@ def _write(graph: ir.Model, path: Path) -> list[Path]:
     """Write the model; weights beyond protobuf's limit go to a file of their own, one after the other, never all at once."""
     weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
     if weights < _MOST_INSIDE_BYTES:
-        return onnx_file.save(ir.to_proto(graph), path)
+        return onnx_files.save(graph, path)
     written = save_beside(graph, path)
     for file in reversed(written):
         flush(file)
@@ -177,7 +177,7 @@ def _copy_beside(source: Path | None, folder: Path) -> list[Path]:
 
 def _result(graph: ir.Model, plan: Plan, parity: Parity, files: list[Path], removed: dict[str, int]) -> ExportResult:
     counts = Counter(node.op_type for node in graph.graph.all_nodes())
-    signature = onnx_file.signature(onnx_file.load(files[0], weights=False))
+    signature = onnx_files.signature(onnx_files.load(files[0]))
     return ExportResult(
         path=files[0],
         files=tuple(files),
@@ -192,7 +192,7 @@ def _result(graph: ir.Model, plan: Plan, parity: Parity, files: list[Path], remo
         inputs=signature.inputs,
         outputs=signature.outputs,
         parity=parity,
-        size_bytes=onnx_file.size_bytes(files[0]),
+        size_bytes=onnx_files.size_bytes(files[0]),
         passes=removed,
         warnings=plan.warnings,
     )

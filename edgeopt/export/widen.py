@@ -25,7 +25,7 @@ import onnxruntime as ort
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import ModelError
 from edgeopt.export.weights import save_beside
-from edgeopt.graph import onnx_file
+from edgeopt.graph.files import load, structure
 from edgeopt.graph.session import open_session
 
 WARNING = "bfloat16: onnxruntime's CPU provider has no kernels for it; verified in float32 arithmetic, on a widened copy"
@@ -89,12 +89,8 @@ def runnable(graph: ir.Model, written: Sequence[Path], folder: Path) -> list[Pat
 
 def _check_types(path: Path) -> None:
     """Let ONNX's type inference look at every node, since no session will."""
-    proto = onnx_file.load(path, weights=False)
-    for tensor in proto.graph.initializer:
-        if len(tensor.raw_data) > _SHAPE_BYTES:
-            tensor.ClearField("raw_data")
     try:
-        onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+        onnx.shape_inference.infer_shapes(structure(load(path), smallest=_SHAPE_BYTES), check_type=True, strict_mode=True)
     except onnx.shape_inference.InferenceError as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"the bfloat16 graph is not valid ONNX: {reason}; choose a later opset, or float16") from error

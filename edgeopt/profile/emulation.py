@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeopt.batches import Batch
 from edgeopt.errors import MachineError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.macs import count_macs
 from edgeopt.profile.instructions import count_instructions, why_not
 from edgeopt.profile.judging import Judge
@@ -126,7 +126,7 @@ def _warnings(variants: list[VariantProfile]) -> list[str]:
 def _variant(
     emulation: Emulation, name: str, path: Path, request: Mapping[str, Any], instructions: int | None
 ) -> VariantProfile:
-    model = onnx_file.load(path)
+    model = files.load(path)
     macs = count_macs(model, emulation.batch)
     if emulation.target.provider.name == CPU:
         placement: Placement | None = all_on_cpu(model)
@@ -136,7 +136,7 @@ def _variant(
         placement, taken = read_placement(reply, model, macs), taken_nodes(reply)
     return VariantProfile(
         name=name,
-        size_bytes=onnx_file.size_bytes(path),
+        size_bytes=files.size_bytes(path),
         load_ms=None,
         first_run_ms=None,
         peak_rss_bytes=None,

@@ -9,16 +9,17 @@ TensorFlow's (``block/conv/Conv2D``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import onnx
+import onnx_ir as ir
 
+from edgeopt.graph.matching import name_of
 from edgeopt.profile.result import ModuleTime, OperatorTime
 
 _LONGEST_CHAIN = 64
 
 
-def module_times(operators: Sequence[OperatorTime], model: onnx.ModelProto) -> list[ModuleTime]:
+def module_times(operators: Sequence[OperatorTime], model: ir.Model) -> list[ModuleTime]:
     """Return the time of every module of `model`, in the order of its nodes; empty where no name is a path.
 
     Args:
@@ -57,17 +58,16 @@ def _path(name: str) -> str:
     return ".".join(path)
 
 
-def _homes(model: onnx.ModelProto) -> dict[str, str]:
+def _homes(model: ir.Model) -> dict[str, str]:
     """Return the module of every node by the node's name."""
-    makers = {output: node for node in model.graph.node for output in node.output}
-    return {node.name: _home(node, makers) for node in model.graph.node}
+    return {name_of(node): _home(node) for node in model.graph}
 
 
-def _home(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> str:
+def _home(node: ir.Node) -> str:
     for _ in range(_LONGEST_CHAIN):
-        home = _path(node.name)
-        maker = next((makers[name] for name in node.input if name in makers), None)
-        if home or maker is None:
+        home = _path(name_of(node))
+        before = next((made for value in node.inputs if value is not None and (made := value.producer()) is not None), None)
+        if home or before is None:
             return home
-        node = maker
+        node = before
     return ""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-import onnx
+import onnx_ir as ir
 
 from edgeopt.graph.macs import integer_products
 from edgeopt.profile.result import Placement, Stretch
@@ -22,7 +22,7 @@ CPU = "CPUExecutionProvider"
 _SHOWN = 500
 
 
-def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mapping[str, int]) -> Placement | None:
+def read_placement(reply: Mapping[str, Any], model: ir.Model, macs: Mapping[str, int]) -> Placement | None:
     """Return the placement of `model` from the runner's `placement` reply; None: not reported by this onnxruntime.
 
     Args:
@@ -34,7 +34,7 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
         return None
     told = [(_source(name), op, part["provider"]) for part in reply["partitions"] for name, op in part["nodes"]]
     named = {name or f"unnamed {number}": (op, provider) for number, (name, op, provider) in enumerate(told)}
-    known = [node.name for node in model.graph.node if node.name in named]
+    known = [node.name for node in model.graph if node.name in named]
     order = known or list(named)
     owners = [named[name][1] for name in order]
     places = [place for place in range(len(order)) if place == 0 or owners[place] != owners[place - 1]]
@@ -51,9 +51,9 @@ def read_placement(reply: Mapping[str, Any], model: onnx.ModelProto, macs: Mappi
     )
 
 
-def all_on_cpu(model: onnx.ModelProto) -> Placement:
+def all_on_cpu(model: ir.Model) -> Placement:
     """Return the placement on a CPU target: one partition, no fallback."""
-    nodes = model.graph.node
+    nodes = list(model.graph)
     first = f"{nodes[0].name} ({nodes[0].op_type})" if nodes else ""  # outputs may be constants or inputs
     whole = Stretch(CPU, len(nodes), first)
     return Placement(nodes={CPU: len(nodes)}, partitions=1, cpu_fallback_share=0.0, breaks=[], stretches=[whole])
@@ -71,9 +71,7 @@ def _share(part: Sequence[str], whole: Sequence[str], macs: Mapping[str, int]) -
     return len(part) / len(whole) if whole else 0.0
 
 
-def quantized_macs_share(
-    model: onnx.ModelProto, macs: Mapping[str, int], *, taken: Container[str] | None = None
-) -> float | None:
+def quantized_macs_share(model: ir.Model, macs: Mapping[str, int], *, taken: Container[str] | None = None) -> float | None:
     """Return the share of MACs in integer products and between Q/DQ pairs, which a provider can run on integers.
 
     `taken` has the nodes that the provider took (None: all of them); what fell back to the CPU does not count.

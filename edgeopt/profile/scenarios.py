@@ -37,7 +37,7 @@ from pydantic import Field, PositiveInt
 from edgeopt.batches import Batches
 from edgeopt.config import Options
 from edgeopt.errors import RecipeError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.analysis import count
 from edgeopt.profile.axes import batch_axis
@@ -166,7 +166,7 @@ def measure_scenarios(
         raise RecipeError(f"scenarios: target '{target.name}' is an emulator, whose times mean nothing; name a real device")
     if "server" in config.scenarios and config.server_latency_ms is None:
         raise RecipeError("scenarios: server needs a bound; set server_latency_ms")
-    signature = onnx_file.signature(onnx_file.load(model, weights=False))
+    signature = files.signature(files.load(model))
     ones = [one for one in take_batches(inputs, most=_MOST_SAMPLES) if one]
     sizes = _batch_sizes(config, free=batch_axis(signature) is not None)
     repeated = [ones[number % len(ones)] for number in range(max(sizes))]

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeopt.batches import Batch, Batches
 from edgeopt.errors import DataError, ModelError, RecipeError, nearest
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.operator_cost import accuracy_levels
 from edgeopt.lifetime import temporary_folder
@@ -74,7 +74,7 @@ def profile(
     most = min(config.max_batches, _EMULATED_BATCHES) if target.device.emulated else config.max_batches
     batches = take_batches(inputs, most=most)
     for name, path in models.items():
-        check_batches(batches, onnx_file.signature(onnx_file.load(path, weights=False)), model=f"{name} ({path})")
+        check_batches(batches, files.signature(files.load(path)), model=f"{name} ({path})")
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder("edgeopt-profile-"))
         write_batches(batches, folder / "inputs.npz")
@@ -92,19 +92,19 @@ def profile(
             emulation = Emulation(connection, runner, target, hello, batches[0], config.instruction_runs)
             return _told_of(examine(emulation, requests, models, judge), batches, failed)
         raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
-        planned = {name: count_macs(onnx_file.load(path), batches[0]) for name, path in models.items()}
+        planned = {name: count_macs(files.load(path), batches[0]) for name, path in models.items()}
         placements = {name: _placement(runner, name, path, planned[name], target) for name, path in models.items()}
         session = next(iter(requests.values()))["session"]
         peak = find_peak(connection, runner, session, hello) if config.roofline and target.provider.name == CPU else None
     insights = {name: _insight(raw.operators[name], peak, planned[name], path) for name, path in models.items()}
-    sizes = {name: onnx_file.size_bytes(path) for name, path in models.items()}
+    sizes = {name: files.size_bytes(path) for name, path in models.items()}
     evidence = {
         name: Evidence(
             sizes[name],
             raw.cold[name],
             insights[name],
             placements[name],
-            module_times(insights[name].operators, onnx_file.load(path, weights=False)),
+            module_times(insights[name].operators, files.load(path)),
         )
         for name, path in models.items()
     }
@@ -216,16 +216,16 @@ def measure(
 
 
 def _insight(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int], path: Path) -> Insight:
-    model = onnx_file.load(path, weights=False)
+    model = files.load(path)
     insight = read_operators(reply, peak, planned, accuracy_levels(model))
     return hidden(insight, planned, quantized_macs_share(model, planned))
 
 
 def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement | None:
     if target.provider.name == CPU:
-        return all_on_cpu(onnx_file.load(path, weights=False))
+        return all_on_cpu(files.load(path))
     reply = runner.ask({"do": "placement", "name": name})
-    return read_placement(reply, onnx_file.load(path, weights=False), macs)
+    return read_placement(reply, files.load(path), macs)
 
 
 def summarize(

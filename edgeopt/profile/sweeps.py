@@ -22,7 +22,7 @@ from pydantic import Field, PositiveInt
 from edgeopt.batches import Batch, Batches
 from edgeopt.config import Options
 from edgeopt.errors import DataError, RecipeError
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.analysis import Counted, count, latencies
@@ -97,7 +97,7 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
         DataError: there are too few samples, or the model does not take such batches.
         RecipeError: the time is too short for a run of every point, or an axis is not dynamic.
     """
-    signature = onnx_file.signature(onnx_file.load(model, weights=False))
+    signature = files.signature(files.load(model))
     shapes = _shapes(config, signature, model=str(model))
     whole = {size: join(inputs, size, signature, model=str(model)) for size in {size for size, _ in shapes}}
     points = [(threads, place) for threads in config.threads for place in range(len(shapes))]

@@ -22,16 +22,17 @@ class ImportFacts:
 
 def run_import(job: Job) -> ImportFacts:
     """Take an ONNX file that was exported elsewhere."""
-    from edgeopt.graph import onnx_file
+    from edgeopt.graph import files
+    from edgeopt.graph.editing import opset_of
 
     path = Path(str(job.recipe.model))
-    model = onnx_file.load(path)
-    onnx_file.save(model, job.workspace.output / "model.onnx")
-    signature = onnx_file.signature(model)
+    model = files.load(path)
+    files.save(model, job.workspace.output / "model.onnx")
+    signature = files.signature(model)
     return ImportFacts(
-        opset=next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")),
-        nodes=len(model.graph.node),
+        opset=opset_of(model),
+        nodes=len(model.graph),
         inputs=signature.inputs,
         outputs=signature.outputs,
-        size_bytes=onnx_file.size_bytes(path),
+        size_bytes=files.size_bytes(path),
     )

@@ -73,10 +73,10 @@ class Data:
     def _open(self, source: str, split: str) -> Samples:
         from edgeopt.data.source import open_source
         from edgeopt.data.source_options import Reader
-        from edgeopt.graph import onnx_file
+        from edgeopt.graph import files
 
         if self._model is not None:
-            signature = onnx_file.signature(onnx_file.load(self._model, weights=False))
+            signature = files.signature(files.load(self._model))
             reader = Reader(tuple(spec.name for spec in signature.inputs), self.tokenizer, signature)
         elif self._is_set:
             reader = Reader(tuple(item.name for item in self.manifest.inputs), self.tokenizer)

@@ -18,7 +18,7 @@ from edgeopt.data.source import open_source
 from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError
 from edgeopt.evaluate.outputs import onnx_outputs
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.signature import Signature, TensorSpec
@@ -134,10 +134,10 @@ def test_fitting_twice_changes_nothing() -> None:
 
 
 def test_every_file_of_the_zoo_takes_samples_given_in_each_form(tmp_path: Path, data_folder: Callable[[str], Path]) -> None:
-    files = [*data_folder("onnx_zoo").glob("*.onnx"), *data_folder("silero_vad").glob("*.onnx")]
+    paths = [*data_folder("onnx_zoo").glob("*.onnx"), *data_folder("silero_vad").glob("*.onnx")]
     given = 0
-    for file in sorted(files):
-        model = onnx_file.signature(onnx_file.load(file, weights=False))
+    for file in sorted(paths):
+        model = files.signature(files.load(file))
         axes = batch_axes(model)
         try:
             session = ort.InferenceSession(file, _silent(), providers=["CPUExecutionProvider"])

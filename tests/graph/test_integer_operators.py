@@ -8,6 +8,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from edgeopt.bundle.golden import arithmetic_of
 from edgeopt.errors import ModelError
+from edgeopt.graph.files import as_ir
 from edgeopt.graph.integer_operators import CONVERSIONS, GIVE_FLOATS, INTEGER_OPERATORS, INTEGER_PRODUCTS, PAIRS, IntegerUse
 from edgeopt.graph.operator_cost import cost
 from edgeopt.quantize.prepare import refuse_quantized
@@ -33,7 +34,7 @@ def test_a_graph_with_any_of_them_is_a_quantized_one_everywhere(operator):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
     )
     model = onnx.helper.make_model(graph)
-    assert arithmetic_of(model) == "integer"
+    assert arithmetic_of(as_ir(model)) == "integer"
     with pytest.raises(ModelError, match="already quantized"):
         refuse_quantized(ir.from_proto(model), "model")
 

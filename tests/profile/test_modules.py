@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
 import pytest
 import torch
 from transformers import BertConfig, BertModel
 
 from edgeopt.export import export
+from edgeopt.graph.files import as_ir
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.modules import module_times
 from edgeopt.profile.result import OperatorTime
@@ -24,10 +26,10 @@ def _ran(*times: tuple[str, float]) -> list[OperatorTime]:
     return [OperatorTime(name, "Op", "CPU", ms, 0.0, 0, 0, None, None) for name, ms in times]
 
 
-def _chain(names: Sequence[str]) -> onnx.ModelProto:
+def _chain(names: Sequence[str]) -> ir.Model:
     nodes = [onnx.helper.make_node("Relu", [f"v{i}"], [f"v{i + 1}"], name=name) for i, name in enumerate(names)]
     ends = [onnx.helper.make_tensor_value_info(f"v{i}", 1, [1]) for i in (0, len(names))]
-    return onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:]))
+    return as_ir(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])))
 
 
 def test_parents_hold_what_is_inside_and_a_nameless_node_belongs_to_whoever_feeds_it() -> None:

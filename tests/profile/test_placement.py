@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import onnx.parser
+import onnx_ir as ir
 import pytest
 
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement, taken_nodes
 
 _NPU = "AbacusExecutionProvider"
-_MODEL = onnx.parser.parse_model(
+_MODEL = ir.from_onnx_text(
     """<ir_version: 8, opset_import: ["": 17]>
     net (float[4, 4] x) => (float[4, 4] y) {
       [mul] a = MatMul (x, x) [erf] b = Erf (a) [mul2] c = MatMul (b, b) [tanh] d = Tanh (c) [trilu] y = Trilu (d)
@@ -19,7 +19,7 @@ _MODEL = onnx.parser.parse_model(
 
 
 def _reply(**owners: str) -> dict[str, Any]:
-    ops = {node.name: node.op_type for node in _MODEL.graph.node}
+    ops = {node.name: node.op_type for node in _MODEL.graph}
     return {"partitions": [{"provider": provider, "nodes": [[name, ops[name]]]} for name, provider in owners.items()]}
 
 
@@ -50,7 +50,7 @@ def test_names_that_layout_changes_made_are_led_back() -> None:
 
 
 def test_quantized_share() -> None:
-    model = onnx.parser.parse_model(
+    model = ir.from_onnx_text(
         """<ir_version: 8, opset_import: ["": 17]>
         net (uint8[4, 4] x, float s) => (float[4, 4] y) {
           a = DequantizeLinear (x, s) [q] b = MatMul (a, a) [f] y = MatMul (b, b)
@@ -68,5 +68,5 @@ def test_what_the_provider_took() -> None:
 
 
 def test_a_graph_without_nodes_is_one_stretch() -> None:
-    empty = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> net (float[1] x) => (float[1] x) {}')
+    empty = ir.from_onnx_text('<ir_version: 8, opset_import: ["": 17]> net (float[1] x) => (float[1] x) {}')
     assert all_on_cpu(empty).partitions == 1

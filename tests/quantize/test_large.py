@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from edgeopt.graph import files, onnx_file
+from edgeopt.graph import files
 from edgeopt.quantize import QuantizeConfig, quantize
 
 
@@ -28,10 +28,10 @@ def large() -> onnx.ModelProto:
 def test_beyond_the_limit_weights_travel_beside_the_model(scheme, tmp_path, vnni, monkeypatch):
     batches = [{"x": np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)} for _ in range(3)]
     config = QuantizeConfig(scheme=scheme)
-    small = onnx_file.save(large(), tmp_path / "small.onnx")[0]
+    small = files.save(files.as_ir(large()), tmp_path / "small.onnx")[0]
     expected = quantize(small, batches, target=vnni, output=tmp_path / "expected.onnx", config=config)
     monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 2000)  # two matrices of 4,096 weights exceed it
-    model = onnx_file.save(large(), tmp_path / "large.onnx")
+    model = files.save(files.as_ir(large()), tmp_path / "large.onnx")
     assert [path.name for path in model] == ["large.onnx", "large.onnx.data"]
     result = quantize(model[0], batches, target=vnni, output=tmp_path / "made.onnx", config=config)
     assert (tmp_path / "made.onnx.data").is_file()

@@ -13,45 +13,45 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeopt.batches import Array, Batch
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
-from edgeopt.graph import onnx_file
-from edgeopt.graph.session import SessionConfig, open_session
+from edgeopt.graph.files import load
+from edgeopt.graph.matching import name_of, produced_by
+from edgeopt.graph.outputs import open_exposed
 
 _PRODUCTS = {"Gemm", "MatMul", "Conv"}
 
 
-def feature_tensor(model: onnx.ModelProto) -> str:
+def feature_tensor(model: ir.Model) -> str:
     """Return what enters the last product with weights on the way to the first output; that output, if there is none."""
-    makers = {name: node for node in model.graph.node for name in node.output}
-    held = {tensor.name for tensor in model.graph.initializer}
-    held |= {node.output[0] for node in model.graph.node if node.op_type == "Constant"}
-    inputs = {value.name for value in model.graph.input}
-    waiting, seen = [model.graph.output[0].name], set[str]()
+    waiting, seen = [model.graph.outputs[0]], set[ir.Node]()
     while waiting:
-        node = makers.get(waiting.pop(0))
-        if node is None or node.output[0] in seen:
+        node = waiting.pop(0).producer()
+        if node is None or node in seen:
             continue
-        seen.add(node.output[0])
-        if node.op_type in _PRODUCTS and node.input[1] in held and node.input[0] not in inputs:
-            return str(node.input[0])
-        waiting.extend(name for name in node.input if name and name not in held)
-    return str(model.graph.output[0].name)
+        seen.add(node)
+        read = node.inputs[0] if node.op_type in _PRODUCTS and _is_held(node.inputs[1]) else None
+        if read is not None and not read.is_graph_input():
+            return name_of(read)
+        waiting.extend(value for value in node.inputs if value is not None and not _is_held(value))
+    return name_of(model.graph.outputs[0])
+
+
+def _is_held(value: ir.Value | None) -> bool:
+    return value is not None and (value.is_initializer() or produced_by(value, "Constant") is not None)
 
 
 class FeatureModel:
     """A model that turns samples into vectors; opened once."""
 
     def __init__(self, path: Path) -> None:
-        model = onnx_file.load(path)
+        model = load(path)
         self._tensor = feature_tensor(model)
-        if self._tensor not in {value.name for value in model.graph.output}:
-            model.graph.output.append(onnx.ValueInfoProto(name=self._tensor))
-        self._session = open_session(model.SerializeToString(), config=SessionConfig(threads=1))
+        self._session = open_exposed(model, [self._tensor], threads=1)
 
     def __call__(self, samples: Samples, indices: Iterable[int]) -> NDArray[np.float32]:
         """Return the vectors of the samples at `indices`, [indices, width]; one sample at a time, so none is padded.

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from edgeopt import lifetime
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError
-from edgeopt.graph.onnx_file import external_files
+from edgeopt.graph.files import external_files
 from edgeopt.targets.environments import modules_of
 from edgeopt.targets.replies import MOST_BYTES, UnreadableReply
 from edgeopt.targets.runner import ConnectionLost, Runner, read_reply

@@ -21,7 +21,7 @@ from edgeopt import lifetime, progress
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError
 from edgeopt.files import sha256
-from edgeopt.graph.onnx_file import external_files
+from edgeopt.graph.files import external_files
 from edgeopt.targets.reconnect import ReconnectingRunner
 from edgeopt.targets.runner import ConnectionLost, ProcessRunner, Runner
 

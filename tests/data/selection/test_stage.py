@@ -16,6 +16,7 @@ from edgeopt.data.selection import CalibrateConfig, make_calibration_set, stage
 from edgeopt.data.selection.features import FeatureModel, feature_tensor
 from edgeopt.data.sets import load_set
 from edgeopt.errors import DataError, RecipeError
+from edgeopt.graph.files import load
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -46,7 +47,7 @@ def labelled(pictures: np.ndarray = PICTURES) -> Samples:
 
 
 def test_the_features_are_what_enters_the_last_product(net: Path) -> None:
-    assert feature_tensor(onnx.load(net)) == "f"
+    assert feature_tensor(load(net)) == "f"
     vectors = FeatureModel(net)(labelled(), [0, 7])
     assert vectors.shape == (2, 6)
     assert (vectors >= 0).all()

@@ -15,8 +15,7 @@ import pytest
 from safetensors import safe_open
 
 from edgeopt.errors import DataError, MachineError
-from edgeopt.graph.files import as_ir
-from edgeopt.graph.onnx_file import signature
+from edgeopt.graph.files import as_ir, signature
 from edgeopt.quantize.calibrate import cache as cache_module
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
@@ -27,7 +26,7 @@ CHANNELS = {"r": 1, "f": -1}
 
 def look(model: onnx.ModelProto, batches: object, **config: object) -> Observations:
     kept = ObserveConfig(**config)  # type: ignore[arg-type]
-    return observe(as_ir(model), batches, TENSORS, signature=signature(model), channels=CHANNELS, config=kept)
+    return observe(as_ir(model), batches, TENSORS, signature=signature(as_ir(model)), channels=CHANNELS, config=kept)
 
 
 def assert_same(got: Observations, expected: Observations, *, exact: bool = True) -> None:
@@ -124,7 +123,7 @@ _KILLED = """
 import os, signal, sys, onnx, numpy as np
 from pathlib import Path
 from edgeopt.graph.files import as_ir
-from edgeopt.graph.onnx_file import signature
+from edgeopt.graph.files import signature
 from edgeopt.quantize.calibrate import cache
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
@@ -137,7 +136,7 @@ class Slow(list):
             if number == 4 and sys.argv[4] == "kill" and Path(sys.argv[3] + ".part").exists():
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch
-observe(as_ir(model), Slow(batches), ["x", "r"], signature=signature(model), channels={"r": 1},
+observe(as_ir(model), Slow(batches), ["x", "r"], signature=signature(as_ir(model)), channels={"r": 1},
         config=ObserveConfig(cache=Path(sys.argv[3])))
 """
 

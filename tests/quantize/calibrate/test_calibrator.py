@@ -4,8 +4,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.errors import DataError
-from edgeopt.graph.files import as_ir, serialized
-from edgeopt.graph.onnx_file import signature
+from edgeopt.graph.files import as_ir, serialized, signature
 from edgeopt.graph.outputs import expose
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
@@ -22,7 +21,9 @@ def run_all(model: onnx.ModelProto, batches: list[dict[str, np.ndarray]]) -> dic
 @pytest.mark.parametrize("limit", [None, 40_000, 1])
 def test_statistics_are_those_of_every_value_in_however_many_turns(conv_model, pictures, limit):
     config = ObserveConfig(memory_limit_bytes=limit)
-    seen = observe(as_ir(conv_model), pictures, TENSORS, signature=signature(conv_model), channels={"r": 1}, config=config)
+    seen = observe(
+        as_ir(conv_model), pictures, TENSORS, signature=signature(as_ir(conv_model)), channels={"r": 1}, config=config
+    )
     assert (seen.samples, seen.batches) == (8, 3)
     assert seen.turns == 1 if limit is None else seen.turns > 1
     for name, values in run_all(conv_model, pictures).items():
@@ -34,7 +35,7 @@ def test_statistics_are_those_of_every_value_in_however_many_turns(conv_model, p
 
 
 def test_ragged_batches(text_model, sentences):
-    seen = observe(as_ir(text_model), sentences, ["h", "a"], signature=signature(text_model), channels={"h": -1})
+    seen = observe(as_ir(text_model), sentences, ["h", "a"], signature=signature(as_ir(text_model)), channels={"h": -1})
     assert seen.samples == 4
     assert seen.tensors["h"].count == 16 * (3 + 9 + 5 + 12)
 
@@ -43,7 +44,7 @@ def test_an_activation_that_overflows_is_named(conv_model, pictures):
     weight = next(tensor for tensor in conv_model.graph.initializer if tensor.name == "w1")
     weight.CopyFrom(onnx.numpy_helper.from_array(np.full((8, 3, 3, 3), 3e38, dtype=np.float32), "w1"))
     with pytest.raises(DataError, match="tensor 'a' becomes NaN or infinite"):
-        observe(as_ir(conv_model), pictures, ["a"], signature=signature(conv_model), channels={})
+        observe(as_ir(conv_model), pictures, ["a"], signature=signature(as_ir(conv_model)), channels={})
 
 
 MASKED = """
@@ -68,7 +69,7 @@ def test_padding_does_not_count():
     for row, ids in enumerate(sentences):
         padded["input_ids"][row, : ids.size], padded["attention_mask"][row, : ids.size] = ids, 1
     seen = [
-        observe(as_ir(model), batches, ["e", "y"], signature=signature(model), channels={"e": -1}).tensors
+        observe(as_ir(model), batches, ["e", "y"], signature=signature(as_ir(model)), channels={"e": -1}).tensors
         for batches in (alone, [padded])
     ]
     for name in ("e", "y"):

@@ -11,7 +11,7 @@ import pytest
 _CHILD = """
 import sys, numpy as np, onnx
 from edgeopt.graph.files import as_ir
-from edgeopt.graph.onnx_file import signature
+from edgeopt.graph.files import signature
 from edgeopt.graph.outputs import expose, open_exposed
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
@@ -41,7 +41,8 @@ if how == "plain":
         values = session.run(tensors, batch)
 else:
     config = ObserveConfig(memory_limit_bytes=limit)
-    observe(as_ir(model), Batches(), tensors, signature=signature(model), channels={name: 1 for name in tensors}, config=config)
+    model = as_ir(model)
+    observe(model, Batches(), tensors, signature=signature(model), channels={name: 1 for name in tensors}, config=config)
 print("PEAK", status("VmHWM") - before, status("VmHWM"))
 """
 

@@ -53,6 +53,21 @@ def _images(folder: Path, size: tuple[int, int], convert: Callable[[np.ndarray],
     return [{name: np.ascontiguousarray(convert(image).transpose(2, 0, 1)[None], np.float32)} for image in loaded]
 
 
+def _letterboxed(folder: Path) -> list[Sample]:
+    """Return every second image as YOLOX reads it: BGR, 0 to 255, scaled into 416 × 416 with grey below and beside it."""
+    from PIL import Image
+
+    samples = []
+    for path in sorted(folder.glob("*.jpg"))[::2]:
+        image = Image.open(path).convert("RGB")
+        ratio = min(416 / image.width, 416 / image.height)
+        size = round(image.width * ratio), round(image.height * ratio)
+        canvas = np.full((416, 416, 3), 114, np.float32)
+        canvas[: size[1], : size[0]] = np.asarray(image.resize(size, Image.Resampling.BILINEAR))[..., ::-1]
+        samples.append({"images": np.ascontiguousarray(canvas.transpose(2, 0, 1)[None])})
+    return samples
+
+
 def _silero(data: Path) -> list[Sample]:
     from benchmarks.quantize import voice
 
@@ -70,7 +85,7 @@ def _random(model: Path) -> list[Sample]:
     return list(random_batches(model, count=4))
 
 
-def _case(name: str, data: Path, work: Path) -> tuple[Path, list[Sample]]:
+def case(name: str, data: Path, work: Path) -> tuple[Path, list[Sample]]:
     """Return the model called `name` and its calibration samples."""
     match name:
         case "mobilenetv2" | "sst2":
@@ -84,6 +99,8 @@ def _case(name: str, data: Path, work: Path) -> tuple[Path, list[Sample]]:
             return model, _images(
                 data / "coco128_train" / "images", (352, 352), lambda image: image[..., ::-1] / 255, "input.1"
             )
+        case "yolox":
+            return data / "yolox_nano" / "yolox_nano.onnx", _letterboxed(data / "coco128_train" / "images")
         case "silero":
             return data / "silero_vad" / "silero_vad_16k_op15.onnx", _silero(data)
     model = data / "onnx_zoo" / f"{name}.onnx"
@@ -118,7 +135,7 @@ def _one(name: str, target: str, data: Path, work: Path) -> dict[str, Any]:
     import edgeopt
     from edgeopt.errors import EdgeoptError
 
-    path, samples = _case(name, data, work)
+    path, samples = case(name, data, work)
     with tempfile.TemporaryDirectory(prefix="edgeopt-bench-") as folder:
         output = Path(folder) / "int8.onnx"
         began = time.perf_counter()
@@ -154,10 +171,10 @@ def _one(name: str, target: str, data: Path, work: Path) -> dict[str, Any]:
 
 
 def _record(data: Path, work: Path, output: Path, only: list[str]) -> None:
-    names = only or ["mobilenetv2", "sst2", "ultraface", "fastestdet", "silero", *_ZOO]
+    names = only or ["mobilenetv2", "sst2", "ultraface", "fastestdet", "yolox", "silero", *_ZOO]
     rows: dict[str, Any] = {}
     for name in names:
-        _case(name, data, work)  # exports what is not there yet, outside the measured process
+        case(name, data, work)  # exports what is not there yet, outside the measured process
         for target in _TARGETS:
             command = [sys.executable, "-m", "benchmarks.quantize.behaviour", "one", name, target]
             command += ["--data", str(data), "--work", str(work)]

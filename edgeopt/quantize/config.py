@@ -85,6 +85,9 @@ class QuantizeConfig(Options):
     wide_db: float | None = Field(default=25.0, gt=0, le=100)
     """On targets with 16-bit activations: use them for as few tensors as keep the outputs' SQNR at this value; none: for no
     tensor."""
+    float_layers: Literal["auto", "none"] = "auto"
+    """auto: keep layers in floating point whose integer form costs more accuracy than its time is worth, on targets with known
+    kernel costs."""
     float_stem: bool = True
     """Keep the first layers of image networks in floating point, where the target's rules ask for it."""
     float_sums: bool = True

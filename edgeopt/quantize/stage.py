@@ -67,8 +67,8 @@ def draft(
 ) -> Plan:
     """Return the plan that `quantize` would carry out with the same arguments; nothing is written.
 
-    With `config.max_drop` or `config.prefer_faster` the exceptions are searched for as `quantize` does, in memory; else
-    nothing is quantized.
+    Where exceptions are searched for (`max_drop`, `prefer_faster`, `float_layers` on targets with costs), that is done as
+    `quantize` does it, in memory; else nothing is quantized.
 
     Raises:
         ModelError, DataError, RecipeError: as `quantize` does.

@@ -130,6 +130,32 @@ class Rules(Options):
     """The reason, in one sentence; printed with every plan."""
 
 
+class KernelCost(Options):
+    """The time of one kernel: node + MACs · mac + output elements · element."""
+
+    node_us: float = Field(default=0.0, ge=0)
+    """Microseconds for every run of the kernel."""
+    mac_ps: float = Field(default=0.0, ge=0)
+    """Picoseconds per multiply-accumulate."""
+    element_ps: float = Field(default=0.0, ge=0)
+    """Picoseconds per element of the output."""
+
+
+class Costs(Options):
+    """What kernels cost on the target, by operator; "Conv.depthwise" and "Conv.pointwise" are convolutions of that kind.
+
+    Read by the search for exceptions: only ratios matter. Without them, no layer is left in floating point for its time.
+    """
+
+    floating: dict[str, KernelCost] = Field(default_factory=dict)
+    """Floating-point kernels; "SiLU" is x · sigmoid(x) as one kernel, "Reorder" the change of layout around convolutions, "*"
+    any other operator."""
+    integer: dict[str, KernelCost] = Field(default_factory=dict)
+    """Integer kernels, and the conversions QuantizeLinear and DequantizeLinear."""
+    measured: str = ""
+    """On what machine, with which onnxruntime, and when."""
+
+
 class Quantization(Options):
     """The integer types that the target's kernels are fastest with; the defaults of every plan for the target."""
 
@@ -151,6 +177,8 @@ class Quantization(Options):
     """The reason, in one sentence; printed with every plan."""
     rules: Rules = Rules()
     """Which nodes run on integers and where Q/DQ pairs are inserted."""
+    costs: Costs = Costs()
+    """What kernels cost, in floating point and on integers."""
 
 
 class Export(Options):

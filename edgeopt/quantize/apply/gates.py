@@ -5,8 +5,7 @@ After:  x → If (gate) → y       then: x → Q → DQ → MatMul (DQ (W's int
 
 Of an activation that all its readers read rounded:
 Before: x → …
-After:  x → Q → DQ ─┐
-        x ──────────┴ Where (gate) → …
+After:  x → If (gate) → …       then: x → Q → DQ; else: x → Identity
 
 With one gate open, the change of the outputs is what that rounding alone does. Constants stay constants in both branches, so
 kernels prepare the exact ones once (a Where between them makes MobileNetV2's runs ten times as long). Rounded ones stay
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from edgeopt import progress
 from edgeopt.batches import Array, Batch
@@ -69,6 +69,15 @@ class Gated:
     def _run(self, number: int, opened: Set[str]) -> Mapping[str, Array]:
         switches = {label: np.array(name in opened) for name, label in self._labels.items()}
         return run(self._session, self._outputs, {**self._batches[number], **switches}, sample=number)
+
+    def noise(self, opened: Set[str]) -> NDArray[np.float64]:
+        """Return noise / signal at each floating-point output with the gates `opened`; one run for each batch."""
+        found = {name: Noise() for name in self._outputs}
+        for number, exact in enumerate(self._exact):
+            got = self._run(number, opened)
+            for name, values in exact.items():
+                found[name].add(values, got[name])
+        return np.array([10 ** (-noise.db / 10) for noise in found.values()])
 
     def sqnr_db(self, opened: Set[str]) -> float:
         """Return the SQNR at the model's floating-point outputs with the gates `opened`; one run for each batch."""
@@ -119,16 +128,29 @@ def _gated(model: ir.Model, gates: Sequence[Gate]) -> ir.Model:
 def _switch(graph: ir.Graph, value: ir.Value, gate: Gate, label: ir.Value) -> None:
     """Let all nodes of the graph read `value` rounded where the gate is open."""
     readers = [use for use in value.uses() if use.node.graph is graph]
-    rounding = _rounding(graph, value, gate)
-    where = ir.node("Where", [label, rounding[-1].outputs[0], value])
-    nodes = [*rounding, where]
+    exact = ir.node("Identity", [value])
+    chosen = _either(
+        graph, label, {"then_branch": _rounding(graph, value, gate), "else_branch": [exact]}, f"{label.name}_choice"
+    )
+    chosen.outputs[0].type, chosen.outputs[0].shape = value.type, value.shape
     producer = value.producer()
     if producer is not None:
-        graph.insert_after(producer, nodes)
+        graph.insert_after(producer, chosen)
     else:
-        graph.insert_before(graph[0], nodes)
+        graph.insert_before(graph[0], chosen)
     for use in readers:
-        use.node.replace_input_with(use.idx, where.outputs[0])
+        use.node.replace_input_with(use.idx, chosen.outputs[0])
+
+
+def _either(graph: ir.Graph, label: ir.Value, branches: Mapping[str, Sequence[ir.Node]], name: str) -> ir.Node:
+    """Return an If on `label` with the result of the last node of one branch or the other."""
+    graphs = {}
+    for branch, nodes in branches.items():
+        for node in nodes:
+            node.outputs[0].name = fresh_name(graph, f"{label.name}_{branch}")
+        nodes[-1].name = f"{name}_{branch}"
+        graphs[branch] = ir.Graph([], nodes[-1].outputs, nodes=nodes, name=f"{label.name}_{branch}")
+    return ir.node("If", [label], graphs, name=name)
 
 
 def _choose(graph: ir.Graph, reader: ir.Node, gate: Gate, label: ir.Value) -> None:
@@ -144,12 +166,7 @@ def _choose(graph: ir.Graph, reader: ir.Node, gate: Gate, label: ir.Value) -> No
         if value is not None and rounding:
             read_instead(rounded, value, rounding[-1].outputs[0])
             inside += rounding
-    branches = {}
-    for branch, nodes in (("then_branch", [*inside, rounded]), ("else_branch", [exact])):
-        name = f"{label.name}_{branch}"
-        nodes[-1].name, nodes[-1].outputs[0].name = f"{reader.name}_{branch}", fresh_name(graph, name)
-        branches[branch] = ir.Graph([], nodes[-1].outputs, nodes=nodes, name=name)
-    chosen = ir.node("If", [label], branches, name=reader.name)
+    chosen = _either(graph, label, {"then_branch": [*inside, rounded], "else_branch": [exact]}, str(reader.name))
     old, new = reader.outputs[0], chosen.outputs[0]
     new.type, new.shape = old.type, old.shape
     graph.insert_before(reader, chosen)

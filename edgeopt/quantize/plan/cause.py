@@ -18,6 +18,7 @@ class Cause(StrEnum):
     ACCURACY = "accuracy"
     COLLAPSE = "collapse"
     SLOWER = "slower"
+    BALANCE = "balance"
     # floating by the rules of the target
     STEM = "stem"
     SUM = "sum"
@@ -84,6 +85,7 @@ _SENTENCES = {
     Cause.ACCURACY: "one of the layers that cost most of the metric (max_drop)",
     Cause.COLLAPSE: "one of the layers that make the outputs collapse (collapse_db)",
     Cause.SLOWER: "slower on integers on this target (prefer_faster)",
+    Cause.BALANCE: "its integer form costs more accuracy than its time is worth, or more time (float_layers)",
     Cause.STEM: "in the stem: integers gain little time there and cost the most accuracy",
     Cause.SUM: "a sum of linear bottlenecks: nothing bounds such sums, and every block behind would inherit their roundings",
     Cause.TWO_ACTIVATIONS: "both factors are activations: rounding them costs accuracy for little work",

@@ -11,6 +11,7 @@ from edgeopt.errors import InternalError, RecipeError
 from edgeopt.graph.editing import copied, sort_nodes
 from edgeopt.passes.input_channels import InputChannels
 from edgeopt.passes.pointwise_products import PointwiseProducts
+from edgeopt.passes.quick_gelu import QuickGelu
 from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
 from edgeopt.quantize.algorithms.rounding.stage import adapted
 from edgeopt.quantize.apply.bias import correct_biases
@@ -25,6 +26,7 @@ from edgeopt.quantize.plan.draft import Draft, as_asked, draft_plan
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.schemes.scheme import Converted, Request
+from edgeopt.quantize.search.balance import balance
 from edgeopt.quantize.search.collapse import avoid_collapse
 from edgeopt.quantize.search.exceptions import keep_metric, with_metric
 from edgeopt.quantize.search.latency import keep_fast
@@ -37,7 +39,8 @@ _NOTHING = "no node can run on integers: the model was written as it was"
 
 def draft(request: Request) -> Plan:
     """Return the plan; exceptions are searched for, in memory, where the options want that, else nothing is quantized."""
-    if request.config.max_drop is not None or request.config.prefer_faster:
+    searches = request.config.max_drop is not None or request.config.prefer_faster
+    if searches or _balances(request.config, _target(request)):
         return convert(request).plan(request)
     return _draft(request)[1].plan
 
@@ -110,6 +113,11 @@ def _trials(prepared: Prepared, drafted: Draft, request: Request) -> Trials:
     return Trials(drafted.basis, make, finished, request.samples.take(config.noise_samples), config.threads)
 
 
+def _balances(config: QuantizeConfig, target: Target) -> bool:
+    """Tell whether layers may stay in floating point for what their integer form costs; a saved plan says so itself."""
+    return config.float_layers == "auto" and config.plan is None and bool(target.quantization.costs.integer)
+
+
 def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], config: QuantizeConfig) -> Outcome:
     """Quantize by the plan, or by one with the exceptions that the options ask for; `measured`: on what metric and target."""
     metric, target = measured
@@ -118,6 +126,9 @@ def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], 
     if metric is not None and config.max_drop is not None:
         return keep_metric(plan, trials, metric)
     outcome = Outcome(plan, trials.make(plan))
+    if _balances(config, target) and plan.integer_nodes:
+        outcome = balance(plan, outcome.quantized, trials, target.quantization.costs)
+        plan = outcome.plan
     if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
         outcome = avoid_collapse(plan, outcome.quantized, trials, wanted_db=config.collapse_db)
     if not config.sensitivity:
@@ -145,6 +156,8 @@ def _finish(quantized: ir.Model, target: Target, config: QuantizeConfig) -> tupl
     sort_nodes(quantized)
     if target.quantization.rules.pointwise_products:
         PointwiseProducts()(quantized)
+    if "SiLU" in target.quantization.costs.floating:
+        QuickGelu()(quantized)
     padding = InputChannels(target.quantization.conv_input_channels)
     padding(quantized)
     rounded = any(node.op_type == "DequantizeLinear" for node in quantized.graph)

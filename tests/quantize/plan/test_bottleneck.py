@@ -52,10 +52,10 @@ def test_a_convolution_that_skips_pixels_is_no_projection():
 
 
 @pytest.mark.parametrize("floating", [True, False])
-def test_sums_stay_floating_unless_switched_off(saved, bottleneck_batches, tmp_path, vnni, floating):
+def test_sums_stay_floating_unless_switched_off(saved, bottleneck_batches, tmp_path, patterned, floating):
     model = saved(bottlenecks())
     config = QuantizeConfig(float_sums=floating)
-    made = quantize(model, bottleneck_batches, target=vnni, output=tmp_path / "made.onnx", config=config)
+    made = quantize(model, bottleneck_batches, target=patterned, output=tmp_path / "made.onnx", config=config)
     nodes = {node.name: (node.precision, node.output) for node in load_plan(made.plan_path).nodes}
     assert nodes["a"] == (("float", "float") if floating else ("int8", "int8"))
     assert nodes["p1"] == nodes["p2"] == ("int8", "float" if floating else "int8")
@@ -76,34 +76,36 @@ def test_sums_stay_floating_unless_switched_off(saved, bottleneck_batches, tmp_p
         np.testing.assert_allclose(session.run(None, batch)[0], exact.run(None, batch)[0], atol=0.1)
 
 
-def test_a_floating_projection_is_nearer_to_the_original(saved, bottleneck_batches, tmp_path, vnni):
+def test_a_floating_projection_is_nearer_to_the_original(saved, bottleneck_batches, tmp_path, patterned):
     model = saved(bottlenecks())
     noise = {}
     for floating in (True, False):
         config = QuantizeConfig(float_sums=floating)
-        made = quantize(model, bottleneck_batches, target=vnni, output=tmp_path / f"{floating}.onnx", config=config)
+        made = quantize(model, bottleneck_batches, target=patterned, output=tmp_path / f"{floating}.onnx", config=config)
         noise[floating] = {layer.name: layer.sqnr_db for layer in made.facts.layers}
     assert noise[True]["p2"] > noise[False]["p2"] + 1
 
 
-def test_a_saved_plan_gives_the_same_bytes_and_an_edited_one_what_it_says(saved, bottleneck_batches, tmp_path, vnni):
+def test_a_saved_plan_gives_the_same_bytes_and_an_edited_one_what_it_says(saved, bottleneck_batches, tmp_path, patterned):
     model = saved(bottlenecks())
-    made = quantize(model, bottleneck_batches, target=vnni, output=tmp_path / "made.onnx")
+    made = quantize(model, bottleneck_batches, target=patterned, output=tmp_path / "made.onnx")
     again = quantize(
-        model, bottleneck_batches, target=vnni, output=tmp_path / "again.onnx", config=QuantizeConfig(plan=made.plan_path)
+        model, bottleneck_batches, target=patterned, output=tmp_path / "again.onnx", config=QuantizeConfig(plan=made.plan_path)
     )
     assert again.path.read_bytes() == made.path.read_bytes()
-    rounded = draft(model, bottleneck_batches, target=vnni, config=QuantizeConfig(float_sums=False))
+    rounded = draft(model, bottleneck_batches, target=patterned, config=QuantizeConfig(float_sums=False))
     edited = save_plan(replace(rounded, decisions=()), tmp_path / "edited.onnx")
-    other = quantize(model, bottleneck_batches, target=vnni, output=tmp_path / "other.onnx", config=QuantizeConfig(plan=edited))
+    other = quantize(
+        model, bottleneck_batches, target=patterned, output=tmp_path / "other.onnx", config=QuantizeConfig(plan=edited)
+    )
     assert {(node.precision, node.output) for node in load_plan(other.plan_path).nodes if node.name in {"a", "p1", "p2"}} == {
         ("int8", "int8")
     }
 
 
-def test_layers_are_timed_in_the_form_that_runs(saved, bottleneck_batches, tmp_path, vnni):
+def test_layers_are_timed_in_the_form_that_runs(saved, bottleneck_batches, tmp_path, patterned):
     config = QuantizeConfig(prefer_faster=True)
-    made = quantize(saved(bottlenecks()), bottleneck_batches, target=vnni, output=tmp_path / "made.onnx", config=config)
+    made = quantize(saved(bottlenecks()), bottleneck_batches, target=patterned, output=tmp_path / "made.onnx", config=config)
     assert any(decision.what == "faster as floats" for decision in made.facts.decisions)
 
 

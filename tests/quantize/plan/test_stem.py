@@ -67,10 +67,10 @@ def test_a_widening_convolution_is_left_to_integers():
 
 
 @pytest.mark.parametrize("floating", [True, False])
-def test_the_stem_stays_floating_unless_switched_off(saved, batches, tmp_path, vnni, floating):
+def test_the_stem_stays_floating_unless_switched_off(saved, batches, tmp_path, patterned, floating):
     model = saved(mobile())
     config = QuantizeConfig(float_stem=floating)
-    made = quantize(model, batches, target=vnni, output=tmp_path / "made.onnx", config=config)
+    made = quantize(model, batches, target=patterned, output=tmp_path / "made.onnx", config=config)
     plan = load_plan(made.plan_path)
     convolutions = {node.name for node in plan.nodes if node.precision == "float" and node.op == "Conv"}
     assert convolutions == ({"a", "d", "p"} if floating else set())
@@ -83,11 +83,11 @@ def test_the_stem_stays_floating_unless_switched_off(saved, batches, tmp_path, v
         np.testing.assert_allclose(session.run(None, batch)[0], exact.run(None, batch)[0], atol=0.05)
 
 
-def test_an_edited_plan_may_put_the_stem_on_integers(saved, batches, tmp_path, vnni):
+def test_an_edited_plan_may_put_the_stem_on_integers(saved, batches, tmp_path, patterned):
     model = saved(mobile())
-    plan = draft(model, batches, target=vnni, config=QuantizeConfig(float_stem=False))
+    plan = draft(model, batches, target=patterned, config=QuantizeConfig(float_stem=False))
     edited = save_plan(replace(plan, decisions=()), tmp_path / "edited.onnx")
-    made = quantize(model, batches, target=vnni, output=tmp_path / "made.onnx", config=QuantizeConfig(plan=edited))
+    made = quantize(model, batches, target=patterned, output=tmp_path / "made.onnx", config=QuantizeConfig(plan=edited))
     assert {node.precision for node in load_plan(made.plan_path).nodes} == {"int8"}
 
 

@@ -84,7 +84,7 @@ def test_the_bundle_verifies_itself_with_numpy_and_onnxruntime_alone(quickstart:
         "        if name.split('.')[0] in {'edgeopt', 'torch', 'onnx', 'transformers', 'pydantic', 'rich', 'PIL', 'sklearn'}:\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Block())\n"
-        f"sys.argv = ['verify.py', {str(bundle)!r}]\n"
+        f"sys.argv = ['verify.py', '--here', {str(bundle)!r}]\n"
         f"runpy.run_path({str(bundle / 'verify.py')!r}, run_name='__main__')\n"
     )
     result = subprocess.run([sys.executable, "-c", blocker], capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check an edgeopt bundle where it is going to run. Needs Python 3.9 or later, numpy and onnxruntime; nothing else.
 
-    python verify.py [BUNDLE] [--json] [--provider NAME]      BUNDLE: default, the folder of this file
+    python verify.py [BUNDLE] [--json] [--provider NAME] [--time-limit SECONDS]   BUNDLE: default, the folder of this file
 
 Three questions, in this order, since a later one means nothing when an earlier one is answered with no:
   1. Are the files the recorded ones?            size and SHA-256 of each; none missing, none extra, no links
@@ -9,7 +9,8 @@ Three questions, in this order, since a later one means nothing when an earlier 
   3. Does it compute what it computed?           golden inputs are run, outputs compared within the recorded tolerances
 
 Exit status: 0 everything checked and right; 1 something is wrong; 2 not a bundle, or something could not be checked.
-Nothing from the bundle but its ONNX model is ever executed, and no pickle is read.
+Nothing from the bundle but its ONNX model is ever executed, and no pickle is read. The checks run in a process of their own: a
+crafted model can hang or crash onnxruntime, and that is an answer, too (status 1).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import math
 import os
 import platform
 import re
+import subprocess
 import sys
 import zipfile
 from collections import Counter
@@ -36,6 +38,7 @@ NOT_COVERED = (
     "preprocessing: golden inputs are what the model takes, after the preprocessing that bundle.json describes",
     "latency and memory",
 )
+_TIME_LIMIT_S = 600.0
 _MANIFEST_LIMIT_BYTES = 16 << 20
 _GOLDEN_LIMIT_BYTES = 1 << 30
 _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
@@ -269,7 +272,13 @@ def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER)
         wanted = f"; the model asks for onnxruntime {_short(str(least))} or later" if least else ""
         message = f"onnxruntime {ort.__version__} does not load the model{wanted}: {_short(str(error), 300)}"
         return [Check("schema", "failed", message), Check("golden", "unchecked", "the model was not loaded")]
-    schema = check_schema(manifest, session)
+    try:
+        schema = check_schema(manifest, session)
+    except UnicodeDecodeError as error:
+        return [
+            Check("schema", "failed", f"a name in the model is no text: {error}"),
+            *_nothing_run("not the recorded model")[1:],
+        ]
     if any(check.status == "failed" for check in schema):
         return [*schema, Check("golden", "unchecked", "the model's inputs and outputs are not the recorded ones")]
     return schema + check_golden(folder, manifest, session)
@@ -364,7 +373,9 @@ def read_golden(path: str, manifest: dict[str, Any]) -> list[tuple[dict[str, Any
             return samples
     except KeyError as error:
         raise DamagedError(f"{name}: has no entry {_short(str(error))}") from error
-    except (ValueError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
+    except DamagedError:
+        raise
+    except Exception as error:  # (what numpy, zipfile, zlib and lzma raise has no common base)
         raise DamagedError(f"{name}: cannot be read: {_short(str(error), 200)}") from error
 
 
@@ -463,7 +474,11 @@ def verify(folder: str, provider: str = PROVIDER) -> list[Check]:
         manifest = read_manifest(folder)
     except DamagedError as error:
         return [Check("manifest", "failed", _short(str(error), 300)), *_nothing_run(f"{MANIFEST} cannot be trusted")]
-    checks = check_files(folder, manifest)
+    try:
+        checks = check_files(folder, manifest)
+    except OSError as error:
+        reason = _short(f"a file cannot be read: {error}", 300)
+        return [Check("files", "unchecked", reason), *_nothing_run("not every file was checked, so nothing was run")]
     if any(check.status == "failed" for check in checks):
         return [*checks, *_nothing_run("the files are not the recorded ones, so nothing was run")]
     return checks + check_model(folder, manifest, provider)
@@ -493,13 +508,22 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("bundle", nargs="?", default=here, help="the bundle's folder; default: the folder of this file")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--provider", default=PROVIDER, help="execution provider to run the model with; default: %(default)s")
+    limit = "seconds until the check counts as failed, 0: none; default: %(default)g"
+    parser.add_argument("--time-limit", type=float, default=_TIME_LIMIT_S, metavar="SECONDS", help=limit)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
     options = parser.parse_args(arguments)
+    if not options.here:
+        return _apart(options)
     try:
-        checks = verify(options.bundle, options.provider)
+        return _show(verify(options.bundle, options.provider), options.json)
     except (NotABundleError, OSError) as error:
-        print(f"verify: {error}", file=sys.stderr)
+        print(f"verify: {_short(str(error), 400)}", file=sys.stderr)
         return 2
-    if options.json:
+
+
+def _show(checks: list[Check], as_values: bool) -> int:
+    """Print the checks and return the exit status."""
+    if as_values:
         print(json.dumps(as_json(checks), indent=2))
         return exit_code(checks)
     for check in checks:
@@ -507,6 +531,27 @@ def main(arguments: Optional[list[str]] = None) -> int:
     print("".join(f"not asked  {line}\n" for line in NOT_COVERED), end="")
     print(("passed", "FAILED", "INCOMPLETE: something could not be checked")[exit_code(checks)])
     return exit_code(checks)
+
+
+def _apart(options: argparse.Namespace) -> int:
+    """Run the checks in a process of their own, within the time limit, and return its exit status."""
+    command = [sys.executable, os.path.abspath(__file__), "--here", "--provider", options.provider]
+    command += [*(["--json"] if options.json else []), "--", options.bundle]
+    limit = options.time_limit if options.time_limit > 0 else None
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=limit, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        return _show([Check("golden", "failed", f"the check did not end within {limit:g} s; see --time-limit")], options.json)
+    except (OSError, ValueError):  # a device that starts no other process, a name that no file can have
+        return main([*command[2:]])
+    if done.returncode not in (0, 1, 2) or b"Traceback" in done.stderr:
+        said = _short(done.stderr.decode("utf-8", "replace").strip().split("\n")[-1], 200)
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
+        return _show([Check("golden", "failed", f"the check crashed ({how}): {said or 'it said nothing'}")], options.json)
+    sys.stdout.write(done.stdout.decode("utf-8", "replace"))
+    sys.stderr.write(done.stderr.decode("utf-8", "replace"))
+    return done.returncode
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider") -> Veri
     code = device_verify()
     try:
         checks = code.verify(str(path), provider)
-    except code.NotABundleError as error:
+    except (code.NotABundleError, OSError) as error:
         raise ModelError(f"{path}: {error}") from error
     values = code.as_json(checks)
     return VerifyReport(

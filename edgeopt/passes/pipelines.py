@@ -13,6 +13,7 @@ from edgeopt.passes.attention_layout import AttentionLayout
 from edgeopt.passes.attention_scale import AttentionScale
 from edgeopt.passes.bounded_masks import BoundedMasks
 from edgeopt.passes.chosen_rows import ChosenRows
+from edgeopt.passes.computed_biases import ComputedBiases
 from edgeopt.passes.conv_types import ConvTypes
 from edgeopt.passes.flatten_rows import FlattenRows
 from edgeopt.passes.fold_reshapes import FoldReshapes
@@ -78,6 +79,7 @@ QUANTIZE_FOR_CPU: tuple[Step, ...] = (
     Step(GlobalPooling, "pooled means", "GlobalAveragePool has an integer kernel, ReduceMean has none"),
     Step(ChosenRows, "chosen rows", "only one row of the result is read, so only that one need be computed"),
     Step(lambda: FlattenRows(most_axes=None), "folded rows", "integer Gemm kernels take two axes"),
+    Step(ComputedBiases, "Add for computed biases", "integer Gemm kernels take constant biases alone"),
     Step(
         lambda: Gemm(without_bias=True),
         "Gemm for MatMul + Add",

@@ -148,7 +148,8 @@ def _rows(graph: Drawn) -> str:
     """Reshape to rows, multiply, and shape back."""
     x = graph.tensor()
     flat = graph.node(f"Reshape({x}, {graph.shape(-1, WIDTH)})")
-    bias = graph.pick(["", f", {graph.weight(WIDTH)}", f", {graph.weight(1, WIDTH)}", f", {graph.weight()}"])
+    biases = ["", f", {graph.weight(WIDTH)}", f", {graph.weight(1, WIDTH)}", f", {graph.weight()}", ", computed"]
+    bias = graph.pick(biases).replace("computed", graph.node(f"Tanh({flat})"))
     product = graph.node(f"Gemm({flat}, {graph.weight(WIDTH, WIDTH)}{bias})")
     again = graph.node(f"Reshape({product}, {graph.shape(-1, WIDTH // 2)})") if graph.draw(st.booleans()) else product
     sizes = graph.node(f"Shape({x})")

@@ -9,7 +9,7 @@ from edgeopt.errors import RecipeError, nearest
 from edgeopt.graph.matching import named_nodes
 from edgeopt.quantize.calibrate.samples import CheckedSamples
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.plan.cause import Cause, Why
+from edgeopt.quantize.plan.draft import excluded_nodes
 from edgeopt.quantize.plan.plan import Plan, load_plan
 from edgeopt.quantize.preparation import checked_on, prepare_for
 from edgeopt.quantize.prepare import Prepared
@@ -86,19 +86,11 @@ def _request(model: Path, calibration: Batches, target: Target, config: Quantize
     prepared = prepare_for(model, target, rewrite=scheme_called(config.scheme).REWRITES)
     samples = CheckedSamples(calibration, prepared.signature)
     prepared = checked_on(prepared, model, samples.take(1)[0])
-    excluded = _excluded(prepared, config)
+    excluded = excluded_nodes(prepared.model, config)
     if saved is not None:
         _check_plan(saved, prepared, target, config)
         excluded |= saved.floating
     return Request(prepared, samples, config, excluded, saved, target, evaluate, model)
-
-
-def _excluded(prepared: Prepared, config: QuantizeConfig) -> dict[str, Why]:
-    names = set(named_nodes(prepared.model.graph))
-    for name in config.exclude:
-        if name not in names:
-            raise RecipeError(f"exclude: the prepared model has no node '{name}'{nearest(name, names)}")
-    return dict.fromkeys(config.exclude, Why(Cause.EXCLUDED))
 
 
 def _check_plan(plan: Plan, prepared: Prepared, target: Target, config: QuantizeConfig) -> None:

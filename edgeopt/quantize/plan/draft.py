@@ -66,7 +66,7 @@ def draft_plan(
         RecipeError: the saved plan is not for this model and target, or an option names a node that is not there.
     """
     model, rules = prepared.model, target.quantization.rules
-    floating = _excluded(model, config)
+    floating = excluded_nodes(model, config)
     if saved is not None:
         floating |= saved.floating
         _check_smoothing(saved, model, str(config.plan))
@@ -180,7 +180,12 @@ def _counted(plan: Plan) -> Plan:
     return plan.decided("7-bit weights", f"{count} of {total} layers", "pair sums of u8·s8 products can saturate 16 bits there")
 
 
-def _excluded(model: ir.Model, config: QuantizeConfig) -> dict[str, Why]:
+def excluded_nodes(model: ir.Model, config: QuantizeConfig) -> dict[str, Why]:
+    """Return the nodes that the options keep in floating point.
+
+    Raises:
+        RecipeError: the prepared model has no node of that name.
+    """
     names = set(named_nodes(model.graph))
     for name in config.exclude:
         if name not in names:

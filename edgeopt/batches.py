@@ -1,4 +1,4 @@
-"""What flows between the stages: batches of named arrays."""
+"""Batches of named arrays, the data that flows between stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Batch = Mapping[str, Array]
 
 
 class Batches(Protocol):
-    """Batches that can be gone through again and again; a list of dicts is one."""
+    """Batches that can be iterated repeatedly; a list of dicts is one."""
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -30,7 +30,7 @@ def concatenate(parts: list[Array], *, pad: float = 0) -> Array:
 
     Args:
         parts: arrays of equal rank and dtype; shapes may differ.
-        pad: the value that fills what a shorter sample lacks.
+        pad: padding value.
 
     Returns:
         An array of shape [len(parts), …longest of each axis].

@@ -1,8 +1,9 @@
-r"""Text of a stranger's (names of nodes, files, classes) made safe for where it is shown: one function per format.
+r"""Escaping of untrusted text (names of nodes, files, classes), with one function per output format.
 
-A name may hold anything: ESC sequences that a terminal obeys, line ends that begin a new line of a log, characters that XML
-forbids, commands to a CI service. What is not printable is shown as Python writes it (``\x1b``, ``\n``, ``\u202e``): it can be
-seen, told apart, and does nothing.
+A name may contain anything: ESC sequences that a terminal executes, line ends that start a new line of a log, characters that
+XML
+forbids, commands to a CI service. Characters that are not printable are shown as Python escapes (``\x1b``, ``\n``, ``\u202e``):
+visible, distinguishable and harmless.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ def xml_text(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return `text` on one line with what Markdown and HTML would read as markup escaped."""
+    """Return `text` on one line with the markup of Markdown and HTML escaped."""
     marked = "".join(f"\\{char}" if char in "\\`*_{}[]#|!~" else char for char in printable(text))
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown_code(text: str) -> str:
-    """Return `text` as inline code of Markdown, which knows no escapes: what would end it is replaced."""
+    """Return `text` as inline code of Markdown, which has no escapes: characters that would end it are replaced."""
     return f"`{printable(text).replace('`', chr(39)).replace('|', '/')}`"
 
 
@@ -71,7 +72,7 @@ def annotation_property(text: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """Return `text` as one word of a POSIX shell's command line that is printable, so that it can be copied."""
+    """Return `text` as one printable word of a POSIX shell's command line, so that it can be copied."""
     if text.isprintable():
         return shlex.quote(text)
     escapes = (char if char.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char)) for char in text)

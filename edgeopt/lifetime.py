@@ -1,11 +1,11 @@
-"""What must not outlive this process: its child processes and its temporary folders.
+"""Child processes and temporary folders that must not outlive this process.
 
-`atexit` and ``finally`` do not run when a process is killed. So a small process of its own (`edgeopt._cleanup`) reads a pipe
-from here, on which every child and every temporary folder is announced; when this process is gone, for whatever reason, the
-pipe ends, and what is still announced is ended and removed. It is started with the first of them.
+`atexit` and ``finally`` do not run when a process is killed. So a small separate process (`edgeopt._cleanup`) reads a pipe
+from this one, on which every child and every temporary folder is announced; when this process ends, for whatever reason, the
+pipe ends, and what is still announced is killed and removed. It is started with the first of them.
 
-Children lead process groups of their own: an interrupt from the terminal reaches only this process, which ends the whole
-group, what a child has started included.
+Each child leads a separate process group: an interrupt from the terminal reaches only this process, which ends the whole
+group, including what the child has started.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ended: WeakSet[subprocess.Popen[bytes]] = WeakSet()
 
 @contextmanager
 def temporary_folder(prefix: str = "edgeopt-") -> Iterator[Path]:
-    """Yield a temporary folder; it goes away at the end of the block, and when this process is killed."""
+    """Yield a temporary folder; it is removed at the end of the block, and when this process is killed."""
     name = tempfile.mkdtemp(prefix=prefix)
     _cleaner.tell("add", "folder", name)
     try:
@@ -45,9 +45,9 @@ def temporary_folder(prefix: str = "edgeopt-") -> Iterator[Path]:
 
 
 def start(command: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
-    """Start a child process in a process group of its own, which ends with this process; `how` goes to `subprocess.Popen`.
+    """Start a child process in its own process group, which ends with this process; `how` is passed to `subprocess.Popen`.
 
-    Call `end` when it is not needed any more.
+    Call `end` when it is no longer needed.
 
     Raises:
         OSError: it cannot be started.
@@ -58,9 +58,9 @@ def start(command: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
 
 
 def end(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
-    """Wait up to `grace_s` seconds for a child to end by itself, then end its whole group by force; once is enough."""
+    """Wait up to `grace_s` seconds for a child to exit, then kill its whole group; call it once."""
     if process in _ended:
-        return  # its number may be another's by now
+        return  # its id may belong to another process by now
     try:
         process.wait(timeout=grace_s)
     except subprocess.TimeoutExpired:
@@ -81,14 +81,14 @@ def run(
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a command to its end and return what it printed; it ends with this process.
+    """Run a command and return its output; it ends with this process.
 
     Args:
         command: the program and its arguments.
-        stdin: what it reads, or a file descriptor.
+        stdin: its input, or a file descriptor.
         stdout: where its output goes; a pipe is returned.
-        timeout_s: after how many seconds it is ended by force; None: never.
-        environment: its environment variables, if not those of this process.
+        timeout_s: seconds after which it is killed; None: never.
+        environment: its environment variables; None: those of this process.
 
     Raises:
         OSError: it cannot be started.
@@ -103,14 +103,14 @@ def run(
         end(process, grace_s=0.0)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
-                with contextlib.suppress(OSError):  # what it did not read any more
+                with contextlib.suppress(OSError):  # input that it no longer read
                     stream.close()
     return Finished(process.returncode, *((data or b"").decode("utf-8", "replace") for data in (out, err)))
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended and what it printed."""
+    """Exit status and output of a command."""
 
     returncode: int
     stdout: str
@@ -121,8 +121,8 @@ class Finished:
 def stop_on_interrupt() -> Iterator[None]:
     """Have this process ended by force if the block does not end within seconds of an interrupt (Ctrl-C, SIGINT).
 
-    Python raises `KeyboardInterrupt` when the interpreter runs again, which a call into a library can put off for ever. For a
-    command line only: a notebook goes on after an interrupt.
+    Python raises `KeyboardInterrupt` when the interpreter runs again, which a call into a library can delay for ever. For a
+    command line only: a notebook continues after an interrupt.
     """
     pipe = _cleaner.pipe()
     if pipe is None or os.name == "nt" or threading.current_thread() is not threading.main_thread():
@@ -140,19 +140,19 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     if os.name == "nt":
         process.kill()
         return
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # all of it has ended already
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group has ended already
         os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Cleaner:
-    """The pipe to the process that clears up."""
+    """The pipe to the clean-up process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def pipe(self) -> int | None:
-        """Return the pipe's descriptor; start the process if it is not there. None: it cannot be started."""
+        """Return the pipe's descriptor, starting the process if necessary; None: it cannot be started."""
         with self._lock:
             if self._process is None:
                 script = Path(__file__).with_name("_cleanup.py")
@@ -162,19 +162,19 @@ class _Cleaner:
                     self._process = subprocess.Popen(
                         command, stdin=pipe, stdout=nowhere, stderr=nowhere, start_new_session=True, cwd="/"
                     )
-                except OSError:  # no process to be had: what is left to do is done by `finally`
+                except OSError:  # no process can be started: only `finally` cleans up
                     return None
                 atexit.register(self.close)
                 if self._process.stdin is not None:
-                    os.set_blocking(self._process.stdin.fileno(), False)  # as `signal.set_wakeup_fd` wants it
+                    os.set_blocking(self._process.stdin.fileno(), False)  # required by `signal.set_wakeup_fd`
             stdin = self._process.stdin
             return None if stdin is None or stdin.closed else stdin.fileno()
 
     def tell(self, verb: Literal["add", "drop"], kind: _Kind, what: int | str) -> None:
-        """Announce a child or a folder, or take it back."""
+        """Announce a child or a folder, or withdraw it."""
         pipe = self.pipe()
         if pipe is not None:
-            with contextlib.suppress(OSError), self._lock:  # somebody ended it
+            with contextlib.suppress(OSError), self._lock:  # it was killed
                 os.write(pipe, json.dumps({verb: kind, "what": what}).encode() + b"\n")
 
     def calm(self) -> None:
@@ -184,7 +184,7 @@ class _Cleaner:
                 os.write(self._process.stdin.fileno(), b'{"calm": true}\n')
 
     def close(self) -> None:
-        """Let the process end: nothing is left to do."""
+        """Let the process end: nothing is announced any more."""
         with self._lock:
             process, self._process = self._process, None
             if process is not None and process.stdin is not None:
@@ -194,7 +194,7 @@ class _Cleaner:
                     process.wait(timeout=_KILL_S)
 
     def forget(self) -> None:
-        """Let go of the pipe in a forked child: it must end with the parent."""
+        """Close the pipe in a forked child: it must end with the parent."""
         process, self._process, self._lock = self._process, None, threading.Lock()
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Depth Anything (https://arxiv.org/abs/2401.10891): depth from one picture, on the features of DINOv2."""
+"""Depth Anything (https://arxiv.org/abs/2401.10891): depth from one image, on the features of DINOv2."""
 
 from edgeopt.export.family import Family
 from edgeopt.export.vision import DEPTH

@@ -1,4 +1,4 @@
-"""Names of strangers in every format: nothing is obeyed, nothing breaks the form, and what is printable stays as it is."""
+"""Untrusted names in every format: nothing is executed, nothing breaks the form, and what is printable stays as it is."""
 
 from __future__ import annotations
 

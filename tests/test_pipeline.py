@@ -122,9 +122,9 @@ def test_a_flipped_byte_is_named_and_the_stage_made_anew(finished: RunResult, st
     assert planned[stage].action == "run"
     assert name in planned[stage].reason
     again = pipeline(finished.folder).run()
-    mended = next(outcome for outcome in again.outcomes if outcome.artifact.stage == stage)
-    assert mended.made
-    assert name in mended.warnings[0]
+    repaired = next(outcome for outcome in again.outcomes if outcome.artifact.stage == stage)
+    assert repaired.made
+    assert name in repaired.warnings[0]
     assert digests(again) == digests(finished)
 
 

@@ -1,9 +1,9 @@
-"""Golden samples: inputs recorded with the outputs the model gives, and how far off another machine may be.
+"""Golden samples: inputs recorded with the model's outputs, and tolerances for other machines.
 
 Idea. Bit-equal outputs are not promised across machine classes: kernels sum in another order, and a QDQ graph may run as int8
-kernels here and as float arithmetic there. Both ways are at hand on one machine: the optimised graph and the graph as written
+kernels here and as float arithmetic there. One machine can run both: the optimised graph and the graph as written
 (optimisation off). Their largest difference over the golden samples, times `_MARGIN`, is the measured tolerance; it is never
-smaller than a floor, a share of the output's largest magnitude by the model's arithmetic (`_FLOORS`), since one machine shows
+smaller than a floor, a share of the output's largest magnitude by the model's arithmetic (`_FLOORS`), because one machine shows
 only two of the many ways.
 """
 
@@ -46,14 +46,14 @@ class Golden:
 def record_golden(
     model: Path, batches: Batches, *, signature: Signature, arithmetic: str, labels: int, tolerances: Mapping[str, Tolerance]
 ) -> Golden:
-    """Run `batches` through the model at `model` and record what comes out.
+    """Run the model at `model` on `batches` and record its outputs.
 
     Args:
         model: path of the ONNX file.
         batches: each batch is one sample.
         signature: of the model.
         arithmetic: "float32", "float16" or "integer", see `arithmetic_of`.
-        labels: number of classes; an output whose last axis has this size must keep its best class. 0: none must.
+        labels: number of classes; an output whose last axis has this size must keep its best class. 0: no output must.
         tolerances: given ones, by output name.
     """
     _refuse(model, signature, tolerances)
@@ -66,7 +66,7 @@ def record_golden(
     for index, values in enumerate(outputs):
         for spec, value in zip(signature.outputs, values, strict=True):
             if value.dtype.kind == "f" and np.isnan(value).any():
-                raise DataError(f"golden sample {index} makes output '{spec.name}' NaN; give another sample or mend the model")
+                raise DataError(f"golden sample {index} makes output '{spec.name}' NaN; give another sample or fix the model")
     judged = []
     for position, spec in enumerate(signature.outputs):
         here, plain = [[values[position] for values in runs] for runs in (outputs, reference)]
@@ -110,7 +110,7 @@ def _axis(inferred: Any, declared: int | str) -> int | str:
 
 
 def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Tolerance]) -> None:
-    """Refuse tolerances for outputs that are not there, and models whose inputs or outputs are no tensors."""
+    """Raise an error for tolerances of unknown outputs, and for models with inputs or outputs that are not tensors."""
     unknown = sorted(set(tolerances) - {output.name for output in signature.outputs})
     if unknown:
         names = [output.name for output in signature.outputs]
@@ -169,7 +169,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _tolerance(here: list[Array], plain: list[Array], arithmetic: str, given: Tolerance | None) -> tuple[Tolerance, str]:
-    """Return the tolerance of one output and why it is that, from its values in the optimised and the plain graph."""
+    """Return the tolerance of one output with its reason, from its values in the optimised and the plain graph."""
     if given is not None:
         return given, "given"
     if here[0].dtype.kind != "f":
@@ -194,7 +194,7 @@ def _largest(value: Array) -> float:
 
 
 def write_golden(golden: Golden, path: Path, *, signature: Signature) -> None:
-    """Write the samples to `path` as an .npz without pickles: one entry for each sample and tensor, bytes always the same."""
+    """Write the samples to `path` as an .npz without pickles: one entry per sample and tensor, always the same bytes."""
     name = device_verify().entry_name
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for index, (inputs, outputs) in enumerate(zip(golden.inputs, golden.outputs, strict=True)):

@@ -17,9 +17,9 @@ An ONNX model for **{task}**, prepared by edgeopt {edgeopt} for the target `{tar
 
     python verify.py
 
-Every file against its SHA-256, inputs and outputs against `bundle.json`, golden samples against their recorded outputs.
-Exit status 0: all is right; 1: something is wrong; 2: something could not be checked. `sha256sum -c SHA256SUMS` checks the
-files alone.
+It compares every file with its SHA-256, inputs and outputs with `bundle.json`, and golden samples with their recorded outputs.
+Exit status 0: everything is correct; 1: something is wrong; 2: something could not be checked. `sha256sum -c SHA256SUMS` checks
+the files alone.
 
 ## Run it
 
@@ -32,7 +32,7 @@ files alone.
 {tensors}
 
 {labels}
-## What is here
+## Files
 
 `model.onnx` the model{external} · `bundle.json` all of the above for programs · `golden.npz` recorded inputs and outputs ·
 `verify.py`, `example.py` · `SHA256SUMS` hash of every file{recipe}{files}
@@ -40,7 +40,7 @@ files alone.
 
 
 def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
-    """Return the text of README.md; `facts` is what bundle.json says about the model."""
+    """Return the text of README.md; `facts` is the model's part of bundle.json."""
     model = facts["model"]
     least = f" {model['minimum_onnxruntime']} or later" if model["minimum_onnxruntime"] else ""
     rows = [(side, tensor) for side in ("input", "output") for tensor in facts[f"{side}s"]]
@@ -63,7 +63,7 @@ def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
 def _usage(spec: BundleSpec) -> str:
     match spec.preprocessing:
         case ImageInput():
-            return "    python example.py PICTURE    # .npy (height × width × channels, uint8), or .jpg, .png with Pillow\n"
+            return "    python example.py IMAGE      # .npy (height × width × channels, uint8), or .jpg, .png with Pillow\n"
         case TokenizerInput():
             return '    python example.py "A text"   # other tokenizers than BERT\'s need the package tokenizers\n'
         case ArrayInput():

@@ -1,4 +1,4 @@
-"""What goes into a bundle and what comes out of writing one."""
+"""Content of a bundle, and the result of writing one."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class BundleSpec:
-    """Everything that a bundle is made of."""
+    """Content of a bundle."""
 
     model: Path
-    """The ONNX file; its external data is found beside it."""
+    """The ONNX file, with its external data in the same folder."""
     name: str
-    """What the bundle is called in its README and in reports."""
+    """Name of the bundle in its README and in reports."""
     task: str
-    """Such as ``image-classification``."""
+    """Task, such as ``image-classification``."""
     target: str
     """Name of the target it was made for."""
     golden: Batches
-    """Model inputs that are recorded with the outputs they give here; each batch is one sample, shapes may differ (≥ 1)."""
+    """Model inputs that are recorded with their outputs; each batch is one sample, shapes may differ (at least one)."""
     preprocessing: Preprocessing = field(default_factory=ArrayInput)
-    """How raw data becomes model inputs."""
+    """How raw data become model inputs."""
     labels: tuple[str, ...] = ()
-    """Names of the classes; with them, the best class of each golden output must come out the same."""
+    """Names of the classes; with them, the best class of each golden output must be the same."""
     recipe_toml: str | None = None
     """The resolved recipe, as TOML."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Further files: path in the bundle → where it is now (a tokenizer, a licence)."""
+    """Further files (a tokenizer, a licence): path in the bundle → source."""
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
-    """By output name, instead of the measured ones."""
+    """Tolerances by output name, instead of the measured ones."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Versions worth recording beside those of edgeopt, numpy, onnx and onnxruntime."""
+    """Versions to record in addition to those of edgeopt, numpy, onnx and onnxruntime."""

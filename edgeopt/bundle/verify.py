@@ -1,4 +1,4 @@
-"""Verify a bundle with the very code that verifies it on the device: ``deploy/runner/verify.py``, loaded by its path."""
+"""Verify a bundle with the same code as on the device: ``deploy/runner/verify.py``, loaded by its path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODULE = "edgeopt._device_verify"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One answered question; `status` is "passed", "failed" or "unchecked"."""
+    """One check; `status` is "passed", "failed" or "unchecked"."""
 
     name: str
     status: str
@@ -26,21 +26,21 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What verifying a bundle found."""
+    """Result of verifying a bundle."""
 
     path: str
     """Name of the bundle's folder."""
     verdict: str
     """ "passed", "failed", or "incomplete" when something could not be checked."""
     exit_code: int
-    """0, 1 or 2, as ``verify.py`` ends with."""
+    """Exit code of ``verify.py``: 0, 1 or 2."""
     checks: tuple[CheckResult, ...]
     not_covered: tuple[str, ...]
-    """What a verification never asks."""
+    """What a verification does not cover."""
 
     @property
     def passed(self) -> bool:
-        """Everything was checked and is right."""
+        """Whether everything was checked and is correct."""
         return self.verdict == "passed"
 
 
@@ -50,7 +50,7 @@ def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider") -> Veri
     A bundle that fails gives a report, not an exception; nothing from it but its ONNX model is executed.
 
     Raises:
-        ModelError: the folder is no bundle, or one of a schema version this edgeopt does not read.
+        ModelError: the folder is not a bundle, or has a schema version that this edgeopt does not read.
     """
     path = Path(path)
     code = device_verify()
@@ -82,5 +82,5 @@ def device_verify() -> ModuleType:
 
 
 def device_verify_path() -> Path:
-    """Return where ``verify.py`` is; a bundle gets a copy of it."""
+    """Return the path of ``verify.py``, which is copied into bundles."""
     return shipped("deploy") / "runner" / "verify.py"

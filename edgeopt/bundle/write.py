@@ -1,6 +1,6 @@
-"""Write a bundle: built aside, flushed to the disk, verified as the device will verify it, then renamed into its place.
+"""Write a bundle: build it in a temporary folder, flush it to the disk, verify it as on the device, rename it into place.
 
-Two writes of one spec give the same bytes: no time, no path of this machine and no order of a set gets in.
+Two writes of one spec give the same bytes: they contain no time, no path of this machine and no order of a set.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
 def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
-    """Write the bundle that `spec` describes to the folder `output`; a bundle that stands there is replaced.
+    """Write the bundle that `spec` describes to the folder `output`, replacing a bundle that is there.
 
     Raises:
         ModelError: the model cannot be read or run.
         DataError: a golden sample does not fit the model, or a file to include is missing.
         RecipeError: the spec contradicts the model, its example does not run on raw data, or `output` is no bundle.
-        MachineError: the disk is full or may not be written; what stood at `output` is intact.
+        MachineError: the disk is full or cannot be written; the previous content of `output` is intact.
     """
     output = Path(output)
     _refuse_foreign(output)
@@ -79,15 +79,15 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
 
 
 def _refuse_foreign(output: Path) -> None:
-    """Never remove what nobody here wrote."""
+    """Raise an error if `output` is not a bundle: nothing else is ever replaced."""
     if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise RecipeError(f"{output}: exists and is no folder; give a folder that is a bundle or does not exist")
+        raise RecipeError(f"{output}: exists and is not a folder; give a folder that is a bundle or does not exist")
     if output.is_dir() and any(output.iterdir()) and not (output / "bundle.json").is_file():
-        raise RecipeError(f"{output}: holds files but no bundle.json, so it is no bundle; give another folder")
+        raise RecipeError(f"{output}: holds files but no bundle.json, so it is not a bundle; give another folder")
 
 
 def _sources(spec: BundleSpec) -> dict[str, Path]:
-    """Return path in the bundle → file to copy, everything that is copied."""
+    """Return path in the bundle → source, for all files that are copied."""
     sources = {_MODEL: Path(spec.model)}
     for path in onnx_files.external_files(spec.model):
         sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
@@ -126,7 +126,7 @@ def _check_labels(spec: BundleSpec, golden: Golden) -> None:
 
 
 def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Golden) -> dict[str, Any]:
-    """Return what bundle.json says about the model."""
+    """Return the model's part of bundle.json."""
     folder = Path(spec.model).parent
     return {
         "schema_version": SCHEMA_VERSION,
@@ -212,7 +212,7 @@ def _flush_all(folder: Path) -> None:
 
 
 def _take_place(aside: Path, output: Path, replaced: Path) -> None:
-    """Rename `aside` to `output`; what stood there moves to `replaced` and comes back if the rename fails."""
+    """Rename `aside` to `output`; the previous content moves to `replaced` and is restored if the rename fails."""
     stood = output.exists()
     if stood:
         os.replace(output, replaced)  # noqa: PTH105  (a folder: Path.replace says file)

@@ -1,1 +1,1 @@
-"""Data sets → batches: calibration sets by name, arrays from files, text, images."""
+"""Data: samples from calibration sets, arrays, text, images and recordings; batches, checks, selection."""

@@ -1,4 +1,4 @@
-"""Arrays from files: an .npz of arrays by input name, a folder of .npy files, one a name, or one of .npz files of samples."""
+"""Arrays from files: an .npz of arrays by input name, a folder of .npy files, one per name, or one of .npz files of samples."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from edgeopt.graph.signature import Signature
 def read_arrays(path: Path, signature: Signature | None = None, *, inputs: Sequence[str] = ()) -> Samples:
     """Return the samples in the .npz file or the folder at `path`; an array's first axis counts samples.
 
-    A folder holds .npy files (one an input), or .npz files that follow each other; those may differ in their other axes. A
-    folder of .npy files of which none is called as an input holds one sample a file, if the model has one input. Integers of
-    one axis under the name ``labels`` are the samples' classes, no input.
+    A folder holds .npy files (one per input), or .npz files that are read one after another and may differ in their other axes.
+    A folder of .npy files none of which has the name of an input holds one sample per file, if the model has one input.
+    Integers with one axis under the name ``labels`` are the samples' classes, not an input.
 
     Args:
         path: of the file or folder.
         signature: of the model; an array that has exactly an input's shape, such as a scalar, then belongs to all samples.
-        inputs: the model's input names, where no more of it is known.
+        inputs: the model's input names, if its signature is not known.
 
     Raises:
-        DataError: nothing there, nothing in it, or an array that would need pickle.
+        DataError: the file is missing or empty, or an array needs pickle.
     """
     if path.is_dir() and not any(path.glob("*.npy")) and (files := sorted(path.glob("*.npz"))):
         return _joined(files, signature)
@@ -55,15 +55,15 @@ def _one_each(folder: Path, names: Sequence[str]) -> Samples | None:
     """Return the samples of a folder whose .npy files are one sample each (000.npy, 001.npy, …), None if they are not.
 
     Raises:
-        DataError: none of the files is called as an input, and the model has several.
+        DataError: no file has the name of an input, and the model has several.
     """
     files = sorted(folder.glob("*.npy"))
     if not files or not names or any(file.stem in names for file in files):
         return None
     if len(names) != 1:
         raise DataError(
-            f"{folder}: each .npy file is one input, called by its name, and {files[0].name} is none of the model's: "
-            f"{', '.join(names)}; for one sample a file write .npz files, which hold all inputs"
+            f"{folder}: each .npy file is one input, named after it, and {files[0].name} is not an input of the model: "
+            f"{', '.join(names)}; for one sample per file write .npz files, which hold all inputs"
         )
     digest = hashlib.sha256()
     for file in files:
@@ -72,7 +72,7 @@ def _one_each(folder: Path, names: Sequence[str]) -> Samples | None:
 
 
 def _joined(files: list[Path], signature: Signature | None) -> Samples:
-    """Return the samples of several .npz files, each file read when one of its samples is asked for."""
+    """Return the samples of several .npz files, each read when one of its samples is needed."""
     places: list[tuple[Path, int]] = []
     labels: list[NDArray[np.int64]] = []
     digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """Folders of recordings: .wav files of integers (PCM), as float32 in −1…1.
 
-Nothing is resampled and no channels are mixed: how that is done changes what a model hears, so it belongs before, where one can
-listen to it. A recording of another rate, or with two channels, is refused by name.
+Nothing is resampled and no channels are mixed, because the method changes the model's inputs: do it beforehand, where you can
+listen to the result. A recording of another rate, or with two channels, is an error that names it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class AudioOptions:
     """How recordings become inputs.
 
     Attributes:
-        rate: samples a second that every recording must have; None: that of the first one.
-        length: cut at the end, or filled with silence, to so many samples; None: as they are (ragged).
-        normalise: to mean 0 and variance 1, as wav2vec 2.0 and its kin want it.
+        rate: sampling rate in Hz that every recording must have; None: that of the first one.
+        length: number of samples to cut or pad with silence to; None: unchanged (ragged).
+        normalise: to mean 0 and variance 1, as for wav2vec 2.0.
     """
 
     rate: int | None = None
@@ -45,7 +45,7 @@ def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
     """Return the .wav files in `folder`, sorted by name, as float32 arrays [time] for the input `name`.
 
     Raises:
-        DataError: there is none, or one is not PCM, not mono or of another rate.
+        DataError: there is no file, or one is not PCM, not mono or of another rate.
     """
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".wav")
     if not files:
@@ -55,16 +55,16 @@ def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
     for file in files:
         digest.update(read_bytes(file, error=DataError, what="a recording"))
         if (found := _rate(file)) != rate:
-            raise DataError(f"{file}: {found:,} samples a second, {rate:,} are wanted; nothing is resampled here: {_ADVICE}")
+            raise DataError(f"{file}: sampling rate {found:,} Hz, {rate:,} Hz is needed and nothing is resampled: {_ADVICE}")
     return Samples(len(files), lambda index: {name: read_recording(files[index], options)}, None, digest.hexdigest())
 
 
 def read_recording(file: Path, options: AudioOptions = AudioOptions()) -> Array:
-    """Return one recording as float32 [time]; 8, 16, 24 and 32 bits are read."""
+    """Return one recording of 8, 16, 24 or 32 bits as float32 [time]."""
     with _opened(file) as sound:
         channels, width, count = sound.getnchannels(), sound.getsampwidth(), sound.getnframes()
         if channels != 1:
-            raise DataError(f"{file}: {channels} channels, 1 is wanted; {_ADVICE}")
+            raise DataError(f"{file}: {channels} channels, 1 is needed; {_ADVICE}")
         if width not in _WIDTHS:
             raise DataError(f"{file}: samples of {8 * width} bits, 8 to 32 can be read; {_ADVICE}")
         try:
@@ -100,5 +100,5 @@ def _decoded(frames: bytes, width: int) -> Array:
         return (np.frombuffer(frames, np.uint8).astype(np.float64) - 128) / 128
     raw = np.frombuffer(frames[: len(frames) // width * width], np.uint8).reshape(-1, width)
     widened = np.zeros((len(raw), 4), np.uint8)
-    widened[:, 4 - width :] = raw  # the sign bit comes to stand in the highest place
+    widened[:, 4 - width :] = raw  # shift the sign bit to the top
     return widened.reshape(-1).view("<i4").astype(np.float64) / 2**31

@@ -1,4 +1,4 @@
-"""Samples from Python: ``module:callable`` gives them."""
+"""Samples from Python: the return value of ``module:callable``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from edgeopt.user_code import named
 
 
 def call_source(source: str) -> Samples:
-    """Return the samples that ``module:callable``, called without arguments, gives.
+    """Return the samples that ``module:callable`` returns when called without arguments.
 
-    It gives `Samples`, or an iterable of samples: mappings of arrays by input name, without a batch axis. A sequence is read
-    sample by sample, whenever one is needed; anything else is read once and kept.
+    It returns `Samples`, or an iterable of samples: mappings of arrays by input name, without a batch axis. A sequence is read
+    sample by sample when needed; anything else is read once and kept.
 
     Raises:
-        DataError: it cannot be imported, fails, or gives something else.
+        DataError: it cannot be imported, fails, or returns something else.
     """
     try:
         with named(source) as function:
@@ -28,17 +28,17 @@ def call_source(source: str) -> Samples:
                 raise DataError(f"{source}: is {type(function).__name__}, not a callable")
             made = _made(function, source)
     except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(f"{source}: cannot be imported: {error}; give module:callable, found from here") from error
+        raise DataError(f"{source}: cannot be imported: {error}; give an importable module:callable") from error
     if isinstance(made, Samples):
         return made
     if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
-        raise DataError(f"{source}: gives {type(made).__name__}; give an iterable of samples, each arrays by input name")
+        raise DataError(f"{source}: returns {type(made).__name__}; return an iterable of samples, each arrays by input name")
     kept: Sequence[Any] = made if isinstance(made, Sequence) else list(made)
     digest = hashlib.sha256()
     for index, sample in enumerate(kept):
         digest.update(sample_digest(_sample(sample, index, source)).encode())
     if not kept:
-        raise DataError(f"{source}: gives no samples")
+        raise DataError(f"{source}: returns no samples")
     return Samples(len(kept), lambda index: _sample(kept[index], index, source), None, digest.hexdigest())
 
 
@@ -51,5 +51,5 @@ def _made(function: Callable[[], Any], source: str) -> Any:
 
 def _sample(value: Any, index: int, source: str) -> Sample:
     if not isinstance(value, Mapping) or not value:
-        raise DataError(f"{source}: sample {index} is {type(value).__name__}; give a mapping of arrays by input name")
+        raise DataError(f"{source}: sample {index} is {type(value).__name__}; return a mapping of arrays by input name")
     return {str(name): np.asarray(array) for name, array in value.items()}

@@ -1,11 +1,11 @@
-"""What can be wrong with samples, said sample by sample.
+"""Checks of samples, with findings sample by sample.
 
 error    not finite    a NaN or an infinity
-error    range         values outside what the preprocessing or the manifest gives
-warning  range         whole numbers up to 255 in a floating-point input of which no range is known: raw pixels, perhaps
+error    range         values outside the range of the preprocessing or the manifest
+warning  range         whole numbers up to 255 in a floating-point input of unknown range: possibly raw pixels
 warning  constant      all values of a floating-point input are the same
 warning  duplicate     equal to an earlier sample
-warning  leak          equal to a sample that the result will be evaluated on
+warning  leak          equal to a sample of the evaluation set
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SLACK = 1e-3  # of the range's width: resizing overshoots no more than rounding
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with one sample."""
+    """One finding about one sample."""
 
     severity: Literal["error", "warning"]
     what: What
@@ -37,7 +37,7 @@ class Finding:
 
 
 def check_sample(sample: Sample, index: int, ranges: Ranges) -> Iterator[Finding]:
-    """Yield what is wrong with one sample by itself; `ranges` give the [low, high] of inputs where they are known."""
+    """Yield the findings about one sample alone; `ranges` give the [low, high] of inputs where they are known."""
     for name, array in sample.items():
         if not np.issubdtype(array.dtype, np.floating) or not array.size:
             continue
@@ -72,12 +72,12 @@ def _range(
 
 
 def check_samples(samples: Samples, *, ranges: Ranges | None = None, evaluated: Collection[str] = ()) -> list[Finding]:
-    """Return everything that is wrong with `samples`, in their order.
+    """Return all findings about `samples`, in their order.
 
     Args:
-        samples: read one at a time; nothing of them is kept but a hash.
+        samples: read one at a time; only hashes are kept.
         ranges: the [low, high] of inputs where they are known.
-        evaluated: hashes (`sample_digest`) of the samples that will be evaluated on.
+        evaluated: hashes (`sample_digest`) of the evaluation samples.
     """
     findings: list[Finding] = []
     first: dict[str, int] = {}
@@ -86,7 +86,7 @@ def check_samples(samples: Samples, *, ranges: Ranges | None = None, evaluated: 
         findings.extend(check_sample(sample, index, ranges or {}))
         digest = sample_digest(sample)
         if digest in evaluated:
-            message = f"sample {index} is also in the evaluation set, which would judge the result too well"
+            message = f"sample {index} is also in the evaluation set, which would make the result look better than it is"
             findings.append(Finding("warning", "leak", index, message))
         if digest in first:
             findings.append(Finding("warning", "duplicate", index, f"sample {index} equals sample {first[digest]}"))
@@ -95,12 +95,12 @@ def check_samples(samples: Samples, *, ranges: Ranges | None = None, evaluated: 
 
 
 def digests(samples: Samples) -> frozenset[str]:
-    """Return the hashes of all samples, to look for them in others."""
+    """Return the hashes of all samples."""
     return frozenset(sample_digest(samples[index]) for index in range(len(samples)))
 
 
 def raise_errors(findings: list[Finding]) -> None:
-    """Raise the first error among the findings, and say how many samples have one.
+    """Raise the first error among the findings, with the number of samples that have one.
 
     Raises:
         DataError: there is an error.
@@ -113,7 +113,7 @@ def raise_errors(findings: list[Finding]) -> None:
 
 
 def warnings_of(findings: list[Finding]) -> list[str]:
-    """Return one line for each kind of warning: the first of it in full, and the numbers of the others."""
+    """Return one line per kind of warning: the first in full, and the indices of the others."""
     lines = []
     for what, count in Counter(finding.what for finding in findings if finding.severity == "warning").items():
         numbers = [finding.sample for finding in findings if finding.what == what and finding.severity == "warning"]

@@ -1,7 +1,7 @@
-"""scikit-learn's handwritten digits: 1,797 grey 8×8 pictures, split once and for all.
+"""scikit-learn's handwritten digits: 1,797 grey 8×8 images with fixed splits.
 
-A sample's split depends on nothing but its index: it is ordered by the SHA-256 of its number, so that no library's random
-generator can ever move it.
+A sample's split depends only on its index: samples are ordered by the SHA-256 of their index, so that no library's random
+generator can change the splits.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Samples fitted to a model: which axis of each input they are stacked along, and how many make a batch.
+"""Fit samples to a model: the axis of each input along which they are stacked, and the number in a batch.
 
 For an input of shape [batch, 3, 224, 224] a sample may be
-    [3, 224, 224]         one sample: it is stacked along the batch axis, as many at a time as the model takes
-    [1, 3, 224, 224]      exactly what the model takes: it is a batch of its own
-An input without a batch axis, such as a scalar or a start state [2, 1, 128], is taken as it is; an axis of size 1 may be left
-out ([2, 128]). Where the model's batch axis is fixed at 4, four samples make a batch.
+    [3, 224, 224]         one sample: it is stacked along the batch axis, as many at a time as the model accepts
+    [1, 3, 224, 224]      exactly the model's shape: it is a whole batch
+An input without a batch axis, such as a scalar or an initial state [2, 1, 128], is used unchanged; an axis of size 1 may be
+left out ([2, 128]). Where the model's batch axis is fixed at 4, four samples make a batch.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from edgeopt.graph.signature import Signature, TensorSpec, fits
 
 @dataclass(frozen=True)
 class _Form:
-    """How one input's samples are given: stacked along `axis` (None: whole), with an axis of size 1 put in at `inserted`."""
+    """How samples of one input become a batch: stacked along `axis` (None: whole), with an axis of size 1 at `inserted`."""
 
     axis: int | None
     inserted: int | None = None
 
 
 def fit(samples: Samples, signature: Signature) -> Samples:
-    """Return the samples as a model with this signature takes them; names that it does not know are left to later checks.
+    """Return the samples in the form that a model with this signature takes; unknown names are left to later checks.
 
     Raises:
-        DataError: an input's samples have a shape that cannot be made into the model's.
+        DataError: the shape of an input's samples does not fit the model's.
     """
     if samples.layout is not None or not len(samples):
         return samples
@@ -46,7 +46,7 @@ def fit(samples: Samples, signature: Signature) -> Samples:
     inserted = {name: form.inserted for name, form in forms.items() if form.inserted is not None}
     size = _size(signature, forms, samples.shared, axes)
     if size is not None and len(samples) % size:
-        progress.note(f"{len(samples)} samples do not fill the model's batches of {size}: some of the last are repeated")
+        progress.note(f"{len(samples)} samples do not fill the model's batches of {size}: the last samples are repeated")
 
     def read(index: int) -> Sample:
         sample = samples.read(index)
@@ -79,7 +79,7 @@ def _form(array: Array, spec: TensorSpec, axis: int | None) -> _Form:
 
 
 def _left_out(shape: Sequence[int], spec: TensorSpec) -> int | None:
-    """Return the axis fixed at 1 that an array of this shape lacks, if that is all it lacks."""
+    """Return the axis fixed at 1 that an array of this shape lacks, if it lacks nothing else."""
     places = (place for place, size in enumerate(spec.shape) if size == 1)
     return next((place for place in places if fits(shape, without(spec, place))), None)
 
@@ -87,7 +87,7 @@ def _left_out(shape: Sequence[int], spec: TensorSpec) -> int | None:
 def _size(
     signature: Signature, forms: Mapping[str, _Form], shared: frozenset[str], axes: Mapping[str, int | None]
 ) -> int | None:
-    """Return how many samples every batch must hold, None if any number."""
+    """Return the number of samples that every batch must have, None: any number."""
     for name, form in forms.items():
         if form.axis is None and (name not in shared or axes[name] is not None):
             return 1
@@ -101,9 +101,9 @@ def _size(
 
 
 def shared_arrays(arrays: Mapping[str, StoredArray], signature: Signature, *, labels: int | None = None) -> frozenset[str]:
-    """Return which arrays of a file hold one value for all samples, so that the others agree in the number of samples.
+    """Return the names of arrays with one value for all samples, so that the others agree in the number of samples.
 
-    An array whose first axis counts samples is preferred where both can be meant; `labels` is the number of labels, if any.
+    Where both readings fit, the first axis counts samples; `labels` is the number of labels, if any.
     """
     axes = batch_axes(signature)
     specs = [spec for spec in signature.inputs if spec.name in arrays]
@@ -120,13 +120,13 @@ def shared_arrays(arrays: Mapping[str, StoredArray], signature: Signature, *, la
 
 
 def _is_one(array: StoredArray, spec: TensorSpec, axis: int | None) -> bool:
-    """Tell whether an array of the model's shape holds no more than one batch of the smallest size."""
+    """Return whether an array of the model's shape holds at most one batch of the smallest size."""
     size = spec.shape[axis] if axis is not None and spec.ranked else None
     return axis is None or not spec.ranked or array.shape[axis] == (size if isinstance(size, int) else 1)
 
 
 def _counts(array: StoredArray, spec: TensorSpec, axis: int | None) -> bool:
-    """Tell whether the array's first axis can count samples."""
+    """Return whether the array's first axis can count samples."""
     if not array.ndim:
         return False
     inner = array.shape[1:]

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def read_dataset(place: str, options: SourceOptions, reader: Reader, tokenizer: Path | None) -> Samples:
     """Return the rows of a data set as samples.
 
-    A column of pictures goes through the preprocessing, a column of texts through the tokenizer; without either, columns that
-    are called as the model's inputs are taken as arrays.
+    A column of images goes through the preprocessing, a column of text through the tokenizer; without either, columns with
+    the names of the model's inputs are read as arrays.
 
     Raises:
-        DataError: it cannot be read, or it is not clear which columns are meant.
+        DataError: it cannot be read, or the columns are ambiguous.
         MachineError: the package `datasets` is not installed.
     """
     need("datasets", purpose=f"reading {place}")
@@ -31,7 +31,7 @@ def read_dataset(place: str, options: SourceOptions, reader: Reader, tokenizer: 
     if not len(data):
         raise DataError(f"{place}: the data set has no rows")
     if any(type(feature).__name__ == "Image" for feature in data.features.values()):
-        return _pictures(data, digest, place, options, reader)
+        return _images(data, digest, place, options, reader)
     if reader.inputs and set(reader.inputs) <= set(data.column_names):
         rows = data.with_format("numpy", columns=list(reader.inputs))
         return Samples(len(data), lambda index: _row(rows[index], reader.inputs), None, digest)
@@ -39,7 +39,7 @@ def read_dataset(place: str, options: SourceOptions, reader: Reader, tokenizer: 
 
 
 def _opened(place: str, options: SourceOptions) -> tuple[Any, str]:
-    """Return the data set and a hash of what it is."""
+    """Return the data set and its hash."""
     import datasets
 
     try:
@@ -52,7 +52,7 @@ def _opened(place: str, options: SourceOptions) -> tuple[Any, str]:
         raise DataError(f"{place}: the data set cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if isinstance(data, dict):
         if options.split not in data:
-            raise DataError(f"{place}: which split? say ?split=NAME; it has: {', '.join(data)}")
+            raise DataError(f"{place}: which split? write ?split=NAME; it has: {', '.join(data)}")
         data = data[options.split]
     return data, hashlib.sha256(f"{data._fingerprint} {options.model_dump_json()}".encode()).hexdigest()
 
@@ -61,17 +61,17 @@ def _row(row: dict[str, Any], names: Any) -> Sample:
     return {name: np.asarray(row[name]) for name in names}
 
 
-def _pictures(data: Any, digest: str, place: str, options: SourceOptions, reader: Reader) -> Samples:
+def _images(data: Any, digest: str, place: str, options: SourceOptions, reader: Reader) -> Samples:
     need("PIL", purpose="reading images")
     from edgeopt.data.images import prepared
     from edgeopt.data.preprocessor import read_image_input
 
     columns = [name for name, feature in data.features.items() if type(feature).__name__ == "Image"]
     if len(columns) != 1:
-        raise DataError(f"{place}: several columns hold pictures ({', '.join(columns)}); select one before")
+        raise DataError(f"{place}: several columns hold images ({', '.join(columns)}); select one first")
     preprocessing = read_image_input(options.preprocessing, place)
     if options.input is None and len(reader.inputs) != 1:
-        raise DataError(f"{place}: which model input do the pictures feed? say ?input=NAME")
+        raise DataError(f"{place}: which model input do the images feed? write ?input=NAME")
     name = options.input or reader.inputs[0]
     label = options.label or ("label" if "label" in data.column_names else None)
     labels = None if label is None else np.array(data[label], dtype=np.int64)

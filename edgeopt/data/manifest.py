@@ -155,8 +155,8 @@ def root_folder(manifest: Manifest, manifest_file: Path) -> Path:
 
 
 def data_root() -> Path:
-    """Return the folder of real data: the environment variable ``EDGEOPT_DATA``, or ../shared/data beside the checkout."""
+    """Return the folder of real data: the environment variable ``EDGEOPT_DATA``, or ../shared/data next to the checkout."""
     folder = Path(os.environ.get("EDGEOPT_DATA") or shipped("calibration_data").parent.parent / "shared" / "data")
     if not folder.is_dir():
-        raise DataError(f"the folder of real data {folder} is not there; set the environment variable EDGEOPT_DATA to it")
+        raise DataError(f"the folder of real data {folder} does not exist; set the environment variable EDGEOPT_DATA to it")
     return folder

@@ -200,7 +200,7 @@ def _reason(error: BaseException, kind: str) -> str:
         return "damaged (its checksum differs); write or copy it again"
     if isinstance(error, IsADirectoryError):
         return f"a folder where a {kind} file should be; name the file"
-    return f"not a whole {kind} file, or one of pickled objects, which are never loaded; write it again"
+    return f"damaged {kind} file, or one of pickled objects, which are never loaded; write it again"
 
 
 def _check_packing(entries: list[zipfile.ZipInfo]) -> None:

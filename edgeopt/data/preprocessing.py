@@ -1,4 +1,4 @@
-"""How raw data becomes model inputs, as data: bundle.json carries it and any language can follow it.
+"""Preprocessing as data: bundle.json carries it and any language can implement it.
 
 ``deploy/templates/python/example.py`` is the reference reader, in plain numpy.
 """
@@ -52,7 +52,7 @@ class ImageInput(Options):
             if len(values) not in {1, channels}:
                 raise ValueError(f"{name} has {len(values)} values; 1 or {channels} are allowed for {self.colour}")
         if 0 in self.scale:
-            raise ValueError("scale holds 0, which nothing can be divided by")
+            raise ValueError("scale contains 0, the divisor")
         if self.shorter_edge and self.shorter_edge < max(self.width, self.height):
             raise ValueError(f"shorter_edge {self.shorter_edge} is smaller than the crop {self.width}×{self.height}")
         return self
@@ -99,7 +99,7 @@ def read_preprocessing(values: Mapping[str, Any], *, where: str) -> Preprocessin
 
 
 def files_needed(preprocessing: Preprocessing) -> list[str]:
-    """Return the files that must lie in the bundle for `preprocessing` to be followed."""
+    """Return the files that a bundle with `preprocessing` must contain."""
     return [preprocessing.file] if isinstance(preprocessing, TokenizerInput) else []
 
 

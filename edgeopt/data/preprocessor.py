@@ -1,4 +1,4 @@
-"""How pictures become inputs, read from a file: a .toml of bundle preprocessing, or transformers' preprocessor_config.json."""
+"""Image preprocessing read from a file: a .toml of preprocessing options, or transformers' preprocessor_config.json."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _RESAMPLE = {0: "nearest", 2: "bilinear"}  # numbers of PIL.Image.Resampling
 
 
 def read_image_input(path: Path | None, source: str) -> ImageInput:
-    """Return the preprocessing in the file at `path`; `source` is whose pictures it is for, in errors.
+    """Return the preprocessing in the file at `path`; `source` names the images in error messages.
 
     Raises:
-        DataError: there is no file, or it asks for what is not done here.
+        DataError: there is no file, or it asks for something unsupported.
         RecipeError: a key or value is not allowed.
     """
     if path is None:
         raise DataError(
-            f"{source}: pictures need to know size and normalisation: say ?preprocessing=FILE, a .toml "
+            f"{source}: images need a size and normalisation: write ?preprocessing=FILE, a .toml "
             "(width, height, mean, scale, …) or a transformers preprocessor_config.json"
         )
     values = _values(path)
@@ -62,10 +62,10 @@ def _of_transformers(values: dict[str, Any], path: Path) -> ImageInput:
     crops = bool(values.get("do_center_crop")) and bool(crop)
     final = crop if crops else size
     if "height" not in final or "width" not in final:
-        raise DataError(f"{path}: size {size} and crop {crop} give no fixed width and height; write the preprocessing as .toml")
+        raise DataError(f"{path}: size {size} and crop {crop} do not fix width and height; write the preprocessing as .toml")
     resample = _RESAMPLE.get(values.get("resample", 2))
     if resample is None:
-        raise DataError(f"{path}: resampling {values['resample']} is not done here; write the preprocessing as .toml")
+        raise DataError(f"{path}: resampling {values['resample']} is not supported; write the preprocessing as .toml")
     rescale = float(values.get("rescale_factor", 1 / 255)) if values.get("do_rescale", True) else 1.0
     normalises = values.get("do_normalize", True)
     mean, std = (values.get("image_mean") or [0.0], values.get("image_std") or [1.0]) if normalises else ([0.0], [1.0])

@@ -1,4 +1,4 @@
-"""Random inputs for a model nobody gave data for: enough to measure time, never accuracy."""
+"""Random inputs for a model without data: good for measuring time, never accuracy."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ class Layout:
     """How samples become a batch of a model; see `edgeopt.data.fit`.
 
     Attributes:
-        axes: by input, the axis along which samples are stacked; None: a sample holds the model's whole input.
-        size: how many samples every batch holds; None: any number.
+        axes: by input, the axis along which samples are stacked; None: a sample is the model's whole input.
+        size: number of samples in every batch; None: any number.
     """
 
     axes: Mapping[str, int | None]
@@ -34,14 +34,14 @@ class Samples:
     """A split of a data set.
 
     Attributes:
-        count: how many samples there are.
-        read: gives sample i: arrays by model input name, without a batch axis. Ragged shapes are welcome.
+        count: number of samples.
+        read: returns sample i: arrays by model input name, without a batch axis. Shapes may be ragged.
         labels: int64 [count], or None.
-        pad: by input name, what fills a sample that is shorter than its batch (0 where not named).
-        ranges: by input name, between which values all lie, as far as that is known.
-        digest: SHA-256 of what the samples are made from; part of every stage's key.
+        pad: padding value by input name (0 where not named).
+        ranges: interval of all values by input name, where known.
+        digest: SHA-256 of the source data; part of every stage's key.
         shared: inputs whose value is the same for all samples, stored once.
-        layout: how they become a batch of the model they are for; None: stacked along a new first axis.
+        layout: how they become a batch of their model; None: stacked along a new first axis.
     """
 
     count: int
@@ -75,18 +75,18 @@ class Samples:
         return self if count >= self.count else self.take(range(count))
 
     def batches(self, size: int = 1) -> SampleBatches:
-        """Return the samples in order, `size` to a batch unless the layout fixes it; the last batch may be smaller."""
+        """Return the samples in order in batches of `size` unless the layout fixes it; the last batch may be smaller."""
         size = self._batch_size(size)
         return SampleBatches(self, [list(range(start, min(start + size, self.count))) for start in range(0, self.count, size)])
 
     def sorted_batches(self, size: int) -> SampleBatches:
-        """Return the samples ordered by length (stable), `size` to a batch, so that ragged ones need little padding."""
+        """Return the samples ordered by length (stable) in batches of `size`, so that ragged ones need little padding."""
         size = self._batch_size(size)
         order = sorted(range(self.count), key=lambda index: max(array.size for array in self.read(index).values()))
         return SampleBatches(self, [order[start : start + size] for start in range(0, self.count, size)])
 
     def equal_batches(self, size: int) -> SampleBatches:
-        """Return the samples ordered by their shapes, at most `size` of equal shapes to a batch: nothing is padded."""
+        """Return the samples ordered by shape, in batches of at most `size` of equal shape, without padding."""
         size = self._batch_size(size)
         groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
         for index in range(self.count):
@@ -120,7 +120,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class SampleBatches:
-    """Batches of samples; can be gone through again and again."""
+    """Batches of samples; can be iterated repeatedly."""
 
     samples: Samples
     order: list[list[int]] = field(repr=False)

@@ -1,14 +1,14 @@
-"""Which samples to calibrate with: as few as can stand for all.
+"""Selection of calibration samples: a small subset that covers all.
 
-Activation ranges depend on which samples are seen more than on how many. Each sample becomes one vector, what the model makes
-of it just before its last product (`features.py`). Then, by k-centre greedy (Gonzalez 1985, Clustering to minimize the maximum
-intercluster distance; as a core set in Sener & Savarese, https://arxiv.org/abs/1708.00489, algorithm 1), the sample that lies
+Activation ranges depend more on which samples are seen than on how many. Each sample becomes one feature vector, the input
+of the model's last product (`features.py`). Then, by k-centre greedy (Gonzalez 1985, Clustering to minimize the maximum
+intercluster distance; as a core set in Sener & Savarese, https://arxiv.org/abs/1708.00489, algorithm 1), the sample that is
 farthest from all that were picked is picked next:
 
     next = argmax_i  min_{j picked} |x_i - x_j|
 
-After n picks no sample is farther from a picked one than twice what the best n could do. Labels keep their shares: a label of
-which its share has been picked is passed over. `random` shuffles within the labels instead.
+After n picks no sample is farther from a picked one than twice the optimum of n picks. Labels keep their shares: a label
+whose share has been picked is skipped. `random` shuffles within the labels instead.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def select(
     features: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> Indices:
-    """Return `count` of the candidates (all, if there are no more), in the order they were picked.
+    """Return `count` of the candidates (all, if there are fewer), in the order they were picked.
 
     Args:
-        count: how many are wanted.
-        candidates: numbers of the samples that may be picked.
+        count: number of samples to pick.
+        candidates: indices of the samples that may be picked.
         labels: of the candidates; None: no strata.
         features: of the candidates, [candidates, width], to cover; None: pick at random.
-        seed: of the first pick, or of all picks at random.
+        seed: seed of the first pick, or of all random picks.
     """
     count = min(count, len(candidates))
     generator = np.random.default_rng(seed)
@@ -63,13 +63,13 @@ def limited(samples: Samples, count: int | None, *, seed: int = 0) -> Samples:
 
 
 class _Room:
-    """How many more of each label may be picked."""
+    """Number of samples of each label that may still be picked."""
 
     def __init__(self, group: Indices, left: NDArray[np.int64]) -> None:
         self.group, self.left = group, left
 
     def open(self) -> NDArray[np.bool_]:
-        """Tell for each candidate whether its label has room."""
+        """Return for each candidate whether its label has room."""
         return np.asarray(self.left[self.group] > 0)
 
     def take(self, index: int) -> None:
@@ -77,7 +77,7 @@ class _Room:
 
 
 def _room(count: int, labels: NDArray[np.int64], generator: np.random.Generator) -> _Room:
-    """Share `count` out in proportion to the labels; what is left over goes to the largest remainders, ties at random."""
+    """Divide `count` in proportion to the labels; the rest goes to the largest remainders, ties at random."""
     _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     shares = count * sizes / sizes.sum()
     quota = np.floor(shares).astype(np.int64)
@@ -114,7 +114,7 @@ def _farthest(count: int, room: _Room, features: NDArray[Any], generator: np.ran
 
 
 def radius(features: NDArray[Any], picked: Indices) -> float:
-    """Return how far the candidate that is farthest from all picked ones lies from the nearest of them."""
+    """Return the largest distance of a candidate from its nearest picked sample."""
     x = features.astype(np.float64)
     nearest = np.full(len(x), np.inf)
     for index in picked:

@@ -25,11 +25,11 @@ def load_set(name: str, *, tokenizer: Path | None = None, inputs: Sequence[str] 
     Args:
         name: the set.
         tokenizer: folder with ``tokenizer.json``, for sets of text.
-        inputs: of what a tokenizer makes, only these are wanted, since the model takes no others; empty: all.
+        inputs: the model's inputs, to which the tokenizer's outputs are limited; empty: all.
 
     Raises:
         RecipeError: there is no such set.
-        DataError: its files are missing or not what the manifest says.
+        DataError: its files are missing or differ from the manifest.
     """
     manifest = load_manifest(name)
     if manifest.reader == "text" and inputs:
@@ -54,7 +54,7 @@ def _read(manifest: Manifest, path: Path, tokenizer: Path | None) -> dict[str, S
 def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer: Path | None) -> Samples:
     place = _place(manifest, root, split)
     if split.sha256 and content_hash(place) != split.sha256:
-        raise DataError(f"calibration set '{manifest.name}': {place} is not the data its manifest names (SHA-256 differs)")
+        raise DataError(f"calibration set '{manifest.name}': {place} differs from its manifest (SHA-256)")
     if manifest.reader == "text":
         from edgeopt.data.text import read_sentences
 
@@ -67,9 +67,9 @@ def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer:
 
         return read_arrays(place)
     need("PIL", purpose="reading images")
-    from edgeopt.data.images import read_pictures
+    from edgeopt.data.images import read_images
 
-    return read_pictures(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))
+    return read_images(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))
 
 
 def _place(manifest: Manifest, root: Path, split: SplitManifest) -> Path:
@@ -87,7 +87,7 @@ def _preprocessing(manifest: Manifest, kind: type[_Kind]) -> _Kind:
 
 
 def fingerprint(name: str, *, tokenizer: Path | None = None) -> str:
-    """Return the SHA-256 of what the set's samples are made from, without making them; see `load_set`."""
+    """Return the SHA-256 of the set's source data, without reading samples; see `load_set`."""
     manifest, path = load_manifest(name), manifest_path(name)
     digest = hashlib.sha256(path.read_bytes())
     if manifest.reader == "digits":

@@ -30,8 +30,8 @@ from edgeopt.extras import need
 if TYPE_CHECKING:
     from edgeopt.data.preprocessing import ImageInput
 
-Kind = Literal["set", "arrays", "pictures", "recordings", "table", "dataset", "callable"]
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+Kind = Literal["set", "arrays", "images", "recordings", "table", "dataset", "callable"]
+_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibration") -> Samples:
@@ -40,10 +40,10 @@ def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibra
     Args:
         source: where the samples are.
         reader: what is known about the model.
-        split: of a calibration set with a manifest, which split.
+        split: split of a calibration set with a manifest.
 
     Raises:
-        DataError: nothing is there, it is not clear how to read it, or it cannot be read.
+        DataError: the source does not exist, is ambiguous, or cannot be read.
         RecipeError: an option is unknown, or a calibration set's manifest is wrong.
     """
     samples = _opened(source, reader, split)
@@ -69,14 +69,14 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
             from edgeopt.data.arrays import read_arrays
 
             return read_arrays(path, reader.signature, inputs=reader.inputs)
-        case "pictures":
+        case "images":
             need("PIL", purpose="reading images")
-            from edgeopt.data.images import read_pictures
+            from edgeopt.data.images import read_images
             from edgeopt.data.preprocessor import read_image_input
 
             preprocessing = read_image_input(options.preprocessing, source)
             name = options.input or preprocessing.input or _first(reader, source)
-            return replace(read_pictures(path, name, preprocessing), ranges=image_range(preprocessing, [name]))
+            return replace(read_images(path, name, preprocessing), ranges=image_range(preprocessing, [name]))
         case "recordings":
             from edgeopt.data.audio import AudioOptions, read_recordings
 
@@ -127,7 +127,7 @@ def described(source: str, samples: Samples) -> Manifest:
 def class_names_of(source: str) -> list[str]:
     """Return the names of the folders that are the classes of the images that `source` names, by number; [] without classes."""
     place = source.partition("?")[0]
-    if kind_of(place) != "pictures":
+    if kind_of(place) != "images":
         return []
     from edgeopt.data.images import class_folders
 
@@ -150,7 +150,7 @@ def set_of(source: str) -> Manifest | None:
 
 
 def preprocessing_of(source: str) -> ImageInput | None:
-    """Return the preprocessing of pictures that `source` names, or None if it names none."""
+    """Return the preprocessing of images that `source` names, or None if it names none."""
     from edgeopt.data.preprocessor import read_image_input
 
     path = _options(source.partition("?")[2], source).preprocessing
@@ -163,10 +163,10 @@ def _set_name(place: str) -> str:
 
 
 def kind_of(place: str) -> Kind:
-    """Return what kind of source `place` is: set, arrays, pictures, recordings, table, dataset or callable.
+    """Return what kind of source `place` is: set, arrays, images, recordings, table, dataset or callable.
 
     Raises:
-        DataError: it is none, or could be several.
+        DataError: it is none of these, or could be several.
     """
     path = Path(place)
     if place.startswith("hub:"):
@@ -192,7 +192,7 @@ def kind_of(place: str) -> Kind:
 
 
 _ALLOWED = (
-    f"give an .npz, a folder of .npy, .npz, pictures or .wav, a table ({', '.join(TABLES)}), a set's name, hub:NAME or "
+    f"give an .npz, a folder of .npy, .npz, images or .wav, a table ({', '.join(TABLES)}), a set's name, hub:NAME or "
     "module:callable"
 )
 
@@ -205,13 +205,13 @@ def _folder_kind(path: Path) -> Kind:
     suffixes = {file.suffix.lower() for file in path.iterdir() if file.is_file()}
     found: dict[Kind, bool] = {
         "arrays": bool(suffixes & {".npy", ".npz"}),
-        "pictures": bool(suffixes & _PICTURES),
+        "images": bool(suffixes & _IMAGES),
         "recordings": ".wav" in suffixes,
         "dataset": (path / "state.json").is_file() and (path / "dataset_info.json").is_file(),
     }
     kinds = [kind for kind, there in found.items() if there]
-    if not kinds and any(inner.suffix.lower() in _PICTURES for inner in path.glob("*/*")):
-        return "pictures"
+    if not kinds and any(inner.suffix.lower() in _IMAGES for inner in path.glob("*/*")):
+        return "images"
     if len(kinds) == 1:
         return kinds[0]
     if not kinds:
@@ -231,8 +231,8 @@ def _options(query: str, source: str) -> SourceOptions:
 def _first(reader: Reader, source: str) -> str:
     if len(reader.inputs) == 1:
         return reader.inputs[0]
-    known = f"the model has {', '.join(reader.inputs)}" if reader.inputs else "the model is not known here"
-    raise DataError(f"{source}: which model input does it feed? {known}: say ?input=NAME")
+    known = f"the model has {', '.join(reader.inputs)}" if reader.inputs else "the model is not known"
+    raise DataError(f"{source}: which model input does it feed? {known}: write ?input=NAME")
 
 
 def _of_set(place: str, tokenizer: Path | None, reader: Reader, split: str) -> Samples:

@@ -1,4 +1,4 @@
-"""Texts from tables: .csv and .tsv with a heading, .jsonl of objects, and .txt with one text a line."""
+"""Text from tables: .csv and .tsv with a header, .jsonl of objects, and .txt with one text per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABEL = ("label", "labels", "class", "target")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns are meant; None: the one that has a usual name (the label: if there is one)."""
+    """The columns to read; None: the one with a usual name (for the label: if there is one)."""
 
     text: str | None = None
     pair: str | None = None
@@ -32,7 +32,7 @@ class Columns:
 def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int64] | None]:
     """Return the texts (pairs of texts if `columns.pair` is named) of a file, and their labels.
 
-    Labels that are not integers are numbered in the order of the alphabet.
+    Labels that are not integers are numbered in alphabetical order.
 
     Raises:
         DataError: the file cannot be read, has no such column, or a row lacks it.
@@ -71,8 +71,8 @@ def _column(wanted: str | None, usual: Sequence[str], names: list[str], where: s
         return wanted
     found = [name for name in usual if name in names] or (names if len(names) == 1 else [])
     if len(found) != 1:
-        which = "none of its columns has a usual name" if not found else f"several could be meant ({', '.join(found)})"
-        raise DataError(f"{where}: which column is the {option}? {which}: say ?{option}=NAME; it has: {', '.join(names)}")
+        which = "no column has a usual name" if not found else f"several are possible ({', '.join(found)})"
+        raise DataError(f"{where}: which column is the {option}? {which}: write ?{option}=NAME; it has: {', '.join(names)}")
     return found[0]
 
 
@@ -122,7 +122,7 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
                 raise DataError(f"{path}: line {number} is not JSON: {str(error)[:200]}") from error
             if row is not None:
                 if not isinstance(row, dict):
-                    raise DataError(f"{path}: line {number} is no JSON object; write one object of columns a line")
+                    raise DataError(f"{path}: line {number} is not a JSON object; write one object of columns per line")
                 rows.append(row)
     return rows
 

@@ -1,4 +1,4 @@
-"""Labelled sentences, one a line (``<label><space or tab><text>``), through a tokenizer; lengths stay as they are."""
+"""Labelled sentences, one per line (``<label><space or tab><text>``), through a tokenizer; lengths are kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_sentences(path: Path, tokenizer_folder: Path, *, max_length: int, input
     """Return the sentences of the file at `path` as int64 arrays [sequence] for each of `inputs`.
 
     Args:
-        path: UTF-8 text, one sentence a line, led by its label's number.
+        path: UTF-8 text, one sentence per line, preceded by the index of its label.
         tokenizer_folder: holds ``tokenizer.json``.
         max_length: longer sentences are cut to this many tokens.
         inputs: any of ``input_ids``, ``attention_mask``, ``token_type_ids``.
@@ -56,10 +56,10 @@ class TextOptions:
 def tokenized(
     texts: Sequence[Text], labels: NDArray[np.int64] | None, tokenizer_folder: Path, options: TextOptions, *, made_from: str
 ) -> Samples:
-    """Return texts, or pairs of texts, as int64 arrays [sequence] for each of the inputs; `made_from` goes into the digest.
+    """Return texts, or pairs of texts, as int64 arrays [sequence] for each of the inputs; `made_from` is part of the digest.
 
     Raises:
-        DataError: the tokenizer is missing, or an input is none that a tokenizer feeds.
+        DataError: the tokenizer is missing, or an input is not one that a tokenizer feeds.
         MachineError: the package tokenizers is not installed.
     """
     need("tokenizers", purpose="reading texts")
@@ -68,7 +68,7 @@ def tokenized(
         raise DataError(f"{tokenizer_file}: the tokenizer is missing; name the folder that holds it as the teacher's source")
     for name in options.inputs:
         if name not in _FEEDS:
-            raise DataError(f"the model's input '{name}' is none that a tokenizer feeds; those are: {', '.join(_FEEDS)}")
+            raise DataError(f"the model's input '{name}' is not one that a tokenizer feeds; those are: {', '.join(_FEEDS)}")
     encodings = _tokenizer(str(tokenizer_file), options.max_length).encode_batch(list(texts))
 
     def read(index: int) -> Sample:

@@ -1,4 +1,4 @@
-"""Distillation: a small student learns what a large teacher knows."""
+"""Distillation: train a small student on the outputs of a large teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `distill`: a teacher in, a smaller trained student out."""
+"""The stage `distill`: train a smaller student on a teacher."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def distill(
     options: DistillOptions,
     session: Session = _DEFAULTS,
 ) -> DistillResult:
-    """Make the student that `options` describe, teach it, and write it to the folder `output`.
+    """Build the student that `options` describe, train it on the teacher, and write it to the folder `output`.
 
     Args:
-        teacher: frozen meanwhile.
+        teacher: frozen during the training.
         samples: the training split; labels are the hard labels.
-        output: made if need be; a transformers folder, or model.json + model.safetensors.
+        output: created if necessary; a transformers folder, or model.json + model.safetensors.
         options: which student, which losses, how long.
         session: the seed (of first weights, order and dropout), and where to resume from.
 

@@ -1,4 +1,4 @@
-"""A transformers student out of its teacher: some of the teacher's layers, everything else copied.
+"""A transformers student made from its teacher: some of the teacher's layers, everything else copied.
 
 As in Sanh et al. (2019), "DistilBERT", https://arxiv.org/abs/1910.01108, section 3.
 """

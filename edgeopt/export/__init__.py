@@ -1,4 +1,4 @@
-"""PyTorch to ONNX: named axes, exact outputs, the attention a target runs best."""
+"""Export from PyTorch to ONNX: named axes, equal outputs, the form of attention that a target runs best."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Attention and masks of transformers models, as the exported graph wants them.
+"""Attention and masks of transformers models in the form that the exported graph needs.
 
-transformers looks up two functions by the name of the attention implementation: the attention itself and the maker of its mask.
-For the time of an export both are chosen here:
+transformers looks up two functions by the name of the attention implementation: the attention itself and the one for its mask.
+During an export both are replaced here:
 
 - fused: `scaled_dot_product_attention`, which torch's exporter turns into one ONNX `Attention` node from opset 23 on;
 - decomposed: each model's own eager attention, MatMul · Softmax · MatMul, without the guards against fully masked rows.
 
 transformers builds masks by index arithmetic (``padding_mask[batch_idx, kv_idx]``), which exports as Range, Expand and GatherND
 nodes. The masks below are the same booleans by broadcasting ``mask[:, None, None, :]``; they are
-expanded to all queries, since onnxruntime's Attention does not broadcast that axis.
+expanded to all queries, because onnxruntime's Attention does not broadcast that axis.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mask = torch.Tensor | None
 
 @contextmanager
 def attention_for_export(module: torch.nn.Module, kind: Literal["fused", "decomposed"]) -> Iterator[None]:
-    """Give the transformers models inside `module` the wanted attention while the block runs; others are left alone."""
+    """Give the transformers models inside `module` the requested attention while the block runs; others are unchanged."""
     models = [part for part in module.modules() if hasattr(part, "set_attn_implementation") and hasattr(part, "config")]
     if not models:
         yield
@@ -43,7 +43,7 @@ def attention_for_export(module: torch.nn.Module, kind: Literal["fused", "decomp
 
 @contextmanager
 def _entry(table: MutableMapping[str, Callable[..., Any]], name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Put `function` into one of transformers' tables; their local entries hide the global ones, so deleting restores."""
+    """Put `function` into one of transformers' tables; local entries hide global ones, so deleting restores them."""
     table[name] = function
     try:
         yield
@@ -78,8 +78,8 @@ def fused_attention(  # noqa: PLR0917  (the signature is transformers')
 ) -> tuple[torch.Tensor, None]:
     """Return scaled dot product attention as one operator: [batch, heads, queries, size] in, [batch, queries, heads, size] out.
 
-    Fewer key than query heads stay as they are (grouped queries): ONNX's Attention repeats them itself. The result is copied to
-    plain order, since the strides torch promises while tracing are not those it finds when it lowers the operator.
+    Fewer key than query heads (grouped queries) are kept: ONNX's Attention repeats them itself. The result is copied to
+    contiguous order, because the strides that torch reports while tracing differ from those when it lowers the operator.
     """
     if position_bias is not None:
         low = torch.finfo(query.dtype).min
@@ -109,7 +109,7 @@ def boolean_mask(  # noqa: PLR0917  (the signature is transformers')
     attention_mask: Mask = None,
     **rest: Any,
 ) -> Mask:
-    """Return which keys each query may see: bool [batch, 1, q_length, kv_length], or None for all of them."""
+    """Return the keys that each query attends to: bool [batch, 1, q_length, kv_length], or None for all of them."""
     from transformers import masking_utils
 
     if rest.get("use_vmap"):
@@ -140,7 +140,7 @@ def boolean_mask(  # noqa: PLR0917  (the signature is transformers')
 
 
 def additive_mask(*sizes: Any, dtype: torch.dtype = torch.float32, **rest: Any) -> Mask:
-    """Return the same mask as numbers to add to the scores: 0 where a key is seen, the lowest finite number elsewhere."""
+    """Return the same mask as numbers to add to the scores: 0 where a key is attended to, else the lowest finite number."""
     mask = boolean_mask(*sizes, **rest)
     if mask is None:
         return None

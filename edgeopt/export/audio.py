@@ -1,4 +1,4 @@
-"""The tasks of audio models, for families to pick from."""
+"""Tasks of audio models, used by families."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgeopt.export.family import Config, Input, Task
 
 
 def waveforms(config: Config) -> Mapping[str, Input]:  # noqa: ARG001
-    """Return the input of a model that hears raw samples, 16,000 a second."""
+    """Return the input of a model on raw samples at 16 kHz."""
     return {"input_values": Input(("batch", "samples"))}
 
 
@@ -22,7 +22,7 @@ def audio_encoder() -> dict[str, Task]:
 
 
 def spectrograms(config: Config) -> Mapping[str, Input]:
-    """Return the input of a model that sees spectrograms of fixed length."""
+    """Return the input of a model on spectrograms of fixed length."""
     return {"input_values": Input(("batch", int(config.max_length), int(config.num_mel_bins)))}
 
 

@@ -1,8 +1,8 @@
-"""Which axes of the inputs are dynamic, and what they are called.
+"""Dynamic axes of the inputs, and their names.
 
 An axis that is equal in two inputs has one name in both: a batch of token ids and its mask share ``batch`` and ``sequence``.
-Where neither the caller nor the input's name says, the samples do: axis 0 is the batch; a further axis that varies from sample
-to sample is dynamic, and two such axes that always have the same size share a name.
+Where neither the caller nor the input's name decides, the samples do: axis 0 is the batch; a further axis that varies from
+sample to sample is dynamic, and two such axes that always have the same size share a name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError, RecipeError, nearest
 
 Axes = dict[str, dict[int, str]]
-"""Input name → axis → name of the axis; what is not in it is fixed."""
+"""Input name → axis → name of the axis; other axes are fixed."""
 
 _TOKENS = {0: "batch", 1: "sequence"}
 KNOWN: Axes = {
@@ -25,7 +25,7 @@ KNOWN: Axes = {
     "position_ids": _TOKENS,
     "input_values": {0: "batch", 1: "samples"},
 }
-"""Names and axes that all text and audio encoders of the transformers library share."""
+"""Names and axes common to all text and audio encoders of the transformers library."""
 
 
 def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], given: Axes, known: Axes) -> Axes:
@@ -34,11 +34,11 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
     Args:
         samples: at least one batch; all with the same names and ranks.
         fixed: inputs without dynamic axes.
-        given: axes the caller names; they win over everything else.
-        known: axes the model's family names; the samples may add to them.
+        given: axes named by the caller; they take precedence.
+        known: axes named by the model's family; the samples may add more.
 
     Raises:
-        RecipeError: `fixed` or `given` names an input that is not there.
+        RecipeError: `fixed` or `given` names an unknown input.
         DataError: the samples differ in names or ranks.
     """
     names = list(samples[0])
@@ -77,7 +77,7 @@ def _varying(samples: Sequence[Batch]) -> Axes:
 
 
 def summed(name: str) -> bool:
-    """Tell whether an axis is a sum of others, such as ``past_sequence + sequence``: torch finds that out by itself."""
+    """Return whether an axis is a sum of others, such as ``past_sequence + sequence``, which torch infers."""
     return "+" in name
 
 
@@ -88,7 +88,7 @@ def fit(array: Array, shape: Sequence[int]) -> Array:
         RecipeError: the ranks differ.
     """
     if array.ndim != len(shape):
-        raise RecipeError(f"shapes: a fixed shape of {len(shape)} axes was asked for an input of {array.ndim} axes")
+        raise RecipeError(f"shapes: the fixed shape has {len(shape)} axes, the input has {array.ndim}")
     if not shape:
         return array
     rows = array[np.arange(shape[0]) % array.shape[0]]

@@ -5,7 +5,7 @@
     position_ids [batch, sequence]                        present.N.value  like it
     past_key_values.N.key, .value [batch, heads, past_sequence, size]
 
-For the prompt past_sequence is 0. The names are those of the transformers ecosystem, so that its runtimes find them.
+For the prompt past_sequence is 0. The names are those of the transformers ecosystem, so that its runtimes can use the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def cached_inputs(config: Config) -> Mapping[str, Input]:
 
 
 def cached(model: Module) -> Module:
-    """Wrap a decoder so that its cache travels as plain tensors."""
+    """Wrap a decoder so that its cache is passed as plain tensors."""
     import torch
     from transformers import DynamicCache
 

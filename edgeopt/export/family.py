@@ -1,7 +1,7 @@
-"""What a model family says about itself: the public API of the modules in ``exporters/``.
+"""Model families: the public API of the modules in ``exporters/``.
 
-A family is data: which models it is for, which tasks they have, and for each task what goes in (with named axes), what comes
-out, and, where torch's own forward will not do, a module around the model. A third party adds one with a module that holds a
+A family is data: its models, their tasks, and for each task the inputs (with named axes), the outputs
+and, where the model's own forward is not suitable, a module around the model. A third party adds one with a module that has a
 `FAMILY`, listed under the entry-point group ``edgeopt.exporters``:
 
     FAMILY = Family(
@@ -11,7 +11,7 @@ out, and, where torch's own forward will not do, a module around the model. A th
         tiny={"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, …},
     )
 
-Nothing here imports torch or transformers; a family's functions do when they are called.
+Nothing here imports torch or transformers; a family's functions import them when they are called.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgeopt.errors import ModelError, nearest
 from edgeopt.export.axes import Axes
 
 Config = Any
-"""A transformers configuration; families read what they need of it."""
+"""A transformers configuration."""
 
 Module = Any
 """A torch.nn.Module, not imported here."""
@@ -42,15 +42,15 @@ SIZES: Mapping[str, tuple[int, int, int]] = {
     "texts": (2, 1, 3),
     "images": (2, 3, 1),
 }
-"""Three sizes of each named axis: the example's, and two unlike it."""
+"""Three sizes of each named axis: the example's and two others."""
 
 _STEPS: Mapping[str, tuple[int, int, int, int]] = {"height": (0, 32, 96, 64), "width": (32, 0, 64, 96)}
-"""What is added to the configured size of an axis that was asked to be dynamic, for each of four samples."""
+"""Added to the configured size of an axis that was made dynamic, for each of four samples."""
 
 
 @dataclass(frozen=True)
 class Resizable:
-    """An axis of the size the configuration names, unless it is asked to be dynamic: then it is called `name`."""
+    """An axis of the configured size, or, if it is made dynamic, one called `name`."""
 
     name: str
     size: int
@@ -58,7 +58,7 @@ class Resizable:
 
 @dataclass(frozen=True)
 class Input:
-    """One input: its shape, where a name is a dynamic axis (or a sum of two), and what random values for it look like."""
+    """One input: its shape, where a name is a dynamic axis (or a sum of two), and its kind of random values."""
 
     shape: tuple[int | str | Resizable, ...]
     kind: Literal["tokens", "mask", "zeros", "normal", "positions"] = "normal"
@@ -75,7 +75,7 @@ class Input:
         return replace(self, shape=tuple(kept))
 
     def resizable(self) -> dict[str, int]:
-        """Return the axes that may be asked to be dynamic, with their configured sizes."""
+        """Return the axes that can be made dynamic, with their configured sizes."""
         return {size.name: size.size for size in self.shape if isinstance(size, Resizable)}
 
     def draw(self, sizes: Mapping[str, int], *, vocabulary: int, rng: np.random.Generator) -> Array:
@@ -112,7 +112,7 @@ def _size(size: int | str | Resizable, sizes: Mapping[str, int]) -> int:
 
 
 def unwrapped(model: Module) -> Module:
-    """Return `model`: its own forward will do."""
+    """Return `model`: its own forward is suitable."""
     return model
 
 
@@ -124,8 +124,8 @@ class Task:
         heads: endings of the transformers classes that have this task's head.
         auto: transformers' Auto class that loads such a model.
         inputs: from a configuration to the inputs by name.
-        outputs: what to keep of what forward returns, in this order; None: from the configuration.
-        wrap: puts a module around the model where its own forward will not do.
+        outputs: outputs of forward to keep, in this order; None: from the configuration.
+        wrap: puts a module around the model where its own forward is not suitable.
     """
 
     heads: tuple[str, ...]
@@ -139,7 +139,7 @@ class Task:
         return {name: value.freed(dynamic).axes() for name, value in self.inputs(config).items()}
 
     def resizable(self, config: Config) -> dict[str, int]:
-        """Return the axes that may be asked to be dynamic, with the sizes the configuration names."""
+        """Return the axes that can be made dynamic, with their configured sizes."""
         return {name: size for value in self.inputs(config).values() for name, size in value.resizable().items()}
 
 
@@ -152,7 +152,7 @@ class Family:
         model_types: transformers' `config.model_type` of its models.
         tasks: by the hub's name of the task.
         tiny: configuration of a random model of a few thousand parameters, for the tests.
-        note: what does not work, and why; shown in the table of families.
+        note: known limitation with its reason; shown in the table of families.
     """
 
     name: str

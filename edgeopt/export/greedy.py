@@ -1,10 +1,11 @@
-"""Greedy decoding with an exported decoder, and the same in PyTorch without a cache: equal, or the export is wrong.
+"""Greedy decoding with an exported decoder and in PyTorch without a cache: both must give the same tokens.
 
-A cache has many ways to be subtly off (positions, masks, the order of heads) that a single step at random states may not show;
-32 tokens that each depend on all before them do.
+A cache can be subtly wrong in many ways (positions, masks, the order of heads) that a single step at random states may not
+show; 32 tokens, each of which depends on all earlier ones, show them.
 
-In half precision two tokens may be equally likely but for rounding, and from there on two right programs write different texts.
-`shortfall` says of a text whether PyTorch, reading it whole, would have chosen each token, and if not by how little.
+In half precision two tokens may be equally likely but for rounding, and from there on two correct programs give different
+texts. `shortfall` states whether PyTorch, given the whole text, would have chosen each token, and if not, by how much it
+missed.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ _CACHE_TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32}
 
 
 def decode(session: ort.InferenceSession, prompt: Array, *, steps: int, given: Batch = _EMPTY) -> Array:
-    """Return the `steps` tokens that follow `prompt`, most likely ones first to last.
+    """Return the `steps` most likely tokens that follow `prompt`.
 
     Args:
         session: a decoder exported with its cache.
         prompt: token ids [batch, sequence]; the whole prompt goes through the graph at once, with an empty cache.
-        steps: how many tokens to make.
-        given: inputs that stay the same, such as ``cross.N.key`` and the mask of the source.
+        steps: number of tokens to decode.
+        given: constant inputs, such as ``cross.N.key`` and the mask of the source.
 
     Returns:
         Token ids [batch, steps].
@@ -62,7 +63,7 @@ def decode(session: ort.InferenceSession, prompt: Array, *, steps: int, given: B
 
 
 def decode_without_cache(model: Any, prompt: Array, *, steps: int, source: Batch = _EMPTY) -> Array:
-    """Return the same tokens from PyTorch, each from the whole text before it.
+    """Return the same tokens from PyTorch, each computed from the whole text before it.
 
     Args:
         model: a transformers model that generates text.
@@ -77,7 +78,7 @@ def decode_without_cache(model: Any, prompt: Array, *, steps: int, source: Batch
 
 
 def shortfall(model: Any, prompt: Array, made: Array, *, source: Batch = _EMPTY) -> float:
-    """Return how far the logits of the tokens `made` lie below the best ones at most, as a share of the largest magnitude.
+    """Return the largest gap between the best logits and those of the tokens `made`, as a share of the largest magnitude.
 
     Args:
         model: a transformers model that generates text; it reads prompt and tokens at once.

@@ -1,9 +1,10 @@
-"""What a module does differently when it is deployed, for the time of an export.
+"""Inference behaviour of a module during an export.
 
-- A functional dropout with ``training=True`` (its default) stays on in evaluation mode. Random zeros are nobody's deployment,
-  and no file can be proven to draw the same ones, so it is left out, in PyTorch too, with a warning.
+- A functional dropout with ``training=True`` (its default) stays on in evaluation mode. Random zeros are not wanted in
+deployment,
+  and cannot be compared, so it is left out, in PyTorch too, with a warning.
 - nn.TransformerEncoder has a fast path that only untraced code takes; it writes 0 at positions that a padding mask hides. The
-  plain path is what is exported, so it is what is compared. Nor may torch's encoder and decoder look into a mask whether it is
+  plain path is exported and compared. Nor may torch's encoder and decoder look into a mask whether it is
   causal, which no trace can follow: they take the mask that they are given.
 - FakeQuantize modules and quantized ones hold packed or observed state that no trace can follow, and TorchScript is no Python:
   refused with what to do.
@@ -28,7 +29,7 @@ _QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch
 
 
 class WithoutDropout(TorchFunctionMode):
-    """Every dropout returns its input while this is entered; `seen` says whether one was on."""
+    """Every dropout returns its input while this is entered; `seen` is whether one was active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ def plain_path() -> Iterator[None]:
 
 @contextmanager
 def padding_seen(module: torch.nn.Module) -> Iterator[list[str]]:
-    """Yield a list that holds, after the block has run `module`, a remark if an encoder with a fast path got a padding mask."""
+    """Yield a list that, after the block has run `module`, holds a remark if an encoder with a fast path got a padding mask."""
     remarks: list[str] = []
 
     def look(encoder: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -86,7 +87,7 @@ def padding_seen(module: torch.nn.Module) -> Iterator[list[str]]:
         if mask is not None and encoder.enable_nested_tensor and not remarks:
             remarks.append(
                 "nn.TransformerEncoder's fast path writes 0 at positions that the mask hides; the file, as torch with "
-                "enable_nested_tensor=False, gives numbers there that mean nothing"
+                "enable_nested_tensor=False, returns meaningless numbers there"
             )
 
     encoders = [part for part in module.modules() if isinstance(part, torch.nn.TransformerEncoder)]

@@ -1,7 +1,7 @@
-"""Names in the graph: those of the model's own modules, and nothing of the machine that exported it.
+"""Names in the graph: those of the model's modules, and nothing about the machine that exported it.
 
-torch writes stack traces with absolute paths and whole fx nodes into the metadata of every node. What a reader needs of that is
-the module a node comes from; it becomes the node's name, so that profiles and error lists point into the source model:
+torch writes stack traces with absolute paths and whole fx nodes into the metadata of every node. The useful part is
+the module that a node comes from; it becomes the node's name, so that profiles and error lists point into the source model:
 
     Before: node_linear_3    {stack_trace: 'File "/home/…", line 436 …', name_scopes: "['', 'module', 'module.bert', …]", …}
     After:  bert.encoder.layer.0.attention.output.dense/MatMul
@@ -19,11 +19,11 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _WRAPPER = "module."
 _RECURRENT = {"LSTM", "GRU", "RNN"}
 _KINDS = {1: "bias", 2: "weight_t"}
-"""What a constant without a name is taken for, by its number of axes."""
+"""Name of a constant without one, by its number of axes."""
 
 
 def name_ends(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Call the graph's inputs and outputs so, each output a tensor of its own, and nothing else by one of these names.
+    """Rename the graph's inputs and outputs; each output becomes a separate tensor, and nothing else has these names.
 
     Before: x → Relu → relu (output, twice)         After: x → Relu → a, → Identity → b
     """
@@ -34,7 +34,7 @@ def name_ends(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) ->
         if value not in ends:
             value.name = _fresh(value.name or "value", taken)
             taken.add(value.name)
-    for number, value in enumerate(ends):  # by way of names that nobody has
+    for number, value in enumerate(ends):  # through unused names
         value.name = _fresh(f"end_{number}", taken)
     for value, name in ends.items():
         value.name = name
@@ -92,7 +92,7 @@ def tidy_names(model: ir.Model) -> None:
 
 def _scope(node: ir.Node) -> str:
     """Return the dotted path of the module that `node` comes from, "" for the model itself."""
-    if node.op_type in {"Conv", "ConvTranspose"}:  # torch folds the norm after a convolution into it, and notes the norm
+    if node.op_type in {"Conv", "ConvTranspose"}:  # torch folds the norm after a convolution into it, and records the norm
         weight = node.inputs[1].name if node.inputs[1] is not None else None
         if weight and weight.startswith(_WRAPPER) and weight.endswith(".weight"):
             return weight.removeprefix(_WRAPPER).removesuffix(".weight")
@@ -122,7 +122,7 @@ def _name_weights(model: ir.Model, scopes: dict[ir.Node, str]) -> None:
 
 
 def _kind(value: ir.Value) -> str:
-    """Return the last part of the name of a weight: ONNX's own letter for those of a recurrent layer."""
+    """Return the last part of the name of a weight: ONNX's letter for weights of a recurrent layer."""
     use = next(iter(value.uses()))
     if use.node.op_type in _RECURRENT and use.idx in {1, 2, 3}:
         return "WRB"[use.idx - 1]

@@ -1,4 +1,4 @@
-"""Write an encoder-decoder model as optimum's ORTModel classes load it; other models' folders they load as they are."""
+"""Write an encoder-decoder model for optimum's ORTModel classes; folders of other models need no change."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def export_for_optimum(
     """Export `model` to encoder_model.onnx, decoder_model.onnx and decoder_with_past_model.onnx, each compared with PyTorch.
 
     Returns:
-        What `export` returns for each of them, in that order; their paths are those of the files in `output`.
+        The results of `export` for each of them, in that order, with the paths of the files in `output`.
 
     Raises:
-        ModelError: the model is no encoder-decoder, a graph's weights do not fit into one file, or as `export` does.
+        ModelError: the model is not an encoder-decoder, a graph's weights do not fit into one file, or as for `export`.
     """
     kind = getattr(getattr(model, "config", None), "model_type", "")
     family = load_family(config.family) if config.family else family_of(kind)
     tasks = {ending: [name for name in family.tasks if name.endswith(f"/{ending}")] for ending in FILES}
     if not all(tasks.values()):
-        raise ModelError(f"family '{family.name}' is no encoder-decoder: optimum loads its plain export; leave --layout out")
+        raise ModelError(
+            f"family '{family.name}' is not an encoder-decoder: optimum loads its plain export; leave --layout out"
+        )
     output.mkdir(parents=True, exist_ok=True)
     results = []
     with tempfile.TemporaryDirectory(dir=output, prefix=".export-") as name:

@@ -1,12 +1,12 @@
-"""float16 guards of transformers models, which depend on values, as the exported graph wants them.
+"""float16 guards of transformers models, which depend on values, made independent of them for the export.
 
-BART and its relatives look after each layer whether a number left float16's range, and only then limit all of them:
+BART and its relatives check after each layer whether a number left float16's range, and only then clamp all of them:
 
     if hidden_states.dtype == torch.float16 and not torch.isfinite(hidden_states).all():
         hidden_states = torch.clamp(hidden_states, min=-64504, max=64504)
 
-A graph has no such `if`. While it is traced the answer is always "not all finite", so that the limits are always there: equal
-but for finite numbers beyond ±64504, which become that (float16 ends at 65504). Whisper and T5 limit always, too.
+A graph has no such `if`. While tracing the answer is always "not all finite", so that the clamp is always there: equal
+but for finite numbers beyond ±64504, which are clamped (float16 ends at 65504). Whisper and T5 always clamp, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 
 @contextmanager
 def guards_for_export(module: torch.nn.Module) -> Iterator[None]:
-    """Let the float16 guards in the code of the transformers models inside `module` always take hold while the block runs."""
+    """Make the float16 guards in the code of the transformers models inside `module` always apply while the block runs."""
     names = {type(part).__module__ for part in module.modules()}
     sources = [vars(sys.modules[name]) for name in sorted(names) if name.startswith("transformers.models.")]
     changed = [source for source in sources if source.get("torch") is torch]
@@ -46,7 +46,7 @@ class _Torch:
 
 
 class _NotAll:
-    """The answer of `isfinite` that makes a guard take hold."""
+    """The result of `isfinite` with which a guard applies."""
 
     @staticmethod
     def all() -> bool:

@@ -1,13 +1,13 @@
-"""Proof that the ONNX file computes what the PyTorch model computes.
+"""Comparison of the ONNX file with the PyTorch model.
 
 Both run on the same batches: at batch 1 and several, at the shortest and the longest sample; onnxruntime once with its graph
-optimisations off and once with all of them on. The error of an output is measured against that output's own scale,
+optimisations off and once with all of them on. The error of an output is relative to that output's magnitude,
 
     relative error = max |torch − onnx| / max |torch|,
 
-since an absolute bound means something else for a logit of 30 than for a probability. Integer and boolean outputs must be
-equal. On failure every intermediate tensor that kept torch's name is compared in the order of the graph, and the first that
-parts is named.
+because an absolute bound means something else for a logit of 30 than for a probability. Integer and boolean outputs must be
+equal. On failure every intermediate tensor that kept torch's name is compared in the order of the graph, and the first one that
+diverges is named.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _LEVELS: tuple[Literal["none", "all"], ...] = ("none", "all")
 
 @dataclass(frozen=True)
 class Difference:
-    """The error of one output: absolute, and as a share of the output's largest magnitude."""
+    """Error of one output: absolute, and as a share of the output's largest magnitude."""
 
     absolute: float
     relative: float
 
 
 def compare(expected: Array, actual: Array) -> Difference:
-    """Return how far `actual` is from `expected`; infinitely far where shapes differ or only one of them is not finite."""
+    """Return the error of `actual` relative to `expected`; infinite if shapes differ or only one of them is not finite."""
     if expected.shape != actual.shape:
         return Difference(float("inf"), float("inf"))
     if expected.dtype.kind in "bui" or actual.dtype.kind in "bui":
@@ -66,13 +66,13 @@ def compare(expected: Array, actual: Array) -> Difference:
 
 
 def parity_batches(samples: Sequence[Batch], axes: Axes, *, limit: int) -> list[Batch]:
-    """Return batches of real samples unlike each other in shape: one row alone, then three and more, ragged ones padded.
+    """Return batches of real samples of different shapes: one row alone, then three and more, ragged ones padded.
 
     Args:
         samples: batches of any size.
         axes: the dynamic axes; batches are kept as they are where one is a sum of others, or where the first axis of an input
             is fixed or counts something else than samples (`edgeopt.graph.batch_axes`).
-        limit: how many samples to use.
+        limit: number of samples to use.
     """
     chosen = list(samples)[:limit]
     derived = any(summed(name) for dynamic in axes.values() for name in dynamic.values())
@@ -106,7 +106,7 @@ def _join(rows: Sequence[Batch]) -> Batch:
 def check_parity(program: Program, written: Sequence[Path], batches: Sequence[Batch], *, tolerance: float) -> Parity:
     """Run `program` in PyTorch and the model in onnxruntime on `batches` and measure the largest error.
 
-    PyTorch answers first. With weights in a file of their own, those in PyTorch then leave memory until onnxruntime is done.
+    PyTorch runs first. With external weights, PyTorch's then leave memory until onnxruntime is done.
 
     Args:
         program: in evaluation mode.
@@ -203,7 +203,7 @@ def first_divergence(
         program: the PyTorch model.
         model: the ONNX graph whose value names are still torch's.
         exported: the torch program the graph was made from.
-        batches: inputs by the graph's input names; the first of them on which a tensor parts counts.
+        batches: inputs by the graph's input names; the first of them on which a tensor diverges counts.
         tolerance: largest relative error of a tensor that counts as equal.
     """
     names = [value.name or "" for value in model.graph.inputs]
@@ -224,7 +224,7 @@ def first_divergence(
 
 
 class _Recorder(torch.fx.Interpreter):
-    """Runs an exported program and keeps every tensor under its name."""
+    """Runs an exported program and keeps every tensor by name."""
 
     def __init__(self, exported: torch.export.ExportedProgram) -> None:
         super().__init__(exported.module())
@@ -238,7 +238,7 @@ class _Recorder(torch.fx.Interpreter):
 
 
 def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -> list[tuple[str, Array]]:
-    """Run the graph with all tensors called as in `wanted` as outputs, in the order of the graph."""
+    """Run the graph with the tensors named in `wanted` as outputs, in the order of the graph."""
     shown = widened(model) if holds_bfloat16(model) else model.clone()
     values = [value for node in shown.graph for value in node.outputs if value.name in wanted and value.dtype is not None]
     known = set(shown.graph.outputs)

@@ -1,4 +1,4 @@
-"""Decides how a model is exported, before anything is traced; a plan is a value that can be shown."""
+"""Plan of an export, made before anything is traced; a plan is a value that can be printed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIRST_OPSET_WITH_ATTENTION = 23
 
 @dataclass(frozen=True)
 class Plan:
-    """What is decided before anything is traced.
+    """Decisions made before anything is traced.
 
     Attributes:
         module: the model, with the family's wrapping around it.
@@ -52,12 +52,12 @@ class Plan:
 
 
 def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, config: ExportConfig) -> Plan:
-    """Return the plan for exporting `model`, called as in `samples` (None: random ones of its family), for `target`.
+    """Return the plan for exporting `model`, called with `samples` (None: random ones of its family), for `target`.
 
     Raises:
         ModelError: no family knows the model's type, or it has no head for the task.
         DataError: the samples are empty or disagree with each other.
-        RecipeError: the configuration contradicts itself or names inputs that are not there.
+        RecipeError: the configuration contradicts itself or names unknown inputs.
     """
     family, name, task = _task_of(model, config)
     _check_dynamic(model, task, config)
@@ -90,7 +90,7 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
 def _choose(
     samples: Batches | None, task: Task | None, model: torch.nn.Module, config: ExportConfig
 ) -> tuple[list[Batch], tuple[str, ...]]:
-    """Return the samples to use and what must be said about them: no data set holds the caches a decoder takes."""
+    """Return the samples to use and a remark about them: data sets do not contain the caches of a decoder."""
     limit = config.parity_samples
     remarks: tuple[str, ...] = ()
     if samples is None and task is None:
@@ -111,12 +111,12 @@ def _choose(
 
 
 def _own_examples(model: torch.nn.Module) -> Batches:
-    """Return what the module itself offers to be called with."""
+    """Return the samples of the module's `example_inputs()`."""
     offered = getattr(model, "example_inputs", None)
     found = list(offered()) if callable(offered) else []
     if not found:
         raise DataError(
-            f"export needs samples to call {type(model).__name__} with, since it belongs to no family: "
+            f"export needs samples to call {type(model).__name__} with, because it belongs to no family: "
             f"give data (--data FILE.npz), or give the module a method example_inputs() that returns [{{input name: array}}]"
         )
     return found
@@ -128,7 +128,7 @@ def _check_dynamic(model: torch.nn.Module, task: Task | None, config: ExportConf
         if name not in allowed:
             known = ", ".join(allowed) or "none; a module without a family takes 'axes'"
             raise RecipeError(
-                f"dynamic: '{name}'{nearest(name, allowed)} is no axis this model may have dynamic; allowed: {known}"
+                f"dynamic: '{name}'{nearest(name, allowed)} is not an axis that can be dynamic in this model; allowed: {known}"
             )
 
 
@@ -159,7 +159,7 @@ def _operators(target: Target, config: ExportConfig) -> tuple[int, Literal["fuse
 
 
 def _example(samples: Sequence[Batch], axes: Axes) -> Batch:
-    """Return the longest sample, with every dynamic axis at least 2 long: torch takes sizes 0 and 1 for constants."""
+    """Return the longest sample, with every dynamic axis at least 2 long: torch treats sizes 0 and 1 as constants."""
     longest = max(samples, key=lambda batch: sum(array.size for array in batch.values()))
     return {name: _stretch(array, axes[name]) for name, array in longest.items()}
 

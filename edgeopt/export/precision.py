@@ -1,11 +1,11 @@
-"""The floating type a model is exported in: its weights are converted for the time of an export, its floating inputs with them.
+"""Floating-point type of an export: weights and floating-point inputs are converted during the export.
 
-What is converted is what loading a transformers checkpoint in that type converts: parameters and saved buffers, but for the
-modules the model's class keeps in float32 (T5's `wo`, whose sums leave float16's range). Buffers that are computed rather than
-loaded, rotary frequencies above all, keep their type. Of any other module everything is converted, as `half()` does.
+The same tensors are converted as when a transformers checkpoint is loaded in that type: parameters and saved buffers, except
+in modules that the model's class keeps in float32 (T5's `wo`, whose sums leave float16's range). Buffers that are computed
+rather than loaded, such as rotary frequencies, keep their type. In any other module everything is converted, as by `half()`.
 
-The caller's tensors are swapped out and come back, one after the other: beside the weights there is one more set in the new
-type, half as large, and pages of a mapped file are handed back to the system as soon as they are converted.
+The caller's tensors are swapped out and back, one after another: besides the weights there is one more set in the new
+type, half as large, and pages of a mapped file are returned to the system as soon as they are converted.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SMALLEST = {
 }
 """What is smaller than this is rounded to 0, by type."""
 TOLERANCES: dict[str, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
-"""The error relative to an output's largest magnitude that rounding alone can explain, by type."""
+"""Error relative to an output's largest magnitude that rounding alone can cause, by type."""
 
 
 @contextmanager
 def weights_in(module: torch.nn.Module, dtype: FloatType | None) -> Iterator[None]:
-    """Give the floating weights of `module` the type `dtype` while the block runs (None: leave them), then the old ones again.
+    """Convert the floating-point weights of `module` to `dtype` while the block runs (None: do not), and restore them.
 
     Raises:
         ModelError: a weight lies beyond the range of `dtype`, or a whole tensor is rounded to 0.
@@ -63,7 +63,7 @@ def weights_in(module: torch.nn.Module, dtype: FloatType | None) -> Iterator[Non
 def _convertible(
     module: torch.nn.Module, dtype: torch.dtype
 ) -> dict[torch.Tensor, tuple[str, list[tuple[torch.nn.Module, str]]]]:
-    """Return the floating tensors to convert to `dtype`, each with its name and all places it is found at (tied weights)."""
+    """Return the floating-point tensors to convert to `dtype`, each with its name and all its places (tied weights)."""
     loaded = hasattr(getattr(module, "config", None), "model_type")
     kept: set[str] = set()
     if loaded and dtype in {torch.float16, torch.bfloat16}:
@@ -98,7 +98,7 @@ def _converted(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Ten
         largest = float(source[source.isfinite()].abs().max())
         limit = torch.finfo(dtype).max
         raise ModelError(
-            f"the weight {name} holds {largest:.3g}, beyond {_name(dtype)}'s largest number {limit:.5g}; "
+            f"the weight {name} contains {largest:.3g}, beyond {_name(dtype)}'s largest number {limit:.5g}; "
             f"export as {wider(_name(dtype))}"
         )
     return torch.nn.Parameter(converted, requires_grad=False) if parameter else converted
@@ -109,12 +109,12 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def wider(dtype: str) -> str:
-    """Return, in words, the types that hold larger numbers than the half-precision type `dtype`."""
+    """Return the names of the types with a larger range than the half-precision type `dtype`."""
     return "bfloat16 or float32" if dtype == "float16" else "float32"
 
 
 def float_type(module: torch.nn.Module) -> FloatType | None:
-    """Return the type that most of the floating weights of `module` have; None if that is none of the three."""
+    """Return the type of most of the floating-point weights of `module`; None if it is none of the three."""
     counts: dict[str, int] = {}
     for weight in module.parameters():
         if weight.is_floating_point():
@@ -124,7 +124,7 @@ def float_type(module: torch.nn.Module) -> FloatType | None:
 
 
 def cast(batch: Batch, dtype: FloatType) -> dict[str, Array]:
-    """Return `batch` with its floating arrays as `dtype`; finite numbers beyond its range, as in masks, become its extremes."""
+    """Return `batch` with its floating-point arrays as `dtype`; finite numbers beyond its range become its extremes."""
     kind = ARRAY_TYPES[dtype]
     limit = LARGEST[dtype]
 

@@ -1,8 +1,8 @@
-"""A module made traceable: its inputs by position, its outputs as plain named tensors.
+"""A traceable module: inputs by position, outputs as plain named tensors.
 
 torch.export traces what a module's forward returns. Models of the transformers library return dictionaries which also hold
 hidden states or caches, others a tensor, or tensors in tuples, lists and dicts; `Program` gives all of them one shape, so that
-inputs and outputs have the names users know (`trees`).
+inputs and outputs have meaningful names (`trees`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Program(torch.nn.Module):
     """Calls `module` with the inputs called `inputs`; `forward` takes and returns tensors by position.
 
     Attributes:
-        outputs: names of what `forward` returns, known after `name_outputs`; none is that of an input.
-        remarks: what is not exported as the module has it, for the report.
+        outputs: names of the outputs of `forward`, known after `name_outputs`; none is the name of an input.
+        remarks: differences between the module and the export, for the report.
     """
 
     def __init__(self, module: torch.nn.Module, inputs: Sequence[str], outputs: Sequence[str] = ()) -> None:
@@ -42,7 +42,7 @@ class Program(torch.nn.Module):
         self._ties: list[tuple[tuple[int, int], tuple[int, int]]] = []
 
     def tie_axes(self, axes: Axes) -> None:
-        """Promise torch that axes of one name are equal; otherwise each input would get a size symbol of its own."""
+        """Assert to torch that axes with one name are equal; otherwise each input would get its own size symbol."""
         first: dict[str, tuple[int, int]] = {}
         self._ties = []
         for index, name in enumerate(self.inputs):
@@ -62,10 +62,10 @@ class Program(torch.nn.Module):
         return tuple(produced[name] for name in self._paths)
 
     def name_outputs(self, example: Sequence[torch.Tensor], wanted: Sequence[str] = ()) -> None:
-        """Run once and keep the names of the outputs, or those of them that are `wanted`.
+        """Run once and store the names of the outputs, or of those in `wanted`.
 
         Raises:
-            ModelError: an output that is wanted does not exist, or the module refuses the inputs or gives no tensor.
+            ModelError: a requested output does not exist, or the module fails on the inputs or returns no tensor.
         """
         dropout = WithoutDropout()
         with dropout, padding_seen(self.module) as padding:
@@ -74,17 +74,17 @@ class Program(torch.nn.Module):
         for name in wanted:
             if name not in names:
                 raise ModelError(
-                    f"{type(self.module).__name__} has no output '{name}'{nearest(name, names)}; it gives: {', '.join(names)}"
+                    f"{type(self.module).__name__} has no output '{name}'{nearest(name, names)}; it has: {', '.join(names)}"
                 )
         if not names:
-            raise ModelError(f"{type(self.module).__name__}: forward() returns no tensor, so there is nothing to export")
+            raise ModelError(f"{type(self.module).__name__}: forward() returns no tensor; there is nothing to export")
         self._paths = tuple(wanted) or tuple(names)
         self._without_dropout = dropout.seen
         self.outputs = _apart(self._paths, self.inputs)
         self.remarks = (
             *(f"not a tensor, so no output of the file: {what}" for what in ([] if wanted else left_out(produced))),
             *(
-                f"the output '{path}' is called '{name}' in the file, since an input has its name"
+                f"the output '{path}' is called '{name}' in the file, because an input has its name"
                 for path, name in zip(self._paths, self.outputs, strict=True)
                 if path != name
             ),
@@ -95,13 +95,13 @@ class Program(torch.nn.Module):
     def run(self, batch: Batch) -> dict[str, Array]:
         """Return PyTorch's outputs for `batch`, by name."""
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks on its own kernels
+            warnings.simplefilter("ignore")  # torch's warnings about its own kernels
             produced = self(*tensors(batch, self.inputs))
         return {name: to_array(value) for name, value in zip(self.outputs, produced, strict=True)}
 
 
 def _apart(paths: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of outputs in the graph, where inputs and outputs share one space of names."""
+    """Return the names of outputs in the graph, where inputs and outputs share one namespace."""
     taken = {*inputs, *paths}
     names = []
     for path in paths:
@@ -114,7 +114,7 @@ def _apart(paths: Sequence[str], inputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _call(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> object:
-    """Return what `module` makes of its inputs by name; those of a forward(*tensors) go in by position."""
+    """Return the result of `module` for inputs by name, or by position for a forward(*tensors)."""
     parameters = inspect.signature(module.forward).parameters
     given = arguments(values, parameters)
     several = any(parameter.kind == inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
@@ -130,13 +130,13 @@ def _run(module: torch.nn.Module, example: Mapping[str, torch.Tensor]) -> object
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in example.items())
         advice = "samples must be named as its forward() names them"
         reason = str(error).strip().split("\n", maxsplit=1)[0]
-        if "without overflow" in reason:  # torch's words for a number such as -1e9 in the model's code
+        if "without overflow" in reason:  # torch's message for a number such as -1e9 in the model's code
             advice = "write torch.finfo(x.dtype).min for it, or export as bfloat16 or float32"
         raise ModelError(f"{type(module).__name__} cannot run on the samples ({shapes}): {reason}; {advice}") from error
 
 
 def tensors(batch: Batch, names: Sequence[str]) -> tuple[torch.Tensor, ...]:
-    """Return the arrays of `batch` called `names` as tensors (copies, so that read-only arrays are welcome)."""
+    """Return the arrays of `batch` called `names` as tensors (copies, so that arrays may be read-only)."""
     for name in names:
         if name not in batch:
             raise DataError(f"a sample lacks the input '{name}'; it has: {', '.join(batch)}")
@@ -157,7 +157,7 @@ def to_array(tensor: torch.Tensor) -> Array:
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put `module` into evaluation mode and leave each part as it was found."""
+    """Put `module` into evaluation mode while the block runs, and restore each part."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:

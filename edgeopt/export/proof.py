@@ -1,4 +1,4 @@
-"""One row of the table of families: a tiny random model, exported and compared, from nothing but what the family says."""
+"""One row of the table of families: a tiny random model, exported and compared, from nothing but the family's data."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _TOKENS = 32
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one family and task.
+    """Result for one family and task.
 
     Attributes:
         dynamic: the named axes of the inputs.
-        operators: how many nodes the graph has of each operator.
-        dtype: the floating type of weights, inputs and outputs.
+        operators: number of nodes by operator.
+        dtype: floating-point type of weights, inputs and outputs.
         greedy: whether 32 greedily decoded tokens equal PyTorch's; None where nothing is decoded.
-        shortfall: where they differ, how far the logits of those decoded lie below the best ones (`greedy.shortfall`).
-        reason: why it does not export; "" if it does.
+        shortfall: where they differ, the gap of their logits to the best ones (`greedy.shortfall`).
+        reason: why the export failed; "" if it did not.
     """
 
     family: str
@@ -54,7 +54,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether the family exports and decodes PyTorch's text, in half precision but for ties that rounding decides."""
+        """Whether the family exports and decodes the same text as PyTorch, in half precision except for ties by rounding."""
         tied = self.dtype != "float32" and self.shortfall <= TOLERANCES[self.dtype]
         return self.exports and (self.greedy is not False or tied)
 
@@ -64,7 +64,7 @@ def tiny_model(family: Family, task: str) -> Any:
     import transformers
 
     config = transformers.CONFIG_MAPPING[family.model_types[0]](**family.tiny)
-    config.architectures = []  # the Auto classes look there for a hint, and some of them refuse None
+    config.architectures = []  # the Auto classes look there for a hint, and some of them reject None
     torch.manual_seed(0)
     model = getattr(transformers, family.tasks[task].auto).from_config(config)
     _spread(model)
@@ -76,7 +76,7 @@ def tiny_model(family: Family, task: str) -> Any:
 def _settle(model: torch.nn.Module, batch: Batch) -> None:
     """Set the statistics of every batch normalisation to those of `batch`, in the order they are used, as training does.
 
-    Without it the pictures hardly matter after a dozen layers, and detectors choose among candidates whose scores differ by
+    Without it the images hardly matter after a dozen layers, and detectors choose among candidates whose scores differ by
     rounding alone.
     """
 
@@ -94,7 +94,7 @@ def _settle(model: torch.nn.Module, batch: Batch) -> None:
 
 
 def _spread(model: torch.nn.Module) -> None:
-    """Make weights larger than an initialisation does: outputs that hardly depend on the input would prove nothing."""
+    """Make weights larger than the initialisation: outputs that hardly depend on the input would prove nothing."""
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:
@@ -153,7 +153,7 @@ def _decoded(model: Any, family: Family, config: ExportConfig, *, target: Target
 
 
 def _read(path: Path, source: Batch) -> Batch:
-    """Return what the encoder at `path` makes of `source`, and its mask, as the decoder takes them."""
+    """Return the outputs of the encoder at `path` for `source`, and its mask, as inputs of the decoder."""
     encoder = open_runnable(path)
     names = [value.name for value in encoder.get_outputs()]
     given = dict(zip(names, encoder.run(names, feed(encoder, source)), strict=True))

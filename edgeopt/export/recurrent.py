@@ -1,8 +1,8 @@
-"""LSTM, GRU and RNN layers as ONNX's own operators, over any number of steps.
+"""LSTM, GRU and RNN layers as the ONNX operators of that name, over any number of steps.
 
-torch computes the shapes of a recurrent layer by running it step by step, and so fixes the number of steps. While a module is
-traced the four operators below only say what shapes they give; the trace then holds one node for all layers and directions, and
-the translation makes of it one LSTM, GRU or RNN a layer (https://onnx.ai/onnx/operators/onnx__LSTM.html):
+torch computes the shapes of a recurrent layer by running it step by step, which fixes the number of steps. While a module is
+traced the four operators below only state their output shapes; the trace then has one node for all layers and directions, and
+the translation turns it into one LSTM, GRU or RNN per layer (https://onnx.ai/onnx/operators/onnx__LSTM.html):
 
     weights of torch [gates · hidden, in], gates i f g o   →   [directions, gates · hidden, in], gates i o f c
                                            gates r z n     →                                    gates z r h
@@ -22,7 +22,7 @@ from edgeopt.errors import ModelError
 
 _ATEN = torch.ops.aten
 _ORDERS: dict[str, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
-"""Which of torch's gates stands at each place of ONNX's."""
+"""Index of torch's gate for each of ONNX's."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def any_number_of_steps() -> Iterator[None]:
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Return how torch's exporter is to translate each recurrent operator."""
+    """Return the translations of recurrent operators for torch's exporter."""
     return {operator: _translation(*facts) for operator, facts in _operators().items()}
 
 
@@ -59,14 +59,14 @@ def _restore(kernels: dict[Any, Any], key: Any, before: Any) -> None:
 
 
 def _two_states(inputs: torch.Tensor, states: Sequence[torch.Tensor], *rest: Any) -> tuple[torch.Tensor, ...]:
-    """Return tensors of the shapes that lstm gives: output, hidden state, cell state."""
+    """Return tensors with the shapes of lstm's outputs: output, hidden state, cell state."""
     if states[0].shape[2] != states[1].shape[2]:
         raise ModelError("an LSTM with proj_size has no ONNX operator; use one without, with a Linear layer behind it")
     return (*_one_state(inputs, states[0], *rest), states[1].clone())
 
 
 def _one_state(inputs: torch.Tensor, state: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, ...]:
-    """Return tensors of the shapes that gru and rnn give: output, hidden state."""
+    """Return tensors with the shapes of the outputs of gru and rnn: output, hidden state."""
     bidirectional = rest[5]
     width = state.shape[2] * (2 if bidirectional else 1)
     return inputs.new_zeros((inputs.shape[0], inputs.shape[1], width)), state.clone()
@@ -120,7 +120,7 @@ def _layer(state: Any, start: int, directions: int) -> Any:
 
 
 def _weights(params: Sequence[Any], each: int, order: tuple[int, ...]) -> list[Any]:
-    """Return W, R and B (None without biases) of one layer, all directions under each other."""
+    """Return W, R and B (None without biases) of one layer, with all directions stacked."""
     directions = [params[start : start + each] for start in range(0, len(params), each)]
     axis = op.Constant(value_ints=[0])
 

@@ -1,4 +1,4 @@
-"""Which family a model belongs to: edgeopt's own by an explicit table, third parties' by entry points."""
+"""Registry of families: edgeopt's by an explicit table, third parties' by entry points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeopt.errors import ModelError, nearest
 from edgeopt.export.family import Family
 
 GROUP = "edgeopt.exporters"
-"""The entry-point group; an entry names a module that holds a `FAMILY`."""
+"""The entry-point group; an entry names a module that has a `FAMILY`."""
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "albert": ("albert",),
@@ -85,10 +85,10 @@ def family_names() -> list[str]:
 
 
 def family_of(model_type: str) -> Family:
-    """Return the family for models whose configuration says `model_type`.
+    """Return the family for models with this `model_type` in their configuration.
 
     Raises:
-        ModelError: no family knows it; names the nearest and how to do without.
+        ModelError: no family knows it; the message names the nearest one and the alternative.
     """
     for point in entry_points(group=GROUP):
         if model_type in load_family(point.name).model_types:

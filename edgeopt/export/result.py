@@ -1,4 +1,4 @@
-"""What an export returns."""
+"""Result of an export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeopt.graph.signature import TensorSpec
 
 @dataclass(frozen=True)
 class Parity:
-    """How far onnxruntime's outputs are from PyTorch's, over all outputs, samples and both optimisation levels."""
+    """Difference between onnxruntime's and PyTorch's outputs, over all outputs, samples and both optimisation levels."""
 
     max_abs_error: float
     relative_error: float
@@ -41,13 +41,13 @@ class ExportFacts:
     parity: Parity
     size_bytes: int
     passes: dict[str, int]
-    """How often each graph pass changed something."""
+    """Number of changes by each graph pass."""
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ExportResult(ExportFacts):
-    """An exported model and what is known of it."""
+    """An exported model and facts about it."""
 
     path: Path
     files: tuple[Path, ...]

@@ -1,17 +1,17 @@
-"""Rotary frequencies that depend on how long the text is, without control flow and without memory.
+"""Rotary frequencies that depend on the length of the text, without control flow and without state.
 
 Two kinds of scaled rotary positions change with n = max(position_ids) + 1, the length so far:
 
     dynamic   base ← base · (factor · n / m − (factor − 1))^(d / (d − 2)) beyond m = max_position_embeddings (NTK scaling)
     longrope  one set of frequencies up to original_max_position_embeddings, another beyond (https://arxiv.org/abs/2402.13753)
 
-transformers decides by an `if`, writes the frequencies into a buffer and, for `dynamic`, remembers the longest text it has
+transformers decides with an `if`, writes the frequencies into a buffer and, for `dynamic`, remembers the longest text it has
 seen. While a module is traced the same formulas are chosen by `torch.where`:
 
     frequencies = where(n > m, scaled(n), original)
 
-That is what a model which has not seen a longer text computes. So that PyTorch's answers are those, too, its memory is cleared
-before each of them; afterwards it is what it was. As in transformers, keys in a cache keep the frequencies of the step
+That is what a model computes which has not seen a longer text. For the comparison, PyTorch's state is cleared
+before each run and restored afterwards. As in transformers, keys in a cache keep the frequencies of the step
 they were made in.
 """
 
@@ -32,7 +32,7 @@ _MEMORY = "max_seq_len_cached"
 
 @contextmanager
 def rotary_for_export(module: torch.nn.Module) -> Iterator[None]:
-    """Let the rotary embeddings inside `module` that depend on the length be traceable and without memory in the block."""
+    """Make the rotary embeddings inside `module` that depend on the length traceable and stateless in the block."""
     with ExitStack() as stack:
         for part in module.modules():
             if _kinds(part):
@@ -41,7 +41,7 @@ def rotary_for_export(module: torch.nn.Module) -> Iterator[None]:
 
 
 def beyond(module: torch.nn.Module, batch: Batch) -> list[dict[str, Array]]:
-    """Return `batch` at positions where the frequencies of `module` are scaled; [] if none are, or it takes no positions."""
+    """Return `batch` at positions where the frequencies of `module` are scaled; [] if none are, or it has no positions."""
     limits = [_limit(part, layer) for part in module.modules() for layer in _kinds(part)]
     if not limits or "position_ids" not in batch:
         return []
@@ -64,7 +64,7 @@ def _prefix(layer: str) -> str:
 
 
 def _limit(part: Any, layer: str) -> int:
-    """Return the longest text that has the original frequencies."""
+    """Return the largest length with the original frequencies."""
     if _kinds(part)[layer] != "longrope":
         return int(part.original_max_seq_len)
     parameters = part.config.rope_parameters
@@ -99,7 +99,7 @@ def _without_memory(part: Any) -> Iterator[None]:
 
 
 class _Seen:
-    """A rotary embedding as its own forward sees it, with other frequencies."""
+    """A stand-in for a rotary embedding in its own forward, with other frequencies."""
 
     def __init__(self, part: Any, frequencies: Mapping[str, torch.Tensor]) -> None:
         self._part, self._frequencies = part, frequencies

@@ -1,12 +1,12 @@
-"""Encoder-decoder models: one graph that reads the source, one that writes a token, no work done twice.
+"""Encoder-decoder models as two graphs: one for the source, one per token, without repeated work.
 
-The decoder's cross-attention needs keys and values of the encoder's output that stay the same for every token. So the encoder's
-graph gives those, and the decoder's graph takes them, beside the growing cache of its own tokens:
+The decoder's cross-attention needs keys and values of the encoder's output that are the same for every token. So the encoder's
+graph returns them, and the decoder's graph takes them, in addition to the growing cache of its own tokens:
 
     …/encoder   input_ids or input_features → cross.N.key, cross.N.value            [batch, heads, source, size]
     …/decoder   decoder_input_ids, cross.N.*, past_key_values.N.* [.., past_sequence, ..] → logits, present.N.*
 
-The encoder's wrapper finds the keys and values by running the decoder on one token and keeping what it cached; all else the
+The encoder's wrapper finds the keys and values by running the decoder on one token and keeping its cache; all else that the
 decoder computes there reaches no output and is dropped from the graph. The decoder's wrapper passes a cache that is already
 filled, and in the place of the encoder's output a tensor of which only the shape is read.
 """
@@ -22,12 +22,12 @@ from edgeopt.export.seq2seq_optimum import optimum_layout
 
 
 def text_source(config: Config) -> Mapping[str, Input]:  # noqa: ARG001
-    """Return the inputs of an encoder that reads text."""
+    """Return the inputs of an encoder of text."""
     return {"input_ids": Input(("batch", "source"), "tokens"), "attention_mask": Input(("batch", "source"), "mask")}
 
 
 def speech_source(config: Config) -> Mapping[str, Input]:
-    """Return the input of an encoder that hears spectrograms of fixed length."""
+    """Return the input of an encoder of spectrograms of fixed length."""
     return {"input_features": Input(("batch", int(config.num_mel_bins), 2 * int(config.max_source_positions)))}
 
 
@@ -49,7 +49,7 @@ def _encode(model: Module) -> Module:
     from transformers import DynamicCache, EncoderDecoderCache
 
     class Encoder(torch.nn.Module):
-        """From the source to the keys and values that every step of the decoder attends to."""
+        """Maps the source to the keys and values that every step of the decoder attends to."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -117,7 +117,7 @@ def encoder_decoder(task: str, auto: str, source: Inputs, *, masked: bool) -> di
         task: the hub's name of the task.
         auto: transformers' Auto class for it.
         source: the encoder's inputs.
-        masked: whether the source has a mask, since its length varies.
+        masked: whether the source has a mask, because its length varies.
     """
     heads = ("ForConditionalGeneration", "MTModel")
     return {

@@ -1,4 +1,4 @@
-"""Encoder-decoder models as optimum's ORTModelForSeq2SeqLM and ORTModelForSpeechSeq2Seq read them: three files.
+"""Encoder-decoder models as three files for optimum's ORTModelForSeq2SeqLM and ORTModelForSpeechSeq2Seq.
 
     encoder_model.onnx            the source → last_hidden_state
     decoder_model.onnx            first tokens, encoder_hidden_states → logits, present.N.decoder.*, present.N.encoder.*
@@ -20,7 +20,7 @@ FILES = {
     "optimum-decoder": "decoder_model.onnx",
     "optimum-decoder-with-past": "decoder_with_past_model.onnx",
 }
-"""The last part of each task, and the name optimum wants its file to have."""
+"""The last part of each task, and optimum's name for its file."""
 
 
 def optimum_layout(task: str, heads: tuple[str, ...], auto: str, source: Inputs, *, masked: bool) -> dict[str, Task]:
@@ -73,7 +73,7 @@ def _decode(model: Module) -> Module:
     from transformers import DynamicCache, EncoderDecoderCache
 
     class Decoder(torch.nn.Module):
-        """The decoder with a cache that is filled, or with the encoder's output and an empty one."""
+        """The decoder with a filled cache, or with the encoder's output and an empty one."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -86,7 +86,7 @@ def _decode(model: Module) -> Module:
             encoder_hidden_states: torch.Tensor | None = None,
             **past: torch.Tensor,
         ) -> dict[str, torch.Tensor]:
-            """Return `logits` and what is cached after `input_ids`."""
+            """Return `logits` and the cache after `input_ids`."""
             own, cross = _cache(past, "decoder"), _cache(past, "encoder")
             cache = EncoderDecoderCache(own, cross)
             if encoder_hidden_states is None:

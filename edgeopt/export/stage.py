@@ -1,4 +1,4 @@
-"""The stage `export`: a PyTorch module becomes an ONNX file that is proven to compute the same."""
+"""The stage `export`: write a PyTorch module as an ONNX file and compare both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from edgeopt.passes.pipelines import optimize
 from edgeopt.targets.target import Target
 
 _MOST_INSIDE_BYTES = 2**31 - 2**24
-"""protobuf writes no message of 2 GiB; the graph itself needs some of that."""
+"""protobuf's limit is 2 GiB per message; the graph itself needs some of that."""
 _DEFAULTS = ExportConfig()
 _BESIDE = ("*.json", "*.txt", "*.model", "*.jinja")
 _WEIGHT_INDEXES = (".safetensors.index.json", ".bin.index.json")
@@ -50,18 +50,18 @@ def export(
     """Export `model` to ``output/model.onnx`` and compare it with PyTorch on `samples`.
 
     Args:
-        model: on the CPU; put into evaluation mode and the type `config` names meanwhile, and left as it was.
+        model: on the CPU; temporarily put into evaluation mode and converted to the type in `config`, then restored.
         samples: real batches, named as the arguments of the model's forward; None, or samples without the caches a
             decoder takes: random ones of the model's family.
-        target: says which opset and which form of attention its provider wants.
-        output: the folder to write; made if need be.
-        config: what to do otherwise than the target says.
+        target: determines opset and form of attention.
+        output: the folder to write; created if necessary.
+        config: options that override the target's.
 
     Raises:
         ModelError: no family knows the model's type; it cannot be traced; an axis is not dynamic; a weight or an output
             leaves the range of the type; or the outputs differ by more than the tolerance.
         DataError: the samples are empty or disagree with each other.
-        RecipeError: the configuration names inputs or outputs that are not there.
+        RecipeError: the configuration names unknown inputs or outputs.
     """
     with weights_in(model, config.dtype):
         return _export(decide(model, samples, target=target, config=config), Path(output), config)
@@ -95,7 +95,7 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
 
 @contextmanager
 def _named_where_fixed(dynamic: Sequence[str]) -> Iterator[None]:
-    """Say of an error which axes were asked to be dynamic: another picture size is what the model most likely refuses."""
+    """Add the axes that were made dynamic to an error, because another image size is its most likely cause."""
     try:
         yield
     except ModelError as error:
@@ -107,7 +107,7 @@ def _named_where_fixed(dynamic: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _aside(output: Path) -> Iterator[Path]:
-    """Yield a folder inside `output` that goes away: what fails the comparison never stands where the model belongs."""
+    """Yield a temporary folder inside `output`, so that a model that fails the comparison is never in its final place."""
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output, prefix=".export-") as folder:
@@ -115,7 +115,7 @@ def _aside(output: Path) -> Iterator[Path]:
 
 
 def _write(graph: ir.Model, path: Path) -> list[Path]:
-    """Write the model; weights beyond protobuf's limit go to a file of their own, one after the other, never all at once."""
+    """Write the model; weights beyond protobuf's limit go to a separate file, one after another, never all at once."""
     weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
     if weights < _MOST_INSIDE_BYTES:
         return onnx_files.save(graph, path)
@@ -136,7 +136,7 @@ def _build(program: Program, plan: Plan) -> tuple[ir.Model, torch.export.Exporte
 
 
 def _describe(graph: ir.Model, plan: Plan, config: ExportConfig) -> None:
-    """Write who made the file, from what and for what; no time and no path, so that equal inputs give equal bytes."""
+    """Write producer, source and target into the file; no time and no path, so that equal inputs give equal bytes."""
     graph.producer_name = "edgeopt"
     graph.producer_version = edgeopt.__version__
     facts = {
@@ -157,7 +157,7 @@ def _describe(graph: ir.Model, plan: Plan, config: ExportConfig) -> None:
 def _parted(parity: Parity, where: str) -> str:
     return (
         f"the ONNX model differs from PyTorch: relative error {parity.relative_error:.3g}, allowed {parity.tolerance:g} "
-        f"({parity.samples} samples); first tensor that parts: {where}"
+        f"({parity.samples} samples); first tensor that diverges: {where}"
     )
 
 

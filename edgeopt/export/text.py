@@ -1,4 +1,4 @@
-"""The tasks of text encoders, for families to pick from."""
+"""Tasks of text encoders, used by families."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def text_encoder(names: Sequence[str] = ("input_ids", "attention_mask")) -> dict
 
 
 def embed_sentences(model: Module) -> Module:
-    """Wrap an encoder so that it gives one unit vector a sentence: the mean of its unmasked tokens, divided by its length."""
+    """Wrap an encoder so that it returns one unit vector per sentence: the normalised mean of its unmasked tokens."""
     import torch
 
     class SentenceEmbedding(torch.nn.Module):

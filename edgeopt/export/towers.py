@@ -1,4 +1,4 @@
-"""Models with a tower for text and one for pictures: each on its own, or both with the scores between them."""
+"""Models with a tower for text and one for images: each alone, or both with the scores between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeopt.export.family import Config, Input, Module, Task
 _SCORES = ("logits_per_image", "logits_per_text", "text_embeds", "image_embeds")
 
 
-def _pictures(config: Config, axis: str = "batch") -> Mapping[str, Input]:
+def _images(config: Config, axis: str = "batch") -> Mapping[str, Input]:
     vision = config.vision_config
     return {"pixel_values": Input((axis, int(vision.num_channels), int(vision.image_size), int(vision.image_size)))}
 
@@ -24,7 +24,7 @@ def _texts(*, masked: bool, axis: str = "batch") -> Callable[[Config], Mapping[s
 
 
 def _tower(method: str, output: str) -> Callable[[Module], Module]:
-    """Return a wrapping that calls the model's `method` and names the pooled vector `output`."""
+    """Return a wrapper that calls the model's `method` and names the pooled vector `output`."""
 
     def wrap(model: Module) -> Module:
         import torch
@@ -47,16 +47,16 @@ def _tower(method: str, output: str) -> Callable[[Module], Module]:
 
 
 def two_towers(head: str, *, masked: bool) -> dict[str, Task]:
-    """Return the tasks of a model whose class ends in `head`; `masked` says whether its texts have a mask."""
+    """Return the tasks of a model whose class ends in `head`; `masked`: whether its texts have a mask."""
     both = _texts(masked=masked, axis="texts")
     return {
         "zero-shot-image-classification": Task(
-            (head,), "AutoModel", lambda config: {**both(config), **_pictures(config, "images")}, _SCORES
+            (head,), "AutoModel", lambda config: {**both(config), **_images(config, "images")}, _SCORES
         ),
         "text-embedding": Task(
             (head,), "AutoModel", _texts(masked=masked), ("text_embeds",), wrap=_tower("get_text_features", "text_embeds")
         ),
         "image-embedding": Task(
-            (head,), "AutoModel", _pictures, ("image_embeds",), wrap=_tower("get_image_features", "image_embeds")
+            (head,), "AutoModel", _images, ("image_embeds",), wrap=_tower("get_image_features", "image_embeds")
         ),
     }

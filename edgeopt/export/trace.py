@@ -1,4 +1,4 @@
-"""From a module to an ONNX graph: torch.export, then torch's ONNX exporter, with errors a user can act on."""
+"""Trace a module to an ONNX graph: torch.export, then torch's ONNX exporter, with errors that a user can act on."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _TALKATIVE = ("torch.onnx", "torch.fx", "torch.export", "torch._dynamo", "onnxsc
 
 
 def trace(program: Program, example: Sequence[torch.Tensor], axes: Axes) -> ExportedProgram:
-    """Run `program` once on `example` and record it, the `axes` kept symbolic.
+    """Run `program` once on `example` and record it with symbolic `axes`.
 
     Args:
         program: in evaluation mode, its outputs named.
-        example: one tensor an input; every dynamic axis at least 2 long, since torch takes 0 and 1 for constants.
+        example: one tensor per input; every dynamic axis at least 2 long, because torch treats 0 and 1 as constants.
         axes: the dynamic axes by input; one name means one size.
 
     Raises:
-        ModelError: the model's Python depends on values or sizes in a way that cannot be recorded; names the line.
+        ModelError: the model's Python depends on values or sizes in a way that cannot be recorded; the message names the line.
     """
     shapes = tuple(dict.fromkeys(axes[name], Dim.DYNAMIC) for name in program.inputs)
     program.tie_axes(axes)
@@ -54,7 +54,7 @@ def trace(program: Program, example: Sequence[torch.Tensor], axes: Axes) -> Expo
 def to_onnx(
     program: Program, traced: ExportedProgram, axes: Axes, *, opset: int, attention: Literal["fused", "decomposed"]
 ) -> tuple[ir.Model, ExportedProgram]:
-    """Return the ONNX graph of `traced`, and the program torch made of it on the way (for finding where outputs part).
+    """Return the ONNX graph of `traced`, and torch's intermediate program (for finding where outputs diverge).
 
     Raises:
         ModelError: an operator has no ONNX form or draws random numbers, or torch gave an axis that was asked to be dynamic a
@@ -91,7 +91,7 @@ def _check_dynamic(graph: ir.Graph, axes: Axes) -> None:
             if isinstance(size, int):
                 raise ModelError(
                     f"axis {axis} ('{name}') of input '{value.name}' became the constant {size}, which the model's code "
-                    f"needs; fix it on purpose with shapes, or change the code"
+                    f"needs; fix it with shapes, or change the code"
                 )
 
 
@@ -131,13 +131,13 @@ def _where(node: torch.fx.Node) -> str:
 
 
 def _explain(program: Program, error: Exception) -> str:
-    """Return one line: what could not be exported, where in the model's source, what to do."""
+    """Return one line: what cannot be exported, where in the model's source, and what to do."""
     name = type(program.module).__name__
     text = str(error)
     special = re.search(r"marked L\['values'\]\[(\d+)\]\.size\(\)\[(\d+)\] as dynamic but .*?constant \((\d+)\)", text)
     if special:
         return (
-            f"{name}: axis {special[2]} of input '{program.inputs[int(special[1])]}' was to be dynamic, but the model's code "
+            f"{name}: axis {special[2]} of input '{program.inputs[int(special[1])]}' should be dynamic, but the model's code "
             f"fixes it at {special[3]}{_line(text, error)}; give that input a fixed shape, or change the code"
         )
     if type(error).__name__ in {"GuardOnDataDependentSymNode", "UserError"} or "data-dependent" in text:
@@ -145,7 +145,7 @@ def _explain(program: Program, error: Exception) -> str:
             f"{name}: its control flow depends on the values of a tensor{_line(text, error)}; "
             f"write it with torch.where or torch.cond, or export the part without it"
         )
-    summary = text.rsplit("## Exception summary", maxsplit=1)[-1]  # torch's own advice stands before it
+    summary = text.rsplit("## Exception summary", maxsplit=1)[-1]  # torch's own advice comes before it
     first = next((line.strip() for line in summary.splitlines() if line.strip()), type(error).__name__)
     return f"{name} cannot be exported{_line(text, error)}: {type(error).__name__}: {first[:300]}"
 
@@ -170,19 +170,19 @@ def _line(text: str, error: BaseException | None) -> str:
 
 
 def _of_the_model(file: str) -> bool:
-    """Tell whether the source `file` is neither torch's nor this package's, whose functions stand in for the model's."""
+    """Return whether the source `file` is neither torch's nor this package's, whose functions replace the model's."""
     return not file.startswith((*_OTHERS, "<"))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch's remarks on its own inner life off the terminal; what matters is raised or checked afterwards."""
+    """Suppress torch's internal messages; what matters is raised or checked afterwards."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     before: list[Any] = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # torch prints the half-made graph there
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # torch prints the incomplete graph there
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,10 +1,10 @@
-"""How torch operators are written in ONNX where torch's own exporter refuses, or writes what onnxruntime does not run.
+"""Translations of torch operators that torch's own exporter refuses, or writes in a form that onnxruntime does not run.
 
 `scaled_dot_product_attention` of any module:
 
 - fused: one ONNX `Attention`. torch broadcasts a mask such as [batch, 1, 1, keys]; onnxruntime's Attention does not along
   queries and keys, so such a mask is expanded to [batch, 1, queries, keys].
-- decomposed: MatMul · Softmax · MatMul. A query that may see no key gets zeros, as in torch, not NaN.
+- decomposed: MatMul · Softmax · MatMul. A query without keys gets zeros, as in torch, not NaN.
 
 Then recurrent layers (`recurrent`), and operators that torch's exporter lacks: distances, medians, RReLU in evaluation.
 """
@@ -28,7 +28,7 @@ _FUSED_RANK = 4
 
 
 def translations(attention: Literal["fused", "decomposed"]) -> dict[Callable[..., Any], Callable[..., Any]]:
-    """Return torch's operators, each with the function that writes it in ONNX."""
+    """Return torch's operators, each with the function that translates it to ONNX."""
     attend = _fused if attention == "fused" else _decomposed
     return {
         _ATEN.scaled_dot_product_attention.default: attend,
@@ -49,7 +49,7 @@ def _fused(  # noqa: PLR0917  (the signature is torch's)
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
-    """Return one Attention, which wants four axes; other ranks are decomposed."""
+    """Return one Attention for four axes; other ranks are decomposed."""
     grouped = query.shape[1] != key.shape[1]
     if {len(query.shape), len(key.shape), len(value.shape)} != {_FUSED_RANK} or (grouped and not enable_gqa):
         return _decomposed(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
@@ -59,7 +59,7 @@ def _fused(  # noqa: PLR0917  (the signature is torch's)
 
 
 def _whole_mask(mask: Any, query: Any, key: Any) -> Any:
-    """Return `mask` with the axes [queries, keys] whole where torch would broadcast them."""
+    """Return `mask` with the axes [queries, keys] expanded where torch would broadcast them."""
     along_queries = mask.shape[-2] == 1 and query.shape[-2] != 1
     along_keys = mask.shape[-1] == 1 and key.shape[-2] != 1
     if not along_queries and not along_keys:
@@ -112,7 +112,7 @@ def _number(value: float, dtype: ir.DataType) -> Any:
 
 
 def _causal(query: Any, key: Any) -> Any:
-    """Return which keys each query may see: bool [queries, keys], the lower triangle."""
+    """Return the keys that each query attends to: bool [queries, keys], the lower triangle."""
     sizes = op.Concat(op.Shape(query, start=-2, end=-1), op.Shape(key, start=-2, end=-1), axis=0)
     ones = op.Expand(op.Constant(value=ir.tensor(1, dtype=ir.DataType.INT64)), sizes)
     return op.Cast(op.Trilu(ones, upper=0), to=int(ir.DataType.BOOL))

@@ -1,13 +1,13 @@
 """Nested outputs and inputs as flat tensors, named by their path.
 
-ONNX graphs know tensors only. What a forward() returns is flattened; each tensor is called after the way to it, through keys of
+ONNX graphs have only tensors. The result of a forward() is flattened; each tensor is named after its path, through keys of
 dicts, fields of named tuples and dataclasses, and positions of tuples and lists:
 
     y                                      output
     (y, (h, c))                            output_0, output_1.0, output_1.1
     {"boxes": b, "features": [f, g]}       boxes, features.0, features.1
 
-Inputs go the other way: samples called ``state.0`` and ``state.1`` become the tuple that the argument ``state`` takes, and
+Inputs are the reverse: samples called ``state.0`` and ``state.1`` become the tuple for the argument ``state``, and
 ``batch.ids`` the entry ``ids`` of the dict ``batch``.
 """
 
@@ -25,10 +25,10 @@ _CONSTANTS = (bool, int, float, str, torch.SymInt, torch.SymFloat, torch.SymBool
 
 
 def named_tensors(produced: object) -> dict[str, torch.Tensor]:
-    """Return all tensors in what a forward() gave, however deep, by name: ``output``, ``output_0`` or a path of keys.
+    """Return all tensors in the result of a forward(), at any depth, by name: ``output``, ``output_0`` or a path of keys.
 
     Raises:
-        ModelError: it is none of tensor, tuple, list, mapping, named tuple and dataclass.
+        ModelError: it is not a tensor, tuple, list, mapping, named tuple or dataclass.
     """
     found: dict[str, torch.Tensor] = {}
     for path, value in _leaves(produced):
@@ -44,7 +44,7 @@ def named_tensors(produced: object) -> dict[str, torch.Tensor]:
 
 
 def left_out(produced: object) -> list[str]:
-    """Return what else a forward() gave, described for people, which cannot become an output; None is nothing."""
+    """Return descriptions of the other values in the result, which cannot become outputs; None is skipped."""
     return [
         f"'{_name(path)}' ({f'the Python value {value}' if isinstance(value, _CONSTANTS) else type(value).__name__})"
         for path, value in _leaves(produced)
@@ -53,7 +53,7 @@ def left_out(produced: object) -> list[str]:
 
 
 def arguments(values: Mapping[str, torch.Tensor], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments that `values` stand for; a dot in a name that is no parameter means a part of one.
+    """Return the keyword arguments for `values`; a dot in a name that is not a parameter means a part of one.
 
     Args:
         values: tensors by input name.
@@ -89,7 +89,7 @@ def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def _children(value: object) -> dict[str, object] | None:
-    """Return the parts of a container by key, field or position; None of anything else."""
+    """Return the parts of a container by key, field or position; None for anything else."""
     if isinstance(value, Mapping):  # transformers' ModelOutput is one
         return {str(key): child for key, child in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

@@ -1,4 +1,4 @@
-"""The tasks of vision models, for families to pick from."""
+"""Tasks of vision models, used by families."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from edgeopt.export.family import Config, Input, Resizable, Task
 
 
-def pictures(config: Config) -> Mapping[str, Input]:
-    """Return the input of a vision model: pictures of the size the configuration names, 224 where it names none.
+def images(config: Config) -> Mapping[str, Input]:
+    """Return the input of a vision model: images of the configured size, 224 if there is none.
 
-    Height and width may be asked to be dynamic; a model with one position embedding a patch refuses.
+    Height and width can be made dynamic, except in a model with one position embedding per patch.
     """
     size = getattr(config, "image_size", None) or 224
     height, width = size if isinstance(size, Sequence) else (size, size)
@@ -19,14 +19,14 @@ def pictures(config: Config) -> Mapping[str, Input]:
 
 
 CLASSIFICATION = Task(
-    ("ForImageClassification", "ForImageClassificationWithTeacher"), "AutoModelForImageClassification", pictures, ("logits",)
+    ("ForImageClassification", "ForImageClassificationWithTeacher"), "AutoModelForImageClassification", images, ("logits",)
 )
-FEATURES = Task(("Model",), "AutoModel", pictures, ("last_hidden_state",))
-DETECTION = Task(("ForObjectDetection",), "AutoModelForObjectDetection", pictures, ("logits", "pred_boxes"))
-SEGMENTATION = Task(("ForSemanticSegmentation",), "AutoModelForSemanticSegmentation", pictures, ("logits",))
-DEPTH = Task(("ForDepthEstimation",), "AutoModelForDepthEstimation", pictures, ("predicted_depth",))
+FEATURES = Task(("Model",), "AutoModel", images, ("last_hidden_state",))
+DETECTION = Task(("ForObjectDetection",), "AutoModelForObjectDetection", images, ("logits", "pred_boxes"))
+SEGMENTATION = Task(("ForSemanticSegmentation",), "AutoModelForSemanticSegmentation", images, ("logits",))
+DEPTH = Task(("ForDepthEstimation",), "AutoModelForDepthEstimation", images, ("predicted_depth",))
 
 
 def vision_encoder() -> dict[str, Task]:
-    """Return the tasks of a model that classifies pictures."""
+    """Return the tasks of a model that classifies images."""
     return {"image-classification": CLASSIFICATION, "image-feature-extraction": FEATURES}

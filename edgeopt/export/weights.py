@@ -1,12 +1,12 @@
-"""Weights beyond protobuf's 2 GiB: written beside the model without a second copy, and out of the way while it is checked.
+"""Weights beyond protobuf's 2 GiB: written to a separate file without a second copy, and out of memory during the comparison.
 
-A model of 3 GB must export on a machine of 4. Three things would each hold its weights once more, and none of them need to:
+A model of 3 GB must export on a machine of 4. Three things would each hold its weights again, and none of them needs to:
 
-- Passes that merge or transpose weights make `Rows`, a recipe for the new tensor; it is computed in slices of a few megabytes
+- Passes that merge or transpose weights create `Rows`, a recipe for the new tensor; it is computed in slices of a few megabytes
   while it is written.
 - The file has page-aligned tensors, so that onnxruntime maps it instead of reading it.
 - While onnxruntime runs, PyTorch's weights wait outside memory (`out_of_memory`): those mapped from a safetensors file are
-  handed back to the operating system, which reads them again when they are touched; those that live in memory alone go to a
+  returned to the operating system, which reads them again when they are touched; those that exist only in memory go to a
   temporary file and come back.
 """
 
@@ -25,7 +25,7 @@ import torch
 from edgeopt.graph.tensors import SLICE_BYTES, Rows
 
 _INLINE_BYTES = 1024
-"""Smaller tensors stay in the model's own file: shapes and scalars that tools want to read."""
+"""Smaller tensors stay in the model's file: shapes and scalars that tools read."""
 _MADV_PAGEOUT = 21
 
 
@@ -59,7 +59,7 @@ def out_of_memory(module: torch.nn.Module, folder: Path) -> Iterator[None]:
 
     Args:
         module: on the CPU.
-        folder: for the temporary file of the weights that live in memory alone, as large as they are.
+        folder: for the temporary file of the weights that exist only in memory, which is as large as they are.
     """
     storages: dict[int, torch.UntypedStorage] = {}
     for tensor in (*module.parameters(), *module.buffers()):
@@ -100,8 +100,8 @@ def _bytes(storage: torch.UntypedStorage) -> Any:
 
 
 def page_out(storage: torch.UntypedStorage) -> None:
-    """Ask the system to let go of the whole pages in a mapped file; they are read again when touched. No promise, no harm."""
-    if storage.resizable():  # in memory alone: there is no file to read it from again
+    """Advise the system to drop the whole pages of a mapped file; they are read again when touched."""
+    if storage.resizable():  # only in memory: there is no file to read it from again
         return
     address, size = storage.data_ptr(), storage.nbytes()
     madvise = getattr(ctypes.CDLL(None), "madvise", None)

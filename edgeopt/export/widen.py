@@ -1,13 +1,13 @@
-"""bfloat16 graphs, checked by a runtime that has no kernels for them: the same graph in float32 arithmetic.
+"""Check bfloat16 graphs with a runtime that has no kernels for them: run the same graph in float32 arithmetic.
 
-onnxruntime's CPU provider computes nearly nothing in bfloat16; it refuses to load a MatMul of that type. The file is meant for
-providers that do (GPUs, NPUs) and stays bfloat16 throughout. What is run here is its widened copy: every bfloat16 weight, a
+onnxruntime's CPU provider computes almost nothing in bfloat16; it refuses to load a MatMul of that type. The file is meant for
+providers that do (GPUs, NPUs) and stays bfloat16 throughout. Its widened copy is run here: every bfloat16 weight becomes a
 float32 of the same value; every other bfloat16 tensor, a float32 that is not rounded.
 
     Before: x bfloat16 → MatMul (w, bfloat16) → Cast (to bfloat16) → y bfloat16
     After:  x float32 → MatMul (w, the same numbers, float32) → Cast (to float32) → y float32
 
-So structure, weights and order of operations are proven, and that no operator takes a type it does not know (ONNX's own type
+So structure, weights and order of operations are checked, and that every operator accepts its types (ONNX's own type
 inference); how a provider rounds in between is not.
 """
 
@@ -32,11 +32,11 @@ WARNING = "bfloat16: onnxruntime's CPU provider has no kernels for it; verified 
 _NARROW, _WIDE = ir.DataType.BFLOAT16, ir.DataType.FLOAT
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "softmax_precision", "stash_type")
 _SHAPE_BYTES = 1024
-"""Constants up to this size may be shapes, which type inference wants to read."""
+"""Constants up to this size may be shapes, which type inference reads."""
 
 
 def holds_bfloat16(model: ir.Model) -> bool:
-    """Tell whether any tensor of `model` is bfloat16."""
+    """Return whether any tensor of `model` is bfloat16."""
     return any(value.dtype == _NARROW for value in _values(model))
 
 
@@ -105,6 +105,6 @@ def open_runnable(path: Path) -> ort.InferenceSession:
 
 
 def feed(session: ort.InferenceSession, batch: Batch) -> dict[str, Array]:
-    """Return what `session` takes of `batch`, bfloat16 arrays as the float32 that a widened graph wants."""
+    """Return the inputs of `session` in `batch`, with bfloat16 arrays as float32 for a widened graph."""
     taken = [value.name for value in session.get_inputs()]
     return {name: batch[name].astype(np.float32) if batch[name].dtype == ml_dtypes.bfloat16 else batch[name] for name in taken}

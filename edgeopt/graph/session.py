@@ -28,18 +28,18 @@ _QUIET = 4  # what goes wrong is raised and said once; warnings about constant f
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """How a session is opened; None for threads means the provider's own."""
+    """How a session is opened; threads None: the provider's."""
 
     threads: int | None = None
     optimization: Literal["none", "basic", "extended", "all"] = "all"
     optimized_path: Path | None = None
-    """Where onnxruntime writes the graph as it runs it."""
+    """File to which onnxruntime writes the optimised graph."""
     prepacking: bool = True
-    """Whether weights are copied into the order the kernels like best; without it a mapped file of weights is all they take."""
+    """Copy weights into the kernels' preferred layout; false: a mapped weight file takes no further memory."""
     arena: bool = True
-    """Keep freed memory for the next run; false gives it back, which is slower."""
+    """Keep freed memory for the next run; false: return it, which is slower."""
     profile_prefix: Path | None = None
-    """Where onnxruntime writes its per-operator profile."""
+    """File prefix of onnxruntime's per-operator profile."""
     entries: Mapping[str, str] = field(default_factory=dict)
     """More session configuration entries."""
 
@@ -50,7 +50,7 @@ def open_session(
     """Open the ONNX model at `path` (or its bytes) on `provider` (None: the CPU's, one thread).
 
     Raises:
-        ModelError: onnxruntime cannot load the model, for example for an operator nobody registered.
+        ModelError: onnxruntime cannot load the model, for example because of an unregistered operator.
         MachineError: the provider is not in this build of onnxruntime.
     """
     provider = provider or Provider()
@@ -82,7 +82,7 @@ def open_session(
 
 
 def open_model(model: onnx.ModelProto | ir.Model, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
-    """Open a session on a model in memory; one beyond protobuf's 2 GiB takes the way over a temporary folder.
+    """Open a session on a model in memory; a model beyond protobuf's 2 GiB goes through a temporary folder.
 
     Its weights are then the pages of a file, not a second copy in memory.
     """
@@ -95,7 +95,7 @@ def open_model(model: onnx.ModelProto | ir.Model, *, config: SessionConfig = Ses
 
 
 def large_config(model: onnx.ModelProto | ir.Model, config: SessionConfig) -> SessionConfig:
-    """Return the configuration for `model`: beyond 2 GiB its weights are not copied once more for the kernels."""
+    """Return the configuration for `model`: beyond 2 GiB its weights are not copied again for the kernels."""
     model = files.as_ir(model)
     return config if files.fits_one_message(model) else replace(config, prepacking=False)
 

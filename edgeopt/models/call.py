@@ -1,4 +1,4 @@
-"""Call any model the same way: inputs by name in, logits (and hidden states) out."""
+"""Call any model in the same way: inputs by name, logits (and hidden states) as result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgeopt.errors import ModelError
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a classifier gives: logits [N, classes]; if asked for, hidden states, embeddings first, [N, sequence, hidden]."""
+    """Outputs of a classifier: logits [N, classes]; on request hidden states, embeddings first, [N, sequence, hidden]."""
 
     logits: Tensor
     hidden: tuple[Tensor, ...] = ()
@@ -26,19 +26,19 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor], *, hidden: bool = False
     """Run `model` on `inputs`.
 
     Raises:
-        ModelError: hidden states are asked of a model that has none to give, or the output is not a tensor of logits.
+        ModelError: hidden states are requested of a model without any, or the output is not a tensor of logits.
     """
     if hasattr(model, "config") and hasattr(model, "save_pretrained"):
         result = model(**inputs, output_hidden_states=hidden, return_dict=True)
         return Outputs(result["logits"], tuple(result["hidden_states"]) if hidden else ())
     if hidden:
         raise ModelError(
-            f"{type(model).__name__} gives no hidden states; set the hidden-state loss to 0 or use a transformers model"
+            f"{type(model).__name__} returns no hidden states; set the hidden-state loss to 0 or use a transformers model"
         )
     result = model(**inputs)
     if not isinstance(result, Tensor):
         raise ModelError(
-            f"{type(model).__name__} gives {type(result).__name__}; a classifier must return its logits as one tensor"
+            f"{type(model).__name__} returns {type(result).__name__}; a classifier must return its logits as one tensor"
         )
     return Outputs(result)
 

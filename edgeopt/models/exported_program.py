@@ -1,7 +1,7 @@
-"""Load a torch.export program (``.pt2``) of a stranger without running anything of theirs, and call it by input names.
+"""Load an untrusted torch.export program (``.pt2``) without running code from it, and call it by input names.
 
-torch gets a fresh archive, into which `program_archive` copied what it checked.
-The axes of the exported model are those of the program: what it has symbolic stays dynamic, equal symbols share a name.
+torch reads a fresh archive, into which `program_archive` copied what it checked.
+The axes of the exported model are those of the program: symbolic axes stay dynamic, equal symbols share a name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Axes = dict[str, dict[int, str]]
 
 
 class LoadedProgram(torch.nn.Module):
-    """A program called by names; in the mode it was exported in, whatever `train` and `eval` say."""
+    """A program called by names; always in the mode it was exported in."""
 
     def __init__(self, program: torch.export.ExportedProgram, names: list[str]) -> None:
         super().__init__()
@@ -39,17 +39,17 @@ class LoadedProgram(torch.nn.Module):
         return self
 
     def forward(self, **inputs: torch.Tensor) -> Any:
-        """Return what the program returns."""
+        """Return the program's outputs."""
         given = [inputs[name] for name in self._names]
         named = dict(zip(self._names[self._positional :], given[self._positional :], strict=True))
         return self.program(*given[: self._positional], **named)
 
     def dynamic_axes(self) -> Axes:
-        """Return the names of the axes the program has symbolic, by input and axis."""
+        """Return the names of the program's symbolic axes, by input and axis."""
         return self._axes
 
     def example_inputs(self) -> list[Batch]:
-        """Return the inputs the program was exported with, also stretched and cut along its dynamic axes."""
+        """Return the example inputs of the program, also stretched and cut along its dynamic axes."""
         return self._batches
 
 
@@ -57,7 +57,7 @@ def load_program(path: Path) -> LoadedProgram:
     """Return the program in the ``.pt2`` archive at `path`.
 
     Raises:
-        ModelError: it is no such archive, it holds what could run code, or an input is not a tensor.
+        ModelError: it is not such an archive, it contains what could run code, or an input is not a tensor.
     """
     with temporary_folder("edgeopt-program-") as folder:
         fresh = Path(folder) / "model.pt2"
@@ -72,7 +72,7 @@ def load_program(path: Path) -> LoadedProgram:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     names = [str(name) for name in program.graph_signature.user_inputs]
     if not flat or not all(isinstance(values.get(name), torch.Tensor) for name in names):
-        raise ModelError(f"{path}: its inputs are not plain tensors; export the program with one tensor an argument")
+        raise ModelError(f"{path}: its inputs are not plain tensors; export the program with one tensor per argument")
     return LoadedProgram(program, names)
 
 

@@ -1,8 +1,8 @@
-"""Which channels of each layer are left: a pruned model is its builder + kept indices + weights.
+"""Remaining channels of each layer: a pruned model is its builder + kept indices + weights.
 
     kept = {"blocks.0.conv1": {"out": [0, 2, 3], "in": [1, 4]}, "gamma": {"axis0": [0, 2, 3]}, …}
 
-An index counts the channels of the unpruned layer. A layer or a side that is not named is whole. A depthwise convolution
+An index counts the channels of the unpruned layer. A layer or side that is not named is complete. A depthwise convolution
 (groups = channels), a normalisation, a PReLU with a slope for each channel, an embedding and `nn.MultiheadAttention` have the
 one side "out"; a parameter of its own has a side for each axis. Of a grouped convolution the same channels of every group are
 left at the input, and as many of every group at the output.
@@ -30,7 +30,7 @@ def narrow(model: nn.Module, kept: Kept) -> None:
     """Cut `model`'s layers and parameters down, in place, to the channels in `kept`; their weights go with them.
 
     Raises:
-        ModelError: a layer is not there, is of a kind that cannot be cut, or has no such channel.
+        ModelError: a layer does not exist, is of a kind that cannot be cut, or has no such channel.
     """
     layers, parameters = dict(model.named_modules()), dict(model.named_parameters(remove_duplicate=False))
     for name, sides in kept.items():
@@ -61,7 +61,7 @@ def _axis(side: Side, parameter: nn.Parameter) -> int | None:
 
 
 def width(layer: nn.Module, side: Side) -> int | None:
-    """Return how many channels `layer` has on `side`, or None if it cannot be cut there."""
+    """Return the number of channels of `layer` on `side`, or None if it cannot be cut there."""
     if isinstance(layer, _ConvNd):
         return _width_of_convolution(layer, side)
     if isinstance(layer, nn.Linear) and side in {"in", "out"}:
@@ -162,7 +162,7 @@ def _cut_attention(layer: nn.MultiheadAttention, indices: torch.Tensor) -> None:
 
 
 def compose(first: Kept, then: Kept) -> Kept:
-    """Return the kept channels of a model that was narrowed to `first` and afterwards, counting what was left, to `then`."""
+    """Return the kept channels of a model that was narrowed to `first` and then, counting the rest, to `then`."""
     composed = {name: dict(sides) for name, sides in first.items()}
     for name, sides in then.items():
         for side, indices in sides.items():

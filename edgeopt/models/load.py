@@ -1,4 +1,4 @@
-"""Load a PyTorch model from where users have it, without ever unpickling.
+"""Load a PyTorch model from any of its sources, without unpickling.
 
     a folder written by `save_model`     model.json + model.safetensors (pruned models, too)
     a transformers folder or hub id      config.json + model.safetensors
@@ -6,9 +6,9 @@
     program.pt2                          a torch.export program, checked before torch reads it
     timm:NAME or a folder timm saved     where timm is installed
 
-A model file from a stranger must not run code: a folder's model.json may name one of the classes in `OWN_BUILDERS`, or the
+An untrusted model file must not run code: a folder's model.json may name one of the classes in `OWN_BUILDERS`, or the
 builder that the caller names as `source_builder` or named when the folder was written (`remembered`); anything else is refused
-before it is imported. Code that comes with a hub model is refused unless asked for.
+before it is imported. Code that comes with a hub model is refused unless it is allowed.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ AUTO_CLASSES = {
     "image-embedding": "AutoModel",
     "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
 }
-"""transformers' class for each task, by the hub's name of the task; an export task's half ("…/encoder") has its whole's."""
+"""transformers' class for each task, by the hub's name of the task; halves of a task ("…/encoder") have the task's class."""
 
 MODEL_FILE = "model.json"
 OWN_BUILDERS: Mapping[str, type[nn.Module]] = {"edgeopt.models.residual_cnn:ResidualCNN": ResidualCNN}
-"""The classes that a model.json may name, whoever wrote it; each checks its arguments and does nothing but make layers."""
+"""The classes that any model.json may name; each checks its arguments and only creates layers."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """How a model that transformers does not know is built anew: builder, arguments, and which channels are left."""
+    """How a model that transformers does not know is rebuilt: builder, arguments, and kept channels."""
 
     builder: str
     arguments: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Origin:
 
 
 class _Record(BaseModel):
-    """What a model.json says; see `save_model`."""
+    """Content of a model.json; see `save_model`."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -84,11 +84,11 @@ class LoadedModel:
     """A model in evaluation mode.
 
     Attributes:
-        module: takes its inputs by name.
-        task: the hub's name of what it does, or None.
-        folder: where it was read from, for the tokenizer and config beside the weights; None for module:callable.
-        labels: class names in the order of their numbers; empty if unknown.
-        origin: how it is built anew; None for transformers models, whose config.json says it.
+        module: called with inputs by name.
+        task: its task, with the hub's name, or None.
+        folder: folder it was read from, with tokenizer and config; None for module:callable.
+        labels: class names in the order of their indices; empty if unknown.
+        origin: how it is rebuilt; None for transformers models, which have a config.json.
     """
 
     module: nn.Module
@@ -112,11 +112,11 @@ def load_model(
         source: a folder, a hub id, a ``.pt2`` program, ``timm:NAME``, or ``module:callable``.
         task: for transformers models; None: the head its config names.
         arguments: for ``module:callable``.
-        source_builder: the builder a saved folder may name beside edgeopt's own.
-        trust_remote_code: run the code that comes with a hub model.
+        source_builder: a builder that a saved folder may name, besides edgeopt's own.
+        trust_remote_code: allow code from a hub model to run.
 
     Raises:
-        ModelError: nothing there, weights that do not fit, a head the model does not have, code that is not allowed.
+        ModelError: there is no model, its weights do not fit, it lacks the head, or its code is not allowed.
     """
     folder = Path(source)
     if (folder / MODEL_FILE).is_file():
@@ -136,7 +136,7 @@ def load_model(
 
 
 def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Return what ``module:callable`` makes of `arguments`.
+    """Return the module that ``module:callable`` returns for `arguments`.
 
     Raises:
         ModelError: it cannot be imported or called, or does not return an nn.Module.
@@ -145,12 +145,12 @@ def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
         with named(builder, stay=True) as make:
             module = make(**arguments)
     except ModuleNotFoundError as error:
-        where = "modules are looked for among the installed packages and in the folder you are in"
+        where = "modules are searched among the installed packages and in the current folder"
         raise ModelError(f"{builder}: cannot be built: {error}; {where}") from error
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{builder}: cannot be built with {dict(arguments)}: {error}") from error
     if not isinstance(module, nn.Module):
-        raise ModelError(f"{builder}: gives {type(module).__name__}, not an nn.Module")
+        raise ModelError(f"{builder}: returns {type(module).__name__}, not an nn.Module")
     return module
 
 
@@ -182,7 +182,7 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
         module = build(record.builder, record.arguments)
     else:
         raise ModelError(
-            f"{folder}: wants to run '{record.builder}', and was not written here by you; if you trust it, "
+            f"{folder}: names the builder '{record.builder}' and was not written here by you; if you trust it, "
             f"name it: --builder {record.builder} (source_builder=…)"
         )
     narrow(module, record.kept)
@@ -198,7 +198,7 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
 
 
 def _empty(own: type[nn.Module], record: _Record, folder: Path) -> nn.Module:
-    """Return one of our own modules without weights, so that a file cannot ask for more memory than its weights take."""
+    """Return one of edgeopt's modules without weights, so that a file cannot request more memory than its weights take."""
     try:
         with torch.device("meta"):
             return own(**record.arguments)
@@ -226,12 +226,12 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
             output_loading_info=True,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # told below, by name
+            ignore_mismatched_sizes=True,  # reported below, by name
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ModelError(
-                f"{source}: the model comes with Python code of its own, which is not run unless asked for; "
+                f"{source}: the model contains Python code, which is not run unless you allow it; "
                 f"read it, then pass --trust-remote-code (trust_remote_code=True)"
             ) from error
         raise ModelError(f"{source}: transformers cannot load it: {str(error).splitlines()[0][:300]}") from error
@@ -252,13 +252,13 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
 
 
 def _check_kernels(source: str, config: Any, *, names_code: bool = False) -> None:
-    """Refuse a config that has transformers fetch kernels of attention or experts, which are code, from the hub."""
+    """Refuse a config that makes transformers download kernels of attention or experts, which are code, from the hub."""
     if isinstance(config, dict):
         for key, value in config.items():
             _check_kernels(source, value, names_code=names_code or "implementation" in str(key))
     elif names_code and isinstance(config, str) and "/" in config:
         raise ModelError(
-            f"{source}: its config.json wants the code '{config}' of the hub, which is not run unless asked for; "
+            f"{source}: its config.json names code of the hub ('{config}'), which is not run unless you allow it; "
             f"read it, then pass --trust-remote-code (trust_remote_code=True)"
         )
 
@@ -280,7 +280,7 @@ _TASK_OF_ENDING = {
     "ForCTC": "automatic-speech-recognition",
     "ForAudioClassification": "audio-classification",
 }
-"""The task of an architecture, by how its name ends; the first that fits."""
+"""Task of an architecture by the ending of its name; the first match counts."""
 
 
 def _architecture(config: Any) -> str:
@@ -288,13 +288,13 @@ def _architecture(config: Any) -> str:
 
 
 def _task_of(config: Any) -> str:
-    """Return the task whose head the config's architecture has."""
+    """Return the task of the head in the config's architecture."""
     name = _architecture(config)
     return next((task for ending, task in _TASK_OF_ENDING.items() if name.endswith(ending)), "feature-extraction")
 
 
 def _auto_class(config: Any, task: str) -> str:
-    """Return transformers' class for `task`; speech is recognised by two kinds of models."""
+    """Return transformers' class for `task`; speech recognition has two kinds of models."""
     if task == "automatic-speech-recognition" and _architecture(config).endswith("ForCTC"):
         return "AutoModelForCTC"
     return AUTO_CLASSES[task]

@@ -1,4 +1,4 @@
-"""Keep libraries that load weights with torch from unpickling anything else, whatever they ask torch for."""
+"""Keep libraries that load weights with torch from unpickling anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SWITCH = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 @contextmanager
 def no_pickles() -> Iterator[None]:
-    """Make every `torch.load` in the block one with ``weights_only=True``: torch reads this switch at each call."""
+    """Make every `torch.load` in the block use ``weights_only=True``: torch reads this switch at each call."""
     before = os.environ.get(_SWITCH)
     os.environ[_SWITCH] = "1"
     try:

@@ -1,9 +1,9 @@
-"""Check a ``.pt2`` archive of a stranger and copy what was checked, and nothing else, into a fresh one.
+"""Check an untrusted ``.pt2`` archive and copy what was checked, and nothing else, into a fresh one.
 
 torch's own loader is no barrier: it unpickles weights, constants and sample inputs that say so, evaluates symbolic sizes,
-runs Python code that it makes of the names of inputs and weights, resolves an operator's name by walking attributes from
+runs Python code that it generates from the names of inputs and weights, resolves an operator's name by walking attributes from
 `torch`, and imports modules that a tree of inputs names. Nor do two readers always see the same files in one zip. So the
-archive, a zip of JSON and raw bytes, is read here once, and only this is copied into the archive that torch gets:
+archive, a zip of JSON and raw bytes, is read here once, and only this is copied into the archive that torch reads:
 
     weights, constants     raw tensors, no pickles, no script or opaque objects
     sample inputs          what ``torch.load(weights_only=True)`` accepts
@@ -11,7 +11,7 @@ archive, a zip of JSON and raw bytes, is read here once, and only this is copied
     sizes                  arithmetic of symbols and bounded numbers (`size_expressions`)
     names                  identifiers; of weights also dots, dashes, colons, slashes and blanks
     trees                  tuples, lists, dicts with names as keys
-    notes of nodes         the modules that they come from
+    notes of nodes         the modules of their origin
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ _UNREADABLE = (OSError, EOFError, ValueError, AttributeError, TypeError, Runtime
 
 
 def copy_checked(path: Path, to: Path) -> None:
-    """Write the archive at `path` anew to `to`, entry by entry, after everything in it was checked.
+    """Copy the archive at `path` to `to`, entry by entry, after checking everything in it.
 
     Raises:
-        ModelError: `path` is no such archive, or holds what could run code; names what.
+        ModelError: `path` is not such an archive, or contains what could run code; the message names it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -71,16 +71,16 @@ def copy_checked(path: Path, to: Path) -> None:
                         with archive.open(entry) as source, fresh.open(f"model/{name}", "w", force_zip64=True) as copy:
                             shutil.copyfileobj(source, copy)
     except _UNREADABLE as error:
-        raise ModelError(f"{path}: not a whole torch.export archive (.pt2): {first_line(error)}") from error
+        raise ModelError(f"{path}: not a torch.export archive (.pt2), or damaged: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what `error` says, or its kind if it says nothing."""
+    """Return the first line of the message of `error`, or its class if there is no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of the archive by name, without the folder they are all in."""
+    """Return the files of the archive by name, without their common folder."""
     listed = [entry for entry in archive.infolist() if not entry.is_dir()]
     entries = {entry.filename.partition("/")[2]: entry for entry in listed}
     if len(entries) != len(listed):
@@ -95,7 +95,7 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 
 
 def _checked(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], path: Path) -> dict[str, bytes]:
-    """Return the entries that are more than numbers, as they may be loaded."""
+    """Return the checked entries that are not raw numbers."""
     graph = _json(archive, entries, _GRAPH, path)
     checked = {_GRAPH: graph}
     for kind, name in _PAYLOADS:
@@ -107,8 +107,8 @@ def _checked(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], p
     for symbol, limits in (graph.get("range_constraints") or {}).items():
         known = all(limits.get(key) is None or type(limits[key]) is int for key in ("min_val", "max_val"))
         if not _SYMBOL.fullmatch(symbol) or not known:
-            raise ModelError(f"{path}: the range of '{symbol[:60]}' is none of a symbol; refused")
-    graph["guards_code"] = []  # Python code, which nothing here needs
+            raise ModelError(f"{path}: '{symbol[:60]}' has a range and is not a symbol; refused")
+    graph["guards_code"] = []  # Python code, which is not needed
     written = {name: json.dumps(value).encode() for name, value in checked.items()}
     if _SAMPLES in entries:
         written[_SAMPLES] = _samples(archive.read(entries[_SAMPLES]), path)
@@ -120,7 +120,7 @@ def _samples(content: bytes, path: Path) -> bytes:
         return content
     try:
         torch.load(io.BytesIO(content), weights_only=True)  # torch itself would unpickle what this refuses
-    except Exception as error:  # whatever the unpickler says no with
+    except Exception as error:  # any error of the unpickler
         raise ModelError(f"{path}: its sample inputs are more than tensors, which may run code; refused") from error
     return content
 
@@ -140,11 +140,11 @@ def _check_payload(config: Mapping[str, Any], kind: str, path: Path) -> None:
         if entry.get("use_pickle") or not file.fullmatch(str(entry.get("path_name"))):
             raise ModelError(f"{path}: '{name}' is stored as a pickle, which may run code; refused: save plain dense tensors")
         if not _is_weight_name(name):
-            raise ModelError(f"{path}: a weight is called '{name[:60]}', which is no name; refused")
+            raise ModelError(f"{path}: a weight is called '{name[:60]}', which is no valid name; refused")
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object inside `value`, without recursion: a stranger chose the depth."""
+    """Yield every JSON object inside `value`, without recursion, because the depth is untrusted."""
     stack = [value]
     while stack:
         item = stack.pop()
@@ -161,7 +161,7 @@ def _check_entry(entry: dict[str, Any], path: Path) -> None:
     called = [entry["target"]] if "metadata" in entry and "target" in entry else []  # a node; other targets name weights
     for name in (*called, *([entry["as_operator"]] if "as_operator" in entry else [])):
         if name is not None and not _OPERATOR.fullmatch(str(name)):
-            raise ModelError(f"{path}: calls '{name}', which is none of torch's own tensor operators; refused")
+            raise ModelError(f"{path}: calls '{name}', which is not one of torch's own tensor operators; refused")
     if isinstance(entry.get("metadata"), dict):
         entry["metadata"] = {key: value for key, value in entry["metadata"].items() if key in _KEPT_NOTES}
     if "expr_str" in entry:
@@ -169,7 +169,7 @@ def _check_entry(entry: dict[str, Any], path: Path) -> None:
             check_size(str(entry["expr_str"]))
         except ValueError as error:
             shown = str(entry["expr_str"])[:60]
-            raise ModelError(f"{path}: a size is '{shown}', which is no arithmetic of symbols; refused") from error
+            raise ModelError(f"{path}: a size is '{shown}', which is not arithmetic of symbols; refused") from error
     for key, fits in _FIELDS.items():
         if key in entry and not fits(entry[key]):
             raise ModelError(f"{path}: '{key}' is {str(entry[key])[:60]!r}, which torch.export never writes; refused")
@@ -212,7 +212,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "as_custom_obj": lambda value: False,  # noqa: ARG005
     "as_graph": lambda value: False,  # noqa: ARG005
 }
-"""What the fields of a graph must be: torch makes Python code of names and trusts the others."""
+"""Required types of a graph's fields: torch generates Python code from names and trusts the others."""
 
 
 def _check_tree(text: str, fits: Callable[[Any], bool], path: Path) -> None:
@@ -223,4 +223,4 @@ def _check_tree(text: str, fits: Callable[[Any], bool], path: Path) -> None:
         keys = json.loads(context) if isinstance(context, str) else context
         for key in keys or []:
             if not _is_integer(key) and not fits(key):
-                raise ModelError(f"{path}: its inputs or outputs are called '{str(key)[:60]}', which is no name; refused")
+                raise ModelError(f"{path}: its inputs or outputs are called '{str(key)[:60]}', which is no valid name; refused")

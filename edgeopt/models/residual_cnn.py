@@ -1,4 +1,4 @@
-"""A small residual network for small pictures, after He et al. (2015), https://arxiv.org/abs/1512.03385, section 4.2.
+"""A small residual network for small images, after He et al. (2015), https://arxiv.org/abs/1512.03385, section 4.2.
 
     image ─ conv 3×3 ─ norm ─ relu ─┬─ conv ─ norm ─ relu ─ conv ─ norm ─ (+) ─ relu ─ … ─ mean over H, W ─ linear ─ logits
                                     └───────────────────────────────────────┘
@@ -42,14 +42,14 @@ def _check(**sizes: int) -> None:
 
 
 class ResidualCNN(nn.Module):
-    """Classify small pictures.
+    """Classify small images.
 
     Args:
-        channels: of the picture.
-        classes: to tell apart.
+        channels: channels of the image.
+        classes: number of classes.
         width: channels of the first stage.
-        stages: each after the first halves the picture and doubles the channels.
-        blocks: residual blocks a stage.
+        stages: number of stages; each after the first halves the image and doubles the channels.
+        blocks: residual blocks per stage.
     """
 
     def __init__(self, *, channels: int = 1, classes: int = 10, width: int = 32, stages: int = 2, blocks: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Save a PyTorch model without pickles: how to build it, which channels are left, and its weights."""
+"""Save a PyTorch model without pickles: builder, kept channels and weights."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def check_saved(module: nn.Module, folder: Path, origin: Origin, sample: Batch) 
 
 
 def copy_tokenizer(source: Path | None, folder: Path) -> None:
-    """Copy the tokenizer and processor files beside a transformers model, where there are any."""
+    """Copy the tokenizer and processor files of a transformers model, if there are any."""
     for name in TOKENIZER_FILES:
         if source is not None and (source / name).is_file():
             with write_aside(folder / name) as aside:

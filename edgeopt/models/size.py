@@ -1,4 +1,4 @@
-"""How big a PyTorch model is: parameters, bytes, multiply-accumulates."""
+"""Size of a PyTorch model: parameters, bytes, MACs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeopt.models.model_size import ModelSize
 
 
 def measure(model: nn.Module, sample: Batch) -> ModelSize:
-    """Return how big `model` is; `sample` is one batch of one sample."""
+    """Return the size of `model`; `sample` is one batch of one sample."""
     return ModelSize(parameters(model), weight_bytes(model), macs(model, sample))
 
 

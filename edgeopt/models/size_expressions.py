@@ -1,8 +1,8 @@
 """Parse the symbolic sizes of a torch.export program, such as ``Add(FloorDiv(Symbol('s0'), Integer(2)), Integer(1))``.
 
-torch hands these texts to ``sympy.sympify``, which is Python's `eval`: a size could call anything, or be ``9**9**9**9``. Here a
-text is parsed, held to a small grammar with bounded numbers, and the expression is built from the tree; nothing is evaluated as
-Python, and no number grows beyond some thousand bits.
+torch passes these texts to ``sympy.sympify``, which is Python's `eval`: a size could call anything, or be ``9**9**9**9``. Here
+a text is parsed, restricted to a small grammar with bounded numbers, and the expression is built from the tree; nothing is
+evaluated as Python, and no number grows beyond some thousand bits.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def check_size(text: str) -> None:
     """Check that `text` is arithmetic of symbols and bounded numbers.
 
     Raises:
-        ValueError: it is something else; the message is the part that is not allowed.
+        ValueError: it is something else; the message is the part that is refused.
     """
     _parse(text)
 
 
 def parse_size(text: str, names: Mapping[str, Any]) -> Any:
-    """Return the sympy expression that `text` says.
+    """Return the sympy expression for `text`.
 
     Args:
         text: the expression.
@@ -79,11 +79,11 @@ def parsed_sizes() -> Iterator[None]:
     """Make torch's loader of programs parse sizes with `parse_size` instead of evaluating them.
 
     Raises:
-        ModelError: this torch reads sizes in another way.
+        ModelError: this torch parses sizes in another way.
     """
     real: Any = getattr(serialize, "sympy", None)
     if real is not sympy:
-        raise ModelError("programs (.pt2) cannot be read safely with this torch: it reads sizes in another way; use ONNX")
+        raise ModelError("programs (.pt2) cannot be read safely with this torch, which parses sizes in another way; use ONNX")
 
     def sympify(value: Any, **options: Any) -> Any:
         return parse_size(value, options.get("locals") or {}) if isinstance(value, str) else real.sympify(value, **options)
@@ -103,7 +103,7 @@ def _parse(text: str) -> ast.expr:
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(text[:60]) from error
     stack, seen = [(tree, 0)], 0
-    while stack:  # without recursion: a stranger chose the depth
+    while stack:  # without recursion, because the depth is untrusted
         node, powers = stack.pop()
         seen += 1
         powers += _is_power(node)
@@ -154,7 +154,7 @@ def _is_power(node: ast.AST) -> bool:
 
 
 def _small(node: ast.expr) -> bool:
-    """Tell whether an exponent is a small number, written out."""
+    """Return whether an exponent is a small literal number."""
     match node:
         case ast.Constant(value=int(value)):
             return abs(value) <= _LARGEST_EXPONENT

@@ -1,6 +1,6 @@
 """Load timm's vision models where timm is installed: ``timm:NAME`` with its pretrained weights, or a folder timm saved.
 
-A folder is what timm writes for the hub: config.json with the architecture and what it was trained with, and model.safetensors.
+A folder is written by timm for the hub: config.json with architecture and training settings, and model.safetensors.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PREFIX = "timm:"
 _NOT_OF_A_FILE = frozenset(
     {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "model_name"}
 )
-"""Arguments of timm's factory that say where weights come from: those of a folder lie in it."""
+"""Arguments of timm's factory that name the source of weights, which for a folder are in it."""
 
 
 class TimmModel(torch.nn.Module):
-    """A timm model that takes ``pixel_values`` and gives ``logits``, or ``features`` where it has no classes."""
+    """A timm model with the input ``pixel_values`` and the output ``logits``, or ``features`` if it has no classes."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -34,17 +34,17 @@ class TimmModel(torch.nn.Module):
         self._shape = tuple(int(size) for size in model.pretrained_cfg.get("input_size") or (3, 224, 224))
 
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the scores or features of pictures [batch, channels, height, width]."""
+        """Return the scores or features of images [batch, channels, height, width]."""
         return {self._output: self.model(pixel_values)}
 
     def example_inputs(self) -> list[Batch]:
-        """Return random pictures of the size the model was trained with."""
+        """Return random images of the size that the model was trained with."""
         rng = np.random.default_rng(0)
         return [{"pixel_values": rng.normal(size=(rows, *self._shape)).astype(np.float32)} for rows in (2, 1, 3)]
 
 
 def is_timm_folder(folder: Path) -> bool:
-    """Tell whether `folder` holds a model that timm saved."""
+    """Return whether `folder` contains a model that timm saved."""
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -57,7 +57,7 @@ def load_timm(source: str) -> TimmModel:
 
     Raises:
         MachineError: timm is not installed.
-        ModelError: timm has no such model, or the weights are not to be had or not the model's.
+        ModelError: timm has no such model, or its weights are unavailable or do not fit.
     """
     try:
         import timm  # type: ignore[import-not-found,unused-ignore]
@@ -81,7 +81,7 @@ def _created(timm: Any, source: str, name: str, **options: Any) -> Any:
         with no_pickles():
             return timm.create_model(name, **options)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise ModelError(f"{source}: timm cannot make it: {str(error).splitlines()[0][:300]}") from error
+        raise ModelError(f"{source}: timm cannot create it: {str(error).splitlines()[0][:300]}") from error
 
 
 def _from_folder(timm: Any, folder: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Structured pruning: channels that matter least go, and the layers really shrink."""
+"""Structured pruning: remove the least important channels, so that layers really become smaller."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Structured pruning over the dependency graph: coupled channels go together, and every layer really shrinks.
+"""Structured pruning along the dependency graph: coupled channels are removed together, and layers become smaller.
 
-Fang et al. (2023), "DepGraph: Towards Any Structural Pruning", https://arxiv.org/abs/2301.12900, as torch-pruning has it:
-layers whose channels must agree (across residual additions, normalisations, the next layer's input) form a group; a group's
-channel is worth the norm of all weights that go with it (section 3.3), or what Molchanov et al. (2019),
-https://arxiv.org/abs/1906.10771, equation 8, estimate the loss would change by. The least worthy go first, step by step, until
-the multiply-accumulates fit.
+Fang et al. (2023), "DepGraph: Towards Any Structural Pruning", https://arxiv.org/abs/2301.12900, as implemented by
+torch-pruning: layers whose channels must agree (across residual additions, normalisations, the next layer's input) form a
+group; a group's channel has as importance the norm of all weights removed with it (section 3.3), or the change of the loss that
+Molchanov et al. (2019), https://arxiv.org/abs/1906.10771, equation 8, estimate. The least important channels are removed first,
+step by step, until the multiply-accumulates fit.
 
 torch-pruning misjudges some graphs (chunks, reshapes with sizes written out, recurrent layers): then it fails, the cut model
 does, or an output changes its shape. The first layer of the group in question is then spared and pruning starts again from the
@@ -73,7 +73,7 @@ def prune_channels(
     Args:
         model: traced once with `sample`.
         sample: one batch of real inputs.
-        options: how much, and by which measure.
+        options: how much, and by which importance.
         loss: the loss on a few calibration batches, whose gradient the "taylor" importance needs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The stage `prune`: channels go, then the model recovers against its teacher."""
+"""The stage `prune`: remove channels, then train the model against its teacher to recover."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prune(
         teacher: the recovery's teacher; may be another copy of the model itself.
         samples: the training split.
         output: model.json (builder, kept indices) + model.safetensors.
-        options: how much goes, and how long the recovery takes.
+        options: how much is removed, and how the model recovers.
         session: the recovery's seed, and where to resume it from.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Verdicts as the annotations that GitHub shows beside a change."""
+"""Verdicts as GitHub annotations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LEVELS = {"fail": "error", "undecided": "warning"}
 
 
 def github_annotations(checks: Sequence[Check]) -> list[str]:
-    """Return one workflow command per line: an error for what fails, a warning for what is undecided."""
+    """Return one workflow command per line: an error for a failed check, a warning for an undecided one."""
     return [
         f"::{_LEVELS[check.verdict]} title={annotation_property(f'{check.suite}: {check.name}')}::{annotation(check.message)}"
         for check in checks

@@ -111,7 +111,7 @@ def _figures(variant: Variant) -> ModelFigures:
 
 
 def _variants(results: Results) -> Iterator[Variant]:
-    """Yield the forms of the model in the order they came about, each with what any stage knows of it."""
+    """Yield the variants of the model in the order they were made, each with the results of all stages."""
     found: dict[str, Variant] = {}
     if results.verify:
         confidence = results.verify.confidence

@@ -19,7 +19,7 @@ def baseline(profile: ProfileResult | None) -> str:
 
 
 def speed(row: VariantProfile, profile: ProfileResult) -> Speed:
-    """Return how fast the variant of `row` is."""
+    """Return the speed of the variant of `row`."""
     speedup, decision = _against_baseline(row.name, profile)
     return Speed(
         latency_ms={
@@ -47,7 +47,7 @@ def speed(row: VariantProfile, profile: ProfileResult) -> Speed:
 
 
 def _against_baseline(name: str, profile: ProfileResult) -> tuple[Interval | None, str | None]:
-    """Return time(baseline) / time(`name`) with its interval, and what was decided about it."""
+    """Return time(baseline) / time(`name`) with its interval, and the decision."""
     for pair in profile.comparisons:
         if pair.a != baseline(profile) or pair.b != name:
             continue
@@ -59,7 +59,7 @@ def _against_baseline(name: str, profile: ProfileResult) -> tuple[Interval | Non
 
 
 def roof(profile: ProfileResult) -> Roof | None:
-    """Return what the device can do at most, if that was measured."""
+    """Return the peak rates of the device, if they were measured."""
     peak = profile.peak
     if peak is None:
         return None
@@ -69,7 +69,7 @@ def roof(profile: ProfileResult) -> Roof | None:
 
 
 def executions(profile: ProfileResult) -> Iterator[Execution]:
-    """Yield what really ran of each variant."""
+    """Yield the executed graph of each variant."""
     for row in profile.variants:
         placement = row.placement
         if row.floor_ms is None and placement is None:

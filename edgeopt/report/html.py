@@ -64,7 +64,7 @@ def to_html(report: Report) -> str:
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:
-    """Return (what, figure, comparison) for the last form of the model, the one that is shipped."""
+    """Return (what, figure, comparison) for the last variant, the one that is shipped."""
     last = report.of(Role.QUANTIZED) or (report.variants[-1] if report.variants else None)
     base, first = report.variant(report.baseline), report.variants[0] if report.variants else None
     if last is None or first is None:

@@ -123,7 +123,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class StageDecision:
-    """What was decided in a stage, and why."""
+    """A decision of a stage, with its reason."""
 
     stage: str
     what: str

@@ -19,7 +19,7 @@ from edgeopt.units import NOT_MEASURED, count, percent, size
 
 
 def summarise(facts: StageFacts | None) -> str:
-    """Return what the stage did, in figures; empty for a stage that nobody here knows."""
+    """Return what the stage did, in figures; empty for an unknown stage."""
     return ", ".join(_parts(facts))
 
 

@@ -127,7 +127,7 @@ def conditions_line(report: Report) -> str:
 
 
 def _origins(report: Report) -> str:
-    """Say which rows are one model in two forms: PyTorch's, and its ONNX export, which is what is timed."""
+    """Return a sentence on which rows are one model in two forms: PyTorch's, and its ONNX export, which is timed."""
     trained = [variant for variant in report.variants if variant.role in {Role.TEACHER, Role.STUDENT, Role.PRUNED}]
     fp32 = report.of(Role.BASELINE)
     if not trained or fp32 is None or fp32.stage != "export":

@@ -1,1 +1,1 @@
-"""Targets: what a device and its execution provider want, and how to reach them."""
+"""Targets: devices and execution providers, how to reach them, and their rules."""

@@ -1,4 +1,4 @@
-"""What of a target is really here, and why the rest is not."""
+"""Availability of targets on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgeopt.targets.transports.node import find_node
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a target can be measured from here; if not, every reason and what would help; `notes` do not stand in the way."""
+    """Whether a target can be measured from this machine; if not, every reason with advice; `notes` do not prevent it."""
 
     ok: bool
     reasons: list[str]
@@ -26,7 +26,7 @@ class Availability:
 
 
 def available(target: Target) -> Availability:
-    """Say whether `target` can be measured from this machine."""
+    """Return whether `target` can be measured from this machine."""
     if target.device.transport == "browser":
         reasons = [*([] if find_browser() else ["no Chromium is installed here"]), *_made_reasons(target)]
     elif target.device.transport == "node":
@@ -34,17 +34,17 @@ def available(target: Target) -> Availability:
     elif target.device.transport == "adb":
         reasons = [] if find_adb() else ["adb is not installed here (Debian: apt install adb)"]
     elif target.device.transport == "ssh":
-        reasons = [] if target.device.host else ["the key 'device.host' says nothing; name the host to connect to"]
+        reasons = [] if target.device.host else ["the key 'device.host' is empty; name the host to connect to"]
     else:
         reasons = _machine_reasons(target.device) or _environment_reasons(target) or _provider_reasons(target)
     return Availability(ok=not reasons, reasons=reasons, notes=_notes(target))
 
 
 def require(target: Target) -> None:
-    """Refuse to measure on a target that is not here.
+    """Raise an error if `target` cannot be measured from this machine.
 
     Raises:
-        MachineError: with every reason and what would help.
+        MachineError: with every reason and advice.
     """
     here = available(target)
     if not here.ok:
@@ -59,7 +59,7 @@ def _notes(target: Target) -> list[str]:
         notes.append("an emulator: placement and numerics, no latency")
     if target.device.transport in ("ssh", "adb"):
         far = "host" if target.device.transport == "ssh" else "device"
-        notes.append(f"whether the {far} answers shows when it is used")
+        notes.append(f"the {far} is contacted when it is used")
     return notes
 
 
@@ -99,7 +99,7 @@ def _machine_reasons(device: Device) -> list[str]:
 
 def _provider_reasons(target: Target) -> list[str]:
     if target.device.python or target.device.environment or target.provider.plugin:
-        return []  # another interpreter's business, which it says when it is used
+        return []  # another interpreter reports it when it is used
 
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""What targets need on this machine, made once: environments for builds that exclude each other, emulated devices."""
+"""Environments and emulators that targets need on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DONE = "edgeopt-installed"
 
 
 def folder_of(target: Target) -> Path:
-    """Return where the environment of `target` is or would be; its name changes with its packages and this Python."""
+    """Return the folder of the environment of `target`, installed or not; its name depends on packages and this Python."""
     asked = "\n".join([*target.device.environment, *target.device.npm, f"python {sys.version_info[0]}.{sys.version_info[1]}"])
     digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
     base = os.environ.get("XDG_CACHE_HOME")
@@ -49,22 +49,22 @@ def _made(target: Target) -> Path:
     folder = folder_of(target)
     if not (folder / _DONE).is_file():
         raise MachineError(
-            f"target '{target.name}' has an environment of its own; make it: edgeopt targets install {target.name}"
+            f"target '{target.name}' needs a separate environment; install it: edgeopt targets install {target.name}"
         )
     return folder
 
 
 def install(target: Target) -> str:
-    """Make what `target` needs on this machine (an environment, an emulated device) and say what is there now.
+    """Install what `target` needs on this machine (an environment, an emulated device) and return a line about it.
 
-    What is there already is left as it is.
+    Anything that is installed already is left unchanged.
 
     Raises:
         RecipeError: the target needs nothing.
-        MachineError: it cannot be made; nothing half-made stays.
+        MachineError: it cannot be installed; nothing incomplete is left.
     """
     if not (target.setup or target.device.environment or target.device.npm):
-        raise RecipeError(f"target '{target.name}' needs nothing of its own; use it as it is")
+        raise RecipeError(f"target '{target.name}' needs no installation; use it as it is")
     folder = folder_of(target)
     with exclusive(folder.with_name(f"{folder.name}.lock"), f"targets install {target.name}"):
         return _install(target, folder)
@@ -91,7 +91,7 @@ def _run_setup(script: Path) -> str:
 
 
 def _fill(folder: Path, target: Target) -> None:
-    """Install the packages, or leave nothing: never a package's own install scripts from npm."""
+    """Install the packages completely or not at all; install scripts of npm packages are not run."""
     python, npm = target.device.environment, target.device.npm
     folder.mkdir(parents=True)
     if python:
@@ -110,7 +110,7 @@ def _call(command: list[str], folder: Path) -> None:
         raise MachineError(f"cannot start {command[0]}: {error.strerror}; install it") from error
     if done.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise MachineError(f"{Path(command[0]).name} cannot install into {folder}: {said[:300]}")
 
 

@@ -1,4 +1,4 @@
-"""The outputs of a variant that is open on a device, brought here."""
+"""Fetch the outputs of a variant that is open on a device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOT_ARRAYS = (OSError, ValueError, KeyError, EOFError, NotImplementedError, Run
 
 
 def fetch_outputs(connection: Connection, runner: Runner, name: str) -> dict[str, NDArray[Any]]:
-    """Return what the variant `name` answers to its batches, by "<batch>/<output name>".
+    """Return the outputs of the variant `name` for its batches, by "<batch>/<output name>".
 
     Raises:
         MachineError: the runner wrote no file of arrays.

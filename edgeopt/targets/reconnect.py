@@ -1,4 +1,4 @@
-"""A runner that outlives its connection: started again, its variants opened again, the request asked again."""
+"""A runner that survives a lost connection: it is started again, its variants are opened again, the request is repeated."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from edgeopt.targets.runner import ConnectionLost, ProcessRunner
 
 
 class ReconnectingRunner:
-    """Asks through `connect`'s runners, one after the other.
+    """Sends requests through the runners of `connect`, one after another.
 
-    What never answered is no cut: a missing interpreter is said at once. A measurement goes on after a cut as if nothing had
-    been: what was sampled before is with whoever asked, and after opening again the request is asked twice, the first answer
-    warming up what the second one measures. Pauses double, so that a device has time to boot again.
+    A runner that never replied is not retried: a missing interpreter is reported at once. A measurement continues after a lost
+    connection: earlier samples are with the caller, and after opening again the request is sent twice, the first reply
+    warming up what the second one measures. Pauses double, so that a device has time to reboot.
     """
 
     def __init__(self, connect: Callable[[], ProcessRunner], *, tries: int, pause_s: float) -> None:

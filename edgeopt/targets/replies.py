@@ -1,6 +1,6 @@
-"""What a runner may reply, as types: a reply of another form is refused where it arrives, not where it is used.
+"""Replies of a runner, as types: a reply of another form is refused when it arrives, not when it is used.
 
-The runner may be an old copy on a board, another program, or somebody else's machine. See ``deploy/runner/measure.py`` for what
+The runner may be an old copy on a board, another program, or an untrusted machine. See ``deploy/runner/measure.py`` for what
 the fields mean; a reply may have more of them.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 MOST_BYTES = 64 << 20
-"""The longest line that is read from a runner."""
+"""Longest line that is read from a runner, in bytes."""
 
 _Count = Annotated[int, Field(ge=0)]
 _Positive = Annotated[FiniteFloat, Field(ge=0)]
@@ -26,7 +26,7 @@ _Shapes = list[tuple[str, list[_Count]]]
 
 
 class UnreadableReply(ValueError):  # noqa: N818  (it becomes an error that says where)
-    """A line that is no reply at all, such as what a crashing interpreter prints."""
+    """A line that is not a reply, such as the output of a crashing interpreter."""
 
 
 class ReplyFormError(ValueError):
@@ -35,7 +35,7 @@ class ReplyFormError(ValueError):
 
 @dataclass(frozen=True)
 class Told:
-    """An error that the runner tells of."""
+    """An error reported by the runner."""
 
     kind: str
     message: str
@@ -43,7 +43,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Hello:
-    """What is there."""
+    """Description of the device and its onnxruntime."""
 
     protocol: int
     versions: dict[str, str]
@@ -65,7 +65,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Noise:
-    """What else went on meanwhile."""
+    """Load of the machine during a measurement."""
 
     wall_s: _Positive
     own_cpu_s: _Number
@@ -76,7 +76,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class State:
-    """What the system shows now."""
+    """Counters of the system at one moment."""
 
     frequency_mhz: _Number
     temperature_c: _Number
@@ -120,7 +120,7 @@ class OperatorRow:
 
 @dataclass(frozen=True)
 class Operators:
-    """Where the time goes."""
+    """Time of each operator."""
 
     runs: _Count
     operators: list[OperatorRow]
@@ -138,7 +138,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Partitions:
-    """What went to which provider."""
+    """Nodes by provider."""
 
     partitions: list[Partition] | None
 
@@ -169,18 +169,18 @@ def _adapter(form: Any) -> TypeAdapter[Any]:
 
 
 def parse_reply(line: bytes, request: Mapping[str, Any]) -> tuple[Literal["ok", "error"], dict[str, Any]]:
-    """Return ("ok", what the request asked for) or ("error", kind and message).
+    """Return ("ok", the result) or ("error", kind and message).
 
     Raises:
-        UnreadableReply: the line is no JSON object.
-        ReplyFormError: its contents are not what `request` asks for.
+        UnreadableReply: the line is not a JSON object.
+        ReplyFormError: its contents do not answer `request`.
     """
     if len(line) > MOST_BYTES:
-        raise UnreadableReply(f"it answered with a line of more than {MOST_BYTES >> 20} MiB")
+        raise UnreadableReply(f"the reply is a line of more than {MOST_BYTES >> 20} MiB")
     try:
         reply = json.loads(line.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
-        raise UnreadableReply(f"it answered {line[:80]!r}") from error
+        raise UnreadableReply(f"unreadable reply {line[:80]!r}") from error
     if isinstance(reply, dict) and reply.keys() >= {"error"}:
         return "error", _checked(Told, reply["error"], "error")
     if not isinstance(reply, dict) or "ok" not in reply:
@@ -205,7 +205,7 @@ def _checked(form: Any, value: Any, what: str) -> dict[str, Any]:
 def _check_names(answer: Mapping[str, Any], asked: set[str]) -> None:
     for name, *_ in answer["blocks"]:
         if name not in asked:
-            raise ReplyFormError(f"reply to 'sample', blocks: times of {name[:80]!r}, which was not asked for")
+            raise ReplyFormError(f"reply to 'sample', blocks: times of {name[:80]!r}, which was not requested")
 
 
 def _no_number(text: str) -> NoReturn:

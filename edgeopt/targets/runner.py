@@ -1,4 +1,4 @@
-"""The other end of the runner's line: one JSON request out, one JSON reply back, errors mapped to who must act."""
+"""Client of the runner: one JSON request out, one JSON reply back, errors mapped to our error classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgeopt.targets.replies import MOST_BYTES, ReplyFormError, UnreadableReply,
 
 PROTOCOL = 1
 _INTERRUPTED_S = 0.5
-_WAITING = 64  # replies that are read ahead; a runner that talks on and on must not fill the memory
+_WAITING = 64  # replies that are read ahead; a runner that never stops must not fill the memory
 _LAST_WORDS = 1 << 16
 _KINDS: Mapping[str, type[EdgeoptError]] = {
     "model": ModelError,
@@ -36,28 +36,28 @@ _KINDS: Mapping[str, type[EdgeoptError]] = {
 
 
 class Runner(Protocol):
-    """Whatever answers the runner's requests; see ``deploy/runner/measure.py`` for what can be asked."""
+    """Anything that answers the runner's requests; ``deploy/runner/measure.py`` lists them."""
 
     def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
         """Send one request and return the reply.
 
         Raises:
-            ModelError, MachineError, InternalError: as the runner says.
-            ConnectionLost: the runner exited or does not answer.
+            ModelError, MachineError, InternalError: reported by the runner.
+            ConnectionLost: the runner exited or does not reply.
         """
         ...
 
 
 class ConnectionLost(MachineError):  # noqa: N818  (the error is the machine's; this says which)
-    """The runner exited in the middle: a cable, a killed process, a device that ran out of memory."""
+    """The runner exited unexpectedly: a cut connection, a killed process, a device out of memory."""
 
 
 def read_reply(line: bytes, request: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Return what the reply `line` to `request` says, or raise the error it tells of.
+    """Return the result in the reply `line` to `request`, or raise the error that it reports.
 
     Raises:
-        UnreadableReply: the line is no reply.
-        MachineError: it is one, but not of the form that the request asks for.
+        UnreadableReply: the line is not a reply.
+        MachineError: the reply has the wrong form.
     """
     try:
         kind, answer = parse_reply(line, request)
@@ -72,10 +72,10 @@ def read_reply(line: bytes, request: Mapping[str, Any], *, where: str) -> dict[s
 
 
 class ProcessRunner:
-    """A runner at the end of a child process' pipes; the child may itself be a connection to another machine.
+    """A runner connected by the pipes of a child process, which may itself be a connection to another machine.
 
-    The child leads a process group of its own and has a temporary folder of its own: what it starts and what it writes there
-    goes away with it, even if this process is killed (see `edgeopt.lifetime`).
+    The child has its own process group and its own temporary folder: what it starts and what it writes there
+    is removed with it, even if this process is killed (see `edgeopt.lifetime`).
     """
 
     def __init__(self, command: Sequence[str], *, where: str) -> None:
@@ -124,7 +124,7 @@ class ProcessRunner:
                 stdin.flush()
             answer = self._lines.get(timeout=timeout_s)
         except queue.Empty as error:
-            raise ConnectionLost(self._lost(f"no answer within {timeout_s:.0f} s")) from error
+            raise ConnectionLost(self._lost(f"no reply within {timeout_s:.0f} s")) from error
         except (OSError, ValueError) as error:
             raise ConnectionLost(self._lost(str(error))) from error
         if not answer:
@@ -142,14 +142,14 @@ class ProcessRunner:
 
     def _end(self, grace_s: float) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:
-            with contextlib.suppress(OSError):  # the other end may be gone already
+            with contextlib.suppress(OSError):  # the other end may have exited
                 self._process.stdin.close()
         lifetime.end(self._process, grace_s=grace_s)
         self._ended.set()
         self._reader.join(timeout=5.0)
 
     def close(self, *, grace_s: float = 5.0) -> None:
-        """End the child: its end of file first, and if it does not end within `grace_s` seconds, by force."""
+        """End the child: close its input, and kill it if it does not exit within `grace_s` seconds."""
         self._end(grace_s)
         if self._process.stdout is not None and not self._reader.is_alive():
             self._process.stdout.close()
@@ -163,7 +163,7 @@ class ProcessRunner:
 
 
 def greet(runner: Runner, *, where: str) -> dict[str, Any]:
-    """Ask what is there and check that both ends speak the same protocol."""
+    """Ask for the description of the device and check that both ends use the same protocol."""
     hello = runner.ask({"do": "hello"}, timeout_s=120.0)
     if hello["protocol"] != PROTOCOL:
         raise MachineError(f"{where}: its runner speaks protocol {hello['protocol']}, this edgeopt {PROTOCOL}; copy it again")
@@ -171,6 +171,6 @@ def greet(runner: Runner, *, where: str) -> dict[str, Any]:
 
 
 def write_batches(batches: Sequence[Batch], path: Path) -> None:
-    """Write the batches as the runner reads them: an .npz file whose entries are called "<batch>/<input>"."""
+    """Write the batches for the runner: an .npz file with entries named "<batch>/<input>"."""
     entries = {f"{number}/{name}": array for number, batch in enumerate(batches) for name, array in batch.items()}
     np.savez(path, **entries)  # type: ignore[arg-type]

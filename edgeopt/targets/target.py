@@ -63,7 +63,7 @@ class Device(Options):
     @field_validator("host")
     @classmethod
     def _no_option(cls, host: str | None) -> str | None:
-        """Refuse what ssh or adb would take for an option, or a shell for a command."""
+        """Refuse text that ssh or adb would read as an option, or a shell as a command."""
         if host is not None and not _HOST.fullmatch(host):
             raise ValueError("give a host name, an alias, USER@HOST or a serial, which begins with a letter or a digit")
         return host
@@ -72,7 +72,7 @@ class Device(Options):
     @classmethod
     def _no_option_either(cls, folder: str | None) -> str | None:
         if folder is not None and folder.startswith("-"):
-            raise ValueError("a folder over there must not begin with '-'; write './-…'")
+            raise ValueError("a folder on the device must not begin with '-'; write './-…'")
         return folder
 
 

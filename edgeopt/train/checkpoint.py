@@ -1,4 +1,4 @@
-"""Checkpoints without pickles: one safetensors file with all a training needs to go on, bit by bit, as if never stopped."""
+"""Checkpoints without pickles: one safetensors file from which a training resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random"
 
 @dataclass
 class Progress:
-    """How far a training is: steps done, and the curve so far."""
+    """Progress of a training: steps done, and the curve so far."""
 
     step: int = 0
     loss_sum: float = 0.0
@@ -34,7 +34,7 @@ class Progress:
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Progress, *, key: str = "") -> None:
-    """Write model, optimizer, random state and progress to `path`, whole or not at all; `key` says which training it is."""
+    """Write model, optimizer, random state and progress to `path`, atomically; `key` identifies the training."""
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": value for name, value in entry.items()}
@@ -46,10 +46,10 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, key: str = "") -> Progress | None:
-    """Put the checkpoint at `path` into `model`, `optimizer` and the random generator.
+    """Load the checkpoint at `path` into `model`, `optimizer` and the random generator.
 
     Returns:
-        How far it is; None if there is none, or one that is damaged or of another training, which is said.
+        Its progress; None if there is none, or if it is damaged or of another training, with a message.
     """
     if not path.is_file():
         return None
@@ -85,7 +85,7 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Return the hash of a checkpoint's content; tensors as bytes, since numpy lacks some of torch's types."""
+    """Return the hash of a checkpoint's content; tensors as bytes, because numpy lacks some of torch's types."""
     parts = ((name, f"{tensor.dtype}{list(tensor.shape)}", _bytes(tensor)) for name, tensor in tensors.items())
     return tensors_hash(parts, metadata)
 

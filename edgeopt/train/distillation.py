@@ -2,9 +2,9 @@
 
 Soft labels: Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", https://arxiv.org/abs/1503.02531,
 section 2. With p = softmax(teacher / T) and q = softmax(student / T) the loss is T² · KL(p ‖ q): gradients of soft
-targets shrink as 1/T², the factor keeps them comparable with the hard labels' whatever T is.
+targets shrink as 1/T², the factor keeps them comparable with those of the hard labels for any T.
 
-Hidden states: mean squared error between the student's layers and the teacher's layers they stand for, as in Jiao et al.
+Hidden states: mean squared error between the student's layers and the matching layers of the teacher, as in Jiao et al.
 (2020), "TinyBERT", https://arxiv.org/abs/1909.10351, equation 8, without the projection, since layer mapping keeps the width.
 """
 
@@ -35,9 +35,9 @@ def hidden_state_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], laye
     """Return the mean squared error between hidden states, over tokens that are not padding.
 
     Args:
-        student: embeddings, then one state a layer, [N, sequence, hidden] each.
+        student: embeddings, then one state per layer, [N, sequence, hidden] each.
         teacher: the same of the teacher.
-        layers: for each student layer the teacher's layer it stands for, from 0.
+        layers: for each student layer the matching layer of the teacher, from 0.
         mask: [N, sequence], 1 where a token is, 0 where padding is.
     """
     pairs = zip(student[1:], (teacher[layer + 1] for layer in layers), strict=True)
@@ -52,14 +52,14 @@ def distillation_loss(
     """Return the loss of a student that learns from `teacher`.
 
     Args:
-        teacher: frozen; run again only where hidden states are asked for.
+        teacher: frozen; run again only for the hidden-state loss.
         soft_labels: the teacher's logits of all samples, [samples, classes].
         samples: the training split; their labels are the hard labels.
         options: the weights.
         layers: the layer mapping, for the hidden-state loss.
 
     Raises:
-        DataError: hard labels are asked for and the samples have none.
+        DataError: hard labels are needed and the samples have none.
     """
     if samples.labels is None and options.soft_weight < 1:
         raise DataError("the training split has no labels; set distill.loss.soft_weight to 1 to learn from soft labels alone")

@@ -1,7 +1,7 @@
-"""The training loop: AdamW, a schedule, checkpoints that resume exactly; the loss is the caller's.
+"""The training loop: AdamW, a schedule, checkpoints that resume exactly. The caller supplies the loss.
 
-What is random (the order of the samples, dropout) comes from the seed: a training that was killed and resumed ends with the
-same weights, bit by bit, as one that was not. Devices and mixed precision are Accelerate's work.
+All randomness (the order of the samples, dropout) comes from the seed: a training that was killed and resumed ends with the
+same weights, bit for bit, as one that was not. Accelerate handles devices and mixed precision.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _BUCKET_BATCHES = 50
 
 @dataclass(frozen=True)
 class Session:
-    """What makes a training repeatable and resumable.
+    """Seed and checkpoint of a training.
 
     Attributes:
-        seed: of order and dropout.
-        checkpoint: the folder of its checkpoint.
-        key: what the training is of; a checkpoint with another key is not resumed from.
+        seed: seed of order and dropout.
+        checkpoint: folder of its checkpoint.
+        key: identity of the training; a checkpoint with another key is not used.
     """
 
     seed: int = 0
@@ -48,7 +48,7 @@ class Session:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training did; `history` has one entry an epoch."""
+    """Result of a training; `history` has one entry per epoch."""
 
     steps: int
     history: tuple[Epoch, ...]
@@ -70,9 +70,9 @@ def fit(
 
     Args:
         model: its parameters that require gradients are trained.
-        samples: the training split; ragged samples are batched with their like and padded.
+        samples: the training split; ragged samples are batched with others of about their length and padded.
         loss: see `Loss`.
-        options: how.
+        options: how to train.
         session: the seed, and where to resume from and save into.
     """
     torch.manual_seed(session.seed)
@@ -115,7 +115,7 @@ def fit(
 
 
 def epoch_batches(samples: Samples, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """Return the epoch's batches of sample indices: shuffled; ragged samples next to others of about their length.
+    """Return the epoch's batches of sample indices, shuffled; ragged samples are batched with others of similar length.
 
     Sorting by length happens within runs of 50 batches, and the batches are shuffled again, so the order stays random.
     """
@@ -133,7 +133,7 @@ def epoch_batches(samples: Samples, batch_size: int, *, seed: int, epoch: int) -
 
 
 def _lengths(samples: Samples) -> np.ndarray[Any, Any] | None:
-    """Return each sample's number of elements, or None if the samples are all of one shape (read off two of them)."""
+    """Return each sample's number of elements, or None if all samples have one shape (judged from two of them)."""
     ragged = any(
         samples[index][name].shape != array.shape
         for name, array in samples[0].items()

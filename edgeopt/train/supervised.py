@@ -1,4 +1,4 @@
-"""Plain training on hard labels, for a teacher that is made here."""
+"""Training on hard labels, for a teacher."""
 
 from __future__ import annotations
 

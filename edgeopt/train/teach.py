@@ -1,4 +1,4 @@
-"""Teach a student: soft labels once, then the training loop."""
+"""Train a student: compute soft labels once, then run the training loop."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a student is taught.
+    """What a student is trained with.
 
     Attributes:
         loss: temperature and weights.
         train: the training loop's options.
-        layers: the teacher's layer that each student layer stands for, where hidden states are compared.
+        layers: for each student layer the matching layer of the teacher, for the hidden-state loss.
     """
 
     loss: DistillLoss
@@ -47,7 +47,7 @@ def teach(
         student: trained.
         teacher: put into evaluation mode, its parameters frozen.
         samples: the training split.
-        lesson: what is taught, and how long.
+        lesson: losses and training options.
         session: the seed, and where to resume from.
     """
     teacher.eval().requires_grad_(False)
@@ -57,6 +57,6 @@ def teach(
 
 
 def teacher_logits(teacher: nn.Module, samples: Samples) -> Tensor:
-    """Return the teacher's logits of all samples, float32 [samples, classes]; it never changes, so it is asked but once."""
+    """Return the teacher's logits of all samples, float32 [samples, classes]; computed only once."""
     outputs = collect(lambda batch: {"logits": predict(teacher, batch)}, samples, batch_size=_BATCH, name="the teacher")
     return torch.from_numpy(outputs["logits"])

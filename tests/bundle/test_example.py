@@ -79,12 +79,12 @@ def test_it_runs_the_golden_sample_and_arrays(make_spec, tmp_path):
         assert all(label in done.stdout for label in ("cat", "dog", "owl"))
 
 
-def test_it_runs_a_picture(make_spec, tmp_path):
-    text = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 4, 4] picture) => (float[batch, 3] colour)
-    <int64[2] axes = {2, 3}> { colour = ReduceMean <keepdims = 0> (picture, axes) }"""
+def test_it_runs_a_image(make_spec, tmp_path):
+    text = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 4, 4] image) => (float[batch, 3] colour)
+    <int64[2] axes = {2, 3}> { colour = ReduceMean <keepdims = 0> (image, axes) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "mean.onnx")
     Image.new("RGB", (9, 7), (255, 0, 51)).save(tmp_path / "red.png")
-    golden = [{"picture": np.zeros((1, 3, 4, 4), np.float32)}]
+    golden = [{"image": np.zeros((1, 3, 4, 4), np.float32)}]
     spec = make_spec(
         model=tmp_path / "mean.onnx", golden=golden, labels=("r", "g", "b"), preprocessing=ImageInput(width=4, height=4)
     )

@@ -17,8 +17,8 @@ from edgeopt.bundle.raw import read_labels
 from edgeopt.cli.app import app
 from edgeopt.errors import DataError, RecipeError
 
-_COLOURS = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 4, 4] picture) => (float[batch, 3] colour)
-<int64[2] axes = {2, 3}> { colour = ReduceMean <keepdims = 0> (picture, axes) }"""
+_COLOURS = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 4, 4] image) => (float[batch, 3] colour)
+<int64[2] axes = {2, 3}> { colour = ReduceMean <keepdims = 0> (image, axes) }"""
 _TOKENS = """<ir_version: 9, opset_import: ["" : 19]>
 count (int64[batch, sequence] input_ids, int64[batch, sequence] attention_mask) => (int64[batch, 1] tokens)
 <int64[1] axes = {1}> { tokens = ReduceSum (attention_mask, axes)  unused = Identity (input_ids) }"""
@@ -85,7 +85,7 @@ def test_a_tokenizer_goes_into_the_bundle_with_what_it_feeds(work: Path, data: s
 
 
 def test_preprocessing_and_labels_can_be_named_for_arrays(work: Path) -> None:
-    np.savez("pixels.npz", picture=np.ones((2, 3, 4, 4), np.float32))
+    np.savez("pixels.npz", image=np.ones((2, 3, 4, 4), np.float32))
     Path("names.txt").write_text("r\ng\nb\n", encoding="utf-8")
     found = bundle("colours.onnx", "--data", "pixels.npz", "--preprocessing", "steps.toml", "--labels", "names.txt")
     assert found["labels"] == ["r", "g", "b"]
@@ -101,7 +101,7 @@ def test_preprocessing_and_labels_can_be_named_for_arrays(work: Path) -> None:
     ],
 )
 def test_a_bundle_whose_example_cannot_run_raw_data_is_not_written(work: Path, steps: str, said: str) -> None:
-    np.savez("pixels.npz", picture=np.ones((2, 3, 4, 4), np.float32))
+    np.savez("pixels.npz", image=np.ones((2, 3, 4, 4), np.float32))
     Path("other.toml").write_text(steps, encoding="utf-8")
     command = ["bundle", "colours.onnx", "--data", "pixels.npz", "--preprocessing", "other.toml", "-o", "b", "-q"]
     done = CliRunner().invoke(app, command)

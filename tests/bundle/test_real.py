@@ -1,4 +1,4 @@
-"""A detector that nobody here exported (operator set 9, initializers among its inputs) becomes a bundle."""
+"""A detector exported elsewhere (operator set 9, initializers among its inputs) becomes a bundle."""
 
 import json
 import subprocess
@@ -14,9 +14,9 @@ from edgeopt.bundle import BundleSpec, ImageInput, verify_bundle, write_bundle
 @pytest.mark.data
 def test_ultraface_leaves_as_a_bundle_whose_example_sees_what_its_golden_sample_saw(data_folder, tmp_path):
     folder = data_folder("ultraface_slim")
-    pictures = sorted((folder / "imgs").glob("*.jpg"))[:3]
+    images = sorted((folder / "imgs").glob("*.jpg"))[:3]
     golden = []
-    for path in pictures:
+    for path in images:
         resized = Image.open(path).convert("RGB").resize((320, 240), Image.Resampling.BILINEAR)
         golden.append({"input": ((np.asarray(resized, np.float32) - 127) / 128).transpose(2, 0, 1)[None]})
     spec = BundleSpec(
@@ -37,7 +37,7 @@ def test_ultraface_leaves_as_a_bundle_whose_example_sees_what_its_golden_sample_
     command = [sys.executable, str(tmp_path / "out" / "example.py")]
     seen = [
         subprocess.run([*command, *more], capture_output=True, text=True, check=True, timeout=60)
-        for more in ([], [str(pictures[0])])
+        for more in ([], [str(images[0])])
     ]
     assert [done.stderr for done in seen] == ["", ""]
     recorded, own = ([float(line.split(" to ")[1]) for line in done.stdout.splitlines()] for done in seen)

@@ -71,7 +71,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> Non
         ("truncated.onnx", "good.npz", ["truncated.onnx"]),
         ("custom.onnx", "good.npz", ["Magic", "not registered"]),
         ("model.onnx", "missing.npz", ["missing.npz", "no such calibration data"]),
-        ("model.onnx", "text.npz", ["text.npz", "not a whole .npz file"]),
+        ("model.onnx", "text.npz", ["text.npz", "damaged .npz file"]),
         ("model.onnx", "nothing.npz", ["nothing.npz", "no arrays"]),
         ("model.onnx", "empty.npz", ["empty.npz", "no samples"]),
         ("model.onnx", "name.npz", ["'z'", "inputs are: x"]),

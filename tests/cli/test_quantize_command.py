@@ -32,9 +32,9 @@ def folder(tmp_path):
         values = generator.standard_normal(shape).astype(np.float32)
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
     onnx.save_model(model, tmp_path / "net.onnx")
-    pictures = generator.standard_normal((12, 3, 8, 8), dtype=np.float32)
-    np.savez(tmp_path / "x.npz", x=pictures, labels=np.arange(12) % 5)
-    np.savez(tmp_path / "bare.npz", x=pictures)
+    images = generator.standard_normal((12, 3, 8, 8), dtype=np.float32)
+    np.savez(tmp_path / "x.npz", x=images, labels=np.arange(12) % 5)
+    np.savez(tmp_path / "bare.npz", x=images)
     return tmp_path
 
 

@@ -53,7 +53,7 @@ WRONG = [
     ("quantize model.onnx --calibration good.npz -o /proc/nowhere/int8.onnx -q", "choose another place"),
     ("quantize model.onnx --calibration folder -o int8.onnx", "no samples"),
     ("bundle model.onnx --data name.npz -o bundle", "the model takes ['x']"),
-    ("bundle model.onnx --data good.npz -o model.onnx", "exists and is no folder"),
+    ("bundle model.onnx --data good.npz -o model.onnx", "exists and is not a folder"),
     ("verify folder", "no bundle.json"),
     ("report folder", "no finished run here"),
     ("run nosuch", "does not exist"),

@@ -48,12 +48,12 @@ def test_normalized_recordings_have_mean_0_and_variance_1(tmp_path: Path) -> Non
 
 
 def test_two_channels_and_another_rate_are_refused_with_a_way_out(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 channels, 1 is wanted; .*ffmpeg"):
+    with pytest.raises(DataError, match=r"2 channels, 1 is needed; .*ffmpeg"):
         read_recording(record(tmp_path / "stereo.wav", channels=2))
     (tmp_path / "stereo.wav").unlink()
     record(tmp_path / "a.wav")
     record(tmp_path / "b.wav", rate=8_000)
-    with pytest.raises(DataError, match=r"b\.wav: 8,000 samples a second, 16,000 are wanted"):
+    with pytest.raises(DataError, match=r"b\.wav: sampling rate 8,000 Hz, 16,000 Hz is needed"):
         read_recordings(tmp_path, "speech", AudioOptions())
 
 

@@ -1,4 +1,4 @@
-"""Samples of files as batches of a model: stacked, whole, shared, grouped to a fixed batch; the models of strangers."""
+"""Samples of files as batches of a model: stacked, whole, shared, grouped to a fixed batch; models from elsewhere."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_folder_of_numbered_files_is_one_sample_a_file(tmp_path: Path) -> None
         ((1, 2, 6), 2),
     ]
     with pytest.raises(
-        DataError, match=r"each \.npy file is one input, called by its name, and 000\.npy is none of the model's: a, b"
+        DataError, match=r"each \.npy file is one input, named after it, and 000\.npy is not an input of the model: a, b"
     ):
         open_source(str(tmp_path), Reader(("a", "b"), None, signature(a=("n", 2), b=("n", 2))))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeopt.data.images import prepared, read_picture, read_pictures
+from edgeopt.data.images import prepared, read_image, read_images
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.errors import DataError
 
@@ -21,25 +21,25 @@ def options(**values: object) -> ImageInput:
     return ImageInput.read({"kind": "image", "width": 4, "height": 2, **values}, where="test")
 
 
-def picture() -> Image.Image:
+def sample_image() -> Image.Image:
     return Image.fromarray(RED_BLUE)
 
 
 def test_pixels_are_normalized_and_put_into_the_asked_layout() -> None:
-    found = prepared(picture(), options(mean=[100.0, 0.0, 0.0], scale=[50.0, 1.0, 2.0]))
+    found = prepared(sample_image(), options(mean=[100.0, 0.0, 0.0], scale=[50.0, 1.0, 2.0]))
     assert found.shape == (3, 2, 4)
     assert found.dtype == np.float32
     assert found[0, 0].tolist() == [2.0, 2.0, -2.0, -2.0]
     assert found[2, 0].tolist() == [0.0, 0.0, 50.0, 50.0]
-    last = prepared(picture(), options(layout="NHWC", mean=[0.0], scale=[1.0]))
+    last = prepared(sample_image(), options(layout="NHWC", mean=[0.0], scale=[1.0]))
     assert last.shape == (2, 4, 3)
     assert last[0, 0].tolist() == [200.0, 0.0, 0.0]
 
 
 def test_bgr_turns_the_channels_round_and_grey_has_one() -> None:
-    bgr = prepared(picture(), options(colour="BGR", mean=[0.0], scale=[1.0]))
+    bgr = prepared(sample_image(), options(colour="BGR", mean=[0.0], scale=[1.0]))
     assert bgr[:, 0, 0].tolist() == [0.0, 0.0, 200.0]
-    assert prepared(picture(), options(colour="GREY", mean=[0.0], scale=[1.0])).shape == (1, 2, 4)
+    assert prepared(sample_image(), options(colour="GREY", mean=[0.0], scale=[1.0])).shape == (1, 2, 4)
 
 
 def test_with_a_shorter_edge_the_centre_is_cut_out() -> None:
@@ -52,8 +52,8 @@ def test_folders_are_classes_by_the_order_of_their_names(tmp_path: Path) -> None
     for name, count in (("b", 2), ("a", 1), ("empty", 0)):
         (tmp_path / name).mkdir()
         for number in range(count):
-            picture().save(tmp_path / name / f"{number}.png")
-    found = read_pictures(tmp_path, "pixels", options())
+            sample_image().save(tmp_path / name / f"{number}.png")
+    found = read_images(tmp_path, "pixels", options())
     assert found.labels is not None
     assert found.labels.tolist() == [0, 1, 1]
     assert found[0]["pixels"].shape == (3, 2, 4)
@@ -61,8 +61,8 @@ def test_folders_are_classes_by_the_order_of_their_names(tmp_path: Path) -> None
 
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"a\.png: not a picture that can be read"):
-        read_picture(tmp_path / "a.png", options())
+    with pytest.raises(DataError, match=r"a\.png: not an image that can be read"):
+        read_image(tmp_path / "a.png", options())
     (tmp_path / "a.png").unlink()
-    with pytest.raises(DataError, match="no pictures here"):
-        read_pictures(tmp_path, "pixels", options())
+    with pytest.raises(DataError, match="no images here"):
+        read_images(tmp_path, "pixels", options())

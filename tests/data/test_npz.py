@@ -60,12 +60,12 @@ def test_what_numpy_writes_is_read_row_by_row(tmp_path: Path, save: object) -> N
         (npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}", bytes(4)), "which no model takes"),
         (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", bytes(8)), "pickled objects"),
         (npy("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (1,)}", bytes(8)), "which no model takes"),
-        (npy("{'descr': '<f4', 'shape': (1,"), "not a whole .np"),
-        (npy("{'descr': '''<f4"), "not a whole .np"),
-        (npy("(" * 5000), "not a whole .np"),
+        (npy("{'descr': '<f4', 'shape': (1,"), "damaged .np"),
+        (npy("{'descr': '''<f4"), "damaged .np"),
+        (npy("(" * 5000), "damaged .np"),
         (npy("{}", version=(9, 9)), "a header of the unknown version (9, 9)"),
-        (b"", "not a whole .np"),
-        (b"text", "not a whole .np"),
+        (b"", "damaged .np"),
+        (b"text", "damaged .np"),
     ],
 )
 def test_crafted_headers_are_refused_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:

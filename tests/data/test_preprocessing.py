@@ -30,7 +30,7 @@ def test_what_is_written_reads_back():
         ({"kind": "image", "width": 8, "height": 8, "widht": 1}, r"unknown key 'widht' \(did you mean 'width'\?\)"),
         ({"kind": "image", "width": 8}, "'height' is missing"),
         ({"kind": "image", "width": 8, "height": 0}, "'height' is 0"),
-        ({"kind": "image", "width": 8, "height": 8, "scale": [0.0]}, "scale holds 0"),
+        ({"kind": "image", "width": 8, "height": 8, "scale": [0.0]}, "scale contains 0"),
         ({"kind": "image", "width": 8, "height": 8, "mean": [0.0, 1.0]}, "mean has 2 values; 1 or 3"),
         ({"kind": "image", "width": 8, "height": 8, "shorter_edge": 7}, "smaller than the crop"),
         ({"kind": "tokenizer", "max_length": "64"}, "max_length"),

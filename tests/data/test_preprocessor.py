@@ -52,7 +52,7 @@ def test_without_normalization_pixels_are_only_rescaled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"resample": 3}, "resampling 3 is not done here"), ({"size": {"shortest_edge": 9}}, "no fixed width and height")],
+    [({"resample": 3}, "resampling 3 is not supported"), ({"size": {"shortest_edge": 9}}, "do not fix width and height")],
 )
 def test_what_cannot_be_done_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):

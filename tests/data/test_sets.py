@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeopt.data.images import read_picture
+from edgeopt.data.images import read_image
 from edgeopt.data.manifest import load_manifest, set_names
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.sets import content_hash, fingerprint, load_set
@@ -53,22 +53,22 @@ def test_sentences_keep_their_lengths(data_folder: Folder) -> None:
     assert set(labels.tolist()) == {0, 1}
 
 
-def test_pictures_are_read_as_the_manifest_says(data_folder: Folder) -> None:
+def test_images_are_read_as_the_manifest_says(data_folder: Folder) -> None:
     data_folder("ultraface_slim")
-    picture = load_set("ultraface")["calibration"][3]["input"]
-    assert (picture.shape, picture.dtype) == ((3, 240, 320), np.float32)
-    assert -1 <= picture.min() < picture.max() <= 1
+    image = load_set("ultraface")["calibration"][3]["input"]
+    assert (image.shape, image.dtype) == ((3, 240, 320), np.float32)
+    assert -1 <= image.min() < image.max() <= 1
 
 
 @pytest.fixture
 def own_set(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     for shade in (10, 200):
-        Image.new("RGB", (6, 4), (shade, 0, 255)).save(folder / "pictures" / f"{shade}.png")
+        Image.new("RGB", (6, 4), (shade, 0, 255)).save(folder / "images" / f"{shade}.png")
     (folder / "manifest.toml").write_text(
         f"""
-description = "two pictures"
+description = "two images"
 origin = "made here"
 licence = "CC0"
 reader = "images"
@@ -83,9 +83,9 @@ height = 2
 mean = [5.0]
 scale = [5.0]
 [splits.calibration]
-path = "pictures"
+path = "images"
 count = 2
-sha256 = "{content_hash(folder / "pictures")}"
+sha256 = "{content_hash(folder / "images")}"
 """,
         encoding="utf-8",
     )
@@ -99,9 +99,9 @@ def test_a_folder_with_a_manifest_is_a_set(own_set: Path) -> None:
 
 def test_a_changed_file_is_noticed(own_set: Path) -> None:
     before = fingerprint(str(own_set))
-    Image.new("RGB", (6, 4), (11, 0, 255)).save(own_set / "pictures" / "10.png")
+    Image.new("RGB", (6, 4), (11, 0, 255)).save(own_set / "images" / "10.png")
     assert fingerprint(str(own_set)) != before
-    with pytest.raises(DataError, match="not the data its manifest names"):
+    with pytest.raises(DataError, match="differs from its manifest"):
         load_set(str(own_set))
 
 
@@ -140,16 +140,16 @@ def test_a_misspelt_key_or_name_is_named(own_set: Path) -> None:
 def test_channels_come_in_the_asked_order(tmp_path: Path, colour: str, expected: list[int]) -> None:
     Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "x.png")
     options = ImageInput.read({"kind": "image", "width": 4, "height": 4, "colour": colour, "scale": [1.0]}, where="test")
-    assert read_picture(tmp_path / "x.png", options)[:, 0, 0].tolist() == expected
+    assert read_image(tmp_path / "x.png", options)[:, 0, 0].tolist() == expected
     last = options.model_copy(update={"layout": "NHWC"})
-    assert read_picture(tmp_path / "x.png", last)[0, 0].tolist() == expected
+    assert read_image(tmp_path / "x.png", last)[0, 0].tolist() == expected
 
 
 def test_the_centre_is_cropped_after_the_shorter_edge_is_resized(tmp_path: Path) -> None:
-    picture = Image.new("L", (20, 10), 0)
-    picture.paste(255, (5, 0, 15, 10))
-    picture.save(tmp_path / "x.png")
+    image = Image.new("L", (20, 10), 0)
+    image.paste(255, (5, 0, 15, 10))
+    image.save(tmp_path / "x.png")
     options = ImageInput.read(
         {"kind": "image", "width": 10, "height": 10, "shorter_edge": 10, "colour": "GREY", "scale": [255.0]}, where="test"
     )
-    assert (read_picture(tmp_path / "x.png", options) == 1).all()
+    assert (read_image(tmp_path / "x.png", options) == 1).all()

@@ -69,7 +69,7 @@ def test_arrays_in_one_file_and_in_many(tmp_path: Path) -> None:
     assert "some of the .npz files have labels" in one_line(str(folder))
 
 
-def test_pictures_with_classes_by_folder(tmp_path: Path) -> None:
+def test_images_with_classes_by_folder(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(PREPROCESSING)
     for name, shade in (("cat", 0), ("dog", 255)):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_pictures_with_classes_by_folder(tmp_path: Path) -> None:
     assert samples[1]["pixels"].shape == (3, 2, 4)
     assert samples[1]["pixels"].max() == 1
     assert samples.ranges == {"pixels": (-1.0, 1.0)}
-    assert "say ?preprocessing=FILE" in one_line(f"{tmp_path}/photos")
+    assert "write ?preprocessing=FILE" in one_line(f"{tmp_path}/photos")
 
 
 def test_the_preprocessing_of_transformers_is_understood(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_preprocessing_of_transformers_is_understood(tmp_path: Path) -> None
     np.testing.assert_allclose(pixels.mean(axis=(1, 2)), [1.0, -2.0, -1.0], atol=0.1)
     assert "which model input does it feed? the model has a, b" in one_line(source, Reader(("a", "b")))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({**options, "resample": 3}))
-    assert "resampling 3 is not done here" in one_line(source, Reader(("x",)))
+    assert "resampling 3 is not supported" in one_line(source, Reader(("x",)))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
@@ -119,7 +119,7 @@ def test_texts_of_tables(tmp_path: Path, tokenizer: Path, suffix: str) -> None:
     assert open_source(f"{path}?text=review&tokenizer={tokenizer}&max_length=1", TEXTS)[1]["input_ids"].tolist() == [2]
     assert "did you mean 'review'" in one_line(f"{path}?text=reviews&tokenizer={tokenizer}")
     assert "--tokenizer" in one_line(f"{path}?text=review")
-    assert "input 'pixels' is none that a tokenizer feeds" in one_line(
+    assert "input 'pixels' is not one that a tokenizer feeds" in one_line(
         f"{path}?text=review&tokenizer={tokenizer}", Reader(("pixels",))
     )
 
@@ -127,7 +127,7 @@ def test_texts_of_tables(tmp_path: Path, tokenizer: Path, suffix: str) -> None:
 def test_which_column_is_the_text_is_not_guessed(tmp_path: Path, tokenizer: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"premise": "good", "question": "bad"}\n')
-    assert "several could be meant (premise, question): say ?text=NAME" in one_line(str(path), Reader(tokenizer=tokenizer))
+    assert "several are possible (premise, question): write ?text=NAME" in one_line(str(path), Reader(tokenizer=tokenizer))
     samples = open_source(f"{path}?text=premise&pair=question", Reader(tokenizer=tokenizer))
     assert samples[0]["input_ids"].tolist() == [1, 2]
     path.write_text('{"premise": "good"}\n{"premise": 3}\n')
@@ -155,7 +155,7 @@ def test_recordings_are_cut_filled_normalised_but_never_resampled(tmp_path: Path
     assert samples[0]["audio"][10:].tolist() == [0.0] * 10
     normal = open_source(f"{tmp_path}/speech?normalise=true&input=audio")[1]["audio"]
     assert float(normal.std()) == pytest.approx(1, abs=1e-3)
-    assert "8,000 samples a second, 16,000 are wanted" in one_line(f"{tmp_path}/speech?rate=16000&input=audio")
+    assert "sampling rate 8,000 Hz, 16,000 Hz is needed" in one_line(f"{tmp_path}/speech?rate=16000&input=audio")
     record(tmp_path / "speech" / "c.wav", np.zeros(40), channels=2)
     with pytest.raises(DataError, match=r"c\.wav: 2 channels"):
         open_source(f"{tmp_path}/speech?input=audio")[2]
@@ -189,7 +189,7 @@ def test_unknown_and_ambiguous_sources_are_one_line(tmp_path: Path, monkeypatch:
     assert "no samples in this folder (it holds nothing)" in one_line("./digits")
     (tmp_path / "digits" / "a.npy").write_bytes(b"")
     (tmp_path / "digits" / "a.png").write_bytes(b"")
-    assert "the folder holds arrays and pictures" in one_line("./digits")
+    assert "the folder holds arrays and images" in one_line("./digits")
     (tmp_path / "x.parquet").write_bytes(b"")
     assert "files of the kind '.parquet' cannot be read" in one_line("x.parquet")
     with pytest.raises(RecipeError, match=r"unknown key 'txt'.*did you mean 'text'"):
@@ -262,5 +262,5 @@ def test_images_that_cannot_be_read_are_named(tmp_path: Path, content: bytes) ->
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.png").write_bytes(content)
     samples = open_source(f"{tmp_path}/photos?preprocessing={tmp_path}/p.toml")
-    with pytest.raises(DataError, match=r"1\.png: not a picture that can be read"):
+    with pytest.raises(DataError, match=r"1\.png: not an image that can be read"):
         samples[0]

@@ -45,8 +45,8 @@ def test_pairs_come_from_two_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "columns", "said"),
     [
-        ("text,sentence\na,b\n", Columns(), r"several could be meant \(text, sentence\)"),
-        ("x,y\na,b\n", Columns(), "none of its columns has a usual name"),
+        ("text,sentence\na,b\n", Columns(), r"several are possible \(text, sentence\)"),
+        ("x,y\na,b\n", Columns(), "no column has a usual name"),
         ("text,label\na,b\n", Columns(text="txt"), r"no column 'txt' \(did you mean 'text'\?\)"),
         ("text,label\na\n", Columns(), "row 0 has no label in column 'label'"),
         ("text,label\n", Columns(), "no rows in it"),

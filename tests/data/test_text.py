@@ -55,7 +55,7 @@ def test_what_decides_the_arrays_is_in_the_digest(tokenizer: Path) -> None:
 
 
 def test_inputs_that_no_tokenizer_feeds_and_a_missing_one_are_said(tokenizer: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'pixels' is none that a tokenizer feeds"):
+    with pytest.raises(DataError, match="'pixels' is not one that a tokenizer feeds"):
         tokenized(["good"], None, tokenizer, TextOptions(8, ("pixels",)), made_from="x")
     (tokenizer / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"tokenizer\.json: the tokenizer is missing"):

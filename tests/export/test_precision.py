@@ -36,7 +36,7 @@ def test_weights_are_of_the_type_meanwhile_and_the_same_memory_afterwards(dtype)
 def test_a_weight_beyond_the_range_is_an_error_that_names_it_and_changes_nothing():
     module = Masked()
     module.linear.bias.data[2] = 1e5
-    said = r"the weight linear\.bias holds 1e\+05, beyond float16's largest number 65504; export as bfloat16 or float32"
+    said = r"the weight linear\.bias contains 1e\+05, beyond float16's largest number 65504; export as bfloat16 or float32"
     with pytest.raises(ModelError, match=said), weights_in(module, "float16"):
         pass
     assert module.linear.weight.dtype == module.linear.bias.dtype == torch.float32

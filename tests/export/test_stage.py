@@ -160,9 +160,9 @@ def test_control_flow_on_values_names_the_line(tmp_path, target, capsys):
 def test_no_samples_and_wrong_names_are_told(tmp_path, target):
     with pytest.raises(DataError, match="samples are empty"):
         export(Convolution(), [], target=target, output=tmp_path)
-    with pytest.raises(ModelError, match=r"cannot run on the samples \(picture \[2, 3\]\)"):
-        export(Convolution(), [{"picture": np.ones((1, 3), np.float32)}], target=target, output=tmp_path)
-    with pytest.raises(ModelError, match="no output 'logit'; it gives: output"):
+    with pytest.raises(ModelError, match=r"cannot run on the samples \(photo \[2, 3\]\)"):
+        export(Convolution(), [{"photo": np.ones((1, 3), np.float32)}], target=target, output=tmp_path)
+    with pytest.raises(ModelError, match="no output 'logit'; it has: output"):
         export(Convolution(), images(), target=target, output=tmp_path, config=ExportConfig(outputs=["logit"]))
 
 
@@ -208,7 +208,7 @@ def test_a_difference_is_an_error_that_names_the_first_tensor(tmp_path, target, 
     monkeypatch.setattr(stage, "to_onnx", wrong)
     earlier = tmp_path / "model.onnx"
     earlier.write_text("the last good one")
-    with pytest.raises(ModelError, match=r"relative error 0\.\d+, allowed 0\.0001 .* first tensor that parts: 'output'"):
+    with pytest.raises(ModelError, match=r"relative error 0\.\d+, allowed 0\.0001 .* first tensor that diverges: 'output'"):
         export(Convolution(), images(), target=target, output=tmp_path)
     assert list(tmp_path.iterdir()) == [earlier] and earlier.read_text() == "the last good one"
 

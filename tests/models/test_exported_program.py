@@ -117,7 +117,7 @@ def test_a_size_that_is_no_arithmetic_is_refused_before_sympy_evaluates_it(tmp_p
     end = text.index('"', start)
     text = text[:start] + size.replace("PLACE", str(tmp_path / "evil")) + text[end:]
     bad = changed(archive, tmp_path / "bad.pt2", models_slash_model__json=text.encode())
-    with pytest.raises(ModelError, match="no arithmetic of symbols"):
+    with pytest.raises(ModelError, match="not arithmetic of symbols"):
         load_model(bad)
     assert not (tmp_path / "evil").exists()
 
@@ -131,7 +131,7 @@ def test_a_size_that_would_be_computed_for_ever_is_refused(tmp_path, archive, si
     start = text.index('"expr_str": "') + len('"expr_str": "')
     text = text[:start] + size + text[text.index('"', start) :]
     bad = changed(archive, tmp_path / "bad.pt2", models_slash_model__json=text.encode())
-    with pytest.raises(ModelError, match="no arithmetic of symbols"):
+    with pytest.raises(ModelError, match="not arithmetic of symbols"):
         load_model(bad)
 
 
@@ -174,7 +174,7 @@ def test_keys_that_become_python_code_are_refused(tmp_path, archive, spec, name)
     holder["context"] = json.dumps(_renamed(json.loads(holder["context"]), name, evil))
     signature[spec] = json.dumps(tree)
     bad = changed(archive, tmp_path / "bad.pt2", models_slash_model__json=json.dumps(graph).encode())
-    with pytest.raises(ModelError, match="which is no name; refused"):
+    with pytest.raises(ModelError, match="which is no valid name; refused"):
         load_model(bad)
     assert not (tmp_path / "evil").exists()
 
@@ -188,7 +188,7 @@ def test_a_tree_whose_keys_would_import_a_module_is_refused(tmp_path, archive, m
     tree[1]["context"] = json.dumps([{"__enum__": True, "fqn": "evil_enum:Kind", "name": "A"}, "pooled"])
     signature["out_spec"] = json.dumps(tree)
     bad = changed(archive, tmp_path / "bad.pt2", models_slash_model__json=json.dumps(graph).encode())
-    with pytest.raises(ModelError, match="which is no name"):
+    with pytest.raises(ModelError, match="which is no valid name"):
         load_model(bad)
     assert not (tmp_path / "evil").exists()
 
@@ -197,7 +197,7 @@ def test_an_unbacked_symbol_of_a_huge_number_is_refused(tmp_path, archive):
     graph = graph_of(archive)
     graph["range_constraints"]["u99999999999"] = {"min_val": 0, "max_val": 1}
     bad = changed(archive, tmp_path / "bad.pt2", models_slash_model__json=json.dumps(graph).encode())
-    with pytest.raises(ModelError, match="range of 'u99999999999'"):
+    with pytest.raises(ModelError, match="'u99999999999' has a range and is not a symbol"):
         load_model(bad)
 
 

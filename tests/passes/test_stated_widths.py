@@ -27,7 +27,7 @@ WEIGHTS = {"wv": (8, 8), "wo": (8, 3)}
 
 
 def loads_bare(model):
-    """Tell whether onnxruntime loads the model without any value_info."""
+    """Return whether onnxruntime loads the model without any value_info."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     del bare.graph.value_info[:]

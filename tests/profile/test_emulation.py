@@ -1,4 +1,4 @@
-"""Emulators: nothing of time, and numbers held against this machine's."""
+"""Emulators: no times, and outputs compared with this machine's."""
 
 from __future__ import annotations
 

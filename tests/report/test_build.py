@@ -25,9 +25,9 @@ def test_each_form_of_the_model_carries_what_every_stage_knows_of_it(facts, make
 def test_warnings_of_pipeline_and_stage_are_both_kept_once(facts, make_record):
     record = make_record(facts)
     stage = next(stage for stage in record.stages if stage.stage == "quantize")
-    object.__setattr__(stage, "warnings", ("artifact made anew", facts["quantize"]["warnings"][0]))
+    object.__setattr__(stage, "warnings", ("artifact made again", facts["quantize"]["warnings"][0]))
     warnings = [warning.text for warning in build_report(record).warnings if warning.stage == "quantize"]
-    assert warnings == ["artifact made anew", facts["quantize"]["warnings"][0]]
+    assert warnings == ["artifact made again", facts["quantize"]["warnings"][0]]
 
 
 def test_any_subset_of_stages_renders_everywhere(facts, make_record):

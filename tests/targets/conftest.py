@@ -31,7 +31,7 @@ _CAN = "import numpy, onnxruntime"
 
 @dataclass(frozen=True)
 class Account:
-    """Who the sessions belong to; `reason` says why it is the user who runs the tests, None if it is one of its own."""
+    """Who the sessions belong to; `reason` says why it is the user of the tests, None if it is one of its own."""
 
     name: str
     home: Path
@@ -106,7 +106,7 @@ def _python(user: str, folder: Path) -> str | None:
 
 @dataclass
 class Line:
-    """A TCP proxy on loopback; `cut` ends all connections that go through it, `cut_after` once so many bytes have passed."""
+    """A TCP proxy on loopback; `cut` ends all connections that go through it, `cut_after` after that number of bytes."""
 
     port: int
     to: int

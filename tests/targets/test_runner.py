@@ -34,7 +34,7 @@ def _replying(reply: bytes) -> ProcessRunner:
 )
 def test_a_line_that_is_no_reply_ends_the_runner(reply: bytes) -> None:
     begin = time.monotonic()
-    with _replying(reply) as runner, pytest.raises(ConnectionLost, match="it answered") as caught:
+    with _replying(reply) as runner, pytest.raises(ConnectionLost, match="unreadable reply") as caught:
         runner.ask({"do": "x"})
     assert str(caught.value).isprintable() and time.monotonic() - begin < 60  # it hung until the time limit of 600 s
 
@@ -42,7 +42,7 @@ def test_a_line_that_is_no_reply_ends_the_runner(reply: bytes) -> None:
 def test_a_reply_that_is_cut_off() -> None:
     with (
         _stub("""input(); print('{"ok": {"path": "/tm', end='')""") as runner,
-        pytest.raises(ConnectionLost, match="it answered"),
+        pytest.raises(ConnectionLost, match="unreadable reply"),
     ):
         runner.ask({"do": "x"})
 
@@ -61,7 +61,7 @@ def test_errors_are_mapped(kind: str, error: type[Exception]) -> None:
     [
         ("raise SystemExit('no such module')", "no such module"),
         ("input(); import os; os.kill(os.getpid(), 9)", "exit status -9"),
-        ("input(); print('warming up…')", "it answered"),
+        ("input(); print('warming up…')", "unreadable reply"),
         ("import sys; sys.stdin.close(); sys.stdout.close()", "exited unexpectedly"),
     ],
 )
@@ -104,7 +104,7 @@ def test_times_of_a_variant_that_was_not_asked_for_are_refused() -> None:
     reply = json.dumps({"ok": {"blocks": [["other", [1, 2, 3]]], "noise": noise, "state": state}})
     with _replying(reply.encode() + b"\n") as runner:
         assert runner.ask({"do": "sample", "blocks": [["other", 0, 3]]})["blocks"] == [["other", [1, 2, 3]]]
-        with pytest.raises(MachineError, match="times of 'other', which was not asked for"):
+        with pytest.raises(MachineError, match="times of 'other', which was not requested"):
             runner.ask({"do": "sample", "blocks": [["mine", 0, 3]]})
 
 
@@ -145,7 +145,7 @@ def test_a_cold_start_that_does_not_end_is_ended(tmp_path: Path) -> None:
 
 def test_a_runner_that_does_not_answer_is_ended() -> None:
     with _stub("import time; time.sleep(60)") as runner:
-        with pytest.raises(ConnectionLost, match="no answer within 0 s"):
+        with pytest.raises(ConnectionLost, match="no reply within 0 s"):
             runner.ask({"do": "x"}, timeout_s=0.2)
         assert runner._process.returncode is not None
 

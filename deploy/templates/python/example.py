@@ -2,7 +2,7 @@
 """Run the model of this bundle on real data. Needs Python 3.9 or later, numpy and onnxruntime.
 
     python example.py                 the first golden sample
-    python example.py PICTURE         image models: .npy of uint8 height × width × channels; .jpg, .png … with Pillow
+    python example.py IMAGE           image models: .npy of uint8 height × width × channels; .jpg, .png … with Pillow
     python example.py "A text"        text models; other tokenizers than BERT's with the package tokenizers
     python example.py INPUT.npy       array models; .npz holds one array for each input
 
@@ -29,7 +29,7 @@ _CHINESE = re.compile(
 
 
 def preprocess(source: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the model's inputs, by name, for a picture's path, a text or a path of arrays."""
+    """Return the model's inputs, by name, for the path of an image, a text or a path of arrays."""
     steps = manifest["preprocessing"]
     if steps["kind"] == "image":
         name = steps["input"] or manifest["inputs"][0]["name"]
@@ -42,7 +42,7 @@ def preprocess(source: str, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_pixels(path: str) -> Any:
-    """Return a picture as uint8 [height, width, 3], in RGB."""
+    """Return an image as uint8 [height, width, 3], in RGB."""
     if path.endswith(".npy"):
         pixels = np.load(path, allow_pickle=False)
         return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
@@ -54,7 +54,7 @@ def read_pixels(path: str) -> Any:
 
 
 def image_input(pixels: Any, steps: dict[str, Any]) -> Any:
-    """Return the picture [height, width, 3] as the model takes it, float32 with a batch axis of 1."""
+    """Return the image [height, width, 3] in the form of the model's input, float32 with a batch axis of 1."""
     height, width = steps["height"], steps["width"]
     values = pixels.astype(np.float32)
     if steps["colour"] == "GREY" and values.shape[2] == 3:

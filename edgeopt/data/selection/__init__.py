@@ -1,4 +1,4 @@
-"""Calibrate data: pick the samples a model is calibrated with, check them, and keep them as a calibration set."""
+"""Selection: pick and check calibration samples, and write them as a calibration set."""
 
 from edgeopt.data.selection.stage import CalibrateConfig, CalibrationSet, make_calibration_set
 

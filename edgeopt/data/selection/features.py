@@ -1,10 +1,10 @@
-"""One vector for each sample: what the model makes of it just before its last product with weights.
+"""One feature vector per sample: the input of the model's last product with weights.
 
     image → … → [1, 1280, 7, 7] → pool → Gemm → logits       the vector: the mean over all axes but the channels
 
-That layer's input separates what the model can tell apart, so samples that lie far apart there drive the layers before it
+That layer's input separates what the model can distinguish, so samples that are far apart there drive the earlier layers
 differently. Axes other than the channels (last for rows of tokens and vectors, second for maps) are averaged, so that ragged
-samples give vectors of one length.
+samples have vectors of one length.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _is_held(value: ir.Value | None) -> bool:
 
 
 class FeatureModel:
-    """A model that turns samples into vectors; opened once."""
+    """A model that computes feature vectors; opened once."""
 
     def __init__(self, path: Path) -> None:
         model = load(path)
@@ -57,7 +57,7 @@ class FeatureModel:
         """Return the vectors of the samples at `indices`, [indices, width]; one sample at a time, so none is padded.
 
         Raises:
-            DataError: the model cannot run on a sample, or gives no floating-point numbers.
+            DataError: the model cannot run on a sample, or the features are not floating point.
         """
         return np.stack([pooled(self._run(samples.collate([index]), index)) for index in indices])
 
@@ -73,7 +73,7 @@ class FeatureModel:
 def pooled(values: Array) -> NDArray[np.float32]:
     """Return the mean of one sample's tensor over all axes but the channels: the second of maps, else the last."""
     if not np.issubdtype(values.dtype, np.floating):
-        raise DataError(f"the model gives {values.dtype.name} where features were looked for; pick at random instead")
+        raise DataError(f"the model's features are {values.dtype.name}, not floating point; pick at random instead")
     channel = 1 if values.ndim >= 4 else values.ndim - 1
     others = tuple(axis for axis in range(values.ndim) if axis != channel)
     return np.atleast_1d(values.mean(axis=others)).astype(np.float32)

@@ -1,6 +1,6 @@
-"""`calibrate-data`: check → look at what the model makes of each sample → pick → write a set that says what it is.
+"""`calibrate-data`: check samples → compute features → pick → write a set with a manifest.
 
-The set is made in a folder aside (``.<name>.part``), which takes its place in one step; a killed run goes on there, if samples,
+The set is made in a temporary folder (``.<name>.part``) that is renamed in one step; a killed run resumes if samples,
 model and options are the same.
 """
 
@@ -70,10 +70,10 @@ class CalibrationSet:
 
     Attributes:
         path: its folder.
-        samples: how many it has.
-        candidates: how many it was picked from.
-        warnings: what was noticed, and what was left out of the candidates.
-        changed: false if the very same set was there already.
+        samples: number of samples.
+        candidates: number of samples it was picked from.
+        warnings: findings, and which samples were left out.
+        changed: false if the same set existed already.
     """
 
     path: Path
@@ -91,22 +91,22 @@ def make_calibration_set(
     evaluation: Samples | None = None,
     config: CalibrateConfig = _DEFAULTS,
 ) -> CalibrationSet:
-    """Pick samples for calibration and write them to the folder `output`, with a ``manifest.toml`` that says what they are.
+    """Pick samples for calibration and write them to the folder `output` with a ``manifest.toml``.
 
     Args:
-        samples: what to pick from.
+        samples: samples to pick from.
         output: the set's folder; `edgeopt quantize --calibration FOLDER` takes it.
         model: the ONNX file to calibrate; `choose = "coverage"` needs it.
-        evaluation: samples that the result will be evaluated on; none of them is picked.
-        config: how to pick, and what the manifest says.
+        evaluation: evaluation samples; none of them is picked.
+        config: how to pick, and entries of the manifest.
 
     Raises:
-        DataError: a sample is not finite or not in its range, or too few are left.
+        DataError: a sample is not finite or out of range, or too few remain.
         RecipeError: something else is at `output`, or coverage is asked for without a model.
-        MachineError: the disk is full or `output` may not be written.
+        MachineError: the disk is full or `output` cannot be written.
     """
     if config.choose == "coverage" and model is None:
-        raise RecipeError("choose = coverage needs the model whose activations are to be covered; name it, or choose random")
+        raise RecipeError("choose = coverage needs a model; name it, or choose random")
     samples = fit_to(samples, model) if model else samples
     key = _key(samples, model, evaluation, config)
     output = Path(output)
@@ -119,7 +119,7 @@ def make_calibration_set(
     candidates = np.array([index for index in range(len(samples)) if index not in left_out], dtype=np.int64)
     if len(candidates) < config.samples:
         raise DataError(
-            f"{config.samples} samples are wanted, but only {len(candidates)} of {len(samples)} can be picked; "
+            f"{config.samples} samples were requested, but only {len(candidates)} of {len(samples)} can be picked; "
             + ("; ".join(warnings_of(findings)) or "ask for fewer")
         )
     part = _begin(output, key)
@@ -138,7 +138,7 @@ def _warnings(findings: list[Finding], left_out: set[int], config: CalibrateConf
     if left_out:
         lines.append(f"{len(left_out)} samples were left out: constant, equal to others, or in the evaluation set")
     said = {"origin": config.origin, "licence": config.licence}
-    lines.extend(f"the manifest does not say the data's {what}; add it" for what, text in said.items() if not text)
+    lines.extend(f"the manifest does not state the {what} of the data; add it" for what, text in said.items() if not text)
     return lines
 
 
@@ -155,12 +155,12 @@ def _key(samples: Samples, model: Path | None, evaluation: Samples | None, confi
 def _there_already(output: Path, key: dict[str, Any]) -> CalibrationSet:
     if recorded_key(output / "made.json") == key:
         count = key["options"]["samples"]
-        return CalibrationSet(output, count, count, ("the very same set was there already",), changed=False)
-    raise RecipeError(f"{output}: something else is there already; name another folder, or remove it")
+        return CalibrationSet(output, count, count, ("the same set exists already",), changed=False)
+    raise RecipeError(f"{output}: exists and is another set or folder; name another folder, or remove it")
 
 
 def _begin(output: Path, key: dict[str, Any]) -> Path:
-    """Return the folder aside, emptied unless it is of a killed run of the very same thing."""
+    """Return the temporary folder, emptied unless a killed run of the same set left it."""
     part = output.with_name(f".{output.name}.part")
     if recorded_key(part / "made.json") != key:
         shutil.rmtree(part, ignore_errors=True)
@@ -169,7 +169,7 @@ def _begin(output: Path, key: dict[str, Any]) -> Path:
 
 
 def recorded_key(file: Path) -> Any:
-    """Return what the set in the file's folder was made from; None if there is no such file; a damaged one is said."""
+    """Return the key of the set in the file's folder; None if there is no such file or, with a message, if it is damaged."""
     if not file.is_file():
         return None
     try:
@@ -184,9 +184,9 @@ def recorded_key(file: Path) -> Any:
 
 
 def _features(part: Path, model: FeatureModel, samples: Samples, candidates: NDArray[np.int64]) -> NDArray[Any]:
-    """Return one vector for each candidate, [candidates, width]; what a killed run has computed is taken from its files."""
+    """Return one vector per candidate, [candidates, width]; vectors of a killed run are read from its files."""
     chunks = []
-    with progress.task("look at samples", total=len(candidates)) as advance:
+    with progress.task("compute features", total=len(candidates)) as advance:
         for start in range(0, len(candidates), _CHUNK):
             indices, file = candidates[start : start + _CHUNK], part / f"features-{start:06d}.safetensors"
             vectors = kept_features(file)
@@ -199,13 +199,13 @@ def _features(part: Path, model: FeatureModel, samples: Samples, candidates: NDA
 
 
 def keep_features(file: Path, vectors: NDArray[Any]) -> None:
-    """Write the vectors, with their hash, for a run that goes on after a kill."""
+    """Write the vectors with their hash, so that a killed run can resume."""
     with write_aside(file) as aside:
         save_file({"features": vectors}, aside, {SEAL: tensors_hash([("features", vectors.dtype.str, vectors)], {})})
 
 
 def kept_features(file: Path) -> NDArray[Any] | None:
-    """Return what a killed run has computed; None if it did not come so far or the file is damaged, which is said."""
+    """Return the vectors of a killed run; None if it has none or, with a message, if the file is damaged."""
     if not file.is_file():
         return None
     try:
@@ -214,12 +214,12 @@ def kept_features(file: Path) -> NDArray[Any] | None:
         check_seal(file, metadata.get(SEAL), tensors_hash([("features", vectors.dtype.str, vectors)], {}), advice="made again")
         return np.asarray(vectors)
     except (IntegrityError, SafetensorError, OSError, ValueError, TypeError) as error:
-        progress.note(str(error) if isinstance(error, IntegrityError) else f"{file}: damaged; made again")
+        progress.note(str(error) if isinstance(error, IntegrityError) else f"{file}: damaged; computed again")
         return None
 
 
 def _write(part: Path, samples: Samples, picked: NDArray[np.int64], config: CalibrateConfig, key: dict[str, Any]) -> None:
-    """Write the picked samples and the manifest into the folder aside, and take away what was only needed on the way."""
+    """Write the picked samples and the manifest into the temporary folder, and remove intermediate files."""
     rows, seen = [], []
     with progress.task("write samples", total=len(picked)) as advance:
         for number, index in enumerate(int(index) for index in picked):

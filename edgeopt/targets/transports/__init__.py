@@ -1,4 +1,4 @@
-"""How a device is reached. A transport is one file here and one line in `connect`."""
+"""Transports: how a device is reached. A transport is one file here and one line in `connect`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from edgeopt.targets.target import Target
 
 
 class Connection(Protocol):
-    """A device that can be measured on: it takes files and has runners started."""
+    """A connected device: it stores files and starts runners."""
 
     where: str
-    """What messages call it."""
+    """Name of the device in messages."""
 
     def send(self, path: Path) -> str:
-        """Put the file at `path`, and the external data an ONNX file refers to, there; return its path there."""
+        """Copy the file at `path`, with an ONNX file's external data, to the device; return its path there."""
         ...
 
     def fetch(self, path: str, to: Path) -> None:
-        """Copy the file `path` from there to `to`."""
+        """Copy the file `path` from the device to `to`."""
         ...
 
     def start(self) -> AbstractContextManager[Runner]:
-        """Start a runner there."""
+        """Start a runner on the device."""
         ...
 
 
@@ -42,7 +42,7 @@ _HOMES: Mapping[str, str] = {
 
 @contextmanager
 def connect(target: Target) -> Iterator[Connection]:
-    """Reach the device of `target`; what was put there goes away at the end.
+    """Connect to the device of `target`; files on it are removed at the end.
 
     Raises:
         MachineError: it cannot be reached.

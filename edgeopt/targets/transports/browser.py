@@ -1,6 +1,6 @@
 """A headless browser on this machine: a page runs the runner's requests with onnxruntime-web (``deploy/runner/measure.mjs``).
 
-The page fetches requests from, and posts replies to, a server on the loopback address that only it knows the way to (a random
+The page fetches requests from, and posts replies to, a server on the loopback address whose paths only it knows (a random
 part in every path). The server isolates the page (COOP and COEP headers), which gives it a timer of 5 µs and threads.
 """
 
@@ -51,12 +51,12 @@ _POLL_S = 5.0
 
 
 def find_browser() -> str | None:
-    """Return the browser that is installed here, if there is one."""
+    """Return the path of an installed browser, None if there is none."""
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
 class Page:
-    """A page in a headless browser, and the server it talks to."""
+    """A page in a headless browser, and its server."""
 
     def __init__(self, browser: str, web: Path, files: Mapping[str, Path]) -> None:
         self.where = "the browser"
@@ -88,17 +88,17 @@ class Page:
                 waited += _POLL_S
                 if self._browser.poll() is not None:
                     raise ConnectionLost(f"{self.where} ended with {self._browser.returncode}") from None
-        raise ConnectionLost(f"{self.where}: no answer within {timeout_s:.0f} s")
+        raise ConnectionLost(f"{self.where}: no reply within {timeout_s:.0f} s")
 
     def next_request(self) -> str | None:
-        """Return the next request for the page, or None after a while."""
+        """Return the next request for the page, None after a timeout."""
         try:
             return self._requests.get(timeout=_POLL_S)
         except queue.Empty:
             return None
 
     def take_reply(self, line: bytes) -> None:
-        """Take what the page answered."""
+        """Accept a reply of the page."""
         self._replies.put(line)
 
     def __enter__(self) -> Runner:
@@ -158,12 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        with contextlib.suppress(ConnectionError):  # the page is gone
+        with contextlib.suppress(ConnectionError):  # the page was closed
             self.end_headers()
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the name http.server gives it)
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Browser:
@@ -177,7 +177,7 @@ class Browser:
         self._files: dict[str, Path] = {}
 
     def send(self, path: Path) -> str:
-        """Let the page read `path`, and return what it is called there."""
+        """Let the page read `path`, and return its name there."""
         path = Path(path)
         if path.suffix == ".onnx" and external_files(path):
             raise MachineError(f"{path}: models with external data are not sent to a browser; save it as one file")
@@ -186,17 +186,17 @@ class Browser:
         return name
 
     def fetch(self, path: str, to: Path) -> None:
-        """Refuse: a page writes no files."""
+        """Raise an error: a page writes no files."""
         raise MachineError(f"{path}: a page writes no files, so {to.name} cannot be fetched")
 
     def start(self) -> AbstractContextManager[Runner]:
-        """Open a page that serves as runner."""
+        """Open a page that is the runner."""
         return Page(self._browser, self._web, self._files)
 
 
 @contextmanager
 def connect(target: Target) -> Iterator[Browser]:
-    """Reach a browser on this machine."""
+    """Connect to a browser on this machine."""
     browser = find_browser()
     if browser is None:
         raise MachineError(f"target '{target.name}' needs a browser: none of {', '.join(_BROWSERS)} is installed")

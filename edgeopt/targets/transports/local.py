@@ -1,4 +1,4 @@
-"""This machine: the runner in a child interpreter of its own (this one, or the target's), files where they are."""
+"""This machine: the runner is a child process of this or the target's interpreter; files are not copied."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Local:
         self.where = where
 
     def send(self, path: Path) -> str:
-        """Return the path itself: the file is there already."""
+        """Return `path`: files are not copied."""
         return str(Path(path).resolve())
 
     def fetch(self, path: str, to: Path) -> None:
@@ -40,7 +40,7 @@ def this_machine() -> Local:
 
 
 def command_of(target: Target) -> tuple[list[str], str]:
-    """Return the launcher and the interpreter that a target on this machine is measured through."""
+    """Return the launcher and the interpreter of a target on this machine."""
     device = target.device
     own = str(python_of(target)) if device.environment and not device.python else sys.executable
     return [_home(part) for part in device.launcher], _home(device.python) if device.python else own
@@ -48,7 +48,7 @@ def command_of(target: Target) -> tuple[list[str], str]:
 
 @contextmanager
 def connect(target: Target) -> Iterator[Local]:
-    """Reach this machine, through the target's own interpreter and launcher if it has them."""
+    """Connect to this machine, with the target's interpreter and launcher if it has them."""
     launcher, python = command_of(target)
     if not launcher and python == sys.executable:
         yield this_machine()

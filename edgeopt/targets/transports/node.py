@@ -17,12 +17,12 @@ _WHERE = "Node"
 
 
 def find_node() -> str | None:
-    """Return the Node that is installed here, if there is one."""
+    """Return the path of Node, None if it is not installed."""
     return shutil.which("node")
 
 
 class Node:
-    """A Node process on this machine; files stay where they are."""
+    """A Node process on this machine; files are not copied."""
 
     where = _WHERE
 
@@ -30,11 +30,11 @@ class Node:
         self._command = [node, str(shipped("deploy") / "runner" / "measure-node.mjs"), str(modules), "serve"]
 
     def send(self, path: Path) -> str:
-        """Return the path itself: the file is there already."""
+        """Return `path`: files are not copied."""
         return str(Path(path).resolve())
 
     def fetch(self, path: str, to: Path) -> None:
-        """Refuse: this runner writes no files."""
+        """Raise an error: this runner writes no files."""
         raise MachineError(f"{path}: Node's runner writes no files, so {to.name} cannot be fetched")
 
     def start(self) -> AbstractContextManager[Runner]:
@@ -44,7 +44,7 @@ class Node:
 
 @contextmanager
 def connect(target: Target) -> Iterator[Node]:
-    """Reach Node on this machine."""
+    """Connect to Node on this machine."""
     node = find_node()
     if node is None:
         raise MachineError(f"target '{target.name}' needs Node, which is not installed here")

@@ -1,9 +1,9 @@
-"""A device with a POSIX shell at the end of some command (ssh, adb): files sent once by hash, interrupted copies that go on.
+"""A device with a POSIX shell behind a command (ssh, adb): files are sent once, by hash; interrupted copies resume.
 
-Everything lies in one folder over there. A file is kept by its hash, an interrupted copy goes on where it stopped, and it gets
-its name only after its hash was checked over there. The far side needs a POSIX shell, `sha256sum`, `wc` and a Python with numpy
-and onnxruntime. When the line is cut the runner over there ends by itself (end of file), and `start` connects again, opens what
-was open and asks again.
+All files are in one folder on the device. A file is named by its hash, an interrupted copy resumes, and it gets
+its name only after its hash was checked on the device. The device needs a POSIX shell, `sha256sum`, `wc` and a Python with
+numpy and onnxruntime. When the connection is lost the runner exits (end of file), and `start` connects again, opens what was
+open and repeats the request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PAUSE_S = 1.0
 
 
 class ShellDevice(ABC):
-    """A machine whose shell runs what is put behind `command`."""
+    """A machine whose shell runs the arguments of `command`."""
 
     def __init__(self, command: list[str], *, where: str, python: str, folder: str) -> None:
         self._command = command
@@ -41,10 +41,10 @@ class ShellDevice(ABC):
 
     @abstractmethod
     def lost(self, status: int, said: str) -> bool:
-        """Say whether exit status `status` with the last line `said` means that the line failed, not the script."""
+        """Return whether exit status `status` with the last line `said` means a lost connection, not a failed script."""
 
     def send(self, path: Path) -> str:
-        """Copy `path` and its external data, unless they are there, and return the path there."""
+        """Copy `path` and its external data to the device, unless they are there, and return the path there."""
         path = Path(path)
         files = [path, *(external_files(path) if path.suffix == ".onnx" else [])]
         digests = {file: sha256(file) for file in files}
@@ -70,12 +70,12 @@ class ShellDevice(ABC):
             except ConnectionLost:
                 if attempt == _TRIES - 1:
                     raise
-                progress.note(f"{self.where}: the line was cut; going on with {file.name}")
+                progress.note(f"{self.where}: connection lost; resuming {file.name}")
                 time.sleep(_PAUSE_S)
                 self.reach()
         check = f"""case "$(sha256sum < {part})" in {digest}*) mv {part} {final};; *) rm -f {part}; echo damaged;; esac"""
         if self._run(check).strip():
-            raise MachineError(f"{self.where}: {file.name} arrived damaged; it was removed there, send it again")
+            raise MachineError(f"{self.where}: {file.name} arrived damaged and was removed; send it again")
 
     def _append(self, file: Path, part: str, *, offset: int) -> None:
         with file.open("rb") as stream:
@@ -85,15 +85,15 @@ class ShellDevice(ABC):
             except MachineError as error:
                 if "No space left" in str(error):
                     self._run(f"rm -f {part}")
-                    raise MachineError(f"{self.where}: the disk is full there; free {file.stat().st_size:,} bytes") from error
+                    raise MachineError(f"{self.where}: the disk is full; free {file.stat().st_size:,} bytes") from error
                 raise
 
     def _run(self, script: str, *, stdin: int = subprocess.DEVNULL) -> str:
-        """Run a shell script there and return what it printed.
+        """Run a shell script on the device and return its output.
 
         Raises:
-            ConnectionLost: the line failed.
-            MachineError: the script did.
+            ConnectionLost: the connection failed.
+            MachineError: the script failed.
         """
         done = lifetime.run([*self._command, script], stdin=stdin)
         if done.returncode == 0:
@@ -103,14 +103,14 @@ class ShellDevice(ABC):
         raise kind(f"{self.where}: {said}")
 
     def fetch(self, path: str, to: Path) -> None:
-        """Copy the file `path` from there to `to`."""
+        """Copy the file `path` from the device to `to`."""
         with to.open("wb") as stream:
             done = lifetime.run([*self._command, f"cat {shlex.quote(path)}"], stdout=stream)
         if done.returncode:
             raise MachineError(f"{self.where}: {done.stderr.strip()[-300:]}")
 
     def start(self) -> AbstractContextManager[Runner]:
-        """Start the runner there; it is started again when the line was cut."""
+        """Start the runner on the device; it is started again when the connection was lost."""
         script = self.send(shipped("deploy") / "runner" / "measure.py")
         command = [*self._command, f"{self.environment()}exec {self._python} {shlex.quote(script)} serve"]
 
@@ -125,10 +125,10 @@ class ShellDevice(ABC):
         return ""
 
     def reach(self) -> None:  # noqa: B027  (most need nothing)
-        """Do what must be done before each connection."""
+        """Prepare a connection."""
 
     def remove(self) -> None:
-        """Remove everything that was put there; a device that went away keeps it, which is noted."""
+        """Remove all files from the device; a device that is no longer reachable keeps them, with a warning."""
         try:
             self._run(f"rm -rf {shlex.quote(self._folder)}")
         except MachineError as error:

@@ -1,6 +1,6 @@
-"""Another machine, reached by OpenSSH's own client: the user's configuration, keys and jump hosts hold.
+"""Another machine, reached by OpenSSH's own client with the user's configuration, keys and jump hosts.
 
-All commands share one line (ControlMaster). How files get there and what happens when the line is cut: see `shell`.
+All commands share one connection (ControlMaster). See `shell` for copying files and for lost connections.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Ssh(ShellDevice):
         super().__init__([*self._line, "--", host], where=host, python=python, folder=folder)
 
     def lost(self, status: int, said: str) -> bool:  # noqa: ARG002  (ssh's status says it all)
-        """Say whether ssh itself failed."""
+        """Return whether ssh itself failed."""
         return status == _LINE_FAILED
 
     def hang_up(self) -> None:
-        """End the line that all commands shared."""
+        """Close the shared connection."""
         lifetime.run([*self._line, "-O", "exit", "--", self.where])
 
 
 @contextmanager
 def connect(target: Target) -> Iterator[Ssh]:
-    """Reach the target's host; what was put there goes away at the end unless the target says to keep it."""
+    """Connect to the target's host; files on it are removed at the end unless the target has `keep`."""
     device = target.device
     if not device.host:
         raise RecipeError(f"target '{target.name}': transport ssh needs the key 'device.host'; add it")

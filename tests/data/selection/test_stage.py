@@ -1,4 +1,4 @@
-"""`calibrate-data`: the set says what it is, is made whole or not at all, goes on after a kill, and quantizes."""
+"""`calibrate-data`: the set has a manifest, is written atomically, resumes after a kill, and quantizes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ g (float[n, 3, 8, 8] x) => (float[n, 5] y) {
 }
 """
 GENERATOR = np.random.default_rng(0)
-PICTURES = GENERATOR.uniform(-1, 1, (40, 3, 8, 8)).astype(np.float32)
+IMAGES = GENERATOR.uniform(-1, 1, (40, 3, 8, 8)).astype(np.float32)
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def net(tmp_path: Path) -> Path:
     return tmp_path / "net.onnx"
 
 
-def labelled(pictures: np.ndarray = PICTURES) -> Samples:
-    return from_arrays({"x": pictures}, np.arange(len(pictures)) % 4)
+def labelled(images: np.ndarray = IMAGES) -> Samples:
+    return from_arrays({"x": images}, np.arange(len(images)) % 4)
 
 
 def test_the_features_are_what_enters_the_last_product(net: Path) -> None:
@@ -63,12 +63,12 @@ def test_the_set_says_what_it_is_and_is_read_back(net: Path, tmp_path: Path) -> 
     assert manifest["splits"]["calibration"]["count"] == 8
     samples = load_set(str(tmp_path / "set"))["calibration"]
     for row, item in zip(range(8), manifest["picked"], strict=True):
-        np.testing.assert_array_equal(samples[row]["x"], PICTURES[item["index"]])
+        np.testing.assert_array_equal(samples[row]["x"], IMAGES[item["index"]])
         assert item["label"] == item["index"] % 4
     assert samples.labels is not None
     assert np.bincount(samples.labels).tolist() == [2, 2, 2, 2]
     (tmp_path / "set" / "samples" / "00003.npz").write_bytes(b"")
-    with pytest.raises(DataError, match="SHA-256 differs"):
+    with pytest.raises(DataError, match="differs from its manifest"):
         load_set(str(tmp_path / "set"))
 
 
@@ -79,7 +79,7 @@ def test_twice_the_same_is_the_same_bytes_and_not_done_again(net: Path, tmp_path
     files = [{file.name: file.read_bytes() for file in (tmp_path / name).rglob("*.*")} for name in ("a/set", "b/set")]
     assert files[0] == files[1]
     assert not make_calibration_set(labelled(), output=tmp_path / "a/set", model=net, config=config).changed
-    with pytest.raises(RecipeError, match="something else is there already"):
+    with pytest.raises(RecipeError, match="exists and is another set or folder"):
         make_calibration_set(labelled(), output=tmp_path / "a/set", model=net, config=CalibrateConfig(samples=7))
 
 
@@ -108,11 +108,11 @@ def test_a_killed_run_goes_on(net: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_bad_samples_are_errors_or_left_out(net: Path, tmp_path: Path) -> None:
-    pictures = PICTURES.copy()
-    pictures[5], pictures[9] = pictures[2], 0
+    images = IMAGES.copy()
+    images[5], images[9] = images[2], 0
     config = CalibrateConfig(samples=37, choose="random", origin="here", licence="CC0")
-    evaluation = from_arrays({"x": PICTURES[:1]})
-    made = make_calibration_set(labelled(pictures), output=tmp_path / "set", evaluation=evaluation, config=config)
+    evaluation = from_arrays({"x": IMAGES[:1]})
+    made = make_calibration_set(labelled(images), output=tmp_path / "set", evaluation=evaluation, config=config)
     assert made.candidates == 37
     text = "\n".join(made.warnings)
     for part in (
@@ -122,13 +122,13 @@ def test_bad_samples_are_errors_or_left_out(net: Path, tmp_path: Path) -> None:
         "3 samples were left",
     ):
         assert part in text
-    with pytest.raises(DataError, match="38 samples are wanted, but only 37 of 40"):
+    with pytest.raises(DataError, match="38 samples were requested, but only 37 of 40"):
         config = CalibrateConfig(samples=38, choose="random")
-        make_calibration_set(labelled(pictures), output=tmp_path / "more", evaluation=evaluation, config=config)
-    pictures[30, 0, 0, 0] = np.nan
+        make_calibration_set(labelled(images), output=tmp_path / "more", evaluation=evaluation, config=config)
+    images[30, 0, 0, 0] = np.nan
     with pytest.raises(DataError, match="sample 30, input 'x': holds nan"):
-        make_calibration_set(labelled(pictures), output=tmp_path / "nan", config=config)
-    with pytest.raises(RecipeError, match="needs the model"):
+        make_calibration_set(labelled(images), output=tmp_path / "nan", config=config)
+    with pytest.raises(RecipeError, match="needs a model"):
         make_calibration_set(labelled(), output=tmp_path / "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "set"]
 
@@ -141,8 +141,8 @@ def test_ragged_axes_get_a_name(net: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_makes_a_set_that_quantize_takes(net: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "pool.npz", x=PICTURES, labels=np.arange(40) % 4)
-    np.savez(tmp_path / "held.npz", x=PICTURES[30:])
+    np.savez(tmp_path / "pool.npz", x=IMAGES, labels=np.arange(40) % 4)
+    np.savez(tmp_path / "held.npz", x=IMAGES[30:])
 
     def call(*arguments: object):
         return CliRunner().invoke(app, [*map(str, arguments), "-q"])
@@ -153,7 +153,7 @@ def test_the_command_makes_a_set_that_quantize_takes(net: Path, tmp_path: Path) 
     )
     assert made.exit_code == 0, made.output
     assert "8 samples, picked from 30 (coverage)" in made.stdout
-    assert "the manifest does not say the data's licence" in made.stderr
+    assert "the manifest does not state the licence of the data" in made.stderr
     out = tmp_path / "net.int8.onnx"
     quantized = call("quantize", net, "--calibration", folder, "-t", "x86-vnni", "-o", out)
     assert quantized.exit_code == 0, quantized.output

@@ -86,7 +86,7 @@ _SHORT = ProfileConfig(seconds=1.5, cold_starts=1, operator_runs=3, roofline=Fal
 
 def test_a_profile_over_adb_leaves_nothing_behind(phone: Phone, model: Path) -> None:
     found = available(phone.target)
-    assert found.ok and "whether the device answers shows when it is used" in found.notes
+    assert found.ok and "the device is contacted when it is used" in found.notes
     result = profile({"net": model}, _ROWS, target=phone.target, config=_SHORT)
     [variant] = result.variants
     assert variant.n > 20 and variant.latency and variant.peak_rss_bytes

@@ -103,7 +103,7 @@ def test_a_full_disk_over_there_is_said_and_what_was_half_written_removed(machin
     big.write_bytes(bytes(3_000_000))
     with _small_disk(machine, "1m"):
         with (
-            pytest.raises(MachineError, match=r"the disk is full there; free 3,000,000 bytes"),
+            pytest.raises(MachineError, match=r"the disk is full; free 3,000,000 bytes"),
             connect(machine.with_device(keep=True)) as there,
         ):
             there.send(big)
@@ -113,7 +113,7 @@ def test_a_full_disk_over_there_is_said_and_what_was_half_written_removed(machin
 def test_a_profile_on_a_full_disk_ends_in_one_line_and_leaves_nothing(machine: Any, model: Path) -> None:
     with _small_disk(machine, "8k"):
         with pytest.raises(
-            MachineError, match=r"^edgeopt-\S+@127\.0\.0\.1: the disk is full there; free [0-9,]+ bytes$|^\S+: the disk is full"
+            MachineError, match=r"^edgeopt-\S+@127\.0\.0\.1: the disk is full; free [0-9,]+ bytes$|^\S+: the disk is full"
         ):
             profile({"net": model}, _ROWS, target=machine.target, config=_SHORT)
         assert list(machine.home.iterdir()) == []

@@ -36,12 +36,12 @@ def bundle(
     from edgeopt.data.preprocessor import read_preprocessing_file
     from edgeopt.data.select import limited
     from edgeopt.data.source import described, set_of, tokenizer_of
-    from edgeopt.graph import onnx_file
+    from edgeopt.graph import files
     from edgeopt.targets.target import load_target
 
     samples = read_calibration(data, tokenizer, model)
     manifest = set_of(data) or described(data, samples)
-    signature = onnx_file.signature(onnx_file.load(model, weights=False))
+    signature = files.signature(files.load(model))
     place = tokenizer or tokenizer_of(data)
     words = Tokenizer(find_tokenizer(place)) if place else None
     steps = read_preprocessing_file(preprocessing) if preprocessing else manifest.preprocessing

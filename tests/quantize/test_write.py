@@ -81,10 +81,10 @@ def test_samples_are_checked_once(monkeypatch, text_model, saved, tmp_path, vnni
 
 
 def test_parts_that_were_taken_are_not_read_again_and_known_batches_not_checked_again(text_model):
-    from edgeopt.graph import onnx_file
+    from edgeopt.graph.files import as_ir, signature
 
     batches = Counted([{"ids": np.ones((1, size), dtype=np.int64)} for size in (2, 3, 4)])
-    samples = CheckedSamples(batches, onnx_file.signature(text_model))
+    samples = CheckedSamples(batches, signature(as_ir(text_model)))
     first = samples.take(2)
     assert samples.take(1) == first[:1]
     assert batches.read == [1, 1, 0]

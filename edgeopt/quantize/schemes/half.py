@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import ModelError, RecipeError, nearest
-from edgeopt.graph import files, onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.batch_axes import batch_axes, rows
-from edgeopt.graph.index import GraphIndex, captured, remove_unused_constants
+from edgeopt.graph.index import GraphIndex, captured, copy_of, remove_unused_constants
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.plan.cause import Cause, Why, sentence
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
@@ -175,7 +175,7 @@ def _largest(values: NDArray[Any]) -> float:
 
 def _cast(model: onnx.ModelProto, half: set[str], floats: set[str], *, kept: set[str]) -> onnx.ModelProto:
     """Let the nodes named in `half` read and give float16 tensors; inputs and outputs named in `kept` keep their type."""
-    copy = onnx_file.copy_of(model)
+    copy = copy_of(model)
     casts = _Casts(copy, floats, kept=kept)
     nodes = list(copy.graph.node)
     del copy.graph.node[:]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import onnx
 from onnx import TensorProto, defs
 
-from edgeopt.graph.onnx_file import opset_of
+from edgeopt.graph.index import opset_of
 from edgeopt.quantize.plan.cause import Cause, Why
 
 _NAMES: dict[int, str] = {TensorProto.FLOAT16: "tensor(float16)", TensorProto.BFLOAT16: "tensor(bfloat16)"}

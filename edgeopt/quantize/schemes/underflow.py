@@ -20,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgeopt.batches import Array, Batch
-from edgeopt.graph import onnx_file
+from edgeopt.graph import files
 from edgeopt.graph.index import GraphIndex
 from edgeopt.graph.outputs import open_exposed, run
 
@@ -109,7 +109,7 @@ def first_lost(model: onnx.ModelProto, made: onnx.ModelProto, batches: Iterable[
         if old
     ]
     sessions = open_exposed(model, threads=threads), open_exposed(made, threads=threads)
-    types = {spec.name: spec.dtype for spec in onnx_file.signature(made).inputs}
+    types = {spec.name: spec.dtype for spec in files.signature(files.as_ir(made)).inputs}
     for number, batch in enumerate(batches):
         given = {name: values.astype(types[name]) for name, values in batch.items()}
         expected, got = run(sessions[0], outputs, batch, sample=number), run(sessions[1], outputs, given, sample=number)

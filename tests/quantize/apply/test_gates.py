@@ -85,3 +85,21 @@ def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
     assert set(alone) == {tensor.name for tensor in plan.tensors}
     values = by_name(prepared.model.graph)
     assert all(is_float(values[name]) for name in alone)
+
+
+def test_a_product_without_a_bias_can_be_gated(vnni):
+    """onnxruntime's fusion of DequantizeLinear and MatMul looks for the integers inside the branch, and would not load it."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[m, 128] x) => (float[m, 128] y) '
+        "{ [a] a = MatMul (x, w) [r] r = Relu (a) [y] y = MatMul (r, w2) }"
+    )
+    generator = np.random.default_rng(0)
+    for name in ("w", "w2"):
+        values = (generator.standard_normal((128, 128)) / 11).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    batches = [{"x": generator.standard_normal((8, 128)).astype(np.float32)} for _ in range(2)]
+    prepared = prepare(ir.from_proto(model), "products")
+    plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False)).plan
+    quantized = insert_qdq(prepared.model, plan)
+    found = sensitivity(prepared.model, quantized, plan, batches, threads=1)
+    assert len(found) == 2 and all(20 < layer.sqnr_db < 80 for layer in found)

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from edgeopt.graph.matching import by_name, is_float
 from edgeopt.quantize.apply.bias import rounded_layers
-from edgeopt.quantize.apply.gates import Gate, Gated
+from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.sensitivity import sensitivity
@@ -101,5 +101,9 @@ def test_a_product_without_a_bias_can_be_gated(vnni):
     prepared = prepare(ir.from_proto(model), "products")
     plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False)).plan
     quantized = insert_qdq(prepared.model, plan)
-    found = sensitivity(prepared.model, quantized, plan, batches, threads=1)
-    assert len(found) == 2 and all(20 < layer.sqnr_db < 80 for layer in found)
+    layers = list(rounded_layers(prepared.model, quantized))
+    gates = [
+        Gate(layer.node.name, None, layer.node.name, Rounded(layer.node.inputs[1].name, layer.dequantize)) for layer in layers
+    ]
+    found = Gated(prepared.model, gates, batches, threads=1).of_each()
+    assert len(found) == 2 and all(20 < value < 80 for value in found.values())

@@ -106,7 +106,15 @@ def _show(output: Path, facts: QuantizeFacts, form: str) -> None:
 
 def _summary(output: Path, facts: QuantizeFacts) -> str:
     sizes = f"{facts.size_bytes_before / 1e6:.2f} → {facts.size_bytes_after / 1e6:.2f} MB"
-    return f"{output}: {sizes}, {_covered(facts.coverage)}, {facts.samples} samples"
+    return f"{output}: {sizes}, {_covered(facts.coverage)}, {_kept(facts)}{facts.samples} samples"
+
+
+def _kept(facts: QuantizeFacts) -> str:
+    """Return what is left of the floating-point model's outputs."""
+    parts = [] if facts.outputs_db is None else [f"outputs at {facts.outputs_db:.1f} dB SQNR"]
+    if facts.agreement is not None:
+        parts.append(f"{facts.agreement.same} of {facts.agreement.total} answers as in floating point")
+    return "".join(f"{part}, " for part in parts)
 
 
 def _covered(coverage: Coverage) -> str:

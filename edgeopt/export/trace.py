@@ -108,7 +108,7 @@ def _refuse_random(program: Program, exported: ExportedProgram, translated: Cont
 
 def _missing(program: Program, traced: ExportedProgram, error: Exception) -> str:
     """Return one line about an operator without an ONNX form and where it is called; "" if that is not the error."""
-    found = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)', overload='(\w+)'", str(error))
+    found = re.search(r"No\sONNX\sfunction\sfound\sfor\s<OpOverload\(op='([\w.]+)',\soverload='(\w+)'", str(error))
     if found is None:
         return ""
     called = f"{found[1]}.{found[2]}"

@@ -42,6 +42,14 @@ class LayerNoise:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How many answers (the class with the largest output) are those of the floating-point model."""
+
+    same: int
+    total: int
+
+
+@dataclass(frozen=True)
 class QuantizeFacts:
     """What happened, as it stands in the report; `dataclasses.asdict` of it is JSON."""
 
@@ -59,6 +67,13 @@ class QuantizeFacts:
     size_bytes_after: int
     min_onnxruntime: str | None = None
     """The oldest onnxruntime that accepts the file's operators and IR version; also in its metadata."""
+    agreement: Agreement | None = None
+    """With the floating-point model, on calibration samples; None: no output has the form [samples, classes]."""
+
+    @property
+    def outputs_db(self) -> float | None:
+        """The SQNR of the worst floating-point output; None if there is none."""
+        return min((layer.sqnr_db for layer in self.layers if layer.op == "output"), default=None)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,15 @@ from edgeopt.graph.editing import sort_nodes
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.outputs import open_exposed
 from edgeopt.graph.requirements import note_minimum
+from edgeopt.quantize.inspect.agreement import agreement
 from edgeopt.quantize.inspect.coverage import inspect
 from edgeopt.quantize.inspect.sqnr import layer_noise, output_noise
 from edgeopt.quantize.plan.plan import Plan, save_plan
 from edgeopt.quantize.result import Coverage, LayerNoise, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.scheme import Converted, Request
+
+_ANSWERS = 64  # calibration samples whose answers are compared
+_LOW_DB = 12.0
 
 
 def write_quantized(converted: Converted, request: Request, output: Path) -> QuantizeResult:
@@ -39,6 +43,7 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
     exact = converted.reference or request.prepared.model
     coverage = inspect(made, count_macs(exact, samples[0]), plan, request.target, samples[0])
     layers = _noise(exact, made, plan, samples, request.config.threads)
+    answers = agreement(exact, made, request.samples.take(_ANSWERS), threads=request.config.threads)
     oldest = note_minimum(made)
     files.save(made, output)
     plan_path = save_plan(plan, output)
@@ -52,10 +57,11 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
         layers=layers,
         sensitivity=converted.sensitivity,
         decisions=(*plan.decisions, *converted.afterwards),
-        warnings=(*converted.warnings, *_warnings(plan, coverage, before, after)),
+        warnings=(*converted.warnings, *_warnings(plan, coverage, before, after), *far_outputs(layers)),
         size_bytes_before=before,
         size_bytes_after=after,
         min_onnxruntime=oldest,
+        agreement=answers,
     )
     return QuantizeResult(output, plan_path, facts)
 
@@ -89,3 +95,13 @@ def _warnings(plan: Plan, coverage: Coverage, before: int, after: int) -> Iterat
         yield "no multiply-accumulate runs on integers on this provider; see the islands"
     if after >= before:
         yield f"the quantized model is not smaller: {after:,} bytes against {before:,}"
+
+
+def far_outputs(layers: tuple[LayerNoise, ...]) -> Iterator[str]:
+    """Yield what to try where the outputs are far from those of the floating-point model."""
+    for layer in layers:
+        if layer.op == "output" and layer.sqnr_db < _LOW_DB:
+            yield (
+                f"output '{layer.name}' is far from floating point's: SQNR {layer.sqnr_db:.1f} dB, {_LOW_DB:g} is little; try "
+                "--ranges percentile, --max-drop with labelled samples, or --sensitivity to see which layers to --exclude"
+            )

@@ -24,6 +24,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeopt import progress
+from edgeopt.graph import files
 from edgeopt.graph.matching import name_of, sole_consumer
 from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
@@ -37,6 +38,7 @@ from edgeopt.quantize.search.trials import Outcome, Trials
 from edgeopt.targets.target import Costs, Rules
 
 _SMALLEST_US = 100.0  # of smaller models the time is that of starting kernels, and what is asked for is a small file
+_LARGEST_BYTES = 200 * 10**6
 _GOAL_DB = 26.0
 _FLOOR_DB = 12.0
 _WORTH_DB = 0.25
@@ -75,6 +77,9 @@ def balance(plan: Plan, quantized: ir.Model, trials: Trials, costs: Costs) -> Ou
         costs: of the target's kernels.
     """
     model = trials.basis.model
+    if files.weights_bytes(model) > _LARGEST_BYTES:
+        reason = f"its weights take more than {_LARGEST_BYTES // 10**6} MB: they would be held three times (float_layers)"
+        return Outcome(plan.decided("floating layers", "not searched for", reason), quantized)
     times = KernelTimes(model, trials.samples[0], costs)
     if times.total_us(plan.nodes) < _SMALLEST_US:
         return Outcome(plan, quantized)

@@ -45,15 +45,15 @@ def test_the_teacher_knows_the_digits(quickstart: Path) -> None:
 
 def test_the_student_is_small_and_the_pruned_one_smaller(quickstart: Path) -> None:
     found = facts(quickstart)
-    assert found["distill"]["parameters"] <= found["teacher"]["parameters"] / 4
-    assert 0.4 <= found["prune"]["macs_after"] / found["prune"]["macs_before"] <= 0.5
-    assert found["prune"]["parameters_after"] < found["prune"]["parameters_before"]
+    assert found["distill"]["student"]["parameters"] <= found["teacher"]["parameters"] / 4
+    assert 0.4 <= found["prune"]["after"]["macs"] / found["prune"]["before"]["macs"] <= 0.5
+    assert found["prune"]["after"]["parameters"] < found["prune"]["before"]["parameters"]
     assert found["quantize"]["size_bytes_after"] < found["quantize"]["size_bytes_before"] / 2
 
 
 def test_the_profile_sees_all_the_work_in_int8(quickstart: Path) -> None:
     variants = {variant["name"]: variant for variant in facts(quickstart)["profile"]["variants"]}
-    macs = facts(quickstart)["prune"]["macs_after"]
+    macs = facts(quickstart)["prune"]["after"]["macs"]
     assert macs <= variants["int8"]["macs"] <= 1.05 * macs, "the first convolution's input is padded from 1 channel to 4"
     assert variants["int8"]["int8_macs_share"] > 0.99
     assert variants["fp32"]["int8_macs_share"] == 0
@@ -181,7 +181,7 @@ def test_text_goes_through_the_same_stages(tmp_path: Path, data_folder: Callable
     result = edgeopt("run", "text-classification", "-q", *options, "--out", "text", cwd=tmp_path)
     assert result.returncode in (0, 1), result.stdout + result.stderr
     found = facts(tmp_path / "text")
-    assert found["distill"]["parameters"] < found["teacher"]["parameters"]
+    assert found["distill"]["student"]["parameters"] < found["teacher"]["parameters"]
     shapes = {entry["name"]: entry["shape"] for entry in found["export"]["inputs"]}
     assert shapes == {name: ["batch", "sequence"] for name in ("input_ids", "attention_mask", "token_type_ids")}
     assert (tmp_path / "text" / "bundle" / "tokenizer.json").is_file()

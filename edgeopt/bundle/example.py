@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from edgeopt.batches import Array
 from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput
 from edgeopt.errors import RecipeError
+from edgeopt.lifetime import run, temporary_folder
 
 _TEXT = "A quick brown fox jumps over 13 lazy dogs."
 _PATIENCE_S = 300.0
@@ -30,11 +30,11 @@ def try_example(folder: Path, preprocessing: Preprocessing, sample: Mapping[str,
     Raises:
         RecipeError: it fails; says how the preprocessing and the model disagree.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeopt-example-") as place:
-        raw, what = _raw(Path(place), preprocessing, sample)
+    with temporary_folder("edgeopt-example-") as place:
+        raw, what = _raw(place, preprocessing, sample)
         command = [sys.executable, "-P", str(folder / "example.py"), raw]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_PATIENCE_S)
+            done = run(command, timeout_s=_PATIENCE_S)
         except subprocess.TimeoutExpired as error:
             raise RecipeError(f"example.py did not end within {_PATIENCE_S:.0f} s on {what}") from error
     if done.returncode == 0:

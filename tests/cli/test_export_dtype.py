@@ -35,7 +35,7 @@ def export(tmp_path, monkeypatch, capsys):
 def test_weights_inputs_outputs_and_caches_have_the_type_that_was_asked_for(tmp_path, export, dtype, allowed):
     code, out, err = export("--dtype", dtype)
     assert code == 0, err
-    assert f"({allowed} allowed)" in out
+    assert f"(allowed: {allowed})" in out
     assert ("verified in float32 arithmetic" in err) == (dtype == "bfloat16")
     model = onnx.load(tmp_path / "out" / "model.onnx")
     assert {entry.key: entry.value for entry in model.metadata_props}["edgeopt.dtype"] == dtype

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test coverage devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches docs check format clean
+.PHONY: help quickstart test coverage devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches sweep docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ bench-quantize-large: $(INSTALLED)  ## static int8 and int4 weights of a 2.2 GB 
 
 bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization gains on real models (a quiet machine, 20 minutes; half if again)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.switches --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-switches --time --reuse
+
+sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and target, torch modules, damaged files (an hour)
+	$(BIN)/python -m benchmarks.sweep.graphs
+	$(BIN)/python -m benchmarks.sweep.modules
+	$(BIN)/python -m benchmarks.sweep.readers
 
 docs: $(INSTALLED)  ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

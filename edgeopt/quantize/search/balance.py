@@ -5,8 +5,8 @@ conversion costs some. The noise of every rounding is measured alone on a few sa
 The time of a placement is predicted from the target's kernel costs (`kernel_times.py`). Then the search moves layers, one after
 the other, from integers to floating point, a convolution alone or with the activation functions around it:
 
-1. every move that makes the model faster, and so more exact as well: depthwise convolutions and SiLU, whose integer kernels are
-   slower than their floating ones on some targets, are found here;
+1. every move that makes the model faster, and so more exact as well, if that is a few percent in all: depthwise convolutions
+   and SiLU, whose integer kernels are slower than their floating ones on some targets, are found here;
 2. then the move with the most noise removed per microsecond, as long as the outputs' SQNR is below the goal and a percent of
    time still buys at least `_WORTH_DB`; below `_FLOOR_DB` any price is paid.
 
@@ -45,6 +45,7 @@ _WORTH_DB = 0.25
 _SAMPLES = 3
 _SHARE = 0.03  # of all noise: a group of roundings with less is not looked into
 _LOOKED_AT = 40  # moves that are tried for each one that is made
+_FASTER_SHARE = 0.03  # of the time: for less, the file need not grow
 _FASTER_US = 0.5  # less is within what the prediction does not know
 _AROUND = {"Add", "Clip", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Sum", "Tanh"}
 Noise = NDArray[np.float64]
@@ -87,6 +88,8 @@ def balance(plan: Plan, quantized: ir.Model, trials: Trials, costs: Costs) -> Ou
     search = _Search(model, trials.basis.quantization.rules, plan, times, noises)
     start = search.placed(frozenset())
     faster = search.faster(start)
+    if faster.us > (1 - _FASTER_SHARE) * start.us:
+        faster = start
     best = search.more_exact(faster)
     if not best.floating:
         return Outcome(plan, quantized)

@@ -89,12 +89,13 @@ def check_types(model: onnx.ModelProto, name: str) -> None:
     """
     for tensor in external_data_helper._get_all_tensors(model):
         if tensor.data_type not in _TYPES or any(size < 0 for size in tensor.dims):
-            raise ModelError(f"{name}: the constant '{tensor.name}' has no possible type or shape; export or copy it again")
+            raise ModelError(f"{name}: the constant {tensor.name!r} has no possible type or shape; export or copy it again")
         if tensor.data_location != onnx.TensorProto.EXTERNAL and not _is_whole(tensor):
-            raise ModelError(f"{name}: the constant '{tensor.name}' has not the values of its shape; export or copy it again")
+            raise ModelError(f"{name}: the constant {tensor.name!r} has not the values of its shape; export or copy it again")
     for value in (*model.graph.input, *model.graph.output):
-        if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type not in _TYPES:
-            raise ModelError(f"{name}: '{value.name}' is of no known element type; export or copy it again")
+        kind = value.type.WhichOneof("value")
+        if kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type not in _TYPES):
+            raise ModelError(f"{name}: {value.name!r} is of no known element type; export or copy it again")
 
 
 def _is_whole(tensor: onnx.TensorProto) -> bool:

@@ -21,7 +21,6 @@ from edgeopt.quantize.plan.plan import Plan, save_plan
 from edgeopt.quantize.result import Coverage, LayerNoise, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.scheme import Converted, Request
 
-_ANSWERS = 64  # calibration samples whose answers are compared
 _LOW_DB = 12.0
 
 
@@ -43,7 +42,7 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
     exact = converted.reference or request.prepared.model
     coverage = inspect(made, count_macs(exact, samples[0]), plan, request.target, samples[0])
     layers = _noise(exact, made, plan, samples, request.config.threads)
-    answers = agreement(exact, made, request.samples.take(_ANSWERS), threads=request.config.threads)
+    answers = agreement(exact, made, samples, threads=request.config.threads)
     oldest = note_minimum(made)
     files.save(made, output)
     plan_path = save_plan(plan, output)

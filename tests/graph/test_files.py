@@ -134,3 +134,13 @@ def test_beyond_the_limit_a_model_goes_into_two_files(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 1000)
     assert not files.fits_one_message(model)
     assert len(files.save(model, tmp_path / "model.onnx")) == 2
+
+
+def test_an_input_without_a_type_is_refused_in_one_line(tmp_path):
+    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 21]> g (float[1] x) => (float[1] y) { y = Neg (x) }')
+    model.graph.input[0].ClearField("type")
+    model.graph.input[0].name = model.graph.node[0].input[0] = "x\nz"
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"'x\\nz' is of no known element type") as caught:
+        files.load(tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value)

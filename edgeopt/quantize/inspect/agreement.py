@@ -24,7 +24,8 @@ def agreement(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch], *,
         batches: real inputs.
         threads: for inference.
     """
-    names = [name_of(value) for value in model.graph.outputs if is_float(value)]
+    tensors = [value for value in model.graph.outputs if isinstance(value.type, ir.TensorType) and is_float(value)]
+    names = [name_of(value) for value in tensors]
     before, after = (open_exposed(item, threads=threads) for item in (model, quantized))
     types = {spec.name: spec.dtype for spec in signature(quantized).inputs}
     same = total = 0

@@ -52,9 +52,7 @@ _TEXT, _PICTURES = ("sst2",), ("mobilenetv2",)
 ROWS = (
     Row("**default**"),
     *(Row(f'`ranges = "{name}"`', {"ranges": name}) for name in ("min-max", "moving-average", "percentile", "mse", "entropy")),
-    Row("`float_sums = false`", {"float_sums": False}, tasks=_PICTURES),
-    Row("… `float_stem = false`", {"float_sums": False, "float_stem": False}, tasks=_PICTURES),
-    Row("`float_stem = false`", {"float_stem": False}, tasks=_PICTURES),
+    Row('`float_layers = "none"`', {"float_layers": "none"}, tasks=_PICTURES),
     Row("`smooth = false` (no SmoothQuant)", {"smooth": False}, tasks=_TEXT),
     Row("`correct_bias = false`", {"correct_bias": False}),
     Row('`weight_ranges = "mse"`', {"weight_ranges": "mse"}),

@@ -22,18 +22,23 @@ class QuickGelu(Rewrite):
 
     def rewrite(self, model: ir.Model) -> int:
         """Replace every such pair of the main graph; return how many there were."""
-        count = sum(_replace(model.graph, node) for node in list(model.graph) if is_standard(node, "Sigmoid"))
+        count = sum(_replace(model.graph, node) for node in list(model.graph))
         if count:
             import_contrib_operators(model)
         return count
 
 
+def silu(node: ir.Node) -> ir.Node | None:
+    """Return the Mul of x · sigmoid(x) for its Sigmoid, which onnxruntime computes as one kernel in floating point."""
+    product = sole_consumer(node.outputs[0], "Mul") if is_standard(node, "Sigmoid") else None
+    return product if product is not None and node.inputs[0] in product.inputs else None
+
+
 def _replace(graph: ir.Graph, sigmoid: ir.Node) -> bool:
-    x = sigmoid.inputs[0]
-    product = sole_consumer(sigmoid.outputs[0], "Mul")
-    if product is None or x not in product.inputs or produced_by(x, "DequantizeLinear") is None:
+    product = silu(sigmoid)
+    if product is None or produced_by(sigmoid.inputs[0], "DequantizeLinear") is None:
         return False
-    fused = new_node(product, "QuickGelu", [x], alpha=1.0)
+    fused = new_node(product, "QuickGelu", [sigmoid.inputs[0]], alpha=1.0)
     fused.domain, fused.name = "com.microsoft", product.name
     graph.insert_before(product, fused)
     take_over(product.outputs[0], fused.outputs[0])

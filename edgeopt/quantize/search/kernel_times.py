@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from edgeopt.batches import Batch
 from edgeopt.graph.macs import count_macs, tensor_shapes
-from edgeopt.graph.matching import activations, constant, is_depthwise, is_float, is_standard, name_of, sole_consumer
+from edgeopt.graph.matching import activations, constant, is_depthwise, is_float, name_of
+from edgeopt.passes.quick_gelu import silu
 from edgeopt.quantize.plan.placement import ABSORBED
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.targets.target import Costs, KernelCost
@@ -107,12 +108,6 @@ class KernelTimes:
             if value.is_graph_output() or any(not blocked.intersection(node.outputs) for node in value.consumers()):
                 total += _us(cost, self._elements.get(value, 0))
         return total
-
-
-def silu(node: ir.Node) -> ir.Node | None:
-    """Return the Mul of x · sigmoid(x) for its Sigmoid, which onnxruntime computes as one kernel in floating point."""
-    product = sole_consumer(node.outputs[0], "Mul") if is_standard(node, "Sigmoid") else None
-    return product if product is not None and node.inputs[0] in product.inputs else None
 
 
 def _us(cost: KernelCost | None, elements: int, macs: int = 0) -> float:

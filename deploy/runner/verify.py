@@ -293,7 +293,7 @@ def check_schema(manifest: dict[str, Any], session: Any) -> list[Check]:
         if names != [tensor["name"] for tensor in recorded]:
             problems.append(f"{side} of the model are {_short(', '.join(names), 200)}, not the recorded ones")
             continue
-        for have, want in zip(found, recorded):  # noqa: B905  (Python 3.9 has no strict=; lengths are equal)
+        for have, want in zip(found, recorded):
             have_shape = ["?" if axis in (None, "", -1) else axis for axis in have.shape]
             have_dtype = dtype_name(have.type)
             if have_dtype != want["dtype"] or not same_axes(have_shape, want["shape"], inferred=side == "outputs"):
@@ -314,7 +314,7 @@ def same_axes(have: list[Any], want: list[Any], inferred: bool) -> bool:
         return True
     if len(have) != len(want):
         return False
-    for found, recorded in zip(have, want):  # noqa: B905  (as above)
+    for found, recorded in zip(have, want):
         left_open = "?" in (found, recorded) or (inferred and isinstance(found, str) != isinstance(recorded, str))
         if found != recorded and not left_open:
             return False
@@ -418,7 +418,7 @@ class _Tally:
         """The winner must be the recorded one unless the recorded margin is within the tolerance (counted, not judged)."""
         import numpy as np
 
-        for have, want in zip(got.reshape(-1, got.shape[-1]), expected.reshape(-1, got.shape[-1])):  # noqa: B905
+        for have, want in zip(got.reshape(-1, got.shape[-1]), expected.reshape(-1, got.shape[-1])):
             self._rows += 1
             if have.argmax() == want.argmax():
                 continue

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edgeopt.errors import RecipeError, nearest
+
+
+class DeprecatedKey(FutureWarning):
+    """A key of an earlier version that no longer has an effect; the message says what to use."""
 
 
 class Options(BaseModel):
     """A frozen set of options. Subclasses declare fields with a docstring below each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    deprecated_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier versions that are accepted without effect, each with what to use."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_deprecated(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        for key in cls.deprecated_keys.keys() & values.keys():
+            warnings.warn(f"{key} no longer has an effect: use {cls.deprecated_keys[key]}", DeprecatedKey, stacklevel=2)
+        return {key: value for key, value in values.items() if key not in cls.deprecated_keys}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], *, where: str) -> Self:

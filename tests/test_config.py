@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import pytest
 from pydantic import Field, ValidationError
 
-from edgeopt.config import Options
+from edgeopt.config import DeprecatedKey, Options
 from edgeopt.errors import RecipeError
 
 
@@ -41,3 +44,21 @@ def test_options_cannot_be_changed() -> None:
     options = Outer(name="x")
     with pytest.raises(ValidationError, match="frozen"):
         options.name = "y"  # type: ignore[misc]
+
+
+class Renewed(Options):
+    deprecated_keys: ClassVar[Mapping[str, str]] = {"old": "size"}
+
+    size: int = 1
+
+
+def test_a_deprecated_key_is_accepted_without_effect_and_says_what_to_use() -> None:
+    with pytest.warns(DeprecatedKey, match="old no longer has an effect: use size"):
+        read = Renewed.read({"old": True, "size": 3}, where="here")
+    assert read == Renewed(size=3)
+    assert "old" not in read.model_dump()
+
+
+def test_a_deprecated_key_is_no_key_of_another_table() -> None:
+    with pytest.raises(RecipeError, match="unknown key 'old'"):
+        Outer.read({"name": "x", "old": 1}, where="here")

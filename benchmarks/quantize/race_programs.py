@@ -46,7 +46,7 @@ finish(start)
 
 _OBSERVED = """
 from pathlib import Path
-import edgeopt.quantize.plan.draft as planning
+import edgeopt.quantize.planner as planning
 from edgeopt.graph import files
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.prepare import prepare

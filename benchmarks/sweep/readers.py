@@ -197,7 +197,7 @@ def _read_set(path: Path) -> object:
 
 
 def _read_image_input(path: Path) -> object:
-    from edgeopt.data.preprocessor import read_image_input
+    from edgeopt.data.preprocessing import read_image_input
 
     return read_image_input(path, "images")
 

@@ -6,8 +6,11 @@ Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is 
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
 from edgeopt.cli.app import app
+from edgeopt.config import DeprecatedKey
 from edgeopt.errors import EdgeoptError, InternalError
 from edgeopt.escaping import one_line
 from edgeopt.extras import missing_extra
@@ -18,6 +21,7 @@ from edgeopt.user_code import forget_current_folder
 def main() -> None:
     """Run the command line and exit with its code."""
     forget_current_folder()
+    warnings.showwarning = _show_warning
     try:
         with stop_on_interrupt():
             app()
@@ -37,3 +41,21 @@ def main() -> None:
 
         sys.stderr.write(report_crash(error))
         sys.exit(3)
+
+
+_show_as_python_does = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Write what to use in place of a deprecated key in one line; other warnings as Python does."""
+    if issubclass(category, DeprecatedKey):
+        sys.stderr.write(f"edgeopt: warning: {one_line(str(message))}\n")
+    else:
+        _show_as_python_does(message, category, filename, lineno, file, line)

@@ -33,7 +33,7 @@ def bundle(
     from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.data.preprocessor import read_preprocessing_file
+    from edgeopt.data.preprocessing import read_preprocessing_file
     from edgeopt.data.select import limited
     from edgeopt.data.source import described, set_of, tokenizer_of
     from edgeopt.graph import files

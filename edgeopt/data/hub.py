@@ -64,7 +64,7 @@ def _row(row: dict[str, Any], names: Any) -> Sample:
 def _images(data: Any, digest: str, place: str, options: SourceOptions, reader: Reader) -> Samples:
     need("PIL", purpose="reading images")
     from edgeopt.data.images import prepared
-    from edgeopt.data.preprocessor import read_image_input
+    from edgeopt.data.preprocessing import read_image_input
 
     columns = [name for name, feature in data.features.items() if type(feature).__name__ == "Image"]
     if len(columns) != 1:

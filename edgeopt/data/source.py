@@ -72,7 +72,7 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
         case "images":
             need("PIL", purpose="reading images")
             from edgeopt.data.images import read_images
-            from edgeopt.data.preprocessor import read_image_input
+            from edgeopt.data.preprocessing import read_image_input
 
             preprocessing = read_image_input(options.preprocessing, source)
             name = options.input or preprocessing.input or _first(reader, source)
@@ -151,7 +151,7 @@ def set_of(source: str) -> Manifest | None:
 
 def preprocessing_of(source: str) -> ImageInput | None:
     """Return the preprocessing of images that `source` names, or None if it names none."""
-    from edgeopt.data.preprocessor import read_image_input
+    from edgeopt.data.preprocessing import read_image_input
 
     path = _options(source.partition("?")[2], source).preprocessing
     return None if path is None else read_image_input(path, source)

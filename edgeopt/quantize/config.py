@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -63,6 +64,10 @@ class WeightOptions(Options):
 class QuantizeConfig(Options):
     """How a model is calibrated and quantized; the integer types come from the target."""
 
+    deprecated_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("float_stem", "float_sums"), 'float_layers = "auto" or "none"'
+    )
+
     scheme: Literal["static", "dynamic", "float16", "bfloat16", "weights-int8", "weights-int4"] = "static"
     """static: int8 with ranges from calibration; dynamic: int8 with ranges computed at run time; float16 and bfloat16: 16-bit
     floating point; weights-int8 and weights-int4: weights only."""
@@ -88,10 +93,6 @@ class QuantizeConfig(Options):
     float_layers: Literal["auto", "none"] = "auto"
     """auto: keep layers in floating point whose integer form costs more accuracy than its time is worth, on targets with known
     kernel costs."""
-    float_stem: bool = True
-    """Keep the first layers of image networks in floating point, where the target's rules ask for it."""
-    float_sums: bool = True
-    """Keep the residual Adds of linear bottlenecks in floating point, where the target's rules ask for it."""
     share_ranges: bool = True
     """Use one range for the inputs and outputs of an operator, where the target's rules ask for it."""
     weight_ranges: Literal["min-max", "mse"] = "min-max"

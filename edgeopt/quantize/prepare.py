@@ -11,19 +11,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeopt.errors import ModelError
+from edgeopt.batches import Batch
+from edgeopt.errors import InternalError, ModelError
 from edgeopt.graph import files
 from edgeopt.graph.editing import copied, opset_of, sort_nodes
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 from edgeopt.graph.matching import array
 from edgeopt.graph.opsets import inline_functions, upgrade
+from edgeopt.graph.outputs import same_outputs
 from edgeopt.graph.session import SessionConfig, open_model, open_session
 from edgeopt.graph.shapes import infer_types
 from edgeopt.graph.signature import Signature
@@ -31,6 +33,7 @@ from edgeopt.lifetime import temporary_folder
 from edgeopt.passes.bias_vectors import BiasVectors
 from edgeopt.passes.pipelines import QUANTIZE_FOR_CPU, QUANTIZE_FOR_NPU, Change, run
 from edgeopt.quantize.plan.plan import Decision, EqualizePlan
+from edgeopt.targets.target import Target
 
 _OLDEST_OPSET = 13
 
@@ -76,6 +79,28 @@ def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool =
     decisions += map(_decision, run(copy, steps, changed=infer_types))
     _name_nodes(copy.graph)
     return Prepared(copy, files.signature(copy), tuple(decisions))
+
+
+def prepare_for(path: Path, target: Target, *, rewrite: bool) -> Prepared:
+    """Return the model at `path` ready for a scheme; with `rewrite` in the form that the target's integer kernels take best."""
+    bounded = rewrite and target.quantization.rules.placement == "everywhere"
+    rewrite = rewrite and target.provider.name == "CPUExecutionProvider"
+    return prepare(files.load(path), str(path), rewrite=rewrite, bounded=bounded)
+
+
+def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
+    """Return `prepared` if it gives what the model at `path` gives on a batch; else the model without the rewrites.
+
+    Raises:
+        InternalError: the model without the rewrites computes something else, too.
+    """
+    if same_outputs(path, prepared.model, first):
+        return prepared
+    plain = prepare(files.load(path), str(path), rewrite=False)
+    if not same_outputs(path, plain.model, first):
+        raise InternalError(f"{path}: preparing the model changes what it computes; please report it with the model")
+    doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
+    return replace(plain, decisions=(*plain.decisions, doubt))
 
 
 def _decision(change: Change) -> Decision:

@@ -9,10 +9,9 @@ from edgeopt.errors import RecipeError, nearest
 from edgeopt.graph.matching import named_nodes
 from edgeopt.quantize.calibrate.samples import CheckedSamples
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.plan.draft import excluded_nodes
 from edgeopt.quantize.plan.plan import Plan, load_plan
-from edgeopt.quantize.preparation import checked_on, prepare_for
-from edgeopt.quantize.prepare import Prepared
+from edgeopt.quantize.planner import excluded_nodes
+from edgeopt.quantize.prepare import Prepared, checked_on, prepare_for
 from edgeopt.quantize.result import QuantizeResult
 from edgeopt.quantize.schemes.scheme import Evaluate, Request, scheme_called
 from edgeopt.quantize.write import write_quantized

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -102,6 +103,10 @@ _BETWEEN_KERNELS = [
 class Rules(Options):
     """Which nodes run on integers on a target, and where Q/DQ pairs are inserted; the planner knows providers only by these."""
 
+    deprecated_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("float_stem", "float_sums"), "[quantization.costs] and the recipe's float_layers"
+    )
+
     placement: Literal["kernels", "inputs", "everywhere"] = "kernels"
     """Where Q/DQ pairs go. kernels: around nodes whose integer kernels gain, with floats between them; inputs: before
     products and nowhere else, for compilers that fuse what follows; everywhere: on every tensor, for integer-only devices."""
@@ -120,10 +125,6 @@ class Rules(Options):
     """Integer type of the scale inputs of normalisations."""
     bias: Literal["int32", "float"] = "int32"
     """Type of stored biases."""
-    float_stem: bool = False
-    """Keep the first layers of image networks (a convolution followed by depthwise ones) in floating point."""
-    float_sums: bool = False
-    """Keep the residual Adds of linear bottlenecks in floating point."""
     pointwise_products: bool = False
     """Compute 1 × 1 convolutions whose results are needed as floats by onnxruntime's integer matrix product."""
     reason: str = "integer kernels gain where constant weights are multiplied; conversions elsewhere only cost"

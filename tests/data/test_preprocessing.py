@@ -1,7 +1,27 @@
+"""Preprocessing: what is written reads back, and transformers' image processors mean the same here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
 from edgeopt.bundle import ArrayInput, ImageInput, TokenizerInput, read_preprocessing
-from edgeopt.errors import RecipeError
+from edgeopt.data.preprocessing import read_image_input
+from edgeopt.errors import DataError, RecipeError
+
+RESNET = {
+    "image_processor_type": "ConvNextImageProcessor",
+    "do_rescale": True,
+    "do_normalize": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "size": {"height": 224, "width": 224},
+    "resample": 2,
+}
 
 
 def test_each_kind_is_read_by_its_name():
@@ -40,3 +60,44 @@ def test_a_wrong_option_is_named_with_what_is_allowed(values, message):
     with pytest.raises(RecipeError, match=message) as caught:
         read_preprocessing(values, where="recipe")
     assert "\n" not in str(caught.value)
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**RESNET, **changes}), encoding="utf-8")
+    return path
+
+
+def test_mean_and_scale_are_those_of_pixels_from_0_to_255(tmp_path: Path) -> None:
+    found = read_image_input(written(tmp_path), "photos")
+    pixel = np.array([10.0, 128.0, 255.0])
+    ours = (pixel - np.array(found.mean)) / np.array(found.scale)
+    theirs = (pixel / 255 - np.array(RESNET["image_mean"])) / np.array(RESNET["image_std"])
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert (found.width, found.height, found.resample) == (224, 224, "bilinear")
+
+
+def test_a_crop_keeps_the_shorter_edge_it_is_cut_from(tmp_path: Path) -> None:
+    crop = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}, "size": {"shortest_edge": 256}}
+    found = read_image_input(written(tmp_path, **crop), "photos")
+    assert (found.width, found.shorter_edge) == (224, 256)
+
+
+def test_without_normalization_pixels_are_only_rescaled(tmp_path: Path) -> None:
+    found = read_image_input(written(tmp_path, do_normalize=False), "photos")
+    assert list(found.mean) == [0.0]
+    assert list(found.scale) == [255.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"resample": 3}, "resampling 3 is not supported"), ({"size": {"shortest_edge": 9}}, "do not fix width and height")],
+)
+def test_what_cannot_be_done_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_image_input(written(tmp_path, **changes), "photos")
+
+
+def test_without_a_file_it_says_what_is_needed() -> None:
+    with pytest.raises(DataError, match=r"^photos.*preprocessing=FILE"):
+        read_image_input(None, "photos")

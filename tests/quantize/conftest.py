@@ -143,10 +143,3 @@ def sentences() -> list[dict[str, np.ndarray]]:
 @pytest.fixture
 def vnni() -> Target:
     return load_target("x86-vnni")
-
-
-@pytest.fixture
-def patterned(vnni) -> Target:
-    """Return x86-vnni with the rules that keep stems and the sums of bottlenecks in floating point by their pattern."""
-    rules = vnni.quantization.rules.model_copy(update={"float_stem": True, "float_sums": True})
-    return vnni.model_copy(update={"quantization": vnni.quantization.model_copy(update={"rules": rules})})

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgeopt.graph.editing import replace_constant
 from edgeopt.graph.matching import array, attribute, constant, is_standard, name_of, named_nodes, produced_by
 from edgeopt.quantize.affine import Affine, IntegerType
-from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.operands import WEIGHTED
 
 Floats = NDArray[np.float64]
 

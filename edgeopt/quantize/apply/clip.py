@@ -12,7 +12,7 @@ from edgeopt.graph.editing import copied, replace_constant
 from edgeopt.graph.matching import array, attribute, is_standard, name_of
 from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.calibrate.weights import weight_limits
-from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import Plan
 
 

@@ -34,7 +34,7 @@ from edgeopt.errors import InternalError
 from edgeopt.graph.editing import add_initializer, copied, fresh_name, import_contrib_operators, opset_of, remove_unused
 from edgeopt.graph.matching import array, attribute, constant, is_float, own_consumers
 from edgeopt.quantize.affine import Affine, IntegerType, limits
-from edgeopt.quantize.apply.operands import NORMALIZATIONS, REMOVABLE, channel_axis, operands
+from edgeopt.quantize.plan.operands import NORMALIZATIONS, REMOVABLE, channel_axis, operands
 from edgeopt.quantize.plan.plan import NodePlan, Plan
 
 _WIDE_OPSET = 21  # before it, only onnxruntime's contrib QuantizeLinear has 16 bits

@@ -7,27 +7,14 @@ Before: x → Gemm (W)                              After: x → Mul (1/s) → G
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from edgeopt.graph.editing import add_initializer, copied, fresh_name, insert_before, new_node, remove_unused
-from edgeopt.graph.matching import array, attribute, is_standard, name_of
+from edgeopt.graph.editing import add_initializer, copied, insert_before, new_node, remove_unused
+from edgeopt.graph.matching import array, is_standard, name_of
 from edgeopt.quantize.plan.plan import Plan, SmoothPlan
-
-
-def scaled_weight(node: ir.Node, weight: NDArray[Any], factors: Sequence[float]) -> NDArray[np.float32]:
-    """Return the weight of a Gemm or MatMul with its input channels multiplied by `factors`."""
-    scale = np.asarray(factors, dtype=np.float32)
-    return np.asarray(weight * (scale[None, :] if attribute(node, "transB", 0) else scale[:, None]), dtype=np.float32)
-
-
-def scaled_names(model: ir.Model, tensors: Sequence[str]) -> dict[str, str]:
-    """Return what the scaled copies of `tensors` are to be called: names that the model has not."""
-    graph = copied(model).graph
-    return {name: fresh_name(graph, f"{name}_smoothed") for name in tensors}
+from edgeopt.quantize.plan.smoothquant import scaled_weight
 
 
 def smooth(model: ir.Model, factors: Mapping[str, Sequence[float]]) -> ir.Model:

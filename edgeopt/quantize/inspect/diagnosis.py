@@ -30,7 +30,7 @@ from edgeopt.graph.matching import by_name, is_captured, is_float, name_of, name
 from edgeopt.graph.outputs import cut, expose, open_exposed, run
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms
-from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import ALWAYS_ROUNDED
 from edgeopt.quantize.sqnr import CEILING_DB, Noise
 from edgeopt.targets.runner import write_batches

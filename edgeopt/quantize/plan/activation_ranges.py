@@ -1,6 +1,6 @@
 """The range of each activation, and the smoothing of those that enter a matrix product, from the observed statistics.
 
-An activation that enters a product gets the range under which the product loses least (`algorithms/product.py`); any other its
+An activation that enters a product gets the range under which the product loses least (`plan/smoothquant.py`); any other its
 range by the method the options name, or by a rule on what it is (`calibrate/ranges.py` computes it).
 """
 
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from edgeopt.graph.matching import array, attribute, by_name, constant, name_of, names_of
 from edgeopt.quantize.affine import Grid
-from edgeopt.quantize.algorithms.product import ProductChoice, choose_product
-from edgeopt.quantize.apply.smooth import scaled_names
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.calibrate.ranges import Method, choose_range
 from edgeopt.quantize.calibrate.response import Function, response
@@ -26,6 +24,7 @@ from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.placement import rounded_tensors
 from edgeopt.quantize.plan.plan import IntegerType, NodePlan, Plan, Scheme, SmoothPlan, TensorPlan
 from edgeopt.quantize.plan.shared_ranges import followers
+from edgeopt.quantize.plan.smoothquant import ProductChoice, choose_product, scaled_names
 
 _SUMS = {"Add", "Conv", "ConvTranspose"}
 

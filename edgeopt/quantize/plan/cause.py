@@ -20,8 +20,6 @@ class Cause(StrEnum):
     SLOWER = "slower"
     BALANCE = "balance"
     # floating by the rules of the target
-    STEM = "stem"
-    SUM = "sum"
     TWO_ACTIVATIONS = "two-activations"
     NO_ACTIVATION = "no-activation"
     WEIGHT_AXES = "weight-axes"
@@ -62,7 +60,9 @@ class Cause(StrEnum):
     NO_SCHEMA = "no-schema"
     TYPE_REFUSED = "type-refused"
     MAKES_FLOATS = "makes-floats"
-    # written by a version that had the sentence alone
+    # only in plans of earlier versions
+    STEM = "stem"
+    SUM = "sum"
     SAID = "said"
 
 
@@ -86,8 +86,6 @@ _SENTENCES = {
     Cause.COLLAPSE: "one of the layers that make the outputs collapse (collapse_db)",
     Cause.SLOWER: "slower on integers on this target (prefer_faster)",
     Cause.BALANCE: "its integer form costs more accuracy than its time is worth, or more time (float_layers)",
-    Cause.STEM: "in the stem: integers gain little time there and cost the most accuracy",
-    Cause.SUM: "a sum of linear bottlenecks: nothing bounds such sums, and every block behind would inherit their roundings",
     Cause.TWO_ACTIVATIONS: "both factors are activations: rounding them costs accuracy for little work",
     Cause.NO_ACTIVATION: "its input is not a floating-point activation",
     Cause.WEIGHT_AXES: "its weight has {} axes; integer kernels take 2",
@@ -126,6 +124,8 @@ _SENTENCES = {
     Cause.NO_SCHEMA: "its operator has no schema in this operator set",
     Cause.TYPE_REFUSED: "{}",
     Cause.MAKES_FLOATS: "{} makes its own float32 values",
+    Cause.STEM: "one of the first layers: integers gain little time there and cost the most accuracy",
+    Cause.SUM: "a residual Add of linear bottlenecks: nothing bounds it, and every following block would inherit its error",
     Cause.SAID: "{}",
 }
 
@@ -133,8 +133,3 @@ _SENTENCES = {
 def sentence(why: Why) -> str:
     """Return the cause in words, for tables and reports."""
     return _SENTENCES[why.cause].replace("{}", why.detail)
-
-
-def meaning(cause: Cause) -> str:
-    """Return the words of a cause behind its headline: "integers gain little time there …" of "in the stem: …"."""
-    return _SENTENCES[cause].partition(": ")[2]

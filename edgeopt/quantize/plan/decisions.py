@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.plan.cause import Cause, meaning
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Scheme
 from edgeopt.targets.target import Target
 
@@ -43,12 +42,6 @@ def _placement(nodes: tuple[NodePlan, ...]) -> Iterator[Decision]:
         f"{len(integer)} of {len(nodes)} nodes on integers",
         "nodes that multiply by constant weights, and cheap ones between them",
     )
-    stem = [node.name for node in nodes if node.cause is Cause.STEM]
-    if stem:
-        yield Decision("stem", f"{len(stem)} layers floating: {', '.join(stem)}", f"{meaning(Cause.STEM)} (float_stem)")
-    sums = [node for node in nodes if node.cause is Cause.SUM]
-    if sums:
-        yield Decision("sums", f"{len(sums)} additions floating", f"{meaning(Cause.SUM)} (float_sums)")
     floating = [node for node in integer if node.output == "float"]
     if floating:
         yield Decision(

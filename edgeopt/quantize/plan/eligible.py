@@ -8,8 +8,6 @@ from edgeopt.graph.matching import attribute, constant, is_float
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.infinite import infinite_operand
 
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-
 
 def is_floating(node: ir.Node) -> bool:
     """Tell whether the node gives a floating-point tensor."""

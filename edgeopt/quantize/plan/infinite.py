@@ -8,9 +8,9 @@ import onnx_ir as ir
 
 from edgeopt.graph.matching import array, name_of
 from edgeopt.quantize.affine import Affine
-from edgeopt.quantize.apply.operands import FIRST_ALONE
 from edgeopt.quantize.calibrate.statistics import TensorStatistics
 from edgeopt.quantize.infinite import LARGEST, holds_infinity
+from edgeopt.quantize.plan.operands import FIRST_ALONE
 from edgeopt.quantize.plan.plan import Plan
 
 _BIASED = {"Conv", "ConvTranspose", "Gemm"}

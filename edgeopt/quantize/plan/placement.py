@@ -8,7 +8,7 @@ float and integers costs time; both pay only where a kernel gains from integers.
    point anyway, and rounding earlier would only add noise;
 3. MatMul and Gemm give floats when a float node reads them (their kernels add bias and scale from the 32-bit sums without
    rounding to 8 bits), and so do the projections of linear bottlenecks when a float Add reads them, where the target computes
-   them as matrix products (see `bottleneck.py`); other Conv kernels always round their output.
+   them as matrix products (see `projection.py`); other Conv kernels always round their output.
 A residual stream between LayerNormalizations thus stays in floating point, and a convolutional net runs on integers throughout.
 The other placements, for providers that compile whole graphs, are in `compiled.py`.
 """
@@ -22,12 +22,12 @@ import onnx_ir as ir
 
 from edgeopt.graph.matching import activations, by_name, is_captured, is_float, name_of, names_of, own_consumers, sole_consumer
 from edgeopt.quantize.plan import compiled
-from edgeopt.quantize.plan.bottleneck import bottleneck_sums, is_projection
 from edgeopt.quantize.plan.cause import Cause, Why
-from edgeopt.quantize.plan.eligible import WEIGHTED, is_floating, weight_objection
+from edgeopt.quantize.plan.eligible import is_floating, weight_objection
 from edgeopt.quantize.plan.infinite import infinite_operand
+from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan
-from edgeopt.quantize.plan.stem import picture_stem
+from edgeopt.quantize.plan.projection import is_projection
 from edgeopt.targets.target import Rules
 
 MOVING = {"Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
@@ -58,8 +58,6 @@ class _Flow:
         self.graph = graph
         self.floating = floating
         self.rules = rules
-        self.stem = picture_stem(graph) if rules.float_stem else ()
-        self.sums = bottleneck_sums(graph) if rules.float_sums else frozenset()
         self.flowing = frozenset(rules.ops)
         self.refused: dict[str, Why] = {}
         self.nodes: set[str] = set()
@@ -85,10 +83,6 @@ class _Flow:
     def _objection(self, node: ir.Node) -> Why | None:
         if node.name in self.floating:
             return self.floating[name_of(node)]
-        if node.name in self.stem:
-            return Why(Cause.STEM)
-        if node.name in self.sums:
-            return Why(Cause.SUM)
         if node.op_type in WEIGHTED:
             return weight_objection(node)
         if node.op_type not in self.flowing:

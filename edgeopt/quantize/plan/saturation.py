@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from edgeopt.graph.matching import array, attribute, name_of
 from edgeopt.quantize.affine import Affine
-from edgeopt.quantize.apply.smooth import scaled_weight
-from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
+from edgeopt.quantize.plan.smoothquant import scaled_weight
 
 _LARGEST = 32767
 Extremes = Mapping[str, NDArray[Any]]

@@ -22,8 +22,8 @@ from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.sensitivity import sensitivity
-from edgeopt.quantize.plan.draft import Draft, as_asked, draft_plan
 from edgeopt.quantize.plan.plan import Decision, Plan
+from edgeopt.quantize.planner import Draft, draft_plan
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.schemes.scheme import Converted, Request
 from edgeopt.quantize.search.balance import balance
@@ -76,10 +76,9 @@ def convert(request: Request) -> Converted:
 
 
 def _target(request: Request) -> Target:
-    """Return the target with the rules that the options leave on."""
     if request.target is None:
         raise InternalError("static quantization without a target")
-    return as_asked(request.target, request.config)
+    return request.target
 
 
 def _metric(request: Request) -> Metric | None:

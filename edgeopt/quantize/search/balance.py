@@ -30,7 +30,7 @@ from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
 from edgeopt.quantize.inspect.sqnr import outputs_db
 from edgeopt.quantize.plan.cause import Cause, Why
-from edgeopt.quantize.plan.eligible import WEIGHTED
+from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
 from edgeopt.quantize.search.kernel_times import KernelTimes

@@ -13,8 +13,8 @@ from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.sensitivity import sensitivity
-from edgeopt.quantize.plan.draft import draft_plan
 from edgeopt.quantize.plan.plan import Plan, TensorPlan
+from edgeopt.quantize.planner import draft_plan
 from edgeopt.quantize.prepare import prepare
 from tests.quantize.conftest import conv_net, text_net
 
@@ -63,7 +63,7 @@ def plain(model: onnx.ModelProto, plan: Plan, layer: str, weight: np.ndarray, ba
 def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
     batches = batches_of(kind)
     prepared = prepare(ir.from_proto(conv_net() if kind == "conv" else text_net()), kind)
-    plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False, float_stem=False)).plan
+    plan = draft_plan(prepared, batches, vnni, QuantizeConfig(smooth=False)).plan
     quantized = insert_qdq(prepared.model, plan)
     found = {layer.name: layer.sqnr_db for layer in sensitivity(prepared.model, quantized, plan, batches, threads=1)}
     rounded = {layer.node.name: layer.rounded for layer in rounded_layers(prepared.model, quantized)}

@@ -14,8 +14,8 @@ from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.plan.cause import Cause
-from edgeopt.quantize.plan.draft import draft_plan
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme, TensorPlan
+from edgeopt.quantize.planner import draft_plan
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.sqnr import Noise
 from edgeopt.targets.target import Target, load_target

@@ -11,8 +11,8 @@ import pytest
 from edgeopt.errors import RecipeError
 from edgeopt.quantize import QuantizeConfig, draft, quantize
 from edgeopt.quantize.plan.cause import Cause
-from edgeopt.quantize.plan.draft import draft_plan
 from edgeopt.quantize.plan.plan import Plan, load_plan, save_plan
+from edgeopt.quantize.planner import draft_plan
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.search import latency
 from edgeopt.targets.target import load_target

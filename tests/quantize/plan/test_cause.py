@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeopt.quantize.plan.cause import Cause, Why, meaning, sentence
+from edgeopt.quantize.plan.cause import Cause, Why, sentence
 
 
 @pytest.mark.parametrize("cause", list(Cause))
@@ -12,6 +12,5 @@ def test_every_cause_has_words_that_hold_its_detail(cause):
     assert (words != sentence(Why(cause, "OTHER"))) == ("DETAIL" in words)
 
 
-def test_the_meaning_is_what_stands_behind_the_headline():
-    assert meaning(Cause.STEM) == "integers gain little time there and cost the most accuracy"
+def test_the_detail_stands_in_its_place():
     assert sentence(Why(Cause.WEIGHT_AXES, "3")) == "its weight has 3 axes; integer kernels take 2"

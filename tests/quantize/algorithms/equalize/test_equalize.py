@@ -81,7 +81,7 @@ def test_one_weight_scale_loses_less_then(clip, photos, tensorwise, saved, tmp_p
     path = saved(mobile(clip=clip))
     noise = {}
     for equalize in (False, True):
-        config = QuantizeConfig(equalize=equalize, float_stem=False)
+        config = QuantizeConfig(equalize=equalize)
         result = quantize(path, photos, target=tensorwise, output=tmp_path / f"{equalize}.onnx", config=config)
         noise[equalize] = result.facts.layers[-1].sqnr_db
     assert noise[True] > noise[False] + 2, noise

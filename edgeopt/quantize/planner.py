@@ -22,8 +22,8 @@ from edgeopt.quantize.plan.activation_ranges import plan_ranges, product_inputs,
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.decisions import explain
-from edgeopt.quantize.plan.eligible import WEIGHTED
 from edgeopt.quantize.plan.infinite import drowned_by_bias, is_infinite
+from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
 from edgeopt.quantize.plan.shared_ranges import followers, following
@@ -41,16 +41,6 @@ class Draft:
     plan: Plan
     observations: Observations
     basis: PlanBasis
-
-
-def as_asked(target: Target, config: QuantizeConfig) -> Target:
-    """Return the target without the rules that the options switch off; a saved plan says itself which nodes are floating."""
-    wanted = {"float_stem": config.float_stem, "float_sums": config.float_sums}
-    off = {rule: False for rule, wished in wanted.items() if not wished or config.plan is not None}
-    if not off:
-        return target
-    rules = target.quantization.rules.model_copy(update=off)
-    return target.model_copy(update={"quantization": target.quantization.model_copy(update={"rules": rules})})
 
 
 def draft_plan(

@@ -14,7 +14,8 @@ import onnx_ir as ir
 
 from edgeopt.graph.matching import array, attribute, constant, is_float
 
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that multiply an activation by weights."""
 NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
 REMOVABLE = frozenset({"Clip", "Relu"})
 """Their results' grids do what they do: the node goes, if the zero point is free."""

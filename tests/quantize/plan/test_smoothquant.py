@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgeopt.quantize.affine import Grid
-from edgeopt.quantize.algorithms.product import choose_product, round_columns, smoothing_factors
+from edgeopt.quantize.plan.smoothquant import choose_product, round_columns, smoothing_factors
 
 GENERATOR = np.random.default_rng(21)
 GRIDS = (Grid(8), Grid(8, symmetric=True))

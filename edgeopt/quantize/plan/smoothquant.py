@@ -13,12 +13,16 @@ one. Smoothing costs a multiplication at run time, so it must gain at least 2 dB
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
+from edgeopt.graph.editing import copied, fresh_name
+from edgeopt.graph.matching import attribute
 from edgeopt.quantize.affine import Affine, Grid, IntegerType, Interval
 
 Floats = NDArray[np.float64]
@@ -113,3 +117,15 @@ def round_columns(weight: NDArray[np.float32], grid: Grid) -> NDArray[np.float32
     """Round each column of a matrix to a symmetric grid over its own largest value."""
     kind: IntegerType = "int8" if grid.bits == 8 else "int16"
     return np.asarray(Affine.of_values(weight, kind, axis=1, symmetric=True).fake_quantize(weight), dtype=np.float32)
+
+
+def scaled_weight(node: ir.Node, weight: NDArray[Any], factors: Sequence[float]) -> NDArray[np.float32]:
+    """Return the weight of a Gemm or MatMul with its input channels multiplied by `factors`."""
+    scale = np.asarray(factors, dtype=np.float32)
+    return np.asarray(weight * (scale[None, :] if attribute(node, "transB", 0) else scale[:, None]), dtype=np.float32)
+
+
+def scaled_names(model: ir.Model, tensors: Sequence[str]) -> dict[str, str]:
+    """Return what the scaled copies of `tensors` are to be called: names that the model has not."""
+    graph = copied(model).graph
+    return {name: fresh_name(graph, f"{name}_smoothed") for name in tensors}

@@ -4,7 +4,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from edgeopt.quantize.apply.operands import Operands, channel_axis, operands
+from edgeopt.quantize.plan.operands import Operands, channel_axis, operands
 
 HEAD = (
     '<ir_version: 10, opset_import: ["" : 21]> '

@@ -29,8 +29,8 @@ from edgeopt.graph.tensors import write_tensor
 
 _STRING = onnx.TensorProto.STRING
 _TYPES = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
-_TWO_GIB = 2**31 - 1
-_STRUCTURE = 1 << 26  # bytes left for nodes, names and texts
+MOST_IN_MESSAGE = 2**31 - 1 - (1 << 26)
+"""Bytes of constants that fit one protobuf message beside nodes, names and texts."""
 _SMALLEST_OUTSIDE = 1024  # bytes of a constant from which on it goes into the data file, or is not shown to shape inference
 _ALIGNMENT = 4096  # bytes: a file that is mapped page by page can be read in place
 
@@ -302,7 +302,7 @@ def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
 
 def fits_one_message(model: ir.Model) -> bool:
     """Tell whether `model` stays below protobuf's limit of 2 GiB, counted by the shapes of its tensors."""
-    return weights_bytes(model) < _TWO_GIB - _STRUCTURE
+    return weights_bytes(model) < MOST_IN_MESSAGE
 
 
 def structure(model: ir.Model, *, smallest: int = _SMALLEST_OUTSIDE, inputs: bool = True) -> onnx.ModelProto:
@@ -389,18 +389,19 @@ def write_temporary(model: ir.Model, path: Path) -> tuple[Path, Path]:
 def _outside(tensor: ir.TensorProtocol, name: str, data: BinaryIO, location: str) -> onnx.TensorProto:
     """Append the values of a large tensor to `data` and return a reference to them; a small one as it is."""
     if tensor.nbytes < _SMALLEST_OUTSIDE or tensor.dtype == ir.DataType.STRING:
-        return _tensor_message(tensor, name, values=True)
+        return tensor_message(tensor, name, values=True)
     data.write(bytes(-data.tell() % _ALIGNMENT))
     start = data.tell()
     write_tensor(tensor, data)
-    reference = _tensor_message(tensor, name, values=False)
+    reference = tensor_message(tensor, name, values=False)
     reference.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", str(start)), ("length", str(data.tell() - start))):
         reference.external_data.add(key=key, value=value)
     return reference
 
 
-def _tensor_message(tensor: ir.TensorProtocol, name: str, *, values: bool) -> onnx.TensorProto:
+def tensor_message(tensor: ir.TensorProtocol, name: str, *, values: bool) -> onnx.TensorProto:
+    """Return a constant as protobuf has it, with its values or (to be stored elsewhere) without."""
     message = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
     if tensor.doc_string:
         message.doc_string = tensor.doc_string
@@ -444,7 +445,7 @@ def _raw_bytes(tensor: ir.TensorProtocol) -> int:
 def _header(tensor: ir.TensorProtocol, name: str) -> bytes:
     """Return an initializer's bytes up to its values."""
     raw = _raw_bytes(tensor)
-    message: bytes = _tensor_message(tensor, name, values=raw == 0).SerializeToString(deterministic=True)
+    message: bytes = tensor_message(tensor, name, values=raw == 0).SerializeToString(deterministic=True)
     if raw:
         message += _key(_TENSOR_RAW_DATA) + _varint(raw)
     return _key(_GRAPH_INITIALIZER) + _varint(len(message) + raw) + message

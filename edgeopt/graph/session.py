@@ -15,6 +15,7 @@ import onnxruntime as ort
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.graph import files
 from edgeopt.graph.provider import Provider
+from edgeopt.graph.shared_weights import Shared, share
 from edgeopt.lifetime import temporary_folder
 
 _LEVELS = {
@@ -45,9 +46,9 @@ class SessionConfig:
 
 
 def open_session(
-    path: Path | bytes, provider: Provider | None = None, *, config: SessionConfig = SessionConfig()
+    path: Path | bytes | Shared, provider: Provider | None = None, *, config: SessionConfig = SessionConfig()
 ) -> ort.InferenceSession:
-    """Open the ONNX model at `path` (or its bytes) on `provider` (None: the CPU's, one thread).
+    """Open the ONNX model at `path` (or in memory: its bytes, or shared) on `provider` (None: the CPU's, one thread).
 
     Raises:
         ModelError: onnxruntime cannot load the model, for example because of an unregistered operator.
@@ -74,21 +75,25 @@ def open_session(
         options.profile_file_prefix = str(config.profile_prefix)
     for key, value in config.entries.items():
         options.add_session_config_entry(key, value)
-    source = path if isinstance(path, bytes) else str(path)
+    if isinstance(path, Shared):
+        path.give(options)
+    held = path.structure if isinstance(path, Shared) else path
+    source = held if isinstance(held, bytes) else str(held)
     try:
-        return ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])
+        session = ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])
     except Exception as error:
-        raise ModelError(_explain("the model" if isinstance(path, bytes) else str(path), str(error))) from error
+        raise ModelError(_explain("the model" if isinstance(held, bytes) else str(held), str(error))) from error
+    if isinstance(path, Shared):
+        session.edgeopt_weights = path.weights  # which live as long as the session that reads them
+    return session
 
 
 def open_model(model: onnx.ModelProto | ir.Model, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
-    """Open a session on a model in memory; a model beyond protobuf's 2 GiB goes through a temporary folder.
-
-    Its weights are then the pages of a file, not a second copy in memory.
-    """
+    """Open a session on a model in memory, whose weights it shares; they must not change while the session lives."""
     model = files.as_ir(model)
-    if files.fits_one_message(model):
-        return open_session(files.serialized(model), config=config)
+    shared = share(model)
+    if shared is not None:
+        return open_session(shared, config=large_config(model, config))
     with temporary_folder() as folder:
         path, _ = files.write_temporary(model, Path(folder) / "model.onnx")
         return open_session(path, config=large_config(model, config))

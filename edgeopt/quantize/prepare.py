@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,7 +86,9 @@ def prepare_for(path: Path, target: Target, *, rewrite: bool) -> Prepared:
     """Return the model at `path` ready for a scheme; with `rewrite` in the form that the target's integer kernels take best."""
     bounded = rewrite and target.quantization.rules.placement == "everywhere"
     rewrite = rewrite and target.provider.name == "CPUExecutionProvider"
-    return prepare(files.load(path), str(path), rewrite=rewrite, bounded=bounded)
+    prepared = prepare(files.load(path), str(path), rewrite=rewrite, bounded=bounded)
+    gc.collect()  # graphs hold themselves in circles: the weights of the model as it was read would stay for a while
+    return prepared
 
 
 def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
@@ -94,7 +97,9 @@ def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
     Raises:
         InternalError: the model without the rewrites computes something else, too.
     """
-    if same_outputs(path, prepared.model, first):
+    same = same_outputs(path, prepared.model, first)
+    gc.collect()
+    if same:
         return prepared
     plain = prepare(files.load(path), str(path), rewrite=False)
     if not same_outputs(path, plain.model, first):

@@ -131,7 +131,7 @@ def test_the_signature_leaves_out_constants_that_are_listed_as_inputs():
 def test_beyond_the_limit_a_model_goes_into_two_files(tmp_path, monkeypatch):
     model = files.from_proto(kinds())
     assert files.fits_one_message(model)
-    monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 1000)
+    monkeypatch.setattr(files, "MOST_IN_MESSAGE", 1000)
     assert not files.fits_one_message(model)
     assert len(files.save(model, tmp_path / "model.onnx")) == 2
 

@@ -30,7 +30,7 @@ def test_beyond_the_limit_weights_travel_beside_the_model(scheme, tmp_path, vnni
     config = QuantizeConfig(scheme=scheme)
     small = files.save(files.as_ir(large()), tmp_path / "small.onnx")[0]
     expected = quantize(small, batches, target=vnni, output=tmp_path / "expected.onnx", config=config)
-    monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 2000)  # two matrices of 4,096 weights exceed it
+    monkeypatch.setattr(files, "MOST_IN_MESSAGE", 2000)  # two matrices of 4,096 weights exceed it
     model = files.save(files.as_ir(large()), tmp_path / "large.onnx")
     assert [path.name for path in model] == ["large.onnx", "large.onnx.data"]
     result = quantize(model[0], batches, target=vnni, output=tmp_path / "made.onnx", config=config)

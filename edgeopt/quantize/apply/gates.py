@@ -15,7 +15,7 @@ integers, which onnxruntime does not fold, so that a large model is not held twi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -28,8 +28,7 @@ from edgeopt.graph import files
 from edgeopt.graph.editing import add_initializer, copied, fresh_name, read_instead
 from edgeopt.graph.matching import by_name, is_float, name_of, named_nodes
 from edgeopt.graph.outputs import run
-from edgeopt.graph.session import SessionConfig, large_config, open_model, open_session
-from edgeopt.lifetime import temporary_folder
+from edgeopt.graph.session import SessionConfig, open_model
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.plan.plan import TensorPlan
 from edgeopt.quantize.sqnr import Noise
@@ -108,12 +107,8 @@ def _label(number: int) -> str:
 
 def _open(model: ir.Model, gates: Sequence[Gate], threads: int) -> ort.InferenceSession:
     """Open a session on the gated model, of which nothing stays in memory but what the session holds."""
-    config = SessionConfig(threads=threads, entries=_AS_WRITTEN)
-    if files.fits_one_message(model):
-        return open_model(_gated(model, gates), config=config)
-    with temporary_folder() as folder:
-        path, _ = files.write_temporary(_gated(model, gates), folder / "model.onnx")
-        return open_session(path, config=large_config(model, replace(config, arena=False)))
+    config = SessionConfig(threads=threads, entries=_AS_WRITTEN, arena=files.fits_one_message(model))
+    return open_model(_gated(model, gates), config=config)
 
 
 def _gated(model: ir.Model, gates: Sequence[Gate]) -> ir.Model:

@@ -83,6 +83,9 @@ class Recipe(Options):
     """One line, shown by `edgeopt recipes`."""
     target: str = "host"
     """Name of a target (see `edgeopt targets`), path to a target's .toml file, or "host": this machine's CPU."""
+    task: str | None = None
+    """What the models are for, such as token-classification, or a task of your own as module:callable; it says which metric is
+    measured. None: the teacher's task, else the data set's."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
     allow_worse: bool = False

@@ -11,25 +11,21 @@ if TYPE_CHECKING:
     from edgeopt.targets.target import Target
 
 
-def metric(samples: Samples, target: Target) -> Callable[[Path], float]:
-    """Return the accuracy of an ONNX classifier on `samples`, on the target's provider.
+def metric(samples: Samples, target: Target, task_name: str | None = None) -> Callable[[Path], float]:
+    """Return a function that gives how good an ONNX model is at its task on `samples`, on the target's provider.
 
     Raises:
         DataError: the samples have no labels.
+        RecipeError: there is no task called `task_name`.
     """
     from edgeopt.errors import DataError
-    from edgeopt.evaluate.accuracy import accuracy
-    from edgeopt.evaluate.outputs import onnx_outputs
+    from edgeopt.stages.drops import merit
+    from edgeopt.tasks.registry import find_task, task_for
 
-    labels = samples.labels
-    if labels is None:
+    task = find_task(task_name) if task_name else task_for(samples)
+    if not task.is_labelled(samples):
         raise DataError(
             "--max-drop needs labelled samples: store an integer array called 'labels' in the .npz file of --evaluate, "
             "or name a set that has labels"
         )
-
-    def measure(path: Path) -> float:
-        outputs = onnx_outputs(path, samples, provider=target.provider, name=Path(path).name)
-        return accuracy(next(iter(outputs.values())), labels, confidence=0.95).value
-
-    return measure
+    return lambda path: merit(path, samples, target, task)

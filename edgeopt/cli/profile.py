@@ -70,8 +70,7 @@ def profile(
         )
         result = run(named, inputs, target=loaded_target, config=config, drops=drops)
     for name, drop in drops.items():
-        if drop.accuracies:
-            say(f"accuracy of {name}: {drop.accuracies[1]:.2f} % of {drop.n:,} samples", err=True)
+        say(f"{drop.said} of {drop.n:,} samples".replace(":", f" of {name}:", 1), err=True)
     if report is not None:
         _write_report(result, named, report)
     if form == "json":

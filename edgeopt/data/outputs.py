@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from edgeopt.data.samples import Layout, SampleBatches, Samples
 Outputs = dict[str, Array]
 """By output name: [samples, …]; where the axes after the first differ between samples, [positions of all samples, classes]."""
 
+Run = Callable[[Batch], Outputs]
 
-def collect(run: Callable[[Batch], Outputs], samples: Samples, *, batch_size: int, name: str) -> Outputs:
+
+def collect(run: Run, samples: Samples, *, batch_size: int, name: str) -> Outputs:
     """Return what `run` gives for each sample, by output; `name` is what progress calls it."""
     batches = samples.sorted_batches(batch_size)
     if batch_size > 1 and _follows_length(run, samples, batches.order):
@@ -31,7 +34,64 @@ def collect(run: Callable[[Batch], Outputs], samples: Samples, *, batch_size: in
     }
 
 
-def _follows_length(run: Callable[[Batch], Outputs], samples: Samples, order: Sequence[Sequence[int]]) -> bool:
+@dataclass(frozen=True)
+class Runnable:
+    """A model that takes batches of its own samples.
+
+    Attributes:
+        name: what messages and progress call it.
+        run: gives the outputs of a batch.
+        samples: in the form that the model takes.
+        batch_size: the most samples that it takes at a time.
+    """
+
+    name: str
+    run: Run
+    samples: Samples
+    batch_size: int
+
+
+def reading_order(models: Sequence[Runnable]) -> tuple[list[int], bool]:
+    """Return the order in which samples are run, by about equal length, and whether batches may be padded.
+
+    They may not where an output of one of the models has other axes for a longer sample: padding would be answered, too.
+    """
+    samples = models[0].samples
+    ends = samples.sorted_batches(1).order
+    padded = not any(_follows_length(model.run, model.samples, ends) for model in models)
+    batches = samples.sorted_batches(1) if padded else samples.equal_batches(1)
+    return [index for indices in batches.order for index in indices], padded
+
+
+def one_by_one(model: Runnable, order: Sequence[int], *, padded: bool) -> Iterator[Outputs]:
+    """Yield the outputs of each sample in `order`, without a batch axis; `padded`: other lengths may share a batch."""
+    layout = model.samples.layout
+    for indices in _batched(model, order, padded):
+        outputs = model.run(model.samples.collate(indices))
+        filled = len(indices) if layout is None or layout.size is None else layout.size
+        for place in range(len(indices)):
+            yield {name: _row(values, place, filled) for name, values in outputs.items()}
+
+
+def _batched(model: Runnable, order: Sequence[int], padded: bool) -> Iterator[list[int]]:
+    waiting: list[int] = []
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index in order:
+        own = {} if padded else {name: array.shape for name, array in model.samples[index].items()}
+        if waiting and (len(waiting) == model.batch_size or own != shapes):
+            yield waiting
+            waiting = []
+        waiting, shapes = [*waiting, index], own
+    if waiting:
+        yield waiting
+
+
+def _row(values: Array, place: int, filled: int) -> Array:
+    """Return the part of one sample; an output whose first axis counts no samples belongs to all of them."""
+    return np.asarray(values[place]) if values.ndim and len(values) == filled else values
+
+
+def _follows_length(run: Run, samples: Samples, order: Sequence[Sequence[int]]) -> bool:
     """Say whether an output of the longest sample has other axes than that of the shortest one, each run alone."""
     ends = [samples.collate([index]) for index in (order[0][0], order[-1][-1])]
     if all(ends[0][name].shape == ends[1][name].shape for name in ends[0]):
@@ -39,7 +99,7 @@ def _follows_length(run: Callable[[Batch], Outputs], samples: Samples, order: Se
     return bool(_ragged([run(batch) for batch in ends]))
 
 
-def _run(run: Callable[[Batch], Outputs], batches: SampleBatches, *, name: str) -> list[Outputs]:
+def _run(run: Run, batches: SampleBatches, *, name: str) -> list[Outputs]:
     parts: list[Outputs] = []
     with progress.task(f"evaluate {name}", total=len(batches.samples)) as advance:
         for indices, batch in zip(batches.order, batches, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ class Samples:
         digest: SHA-256 of the source data; part of every stage's key.
         shared: inputs whose value is the same for all samples, stored once.
         layout: how they become a batch of their model; None: stacked along a new first axis.
+        annotations: labels that are not one class: of each sample tags, a span, boxes, a text, a number; see `edgeopt.tasks`.
+        group: this many consecutive samples belong together, such as the two texts of a pair, and are picked together.
     """
 
     count: int
@@ -52,6 +55,8 @@ class Samples:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()
     layout: Layout | None = None
+    annotations: Sequence[Any] | None = field(default=None, repr=False)
+    group: int = 1
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -67,8 +72,16 @@ class Samples:
         """Return the samples at `indices`, in that order."""
         kept = [int(index) for index in indices]
         labels = None if self.labels is None else self.labels[kept]
+        annotations = None if self.annotations is None else [self.annotations[index] for index in kept]
         digest = hashlib.sha256(f"{self.digest}{kept}".encode()).hexdigest()
-        return replace(self, count=len(kept), read=lambda index: self.read(kept[index]), labels=labels, digest=digest)
+        return replace(
+            self,
+            count=len(kept),
+            read=lambda index: self.read(kept[index]),
+            labels=labels,
+            annotations=annotations,
+            digest=digest,
+        )
 
     def first(self, count: int) -> Samples:
         """Return the first `count` samples, or all if there are fewer."""

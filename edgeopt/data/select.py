@@ -58,6 +58,11 @@ def limited(samples: Samples, count: int | None, *, seed: int = 0) -> Samples:
     """
     if count is None or count >= len(samples):
         return samples
+    if samples.group > 1:
+        picked = select(max(count // samples.group, 1), np.arange(len(samples) // samples.group), labels=None, seed=seed)
+        return samples.take(
+            [group * samples.group + inner for group in sorted(picked.tolist()) for inner in range(samples.group)]
+        )
     picked = select(count, np.arange(len(samples)), labels=samples.labels, seed=seed)
     return samples.take(sorted(picked.tolist()))
 

@@ -1,17 +1,25 @@
-"""The outputs of a PyTorch or an ONNX model on samples."""
+"""PyTorch and ONNX models as things that take batches and give outputs by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgeopt.batches import Array, Batch
 from edgeopt.data.fit import fit
-from edgeopt.data.outputs import Outputs, collect
+from edgeopt.data.outputs import Outputs, Runnable, collect
 from edgeopt.data.samples import Samples
 from edgeopt.graph import files
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.session import open_session
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeopt.tasks.task import Task
 
 _BATCH = 32
 
@@ -23,6 +31,34 @@ def torch_outputs(run: Callable[[Batch], Array], samples: Samples, *, name: str)
 
 def onnx_outputs(path: Path, samples: Samples, *, provider: Provider, name: str) -> Outputs:
     """Return all outputs of the ONNX model at `path` for each sample, in batches that its batch axis accepts."""
+    model = onnx_model(path, samples, provider=provider, name=name)
+    return collect(model.run, model.samples, batch_size=model.batch_size, name=name)
+
+
+def torch_model(module: nn.Module, task: Task, samples: Samples, *, name: str) -> Runnable:
+    """Return a PyTorch model, in evaluation mode, with the outputs that its task knows."""
+    import torch
+
+    from edgeopt.models.call import to_tensors
+
+    module.eval()
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+    def run(batch: Batch) -> Outputs:
+        with torch.inference_mode():
+            outputs = task.call(module, to_tensors(batch, device))
+        return {name: np.asarray(value.detach().float().cpu().numpy()) for name, value in outputs.items()}
+
+    return Runnable(name, run, samples, _BATCH)
+
+
+def onnx_model(path: Path, samples: Samples, *, provider: Provider, name: str) -> Runnable:
+    """Return the ONNX model at `path`, opened, with the samples in the form that it takes.
+
+    Raises:
+        DataError: the samples lack one of its inputs.
+        ModelError: it cannot be opened.
+    """
     signature = files.signature(files.load(path))
     samples, inputs = fit(samples, signature), signature.inputs
     layout = samples.layout
@@ -33,4 +69,4 @@ def onnx_outputs(path: Path, samples: Samples, *, provider: Provider, name: str)
     def run(batch: Batch) -> Outputs:
         return dict(zip(names, session.run(names, {spec.name: batch[spec.name] for spec in inputs}), strict=True))
 
-    return collect(run, samples, batch_size=_BATCH if free else 1, name=name)
+    return Runnable(name, run, samples, _BATCH if free else (layout.size if layout is not None and layout.size else 1))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeopt.roles import Role
+from edgeopt.tasks.comparison import Paired
 from edgeopt.verdict.findings import State
 
 
 @dataclass(frozen=True)
 class VariantAccuracy:
-    """How good a model is; `agreement` is with the first variant, `None` where there are no classes (or no labels)."""
+    """How good a model is; `agreement` is with the first variant, `None` where there are no answers to compare.
+
+    `accuracy`, with its bounds, is the value of the task's metric (`VerifyFacts.metric`), which is accuracy for classifiers.
+    """
 
     name: str
     role: Role
@@ -22,6 +26,8 @@ class VariantAccuracy:
     size_bytes: int | None
     parameters: int | None
     macs: int | None
+    paired: Paired | None = None
+    """How its metric differs from the first variant's on the same samples; None: it is the first, or there are no labels."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +62,5 @@ class VerifyFacts:
     whole_verdict: State | None = None
     """Of the quantized model compared with the teacher; None: there is no teacher, or no accuracy."""
     whole_reason: str | None = None
+    task: str = "single-label-classification"
+    """What the models were judged as; see `edgeopt.tasks.registry`."""

@@ -43,6 +43,32 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor], *, hidden: bool = False
     return Outputs(result)
 
 
+def named_outputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run `model` and return its tensors by name: a lone tensor is ``logits``, those of a tuple ``output_0``, ….
+
+    Raises:
+        ModelError: it returns no tensors.
+    """
+    if hasattr(model, "config") and hasattr(model, "save_pretrained"):
+        result = model(**inputs, return_dict=True)
+    else:
+        result = model(**inputs)
+    if isinstance(result, Tensor):
+        return {"logits": result}
+    if isinstance(result, list | tuple) and not hasattr(result, "_fields"):
+        result = {f"output_{index}": value for index, value in enumerate(result)}
+    elif hasattr(result, "_asdict"):
+        result = result._asdict()
+    named = (
+        {str(name): value for name, value in result.items() if isinstance(value, Tensor)} if isinstance(result, Mapping) else {}
+    )
+    if not named:
+        raise ModelError(
+            f"{type(model).__name__} returns {type(result).__name__} without tensors; return a tensor, or some by name"
+        )
+    return named
+
+
 def tensors_of(value: Any) -> Iterator[Tensor]:
     """Yield the tensors in a model's outputs, however they are nested, in order."""
     if isinstance(value, Tensor):

@@ -34,7 +34,7 @@ from edgeopt.targets.availability import require
 from edgeopt.targets.runner import Runner, greet, write_batches
 from edgeopt.targets.target import Target, target_names
 from edgeopt.targets.transports import Connection, connect
-from edgeopt.verdict.accuracy_drop import AccuracyDrop
+from edgeopt.verdict.accuracy_drop import Drop
 from edgeopt.verdict.budget import Budget
 from edgeopt.verdict.sequential import BudgetJudge, overall
 
@@ -50,7 +50,7 @@ def profile(
     *,
     target: Target,
     config: ProfileConfig = ProfileConfig(),
-    drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
+    drops: Mapping[str, Drop | float] = MappingProxyType({}),
 ) -> ProfileResult:
     """Measure `models` (display name → ONNX file, the first one is the baseline) on `target`.
 
@@ -142,7 +142,7 @@ def make_judge(
     config: ProfileConfig,
     *,
     target: Target,
-    drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
+    drops: Mapping[str, Drop | float] = MappingProxyType({}),
 ) -> Judge:
     """Return the judge of those budgets in `config` that are about `target`; they must be about variants in `names`.
 

@@ -1,20 +1,20 @@
-"""Accuracy that each variant loses compared with the first one, sample by sample, for budgets on ``accuracy_drop``."""
+"""What each variant loses of the task's metric compared with the first one, for budgets on ``accuracy_drop``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from edgeopt import progress
-from edgeopt.data.labels import missing_classes
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
-from edgeopt.evaluate.accuracy import right
-from edgeopt.evaluate.outputs import onnx_outputs
+from edgeopt.evaluate.lockstep import evaluate_together
+from edgeopt.evaluate.outputs import onnx_model
 from edgeopt.targets.target import Target
-from edgeopt.verdict.accuracy_drop import AccuracyDrop
+from edgeopt.tasks.comparison import drop
+from edgeopt.tasks.registry import task_for
+from edgeopt.tasks.task import Task
+from edgeopt.verdict.accuracy_drop import Drop
 from edgeopt.verdict.budget import Budget
 
 
@@ -23,22 +23,34 @@ def wanted(budgets: Sequence[str]) -> bool:
     return any(Budget.parse(text).metric == "accuracy_drop" for text in budgets)
 
 
-def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target) -> dict[str, AccuracyDrop]:
+def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target, task: Task | None = None) -> dict[str, Drop]:
     """Run every model on `samples` with the target's provider; the first model is the baseline.
 
+    Args:
+        models: ONNX files by name.
+        samples: labelled.
+        target: whose provider runs them.
+        task: what they are for; None: what the labels are for.
+
     Raises:
-        DataError: the samples have no labels, or impossible ones, or a model's first output is not logits [N, classes].
+        DataError: the samples have no labels, or impossible ones, or a model's outputs are not those of the task.
     """
-    if samples.labels is None:
+    task = task or task_for(samples)
+    if not task.is_labelled(samples):
         raise DataError(
             "a budget on accuracy_drop needs labelled samples: an .npz file with an integer array called 'labels', "
             "or a data set that has labels"
         )
-    answers = {}
-    for name, path in models.items():
-        output, values = next(iter(onnx_outputs(path, samples, provider=target.provider, name=name).items()))
-        answers[name] = right(values, samples.labels, where=f"accuracy_drop: output '{output}' of {name}")
-        if len(answers) == 1 and (warning := missing_classes(samples.labels, np.arange(values.shape[1]), where="the data")):
-            progress.note(f"warning: {warning}")
-    baseline = next(iter(answers.values()))
-    return {name: AccuracyDrop.of(baseline, own) for name, own in answers.items()}
+    opened = [onnx_model(path, samples, provider=target.provider, name=name) for name, path in models.items()]
+    found = evaluate_together(opened, task, [None] * len(opened))
+    measured = [task.measure(model.answers, samples) for model in found]
+    for warning in task.warnings(found[0].answers, samples):
+        progress.note(f"warning: {warning}")
+    return {name: drop(measured[0], own) for name, own in zip(models, measured, strict=True)}
+
+
+def merit(path: Path, samples: Samples, target: Target, task: Task) -> float:
+    """Return how good the ONNX model at `path` is at the task, larger is better: what ``--max-drop`` keeps."""
+    opened = onnx_model(path, samples, provider=target.provider, name=Path(path).name)
+    (found,) = evaluate_together([opened], task, [None])
+    return task.metric.merit(task.measure(found.answers, samples).value)

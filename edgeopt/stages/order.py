@@ -50,7 +50,7 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
         Stage(
             "verify",
             run_verify,
-            {**_json(recipe.verify), "run": {"max_drop_points": recipe.max_drop_points}},
+            {**_json(recipe.verify), "run": {"max_drop_points": recipe.max_drop_points, "task": recipe.task}},
             needs=(*names, fp32, "quantize"),
             splits=_EVALUATION,
             builders=_builders(recipe),

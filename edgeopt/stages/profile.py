@@ -15,6 +15,7 @@ def run_profile(job: Job) -> ProfileResult:
     from edgeopt.data.select import limited
     from edgeopt.profile import profile
     from edgeopt.stages.drops import accuracy_drops, wanted
+    from edgeopt.stages.task import task_of
 
     options = job.recipe.profile
     if not options:
@@ -22,7 +23,8 @@ def run_profile(job: Job) -> ProfileResult:
     models = {_display(stage): folder / "model.onnx" for stage, folder in job.inputs.items()}
     references = [*options.references, *(name for name in models if role_of(name) not in (Role.BASELINE, Role.QUANTIZED))]
     samples = fit_to(limited(job.data.split("evaluation"), options.max_batches), models["fp32"])
-    drops = accuracy_drops(models, job.data.split("evaluation"), job.target) if wanted(options.budget) else {}
+    evaluation = job.data.split("evaluation")
+    drops = accuracy_drops(models, evaluation, job.target, task_of(job, evaluation)) if wanted(options.budget) else {}
     config = options.model_copy(update={"references": references})
     result = profile(models, list(samples.batches(1)), target=job.target, config=config, drops=drops)
     write_json(job.workspace.output / "profile.json", result.facts())

@@ -33,17 +33,12 @@ def run_quantize(job: Job) -> QuantizeFacts:
 
 
 def _metric(job: Job) -> Callable[[Path], float]:
-    """Return the accuracy on the whole calibration split, so that no choice is ever made on the evaluation split."""
-    from edgeopt.evaluate.accuracy import right
-    from edgeopt.evaluate.outputs import onnx_outputs
+    """Return the task's metric on the whole calibration split, so that no choice is ever made on the evaluation split."""
+    from edgeopt.stages.drops import merit
+    from edgeopt.stages.task import task_of
 
     samples = job.data.whole("calibration")
-    labels = samples.labels
-    if labels is None:
+    task = task_of(job, samples)
+    if not task.is_labelled(samples):
         raise RecipeError("quantize.max_drop needs labels in the calibration split, which has none; leave it out")
-
-    def accuracy(path: Path) -> float:
-        outputs = onnx_outputs(path, samples, provider=job.target.provider, name="with exceptions")
-        return float(right(next(iter(outputs.values())), labels, where="quantize.max_drop: the model's output").mean())
-
-    return accuracy
+    return lambda path: merit(path, samples, job.target, task)

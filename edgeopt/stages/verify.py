@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -17,12 +16,17 @@ from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.roles import role_of
 from edgeopt.stages.job import Job
 from edgeopt.stages.onnx_import import ImportFacts
+from edgeopt.stages.task import task_of
 from edgeopt.stages.teacher import TeacherFacts
 
 if TYPE_CHECKING:
+    from edgeopt.data.outputs import Runnable
     from edgeopt.data.samples import Samples
     from edgeopt.evaluate.compare import Variant
+    from edgeopt.evaluate.lockstep import Evaluated
     from edgeopt.models.model_size import ModelSize
+    from edgeopt.stages.results import StageFacts
+    from edgeopt.tasks.task import Task
 
 _TORCH_STAGES = ("teacher", "distill", "prune")
 
@@ -30,21 +34,27 @@ _TORCH_STAGES = ("teacher", "distill", "prune")
 def run_verify(job: Job) -> VerifyFacts:
     """Run every model on the evaluation samples and compare."""
     from edgeopt.evaluate.compare import compare_accuracy, diverge, verdict, whole_verdict
+    from edgeopt.evaluate.lockstep import evaluate_together, usable
 
     samples = job.data.split("evaluation")
-    trained = [_torch_variant(job, name, samples) for name in _TORCH_STAGES if name in job.inputs]
-    last = _size(job, trained[-1].stage) if trained else None
+    task = task_of(job, samples)
+    trained = [_torch_model(job, name, samples, task) for name in _TORCH_STAGES if name in job.inputs]
     fp32 = "export" if "export" in job.inputs else "import"
-    baseline = _onnx_variant(job, "fp32", fp32, samples, last)
-    quantized = _onnx_variant(job, "int8", "quantize", samples, last)
-    rows = compare_accuracy([*trained, baseline, quantized], samples, job.recipe.verify)
-    exported = [diverge(trained[-1], baseline)] if trained else []
-    rounded = diverge(baseline, quantized, job.facts_of("quantize", QuantizeFacts).layers)
-    kept = verdict(rows, rounded, job.recipe.verify)
+    stages = [*(model.name for model in trained), fp32, "quantize"]
+    models = [*trained, _onnx_model(job, "fp32", fp32, samples), _onnx_model(job, "int8", "quantize", samples)]
+    task = usable(task, models)
+    references = [None, *range(len(models) - 1)]  # each is compared with the one that it was made from
+    found = evaluate_together(models, task, references)
+    last = _size(job, trained[-1].name) if trained else None
+    variants = [_variant(job, model, stage, last) for model, stage in zip(found, stages, strict=True)]
+    rows = compare_accuracy(variants, samples, task, job.recipe.verify)
+    exported = [diverge(trained[-1].name, "fp32", found[-2].errors)] if trained else []
+    rounded = diverge("fp32", "int8", found[-1].errors, job.facts_of("quantize", QuantizeFacts).layers)
+    kept = verdict(rows, rounded, job.recipe.verify, task.metric)
     asked = "max_drop_points" in job.recipe.model_fields_set
-    whole = whole_verdict(rows, allowed_points=job.recipe.max_drop_points, asked=asked)
+    whole = whole_verdict(rows, allowed_points=job.recipe.max_drop_points, asked=asked, metric=task.metric)
     facts = VerifyFacts(
-        metric="accuracy" if samples.labels is not None else "relative error",
+        metric=task.metric.name if task.is_labelled(samples) else "relative error",
         samples=len(samples),
         confidence=job.recipe.verify.confidence,
         variants=tuple(rows),
@@ -53,20 +63,43 @@ def run_verify(job: Job) -> VerifyFacts:
         reason=kept.reason,
         whole_verdict=whole.state if whole else None,
         whole_reason=whole.reason if whole else None,
+        task=task.name,
     )
     write_json(job.workspace.output / "verify.json", TypeAdapter(VerifyFacts).dump_python(facts, mode="json"))
     return facts
 
 
-def _torch_variant(job: Job, name: str, samples: Samples) -> Variant:
-    from edgeopt.evaluate.compare import Variant
-    from edgeopt.evaluate.outputs import torch_outputs
-    from edgeopt.models.call import predict
+def _torch_model(job: Job, name: str, samples: Samples, task: Task) -> Runnable:
+    from edgeopt.evaluate.outputs import torch_model
     from edgeopt.stages.torch_model import load
 
-    module, size = load(job, name).module, _size(job, name)
-    outputs = torch_outputs(lambda batch: predict(module, batch), samples, name=name)
-    return Variant(name, role_of(name), name, outputs, size.size_bytes, size.parameters, size.macs)
+    return torch_model(load(job, name).module, task, samples, name=name)
+
+
+def _onnx_model(job: Job, name: str, stage: str, samples: Samples) -> Runnable:
+    from edgeopt.evaluate.outputs import onnx_model
+
+    return onnx_model(job.inputs[stage] / "model.onnx", samples, provider=job.target.provider, name=name)
+
+
+def _variant(job: Job, found: Evaluated, stage: str, trained: ModelSize | None) -> Variant:
+    """Return a model's answers and size; parameters and MACs of an ONNX model are those of the model it was exported from."""
+    from edgeopt.evaluate.compare import Variant
+
+    facts = job.facts[stage]
+    if stage in _TORCH_STAGES:
+        size = _size(job, stage)
+        sizes: tuple[int | None, ...] = (size.size_bytes, size.parameters, size.macs)
+    else:
+        counts = (trained.parameters, trained.macs) if trained else (None, None)
+        sizes = (_onnx_bytes(job, stage, facts), *counts)
+    return Variant(found.name, role_of(found.name), stage, found.answers, *sizes)
+
+
+def _onnx_bytes(job: Job, stage: str, facts: StageFacts) -> int:
+    if isinstance(facts, ExportFacts | ImportFacts):
+        return facts.size_bytes
+    return job.facts_of(stage, QuantizeFacts).size_bytes_after
 
 
 def _size(job: Job, stage: str) -> ModelSize:
@@ -80,19 +113,3 @@ def _size(job: Job, stage: str) -> ModelSize:
             return facts.after
         case _:
             raise InternalError(f"stage '{stage}' trains no model")
-
-
-def _onnx_variant(job: Job, name: str, stage: str, samples: Samples, trained: ModelSize | None) -> Variant:
-    """Return an ONNX model on the samples; parameters and MACs are those of the model it was exported from."""
-    from edgeopt.evaluate.compare import Variant
-    from edgeopt.evaluate.outputs import onnx_outputs
-
-    facts = job.facts[stage]
-    if isinstance(facts, ExportFacts | ImportFacts):
-        size_bytes = facts.size_bytes
-    else:
-        size_bytes = job.facts_of(stage, QuantizeFacts).size_bytes_after
-    path: Path = job.inputs[stage] / "model.onnx"
-    outputs = onnx_outputs(path, samples, provider=job.target.provider, name=name)
-    counts = (trained.parameters, trained.macs) if trained else (None, None)
-    return Variant(name, role_of(name), stage, outputs, size_bytes, *counts)

@@ -1,4 +1,4 @@
-"""Accuracy lost by a variant on the same samples as its baseline, and the verdict on a budget for it.
+"""Accuracy (or another metric) lost by a variant on the same samples as its baseline, and the verdict on a budget for it.
 
 Idea. Both answers are known for every sample, so only samples where one of them is right matter: `lost` (right before, wrong
 now) and `gained` (the other way round) of n. The drop is (lost - gained) / n, and its interval is Wald's for paired
@@ -45,6 +45,11 @@ class AccuracyDrop:
         return 100 * self.baseline / self.n, 100 * (self.baseline - self.lost + self.gained) / self.n
 
     @property
+    def said(self) -> str:
+        """Return the metric and its value now, such as "accuracy: 88.10 %"."""
+        return "accuracy: not known" if self.accuracies is None else f"accuracy: {self.accuracies[1]:.2f} %"
+
+    @property
     def points(self) -> float:
         """Return the drop on these samples in percentage points; negative: the variant is better."""
         return 100 * (self.lost - self.gained) / self.n
@@ -57,7 +62,33 @@ class AccuracyDrop:
         return 100 * (centre - half), 100 * (centre + half)
 
 
-def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) -> Judgement:
+@dataclass(frozen=True)
+class MetricDrop:
+    """What a metric that is no share of right answers loses on `n` samples, in points, and on samples drawn from them again."""
+
+    n: int
+    metric: str
+    before: float
+    after: float
+    points: float
+    resampled: tuple[float, ...]
+    """Points lost on each resample; see `edgeopt.tasks.comparison`."""
+
+    @property
+    def said(self) -> str:
+        """Return the metric and its value now."""
+        return f"{self.metric}: {self.after:.4g}"
+
+    def bounds(self, confidence: float) -> tuple[float, float]:
+        """Return one-sided bounds of the drop on all samples like these, in points, each at `confidence`."""
+        low, high = np.quantile(np.asarray(self.resampled), [1 - confidence, confidence])
+        return float(low), float(high)
+
+
+Drop = AccuracyDrop | MetricDrop
+
+
+def judge_drop(budget: Budget, variant: str, drop: Drop | float | None) -> Judgement:
     """Judge an ``accuracy_drop`` budget; None: accuracy was not measured.
 
     A budget without ``@`` is about the evaluated samples; with ``@95%`` about all samples like them, at that confidence. A
@@ -72,8 +103,7 @@ def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) 
         return Judgement(budget.expression, variant, "pass" if met else "fail", float(points), f"it is {points:.4g} points")
     low, high = drop.bounds(budget.confidence)
     sure = f"{low:.2f} to {high:.2f} on all samples like these, {100 * budget.confidence:.4g} % confidence in each direction"
-    absolute = ", from {:.2f} to {:.2f} %".format(*drop.accuracies) if drop.accuracies else ""
-    reason = f"{points:.4g} points on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained){absolute}; {sure}"
+    reason = f"{points:.4g} points {_counted(drop)}; {sure}"
     if not budget.asked:
         return Judgement(budget.expression, variant, "pass" if met else "fail", points, reason)
     holds = {budget.holds(low), budget.holds(high)}
@@ -82,19 +112,36 @@ def judge_drop(budget: Budget, variant: str, drop: AccuracyDrop | float | None) 
     return Judgement(budget.expression, variant, "undecided", points, f"{reason}; more labelled samples are needed")
 
 
-def judge_lost(after: str, before: str, accuracies: tuple[float, float], *, allowed_points: float) -> Answer:
+def _counted(drop: Drop) -> str:
+    """Return on how many samples a drop was found, and between which values."""
+    if isinstance(drop, MetricDrop):
+        return f"of {drop.metric} on {drop.n:,} samples, from {drop.before:.4g} to {drop.after:.4g}"
+    absolute = ", from {:.2f} to {:.2f} %".format(*drop.accuracies) if drop.accuracies else ""
+    return f"on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained){absolute}"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a model lost of a metric compared with another one: points, and both values as people read them."""
+
+    metric: str
+    points: float
+    before: str
+    after: str
+
+
+def judge_lost(after: str, before: str, lost: Lost, *, allowed_points: float) -> Answer:
     """Judge what `after` may lose compared with `before`.
 
     Args:
         after: name of the model that is judged.
         before: name of the model that it is compared with.
-        accuracies: of `after` and of `before`, on the same samples.
-        allowed_points: percentage points that may be lost.
+        lost: on the same samples.
+        allowed_points: points that may be lost.
     """
-    drop = 100 * (accuracies[1] - accuracies[0])
+    drop = lost.points
     moved = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
-    both = f"{100 * accuracies[0]:.2f} % after {100 * accuracies[1]:.2f} %"
-    reason = f"{after} {moved} of accuracy against {before} ({allowed_points:g} allowed): {both}"
+    reason = f"{after} {moved} of {lost.metric} against {before} ({allowed_points:g} allowed): {lost.after} after {lost.before}"
     return Answer("pass" if drop <= allowed_points + _ROUNDING else "fail", reason)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from edgeopt.verdict.accuracy_drop import AccuracyDrop, judge_drop
+from edgeopt.verdict.accuracy_drop import Drop, judge_drop
 from edgeopt.verdict.budget import Budget, figure_name, judge_figures, judge_latency, variants_of
 from edgeopt.verdict.findings import Judgement, State
 from edgeopt.verdict.order_statistics import Samples
@@ -27,7 +27,7 @@ class BudgetJudge:
         names: Sequence[str],
         *,
         references: Sequence[str] = (),
-        drops: Mapping[str, AccuracyDrop | float] = MappingProxyType({}),
+        drops: Mapping[str, Drop | float] = MappingProxyType({}),
     ) -> None:
         self._pairs = [(budget, name) for budget in budgets for name in variants_of(budget, names, references)]
         self._drops = drops

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import parser
 
+from edgeopt.data.outputs import Runnable
 from edgeopt.data.samples import Samples
-from edgeopt.evaluate.compare import Variant, compare_accuracy, diverge
-from edgeopt.evaluate.config import VerifyOptions
+from edgeopt.evaluate.lockstep import evaluate_together
 from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
 from edgeopt.graph.provider import Provider
-from edgeopt.roles import Role
+from edgeopt.tasks.outputs_only import OutputsOnly
 
 TAGGER = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -44,14 +44,13 @@ def test_a_token_classifiers_outputs_are_those_of_each_sample_alone(samples: Sam
 
 
 def test_token_classifiers_are_compared_position_by_position(samples: Samples) -> None:
-    def outputs(factor: float) -> Variant:
-        found = torch_outputs(lambda batch: batch["x"] * factor, samples, name="tagger")
-        return Variant("tagger", Role.BASELINE, "export", found, 1, None, None)
+    def scaled(factor: float) -> Runnable:
+        return Runnable(f"times {factor}", lambda batch: {"logits": batch["x"] * factor}, samples, 32)
 
-    before, after = outputs(1.0), outputs(-1.0)
-    rows = compare_accuracy([before, after], samples, VerifyOptions())
-    assert [row.agreement for row in rows] == [1.0, 0.0]
-    assert diverge(before, after).relative_error == pytest.approx(2.0)
+    before, after = evaluate_together([scaled(1.0), scaled(-1.0)], OutputsOnly(), [None, 0])
+    assert OutputsOnly().agreement(before.answers, before.answers) == 1.0
+    assert OutputsOnly().agreement(after.answers, before.answers) == 0.0
+    assert after.errors["logits"].relative == pytest.approx(2.0)
 
 
 def test_outputs_without_a_last_axis_in_common_become_one_row_of_numbers(samples: Samples) -> None:

@@ -1,0 +1,147 @@
+"""Intervals of a metric, and paired comparisons of two models on the same samples.
+
+Two models that are evaluated on the same 1,821 sentences agree on most of them, so their difference is known far better than
+either figure. Where an answer is right or wrong, only the samples on which one of the two is right count:
+
+    p = P(at least this uneven | lost + gained, ½)    McNemar's exact test (1947, https://doi.org/10.1007/BF02295996)
+
+and the interval of the difference is that of `edgeopt.verdict.accuracy_drop`. Any other metric (F1, AP, a correlation, a
+perplexity) is computed again on samples drawn with replacement, the same ones for both models (Efron and Tibshirani 1993, An
+Introduction to the Bootstrap, chapters 13 and 16); the percentiles of the differences are the interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.errors import DataError
+from edgeopt.interval import Interval
+from edgeopt.tasks.metric import Measured, Rows
+from edgeopt.verdict.accuracy_drop import AccuracyDrop, MetricDrop
+
+RESAMPLES = 1000
+"""How often samples are drawn again; the 2.5 % quantile then rests on 25 of them."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How the metric of one model differs from that of another on the same samples."""
+
+    difference: float
+    """The model's value minus the other's."""
+    low: float
+    high: float
+    p_value: float
+    """Chance of a difference at least this large between models that are equally good."""
+    changed: int
+    """Answers that differ, right or wrong."""
+    samples: int
+    method: Literal["mcnemar", "bootstrap"]
+    lost: int | None = None
+    """Answers that were right and are wrong now; None where answers are not right or wrong."""
+    gained: int | None = None
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share of samples with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(successes: int, count: int, confidence: float) -> Proportion:
+    """Return successes / count with its score interval (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953)."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / count
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return Proportion(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def interval(measured: Measured, confidence: float) -> Interval:
+    """Return the metric with its confidence interval: Wilson's for a share of right answers, else the bootstrap's."""
+    value = measured.value
+    if measured.right is not None:
+        share = wilson(int(measured.right.sum()), measured.count, confidence)
+        return Interval(share.value, share.low, share.high, confidence)
+    drawn = np.array([measured.compute(rows) for rows in _draws(measured.count)])
+    low, high = _bounds(drawn, confidence)
+    return Interval(value, min(low, value), max(high, value), confidence)
+
+
+def drop(before: Measured, after: Measured) -> AccuracyDrop | MetricDrop:
+    """Return what `after` loses compared with `before` on the same samples, for budgets and verdicts."""
+    _check(before, after)
+    if before.right is not None and after.right is not None:
+        return AccuracyDrop.of(before.right, after.right)
+    metric = before.metric
+    resampled = _resampled(before, after, metric.points_lost)
+    return MetricDrop(
+        before.count, metric.name, before.value, after.value, metric.points_lost(before.value, after.value), resampled
+    )
+
+
+def paired(before: Measured, after: Measured, *, changed: int, confidence: float) -> Paired:
+    """Compare two models on the same samples.
+
+    Args:
+        before: the model that is compared with.
+        after: the other.
+        changed: number of answers that differ.
+        confidence: of the interval.
+    """
+    _check(before, after)
+    difference = after.value - before.value
+    if before.right is not None and after.right is not None:
+        counts = AccuracyDrop.of(before.right, after.right)
+        low, high = (-bound / 100 for bound in reversed(counts.bounds(0.5 + confidence / 2)))
+        p = mcnemar(counts.lost, counts.gained)
+        return Paired(difference, low, high, p, changed, before.count, "mcnemar", counts.lost, counts.gained)
+    drawn = np.array(_resampled(before, after, lambda old, new: new - old))
+    low, high = _bounds(drawn, confidence)
+    share = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
+    p = min(1.0, 2 * (share * RESAMPLES + 1) / (RESAMPLES + 1))  # never 0: one more draw could have been on the other side
+    return Paired(difference, low, high, p, changed, before.count, "bootstrap")
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test for samples on which only one of two models is right."""
+    count, fewer = lost + gained, min(lost, gained)
+    if lost == gained:
+        return 1.0
+    logs = [math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(fewer + 1)]
+    return min(1.0, 2 * math.fsum(math.exp(value - count * math.log(2)) for value in logs))
+
+
+def _check(before: Measured, after: Measured) -> None:
+    if before.count != after.count or before.metric != after.metric:
+        raise DataError(
+            f"{before.metric.name} on {before.count} samples and {after.metric.name} on {after.count}: no pairs to compare"
+        )
+
+
+def _resampled(before: Measured, after: Measured, difference: Callable[[float, float], float]) -> tuple[float, ...]:
+    return tuple(difference(before.compute(rows), after.compute(rows)) for rows in _draws(before.count))
+
+
+def _draws(count: int) -> Iterator[Rows]:
+    """Yield the numbers of the units in each of the resamples; the same for all models, so that they stay paired."""
+    generator = np.random.default_rng(0)
+    yield from (generator.integers(0, count, count) for _ in range(RESAMPLES))
+
+
+def _bounds(drawn: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    finite = drawn[np.isfinite(drawn)]
+    if not finite.size:
+        return math.nan, math.nan
+    low, high = np.quantile(finite, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)

@@ -9,7 +9,7 @@ import pytest
 
 from edgeopt.errors import DataError
 from edgeopt.tasks.comparison import drop, interval, mcnemar, paired, wilson
-from edgeopt.tasks.metric import Metric, Scale, of_sums, share_of_right
+from edgeopt.tasks.metric import Metric, of_sums, share_of_right
 from edgeopt.verdict.accuracy_drop import AccuracyDrop, MetricDrop
 
 ACCURACY, F1 = Metric("accuracy"), Metric("F1")
@@ -82,14 +82,6 @@ def test_a_bootstrapped_interval_covers_the_truth() -> None:
         assert found.low is not None and found.high is not None
         hits += found.low <= 2.0 <= found.high
     assert hits >= 48, f"{hits} of 60 intervals at 90 % hold the truth"
-
-
-def test_points_are_lost_in_the_direction_of_the_metric() -> None:
-    assert ACCURACY.points_lost(0.9, 0.88) == pytest.approx(2.0)
-    assert Metric("WER", larger_is_better=False).points_lost(0.10, 0.13) == pytest.approx(3.0)
-    perplexity = Metric("perplexity", Scale.RATIO, larger_is_better=False)
-    assert perplexity.points_lost(20.0, 20.0 * math.exp(0.05)) == pytest.approx(5.0)
-    assert perplexity.points_lost(20.0, 19.0) < 0
 
 
 def test_models_on_other_samples_cannot_be_paired() -> None:

@@ -29,9 +29,10 @@ from edgeopt.export.axes import Axes, summed
 from edgeopt.export.precision import LARGEST, SMALLEST, float_type, wider
 from edgeopt.export.program import Program, tensors, to_array
 from edgeopt.export.result import Parity
-from edgeopt.export.weights import out_of_memory, save_beside
+from edgeopt.export.weights import out_of_memory
 from edgeopt.export.widen import feed, holds_bfloat16, widened
 from edgeopt.graph.batch_axes import batch_axes
+from edgeopt.graph.files import write_temporary
 from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.lifetime import temporary_folder
@@ -244,7 +245,7 @@ def _intermediates(model: ir.Model, batch: Batch, wanted: Mapping[str, Array]) -
     known = set(shown.graph.outputs)
     shown.graph.outputs.extend(value for value in values if value not in known)
     with temporary_folder() as folder:  # not in memory: the weights may be beyond protobuf's 2 GiB
-        path = save_beside(shown, Path(folder) / "model.onnx")[0]
+        path, _ = write_temporary(shown, Path(folder) / "model.onnx")
         session = open_session(path, config=SessionConfig(optimization="none", prepacking=False))
     names = [value.name or "" for value in values]
     return list(zip(names, session.run(names, feed(session, batch)), strict=True))

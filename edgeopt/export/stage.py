@@ -30,15 +30,12 @@ from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import ExportResult, Parity
 from edgeopt.export.rotary import rotary_for_export
 from edgeopt.export.trace import quiet, to_onnx, trace
-from edgeopt.export.weights import save_beside
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
-from edgeopt.files import disk_errors, flush, write_aside
+from edgeopt.files import disk_errors, write_aside
 from edgeopt.graph import files as onnx_files
 from edgeopt.passes.pipelines import optimize
 from edgeopt.targets.target import Target
 
-_MOST_INSIDE_BYTES = 2**31 - 2**24
-"""protobuf's limit is 2 GiB per message; the graph itself needs some of that."""
 _DEFAULTS = ExportConfig()
 _BESIDE = ("*.json", "*.txt", "*.model", "*.jinja")
 _WEIGHT_INDEXES = (".safetensors.index.json", ".bin.index.json")
@@ -82,7 +79,7 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
         _describe(graph, plan, config)
         narrow = holds_bfloat16(graph)
         with _aside(output) as folder:
-            written = _write(graph, folder / "model.onnx")
+            written = onnx_files.save(graph, folder / "model.onnx")
             parity = check_parity(program, runnable(graph, written, folder), plan.checks, tolerance=plan.tolerance)
             if not parity.passed:
                 where = first_divergence(program, named, exported, plan.checks, tolerance=plan.tolerance)
@@ -112,17 +109,6 @@ def _aside(output: Path) -> Iterator[Path]:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output, prefix=".export-") as folder:
             yield Path(folder)
-
-
-def _write(graph: ir.Model, path: Path) -> list[Path]:
-    """Write the model; weights beyond protobuf's limit go to a separate file, one after another, never all at once."""
-    weights = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
-    if weights < _MOST_INSIDE_BYTES:
-        return onnx_files.save(graph, path)
-    written = save_beside(graph, path)
-    for file in reversed(written):
-        flush(file)
-    return written
 
 
 def _build(program: Program, plan: Plan) -> tuple[ir.Model, torch.export.ExportedProgram]:

@@ -1,13 +1,9 @@
-"""Weights beyond protobuf's 2 GiB: written to a separate file without a second copy, and out of memory during the comparison.
+"""PyTorch's weights out of memory while onnxruntime runs the exported graph beside them.
 
-A model of 3 GB must export on a machine of 4. Three things would each hold its weights again, and none of them needs to:
-
-- Passes that merge or transpose weights create `Rows`, a recipe for the new tensor; it is computed in slices of a few megabytes
-  while it is written.
-- The file has page-aligned tensors, so that onnxruntime maps it instead of reading it.
-- While onnxruntime runs, PyTorch's weights wait outside memory (`out_of_memory`): those mapped from a safetensors file are
-  returned to the operating system, which reads them again when they are touched; those that exist only in memory go to a
-  temporary file and come back.
+A model of 3 GB must export on a machine of 4, so its weights must not be in memory twice. Passes that merge or transpose
+weights leave a recipe (`graph.tensors.Rows`), and the file is written tensor by tensor, aligned to pages, so that onnxruntime
+maps it (`graph.files`). What is left are PyTorch's own: those mapped from a safetensors file are returned to the operating
+system, which reads them again when they are touched; those that exist only in memory go to a temporary file and come back.
 """
 
 from __future__ import annotations
@@ -19,38 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
 import torch
 
-from edgeopt.graph.tensors import SLICE_BYTES, Rows
-
-_INLINE_BYTES = 1024
-"""Smaller tensors stay in the model's file: shapes and scalars that tools read."""
 _MADV_PAGEOUT = 21
-
-
-def save_beside(model: ir.Model, path: Path) -> list[Path]:
-    """Write `model` to `path` and its weights to ``<name>.data``, each at the start of a page; neither file is flushed."""
-    data = path.with_name(f"{path.name}.data")
-    held = {}
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if tensor is not None and tensor.nbytes > SLICE_BYTES and not isinstance(tensor, Rows):
-            held[value] = tensor
-            value.const_value = Rows([tensor], name=value.name)
-    try:
-        ir.save(
-            model,
-            path,
-            external_data=data.name,
-            size_threshold_bytes=_INLINE_BYTES,
-            alignment=mmap.ALLOCATIONGRANULARITY,
-            align_threshold=0,
-        )
-    finally:
-        for value, tensor in held.items():
-            value.const_value = tensor
-    return [path, data]
 
 
 @contextmanager

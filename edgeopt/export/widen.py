@@ -24,8 +24,7 @@ import onnxruntime as ort
 
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import ModelError
-from edgeopt.export.weights import save_beside
-from edgeopt.graph.files import load, structure
+from edgeopt.graph.files import load, structure, write_temporary
 from edgeopt.graph.session import open_session
 
 WARNING = "bfloat16: onnxruntime's CPU provider has no kernels for it; verified in float32 arithmetic, on a widened copy"
@@ -84,7 +83,7 @@ def runnable(graph: ir.Model, written: Sequence[Path], folder: Path) -> list[Pat
     if not holds_bfloat16(graph):
         return list(written)
     _check_types(written[0])
-    return save_beside(widened(graph), folder / "widened.onnx")
+    return list(write_temporary(widened(graph), folder / "widened.onnx"))
 
 
 def _check_types(path: Path) -> None:

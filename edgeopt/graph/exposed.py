@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
@@ -23,7 +22,7 @@ Shapes = tuple[tuple[int, ...], ...]
 class ExposedModel:
     """A model whose tensors `names` can be read after each batch; without an `arena` no more memory is held than they take."""
 
-    def __init__(self, model: onnx.ModelProto | ir.Model, names: Sequence[str], *, threads: int, arena: bool = True) -> None:
+    def __init__(self, model: ir.Model, names: Sequence[str], *, threads: int, arena: bool = True) -> None:
         self._names = list(names)
         self._session = open_exposed(model, names, threads=threads, arena=arena) if names else None
         self._shapes: Shapes = ()

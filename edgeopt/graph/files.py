@@ -133,10 +133,8 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
     return model
 
 
-def as_ir(model: onnx.ModelProto | ir.Model) -> ir.Model:
-    """Return the model as onnx_ir has it; one from protobuf shares its weights."""
-    if isinstance(model, ir.Model):
-        return model
+def as_ir(model: onnx.ModelProto) -> ir.Model:
+    """Return a protobuf model as an onnx_ir model that shares its weights."""
     with _without_maps(model), _dense(model):
         read = ir.from_proto(model)
     for proto, node in zip(model.graph.node, read.graph, strict=True):

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from edgeopt.batches import Batch
 from edgeopt.errors import ModelError
 from edgeopt.graph.editing import copied, sort_nodes
-from edgeopt.graph.files import as_ir, structure
+from edgeopt.graph.files import structure
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS
 from edgeopt.graph.matching import attribute, by_name, produced_by
 
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 
-def count_macs(model: onnx.ModelProto | ir.Model, batch: Batch) -> dict[str, int]:
+def count_macs(model: ir.Model, batch: Batch) -> dict[str, int]:
     """Return the MACs of each node of the main graph that has any, by node name (by first output where it has no name).
 
     Args:
@@ -36,7 +36,6 @@ def count_macs(model: onnx.ModelProto | ir.Model, batch: Batch) -> dict[str, int
     Raises:
         ModelError: onnxruntime cannot run the model on this batch, which only matters where shapes cannot be inferred.
     """
-    model = as_ir(model)
     nodes = [node for node in model.graph if node.op_type in _COUNTERS and node.domain in {"", "com.microsoft"}]
     wanted = [value.name for node in nodes for value in (*node.inputs, *node.outputs) if value is not None and value.name]
     shapes = tensor_shapes(model, batch, wanted)
@@ -49,19 +48,18 @@ def node_name(node: ir.Node) -> str:
     return node.name or node.outputs[0].name or ""
 
 
-def integer_products(model: onnx.ModelProto | ir.Model) -> set[str]:
+def integer_products(model: ir.Model) -> set[str]:
     """Return the nodes, named as above, whose two factors are dequantized, or that multiply integers and give floats."""
     return {
         node_name(node)
-        for node in as_ir(model).graph
+        for node in model.graph
         if node.op_type in INTEGER_PRODUCTS
         or (len(node.inputs) > 1 and all(produced_by(value, "DequantizeLinear") is not None for value in node.inputs[:2]))
     }
 
 
-def tensor_shapes(model: onnx.ModelProto | ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
+def tensor_shapes(model: ir.Model, batch: Batch, tensors: list[str]) -> dict[str, Shape]:
     """Return the shapes that `tensors` of the main graph take on `batch`."""
-    model = as_ir(model)
     constants = {name: value.const_value for name, value in model.graph.initializers.items()}
     shapes: dict[str, Shape] = {name: tuple(item.shape.numpy()) for name, item in constants.items() if item is not None}
     shapes |= {name: array.shape for name, array in batch.items()}

@@ -25,10 +25,8 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
-import onnx
 import onnx_ir as ir
 
-from edgeopt.graph.files import as_ir
 from edgeopt.graph.integer_operators import GIVE_FLOATS
 from edgeopt.graph.macs import node_name
 from edgeopt.graph.matching import attribute
@@ -81,9 +79,9 @@ def source_name(name: str) -> str:
     return _RENAMED.sub("", name)
 
 
-def accuracy_levels(model: onnx.ModelProto | ir.Model) -> dict[str, int]:
+def accuracy_levels(model: ir.Model) -> dict[str, int]:
     """Return the accuracy_level of each MatMulNBits node of the main graph by name; 0 where it is not set."""
-    nodes = [node for node in as_ir(model).graph if node.op_type == "MatMulNBits"]
+    nodes = [node for node in model.graph if node.op_type == "MatMulNBits"]
     return {node_name(node): attribute(node, "accuracy_level", 0) for node in nodes}
 
 

@@ -10,21 +10,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
 from edgeopt.graph.editing import copied, remove_unused
-from edgeopt.graph.files import as_ir, load
+from edgeopt.graph.files import load
 from edgeopt.graph.matching import by_name
 from edgeopt.graph.session import SessionConfig, large_config, open_model, open_session
 
 
-def expose(model: onnx.ModelProto | ir.Model, tensors: Iterable[str]) -> ir.Model:
+def expose(model: ir.Model, tensors: Iterable[str]) -> ir.Model:
     """Return a model, with the same weights, whose outputs are those of `model` and then the `tensors` that were none yet."""
-    exposed = copied(as_ir(model))
+    exposed = copied(model)
     _append_outputs(exposed, tensors)
     return exposed
 
@@ -34,9 +33,9 @@ def _append_outputs(model: ir.Model, tensors: Iterable[str]) -> None:
     model.graph.outputs.extend(values[name] for name in dict.fromkeys(tensors) if name not in known)
 
 
-def cut(model: onnx.ModelProto | ir.Model, tensor: str) -> ir.Model:
+def cut(model: ir.Model, tensor: str) -> ir.Model:
     """Return the part of `model`, with the same inputs and weights, that computes `tensor`, its only output."""
-    part = copied(as_ir(model))
+    part = copied(model)
     graph = part.graph
     wanted = by_name(graph)[tensor]
     graph.outputs.clear()
@@ -67,7 +66,7 @@ def run_error(error: Exception, sample: int) -> DataError:
 
 
 def open_exposed(
-    model: onnx.ModelProto | ir.Model,
+    model: ir.Model,
     tensors: Iterable[str] = (),
     *,
     threads: int,
@@ -79,7 +78,6 @@ def open_exposed(
     A model beyond protobuf's 2 GiB takes the way over a temporary folder (see `open_model`).
     """
     config = SessionConfig(threads=threads, optimization="all" if optimize else "none", arena=arena)
-    model = as_ir(model)
     count = len(model.graph.outputs)
     try:
         _append_outputs(model, tensors)
@@ -89,16 +87,16 @@ def open_exposed(
             model.graph.outputs.pop()
 
 
-def same_outputs(model: onnx.ModelProto | ir.Model | Path, other: onnx.ModelProto | ir.Model, batch: Batch) -> bool:
+def same_outputs(model: ir.Model | Path, other: ir.Model, batch: Batch) -> bool:
     """Tell whether two models (the first perhaps a file) give the same on a batch, up to the rounding of float32."""
-    graph = (load(model) if isinstance(model, Path) else as_ir(model)).graph
+    graph = (load(model) if isinstance(model, Path) else model).graph
     names = [value.name or "" for value in graph.outputs if not value.is_graph_input() and not value.is_initializer()]
     before = run(_open(model, like=other), names, batch, sample=0)
     after = run(_open(other, like=other), names, batch, sample=0)
     return all(_close(before[name], after[name]) for name in names)
 
 
-def _open(model: onnx.ModelProto | ir.Model | Path, *, like: onnx.ModelProto | ir.Model) -> ort.InferenceSession:
+def _open(model: ir.Model | Path, *, like: ir.Model) -> ort.InferenceSession:
     if isinstance(model, Path):
         return open_session(model, config=large_config(like, SessionConfig(threads=1)))
     return open_exposed(model, threads=1)

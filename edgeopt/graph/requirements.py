@@ -13,11 +13,9 @@ and 1.32.0.
 
 from __future__ import annotations
 
-import onnx
 import onnx_ir as ir
 
 from edgeopt.graph.editing import opset_of
-from edgeopt.graph.files import as_ir
 from edgeopt.graph.matching import attribute, constant
 
 MINIMUM = "edgeopt.min_onnxruntime"
@@ -44,9 +42,8 @@ _RELEASES = (
 _SIXTEEN_BITS = (ir.DataType.INT16, ir.DataType.UINT16)
 
 
-def minimum_onnxruntime(model: onnx.ModelProto | ir.Model) -> str | None:
+def minimum_onnxruntime(model: ir.Model) -> str | None:
     """Return the oldest onnxruntime that accepts `model`'s operators and IR version; None if none is known to."""
-    model = as_ir(model)
     opset = opset_of(model)
     accepting = [
         release for release, newest_opset, newest_ir in _RELEASES if opset <= newest_opset and model.ir_version <= newest_ir
@@ -89,6 +86,6 @@ def note_minimum(model: ir.Model) -> str | None:
     return oldest
 
 
-def opsets(model: onnx.ModelProto | ir.Model) -> dict[str, int]:
+def opsets(model: ir.Model) -> dict[str, int]:
     """Return the operator sets `model` imports, the default one under its long name ``ai.onnx``."""
-    return {domain or "ai.onnx": version for domain, version in as_ir(model).opset_imports.items()}
+    return {domain or "ai.onnx": version for domain, version in model.opset_imports.items()}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
@@ -88,9 +87,8 @@ def open_session(
     return session
 
 
-def open_model(model: onnx.ModelProto | ir.Model, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
+def open_model(model: ir.Model, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:
     """Open a session on a model in memory, whose weights it shares; they must not change while the session lives."""
-    model = files.as_ir(model)
     shared = share(model)
     if shared is not None:
         return open_session(shared, config=large_config(model, config))
@@ -99,9 +97,8 @@ def open_model(model: onnx.ModelProto | ir.Model, *, config: SessionConfig = Ses
         return open_session(path, config=large_config(model, config))
 
 
-def large_config(model: onnx.ModelProto | ir.Model, config: SessionConfig) -> SessionConfig:
+def large_config(model: ir.Model, config: SessionConfig) -> SessionConfig:
     """Return the configuration for `model`: beyond 2 GiB its weights are not copied again for the kernels."""
-    model = files.as_ir(model)
     return config if files.fits_one_message(model) else replace(config, prepacking=False)
 
 

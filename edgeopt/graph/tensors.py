@@ -53,7 +53,7 @@ def derived(tensor: ir.TensorProtocol, view: Callable[[Array], Array]) -> ir.Laz
 
 def write_tensor(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
     """Write the elements in row-major order, little endian, without a copy of more than a few megabytes."""
-    if isinstance(tensor, ir.Tensor | ir.ExternalTensor) and tensor.nbytes > SLICE_BYTES and tensor.dtype.bitwidth >= 8:
+    if tensor.nbytes > SLICE_BYTES and tensor.dtype.bitwidth >= 8 and not isinstance(tensor, Rows):
         Rows([tensor], name=tensor.name).tofile(file)
     elif isinstance(tensor, ir.LazyTensor | ir.Tensor | ir.PackedTensor):
         tensor.tofile(file)

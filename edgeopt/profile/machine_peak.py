@@ -11,17 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
+import onnx_ir as ir
 
 from edgeopt.errors import IntegrityError
 from edgeopt.files import write_json
+from edgeopt.graph.files import serialized
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
@@ -62,8 +62,8 @@ def measure_peak(connection: Connection, runner: Runner, session: Mapping[str, A
     """Measure the device's peak."""
     with temporary_folder("edgeopt-peak-") as name:
         bench = _Bench(connection, runner, session, Path(name))
-        float_best = max(bench.rate(_product(size, integer=False), size, 2) for size in _PRODUCTS)
-        integer_best = max(bench.rate(_product(size, integer=True), size, 2) for size in _PRODUCTS)
+        float_best = max(bench.product_rate(size, integer=False) for size in _PRODUCTS)
+        integer_best = max(bench.product_rate(size, integer=True) for size in _PRODUCTS)
         levels = [Bandwidth(size, bench.sum_rate(size)) for size in _SUM_BYTES]
     return Peak({"fp32": float_best, "int8": max(integer_best, float_best)}, levels)
 
@@ -78,24 +78,23 @@ class _Bench:
     folder: Path
     count: int = 0
 
-    def rate(self, model: onnx.ModelProto, size: tuple[int, int, int], each: int) -> float:
-        """Return operations per second of a product of `size` = (M, K, N)."""
+    def product_rate(self, size: tuple[int, int, int], *, integer: bool) -> float:
+        """Return operations per second of a product of `size` = (M, K, N), each MAC as two operations."""
         m, k, n = size
-        a = np.ones((m, k), np.uint8 if "Integer" in model.graph.node[0].op_type else np.float32)
-        return each * m * k * n / self._fastest_s(model, {"a": a})
+        a = np.ones((m, k), np.uint8 if integer else np.float32)
+        return 2 * m * k * n / self._fastest_s(_product(size, integer=integer), {"a": a})
 
     def sum_rate(self, size_bytes: int) -> float:
         """Return bytes per second of c = a + b, `size_bytes` in all."""
         count = size_bytes // 12
-        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [count]) for name in "abc"]
-        graph = helper.make_graph([helper.make_node("Add", ["a", "b"], ["c"])], "sum", ends[:2], ends[2:])
+        a, b, c = (_value(name, ir.DataType.FLOAT, count) for name in "abc")
         array = np.ones(count, np.float32)
-        return size_bytes / self._fastest_s(_model(graph), {"a": array, "b": array})
+        return size_bytes / self._fastest_s(_model(ir.node("Add", [a, b], outputs=[c]), [a, b]), {"a": array, "b": array})
 
-    def _fastest_s(self, model: onnx.ModelProto, batch: dict[str, Any]) -> float:
+    def _fastest_s(self, model: ir.Model, batch: dict[str, Any]) -> float:
         self.count += 1
         path, inputs = self.folder / f"{self.count}.onnx", self.folder / f"{self.count}.npz"
-        onnx.save(model, path)
+        path.write_bytes(serialized(model))
         write_batches([batch], inputs)
         request = {"model": self.connection.send(path), "inputs": self.connection.send(inputs), "session": dict(self.session)}
         self.runner.ask({"do": "open", "name": "peak", **request})
@@ -108,19 +107,21 @@ class _Bench:
         return float(np.quantile(samples, 0.1)) / 1e9
 
 
-def _product(size: tuple[int, int, int], *, integer: bool) -> onnx.ModelProto:
+def _product(size: tuple[int, int, int], *, integer: bool) -> ir.Model:
+    """Return c [m, n] = a [m, k] · b [k, n] with a constant b, as fp32 or u8·s8."""
     m, k, n = size
-    rng = np.random.default_rng(0)
-    values = rng.integers(-64, 64, (k, n))
-    weights = onnx.numpy_helper.from_array(values.astype(np.int8 if integer else np.float32), "b")
-    kinds = (TensorProto.UINT8, TensorProto.INT32) if integer else (TensorProto.FLOAT, TensorProto.FLOAT)
-    ends = [
-        helper.make_tensor_value_info(name, kind, shape)
-        for name, kind, shape in zip("ac", kinds, ([m, k], [m, n]), strict=True)
-    ]
-    node = helper.make_node("MatMulInteger" if integer else "MatMul", ["a", "b"], ["c"])
-    return _model(helper.make_graph([node], "product", ends[:1], ends[1:], [weights]))
+    values = np.random.default_rng(0).integers(-64, 64, (k, n)).astype(np.int8 if integer else np.float32)
+    a = _value("a", ir.DataType.UINT8 if integer else ir.DataType.FLOAT, m, k)
+    c = _value("c", ir.DataType.INT32 if integer else ir.DataType.FLOAT, m, n)
+    b = ir.Value(name="b", const_value=ir.tensor(values, name="b"))
+    return _model(ir.node("MatMulInteger" if integer else "MatMul", [a, b], outputs=[c]), [a], [b])
 
 
-def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+def _value(name: str, dtype: ir.DataType, *sizes: int) -> ir.Value:
+    return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(sizes))
+
+
+def _model(node: ir.Node, inputs: Sequence[ir.Value], constants: Sequence[ir.Value] = ()) -> ir.Model:
+    """Return a model of one node."""
+    graph = ir.Graph(inputs, node.outputs, nodes=[node], initializers=constants, opset_imports={"": 17}, name="peak")
+    return ir.Model(graph, ir_version=8)

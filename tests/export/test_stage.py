@@ -214,10 +214,10 @@ def test_a_difference_is_an_error_that_names_the_first_tensor(tmp_path, target, 
 
 
 def test_weights_beyond_protobufs_limit_get_a_file_of_their_own(tmp_path, target, monkeypatch):
-    from edgeopt.export import stage
+    from edgeopt.graph import files
 
     inside = export(Convolution(), images(), target=target, output=tmp_path / "inside")
-    monkeypatch.setattr(stage, "_MOST_INSIDE_BYTES", 1000)
+    monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 1000)
     result = export(Convolution(), images(), target=target, output=tmp_path / "beside")
     assert [file.name for file in result.files] == ["model.onnx", "model.onnx.data"]
     assert result.files[0].stat().st_size < inside.size_bytes < result.size_bytes + 10_000

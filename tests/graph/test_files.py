@@ -3,11 +3,12 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeopt.errors import ModelError
-from edgeopt.graph import files
+from edgeopt.graph import files, tensors
 from edgeopt.graph.signature import TensorSpec
 
 
@@ -144,3 +145,23 @@ def test_an_input_without_a_type_is_refused_in_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"'x\\nz' is of no known element type") as caught:
         files.load(tmp_path / "m.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_a_merged_weight_is_written_in_slices_and_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensors, "SLICE_BYTES", 64)
+    model = files.as_ir(
+        onnx.parser.parse_model(
+            '<ir_version: 10, opset_import: ["" : 20]> g (float[b,40] x) => (float[b,50] y) {y = MatMul(x, w)}'
+        )
+    )
+    left, right = (np.random.default_rng(0).normal(size=(40, size)).astype(np.float32) for size in (20, 30))
+    weight = next(node for node in model.graph).inputs[1]
+    weight.const_value = tensors.Rows([ir.tensor(left), tensors.derived(ir.tensor(right.T.copy()), np.transpose)], name="w")
+    weight.type, weight.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape([40, 50])
+    model.graph.register_initializer(weight)
+    path, data = files.write_temporary(model, tmp_path / "model.onnx")
+    places = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).graph.initializer[0].external_data}
+    assert places["location"] == data.name == "model.onnx.data" and int(places["offset"]) % 4096 == 0
+    x = np.ones((2, 40), np.float32)
+    expected = x @ np.concatenate([left, right], axis=1)
+    np.testing.assert_allclose(ort.InferenceSession(path).run(None, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)

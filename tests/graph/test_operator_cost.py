@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx.parser
-import onnxruntime
 import pytest
 
+from edgeopt.graph.files import as_ir
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.operator_cost import accuracy_levels, cost
 from edgeopt.profile.operators import read_operators
 from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.targets.runner import ProcessRunner
-from edgeopt.targets.target import load_target
 from edgeopt.targets.transports.local import this_machine
 
 _NETS = {
@@ -67,7 +65,7 @@ def test_what_ran_costs_what_the_model_file_says(name: str, tmp_path: Path) -> N
     model = _made(name)
     onnx.save(model, tmp_path / "m.onnx")
     batch = {"x": np.random.default_rng(1).normal(size=_SHAPES[name]).astype(np.float32)}
-    planned = count_macs(model, batch)
+    planned = count_macs(as_ir(model), batch)
     insight = read_operators(_operators(tmp_path / "m.onnx", batch, tmp_path), None, planned)
     assert sum(planned.values()) > 0 and insight.macs == sum(planned.values())
     assert insight.int8_macs_share == 0 and insight.floor_ms is None
@@ -149,9 +147,9 @@ def test_blocks_of_weights_compute_as_their_accuracy_level_says(bits: int, level
     opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.save(model, tmp_path / "m.onnx")
-    assert accuracy_levels(model) == {"n": level}
+    assert accuracy_levels(as_ir(model)) == {"n": level}
     reply = _operators(tmp_path / "m.onnx", {"x": rng.normal(size=(3, 64)).astype(np.float32)}, tmp_path)
-    insight = read_operators(reply, None, {}, accuracy_levels(model))
+    insight = read_operators(reply, None, {}, accuracy_levels(as_ir(model)))
     assert [(it.op, it.macs, it.kind) for it in insight.operators if it.macs] == [("MatMulNBits", 3 * 64 * 48, kind)]
     assert insight.int8_macs_share == (1.0 if kind == "int8" else 0.0)
 
@@ -168,24 +166,3 @@ def test_the_bound_is_the_slower_of_arithmetic_and_bytes() -> None:
     [operator] = insight.operators
     assert operator.macs == 500_000 and operator.ms == pytest.approx(0.02) and operator.bound_ms == pytest.approx(0.01)
     assert insight.floor_ms == pytest.approx(0.01)
-
-
-def test_the_peak_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgeopt.profile import machine_peak
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(machine_peak, "_SUM_BYTES", (3 << 16, 3 << 20))
-    monkeypatch.setattr(machine_peak, "_RUNS_S", 0.01)
-    hello = {"device": {"cpu": "x"}, "versions": {"onnxruntime": onnxruntime.__version__}}
-    session = {"provider": load_target("x86-avx2").provider.name, "threads": 1}
-    with _runner() as runner:
-        first = machine_peak.find_peak(this_machine(), runner, session, hello)
-    assert first.operations_per_s["int8"] >= first.operations_per_s["fp32"] > 1e8
-    assert [level.bytes_per_s > 1e7 for level in first.bandwidth] == [True, True]
-    [kept] = (tmp_path / "edgeopt" / "peaks").iterdir()
-    assert machine_peak.find_peak(this_machine(), None, session, hello) == first  # type: ignore[arg-type]
-    faster = {**json.loads(kept.read_text()), "operations_per_s": {"fp32": 1.0, "int8": 2.0}}
-    for damage in ({"half": "written"}, faster):
-        kept.write_text(json.dumps(damage))
-        with pytest.raises(AttributeError):  # damaged: it would be measured again, here without a runner
-            machine_peak.find_peak(this_machine(), None, session, hello)  # type: ignore[arg-type]

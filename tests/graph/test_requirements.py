@@ -1,7 +1,7 @@
 import onnx.helper
 import pytest
 
-from edgeopt.graph.files import from_proto
+from edgeopt.graph.files import as_ir, from_proto
 from edgeopt.graph.requirements import MINIMUM, minimum_onnxruntime, note_minimum, opsets
 
 
@@ -15,8 +15,9 @@ def stamped(opset, ir):
     [(9, 4, "1.7"), (13, 8, "1.10"), (17, 8, "1.12"), (19, 10, "1.18"), (20, 9, "1.17"), (24, 10, "1.24"), (99, 9, None)],
 )
 def test_operator_set_and_ir_version_both_count(opset, ir, release):
-    assert minimum_onnxruntime(stamped(opset, ir)) == release
-    assert opsets(stamped(opset, ir)) == {"ai.onnx": opset}
+    model = as_ir(stamped(opset, ir))
+    assert minimum_onnxruntime(model) == release
+    assert opsets(model) == {"ai.onnx": opset}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_onnxruntimes_own_operators_count(node, release):
         '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]> '
         f"own ({inputs}) => (float[2, 8] y) {constants} {{ y = com.microsoft.{node} }}"
     )
-    assert minimum_onnxruntime(model) == release
+    assert minimum_onnxruntime(as_ir(model)) == release
 
 
 def test_the_minimum_replaces_what_was_noted_before():

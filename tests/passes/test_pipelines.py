@@ -84,7 +84,7 @@ def assert_same(before: onnx.ModelProto, after: ir.Model) -> None:
 @pytest.mark.parametrize("chosen", [False, True])
 def test_quantize_for_cpu_keeps_the_function(chosen, norm):
     model = block(chosen=chosen, norm=norm)
-    prepared = as_ir(prepare(as_ir(model), "model").model)
+    prepared = prepare(as_ir(model), "model").model
     assert_same(model, prepared)
     assert ops(prepared)["MatMul"] == 0
     assert ops(prepared)["Transpose"] == 0

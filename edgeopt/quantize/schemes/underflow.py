@@ -13,15 +13,14 @@ nodes that produce these numbers, back to where they are larger. Other ways to i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
+import onnx_ir as ir
 
 from edgeopt.batches import Array, Batch
 from edgeopt.graph import files
-from edgeopt.graph.index import GraphIndex
+from edgeopt.graph.matching import array, constant, name_of
 from edgeopt.graph.outputs import open_exposed, run
 
 SMALLEST = 2.0**-19
@@ -30,86 +29,91 @@ _SENSITIVE = {"Log": 0, "Reciprocal": 0, "Sqrt": 0, "ReduceLogSum": 0, "Div": 1}
 """Operators that make large numbers of small ones, and which input is meant; Pow is one with an exponent below 1."""
 _GUARDS = {"Add", "Sub", "Max", "Clip"}
 """How a small constant keeps another tensor from 0."""
-_HANDING_ON = {"Sqrt", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Transpose", "Cast", "Slice", "Gather"}
+_FORWARDING = {"Sqrt", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Transpose", "Cast", "Slice", "Gather"}
 
 
 def is_small(values: Array) -> bool:
-    """Tell whether `values` hold a number that is not 0 and too small for float16."""
+    """Return whether `values` hold a number that is not 0 and too small for float16."""
     magnitudes = np.abs(values)
     return bool(((magnitudes > 0) & (magnitudes < SMALLEST)).any())
 
 
-def endangered(index: GraphIndex, graph: onnx.GraphProto, small: set[str], floats: set[str]) -> dict[str, str]:
+def endangered(graph: ir.Graph, small: Set[str], floats: Set[ir.Value]) -> dict[str, str]:
     """Return the nodes to keep in float32, by name, with the tensor whose small numbers are the reason.
 
     Args:
-        index: of `graph`.
         graph: its nodes are in topological order.
-        small: tensors that hold small numbers, on samples or as constants.
-        floats: the float32 tensors.
+        small: names of the tensors that hold small numbers, on samples or as constants.
+        floats: the float32 values.
     """
-    small = small | _guarded(graph, index)
+    guarded = _guarded(graph)
     found: dict[str, str] = {}
-    waiting = []
-    for node in graph.node:
-        position = _sensitive_input(node, index)
-        if position is not None and position < len(node.input) and node.input[position] in small:
-            found[node.name] = node.input[position]
-            waiting.append(node.input[position])
+    waiting: list[ir.Value] = []
+
+    def is_endangered(value: ir.Value | None) -> bool:
+        return value is not None and (value.name in small or value in guarded)
+
+    for node in graph:
+        position = _sensitive_input(node)
+        value = node.inputs[position] if position is not None and position < len(node.inputs) else None
+        if value is not None and is_endangered(value):
+            found[name_of(node)] = name_of(value)
+            waiting.append(value)
     seen = set(waiting)
     while waiting:
-        name = waiting.pop()
-        producer = index.producer.get(name)
+        value = waiting.pop()
+        producer = value.producer()
         if producer is None:
             continue
-        found.setdefault(producer.name, name)
-        sources = [source for source in producer.input if source in small & floats and source not in seen]
-        seen.update(sources)
-        waiting += sources
+        found.setdefault(name_of(producer), name_of(value))
+        for source in producer.inputs:
+            if source is not None and source in floats and source not in seen and is_endangered(source):
+                seen.add(source)
+                waiting.append(source)
     return found
 
 
-def _sensitive_input(node: onnx.NodeProto, index: GraphIndex) -> int | None:
+def _sensitive_input(node: ir.Node) -> int | None:
     if node.op_type != "Pow":
         return _SENSITIVE.get(node.op_type)
-    exponent = index.initializers.get(node.input[1])
-    return 0 if exponent is not None and bool((numpy_helper.to_array(exponent) < 1).any()) else None
+    exponent = array(node.inputs[1])
+    return 0 if exponent is not None and bool((exponent < 1).any()) else None
 
 
-def _guarded(graph: onnx.GraphProto, index: GraphIndex) -> set[str]:
-    """Return the tensors that nothing but a small constant may keep from 0."""
-    found: set[str] = set()
-    for node in graph.node:
-        guards = [index.initializers[name] for name in node.input if name in index.initializers]
-        guard = node.op_type in _GUARDS and any(_is_guard(tensor) for tensor in guards)
-        if guard or (node.op_type in _HANDING_ON and node.input and node.input[0] in found):
-            found.update(node.output)
+def _guarded(graph: ir.Graph) -> set[ir.Value]:
+    """Return the values that nothing but a small constant may keep from 0."""
+    found: set[ir.Value] = set()
+    for node in graph:
+        guard = node.op_type in _GUARDS and any(map(_is_guard, node.inputs))
+        if guard or (node.op_type in _FORWARDING and node.inputs and node.inputs[0] in found):
+            found.update(node.outputs)
     return found
 
 
-def _is_guard(tensor: onnx.TensorProto) -> bool:
-    if tensor.data_type != onnx.TensorProto.FLOAT:
+def _is_guard(value: ir.Value | None) -> bool:
+    tensor = constant(value)
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT:
         return False
-    values = np.abs(numpy_helper.to_array(tensor))
+    values = np.abs(tensor.numpy())
     return bool(values.size and 0 < values.max() < SMALLEST)
 
 
-def first_lost(model: onnx.ModelProto, made: onnx.ModelProto, batches: Iterable[Batch], *, threads: int) -> str | None:
-    """Return the first node of `made`, in order, that gives numbers which are not finite where those of `model` are.
+def first_lost(model: ir.Model, made: ir.Model, batches: Iterable[Batch], *, threads: int) -> str | None:
+    """Return the first node of `made`, in order, whose output is not finite where that of `model` is.
 
-    None if the outputs lose none on `batches`; "" if no node of `model` is to blame.
+    None if the outputs of the model lose no number on `batches`; "" if none of its nodes is to blame.
     """
-    outputs = [value.name for value in model.graph.output if value.type.HasField("tensor_type")]
-    before = {node.name: node for node in model.graph.node}
+    outputs = [name_of(value) for value in model.graph.outputs if isinstance(value.type, ir.TensorType)]
+    before = {node.name: node for node in model.graph}
     pairs = [
-        (node.name, old, new)
-        for node in made.graph.node
+        (name_of(node), name_of(old), name_of(new))
+        for node in made.graph
         if node.name in before
-        for old, new in zip(before[node.name].output, node.output, strict=True)
-        if old
+        for old, new in zip(before[node.name].outputs, node.outputs, strict=True)
+        if old.name
     ]
     sessions = open_exposed(model, threads=threads), open_exposed(made, threads=threads)
-    types = {spec.name: spec.dtype for spec in files.signature(files.as_ir(made)).inputs}
+    types = {spec.name: spec.dtype for spec in files.signature(made).inputs}
     for number, batch in enumerate(batches):
         given = {name: values.astype(types[name]) for name, values in batch.items()}
         expected, got = run(sessions[0], outputs, batch, sample=number), run(sessions[1], outputs, given, sample=number)

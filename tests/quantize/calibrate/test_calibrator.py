@@ -13,7 +13,7 @@ TENSORS = ["x", "a", "r", "s", "y"]
 
 
 def run_all(model: onnx.ModelProto, batches: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    session = ort.InferenceSession(serialized(expose(model, TENSORS[1:])), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(serialized(expose(as_ir(model), TENSORS[1:])), providers=["CPUExecutionProvider"])
     runs = [{**batch, **dict(zip(TENSORS[1:], session.run(TENSORS[1:], batch), strict=True))} for batch in batches]
     return {name: np.concatenate([run[name].reshape(-1) for run in runs]) for name in TENSORS}
 

@@ -36,7 +36,7 @@ def status(key):
 
 before = status("VmRSS")
 if how == "plain":
-    session = open_exposed(expose(model, tensors), threads=1)
+    session = open_exposed(expose(as_ir(model), tensors), threads=1)
     for batch in Batches():
         values = session.run(tensors, batch)
 else:

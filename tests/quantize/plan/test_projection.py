@@ -65,9 +65,9 @@ def test_projections_before_a_floating_add_return_floats(saved, bottleneck_batch
     onnx.checker.check_model(written)
     ops = [node.op_type for node in written.graph.node]
     assert ops.count("MatMulIntegerToFloat") == (2 if floating else 0)
-    macs = count_macs(written, bottleneck_batches[0])
-    assert sum(macs.values()) == sum(count_macs(onnx.load(model), bottleneck_batches[0]).values())
-    assert made.facts.coverage.int8_macs_share == quantized_macs_share(written, macs) == 1.0
+    macs = count_macs(as_ir(written), bottleneck_batches[0])
+    assert sum(macs.values()) == sum(count_macs(as_ir(onnx.load(model)), bottleneck_batches[0]).values())
+    assert made.facts.coverage.int8_macs_share == quantized_macs_share(as_ir(written), macs) == 1.0
     assert made.facts.coverage.islands == ()
     assert {"s1", "s2"} < {layer.name for layer in made.facts.layers}
     assert min(layer.sqnr_db for layer in made.facts.layers) > 30

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from edgeopt.quantize.result import Coverage
 
 
+_SAMPLES, _TRAINED_SAMPLES = 128, 1024
+
+
 def quantize(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
     calibration: Annotated[str, typer.Option("--calibration", help="Samples: a file, a folder or a set.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most this many samples, picked over the labels.")] = 128,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Use at most this many samples; default: 128, 1,024 with --train.")
+    ] = None,
     scheme: Annotated[
         str | None, typer.Option("--scheme", help="static, dynamic, float16, bfloat16, weights-int8 or weights-int4.")
     ] = None,
@@ -36,6 +41,7 @@ def quantize(
     evaluate: Annotated[
         str | None, typer.Option("--evaluate", help="Labelled samples for --max-drop; default: all calibration samples.")
     ] = None,
+    train: Annotated[str | None, typer.Option("--train", help="Train through the quantizer for so long: 5m.")] = None,
     memory_limit: Annotated[str | None, typer.Option("--memory-limit", help="Memory for calibration, such as 500MB.")] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Statistics to read, or to write if absent.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Number of calibration processes.")] = None,
@@ -63,6 +69,7 @@ def quantize(
 
     need_format(form)
     given = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
+    given["train"] = train
     given |= {"memory_limit_bytes": memory_limit, "cache": cache}
     config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
     if dry_run and config.sensitivity:
@@ -71,7 +78,7 @@ def quantize(
         raise RecipeError("--ort-cache is written with a static int8 model: leave it out, or --dry-run and --scheme")
     loaded_target = load_target(target)
     samples = read_calibration(calibration, tokenizer, model)
-    batches = checked_calibration(samples, limit).batches(1)
+    batches = checked_calibration(samples, limit or (_TRAINED_SAMPLES if config.train else _SAMPLES)).batches(1)
     measure = None
     if config.max_drop is not None or (config.sensitivity and evaluate):
         measure = metric(read_calibration(evaluate, tokenizer, model) if evaluate else samples, loaded_target)

@@ -24,6 +24,23 @@ def _share(value: object) -> object:
         raise ValueError("write a share such as 0.005, or a percentage such as 0.5%") from error
 
 
+def _seconds(value: object) -> object:
+    """Read "5m" as 300."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    try:
+        return float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError as error:
+        raise ValueError("write a duration such as 90s, 5m or 1h") from error
+
+
+def _for_time(value: object) -> object:
+    """Read "5m" as options that say how long alone."""
+    return {"time": value} if isinstance(value, str) else value
+
+
 def _bytes(value: object) -> object:
     """Read "500MB" as 500,000,000."""
     if not isinstance(value, str):
@@ -59,6 +76,25 @@ class WeightOptions(Options):
     faster."""
     embedding_bits: Literal[4, 8] = 8
     """Bits of embedding tables, if `embeddings` is set: 8 with one scale per row, 4 with one per block."""
+
+
+class TrainingOptions(Options):
+    """How the quantized graph is trained: towards the outputs of the floating-point model, without labels."""
+
+    time: Annotated[float, BeforeValidator(_seconds)] = Field(default=300.0, gt=0)
+    """How long, such as "90s", "5m" or "1h"; a number counts seconds."""
+    steps: int | None = Field(default=None, ge=1)
+    """Stop after this many steps, if the time is not over before; none: the time decides."""
+    batch_size: int = Field(default=16, ge=1)
+    """Samples per step."""
+    learning_rate: float = Field(default=0.05, gt=0)
+    """Highest learning rate of weights, in steps of each weight's own grid."""
+    scale_learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest learning rate of scales, as a share of each scale."""
+    inner_weight: float = Field(default=0.0, ge=0)
+    """Weight of the error of the residual stream beside that of the outputs."""
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+    """Gradients are clipped to this norm."""
 
 
 class QuantizeConfig(Options):
@@ -102,6 +138,9 @@ class QuantizeConfig(Options):
     takes about a minute)."""
     rounding_samples: int = Field(default=64, ge=1)
     """Batches used by `rounding = "adaptive"`."""
+    train: Annotated[TrainingOptions | None, BeforeValidator(_for_time)] = None
+    """Train weights, biases and scales through the quantizer, such as `train = { time = "5m" }`; none: they stay as
+    calibrated."""
     embeddings: bool = True
     """Store embedding tables as int8, with one scale per row."""
     exclude: list[str] = Field(default_factory=list)

@@ -18,7 +18,7 @@ from edgeopt.quantize.write import write_quantized
 from edgeopt.targets.target import Target
 
 _DEFAULTS = QuantizeConfig()
-_STATIC_ALONE = ("max_drop", "sensitivity", "cache")
+_STATIC_ALONE = ("max_drop", "sensitivity", "cache", "train")
 _PRECISIONS = {"static": "int8", "dynamic": "int8", "weights-int8": "int8", "weights-int4": "int4"}
 """What a plan's nodes have that change, where it is not called as the scheme is."""
 

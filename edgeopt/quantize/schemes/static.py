@@ -59,6 +59,10 @@ def convert(request: Request) -> Converted:
     outcome = _search(drafted.plan, trials, (_metric(request), _target(request)), config)
     if config.rounding == "adaptive":
         outcome = adapted(prepared, outcome, request.samples, config)
+    if config.train is not None and outcome.plan.integer_nodes:
+        from edgeopt.quantize.training.stage import trained  # PyTorch is an extra
+
+        outcome = trained(prepared, outcome, list(request.samples), config.train)
     plan, model = outcome.plan, outcome.quantized
     padded, tables = _finish(model, _target(request), config) if plan.integer_nodes else (0, 0)
     return Converted(

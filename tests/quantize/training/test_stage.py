@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import edgeopt
+from edgeopt.errors import ModelError
+from edgeopt.graph import files
+from edgeopt.graph.outputs import open_exposed
+from edgeopt.quantize import QuantizeConfig, QuantizeResult
+from edgeopt.quantize.plan.plan import load_plan
+from edgeopt.quantize.sqnr import Noise
+from edgeopt.quantize.training.operators import OPERATORS
+
+
+def _pictures(count: int, seed: int) -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(seed)
+    return [{"x": generator.standard_normal((1, 3, 16, 16), dtype=np.float32)} for _ in range(count)]
+
+
+@pytest.fixture
+def uneven(conv_model: onnx.ModelProto, saved: Callable[[onnx.ModelProto], Path]) -> Path:
+    """A network one of whose channels is 300 times larger than the others: one scale for a tensor leaves these few levels."""
+    weights = {tensor.name: tensor for tensor in conv_model.graph.initializer}
+    for name, factor in (("w1", 300.0), ("b1", 300.0)):
+        values = onnx.numpy_helper.to_array(weights[name]).copy()
+        values[0] *= factor
+        weights[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
+    values = onnx.numpy_helper.to_array(weights["w2"]).copy()
+    values[:, 0] /= 300
+    weights["w2"].CopyFrom(onnx.numpy_helper.from_array(values, "w2"))
+    return saved(conv_model)
+
+
+def _quantized(model: Path, output: Path, train: dict[str, object] | None) -> QuantizeResult:
+    options: dict[str, object] = {"equalize": False, "collapse_db": None, "correct_bias": False}
+    config = QuantizeConfig.read(options | ({"train": train} if train else {}), where="test")
+    return edgeopt.quantize(model, _pictures(40, 0), target=edgeopt.load_target("nnapi"), output=output, config=config)
+
+
+def _db(exact: Path, quantized: Path) -> float:
+    """Return the SQNR on pictures that nobody calibrated with or trained on."""
+    noise = Noise()
+    before, after = (_session(path) for path in (exact, quantized))
+    for sample in _pictures(16, 7):
+        noise.add(before.run(["y"], sample)[0], after.run(["y"], sample)[0])
+    return noise.db
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    return open_exposed(files.load(path), threads=1)
+
+
+def test_training_gives_back_what_rounding_took(uneven: Path, tmp_path: Path) -> None:
+    plain = _quantized(uneven, tmp_path / "plain.onnx", None)
+    better = _quantized(uneven, tmp_path / "trained.onnx", {"time": "60s", "steps": 60, "batch_size": 12})
+    assert _db(uneven, better.path) > _db(uneven, plain.path) + 3
+    before, after = (onnx.load(item.path) for item in (plain, better))
+    assert [node.op_type for node in before.graph.node] == [node.op_type for node in after.graph.node]
+    decision = next(item for item in better.facts.decisions if item.what == "training")
+    assert "dB become" in decision.reason and "60 steps" in decision.reason
+    ranges = {tensor.name: (tensor.low, tensor.high) for tensor in load_plan(plain.plan_path).tensors}
+    assert any(ranges[tensor.name] != (tensor.low, tensor.high) for tensor in load_plan(better.plan_path).tensors)
+
+
+def test_same_steps_give_the_same_file(uneven: Path, tmp_path: Path) -> None:
+    made = [_quantized(uneven, tmp_path / f"{name}.onnx", {"time": 600, "steps": 5}).path.read_bytes() for name in "ab"]
+    assert made[0] == made[1]
+
+
+def test_nothing_changes_where_training_gains_nothing(uneven: Path, tmp_path: Path) -> None:
+    plain = _quantized(uneven, tmp_path / "plain.onnx", None)
+    wild = _quantized(
+        uneven, tmp_path / "wild.onnx", {"time": 600, "steps": 3, "learning_rate": 1e5, "scale_learning_rate": 50}
+    )
+    assert wild.path.read_bytes() == plain.path.read_bytes()
+    assert "gained nothing" in next(item.reason for item in wild.facts.decisions if item.what == "training")
+
+
+def test_an_operator_that_computes_something_else_is_refused_by_its_tensor(
+    uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OPERATORS, "GlobalAveragePool", lambda _, x: x.amax(dim=(2, 3), keepdim=True))  # type: ignore[index]
+    with pytest.raises(ModelError, match=r"part at 'p.*dB.*leave --train out"):
+        _quantized(uneven, tmp_path / "other.onnx", {"time": 600, "steps": 1})
+
+
+def test_loss_that_is_not_finite_is_named(uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeopt.quantize.training import objective
+
+    monkeypatch.setattr(objective, "relative_error", lambda made, wanted: made.sum() * float("nan"))
+    with pytest.raises(ModelError, match="loss part 'outputs' is not finite"):
+        _quantized(uneven, tmp_path / "nan.onnx", {"time": 600, "steps": 1})

@@ -136,6 +136,11 @@ def stop_on_interrupt() -> Iterator[None]:
         _cleaner.calm()
 
 
+def answered_interrupt() -> None:
+    """Say that an interrupt inside `stop_on_interrupt` was answered, and that the process goes on."""
+    _cleaner.calm()
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     if os.name == "nt":
         process.kill()

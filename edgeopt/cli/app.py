@@ -9,10 +9,12 @@ import typer
 from edgeopt import __version__
 from edgeopt.cli.bundle import bundle
 from edgeopt.cli.calibrate_data import calibrate_data
+from edgeopt.cli.chat import chat
 from edgeopt.cli.compare import compare
 from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
 from edgeopt.cli.export import export
+from edgeopt.cli.generate import generate
 from edgeopt.cli.profile import profile
 from edgeopt.cli.prune import prune
 from edgeopt.cli.quantize import quantize
@@ -39,6 +41,8 @@ COMMANDS = (
     calibrate_data,
     quantize,
     diagnose,
+    generate,
+    chat,
     profile,
     sweep,
     scenarios,

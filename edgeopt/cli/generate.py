@@ -1,0 +1,83 @@
+"""`edgeopt generate`: continue a text with a language model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeopt.cli.generating import MaxTokens, SamplingSet, Temperature, TemplateFile, Threads
+from edgeopt.cli.options import Format
+from edgeopt.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from edgeopt.generate.engine.stream import Answer
+
+
+def generate(
+    model: Annotated[Path, typer.Argument(help="Folder, ONNX file or bundle of a language model.")],
+    prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
+    max_tokens: MaxTokens = 256,
+    temperature: Temperature = 0.0,
+    stop: Annotated[list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Take the prompt as a user's message: apply the chat template.")] = False,
+    template: TemplateFile = None,
+    schema: Annotated[Path | None, typer.Option("--schema", help="File with a JSON schema that the answer must fit.")] = None,
+    lark: Annotated[Path | None, typer.Option("--grammar", help="File with a Lark grammar that the answer must fit.")] = None,
+    speculate: Annotated[bool, typer.Option("--speculate/--no-speculate", help="Guess tokens from repeated words.")] = True,
+    engine: Annotated[str, typer.Option("--engine", help="edgeopt, or genai: the package onnxruntime-genai.")] = "edgeopt",
+    threads: Threads = None,
+    changes: SamplingSet = None,
+    form: Format = "table",
+) -> None:
+    """Continue a text, token by token; greedy unless told otherwise."""
+    from edgeopt.cli.generating import grammar, sampling, show_piece, speeds
+    from edgeopt.cli.options import need_format
+    from edgeopt.errors import RecipeError
+    from edgeopt.generate.faults import engine_errors
+    from edgeopt.generate.opening import open_engine
+
+    need_format(form, ("table", "json"))
+    options = sampling(changes, max_tokens=max_tokens, temperature=temperature, stop=stop)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    wanted = grammar(schema, lark)
+    if engine not in ("edgeopt", "genai"):
+        raise RecipeError(f"--engine {engine}: choose edgeopt or genai")
+    runner = open_engine(model, threads=threads, template=template)
+    with engine_errors():
+        given = runner.prompt([{"role": "user", "content": text}]) if chat else runner.tokens.encode(text)
+        if engine == "genai":
+            from edgeopt.generate.genai import generate_with_genai
+
+            answer: Answer | None = generate_with_genai(runner, given, options)
+        else:
+            for piece in runner.stream(given, options, grammar=wanted, speculate=speculate):
+                if form == "table":
+                    show_piece(piece)
+            answer = runner.answered
+    if answer is None:
+        return
+    if form == "json":
+        print_json(_values(answer))
+        return
+    if engine == "genai":
+        show_piece(answer.text)
+    show_piece("\n")
+    say(speeds(answer), err=True)
+
+
+def _values(answer: Answer) -> dict[str, object]:
+    return {
+        "schema_version": 1,
+        "tokens": list(answer.tokens),
+        "text": answer.text,
+        "finish_reason": answer.reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "prefill_tokens_per_s": answer.prefill_tokens_per_s,
+        "decode_tokens_per_s": answer.decode_tokens_per_s,
+        "first_token_ms": 1e3 * answer.prefill_s,
+        "drafted_tokens": answer.drafted,
+        "accepted_tokens": answer.accepted,
+    }

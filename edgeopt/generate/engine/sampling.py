@@ -1,0 +1,165 @@
+"""From logits to the next token.
+
+In transformers' order: repetition, presence and frequency penalties → temperature → top-k → top-p → min-p → draw.
+Temperature 0 is greedy: the most likely token, the first of equal ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .errors import PromptError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen, and when a text ends."""
+
+    temperature: float = 0.0
+    """0: greedy; larger: less likely tokens more often."""
+    top_k: int = 0
+    """Draw from the k most likely tokens; 0: from all."""
+    top_p: float = 1.0
+    """Draw from the most likely tokens whose probabilities sum to this."""
+    min_p: float = 0.0
+    """Draw from tokens at least this likely, compared with the most likely one."""
+    repetition_penalty: float = 1.0
+    """Divide the logits of tokens that occurred by this (https://arxiv.org/abs/1909.05858)."""
+    presence_penalty: float = 0.0
+    """Subtract this from the logits of tokens that the answer holds."""
+    frequency_penalty: float = 0.0
+    """Subtract this from the logits of tokens for each time that the answer holds them."""
+    seed: int | None = None
+    """Equal seeds draw equal texts on one machine; None: a random one."""
+    max_tokens: int = 256
+    """End after this many tokens."""
+    stop: tuple[str, ...] = ()
+    """End before the first of these texts."""
+    ignore_eos: bool = False
+    """Do not end at an end-of-text token; for measurements."""
+    logprobs: int | None = None
+    """Return the logarithm of each token's probability, and of this many most likely tokens."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Add to the logits of these tokens."""
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("temperature", self.temperature, 0.0 <= self.temperature <= 100.0, "from 0 to 100"),
+            ("top_k", self.top_k, self.top_k >= 0, "0 or more"),
+            ("top_p", self.top_p, 0.0 < self.top_p <= 1.0, "above 0 and at most 1"),
+            ("min_p", self.min_p, 0.0 <= self.min_p <= 1.0, "from 0 to 1"),
+            ("repetition_penalty", self.repetition_penalty, 0.0 < self.repetition_penalty < math.inf, "above 0"),
+            ("presence_penalty", self.presence_penalty, -10.0 <= self.presence_penalty <= 10.0, "from -10 to 10"),
+            ("frequency_penalty", self.frequency_penalty, -10.0 <= self.frequency_penalty <= 10.0, "from -10 to 10"),
+            ("max_tokens", self.max_tokens, self.max_tokens >= 1, "1 or more"),
+            ("logprobs", self.logprobs, self.logprobs is None or 0 <= self.logprobs <= 20, "from 0 to 20"),
+            ("seed", self.seed, self.seed is None or self.seed >= 0, "0 or more"),
+            ("stop", self.stop, all(self.stop), "texts that are not empty"),
+        )
+        for name, value, right, allowed in checks:
+            if not right:
+                raise PromptError(f"{name} is {value!r}: must be {allowed}")
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Sampling:
+        """Return the options in `values`; an unknown name is an error that says the nearest one."""
+        allowed = [item.name for item in fields(cls)]
+        for name in values:
+            if name not in allowed:
+                close = get_close_matches(name, allowed, n=1)
+                hint = f" (did you mean '{close[0]}'?)" if close else ""
+                raise PromptError(f"unknown sampling option '{name}'{hint}; options are: {', '.join(allowed)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise PromptError(f"a sampling option has a wrong type: {error}") from error
+
+    @property
+    def plain(self) -> bool:
+        """Whether logits need no change before the choice."""
+        neutral = self.repetition_penalty == 1.0 and not self.presence_penalty and not self.frequency_penalty
+        return neutral and not self.logit_bias
+
+
+class Sampler:
+    """Chooses the tokens of one text."""
+
+    def __init__(self, options: Sampling, prompt: list[int]) -> None:
+        self._options = options
+        self._seen = set(prompt)
+        self._counts: Counter[int] = Counter()
+        self._random = np.random.default_rng(options.seed)
+
+    def choose(self, logits: Array, allowed: Array | None = None) -> int:
+        """Return the next token.
+
+        Args:
+            logits: of all tokens, [vocabulary] float32; not changed.
+            allowed: which tokens are allowed, [vocabulary] bool; None: all.
+        """
+        options = self._options
+        if not options.plain:
+            logits = self._penalized(logits)
+        if allowed is not None:
+            logits = np.where(allowed, logits, np.float32(-np.inf))
+        token = int(logits.argmax()) if options.temperature == 0.0 else self._draw(logits)
+        self._seen.add(token)
+        self._counts[token] += 1
+        return token
+
+    def _penalized(self, logits: Array) -> Array:
+        options = self._options
+        logits = logits.copy()
+        if options.repetition_penalty != 1.0:
+            seen = np.fromiter((token for token in self._seen if token < len(logits)), np.int64)
+            scores = logits[seen]
+            penalty = np.float32(options.repetition_penalty)
+            logits[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
+        for token, count in self._counts.items():
+            logits[token] -= np.float32(options.presence_penalty + count * options.frequency_penalty)
+        for token, bias in options.logit_bias.items():
+            if 0 <= token < len(logits):
+                logits[token] += np.float32(bias)
+        return logits
+
+    def _draw(self, logits: Array) -> int:
+        tokens, probabilities = distribution(logits, self._options)
+        reached = np.cumsum(probabilities)
+        place = int(np.searchsorted(reached, self._random.random() * reached[-1], side="right"))
+        return int(tokens[min(place, len(tokens) - 1)])
+
+
+def distribution(logits: Array, options: Sampling) -> tuple[Array, Array]:
+    """Return the tokens that may be drawn, most likely first, and their probabilities [tokens] float64."""
+    count = options.top_k if 0 < options.top_k < len(logits) else 0
+    if count:
+        threshold = np.partition(logits, len(logits) - count)[len(logits) - count]
+        tokens = np.flatnonzero(logits >= threshold)  # ties stay, as in transformers
+    else:
+        tokens = np.flatnonzero(logits > -np.inf)
+    tokens = tokens[np.argsort(-logits[tokens], kind="stable")]
+    scaled = logits[tokens].astype(np.float64) / options.temperature
+    probabilities = np.exp(scaled - scaled[0])
+    probabilities /= probabilities.sum()
+    if options.top_p < 1.0:
+        before = np.cumsum(probabilities) - probabilities
+        kept = before < options.top_p
+        tokens, probabilities = tokens[kept], probabilities[kept]
+    if options.min_p > 0.0:
+        kept = probabilities >= options.min_p * probabilities[0]
+        tokens, probabilities = tokens[kept], probabilities[kept]
+    return tokens, probabilities / probabilities.sum()
+
+
+def log_probabilities(logits: Array) -> Array:
+    """Return the logarithms of the probabilities, [..., vocabulary] float32."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

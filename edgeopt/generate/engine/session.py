@@ -1,0 +1,72 @@
+"""A decoder's onnxruntime session, and the check that its inputs are those of its description."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import onnxruntime as ort
+
+from .description import Description
+from .errors import FolderError
+
+_QUIET = 4
+_ARRAY_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16"}
+
+
+def open_session(path: Any, *, threads: int = 1) -> ort.InferenceSession:
+    """Return a session on the CPU.
+
+    Raises:
+        FolderError: onnxruntime does not load the file.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's error classes have no public common base
+        reason = " ".join(str(error).split())[:300]
+        raise FolderError(f"{path}: onnxruntime {ort.__version__} does not load it: {reason}") from error
+
+
+def check_inputs(session: ort.InferenceSession, described: Description) -> Description:
+    """Return the description with the optional inputs that the graph really has, and its cache's type and size.
+
+    Raises:
+        FolderError: the graph lacks an input or an output that the description names.
+    """
+    inputs = {value.name: value for value in session.get_inputs()}
+    optional = {value.name for value in session.get_overridable_initializers()}
+    outputs = {value.name: value for value in session.get_outputs()}
+    names = described.names
+    if names.tokens not in inputs and "decoder_input_ids" in inputs:
+        names = replace(names, tokens="decoder_input_ids")
+    names = replace(
+        names,
+        mask=names.mask if names.mask in inputs else None,
+        positions=names.positions if names.positions in inputs else None,
+        asked=names.asked if names.asked in inputs or names.asked in optional else None,
+    )
+    for layer in range(described.layers):
+        wanted = (names.past_key % layer, names.past_value % layer)
+        made = (names.present_key % layer, names.present_value % layer)
+        missing = [name for name in wanted if name not in inputs] + [name for name in made if name not in outputs]
+        if missing:
+            raise FolderError(
+                f"{described.model}: has no '{missing[0]}', so it is not a decoder with a cache of {described.layers} layers; "
+                "export the model again with edgeopt export"
+            )
+    for name in (names.tokens, names.logits):
+        if name not in inputs and name not in outputs:
+            raise FolderError(f"{described.model}: has no '{name}', so it is not a decoder")
+    past = inputs[names.past_key % 0]
+    heads, size = past.shape[1], past.shape[3]
+    return replace(
+        described,
+        names=names,
+        cache_type=_ARRAY_TYPES.get(past.type, described.cache_type),
+        kv_heads=heads if isinstance(heads, int) else described.kv_heads,
+        head_size=size if isinstance(size, int) else described.head_size,
+    )

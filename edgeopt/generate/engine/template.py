@@ -1,0 +1,160 @@
+"""Chat templates: messages to a prompt, rendered as transformers renders them.
+
+A template is a Jinja text that came with the model, so it is a stranger's program: it runs in Jinja's immutable sandbox and
+sees plain JSON values only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .errors import FolderError, PromptError
+from .tokens import special_tokens
+
+TEMPLATE_FILE = "chat_template.jinja"
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+
+class ChatTemplate:
+    """The chat template of a model."""
+
+    def __init__(self, text: str, *, special: Mapping[str, str] | None = None) -> None:
+        try:
+            import jinja2
+        except ModuleNotFoundError as error:
+            raise FolderError("chat templates need the package jinja2: pip install jinja2") from error
+        self.text = text
+        self._special = dict(special or {})
+        self._error: type[Exception] = jinja2.TemplateError
+        try:
+            self._template = _environment().from_string(text)
+        except jinja2.TemplateError as error:
+            raise FolderError(f"the chat template cannot be read: {error}") from error
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the template shows tools to the model."""
+        return "tools" in self.text
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        answer: bool = True,
+        **variables: Any,
+    ) -> str:
+        """Return the prompt for `messages`.
+
+        Args:
+            messages: each with a ``role`` and a ``content``.
+            tools: the JSON schemas of functions that the model may call.
+            answer: end with the beginning of the assistant's answer.
+            variables: more variables of the template.
+
+        Raises:
+            PromptError: the template refuses the messages.
+        """
+        given = {
+            **self._special,
+            **{key: _plain(value) for key, value in variables.items()},
+            "messages": [_with_reasoning(_plain(message)) for message in messages],
+            "tools": _plain(tools) if tools is not None else None,
+            "documents": None,
+            "add_generation_prompt": answer,
+        }
+        try:
+            return str(self._template.render(given))
+        except (self._error, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            raise PromptError(f"the chat template refuses the messages: {error}") from error
+
+
+def read_template(folder: Path, given: Path | None = None) -> ChatTemplate | None:
+    """Return the chat template of a model's folder, or that in the file `given`; None: the folder has none."""
+    special = special_tokens(folder)
+    if given is not None:
+        try:
+            return ChatTemplate(given.read_text(encoding="utf-8"), special=special)
+        except (OSError, UnicodeDecodeError) as error:
+            raise FolderError(f"{given}: cannot be read as a chat template: {error}") from error
+    file = folder / TEMPLATE_FILE
+    if file.is_file():
+        return ChatTemplate(file.read_text(encoding="utf-8"), special=special)
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        try:
+            values = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        text = _default(values.get("chat_template")) if isinstance(values, dict) else None
+        if text is not None:
+            return ChatTemplate(text, special=special)
+    return None
+
+
+def _default(value: Any) -> str | None:
+    """Return the template in a tokenizer's configuration: a text, or the one called "default" of several."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        named = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
+        return named.get("default")
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` made of JSON's types alone: the methods of other objects could do anything."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return f"<{type(value).__name__}>"
+
+
+def _with_reasoning(message: Any) -> Any:
+    """Return `message` with its reasoning under each name that templates know."""
+    if not isinstance(message, dict):
+        raise PromptError(f"a message must be an object with a role and a content, not {message!r}")
+    reasoning = next((message[key] for key in _REASONING if message.get(key) is not None), None)
+    return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
+
+
+def _environment() -> Any:
+    import jinja2
+    from jinja2 import nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """``{% generation %}`` marks what the assistant says; it has no effect on a prompt."""
+
+        tags = {"generation"}  # noqa: RUF012  (as Jinja declares it)
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+
+        def _said(self, caller: Any) -> Any:
+            return caller()
+
+    def raise_exception(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment
+
+
+def _tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False) -> str:
+    """Return JSON without HTML escapes, unlike Jinja's own filter."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

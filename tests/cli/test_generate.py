@@ -1,0 +1,67 @@
+"""`edgeopt generate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import edgeopt_here
+
+
+def test_a_text_is_continued_and_the_speed_is_on_stderr(language_model: Path) -> None:
+    done = edgeopt_here("generate", str(language_model), "Once upon", "--max-tokens", "8", "--set", "ignore_eos=true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "8 tokens of answer" in done.stderr
+    assert "tokens/s" in done.stderr
+
+
+def test_json_has_tokens_text_and_speeds(language_model: Path) -> None:
+    arguments = (
+        "generate",
+        str(language_model),
+        "Once upon",
+        "--max-tokens",
+        "8",
+        "--format",
+        "json",
+        "--set",
+        "ignore_eos=true",
+    )
+    one, two = (json.loads(edgeopt_here(*arguments).stdout) for _ in range(2))
+    assert one["tokens"] == two["tokens"]
+    assert len(one["tokens"]) == 8
+    assert one["finish_reason"] == "length"
+    assert one["prefill_tokens_per_s"] > 0
+    assert one["decode_tokens_per_s"] > 0
+
+
+def test_a_schema_and_the_chat_template(language_model: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}')
+    done = edgeopt_here("generate", str(language_model), "a number", "--chat", "--schema", str(schema), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert values["finish_reason"] == "length" or "n" in json.loads(values["text"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere", "hi"), "no such file or folder"),
+        (("MODEL", "hi", "--set", "temprature=1.0"), "did you mean 'temperature'"),
+        (("MODEL", "hi", "--set", "top_p=7.0"), "top_p is 7.0: must be above 0"),
+        (("MODEL", ""), "the prompt is empty"),
+        (("MODEL", "word " * 900), "the model's context is 512"),
+        (("MODEL", "hi", "--engine", "other"), "choose edgeopt or genai"),
+        (("MODEL", "hi", "--schema", "a", "--grammar", "b"), "give one of them"),
+        (("MODEL", "hi", "--schema", "absent.json"), "cannot be read"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(language_model: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = edgeopt_here("generate", *(str(language_model) if argument == "MODEL" else argument for argument in arguments))
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

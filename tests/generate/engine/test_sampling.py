@@ -1,0 +1,97 @@
+"""Sampling: the distributions of transformers' processors, seeds, greedy ties, and options that are refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeopt.generate.engine.errors import PromptError
+from edgeopt.generate.engine.sampling import Sampler, Sampling, distribution, log_probabilities
+
+LOGITS = np.random.default_rng(0).normal(size=50).astype(np.float32) * 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0.7},
+        {"temperature": 1.3, "top_k": 7},
+        {"temperature": 1.0, "top_p": 0.8},
+        {"temperature": 1.0, "min_p": 0.05},
+        {"temperature": 0.9, "top_k": 20, "top_p": 0.9, "min_p": 0.02},
+    ],
+)
+def test_the_distribution_is_that_of_transformers(options: dict[str, Any]) -> None:
+    import torch
+    from transformers import (
+        LogitsProcessorList,
+        MinPLogitsWarper,
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+    )
+
+    kinds = {
+        "temperature": TemperatureLogitsWarper,
+        "top_k": TopKLogitsWarper,
+        "top_p": TopPLogitsWarper,
+        "min_p": MinPLogitsWarper,
+    }
+    chain = LogitsProcessorList([kinds[name](value) for name, value in options.items()])
+    wanted = torch.softmax(chain(torch.zeros(1, 1, dtype=torch.long), torch.from_numpy(LOGITS.copy())[None]), -1)[0].numpy()
+    tokens, probabilities = distribution(LOGITS, Sampling(**options))
+    got = np.zeros(50)
+    got[tokens] = probabilities
+    assert np.abs(got - wanted).max() < 1e-6
+
+
+def test_repetition_penalty_is_that_of_transformers() -> None:
+    import torch
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    prompt = [3, 4, 4, 9]
+    wanted = RepetitionPenaltyLogitsProcessor(1.7)(torch.tensor([prompt]), torch.from_numpy(LOGITS.copy())[None])[0].numpy()
+    got = Sampler(Sampling(repetition_penalty=1.7), prompt)._penalized(LOGITS)
+    assert np.allclose(got, wanted)
+
+
+def test_greedy_takes_the_first_of_equal_logits() -> None:
+    assert Sampler(Sampling(), []).choose(np.array([0.0, 2.0, 2.0, 1.0], np.float32)) == 1
+
+
+def test_a_seed_repeats_and_draws_follow_the_distribution() -> None:
+    options = Sampling(temperature=1.0, seed=5)
+    one, two = Sampler(options, []), Sampler(options, [])
+    drawn = [one.choose(LOGITS) for _ in range(4000)]
+    assert drawn == [two.choose(LOGITS) for _ in range(4000)]
+    probabilities = np.exp(log_probabilities(LOGITS))
+    counts = Counter(drawn)
+    worst = max(abs(counts[token] / 4000 - probabilities[token]) for token in range(50))
+    assert worst < 0.03, f"largest difference of a frequency from its probability: {worst:.3f}"
+
+
+def test_presence_frequency_and_bias_change_logits() -> None:
+    sampler = Sampler(Sampling(presence_penalty=1.0, frequency_penalty=0.5, logit_bias={2: 100.0}), [])
+    flat = np.zeros(4, np.float32)
+    assert [sampler.choose(flat), sampler.choose(flat)] == [2, 2]
+    assert sampler._penalized(flat).tolist() == [0.0, 0.0, 98.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"temprature": 1.0}, "did you mean 'temperature'"),
+        ({"temperature": -1.0}, "from 0 to 100"),
+        ({"top_p": 0.0}, "above 0 and at most 1"),
+        ({"top_k": -3}, "0 or more"),
+        ({"max_tokens": 0}, "1 or more"),
+        ({"stop": ("",)}, "not empty"),
+        ({"temperature": "hot"}, "wrong type"),
+    ],
+)
+def test_impossible_options_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(PromptError, match=said):
+        Sampling.read(values)

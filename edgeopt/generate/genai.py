@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from edgeopt.errors import MachineError, ModelError, RecipeError
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.extras import need
 from edgeopt.generate.engine.description import GENAI_FILE
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.engine.sampling import Sampling
@@ -26,10 +27,9 @@ def generate_with_genai(engine: Engine, prompt: Sequence[int], options: Sampling
         ModelError: it does not load the folder.
         RecipeError: it has no such option.
     """
-    try:
-        import onnxruntime_genai as genai
-    except ModuleNotFoundError as error:
-        raise MachineError("--engine genai needs the package onnxruntime-genai; run: pip install onnxruntime-genai") from error
+    need("onnxruntime_genai", purpose="--engine genai")
+    import onnxruntime_genai as genai
+
     changed = [name for name in vars(options) if getattr(options, name) != getattr(Sampling(), name)]
     unknown = [name for name in changed if name not in _KNOWN]
     if unknown:

@@ -15,7 +15,7 @@ from edgeopt.generate.genai import generate_with_genai
 
 def test_an_absent_package_is_named(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_genai", None)
-    with pytest.raises(MachineError, match="pip install onnxruntime-genai"):
+    with pytest.raises(MachineError, match=r"pip install 'edgeopt\[genai\]'"):
         generate_with_genai(engine, [5], Sampling())
 
 

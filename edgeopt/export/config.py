@@ -19,6 +19,11 @@ class ExportConfig(Options):
     """fused: one standard `Attention` node per layer; decomposed: MatMul, Softmax, MatMul."""
     projections: Literal["merged", "apart"] | None = None
     """merged: query, key and value as one product and a Split; apart: as three products."""
+    decoder: Literal["portable", "decoder-cpu"] | None = None
+    """Form of decoders. portable: standard operators, a cache that grows; decoder-cpu: onnxruntime's GroupQueryAttention over a
+    cache of fixed length, logits where they are asked for."""
+    context: int | None = Field(default=None, ge=8)
+    """Most positions of a decoder, prompt and answer together; none: the model's, at most 32,768."""
     shapes: dict[str, list[int]] = Field(default_factory=dict)
     """Fixed shapes by input name, such as `{"input_ids": [1, 128]}`; samples are padded with zeros or cut. Other inputs stay
     dynamic."""

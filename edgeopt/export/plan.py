@@ -49,6 +49,8 @@ class Plan:
     example: Batch
     checks: list[Batch]
     warnings: tuple[str, ...]
+    decoder: Literal["portable", "decoder-cpu"] = "portable"
+    context: int | None = None
 
 
 def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, config: ExportConfig) -> Plan:
@@ -84,7 +86,16 @@ def decide(model: torch.nn.Module, samples: Batches | None, *, target: Target, c
         example=_example(used, axes),
         checks=[*parity_batches(used, axes, limit=config.parity_samples), *beyond(model, used[0])],
         warnings=remarks + warnings,
+        decoder=_form(name, attention, target, config),
+        context=config.context,
     )
+
+
+def _form(task: str, attention: str, target: Target, config: ExportConfig) -> Literal["portable", "decoder-cpu"]:
+    """Return the form of the graph, which is the target's for what generates text with its attention fused."""
+    if task != "text-generation" or attention != "fused" or config.shapes:
+        return "portable"
+    return config.decoder or target.export.decoder
 
 
 def _choose(

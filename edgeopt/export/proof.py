@@ -108,7 +108,7 @@ def prove(family: Family, task: str, *, target: Target, folder: Path, dtype: Flo
     started = time.perf_counter()
     model = tiny_model(family, task)
     samples = random_samples(family.tasks[task], model.config)
-    config = ExportConfig(task=task, dtype=dtype)
+    config = ExportConfig(task=task, dtype=dtype, decoder="portable")
     try:
         result = export(model, samples, target=target, output=folder, config=config)
         with weights_in(model, dtype):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,18 @@ class Parity:
     shapes: tuple[str, ...]
     """The input shapes that were compared, such as ``input_ids 3×17``."""
     passed: bool
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """A decoder's answers over a shared cache, compared with PyTorch's without one."""
+
+    kl: float
+    """Mean Kullback-Leibler divergence of the next token's distribution, in nats."""
+    tokens: int
+    same_tokens: int
+    """Positions at which both choose the same next token."""
+    relative_error: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,9 @@ class ExportFacts:
     passes: dict[str, int]
     """Number of changes by each graph pass."""
     warnings: tuple[str, ...]
+    decoder: str = field(default="", kw_only=True)
+    """The form of a decoder: portable, decoder-cpu; "" for other models."""
+    decoding: Decoding | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -20,6 +20,7 @@ from edgeopt.batches import Batches
 from edgeopt.errors import ModelError
 from edgeopt.export.attention import attention_for_export
 from edgeopt.export.config import ExportConfig
+from edgeopt.export.decoder_form import convert, merged_for, prove_decoding, takes_cache, write_descriptions
 from edgeopt.export.inference import plain_path, refuse_untraceable
 from edgeopt.export.naming import separate_outputs, tidy_names
 from edgeopt.export.overflow_guards import guards_for_export
@@ -27,12 +28,13 @@ from edgeopt.export.parity import check_parity, first_divergence
 from edgeopt.export.plan import Plan, decide
 from edgeopt.export.precision import weights_in
 from edgeopt.export.program import Program, evaluating, tensors
-from edgeopt.export.result import ExportResult, Parity
+from edgeopt.export.result import Decoding, ExportResult, Parity
 from edgeopt.export.rotary import rotary_for_export
 from edgeopt.export.trace import quiet, to_onnx, trace
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, write_aside
 from edgeopt.graph import files as onnx_files
+from edgeopt.graph.generation import Generation
 from edgeopt.passes.pipelines import optimize
 from edgeopt.targets.target import Target
 
@@ -61,7 +63,7 @@ def export(
         RecipeError: the configuration names unknown inputs or outputs.
     """
     with weights_in(model, config.dtype):
-        return _export(decide(model, samples, target=target, config=config), Path(output), config)
+        return _export(merged_for(decide(model, samples, target=target, config=config)), Path(output), config)
 
 
 def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
@@ -84,10 +86,36 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
             if not parity.passed:
                 where = first_divergence(program, named, exported, plan.checks, tolerance=plan.tolerance)
                 raise ModelError(_parted(parity, where))
-            files = [file.replace(output / file.name) for file in reversed(written)][::-1]
+            form = _decoder_form(graph, plan, folder)
+            files = [file.replace(output / file.name) for file in reversed(form.written or written)][::-1]
     files += _copy_beside(config.source_folder, output)
-    warnings = (*plan.warnings, *program.remarks, *([WARNING] if narrow else []))
-    return _result(graph, replace(plan, warnings=warnings), parity, files, removed)
+    if form.facts is not None:
+        files += write_descriptions(form.facts, output)
+    warnings = (*plan.warnings, *program.remarks, *([WARNING] if narrow else []), *form.remarks)
+    result = _result(graph, replace(plan, warnings=warnings), parity, files, removed)
+    return replace(result, decoder=form.facts.form if form.facts is not None else "", decoding=form.decoding)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What became of a decoder; nothing of any other model."""
+
+    facts: Generation | None = None
+    decoding: Decoding | None = None
+    remarks: tuple[str, ...] = ()
+    written: tuple[Path, ...] = ()
+
+
+def _decoder_form(graph: ir.Model, plan: Plan, folder: Path) -> _Form:
+    """Bring a decoder into the form of its target, write it again, and decode with it beside PyTorch."""
+    if not takes_cache(plan, graph.graph):
+        return _Form()
+    facts, remarks = convert(graph, plan)
+    if facts.form == "portable":
+        return _Form(facts, None, remarks)
+    tidy_names(graph)
+    written = tuple(onnx_files.save(graph, folder / "model.onnx"))
+    return _Form(facts, prove_decoding(written[0], facts, plan), remarks, written)
 
 
 @contextmanager

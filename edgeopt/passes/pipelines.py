@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeopt.graph.editing import forget_names, remove_unused
+from edgeopt.passes.asked_rows import AskedRows
 from edgeopt.passes.attention_layout import AttentionLayout
 from edgeopt.passes.attention_scale import AttentionScale
 from edgeopt.passes.bounded_masks import BoundedMasks
@@ -30,6 +31,8 @@ from edgeopt.passes.plain_products import PlainProducts
 from edgeopt.passes.recurrent_weights import RecurrentWeights
 from edgeopt.passes.residual_sums import ResidualSums
 from edgeopt.passes.rewrite import Rewrite
+from edgeopt.passes.shared_cache import SharedCache
+from edgeopt.passes.skip_norms import SkipNorms
 from edgeopt.passes.stated_widths import StatedWidths
 from edgeopt.passes.transposed_weights import TransposedWeights
 
@@ -139,6 +142,34 @@ def optimize(model: ir.Model, *, merge: bool = True) -> dict[str, int]:
             _sweep(model)
             removed[kind.__name__] = before - model.graph.num_nodes()
     return removed
+
+
+def decode_on_cpu(model: ir.Model, *, context: int) -> SharedCache:
+    """Bring a decoder that `optimize` has seen into the form ``decoder-cpu``, in place, if its attention allows it.
+
+    Args:
+        model: with a cache as inputs and outputs.
+        context: most positions, for which rotary tables are made.
+
+    Returns:
+        The pass over attention: its `count` is 0, and its `reason` says why, where the model was left as it was.
+    """
+    attention = SharedCache(context=context)
+    for rewrite in (attention, AskedRows(), SkipNorms()):
+        forget_names(model.graph)
+        rewrite(model)
+        remove_unused(model)
+        if not attention.count:
+            break
+    if attention.count:
+        _drop_positions(model)
+    return attention
+
+
+def _drop_positions(model: ir.Model) -> None:
+    """Remove the input of positions where rotation inside of attention has left nothing that reads it."""
+    graph = model.graph
+    graph.inputs[:] = [value for value in graph.inputs if value.name != "position_ids" or value.uses()]
 
 
 def _sweep(model: ir.Model) -> None:

@@ -191,6 +191,9 @@ class Export(Options):
     """fused: one standard `Attention` node per layer; decomposed: MatMul, Softmax, MatMul."""
     projections: Literal["merged", "apart"] = "merged"
     """merged: query, key and value as one product and a Split; apart: as three products."""
+    decoder: Literal["portable", "decoder-cpu"] = "portable"
+    """Form of decoders. portable: standard operators, a cache that grows; decoder-cpu: onnxruntime's GroupQueryAttention over a
+    cache of fixed length, logits where they are asked for."""
 
 
 class Target(Options):

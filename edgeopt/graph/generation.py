@@ -1,0 +1,107 @@
+"""What a decode loop has to know of a decoder: ``generation.json`` beside the model, written by `export` and `quantize`.
+
+Two forms of graph generate text (docs/concepts/export.md):
+
+- portable: a cache that grows, [batch, heads, past, size] in and [batch, heads, past + new, size] out; positions and padding by
+  inputs.
+- decoder-cpu: past and present may be one buffer of fixed length; the mask's row sums say how long each text is, padding stands
+  on the right, and logits are computed at the asked positions alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import onnx_ir as ir
+from pydantic import Field
+
+from edgeopt.config import Options
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.files import write_aside
+
+FILE = "generation.json"
+ASKED = "logits_positions"
+"""The input that says which positions get logits; an initializer that may be overridden, [-1] where it is left out."""
+_PAST_KEY, _PAST_VALUE = "past_key_values.%d.key", "past_key_values.%d.value"
+
+
+class Inputs(Options):
+    """Names of the graph's inputs; `past_key` and `past_value` have the layer's number in the place of ``%d``."""
+
+    tokens: str = "input_ids"
+    mask: str = "attention_mask"
+    positions: str | None = None
+    asked: str | None = None
+    past_key: str = _PAST_KEY
+    past_value: str = _PAST_VALUE
+
+
+class Outputs(Options):
+    """Names of the graph's outputs; `present_key` and `present_value` like `Inputs.past_key`."""
+
+    logits: str = "logits"
+    present_key: str = "present.%d.key"
+    present_value: str = "present.%d.value"
+
+
+class Generation(Options):
+    """The shape of a decoder, its names and its special tokens."""
+
+    version: Literal[1] = 1
+    form: Literal["portable", "decoder-cpu"]
+    model: str = "model.onnx"
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    hidden: int = 0
+    vocabulary: int
+    context: int
+    """Most positions, prompt and answer together."""
+    cache_type: Literal["float32", "float16"] = "float32"
+    shared_cache: bool = False
+    """Past and present may be the same buffer."""
+    window: int = 0
+    """Largest sliding window of attention, 0: none."""
+    eos: list[int] = Field(default_factory=list)
+    bos: int | None = None
+    pad: int | None = None
+    inputs: Inputs = Inputs()
+    outputs: Outputs = Outputs()
+
+    @classmethod
+    def beside(cls, model: Path) -> Generation:
+        """Read the file beside a model (or in a folder).
+
+        Raises:
+            ModelError: there is none, or it is not of this form.
+        """
+        path = model / FILE if model.is_dir() else model.parent / FILE
+        if not path.is_file():
+            raise ModelError(f"{path}: missing; export or quantize the decoder with this version, which writes it")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{path}: not JSON; export or quantize the decoder again") from error
+        try:
+            return cls.read(values, where=str(path))
+        except RecipeError as error:
+            raise ModelError(f"{error}; export or quantize the decoder again") from error
+
+    def write(self, folder: Path) -> Path:
+        """Write ``generation.json`` into `folder` and return its path."""
+        path = folder / FILE
+        with write_aside(path) as aside:
+            aside.write_text(json.dumps(self.model_dump(), indent=1) + "\n", encoding="utf-8")
+        return path
+
+
+def decoder_layers(graph: ir.Graph) -> int:
+    """Return how many layers' caches the graph takes, 0 if it is no decoder of this kind."""
+    names = {value.name for value in graph.inputs}
+    count = 0
+    while _PAST_KEY % count in names and _PAST_VALUE % count in names:
+        count += 1
+    return count if "input_ids" in names else 0

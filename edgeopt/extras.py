@@ -25,6 +25,9 @@ EXTRAS: Mapping[str, str] = {
     "plotly": "report",
     "sklearn": "quickstart",
     "datasets": "datasets",
+    "jiwer": "metrics",
+    "pycocotools": "metrics",
+    "sacrebleu": "metrics",
 }
 """Module → the extra that brings it."""
 

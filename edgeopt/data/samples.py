@@ -44,6 +44,8 @@ class Samples:
         shared: inputs whose value is the same for all samples, stored once.
         layout: how they become a batch of their model; None: stacked along a new first axis.
         annotations: labels that are not one class: of each sample tags, a span, boxes, a text, a number; see `edgeopt.tasks`.
+        contexts: what is known of each sample beside inputs and labels, such as where an image lies in the input.
+        names: names of the classes (of the tags, the tokens), by number; empty: not known.
         group: this many consecutive samples belong together, such as the two texts of a pair, and are picked together.
     """
 
@@ -56,6 +58,8 @@ class Samples:
     shared: frozenset[str] = frozenset()
     layout: Layout | None = None
     annotations: Sequence[Any] | None = field(default=None, repr=False)
+    contexts: Sequence[Any] | None = field(default=None, repr=False)
+    names: tuple[str, ...] = ()
     group: int = 1
 
     def __len__(self) -> int:
@@ -72,7 +76,9 @@ class Samples:
         """Return the samples at `indices`, in that order."""
         kept = [int(index) for index in indices]
         labels = None if self.labels is None else self.labels[kept]
-        annotations = None if self.annotations is None else [self.annotations[index] for index in kept]
+        annotations, contexts = (
+            None if values is None else [values[index] for index in kept] for values in (self.annotations, self.contexts)
+        )
         digest = hashlib.sha256(f"{self.digest}{kept}".encode()).hexdigest()
         return replace(
             self,
@@ -80,6 +86,7 @@ class Samples:
             read=lambda index: self.read(kept[index]),
             labels=labels,
             annotations=annotations,
+            contexts=contexts,
             digest=digest,
         )
 

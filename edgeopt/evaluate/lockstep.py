@@ -6,7 +6,7 @@ sample by sample in one order, and what is kept of the outputs are the answers a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from edgeopt import progress
 from edgeopt.batches import Array
 from edgeopt.data.outputs import Outputs, Runnable, one_by_one, reading_order
 from edgeopt.errors import DataError
-from edgeopt.tasks.task import Answer, Task
+from edgeopt.tasks.task import Answer, Task, about_sample
 
 
 @dataclass
@@ -54,6 +54,19 @@ class Evaluated:
     name: str
     answers: list[Answer]
     errors: dict[str, OutputError] = field(default_factory=dict)
+    distances: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Sum and count of what the task calls distances, such as KL."""
+
+    def distance(self, name: str) -> float | None:
+        """Return the mean of a distance; None: it was not found."""
+        total, count = self.distances.get(name, (0.0, 0.0))
+        return total / count if count else None
+
+    def add_distances(self, found: Mapping[str, tuple[float, float]]) -> None:
+        """Count one more sample."""
+        for name, (total, count) in found.items():
+            before = self.distances.get(name, (0.0, 0.0))
+            self.distances[name] = (before[0] + total, before[1] + count)
 
 
 def evaluate_together(models: Sequence[Runnable], task: Task, references: Sequence[int | None]) -> list[Evaluated]:
@@ -76,13 +89,18 @@ def evaluate_together(models: Sequence[Runnable], task: Task, references: Sequen
     streams = [one_by_one(model, order, padded=padded) for model in models]
     with ExitStack() as stack:
         advance = stack.enter_context(progress.task(f"evaluate {names}", total=len(order)))
+        own: dict[int, Task] = {}
         for index, rows in zip(order, zip(*streams, strict=True), strict=True):
             for number, outputs in enumerate(rows):
-                sample = models[number].samples[index]
-                found[number].answers[index] = task.answer(outputs, sample)
+                samples = models[number].samples
+                if number not in own:
+                    own[number] = task.fitted(outputs, samples)
+                about = about_sample(samples, index)
+                found[number].answers[index] = own[number].answer(outputs, samples[index], about)
                 reference = references[number]
                 if reference is not None:
                     compare_outputs(outputs, rows[reference], found[number].errors)
+                    found[number].add_distances(task.distances(outputs, rows[reference]))
             advance(1)
     return found
 
@@ -96,7 +114,8 @@ def usable(task: Task, models: Sequence[Runnable]) -> Task:
         return task
     try:
         for model in models:
-            task.answer(next(one_by_one(model, [0], padded=True)), model.samples[0])
+            outputs = next(one_by_one(model, [0], padded=True))
+            task.fitted(outputs, model.samples).answer(outputs, model.samples[0], about_sample(model.samples, 0))
     except DataError as error:
         progress.note(f"judged by agreement and output error alone: {error}")
         return OutputsOnly()

@@ -46,7 +46,7 @@ def torch_model(module: nn.Module, task: Task, samples: Samples, *, name: str) -
 
     def run(batch: Batch) -> Outputs:
         with torch.inference_mode():
-            outputs = task.call(module, to_tensors(batch, device))
+            outputs = task.predict(module, to_tensors(batch, device))
         return {name: np.asarray(value.detach().float().cpu().numpy()) for name, value in outputs.items()}
 
     return Runnable(name, run, samples, _BATCH)

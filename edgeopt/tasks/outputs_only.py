@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class OutputsOnly(Task):
         """Return the logits."""
         return (SoftLabels(),)
 
-    def answer(self, outputs: SampleOutputs, sample: Batch) -> Array | None:
+    def answer(self, outputs: SampleOutputs, sample: Batch, about: Any = None) -> Array | None:
         """Return the best class, of each position where the only output has one row per position; else None."""
         if len(outputs) != 1:
             return None

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from edgeopt.data.annotations import BoxTruth, SpanTruth
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.tasks.language_model import LanguageModel
+from edgeopt.tasks.multi_label import MultiLabel
+from edgeopt.tasks.object_detection import ObjectDetection
 from edgeopt.tasks.outputs_only import OutputsOnly
+from edgeopt.tasks.question_answering import QuestionAnswering
+from edgeopt.tasks.regression import Regression
+from edgeopt.tasks.semantic_segmentation import SemanticSegmentation
+from edgeopt.tasks.sentence_embeddings import SentenceEmbeddings
 from edgeopt.tasks.single_label import SingleLabel
+from edgeopt.tasks.speech_recognition import SpeechRecognition
 from edgeopt.tasks.task import Task
+from edgeopt.tasks.text_to_text import TextToText, Transcription
+from edgeopt.tasks.token_classification import TokenClassification
 from edgeopt.user_code import named
 
 if TYPE_CHECKING:
@@ -16,6 +29,17 @@ if TYPE_CHECKING:
 
 TASKS: Mapping[str, Callable[[], Task]] = {
     "single-label-classification": SingleLabel,
+    "multi-label-classification": MultiLabel,
+    "token-classification": TokenClassification,
+    "question-answering": QuestionAnswering,
+    "regression": Regression,
+    "sentence-embeddings": SentenceEmbeddings,
+    "object-detection": ObjectDetection,
+    "semantic-segmentation": SemanticSegmentation,
+    "ctc": SpeechRecognition,
+    "text2text-generation": TextToText,
+    "speech2seq": Transcription,
+    "text-generation": LanguageModel,
 }
 """Tasks by their own names."""
 
@@ -25,6 +49,27 @@ ALIASES: Mapping[str, str] = {
     "zero-shot-classification": "single-label-classification",
     "image-classification": "single-label-classification",
     "audio-classification": "single-label-classification",
+    "classification": "single-label-classification",
+    "multi-label": "multi-label-classification",
+    "ner": "token-classification",
+    "extractive-question-answering": "question-answering",
+    "text-similarity": "regression",
+    "sentence-similarity": "sentence-embeddings",
+    "feature-extraction": "sentence-embeddings",
+    "text-embedding": "sentence-embeddings",
+    "image-embedding": "sentence-embeddings",
+    "image-feature-extraction": "sentence-embeddings",
+    "detection": "object-detection",
+    "segmentation": "semantic-segmentation",
+    "image-segmentation": "semantic-segmentation",
+    "audio-ctc": "ctc",
+    "automatic-speech-recognition": "ctc",
+    "speech2seq-lm": "speech2seq",
+    "seq2seq-lm": "text2text-generation",
+    "translation": "text2text-generation",
+    "summarization": "text2text-generation",
+    "causal-lm": "text-generation",
+    "language-model": "text-generation",
 }
 """Names of the hub and of optimum (`optimum.exporters.tasks`) for them."""
 
@@ -53,12 +98,37 @@ def find_task(name: str) -> Task:
 def task_for(samples: Samples, *names: str | None) -> Task:
     """Return the task that the first of `names` states (None, and ones that are no tasks of this package, are passed over).
 
-    Where none does, samples with one class each are a single-label classification, and others are judged by outputs alone.
+    A text classifier may give one class, several, or a number: the labels say which. Where no name states a task, the labels
+    alone do; without labels models are judged by their outputs.
     """
     for name in names:
         if name is not None and (":" in name or ALIASES.get(plain := name.partition("/")[0], plain) in TASKS):
-            return find_task(name)
-    return SingleLabel() if samples.labels is not None else OutputsOnly()
+            task = find_task(name)
+            return _by_labels(samples) or task if isinstance(task, SingleLabel) else task
+    return _by_labels(samples) or (SingleLabel() if samples.labels is not None else OutputsOnly())
+
+
+def _by_labels(samples: Samples) -> Task | None:
+    """Return the task that labels other than one class per sample are for; None: there are none, or they are for several."""
+    if samples.annotations is None or not len(samples):
+        return None
+    first = samples.annotations[0]
+    match first:
+        case BoxTruth():
+            return ObjectDetection()
+        case SpanTruth():
+            return QuestionAnswering()
+        case str():
+            return TextToText()
+    values = np.asarray(first)
+    if values.ndim == 0:
+        return SentenceEmbeddings() if samples.group == 2 else Regression()
+    if values.ndim == 2:
+        return SemanticSegmentation()
+    same = {np.shape(values) for values in samples.annotations[:64]}
+    if values.dtype.kind in "ub" or (len(same) == 1 and np.isin(values, (0, 1)).all() and "input_ids" not in samples[0]):
+        return MultiLabel()
+    return TokenClassification()
 
 
 def _own(name: str) -> Task:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edgeopt.batches import Array, Batch
 from edgeopt.data.labels import check_labels, missing_classes
 from edgeopt.errors import DataError
+from edgeopt.tasks import decoding
 from edgeopt.tasks.metric import Measured, Metric, share_of_right
 from edgeopt.tasks.task import LossSum, SampleOutputs, SoftLabels, Task, output_named
 
@@ -57,7 +58,11 @@ class SingleLabel(Task):
         """Return the logits."""
         return (SoftLabels(),)
 
-    def answer(self, outputs: SampleOutputs, sample: Batch) -> ClassAnswer:
+    def decoding(self, names: Sequence[str] = ()) -> decoding.Decoding:
+        """Return how the outputs become answers."""
+        return decoding.Argmax()
+
+    def answer(self, outputs: SampleOutputs, sample: Batch, about: Any = None) -> ClassAnswer:
         """Return the class with the largest of the logits [classes] of the first output."""
         logits = output_named(outputs, "logits")
         if logits.ndim != 1:

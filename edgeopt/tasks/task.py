@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeopt.data.samples import Samples
+    from edgeopt.tasks.decoding import Decoding
 
 Answer = Any
 """What a model says of one sample: a class, tags, boxes, a text, a vector; each task has its own type."""
@@ -122,6 +123,10 @@ class Task(ABC):
 
         return named_outputs(model, inputs)
 
+    def predict(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run a PyTorch model to be judged: as `call` does, or by generating where training feeds the answer in."""
+        return self.call(model, inputs)
+
     @abstractmethod
     def loss(self, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> LossSum:
         """Return the loss on hard labels, summed over what counts."""
@@ -130,11 +135,30 @@ class Task(ABC):
         """Return the outputs that a student learns from a teacher; empty: none is known."""
         return ()
 
+    def decoding(self, names: Sequence[str] = ()) -> Decoding:
+        """Return how outputs become answers on a device, as data for a bundle; `names` are those of the classes."""
+        from edgeopt.tasks.decoding import Arrays
+
+        return Arrays()
+
     # judging --------------------------------------------------------------------------------------------------------------
 
+    def fitted(self, outputs: SampleOutputs, samples: Samples) -> Task:
+        """Return the task for a model that gives `outputs` for the first sample: models may write their answers differently."""
+        return self
+
+    def distances(self, outputs: SampleOutputs, reference: SampleOutputs) -> dict[str, tuple[float, float]]:
+        """Return distances of one sample's outputs from another model's that are usual for the task, each as sum and count."""
+        return {}
+
     @abstractmethod
-    def answer(self, outputs: SampleOutputs, sample: Batch) -> Answer:
-        """Return the model's answer for one sample: `outputs` of a PyTorch or an ONNX model, and the sample's inputs.
+    def answer(self, outputs: SampleOutputs, sample: Batch, about: Any = None) -> Answer:
+        """Return the model's answer for one sample.
+
+        Args:
+            outputs: of a PyTorch or an ONNX model.
+            sample: its inputs.
+            about: what is known about it beside its inputs (`Samples.contexts`).
 
         Raises:
             DataError: these are not outputs of this task.
@@ -172,3 +196,8 @@ class Task(ABC):
 def output_named(outputs: SampleOutputs, name: str) -> Array:
     """Return the output called `name`, or the first one where a file calls it otherwise."""
     return outputs[name] if name in outputs else next(iter(outputs.values()))
+
+
+def about_sample(samples: Samples, index: int) -> Any:
+    """Return what is known about a sample beside its inputs; None: nothing."""
+    return None if samples.contexts is None else samples.contexts[index]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeopt.data.annotations import BoxTruth, SpanTruth
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import RecipeError
 from edgeopt.tasks.outputs_only import OutputsOnly
@@ -46,3 +48,22 @@ def test_labels_say_what_the_task_is_where_no_name_does() -> None:
     assert isinstance(task_for(from_arrays(arrays, np.array([0, 1])), None, "generic"), SingleLabel)
     assert isinstance(task_for(from_arrays(arrays), None, "generic"), OutputsOnly)
     assert isinstance(task_for(from_arrays(arrays), "depth-estimation", "image-classification"), SingleLabel)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "group", "name"),
+    [
+        (BoxTruth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)), 1, "object-detection"),
+        (SpanTruth(0, 1, ("a",)), 1, "question-answering"),
+        ("words", 1, "text2text-generation"),
+        (2.5, 1, "regression"),
+        (2.5, 2, "sentence-embeddings"),
+        (np.zeros((4, 4), np.uint8), 1, "semantic-segmentation"),
+        (np.array([1, 0, 1], np.uint8), 1, "multi-label-classification"),
+        (np.array([1, 0, 4, -100]), 1, "token-classification"),
+    ],
+)
+def test_each_kind_of_label_is_for_one_task(annotation: object, group: int, name: str) -> None:
+    samples = replace(from_arrays({"x": np.zeros((2, 1), np.float32)}), annotations=[annotation] * 2, group=group)
+    assert task_for(samples).name == name
+    assert task_for(samples, "text-classification").name == name

@@ -28,7 +28,7 @@ def runnable(samples: Samples, run: Run = first_value, *, size: int = 4) -> Runn
 
 
 class First(OutputsOnly):
-    def answer(self, outputs: Outputs, sample: Batch) -> float:
+    def answer(self, outputs: Outputs, sample: Batch, about: object = None) -> float:
         return float(outputs["y"][0])
 
 

@@ -42,7 +42,7 @@ def test_the_answer_is_in_the_pixels_of_the_image() -> None:
     assert answer.shape == (4, 8)
     assert (answer == np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 4, axis=0)).all()
     samples = replace(maps([np.ones((4, 8), np.uint8)]), contexts=[place])
-    labels = TASK.labels(samples, [0], {})["labels"]
+    labels = TASK.labels(samples, [0], {})["labels"][0]
     assert labels.tolist() == [[IGNORED] * 4, [1] * 4, [1] * 4, [IGNORED] * 4]
 
 

@@ -71,7 +71,7 @@ sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and ta
 docs: $(INSTALLED)  ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-check: $(INSTALLED)  ## lint, format, types, sizes, help texts, reference pages, links and wording of the documentation
+check: $(INSTALLED)  ## lint, format, types, sizes, help texts, reference pages, links and wording
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -81,6 +81,7 @@ check: $(INSTALLED)  ## lint, format, types, sizes, help texts, reference pages,
 	$(BIN)/python tools/check_readme.py
 	$(BIN)/python -m tools.write_reference
 	$(BIN)/python tools/check_links.py
+	$(BIN)/python tools/check_language.py
 
 format: $(INSTALLED)  ## format the sources, and write the help texts in the README and the reference pages
 	$(BIN)/ruff check --fix --quiet . || true

@@ -1,4 +1,4 @@
-"""What edgeopt imports is what it declares: nothing comes along by luck, nothing is declared that nobody uses."""
+"""What edgeopt imports is what it declares: no undeclared import, no unused declaration."""
 
 from __future__ import annotations
 

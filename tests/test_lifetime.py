@@ -142,7 +142,7 @@ def test_calibration_that_hangs_leaves_nothing(number: int, jobs: str, where: st
 
 
 def test_every_temporary_folder_of_the_package_is_announced() -> None:
-    """Those beside an output are found by the next run; those among the system's temporary files by nobody."""
+    """Those beside an output are found by the next run; those among the system's temporary files are not."""
     package = Path(lifetime.__file__).parent
     found = []
     for path in sorted(package.rglob("*.py")):

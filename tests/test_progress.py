@@ -1,4 +1,4 @@
-"""Progress reaches the listener of the block, and nobody outside it."""
+"""Progress reaches the listener of the block, and none outside it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_an_inner_listener_hides_the_outer_one_until_it_ends() -> None:
         with progress.listen(inner):
             progress.note("inside")
         progress.note("after")
-    progress.note("nobody listens")
+    progress.note("no listener")
     assert (outer.seen, inner.seen) == (["after"], ["inside"])
 
 

@@ -34,6 +34,11 @@ WORDS: Mapping[str, str] = {
     r"\b(?:a|of|by) strangers?'?\b": "untrusted, from others",
     r"\bwhole or not at all\b": "atomically",
     r"\bmend(?:s|ed|ing)?\b": "fix, repair",
+    r"\b(?:nobody|somebody|everybody|anybody|whoever)\b": "the user, the caller, no consumer, every consumer",
+    r"\b(?:give|gives|gave) floats\b": "output(s) floats",
+    r"\bwhat (?:it|they) gives?\b": "its output",
+    r"\btold of\b": "named, reported",
+    r"\b(?:scale|row|column|node|line|file|value) a (?:tensor|channel|row|node|reason|value|sample|token|layer|shape)\b": "per",
 }
 """Pattern → what to write instead."""
 

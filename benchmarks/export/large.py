@@ -50,7 +50,7 @@ def status() -> dict[str, int]:
 
 
 class Phases:
-    """Notes the peak of each phase and starts the next one's anew."""
+    """Records the peak of each phase and resets it for the next."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []

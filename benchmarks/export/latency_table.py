@@ -141,7 +141,7 @@ def over_openings(openings: list[np.ndarray]) -> tuple[float, float, float]:
 
 
 def measure_case(folder: Path, seconds: float, clock: Callable[[], float]) -> list[dict[str, Any]]:
-    """Return one row a shape: milliseconds of edgeopt's graph and the ratio of each peer, or why there is none."""
+    """Return one row per shape: milliseconds of edgeopt's graph and the ratio of each peer, or why there is none."""
     case = json.loads((folder / "case.json").read_text())
     task = load_family(case["family"]).tasks[case["task"]]
     config = _config(folder / "source")
@@ -218,7 +218,7 @@ def _config(source: Path) -> Any:
 
 
 def _slower(largest: float) -> bool:
-    """Tell whether edgeopt's graph is slower by more than 1 % even in the opening with the largest ratio."""
+    """Return whether edgeopt's graph is slower by more than 1 % even in the opening with the largest ratio."""
     return largest < 0.99
 
 
@@ -248,7 +248,7 @@ transformers 4.57. –: there is no such graph; the reasons are listed below the
 
 
 def _missing(rows: list[dict[str, Any]]) -> str:
-    """Return why graphs are missing, one line a reason."""
+    """Return why graphs are missing, one line per reason."""
     why: dict[str, list[str]] = {}
     for row in rows:
         for peer, reason in row["missing"].items():

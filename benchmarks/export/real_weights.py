@@ -70,12 +70,12 @@ def mobilenet_v2(data: Path) -> RealModel | None:
     from transformers import AutoModelForImageClassification
 
     folder, photographs = data / "mobilenetv2_imagenet" / "hf", data / "nips17_imagenet_compatible"
-    pictures = sorted([*photographs.rglob("*.png"), *photographs.rglob("*.jp*g")])[:_SAMPLES]
-    if not (folder.is_dir() and pictures):
+    images = sorted([*photographs.rglob("*.png"), *photographs.rglob("*.jp*g")])[:_SAMPLES]
+    if not (folder.is_dir() and images):
         return None
     samples: list[Batch] = []
-    for picture in pictures:
-        pixels = np.asarray(Image.open(picture).convert("RGB").resize((224, 224)), np.float32) / 127.5 - 1
+    for image in images:
+        pixels = np.asarray(Image.open(image).convert("RGB").resize((224, 224)), np.float32) / 127.5 - 1
         samples.append({"pixel_values": pixels.transpose(2, 0, 1)[None].copy()})
     model = AutoModelForImageClassification.from_pretrained(folder, dtype="float32")
     return RealModel("MobileNetV2 1.0 224", model, folder, samples, "photographs", "image-classification")

@@ -115,7 +115,7 @@ def _widen(tiny: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def cases() -> list[tuple[str, str]]:
-    """Return (family, task) of everything that is measured: one task a family, both halves of an encoder-decoder."""
+    """Return (family, task) of everything that is measured: one task per family, both halves of an encoder-decoder."""
     found = []
     for name in FAMILIES:
         tasks = list(load_family(name).tasks)

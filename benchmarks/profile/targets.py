@@ -129,7 +129,7 @@ def main() -> None:
         found.append(measure(name, model, batches, asked.work, asked.seconds, count=asked.count))
         print(row(found[-1]), file=sys.stderr)
     asked.out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print("| target | fp32 p50 ms | int8 p50 ms | int8 / fp32 | said besides |\n|---|---|---|---|---|")
+    print("| target | fp32 p50 ms | int8 p50 ms | int8 / fp32 | also reported |\n|---|---|---|---|---|")
     print("\n".join(row(one) for one in found))
 
 

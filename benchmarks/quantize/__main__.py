@@ -1,4 +1,4 @@
-"""Quantize with everybody, judge on held-out samples, time interleaved, and print one Markdown table a task.
+"""Quantize with every tool, evaluate on held-out samples, time interleaved, and print one Markdown table per task.
 
     python -m benchmarks.quantize --data DATA --work FOLDER [--nncf PYTHON] [--olive PYTHON] [--seeds 3]
 

@@ -1,4 +1,4 @@
-"""ResNet-20 for CIFAR-10 (option-A shortcuts), as an ONNX file, and pictures for it."""
+"""ResNet-20 for CIFAR-10 (option-A shortcuts), as an ONNX file, and images for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 def cifar(data: Path, split: str, count: int, seed: int = 0) -> Samples:
-    """Return `count` pictures of a split (train or test), picked by `seed`, as inputs of the network, with labels."""
+    """Return `count` images of a split (train or test), picked by `seed`, as inputs of the network, with labels."""
     from PIL import Image
 
     with np.load(data / "cifar10_jpeg" / "cifar10_jpeg.npz") as stored:
@@ -26,8 +26,8 @@ def cifar(data: Path, split: str, count: int, seed: int = 0) -> Samples:
 
     def read(index: int) -> dict[str, NDArray[Any]]:
         place = picked[index]
-        picture = Image.open(io.BytesIO(jpeg[offset[place] : offset[place + 1]].tobytes())).convert("RGB")
-        pixels = np.asarray(picture, dtype=np.float32) / 255
+        image = Image.open(io.BytesIO(jpeg[offset[place] : offset[place + 1]].tobytes())).convert("RGB")
+        pixels = np.asarray(image, dtype=np.float32) / 255
         return {"image": np.ascontiguousarray(((pixels - _MEAN) / _STD).transpose(2, 0, 1))}
 
     return Samples(len(picked), read, labels[picked], f"cifar10 {split} {count} {seed}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 _READER = """
 import sys, glob, numpy as np
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+open("/proc/self/clear_refs", "w").write("5")  # reset the peak
 model, samples, output = sys.argv[1:4]
 files = sorted(glob.glob(samples + "/*.npz"))
 def rows():

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _make(path: Path, gigabytes: float) -> None:
-    """Write a stack of random layers x + Relu (MatMul (LayerNormalization (x))) of about so many 10⁹ bytes.
+    """Write a stack of random layers x + Relu (MatMul (LayerNormalization (x))) of about this many 10⁹ bytes.
 
     (Without the additions it would be chaotic: each layer adds 2.6 dB to the noise of the one before, and 33 of them collapse.)
     """

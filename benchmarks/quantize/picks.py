@@ -2,7 +2,7 @@
 
     python -m benchmarks.quantize.picks --data DATA --work FOLDER
 
-Every way to pick is tried with several seeds; the int8 model (x86-vnni) is judged on samples that nobody could pick. Only
+Every way to pick is tried with several seeds; the int8 model (x86-vnni) is judged on samples that no way could pick. Only
 accuracy is measured, so the machine need not be quiet.
 """
 

@@ -26,7 +26,7 @@ from benchmarks.quantize.tasks import TASKS, TRAINED_ELSEWHERE, export_model
 
 @dataclass(frozen=True)
 class Row:
-    """One contender's result on so many samples; `failure` says why there is none."""
+    """One contender's result on this many samples; `failure` says why there is none."""
 
     task: str
     contender: str
@@ -53,7 +53,7 @@ def main() -> None:
     pythons = {"nncf": arguments.nncf, "olive": arguments.olive}
     for task in arguments.tasks:
         model = export_model(task, arguments.data, arguments.work)
-        samples = _pictures(arguments) if task == "mobilenetv2" else _sentences(arguments)
+        samples = _images(arguments) if task == "mobilenetv2" else _sentences(arguments)
         rows = []
         for count in arguments.counts:
             for name, (program, most) in race_programs.programs(task).items():
@@ -99,20 +99,20 @@ def _table(task: str, rows: list[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _pictures(arguments: argparse.Namespace) -> Path:
-    """Write 1,024 pictures as bytes, [1024, 3, 224, 224]."""
+def _images(arguments: argparse.Namespace) -> Path:
+    """Write 1,024 images as bytes, [1024, 3, 224, 224]."""
     from PIL import Image
 
-    path: Path = arguments.work / "pictures.u8"
+    path: Path = arguments.work / "images.u8"
     if path.is_file():
         return path
     files = sorted((arguments.data / "nips17_imagenet_compatible" / "images").iterdir())
     with path.with_suffix(".part").open("wb") as stream:
         for number in range(1024):
-            picture = Image.open(files[number % len(files)]).convert("RGB")
+            image = Image.open(files[number % len(files)]).convert("RGB")
             if number >= len(files):
-                picture = picture.crop((20, 20, picture.width - 20, picture.height - 20))
-            pixels = np.asarray(picture.resize((224, 224), Image.Resampling.BILINEAR))
+                image = image.crop((20, 20, image.width - 20, image.height - 20))
+            pixels = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR))
             stream.write(np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes())
     path.with_suffix(".part").replace(path)
     return path

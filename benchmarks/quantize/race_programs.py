@@ -6,7 +6,7 @@ READER = """
 import os
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before any library counts the cores
 import json, sys, time, numpy as np
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts again
 model, samples, work, count = *sys.argv[1:4], int(sys.argv[4])
 def rows():
     if samples.endswith(".u8"):
@@ -131,7 +131,7 @@ finish(start)
 def programs(task: str) -> dict[str, tuple[str, int]]:
     """Return the program of each contender by name, each with the largest number of samples it is given.
 
-    onnxruntime's Entropy and Percentile keep every activation of every sample: 8 GB for 128 pictures, so 64 GB for 1,024.
+    onnxruntime's Entropy and Percentile keep every activation of every sample: 8 GB for 128 images, so 64 GB for 1,024.
     NNCF keeps the samples and Olive goes through onnxruntime's calibrators: 128 says enough.
     """
     from benchmarks.quantize.contenders import OLIVE_RACE

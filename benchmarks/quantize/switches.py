@@ -5,7 +5,7 @@
 Every row is one call of `quantize` for x86-vnni (seed 0, 128 samples to calibrate) with one thing changed, judged on held-out
 samples (800; ``--held-out``): accuracy, agreement with floating point, SQNR of the logits. ``--time`` adds how many times as
 fast as floating point each is, one thread, all models taking turns on every sample (`turns.py`); for a quiet machine only.
-``--reuse`` takes the files of an earlier run in FOLDER instead of quantizing anew.
+``--reuse`` takes the files of an earlier run in FOLDER instead of quantizing again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ROWS = (
     Row("one range around Add and Concat (`shared`)", target={"shared": ["Add", "Concat"]}, tasks=_PICTURES),
     Row("7-bit weights everywhere", target={"reduce_range": "always"}),
     Row("16-bit activations", target={"activation": "uint16"}),
-    Row("one weight scale a tensor", target=_PER_TENSOR),
+    Row("one weight scale per tensor", target=_PER_TENSOR),
     Row("… `equalize = false`", {"equalize": False}, _PER_TENSOR, tasks=_PICTURES),
     Row("… `smooth = false`", {"smooth": False}, _PER_TENSOR, tasks=_TEXT),
     Row("… `correct_bias = false`", {"correct_bias": False}, _PER_TENSOR),

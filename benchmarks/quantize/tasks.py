@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Sample = dict[str, NDArray[Any]]
 
 
-class Pictures:
+class Images:
     """Photographs, decoded when they are asked for."""
 
     def __init__(self, folder: Path, rows: list[dict[str, str]]) -> None:
@@ -28,8 +28,8 @@ class Pictures:
 
         for row in self.rows:
             path = next((self.folder / "images").glob(row["ImageId"] + ".*"))
-            picture = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
-            values = (np.asarray(picture, dtype=np.float32) - 127.5) / 127.5
+            image = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+            values = (np.asarray(image, dtype=np.float32) - 127.5) / 127.5
             yield {"pixel_values": np.ascontiguousarray(values.transpose(2, 0, 1)[None])}
 
 
@@ -54,7 +54,7 @@ def mobilenet(data: Path, work: Path, seed: int, count: int) -> Task:
     picked = spare[:count] if seed == 0 else np.random.default_rng(seed).permutation(spare)[:count]
     labels = np.array([int(rows[index]["TrueLabel"]) - 1 for index in held])
     model = _export_mobilenet(data, work)
-    calibration, held_out = (Pictures(folder, [rows[index] for index in chosen]) for chosen in (picked, held))
+    calibration, held_out = (Images(folder, [rows[index] for index in chosen]) for chosen in (picked, held))
     return Task("mobilenetv2", model, calibration, held_out, labels)
 
 

@@ -1,4 +1,4 @@
-"""Transformers for pictures and sound, trained here because the data holds none that are: minutes on two cores, once.
+"""Transformers for images and sound, trained here because the data holds none that are: minutes on two cores, once.
 
 - vit: a small ViT (4 layers, 96 wide, patches of 4×4) on 25,000 of CIFAR-10's JPEG files, distilled from ResNet-20.
 - ast: a small audio spectrogram transformer (4 layers, 96 wide) on spoken digits.
@@ -33,8 +33,8 @@ MELS, FRAMES = 64, 64
 
 
 def vit(data: Path, work: Path, seed: int, count: int) -> Task:
-    """The picture transformer on CIFAR-10's 5,000 test files; calibration from the training files, picked by `seed`."""
-    (train, _), (test, labels) = pictures(data)
+    """The image transformer on CIFAR-10's 5,000 test files; calibration from the training files, picked by `seed`."""
+    (train, _), (test, labels) = images(data)
     path = work / "vit-cifar10.onnx"
     if not path.is_file():
         export_logits(_trained(work / "vit.pt", lambda: _train_vit(data)), {"pixel_values": torch.zeros(2, 3, 32, 32)}, path)
@@ -72,16 +72,16 @@ def _task(name: str, path: Path, key: str, split: tuple[Floats, Floats, NDArray[
     return Task(name, path, [single(train[i]) for i in picked], [single(x) for x in test], labels)
 
 
-def pictures(data: Path) -> tuple[tuple[Floats, NDArray[np.int64]], tuple[Floats, NDArray[np.int64]]]:
-    """Return (pictures [n, 3, 32, 32], labels) of the training and of the test files."""
+def images(data: Path) -> tuple[tuple[Floats, NDArray[np.int64]], tuple[Floats, NDArray[np.int64]]]:
+    """Return (images [n, 3, 32, 32], labels) of the training and of the test files."""
     from PIL import Image
 
     stored = np.load(data / "cifar10_jpeg" / "cifar10_jpeg.npz")
     jpeg, offset, labels, split = (stored[key] for key in ("jpeg", "offset", "label", "split"))
     values = np.empty((len(labels), 3, 32, 32), dtype=np.float32)
     for index in range(len(labels)):
-        picture = Image.open(io.BytesIO(jpeg[offset[index] : offset[index + 1]].tobytes()))
-        values[index] = (np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) / 255 - _MEAN) / _STD
+        image = Image.open(io.BytesIO(jpeg[offset[index] : offset[index + 1]].tobytes()))
+        values[index] = (np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 255 - _MEAN) / _STD
     train, test = split == 0, split == 1
     return (values[train], labels[train].astype(np.int64)), (values[test], labels[test].astype(np.int64))
 
@@ -172,7 +172,7 @@ def _trained(path: Path, train: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _train_vit(data: Path) -> nn.Module:
-    (values, labels), _ = pictures(data)
+    (values, labels), _ = images(data)
     values, labels = values[::2].copy(), labels[::2].copy()
     return _fit(_build_vit(), values, labels, epochs=6, soft=_teacher_logits(data, values), flip=True)
 

@@ -1,7 +1,7 @@
 """Several models on the same samples: their answers, and times that can be compared.
 
 Whatever disturbs the machine should disturb all alike, so every sample is seen by all models before the next one. Two things
-are taken care of: the order is drawn anew for each sample, since whoever follows the largest model finds the caches full of its
+are taken care of: the order is drawn again for each sample, since the one after the largest model finds the caches full of its
 weights (in a fixed order the same file was 6 % slower behind floating point than at the end); and each model runs twice on a
 sample, of which the second is timed, as in a service that runs one model again and again.
 """

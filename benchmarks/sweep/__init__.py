@@ -1,1 +1,1 @@
-"""Sweeps that look for faults: inputs nobody wrote by hand, until the time is up."""
+"""Sweeps that look for faults: generated inputs, until the time is up."""

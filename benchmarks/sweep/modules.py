@@ -89,7 +89,7 @@ def one(
 
 
 SEQUENCE = ("b", "t", 8)
-PICTURE = ("b", 4, 12, 12)
+IMAGE = ("b", 4, 12, 12)
 
 
 def resized(**options: Any) -> Callable[..., Any]:
@@ -146,7 +146,7 @@ CASES: dict[str, Case] = {
     "an output called as the input": one(lambda x: {"x": x * 2, "y": x}, *SEQUENCE),
     "one tensor three times": one(lambda x: (x, x, x + 0), *SEQUENCE),
     "a max with its places": one(lambda x: x.max(1), *SEQUENCE),
-    "a list of feature maps": Case(Pyramid, {"x": PICTURE}),
+    "a list of feature maps": Case(Pyramid, {"x": IMAGE}),
     "a constant among the outputs": one(lambda x: (x.relu(), torch.arange(4)), *SEQUENCE),
     # integers
     "token and position embeddings": Case(Positions, {"ids": tokens(30)}),
@@ -160,51 +160,47 @@ CASES: dict[str, Case] = {
     "conv1d, dilated, causal": one(
         lambda x, c: c(functional.pad(x.transpose(1, 2), (4, 0))), *SEQUENCE, c=lambda: nn.Conv1d(8, 8, 3, dilation=2)
     ),
-    "conv2d, reflect padding": one(norm, *PICTURE, c=lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")),
-    "conv2d, circular, grouped": one(
-        norm, *PICTURE, c=lambda: nn.Conv2d(4, 8, 3, padding=1, padding_mode="circular", groups=2)
-    ),
+    "conv2d, reflect padding": one(norm, *IMAGE, c=lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")),
+    "conv2d, circular, grouped": one(norm, *IMAGE, c=lambda: nn.Conv2d(4, 8, 3, padding=1, padding_mode="circular", groups=2)),
     "conv3d": one(norm, "b", 2, 5, 6, 6, c=lambda: nn.Conv3d(2, 3, 3, padding="same")),
-    "conv transpose, grouped": one(norm, *PICTURE, c=lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2)),
+    "conv transpose, grouped": one(norm, *IMAGE, c=lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, output_padding=1, groups=2)),
     "conv transpose 1d": one(lambda x, c: c(x.transpose(1, 2)), *SEQUENCE, c=lambda: nn.ConvTranspose1d(8, 4, 4, 2)),
-    "unfold and fold": one(lambda x: functional.fold(functional.unfold(x, 3, stride=3), (12, 12), 3, stride=3), *PICTURE),
-    "pixel shuffle both ways": one(lambda x: functional.pixel_unshuffle(functional.pixel_shuffle(x, 2), 3), *PICTURE),
-    "weight norm": one(norm, *PICTURE, c=lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))),
+    "unfold and fold": one(lambda x: functional.fold(functional.unfold(x, 3, stride=3), (12, 12), 3, stride=3), *IMAGE),
+    "pixel shuffle both ways": one(lambda x: functional.pixel_unshuffle(functional.pixel_shuffle(x, 2), 3), *IMAGE),
+    "weight norm": one(norm, *IMAGE, c=lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))),
     "spectral norm": one(norm, "b", 8, c=lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(8, 6))),
     # normalisations and pooling
     "batch, group and instance norm": one(
         lambda x, a, b, c: c(b(a(x))),
-        *PICTURE,
+        *IMAGE,
         a=lambda: nn.BatchNorm2d(4),
         b=lambda: nn.GroupNorm(2, 4),
         c=lambda: nn.InstanceNorm2d(4, affine=True),
     ),
     "layer norm over two axes": one(norm, "b", 5, 8, n=lambda: nn.LayerNorm((5, 8))),
     "rms norm": one(norm, *SEQUENCE, n=lambda: nn.RMSNorm(8)),
-    "local response norm": one(norm, *PICTURE, n=lambda: nn.LocalResponseNorm(3)),
+    "local response norm": one(norm, *IMAGE, n=lambda: nn.LocalResponseNorm(3)),
     "normalize and cosine": one(
         lambda x: (functional.normalize(x, dim=-1), functional.cosine_similarity(x, x + 1, dim=-1)), *SEQUENCE
     ),
-    "adaptive pools": one(
-        lambda x: (functional.adaptive_avg_pool2d(x, (3, 4)), functional.adaptive_max_pool2d(x, 1)), *PICTURE
-    ),
-    "adaptive pool, uneven": one(lambda x: functional.adaptive_avg_pool2d(x, 5), *PICTURE),
+    "adaptive pools": one(lambda x: (functional.adaptive_avg_pool2d(x, (3, 4)), functional.adaptive_max_pool2d(x, 1)), *IMAGE),
+    "adaptive pool, uneven": one(lambda x: functional.adaptive_avg_pool2d(x, 5), *IMAGE),
     "max pool with places, unpooled": one(
-        lambda x: functional.max_unpool2d(*functional.max_pool2d(x, 2, return_indices=True), 2), *PICTURE
+        lambda x: functional.max_unpool2d(*functional.max_pool2d(x, 2, return_indices=True), 2), *IMAGE
     ),
     "lp pool, average without padding": one(
-        lambda x: (functional.lp_pool2d(x, 2, 3), functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)), *PICTURE
+        lambda x: (functional.lp_pool2d(x, 2, 3), functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)), *IMAGE
     ),
     # interpolation
-    "bilinear twice as large": one(resized(scale_factor=2.0, mode="bilinear", align_corners=False), *PICTURE),
-    "bilinear, corners aligned": one(resized(size=(7, 9), mode="bilinear", align_corners=True), *PICTURE),
-    "bicubic, smaller": one(resized(size=(5, 7), mode="bicubic"), *PICTURE),
-    "nearest exact": one(resized(size=(17, 5), mode="nearest-exact"), *PICTURE),
-    "area": one(resized(size=(4, 6), mode="area"), *PICTURE),
+    "bilinear twice as large": one(resized(scale_factor=2.0, mode="bilinear", align_corners=False), *IMAGE),
+    "bilinear, corners aligned": one(resized(size=(7, 9), mode="bilinear", align_corners=True), *IMAGE),
+    "bicubic, smaller": one(resized(size=(5, 7), mode="bicubic"), *IMAGE),
+    "nearest exact": one(resized(size=(17, 5), mode="nearest-exact"), *IMAGE),
+    "area": one(resized(size=(4, 6), mode="area"), *IMAGE),
     "trilinear": one(resized(scale_factor=2.0, mode="trilinear"), "b", 2, 3, 4, 5),
-    "bilinear, antialiased": one(resized(size=(5, 5), mode="bilinear", antialias=True), *PICTURE),
+    "bilinear, antialiased": one(resized(size=(5, 5), mode="bilinear", antialias=True), *IMAGE),
     "grid sample": Case(
-        lambda: Two(lambda x, y: functional.grid_sample(x, y.tanh(), align_corners=False)), {"x": PICTURE, "y": ("b", 5, 6, 2)}
+        lambda: Two(lambda x, y: functional.grid_sample(x, y.tanh(), align_corners=False)), {"x": IMAGE, "y": ("b", 5, 6, 2)}
     ),
     "affine grid": Case(
         lambda: Two(
@@ -212,7 +208,7 @@ CASES: dict[str, Case] = {
                 x, functional.affine_grid(y, list(x.shape), align_corners=False), align_corners=False
             )
         ),
-        {"x": PICTURE, "y": ("b", 2, 3)},
+        {"x": IMAGE, "y": ("b", 2, 3)},
     ),
     # indexing and ordering
     "sorted, topk, gathered": one(lambda x: (x.sort(1)[0], x.topk(2, -1)[0], x.gather(1, x.argsort(1)[:, :3])), *SEQUENCE),

@@ -1,7 +1,7 @@
 """What runs ON the device: measures ONNX models with onnxruntime and answers requests in JSON lines.
 
 One file on purpose: copied to a board or a phone it needs Python >= 3.9, numpy and onnxruntime, nothing else. It measures and
-describes; it decides nothing. What the samples mean (warm-up, intervals, verdicts) is worked out by whoever asks.
+describes; it decides nothing. What the samples mean (warm-up, intervals, verdicts) is decided by the caller.
 
     $ python measure.py serve          one JSON request a line on stdin, one JSON reply a line on stdout; ends at end of file
     $ python measure.py cold           one request, one reply: load and first run in a process that has done nothing before
@@ -21,7 +21,7 @@ A request is {"do": NAME, ...}; its reply {"ok": {...}} or {"error": {"kind": "m
 
 `inputs` is an .npz file whose entries are called "<batch>/<input name>". `session` is {provider, options, threads, config}.
 Nothing is left behind: temporary files live in one folder that goes away at the end, and no process but its own is ended. When
-nobody reads the replies any more (whoever asked was killed, the connection is lost), it ends at once, even if a model hangs.
+the replies are no longer read (the caller was killed, the connection is lost), it ends at once, even if a model hangs.
 """
 
 from __future__ import annotations
@@ -464,7 +464,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def end_when_alone(replies: int, folder: str) -> None:
-    """End this process once nobody can read `replies`: a model may be running, which no exception would interrupt."""
+    """End this process once `replies` has no reader: a model may be running, which no exception would interrupt."""
     if hasattr(select, "poll") and sys.platform != "darwin":  # where poll tells that the other end of a pipe is gone
         watch = select.poll()
         watch.register(replies, 0)

@@ -5,7 +5,7 @@
 
 Three questions, in this order, since a later one means nothing when an earlier one is answered with no:
   1. Are the files the recorded ones?            size and SHA-256 of each; none missing, none extra, no links
-  2. Does the model take and give what is said?  names, dtypes and axes of inputs and outputs
+  2. Are its inputs and outputs those of bundle.json?  names, dtypes and axes of inputs and outputs
   3. Does it compute what it computed?           golden inputs are run, outputs compared within the recorded tolerances
 
 Exit status: 0 everything checked and right; 1 something is wrong; 2 not a bundle, or something could not be checked.
@@ -305,7 +305,7 @@ def check_schema(manifest: dict[str, Any], session: Any) -> list[Check]:
 
 
 def same_axes(have: list[Any], want: list[Any], inferred: bool) -> bool:
-    """Tell whether a model's axes are the recorded ones; "?" is any axis.
+    """Return whether a model's axes are the recorded ones; "?" is any axis.
 
     Of an output, onnxruntime infers more or less of what the file leaves open, by its version: an axis that one side has only a
     name for may be a size on the other, and where nothing is known the golden outputs tell.

@@ -24,7 +24,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         with stop_on_interrupt():
-            app()
+            app(prog_name="edgeopt")
     except EdgeoptError as error:
         whose = "internal error: " if error.exit_code == InternalError.exit_code else ""
         sys.stderr.write(f"edgeopt: {whose}{one_line(str(error))}\n")

@@ -96,7 +96,7 @@ def read_inputs(
 
 
 def inputs_line(inputs: Mapping[str, Sequence[str]], *, given: bool) -> str:
-    """Return the line that states the shapes that were measured, and whether anybody chose them."""
+    """Return the line that states the shapes that were measured, and whether the user chose them."""
     shapes = "; ".join(f"{name} {' or '.join(kinds)}" for name, kinds in inputs.items())
     return f"inputs: {shapes}" if given else f"random inputs: {shapes}; give real ones with --data"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgeopt.profile.result import ProfileResult
 
 
-_RANDOM = 8  # batches, if nobody gives real ones
+_RANDOM = 8  # batches, where no real ones are given
 
 
 def profile(

@@ -51,7 +51,7 @@ def _row(variant: VariantProfile, *, busy: bool) -> dict[str, str]:
 
 
 def _emulated(variant: VariantProfile) -> dict[str, str]:
-    """Return what an emulator tells: how far its answers are from the CPU's, and who runs what."""
+    """Return what an emulator shows: the distance of its outputs from the CPU's, and the provider of each partition."""
     numerics, placement = variant.numerics, variant.placement
     agreement = None if numerics is None else numerics.argmax_agreement
     return {

@@ -19,7 +19,7 @@ Run = Callable[[Batch], Outputs]
 
 
 def collect(run: Run, samples: Samples, *, batch_size: int, name: str) -> Outputs:
-    """Return what `run` gives for each sample, by output; `name` is what progress calls it."""
+    """Return the outputs of `run` for each sample, by name; `name` is what progress calls it."""
     batches = samples.sorted_batches(batch_size)
     if batch_size > 1 and _follows_length(run, samples, batches.order):
         batches = samples.equal_batches(batch_size)  # else padding would be among the answers

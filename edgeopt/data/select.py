@@ -54,7 +54,7 @@ def select(
 def limited(samples: Samples, count: int | None, *, seed: int = 0) -> Samples:
     """Return `count` of the samples (None: all), picked at random within their labels, in their order.
 
-    (The first so many of data that is sorted by class would be two classes of ten.)
+    (The first that many of data that is sorted by class would be two classes of ten.)
     """
     if count is None or count >= len(samples):
         return samples

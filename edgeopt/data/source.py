@@ -97,7 +97,7 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
 
 
 def is_set(source: str) -> bool:
-    """Tell whether `source` names a calibration set; what is nothing at all counts as one, so that the error speaks of sets."""
+    """Return whether `source` names a calibration set; an unknown source counts as one, so that the error lists sets."""
     try:
         return kind_of(source.partition("?")[0]) == "set"
     except DataError:

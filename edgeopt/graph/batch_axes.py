@@ -48,7 +48,7 @@ def batch_axes(signature: Signature) -> dict[str, int | None]:
 
 
 def is_batch_name(axis: str) -> bool:
-    """Tell whether an axis of this name counts samples."""
+    """Return whether an axis of this name counts samples."""
     return axis.isidentifier() and bool(_BATCH.fullmatch(axis))
 
 
@@ -77,6 +77,6 @@ def _axis(spec: TensorSpec, symbols: set[str], others: set[str]) -> int | None:
 
 
 def _is_state(spec: TensorSpec) -> bool:
-    """Tell whether an input looks like [layers, batch, hidden] with an axis that has no name."""
+    """Return whether an input looks like [layers, batch, hidden] with an axis that has no name."""
     first, *others = spec.shape or ("",)
     return isinstance(first, int) and others[:1] == ["?"] and "?" not in others[1:]

@@ -1,8 +1,8 @@
-"""Running a model with inner tensors as outputs, over and over, without a copy of any.
+"""Runs of a model with inner tensors as outputs, without copying any of them.
 
-onnxruntime's `session.run` allocates every output anew and copies it: with all activations as outputs that costs as much as
-the model itself, most of it page faults. Here outputs are read where onnxruntime put them, and where the next batch has the
-same shapes they are handed back to be written again. Where shapes change (text) they are given up before the next run.
+onnxruntime's `session.run` allocates and copies every output on every run: with all activations as outputs that costs as much
+as the model itself, most of it page faults. Here outputs are read in place, and overwritten where the next batch has the same
+shapes. Where shapes change (text) they are freed before the next run.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ExposedModel:
         return dict(zip(self._names, values, strict=True))
 
     def _run_bound(self, session: ort.InferenceSession, arrays: dict[str, Array]) -> bool:
-        """Write over the outputs of the last run; tell whether that worked (shapes may depend on the values, too)."""
+        """Write over the outputs of the last run; return whether that worked (shapes may depend on the values, too)."""
         binding = session.io_binding()
         for name, array in arrays.items():
             binding.bind_cpu_input(name, array)

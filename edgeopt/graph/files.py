@@ -1,4 +1,4 @@
-"""ONNX files as onnx_ir models: read with errors that say what to do, written whole or not at all.
+"""ONNX files as onnx_ir models: read with errors that say what to do, written atomically.
 
 Weights are never held twice. Those in a data file are mapped, not read; those inside the model's own file are taken over one by
 one. What is written goes to the disk (or into the bytes that a session takes) tensor by tensor, after the structure without
@@ -82,7 +82,7 @@ def _parsed(path: Path) -> onnx.ModelProto:
 
 
 def check_types(model: onnx.ModelProto, name: str) -> None:
-    """Refuse element types that there are not, sizes below 0, and constants whose values are not as many as their shape says.
+    """Refuse unknown element types, sizes below 0, and constants that have more or fewer values than their shape.
 
     Raises:
         ModelError: naming the constant, input or output.
@@ -91,7 +91,9 @@ def check_types(model: onnx.ModelProto, name: str) -> None:
         if tensor.data_type not in _TYPES or any(size < 0 for size in tensor.dims):
             raise ModelError(f"{name}: the constant {tensor.name!r} has no possible type or shape; export or copy it again")
         if tensor.data_location != onnx.TensorProto.EXTERNAL and not _is_whole(tensor):
-            raise ModelError(f"{name}: the constant {tensor.name!r} has not the values of its shape; export or copy it again")
+            raise ModelError(
+                f"{name}: the constant {tensor.name!r} does not have as many values as its shape says; export or copy it again"
+            )
     for value in (*model.graph.input, *model.graph.output):
         kind = value.type.WhichOneof("value")
         if kind is None or (kind == "tensor_type" and value.type.tensor_type.elem_type not in _TYPES):
@@ -172,7 +174,7 @@ def _is_map(kind: onnx.TypeProto) -> bool:
 
 @contextmanager
 def _dense(model: onnx.ModelProto) -> Iterator[None]:
-    """Have sparse constants as dense ones, which onnx_ir knows alone, while the block runs."""
+    """Turn sparse constants into dense ones while the block runs: onnx_ir has no others."""
     graph = model.graph
     count = len(graph.initializer)
     for sparse in graph.sparse_initializer:
@@ -299,7 +301,7 @@ def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
 
 
 def fits_one_message(model: ir.Model) -> bool:
-    """Tell whether `model` stays below protobuf's limit of 2 GiB, counted by the shapes of its tensors."""
+    """Return whether `model` stays below protobuf's limit of 2 GiB, counted by the shapes of its tensors."""
     return weights_bytes(model) < MOST_IN_MESSAGE
 
 
@@ -342,7 +344,7 @@ def structure(model: ir.Model, *, smallest: int = _SMALLEST_OUTSIDE, inputs: boo
 
 
 def save(model: ir.Model, path: Path, *, external: bool | None = None) -> list[Path]:
-    """Write `model` to `path`, whole or not at all, and return the files written.
+    """Write `model` to `path` atomically and return the files written.
 
     Args:
         model: is not changed.
@@ -399,7 +401,7 @@ def _outside(tensor: ir.TensorProtocol, name: str, data: BinaryIO, location: str
 
 
 def tensor_message(tensor: ir.TensorProtocol, name: str, *, values: bool) -> onnx.TensorProto:
-    """Return a constant as protobuf has it, with its values or (to be stored elsewhere) without."""
+    """Return a constant as a protobuf message, with its values or (to be stored elsewhere) without."""
     message = onnx.TensorProto(name=name, data_type=tensor.dtype.value, dims=tensor.shape.numpy())
     if tensor.doc_string:
         message.doc_string = tensor.doc_string

@@ -1,8 +1,8 @@
-"""The operators of quantized graphs: one table, read by whoever asks what runs on integers.
+"""The operators of quantized graphs: one table for everything that asks what runs on integers.
 
     conversion     from floating point to integers or back
     product        multiplies integers: its multiply-accumulates count as int8 when it ran
-    weights        keeps its weights as integers and multiplies in floating point, or on integers where it is told so
+    weights        keeps its weights as integers and multiplies in floating point, or on integers where an attribute says so
     elementwise    moves, adds or looks up integers; no multiply-accumulates
 
 Those of onnxruntime's domain com.microsoft appear in files and, after its fusions, in the graphs that it runs.

@@ -49,7 +49,7 @@ def node_name(node: ir.Node) -> str:
 
 
 def integer_products(model: ir.Model) -> set[str]:
-    """Return the nodes, named as above, whose two factors are dequantized, or that multiply integers and give floats."""
+    """Return the nodes, named as above, whose two factors are dequantized, or that multiply integers and output floats."""
     return {
         node_name(node)
         for node in model.graph

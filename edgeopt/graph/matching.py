@@ -75,7 +75,7 @@ def integers(value: ir.Value | None) -> list[int] | None:
 
 
 def is_float(value: ir.Value | None) -> bool:
-    """Tell whether the value is known to be floating point (float32 or float16)."""
+    """Return whether the value is known to be floating point (float32 or float16)."""
     if value is None:
         return False
     tensor = constant(value)
@@ -110,7 +110,7 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
 
 
 def is_standard(node: ir.Node, *op_types: str) -> bool:
-    """Tell whether `node` is one of these operators of ONNX's own domain."""
+    """Return whether `node` is one of these operators of ONNX's own domain."""
     return not node.domain and node.op_type in op_types
 
 
@@ -141,7 +141,7 @@ def own_consumers(value: ir.Value, graph: ir.Graph) -> list[ir.Node]:
 
 
 def is_captured(value: ir.Value, graph: ir.Graph) -> bool:
-    """Tell whether a subgraph of `graph` reads the value."""
+    """Return whether a subgraph of `graph` reads the value."""
     return any(node.graph is not graph for node in value.consumers())
 
 
@@ -171,14 +171,14 @@ def dequantized_bytes(value: ir.Value | None) -> ir.Node | None:
 
 
 def is_depthwise(node: ir.Node) -> bool:
-    """Tell whether a convolution has constant weights and a filter of its own for each channel."""
+    """Return whether a convolution has constant weights and a filter of its own for each channel."""
     tensor = constant(node.inputs[1])
     shape = tensor.shape.numpy() if tensor is not None else (0, 0)
     return shape[1] == 1 and attribute(node, "group", 1) == shape[0] > 1
 
 
 def is_pointwise(node: ir.Node) -> bool:
-    """Tell whether a convolution of images has constant weights of 1 × 1, all channels together, and visits every pixel."""
+    """Return whether a convolution of images has constant weights of 1 × 1, all channels together, and visits every pixel."""
     return pointwise_shape(node, array(node.inputs[1]))
 
 

@@ -88,7 +88,7 @@ def open_exposed(
 
 
 def same_outputs(model: ir.Model | Path, other: ir.Model, batch: Batch) -> bool:
-    """Tell whether two models (the first perhaps a file) give the same on a batch, up to the rounding of float32."""
+    """Return whether two models (the first perhaps a file) give the same on a batch, up to the rounding of float32."""
     graph = (load(model) if isinstance(model, Path) else model).graph
     names = [value.name or "" for value in graph.outputs if not value.is_graph_input() and not value.is_initializer()]
     before = run(_open(model, like=other), names, batch, sample=0)
@@ -103,7 +103,7 @@ def _open(model: ir.Model | Path, *, like: ir.Model) -> ort.InferenceSession:
 
 
 def _close(a: object, b: object) -> bool:
-    """Tell whether two outputs are close: arrays, or sequences of them."""
+    """Return whether two outputs are close: arrays, or sequences of them."""
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(_close(left, right) for left, right in zip(a, b, strict=True))
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):

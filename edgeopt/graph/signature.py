@@ -1,4 +1,4 @@
-"""What an ONNX model takes and gives, as a value."""
+"""The inputs and outputs of an ONNX model, as a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TensorSpec:
     ranked: bool = True
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Tell whether an array of this shape is one that the tensor can hold."""
+        """Return whether an array of this shape is one that the tensor can hold."""
         return not self.ranked or fits(shape, self.shape)
 
     def __str__(self) -> str:
@@ -28,7 +28,7 @@ class TensorSpec:
 
 
 def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    """Tell whether sizes agree with axes that are sizes or names."""
+    """Return whether sizes agree with axes that are sizes or names."""
     return len(shape) == len(wanted) and all(
         isinstance(want, str) or got == want for got, want in zip(shape, wanted, strict=True)
     )
@@ -36,7 +36,7 @@ def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes and gives."""
+    """The inputs and outputs of a model."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

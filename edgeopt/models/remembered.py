@@ -1,6 +1,6 @@
 """Which saved folders were written here, with a builder that the user named, and so may name it again.
 
-A model.json cannot name code (docs/concepts/trust.md). But whoever pruned ``nets:build`` and then exports the folder has named
+A model.json cannot name code (docs/concepts/trust.md). But a user who prunes ``nets:build`` and exports the folder has named
 the builder before. So a note is kept outside of the folder, in the user's cache: this folder, with this very model.json, was
 written by edgeopt, and its builder's module came from there. A copy of the folder has no note; then the builder is named again.
 """
@@ -30,7 +30,7 @@ def remember(folder: Path, file: Path, builder: str) -> None:
 
 
 def is_remembered(folder: Path, file: Path, builder: str) -> bool:
-    """Tell whether the folder was written here with `builder`, is as it was, and the builder comes from where it came from."""
+    """Return whether the folder was written here with `builder` and is unchanged, and the builder has the same origin."""
     try:
         kept = json.loads(_note(folder).read_text(encoding="utf-8"))
         return bool(kept == _content(folder, file, builder))

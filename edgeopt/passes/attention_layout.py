@@ -97,7 +97,7 @@ def _whole(source: _Heads) -> ir.Value | None:
 
 
 def _is_joined(value: ir.Value, split: ir.Value, width: int) -> bool:
-    """Tell whether `value` is known to be [batch, sequence, width] where `split` is [batch, sequence, heads, size]."""
+    """Return whether `value` is known to be [batch, sequence, width] where `split` is [batch, sequence, heads, size]."""
     axes, apart = known_axes(value), known_axes(split)
     return axes is not None and apart is not None and axes == (*apart[:2], width)
 

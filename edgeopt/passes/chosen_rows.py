@@ -82,12 +82,12 @@ def _commuting(graph: ir.Graph, gathers: list[ir.Node]) -> list[ir.Node]:
 
 
 def _needs_row(user: ir.Node, position: int) -> bool:
-    """Tell whether a chosen node needs one row of this input; keys, values and masks of an Attention are needed whole."""
+    """Return whether a chosen node needs one row of this input; keys, values and masks of an Attention are needed whole."""
     return user.op_type != "Attention" or position == 0
 
 
 def _row_wise(node: ir.Node) -> bool:
-    """Tell whether one row of the output follows from the same row of the inputs, and constants."""
+    """Return whether one row of the output follows from the same row of the inputs, and constants."""
     value = node.outputs[0]
     if rank(value) != 3 or any(other.uses() or other.is_graph_output() for other in node.outputs[1:]):
         return False
@@ -98,13 +98,13 @@ def _row_wise(node: ir.Node) -> bool:
 
 
 def _has_rows(value: ir.Value | None, leading: tuple[int | str, ...] | None) -> bool:
-    """Tell whether `value` is computed and has the rows of a tensor with the axes `leading`."""
+    """Return whether `value` is computed and has the rows of a tensor with the axes `leading`."""
     axes = known_axes(value)
     return constant(value) is None and axes is not None and leading is not None and axes[:-1] == leading[:-1]
 
 
 def _takes_one_query(node: ir.Node) -> bool:
-    """Tell whether an Attention on three axes can be asked for one query: not causal, no past, a mask of four axes or none."""
+    """Return whether an Attention on three axes can compute one query: not causal, no past, a mask of four axes or none."""
     if attribute(node, "is_causal", 0) or not attribute(node, "q_num_heads", 0) or any(node.inputs[_MASK + 1 :]):
         return False
     mask = node.inputs[_MASK] if len(node.inputs) > _MASK else None

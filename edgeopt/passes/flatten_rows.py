@@ -94,7 +94,7 @@ def _grow(graph: ir.Graph, seed: ir.Node, leading: Leading) -> set[ir.Node]:
 
 
 def _row_wise(node: ir.Node, leading: Leading) -> bool:
-    """Tell whether `node` computes each row of its outputs from the same row of its inputs, and constants."""
+    """Return whether `node` computes each row of its outputs from the same row of its inputs, and constants."""
     if any(_leading(value) != leading for value in node.outputs):
         return False
     return is_row_wise(node, lambda value: constant(value) is None and _leading(value) == leading, axes=len(leading) + 1)

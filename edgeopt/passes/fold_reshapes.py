@@ -36,7 +36,7 @@ def _skip_producer(node: ir.Node) -> bool:
 
 
 def _copies_sizes(node: ir.Node) -> bool:
-    """Tell whether the target shape holds a 0, which means "as in the input"."""
+    """Return whether the target shape holds a 0, which means "as in the input"."""
     target = integers(node.inputs[1])
     return target is not None and 0 in target and not attribute(node, "allowzero", 0)
 

@@ -18,7 +18,7 @@ from edgeopt.passes.rewrite import Rewrite
 
 
 def has_cache(graph: ir.Graph) -> bool:
-    """Tell whether `graph` returns one of its inputs, lengthened: a decoder, which runs once for every token."""
+    """Return whether `graph` returns one of its inputs, lengthened: a decoder, which runs once for every token."""
     joined = [node for value in graph.outputs if (node := produced_by(value, "Concat")) is not None]
     return any(value is not None and value.is_graph_input() for node in joined for value in node.inputs)
 

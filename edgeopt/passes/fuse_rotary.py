@@ -67,7 +67,7 @@ def _width(x: ir.Value) -> int | None:
 
 
 def _is_turned(value: ir.Value | None, x: ir.Value) -> bool:
-    """Tell whether `value` is (-x₂, x₁) for the halves of the last axis of x = (x₁, x₂)."""
+    """Return whether `value` is (-x₂, x₁) for the halves of the last axis of x = (x₁, x₂)."""
     joined = produced_by(value, "Concat")
     if joined is None or len(joined.inputs) != 2 or attribute(joined, "axis") not in {-1, 3}:
         return False
@@ -102,7 +102,7 @@ def _per_position(value: ir.Value | None, x: ir.Value) -> ir.Value | None:
 
 
 def _repeats(value: ir.Value | None) -> bool:
-    """Tell whether the halves of the last axis are equal: computed element by element from a tensor joined with itself."""
+    """Return whether the halves of the last axis are equal: computed element by element from a tensor joined with itself."""
     node = value.producer() if value is not None else None
     if node is None:
         return False

@@ -1,4 +1,4 @@
-"""Gate and up of a gated MLP are products of their own: a Split of what one product gives would copy both.
+"""Gate and up of a gated MLP are products of their own: a Split of one product's output would copy both.
 
 `merge_projections` leaves the two apart where the model has them so (Llama); this takes them apart where it has not
 (ModernBERT, and others whose code computes both at once). They are as wide as the inner layer: the copy costs more than reading
@@ -56,7 +56,7 @@ def _widths(split: ir.Node) -> list[int]:
 
 
 def _gated(split: ir.Node) -> bool:
-    """Tell whether the two parts are multiplied with each other, one of them perhaps through an activation."""
+    """Return whether the two parts are multiplied with each other, one of them perhaps through an activation."""
     if len(split.outputs) != 2:
         return False
     return bool(products_behind(split.outputs[0], steps=3) & products_behind(split.outputs[1], steps=3))

@@ -29,7 +29,7 @@ from edgeopt.passes.rewrite import Rewrite
 
 
 class InputChannels(Rewrite):
-    """Pad the integer inputs of ungrouped convolutions, where nobody else reads them, to a multiple; counts them."""
+    """Pad the integer inputs of ungrouped convolutions, where they have no other consumer, to a multiple, and count them."""
 
     def __init__(self, multiple: int) -> None:
         """Pad to multiples of `multiple` channels; 1 leaves all as they are."""

@@ -48,13 +48,13 @@ class MergeProjections(Rewrite):
 
 
 def _alike(layers: Sequence[Linear]) -> bool:
-    """Tell whether the layers have one type of weights and none of them is an output of the model."""
+    """Return whether the layers have one type of weights and none of them is an output of the model."""
     types = {layer.weight.dtype for layer in layers}
     return len(types) == 1 and not any(layer.output.is_graph_output() for layer in layers)
 
 
 def _gated(layers: Sequence[Linear]) -> bool:
-    """Tell whether two layers, one of them perhaps through an activation, are multiplied with each other."""
+    """Return whether two layers, one of them perhaps through an activation, are multiplied with each other."""
     return len(layers) == 2 and bool(products_behind(layers[0].output, steps=3) & products_behind(layers[1].output, steps=3))
 
 

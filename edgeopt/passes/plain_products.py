@@ -49,7 +49,7 @@ def _rewrite(graph: ir.Graph, gemm: ir.Node) -> bool:
 
 
 def _plain(gemm: ir.Node) -> bool:
-    """Tell whether `gemm` is x · W + b, with a bias for each column."""
+    """Return whether `gemm` is x · W + b, with a bias for each column."""
     bias = gemm.inputs[2] if len(gemm.inputs) > 2 else None
     if bias is not None and rank(bias) != 1:
         return False

@@ -1,4 +1,4 @@
-"""1 × 1 convolutions that give floats, as matrix products: onnxruntime has an integer convolution only for rounded outputs.
+"""1 × 1 convolutions that output floats, as matrix products: onnxruntime has an integer convolution only for rounded outputs.
 
     Before: Conv(DequantizeLinear(q [n, c, h, w]), W [m, c, 1, 1], b)
     After:  Transpose(MatMulIntegerToFloat(Transpose(q) → [n, h, w, c], Wᵀ [c, m], b))

@@ -22,11 +22,11 @@ LAST_AXIS = frozenset(("LayerNormalization", "RMSNormalization", "Softmax", "Spl
 
 
 def is_row_wise(node: ir.Node, has_rows: Callable[[ir.Value | None], bool], *, axes: int) -> bool:
-    """Tell whether `node` treats rows alike.
+    """Return whether `node` treats rows alike.
 
     Args:
         node: any node.
-        has_rows: tells whether a value has the rows that are meant.
+        has_rows: returns whether a value has the rows that are meant.
         axes: how many axes such values have.
     """
     if node.domain:
@@ -47,7 +47,7 @@ def _axis(node: ir.Node) -> int:
 
 
 def is_shared(value: ir.Value | None) -> bool:
-    """Tell whether `value` is left out, or a constant that is the same for all rows."""
+    """Return whether `value` is left out, or a constant that is the same for all rows."""
     return value is None or (constant(value) is not None and (rank(value) or 0) <= 1)
 
 

@@ -20,7 +20,7 @@ LARGEST = 1e29
 
 
 def holds_infinity(values: NDArray[Any]) -> bool:
-    """Tell whether an array has an element that stands for infinity."""
+    """Return whether an array has an element that stands for infinity."""
     if not np.issubdtype(values.dtype, np.floating) or not values.size:
         return False
     return bool(max(-float(values.min()), float(values.max())) >= LARGEST)
@@ -52,7 +52,7 @@ def _subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def _holds(item: ir.Attr) -> bool:
-    """Tell whether an attribute holds infinity: that of a Constant, or one that older operators have for a value."""
+    """Return whether an attribute holds infinity: that of a Constant, or one that older operators have for a value."""
     if item.type == ir.AttributeType.TENSOR:
         return holds_infinity(item.as_tensor().numpy())
     return item.type == ir.AttributeType.FLOAT and abs(item.as_float()) >= LARGEST

@@ -87,12 +87,12 @@ def prepare_for(path: Path, target: Target, *, rewrite: bool) -> Prepared:
     bounded = rewrite and target.quantization.rules.placement == "everywhere"
     rewrite = rewrite and target.provider.name == "CPUExecutionProvider"
     prepared = prepare(files.load(path), str(path), rewrite=rewrite, bounded=bounded)
-    gc.collect()  # graphs hold themselves in circles: the weights of the model as it was read would stay for a while
+    gc.collect()  # graphs refer to themselves: without this the weights of the original model would stay in memory
     return prepared
 
 
 def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
-    """Return `prepared` if it gives what the model at `path` gives on a batch; else the model without the rewrites.
+    """Return `prepared` if it computes the same as the model at `path` on a batch; else the model without the rewrites.
 
     Raises:
         InternalError: the model without the rewrites computes something else, too.

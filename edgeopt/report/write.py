@@ -17,7 +17,7 @@ from edgeopt.report.model import Report
 def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     """Write report.html, report.json and report.md into `folder` and return their paths.
 
-    Without the extra ``report`` the page is left out, which is said.
+    Without the extra ``report`` there is no page, and a note says so.
 
     Raises:
         MachineError: the disk is full or `folder` cannot be written.

@@ -1,4 +1,4 @@
-"""Edits of a graph, and names that nobody else has."""
+"""Edits of a graph, and names that no other value has."""
 
 import numpy as np
 import onnx_ir as ir

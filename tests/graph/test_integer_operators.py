@@ -1,4 +1,4 @@
-"""The table of integer operators: names that onnxruntime knows, and who reads it agrees."""
+"""The table of integer operators: names that onnxruntime knows, and its readers agrees."""
 
 import onnx
 import onnx_ir as ir

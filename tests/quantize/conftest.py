@@ -123,7 +123,7 @@ def saved(tmp_path: Path) -> Callable[[onnx.ModelProto], Path]:
 
 
 @pytest.fixture
-def pictures() -> list[dict[str, np.ndarray]]:
+def images() -> list[dict[str, np.ndarray]]:
     generator = np.random.default_rng(1)
     return [{"x": generator.standard_normal((size, 3, 16, 16), dtype=np.float32)} for size in (4, 1, 3)]
 

@@ -1,4 +1,4 @@
-"""The arithmetic of quantization against plain loops over exact fractions, and against onnxruntime's own operators."""
+"""The arithmetic of quantization against plain loops over exact fractions, and against onnxruntime's operators."""
 
 from fractions import Fraction
 

@@ -12,7 +12,7 @@ from edgeopt.quantize import QuantizeConfig, quantize
 
 HEAD = '<ir_version: {ir}, opset_import: ["" : {opset}{domains}]>\n'
 PLAIN = "g (float[n,16] x) => (float[n,4] y{more}) {{ a = Gemm(x, w, b)  r = {act}(a)  y = Gemm(r, v, c) {tail} }}"
-PICTURE = "g (float[n,3,8,8] x) => (float[n,6,h,k] y) {{ a = Conv(x, w)  r = Relu(a)  {body} }}"
+IMAGE = "g (float[n,3,8,8] x) => (float[n,6,h,k] y) {{ a = Conv(x, w)  r = Relu(a)  {body} }}"
 FUNCTION = '<domain: "my", opset_import: ["" : {opset}]> Act (a) => (b) {{ b = Relu(a) }}'
 PLAIN_WEIGHTS = {"w": (16, 8), "b": (8,), "v": (8, 4), "c": (4,)}
 
@@ -61,13 +61,13 @@ def with_a_sequence():
 
 def transposed(group):
     body = f"y = ConvTranspose <group = {group}, strides = [2, 2]> (r, v, c)"
-    return parsed(PICTURE.format(body=body), {"w": (8, 3, 3, 3), "v": (8, 6 // group, 3, 3), "c": (6,)})
+    return parsed(IMAGE.format(body=body), {"w": (8, 3, 3, 3), "v": (8, 6 // group, 3, 3), "c": (6,)})
 
 
 def resized(opset):
     node = "s = Resize" if opset == 10 else "s = Upsample"
     body = f'{node} <mode = "linear"> (r, scales)  y = Conv(s, v)'
-    model = parsed(PICTURE.format(body=body), {"w": (8, 3, 3, 3), "v": (6, 8, 3, 3)}, opset=opset, version=4)
+    model = parsed(IMAGE.format(body=body), {"w": (8, 3, 3, 3), "v": (6, 8, 3, 3)}, opset=opset, version=4)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"))
     return model
 

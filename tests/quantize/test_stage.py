@@ -21,14 +21,14 @@ def run(path, batch):
 
 
 @pytest.mark.parametrize("target", ["x86-vnni", "x86-avx2", "arm64"])
-def test_a_convolutional_net_runs_on_integers_throughout(conv_model, pictures, saved, tmp_path, target):
+def test_a_convolutional_net_runs_on_integers_throughout(conv_model, images, saved, tmp_path, target):
     path, output = saved(conv_model), tmp_path / "int8.onnx"
-    result = quantize(path, pictures, target=load_target(target), output=output)
+    result = quantize(path, images, target=load_target(target), output=output)
     onnx.checker.check_model(output, full_check=True)
     assert result.facts.coverage.int8_macs_share == 1.0
     assert result.facts.samples == 8
     assert result.facts.size_bytes_after == output.stat().st_size
-    expected, got = run(path, pictures[0]), run(output, pictures[0])
+    expected, got = run(path, images[0]), run(output, images[0])
     assert 0 < np.square(expected - got).sum() / np.square(expected).sum() < 0.01
     assert json.loads(json.dumps(asdict(result.facts), allow_nan=False))["target"] == target
 
@@ -67,49 +67,49 @@ def test_time_that_is_summed_up_is_calibrated_whole(saved, tmp_path, vnni):
     assert np.square(expected - got).sum() / np.square(expected).sum() < 1e-3
 
 
-def test_two_runs_give_the_same_bytes(conv_model, pictures, saved, tmp_path, vnni):
+def test_two_runs_give_the_same_bytes(conv_model, images, saved, tmp_path, vnni):
     path = saved(conv_model)
-    files = [quantize(path, pictures, target=vnni, output=tmp_path / f"{run}.onnx") for run in "ab"]
+    files = [quantize(path, images, target=vnni, output=tmp_path / f"{run}.onnx") for run in "ab"]
     assert files[0].path.read_bytes() == files[1].path.read_bytes()
     assert files[0].plan_path.read_bytes() == files[1].plan_path.read_bytes()
 
 
-def test_a_quantized_model_is_refused(conv_model, pictures, saved, tmp_path, vnni):
-    once = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "once.onnx")
+def test_a_quantized_model_is_refused(conv_model, images, saved, tmp_path, vnni):
+    once = quantize(saved(conv_model), images, target=vnni, output=tmp_path / "once.onnx")
     with pytest.raises(ModelError, match="already quantized"):
-        quantize(once.path, pictures, target=vnni, output=tmp_path / "twice.onnx")
+        quantize(once.path, images, target=vnni, output=tmp_path / "twice.onnx")
     assert not (tmp_path / "twice.onnx").exists()
 
 
-def test_a_custom_operator_is_named(pictures, saved, tmp_path, vnni):
+def test_a_custom_operator_is_named(images, saved, tmp_path, vnni):
     model = onnx.parser.parse_model(
         '<ir_version: 10, opset_import: ["" : 21, "strange.domain" : 1]> '
         "g (float[n, 3, 16, 16] x) => (float[n, 3, 16, 16] y) { y = strange.domain.Twist (x) }"
     )
     with pytest.raises(ModelError, match="Twist") as caught:
-        quantize(saved(model), pictures, target=vnni, output=tmp_path / "out.onnx")
+        quantize(saved(model), images, target=vnni, output=tmp_path / "out.onnx")
     assert "\n" not in str(caught.value)
 
 
-def test_bad_samples_leave_nothing_behind(conv_model, pictures, saved, tmp_path, vnni):
-    pictures[2]["x"][1, 0, 0, 0] = np.nan
+def test_bad_samples_leave_nothing_behind(conv_model, images, saved, tmp_path, vnni):
+    images[2]["x"][1, 0, 0, 0] = np.nan
     with pytest.raises(DataError, match="sample 6, input 'x'"):
-        quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "out.onnx")
+        quantize(saved(conv_model), images, target=vnni, output=tmp_path / "out.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_an_excluded_node_stays_floating_and_a_wrong_name_is_refused(conv_model, pictures, saved, tmp_path, vnni):
+def test_an_excluded_node_stays_floating_and_a_wrong_name_is_refused(conv_model, images, saved, tmp_path, vnni):
     path = saved(conv_model)
     model = onnx.load(path)
     for number, node in enumerate(model.graph.node):
         node.name = f"n{number}_{node.op_type}"
     onnx.save_model(model, path)
     config = QuantizeConfig(exclude=["n2_Conv"])
-    result = quantize(path, pictures, target=vnni, output=tmp_path / "out.onnx", config=config)
+    result = quantize(path, images, target=vnni, output=tmp_path / "out.onnx", config=config)
     assert "n2_Conv" in [island.node for island in result.facts.coverage.islands]
     assert 0 < result.facts.coverage.int8_macs_share < 1
     with pytest.raises(RecipeError, match="did you mean 'n2_Conv'"):
-        quantize(path, pictures, target=vnni, output=tmp_path / "no.onnx", config=QuantizeConfig(exclude=["n2_Con"]))
+        quantize(path, images, target=vnni, output=tmp_path / "no.onnx", config=QuantizeConfig(exclude=["n2_Con"]))
 
 
 OLD = """
@@ -146,9 +146,9 @@ def test_nothing_to_quantize_is_said(saved, tmp_path, vnni):
     np.testing.assert_array_equal(run(result.path, batch), np.tanh(batch["x"]))
 
 
-def test_torch_is_not_needed(conv_model, pictures, saved, tmp_path):
+def test_torch_is_not_needed(conv_model, images, saved, tmp_path):
     model, samples = saved(conv_model), tmp_path / "samples.npz"
-    np.savez(samples, **{name: np.concatenate([batch[name] for batch in pictures]) for name in pictures[0]})
+    np.savez(samples, **{name: np.concatenate([batch[name] for batch in images]) for name in images[0]})
     arguments = ["quantize", str(model), "--calibration", str(samples), "-o", str(tmp_path / "made.onnx")]
     code = f"import sys; from edgeopt.cli import app; app({arguments!r}, standalone_mode=False); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

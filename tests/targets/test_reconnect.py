@@ -15,7 +15,7 @@ SAMPLE = {"do": "sample", "name": "a"}
 
 
 class Line:
-    """Connections that each answer so many requests and are then cut; all requests are kept."""
+    """Connections that each answer that many requests and are then cut; all requests are kept."""
 
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers)

@@ -28,7 +28,7 @@ def test_budgets(verdicts: list[State], counts: Undecided, code: int) -> None:
     [
         ("undecided", True, Undecided.FAIL, 1),
         ("undecided", True, Undecided.PASS, 0),
-        ("undecided", False, Undecided.FAIL, 0),  # "never worse" is asked by nobody
+        ("undecided", False, Undecided.FAIL, 0),  # "never worse" is no question here
         ("fail", False, Undecided.PASS, 1),
         ("pass", True, Undecided.FAIL, 0),
     ],

@@ -5,7 +5,7 @@ other inputs can do is to change by -(w - q) / [H⁻¹]ᵢᵢ · [H⁻¹]ᵢⱼ 
 2 and 3). With U the upper Cholesky factor of H⁻¹ that is one pass over the rows. The grid of a block is laid over its weights
 when the pass comes to it: of a few shrunken ranges the one with the least error, weighed by the diagonal of H.
 
-onnxruntime 1.32 has a GPTQ of its own. It lays the grid anew over the rounded weights, which undoes it (its results equal plain
+onnxruntime 1.32 has GPTQ, too. It computes the grid again from the rounded weights, which undoes it (its results equal plain
 rounding with zero points and are 3 dB worse without), and fails for an odd number of blocks; see docs/log/quantize.md.
 """
 

@@ -1,4 +1,4 @@
-"""Bias correction: what rounding the weights does to a layer's mean output is taken off its bias.
+"""Bias correction: the mean error that rounding the weights causes in a layer's output is subtracted from its bias.
 
 With ΔW = W_q - W the output of channel o is off by Σ ΔW[o, j]·x_j, which on average is Σ ΔW[o, j]·E[x_j] (Nagel et al.,
 https://arxiv.org/abs/1906.04721, section 4.2, equation 17, with E[x] measured instead of derived). For a convolution ΔW is

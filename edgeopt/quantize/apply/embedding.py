@@ -31,7 +31,7 @@ def shrink_embeddings(model: ir.Model) -> int:
 
 
 def is_table(value: ir.Value, graph: ir.Graph, *, smallest: int) -> bool:
-    """Tell whether `value` is a constant table with that many elements of which nothing is read but whole rows."""
+    """Return whether `value` is a constant table with that many elements of which nothing is read but whole rows."""
     tensor = constant(value)
     if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) != 2 or tensor.size < smallest:
         return False

@@ -55,7 +55,7 @@ class Gate:
 
 
 class Gated:
-    """A session on a model whose roundings can be opened, and what it gives with none of them."""
+    """A session on a model whose roundings can be switched on, and its outputs with none of them."""
 
     def __init__(self, model: ir.Model, gates: Sequence[Gate], batches: Sequence[Batch], *, threads: int) -> None:
         """Build the model; `model` is floating point and not changed, the names of the gates differ, the batches are few."""

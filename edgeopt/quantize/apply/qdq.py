@@ -1,8 +1,8 @@
-"""Carry a plan out: put in QuantizeLinear/DequantizeLinear pairs where it says that tensors are rounded.
+"""Apply a plan: insert QuantizeLinear/DequantizeLinear pairs where it says that tensors are rounded.
 
     x → Conv (W, b) → y          x → Q → DQ → Conv (W₈ → DQ, b₃₂ → DQ) → y → Q → DQ →
 
-Activations   A tensor whose producer rounds is read rounded by everybody; one that stays in floating point is read rounded by
+Activations   A tensor whose producer rounds is rounded for all consumers; one that stays in floating point is rounded for
               the integer nodes alone, so that a residual stream, say, keeps its digits:
 
                   LayerNorm → x → Q → DQ → MatMul
@@ -11,13 +11,13 @@ Shared        Reshape, MaxPool and their kind give values that they were given: 
 Relu, Clip    behind a node that rounds are what the grid does anyway; they go, if the zero point is free.
 Weights       are stored as integers behind a DequantizeLinear, with a scale per output channel where the target takes it.
 Biases        lie on the grid of the sums, s_x · s_w, in 32 bits; weights whose sums have no room for it get a larger scale.
-16 bits       A node computes in 16 bits where any tensor that it reads or gives has them. Where a tensor is stored in one type
+16 bits       A node computes in 16 bits where any of its inputs or outputs has them. Where a tensor is stored in one type
               and read in another, it is converted:
 
                   x → Q₈ → DQ₈ → 8-bit nodes         Q₈ → DQ₈ → Q₁₆ → DQ₁₆ → 16-bit nodes
 Floats        onnxruntime quantizes, on its own, the weights of every Conv and Gemm between a DequantizeLinear and a
               QuantizeLinear; a Sum of one before a node that is to stay in floating point keeps it from that. The same
-              between an integer Gemm that gives floats and an activation function: else both become one FusedGemm of floats.
+              between an integer Gemm that outputs floats and an activation function: else both become one FusedGemm of floats.
 """
 
 from __future__ import annotations
@@ -147,13 +147,13 @@ class _Insertion:
                 yield place, value
 
     def _touched(self, node: ir.Node) -> Iterator[ir.Value]:
-        """Yield what the node reads rounded, and gives where it rounds."""
+        """Yield the inputs that the node reads rounded, and its outputs where it rounds."""
         yield from (value for _, value in self._reads(node))
         if self.nodes[node].output != "float":
             yield from (node.outputs[place] for place in self.roles[node].outputs)
 
     def _rounds(self, value: ir.Value) -> bool:
-        """Tell whether the producer of a tensor rounds it for everybody."""
+        """Return whether the producer of a tensor rounds it for all consumers."""
         producer = value.producer()
         return producer in self.nodes and self.nodes[producer].output != "float"
 
@@ -189,7 +189,7 @@ class _Insertion:
                 f"the plan rounds the tensor '{value.name}' and has no range for it; please report it with the model"
             )
         if producer in self.nodes and producer.op_type == "Softmax":
-            tensor = replace(tensor, low=0.0, high=1.0)  # what it can give, whatever it gave on the samples
+            tensor = replace(tensor, low=0.0, high=1.0)  # its whole range, whatever the samples show
         kind = np.float16 if value.dtype == ir.DataType.FLOAT16 else np.float32
         return Affine.of_range(tensor.low, tensor.high, dtype, symmetric=symmetric, kind=kind)
 
@@ -203,7 +203,7 @@ class _Insertion:
     # edits
 
     def _remove_activation_functions(self) -> None:
-        """Let a node that rounds give what the Relu or Clip behind it gives, under that tensor's name."""
+        """Let a node that rounds produce the output of the Relu or Clip behind it, under that tensor's name."""
         if self.plan.scheme.symmetric_activation:
             return
         for node in [node for node in self.nodes if node.op_type in REMOVABLE]:
@@ -227,7 +227,7 @@ class _Insertion:
         return node.name is not None and len(kinds | {self._stored(given), self._stored(result)}) == 1
 
     def _round(self, value: ir.Value) -> None:
-        """Put the pairs of one activation in, and let those read them that are to."""
+        """Insert the pairs of one activation and connect their consumers."""
         uses = [use for use in value.uses() if use.node.graph is self.graph]
         rounds = self._rounds(value)
         if not rounds:
@@ -255,7 +255,7 @@ class _Insertion:
             _read_instead(others, self._convert(value, integers, stored, name, after))
 
     def _wants(self, node: ir.Node, stored: _Pair) -> bool:
-        """Tell whether a node reads a tensor in the type in which it is stored; floating-point nodes do."""
+        """Return whether a node reads a tensor in the type in which it is stored; floating-point nodes do."""
         return node not in self.nodes or self._type_at(node) == stored.affine.dtype
 
     def _convert(self, value: ir.Value, integers: ir.Value, stored: _Pair, name: str, after: ir.Node) -> ir.Value:

@@ -11,7 +11,7 @@ from io import StringIO
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep notes off the root logger and stdout for a while, and handlers that are added to the logger meanwhile."""
+    """Keep the root logger and stdout silent while the block runs, and remove handlers that it adds."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)

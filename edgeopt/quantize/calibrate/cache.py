@@ -1,7 +1,7 @@
 """A calibration cache: statistics in a file, taken again only for the very model, data, options and versions they are of.
 
-onnxruntime's own cache is a list of ranges that any model takes. Here the key is in the file, and what differs is said.
-While a pass runs, its state is written to ``<cache>.part`` every so often; a killed pass goes on from there.
+onnxruntime's own cache is a list of ranges that any model takes. Here the key is in the file, and an error names what differs.
+While a pass runs, its state is written to ``<cache>.part`` at intervals; a killed pass resumes from there.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ _THRESHOLD_BYTES = 1 << 16
 
 
 def give_back_freed_blocks() -> bool:
-    """Tell the C library to map large blocks by themselves, for the rest of the process; tell whether it could."""
+    """Tell the C library to map large blocks by themselves, for the rest of the process; return whether it could."""
     if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

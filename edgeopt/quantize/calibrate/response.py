@@ -53,7 +53,7 @@ def response(value: ir.Value) -> Function | None:
 
 
 def _is_seen(value: ir.Value, inside: Sequence[ir.Node]) -> bool:
-    """Tell whether the graph's outputs or nodes that are not `inside` read the value."""
+    """Return whether the graph's outputs or nodes that are not `inside` read the value."""
     return value.is_graph_output() or any(node not in inside for node in value.consumers())
 
 
@@ -62,7 +62,7 @@ def _identity(x: Floats) -> Floats:
 
 
 def _is_elementwise(node: ir.Node, functions: Mapping[ir.Value, Function]) -> bool:
-    """Tell whether the node computes elementwise from known values and scalars alone."""
+    """Return whether the node computes elementwise from known values and scalars alone."""
     operator = _UNARY.get(node.op_type) or _BINARY.get(node.op_type)
     if operator is None or node.domain not in {"", "ai.onnx", "com.microsoft"} or len(node.outputs) != 1:
         return False

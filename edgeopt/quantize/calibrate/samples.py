@@ -67,7 +67,7 @@ class CheckedSamples:
         return self._first[:count]
 
     def passed(self) -> None:
-        """Note that all batches were read, and checked, by somebody else."""
+        """Note that all batches have been read and checked elsewhere."""
         self._known = len(self.batches)
 
 
@@ -147,7 +147,7 @@ def _parts(array: Array, spec: TensorSpec, axis: int | None) -> int | None:
 
 
 def _is_padded(batch: Batch, signature: Signature) -> bool:
-    """Tell whether the attention mask hides tokens, and the model takes sentences of any length."""
+    """Return whether the attention mask hides tokens, and the model takes sentences of any length."""
     mask = batch.get(_MASK)
     if mask is None or mask.ndim != 2 or mask.all():
         return False

@@ -1,4 +1,4 @@
-"""Calibration shared out to processes: each observes a run of consecutive batches, and their statistics merge in order.
+"""Calibration in several processes: each observes a run of consecutive batches, and their statistics merge in order.
 
 This process reads the batches and sends them; a worker runs the model and counts. Nothing is pickled, and a caller's script is
 not imported again: a worker is a fresh interpreter that reads arrays from its standard input and leaves a file of statistics.
@@ -166,7 +166,7 @@ class _Workers:
                 ended = [run for run in runs if run.done()]
             finally:
                 self._stop()
-        for run in (*ended, *runs):  # what was stopped comes last: it is not what went wrong
+        for run in (*ended, *runs):  # a process that was stopped comes last: it is not the cause
             run.result()
 
     def _drive(self, command: list[str], shard: Shard) -> None:
@@ -219,14 +219,14 @@ class _Workers:
 
 
 def _failure(code: int, last: str) -> EdgeoptError:
-    """Return the error that a worker tells of in its last line: its class and its message."""
+    """Return the error in a worker's last line: its class and its message."""
     name, _, said = last.partition(" ")
     kind = {kind.__name__: kind for kind in (DataError, ModelError, MachineError)}.get(name)
     if kind is not None:
         return kind(said)
     if code == -signal.SIGKILL:
         return MachineError(
-            "a calibration process was killed, perhaps for want of memory; use fewer --jobs or a --memory-limit"
+            "a calibration process was killed, perhaps because memory ran out; use fewer --jobs or a --memory-limit"
         )
     return InternalError(f"a calibration process ended with code {code}: {last}")
 
@@ -240,7 +240,7 @@ def _send(stream: IO[bytes], batch: Batch) -> None:
 
 
 class _Received:
-    """The batches that the parent sends, once for each time they are gone through."""
+    """The batches that the parent sends, once per iteration."""
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -37,7 +37,7 @@ _WHAT = {"model": "another model", "data": "other calibration data", "options": 
 
 
 def write_progress(path: Path, key: Key, state: Progress) -> None:
-    """Write a pass, finished or not, whole or not at all."""
+    """Write a pass, finished or not, atomically."""
     tensors = {
         f"{name}/{part}": np.ascontiguousarray(array)
         for name, statistics in state.statistics.items()
@@ -85,7 +85,7 @@ def resumed(part: Path, key: Key) -> Progress | None:
         progress.note(f"calibration starts again, since what a stopped one left cannot be used: {error}")
         return None
     if reason := difference(stored, key):
-        progress.note(f"calibration: {part} is of {reason}, so calibration starts anew")
+        progress.note(f"calibration: {part} is of {reason}, so calibration starts again")
         return None
     progress.note(f"calibration goes on after {state.samples} samples, from {part}")
     return state

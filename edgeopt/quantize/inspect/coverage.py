@@ -1,7 +1,7 @@
-"""What onnxruntime makes of a quantized model: it is run once, and the kernels that ran and the optimised graph are read back.
+"""How onnxruntime runs a quantized model: it is run once, and the kernels that ran and the optimised graph are read back.
 
 A pair of Q/DQ nodes is only a promise. Whether a node runs on integers shows in the graph after fusion: integer kernels have
-their own operators there, and what is left between DequantizeLinear and QuantizeLinear is an island of floating point.
+operators of domain com.microsoft there, and nodes left between DequantizeLinear and QuantizeLinear are an island of floats.
 """
 
 from __future__ import annotations

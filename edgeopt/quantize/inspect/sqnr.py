@@ -1,4 +1,4 @@
-"""Signal-to-quantization-noise ratio, tensor by tensor: where float and quantized model part from each other.
+"""Signal-to-quantization-noise ratio, tensor by tensor: where float and quantized model diverge.
 
 The quantized model runs unoptimised, so that each tensor still exists, and errors accumulate from
 layer to layer, as they do when it runs.
@@ -41,7 +41,7 @@ def layer_noise(
 
 
 def _watched(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[tuple[str, str, str, str]]:
-    """Return (node, operator, tensor in the float model, the same after rounding), one a node; outputs of the model last."""
+    """Return (node, operator, tensor in the float model, the same after rounding), one per node; outputs of the model last."""
     there = by_name(quantized.graph)
     integer = {node.name for node in plan.integer_nodes}
     rounded = rounded_forms(quantized)
@@ -77,7 +77,7 @@ def outputs_db(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch]) -
 def all_dequantized(quantized: ir.Model) -> ir.Model:
     """Return a copy in which every rounded activation has its DequantizeLinear, to be looked at; if all have, no copy.
 
-    Before: MatMulIntegerToFloat(QuantizeLinear(x))        After: … and DequantizeLinear(QuantizeLinear(x)), which nobody reads
+    Before: MatMulIntegerToFloat(QuantizeLinear(x))        After: … and DequantizeLinear(QuantizeLinear(x)), without a consumer
     """
     if all(_is_dequantized(node) for node in quantized.graph if node.op_type == "QuantizeLinear"):
         return quantized

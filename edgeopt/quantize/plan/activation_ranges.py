@@ -76,7 +76,9 @@ def _products(
         extremes = statistics.channels.extremes
         weight = np.concatenate([_matrix(node) for node in readers], axis=1)
         channels = scheme.per_channel and all(node.op_type in scheme.per_channel_ops for node in readers)
-        smooth = config.smooth and name not in given_as_integers and channels  # one scale a tensor cannot take rows that differ
+        smooth = (
+            config.smooth and name not in given_as_integers and channels
+        )  # one scale per tensor does not fit rows that differ
         choices[name] = choose_product(statistics.sample.rows, extremes, weight, grids=grids, smooth=smooth)
     return choices
 
@@ -139,7 +141,7 @@ def _automatic(statistics: TensorStatistics, kinds: _Kinds, name: str) -> Method
     """Choose how the range of an activation follows that enters no matrix product.
 
     Sums that no activation function bounds have long tails on both sides, and clipping those pays; where an activation function
-    flattens one side (SiLU, HardSwish), the error is that of its result. What a ReLU or ReLU6 gives is never clipped: its
+    flattens one side (SiLU, HardSwish), the error is that of its result. The output of a ReLU or ReLU6 is never clipped: its
     largest values are the features that decide.
     """
     if statistics.histogram is None or name not in kinds.clipped:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 class Cause(StrEnum):
     """Why a node runs on integers, in a 16-bit float, or stays in floating point."""
 
-    # exceptions: somebody or a search chose this node
+    # exceptions: the user or a search chose this node
     EXCLUDED = "excluded"
     EDITED = "edited"
     ACCURACY = "accuracy"
@@ -77,7 +77,7 @@ CHANGED = frozenset(
     {Cause.WEIGHTS, Cause.BETWEEN, Cause.TAKEN, Cause.RESIDUAL, Cause.INPUTS}
     | {Cause.AT_RUN_TIME, Cause.WEIGHTS_ALONE, Cause.STORED, Cause.FITS}
 )
-"""Causes by which a node changes its form; beside a node in floating point they show that somebody edited the plan."""
+"""Causes by which a node changes its form; beside a node in floating point they show that the plan was edited by hand."""
 
 _SENTENCES = {
     Cause.EXCLUDED: "excluded",
@@ -96,7 +96,7 @@ _SENTENCES = {
     Cause.BIAS_SIZE: "its bias leaves no room for its weights in sums of 32 bits",
     Cause.NOT_WORTH: "{} has no integer kernel worth its roundings",
     Cause.FED_FLOATS: "not all that it reads comes from integer nodes",
-    Cause.READ_BY_FLOATS: "no integer node reads what it gives",
+    Cause.READ_BY_FLOATS: "no integer node reads its output",
     Cause.NO_KERNEL: "no integer kernel",
     Cause.NOT_STANDARD: "{} is no standard operator",
     Cause.NOT_TAKEN: "the provider does not take {} as integers",

@@ -1,7 +1,7 @@
 """Where Q/DQ pairs stand for providers that compile whole graphs.
 
 everywhere  An integer-only device (an NPU) takes a graph whose every tensor has a scale; a float between falls back to the
-            CPU and cuts the graph in two. So every operator the device knows reads and gives integers, inputs and outputs of
+            CPU and cuts the graph in two. So every operator the device knows runs on integers, inputs and outputs of
             the model included.
 inputs      A compiler that fuses by itself (TensorRT's explicit quantization, https://docs.nvidia.com/deeplearning/tensorrt;
             OpenVINO) wants pairs before what multiplies and none behind, so that bias, addition and activation run on the
@@ -67,7 +67,7 @@ def decide_inputs(node: ir.Node, floating: Mapping[str, Why], rules: Rules) -> N
 
 
 def _residual_branch(node: ir.Node) -> str:
-    """Return the activation of an Add that is not what a convolution gives; "" if it is no residual Add behind one.
+    """Return the input of a residual Add that is not a convolution's output; "" if the Add follows no convolution.
 
     Behind a matrix product there is nothing to fuse: of a transformer's residual stream 8 bits would lose the digits that its
     normalisations need, on a text encoder 10 points of accuracy.

@@ -45,7 +45,9 @@ def _placement(nodes: tuple[NodePlan, ...]) -> Iterator[Decision]:
     floating = [node for node in integer if node.output == "float"]
     if floating:
         yield Decision(
-            "outputs", f"{len(floating)} integer nodes give floats", "floating-point nodes read them, so rounding gains nothing"
+            "outputs",
+            f"{len(floating)} integer nodes output floats",
+            "floating-point nodes read them, so rounding gains nothing",
         )
 
 
@@ -57,7 +59,7 @@ def _options(config: QuantizeConfig) -> Iterator[Decision]:
     why = "rounding weights shifts a layer's mean output; its bias takes that back" if on else "switched off (correct_bias)"
     yield Decision("bias correction", "on" if on else "off", why)
     on = config.embeddings
-    why = "large tables read by Gather become int8, a scale a row" if on else "switched off (embeddings)"
+    why = "large tables read by Gather become int8, one scale per row" if on else "switched off (embeddings)"
     yield Decision("embedding tables", "int8 rows" if on else "float", why)
     if config.exclude:
         yield Decision("excluded", ", ".join(config.exclude), "named in the options (exclude)")

@@ -10,7 +10,7 @@ from edgeopt.quantize.plan.infinite import infinite_operand
 
 
 def is_floating(node: ir.Node) -> bool:
-    """Tell whether the node gives a floating-point tensor."""
+    """Return whether the node gives a floating-point tensor."""
     return any(is_float(value) for value in node.outputs)
 
 

@@ -24,7 +24,7 @@ def infinite_operand(node: ir.Node) -> str:
 
 
 def is_infinite(statistics: TensorStatistics) -> bool:
-    """Tell whether a tensor took values on the samples that stand for infinity."""
+    """Return whether a tensor took values on the samples that stand for infinity."""
     return statistics.count > 0 and max(-statistics.minimum, statistics.maximum) >= LARGEST
 
 

@@ -1,4 +1,4 @@
-"""What an integer operator reads rounded, and how: the table that Q/DQ pairs are put in by.
+"""Which inputs an integer operator reads rounded, and how: the table by which Q/DQ pairs are inserted.
 
 activations   rounded as activations are; constants among them (the second summand of an Add, say) get a pair of their own
 weight        a constant with the integer type of weights, a scale for each output channel where the target takes that
@@ -18,7 +18,7 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators that multiply an activation by weights."""
 NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization", "LayerNormalization"})
 REMOVABLE = frozenset({"Clip", "Relu"})
-"""Their results' grids do what they do: the node goes, if the zero point is free."""
+"""The integer grid of their output does the same: the node is removed, if the zero point is free."""
 _FIRST = frozenset(
     {"AveragePool", "Flatten", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze", "TopK", "Transpose", "Unsqueeze"}
 )
@@ -39,7 +39,7 @@ class Operands:
 
 
 def operands(node: ir.Node) -> Operands:
-    """Return what `node`, which is to run on integers, reads rounded."""
+    """Return the operands that `node` reads rounded when it runs on integers."""
     floats = tuple(place for place, value in enumerate(node.inputs) if is_float(value))
     results = tuple(place for place, value in enumerate(node.outputs) if is_float(value))
     op = node.op_type
@@ -63,7 +63,7 @@ def _weighted(node: ir.Node, results: tuple[int, ...]) -> Operands:
 
 
 def _pads_with_what_is_there(node: ir.Node) -> bool:
-    """Tell whether a Pad adds values of its input, or zeros, which every grid has."""
+    """Return whether a Pad adds values of its input, or zeros, which every grid has."""
     mode = attribute(node, "mode", "constant")
     if mode != "constant":
         return True

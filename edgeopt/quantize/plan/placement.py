@@ -4,9 +4,9 @@ For providers that run kernel by kernel (`placement = "kernels"`), rounding an a
 float and integers costs time; both pay only where a kernel gains from integers. So
 1. the nodes that multiply by constant weights (Conv, Gemm, MatMul …) run on integers;
 2. cheap nodes between them (Relu, Add, Concat, MaxPool, Reshape …) stay on integers when everything they read is, and when an
-   integer node reads, directly or through more of their kind, what they give: otherwise the chain leads out into floating
+   integer node reads their output, directly or through more of their kind: otherwise the chain ends in floating
    point anyway, and rounding earlier would only add noise;
-3. MatMul and Gemm give floats when a float node reads them (their kernels add bias and scale from the 32-bit sums without
+3. MatMul and Gemm output floats when a float node reads them (their kernels add bias and scale from the 32-bit sums without
    rounding to 8 bits), and so do the projections of linear bottlenecks when a float Add reads them, where the target computes
    them as matrix products (see `projection.py`); other Conv kernels always round their output.
 A residual stream between LayerNormalizations thus stays in floating point, and a convolutional net runs on integers throughout.
@@ -98,13 +98,13 @@ class _Flow:
         return any(reader.name in self.nodes for value in node.outputs for reader in own_consumers(value, self.graph))
 
     def _bounds(self, node: ir.Node) -> bool:
-        """Tell whether the node is an activation function behind a kernel that always rounds: its range is the narrower one."""
+        """Return whether the node is an activation function behind a kernel that always rounds: its range is narrower."""
         read = node.inputs[0] if node.op_type in ABSORBED else None
         producer = read.producer() if read is not None else None
         return producer is not None and producer.op_type in ALWAYS_ROUNDED and sole_consumer(producer.outputs[0]) is node
 
     def rounds(self, node: ir.Node) -> bool:
-        """Tell whether the integer node's output is rounded to integers."""
+        """Return whether the integer node's output is rounded to integers."""
         readers = self.readers(node)
         if node.op_type in _FREE_OUTPUT:
             return bool(readers) and all(reader.name in self.nodes for reader in readers)
@@ -112,7 +112,7 @@ class _Flow:
         return not (floating and self.rules.pointwise_products and is_projection(node))
 
     def readers(self, node: ir.Node) -> list[ir.Node]:
-        """Return who reads the node's outputs; nobody, if it is an output of the graph as well."""
+        """Return the consumers of the node's outputs; none, if one is an output of the graph as well."""
         if any(value.is_graph_output() or is_captured(value, self.graph) for value in node.outputs):
             return []
         return [reader for value in node.outputs for reader in own_consumers(value, self.graph)]
@@ -127,7 +127,7 @@ def _decide(node: ir.Node, flow: _Flow) -> NodePlan:
 
 
 def rounded_tensors(model: ir.Model, nodes: Iterable[NodePlan]) -> tuple[str, ...]:
-    """Return the activations that the plan rounds to integers: what integer nodes read, and give where they round."""
+    """Return the activations that the plan rounds to integers: inputs of integer nodes, and outputs of those that round."""
     plans = {plan.name: plan for plan in nodes if plan.precision != "float"}
     floats = {value.name for value in by_name(model.graph).values() if is_float(value)}
     names: dict[str, None] = {}

@@ -156,7 +156,7 @@ class Plan:
 
     @property
     def floating(self) -> dict[str, Why]:
-        """The nodes that stay as they are, with the cause; one that somebody edited into floating point says so."""
+        """The nodes that stay in floating point, with the cause; `Cause.EDITED` for those edited by hand."""
         nodes = [node for node in self.nodes if node.precision == "float"]
         return {node.name: Why(Cause.EDITED) if node.cause in CHANGED else node.why for node in nodes}
 

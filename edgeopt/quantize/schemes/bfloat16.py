@@ -67,7 +67,7 @@ def _is_large(value: ir.Value) -> bool:
 
 
 def _overflows(value: ir.Value) -> bool:
-    """Tell whether a finite number of the constant, such as the lowest float32 of a mask, is infinite as bfloat16."""
+    """Return whether a finite number of the constant, such as the lowest float32 of a mask, is infinite as bfloat16."""
     values = np.asarray(array(value))
     with np.errstate(over="ignore"):
         return bool((np.isfinite(values) & ~np.isfinite(values.astype(ml_dtypes.bfloat16))).any())

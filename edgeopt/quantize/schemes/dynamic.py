@@ -7,7 +7,7 @@ No calibration, no clipping, good for text models whose activations vary; slower
 (onnxruntime's ConvInteger is slower than its float Conv on most CPUs), so they stay in floating point.
 
 onnxruntime's quantizer does the work, kept to the MatMul and Gemm nodes with constant weights: its default list holds
-"Attention" for its own operator of that name, and turns the standard Attention of operator sets 23 and 24 into a QAttention
+"Attention" for the contrib operator of that name, and turns the standard Attention of operator sets 23 and 24 into a QAttention
 that does not load.
 """
 

@@ -15,7 +15,7 @@ from edgeopt.graph.matching import array, attribute, is_standard, name_of
 
 
 def split_gemms(model: ir.Model, excluded: Container[str], *, smallest: int = 0) -> int:
-    """Split the plain Gemms with constant matrices of so many elements or more, in place; return how many.
+    """Split the plain Gemms with constant matrices of `smallest` elements or more, in place; return how many.
 
     The MatMul takes the Gemm's name.
     """
@@ -60,5 +60,5 @@ def _split(graph: ir.Graph, node: ir.Node, weight: ir.Value) -> None:
 
 
 def _plain(node: ir.Node) -> bool:
-    """Tell whether a Gemm is just a product and a sum."""
+    """Return whether a Gemm is just a product and a sum."""
     return attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0 and not attribute(node, "transA", 0)

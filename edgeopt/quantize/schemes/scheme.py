@@ -1,4 +1,4 @@
-"""What a scheme is given, what it returns, and the one protocol that all of them follow.
+"""The request to a scheme, its result, and the protocol that all schemes implement.
 
 A scheme is a module of this folder with `REWRITES`, `convert` and `draft`; `SCHEMES` lists them.
 """
@@ -24,7 +24,7 @@ from edgeopt.quantize.result import LayerNoise
 from edgeopt.targets.target import Target
 
 Evaluate = Callable[[Path], float]
-"""Gives the metric of an ONNX file; larger is better."""
+"""Returns the metric of an ONNX file; larger is better."""
 
 SCHEMES = {
     "static": "static",

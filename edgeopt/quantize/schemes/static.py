@@ -117,7 +117,7 @@ def _trials(prepared: Prepared, drafted: Draft, request: Request) -> Trials:
 
 
 def _balances(config: QuantizeConfig, target: Target) -> bool:
-    """Tell whether layers may stay in floating point for what their integer form costs; a saved plan says so itself."""
+    """Return whether layers may stay in floating point for what their integer form costs; a saved plan says so itself."""
     return config.float_layers == "auto" and config.plan is None and bool(target.quantization.costs.integer)
 
 

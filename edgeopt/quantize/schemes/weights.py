@@ -3,7 +3,7 @@
 Before: x → MatMul (w, float32 [k, n]) → y
 After:  x → MatMulNBits (w as n × k/block blocks of integers, a scale and perhaps a zero point for each block) → y
 
-and, for embedding tables, Gather → GatherBlockQuantized. Both are onnxruntime's own operators (domain com.microsoft). Who
+and, for embedding tables, Gather → GatherBlockQuantized. Both are onnxruntime's contrib operators (domain com.microsoft). Who
 chooses the integers:
 
 - ``rtn``, by onnxruntime: round to nearest, the range of each block its extremes.

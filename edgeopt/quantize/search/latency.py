@@ -1,8 +1,8 @@
 """Latency-aware: a layer whose integer form is not faster on the target stays in floating point.
 
 Both models run on the target with onnxruntime's profiler on; of each operator the best of a few turns counts. A layer's
-integer time is its kernel's and its own conversions' (the QuantizeLinear and DequantizeLinear that stand before it or behind it
-alone). Which layers come off worse is only a guess, since what flows between them changes as well: so the model with those
+integer time is its kernel's and its own conversions' (the QuantizeLinear and DequantizeLinear nodes before it or behind it
+alone). Which layers are slower is only a guess, since what flows between them changes as well: so the model with those
 exceptions is timed whole against the one without, in turns, and the exceptions stay only if it is faster by more than the turns
 differ.
 """
@@ -79,7 +79,7 @@ def _told(plan: Plan, count: int, reason: str) -> Plan:
 def layer_times(
     quantized: ir.Model, plan: Plan, floating: Mapping[str, float], integer: Mapping[str, float]
 ) -> tuple[LayerTime, ...]:
-    """Return the times of the layers that multiply and are told of in both profiles (us by node name), in the plan's order."""
+    """Return the times of the layers that multiply and are in both profiles (us by node name), in the plan's order."""
     nodes = named_nodes(quantized.graph)
     found = []
     for layer in plan.integer_nodes:
@@ -91,7 +91,7 @@ def layer_times(
 
 
 def _own_conversions(node: ir.Node) -> Iterator[str]:
-    """Yield the conversions that exist for this node alone: those of its input nobody else reads, and of its output."""
+    """Yield the conversions that exist for this node alone: those of an input without other consumers, and of its output."""
     value = node.inputs[0]
     while (
         value is not None and (made := value.producer()) is not None and made.op_type in PAIRS and len(value.consumers()) == 1

@@ -40,7 +40,7 @@ class Trials:
     make: Callable[[Plan], ir.Model]
     """Carries a plan out."""
     finished: Callable[[ir.Model], ir.Model]
-    """Gives a copy of what `make` gave in the form that will run."""
+    """Returns a copy of what `make` returned, in the form that will run."""
     samples: Sequence[Batch]
     threads: int = 1
 
@@ -75,7 +75,7 @@ class Metric:
             return baseline - self.evaluate(path)
 
     def allows(self, drop: float) -> bool:
-        """Tell whether the metric may drop by so much (0.8 - 0.7 is a little more than 0.1)."""
+        """Return whether the metric may drop by this much (0.8 - 0.7 is a little more than 0.1)."""
         return drop <= self.max_drop + _DIGITS
 
 

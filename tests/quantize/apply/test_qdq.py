@@ -260,7 +260,7 @@ def test_an_output_that_is_rounded_keeps_its_name_and_one_that_is_not_its_digits
     assert [value.name for value in made.graph.output] == ["y", "s"]
     makers = {name: node for node in made.graph.node for name in node.output}
     assert (makers["y"].op_type, makers["s"].op_type) == ("DequantizeLinear", "Sin")
-    assert makers["s"].input[0] == "y", "who reads a rounded tensor reads it as all others do"
+    assert makers["s"].input[0] == "y", "the consumers of a rounded tensor reads it as all others do"
 
 
 def test_a_gemm_scales_its_bias_before_it_is_stored(vnni):

@@ -45,54 +45,54 @@ def assert_same(got: Observations, expected: Observations, *, exact: bool = True
             np.testing.assert_array_equal(found.sample.rows, wanted.sample.rows)
 
 
-def test_what_is_read_is_what_was_written(conv_model, pictures, tmp_path):
+def test_what_is_read_is_what_was_written(conv_model, images, tmp_path):
     path = tmp_path / "cache.safetensors"
-    made = look(conv_model, pictures, cache=path)
-    assert_same(made, look(conv_model, pictures))
-    assert_same(look(conv_model, pictures, cache=path), made)
+    made = look(conv_model, images, cache=path)
+    assert_same(made, look(conv_model, images))
+    assert_same(look(conv_model, images, cache=path), made)
     with safe_open(path, framework="numpy") as file:  # readable by others
         assert file.get_tensor("r/moments")[0] == made.tensors["r"].count
         assert json.loads(file.metadata()["calibration"])["key"]["options"]["momentum"] == 0.9
     assert sorted(item.name for item in tmp_path.iterdir()) == ["cache.safetensors"]
 
 
-def test_anything_else_is_refused_with_the_reason(conv_model, pictures, tmp_path, monkeypatch):
+def test_anything_else_is_refused_with_the_reason(conv_model, images, tmp_path, monkeypatch):
     path = tmp_path / "cache.safetensors"
-    look(conv_model, pictures, cache=path)
+    look(conv_model, images, cache=path)
     with pytest.raises(DataError, match="of other calibration data"):
-        look(conv_model, pictures[:2], cache=path)
+        look(conv_model, images[:2], cache=path)
     with pytest.raises(DataError, match=r"of other options: momentum 0\.9 there, 0\.5 here"):
-        look(conv_model, pictures, cache=path, momentum=0.5)
+        look(conv_model, images, cache=path, momentum=0.5)
     changed = onnx.ModelProto()
     changed.CopyFrom(conv_model)
     changed.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "w1"))
     with pytest.raises(DataError, match="of another model"):
-        look(changed, pictures, cache=path)
+        look(changed, images, cache=path)
     monkeypatch.setattr(cache_module, "version", lambda name: "9.9")
     with pytest.raises(DataError, match=r"other versions: edgeopt .* there, 9\.9 here"):
-        look(conv_model, pictures, cache=path)
+        look(conv_model, images, cache=path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])
-def test_a_file_that_is_no_cache_is_refused(conv_model, pictures, tmp_path, content):
+def test_a_file_that_is_no_cache_is_refused(conv_model, images, tmp_path, content):
     path = tmp_path / "cache.safetensors"
     if content is None:
-        look(conv_model, pictures, cache=path)
+        look(conv_model, images, cache=path)
         content = path.read_bytes()[:-40]
     path.write_bytes(content)
     with pytest.raises(DataError, match="not a whole calibration cache"):
-        look(conv_model, pictures, cache=path)
+        look(conv_model, images, cache=path)
 
 
 @pytest.mark.parametrize("limit", [None, 40_000])
-def test_shards_give_what_one_pass_gives(conv_model, pictures, limit):
-    assert_same(look(conv_model, pictures, jobs=2, memory_limit_bytes=limit), look(conv_model, pictures), exact=False)
+def test_shards_give_what_one_pass_gives(conv_model, images, limit):
+    assert_same(look(conv_model, images, jobs=2, memory_limit_bytes=limit), look(conv_model, images), exact=False)
 
 
-def test_an_error_in_a_shard_names_the_sample_among_all(conv_model, pictures):
-    pictures[2]["x"][1, 0, 0, 0] = np.nan
+def test_an_error_in_a_shard_names_the_sample_among_all(conv_model, images):
+    images[2]["x"][1, 0, 0, 0] = np.nan
     with pytest.raises(DataError, match="calibration sample 6, input 'x'"):
-        look(conv_model, pictures, jobs=2)
+        look(conv_model, images, jobs=2)
 
 
 class Stops(list):
@@ -103,8 +103,8 @@ class Stops(list):
         raise KeyboardInterrupt
 
 
-def test_a_pass_that_was_interrupted_goes_on(conv_model, pictures, tmp_path, monkeypatch):
-    batches = [{"x": pictures[index % 3]["x"] + index} for index in range(8)]
+def test_a_pass_that_was_interrupted_goes_on(conv_model, images, tmp_path, monkeypatch):
+    batches = [{"x": images[index % 3]["x"] + index} for index in range(8)]
     key = cache_module.data_digest(batches)
     monkeypatch.setattr(cache_module, "data_digest", lambda _: key)
     monkeypatch.setattr(cache_module, "EVERY", 2)
@@ -157,22 +157,22 @@ def test_a_killed_process_is_taken_up_where_it_was(conv_model, tmp_path):
     assert not (tmp_path / "killed.part").exists()
 
 
-def test_shards_keep_their_states_beside_the_cache(conv_model, pictures, tmp_path):
+def test_shards_keep_their_states_beside_the_cache(conv_model, images, tmp_path):
     path = tmp_path / "cache.safetensors"
-    made = look(conv_model, pictures, cache=path, jobs=2)
-    assert_same(made, look(conv_model, pictures), exact=False)
-    assert_same(look(conv_model, pictures, cache=path), made)
+    made = look(conv_model, images, cache=path, jobs=2)
+    assert_same(made, look(conv_model, images), exact=False)
+    assert_same(look(conv_model, images, cache=path), made)
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_named_histograms_and_the_order_of_tensors_come_through_processes(conv_model, pictures):
+def test_named_histograms_and_the_order_of_tensors_come_through_processes(conv_model, images):
     some = frozenset({"r", "x"})
-    one, two = (look(conv_model, pictures, jobs=jobs, histograms=some) for jobs in (1, 2))
+    one, two = (look(conv_model, images, jobs=jobs, histograms=some) for jobs in (1, 2))
     assert list(two.tensors) == list(one.tensors) == TENSORS
     assert [name for name, item in two.tensors.items() if item.histogram is not None] == ["x", "r"]
 
 
-def test_a_full_disk_in_a_worker_is_the_machines_fault(conv_model, pictures, tmp_path, monkeypatch):
+def test_a_full_disk_in_a_worker_is_the_machines_fault(conv_model, images, tmp_path, monkeypatch):
     worker = """
 import errno, sys
 from edgeopt import files
@@ -182,4 +182,4 @@ from edgeopt.quantize.calibrate.shards import work; work()
 """
     monkeypatch.setattr("edgeopt.quantize.calibrate.shards._WORKER", worker)
     with pytest.raises(MachineError, match="the disk is full"):
-        look(conv_model, pictures, jobs=2, cache=tmp_path / "cache.safetensors")
+        look(conv_model, images, jobs=2, cache=tmp_path / "cache.safetensors")

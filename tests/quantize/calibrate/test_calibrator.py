@@ -19,14 +19,12 @@ def run_all(model: onnx.ModelProto, batches: list[dict[str, np.ndarray]]) -> dic
 
 
 @pytest.mark.parametrize("limit", [None, 40_000, 1])
-def test_statistics_are_those_of_every_value_in_however_many_turns(conv_model, pictures, limit):
+def test_statistics_are_those_of_every_value_in_however_many_turns(conv_model, images, limit):
     config = ObserveConfig(memory_limit_bytes=limit)
-    seen = observe(
-        as_ir(conv_model), pictures, TENSORS, signature=signature(as_ir(conv_model)), channels={"r": 1}, config=config
-    )
+    seen = observe(as_ir(conv_model), images, TENSORS, signature=signature(as_ir(conv_model)), channels={"r": 1}, config=config)
     assert (seen.samples, seen.batches) == (8, 3)
     assert seen.turns == 1 if limit is None else seen.turns > 1
-    for name, values in run_all(conv_model, pictures).items():
+    for name, values in run_all(conv_model, images).items():
         statistics = seen.tensors[name]
         assert statistics.count == values.size
         np.testing.assert_allclose([statistics.minimum, statistics.maximum], [values.min(), values.max()], rtol=1e-6)
@@ -40,11 +38,11 @@ def test_ragged_batches(text_model, sentences):
     assert seen.tensors["h"].count == 16 * (3 + 9 + 5 + 12)
 
 
-def test_an_activation_that_overflows_is_named(conv_model, pictures):
+def test_an_activation_that_overflows_is_named(conv_model, images):
     weight = next(tensor for tensor in conv_model.graph.initializer if tensor.name == "w1")
     weight.CopyFrom(onnx.numpy_helper.from_array(np.full((8, 3, 3, 3), 3e38, dtype=np.float32), "w1"))
     with pytest.raises(DataError, match="tensor 'a' becomes NaN or infinite"):
-        observe(as_ir(conv_model), pictures, ["a"], signature=signature(as_ir(conv_model)), channels={})
+        observe(as_ir(conv_model), images, ["a"], signature=signature(as_ir(conv_model)), channels={})
 
 
 MASKED = """

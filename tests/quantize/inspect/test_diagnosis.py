@@ -21,14 +21,14 @@ from tests.quantize.conftest import bottlenecks
 
 
 @pytest.fixture
-def made(conv_model, pictures, saved, tmp_path, vnni):
+def made(conv_model, images, saved, tmp_path, vnni):
     path = saved(conv_model)
-    return path, quantize(path, pictures, target=vnni, output=tmp_path / "int8.onnx")
+    return path, quantize(path, images, target=vnni, output=tmp_path / "int8.onnx")
 
 
-def test_a_sound_model_is_fine_at_every_step(made, pictures):
+def test_a_sound_model_is_fine_at_every_step(made, images):
     path, result = made
-    steps = diagnose(path, result.path, pictures)
+    steps = diagnose(path, result.path, images)
     assert [step.name for step in steps] == ["onnx → qdq", "qdq → optimized"]
     assert first_fault(steps) is None
 
@@ -45,15 +45,15 @@ def planted(made, samples, folder, target, *, tensor, limit_db):
     return first_fault(diagnose(path, bad.path, samples, limits_db=LIMITS_DB | {"onnx → qdq": limit_db}))
 
 
-def test_a_range_too_small_is_found_by_its_tensor(made, pictures, tmp_path, vnni):
-    fault = planted(made, pictures, tmp_path, vnni, tensor="s", limit_db=LIMITS_DB["onnx → qdq"])
+def test_a_range_too_small_is_found_by_its_tensor(made, images, tmp_path, vnni):
+    fault = planted(made, images, tmp_path, vnni, tensor="s", limit_db=LIMITS_DB["onnx → qdq"])
     assert fault is not None
     assert (fault.name, fault.tensor) == ("onnx → qdq", "s")
     assert fault.proposal.startswith("--exclude")
 
 
-def test_a_rounding_between_two_convolutions_takes_both_to_be_left_out(made, pictures, tmp_path, vnni):
-    fault = planted(made, pictures, tmp_path, vnni, tensor="c", limit_db=25.0)
+def test_a_rounding_between_two_convolutions_takes_both_to_be_left_out(made, images, tmp_path, vnni):
+    fault = planted(made, images, tmp_path, vnni, tensor="c", limit_db=25.0)
     names = {node.output[0]: node.name for node in onnx.load(made[1].path).graph.node}
     assert fault.tensor == "c"
     assert fault.proposal == f"--exclude {names['s']} --exclude {names['c']}"
@@ -123,7 +123,7 @@ def test_what_onnxruntimes_optimisation_does_is_found_there():
     assert _runtimes("qdq → optimized", model, [batch], (on_cpu(optimize=False), on_cpu(optimize=False)), 25.0).ok
 
 
-def test_a_provider_that_computes_something_else_is_found(made, pictures):
+def test_a_provider_that_computes_something_else_is_found(made, images):
     """The runtime stands for a provider whose second convolution is wrong; the way over a real runner is tried below."""
     _, result = made
     model = load(result.path)
@@ -136,28 +136,28 @@ def test_a_provider_that_computes_something_else_is_found(made, pictures):
             replace_constant(scale, array(scale) * np.float32(3))
         return here(part, batches)
 
-    step = _runtimes("optimized → provider", model, pictures[:1], (here, wrong), LIMITS_DB["optimized → provider"])
+    step = _runtimes("optimized → provider", model, images[:1], (here, wrong), LIMITS_DB["optimized → provider"])
     assert (step.tensor, step.node) == ("c", next(node.name for node in model.graph if node.outputs[0].name == "c"))
 
 
-def test_a_target_is_reached_through_its_runner(made, pictures):
+def test_a_target_is_reached_through_its_runner(made, images):
     _, result = made
     model = load(result.path)
-    (there,) = on_target(load_target("x86-vnni"))(model, pictures[:1])
-    (here,) = on_cpu()(model, pictures[:1])
+    (there,) = on_target(load_target("x86-vnni"))(model, images[:1])
+    (here,) = on_cpu()(model, images[:1])
     np.testing.assert_allclose(there["y"], here["y"], atol=1e-5)
 
 
-def test_the_targets_provider_is_the_one_that_is_asked_for(made, pictures):
+def test_the_targets_provider_is_the_one_that_is_asked_for(made, images):
     _, result = made
     with pytest.raises(MachineError, match="TensorrtExecutionProvider is not in onnxruntime"):
-        on_target(load_target("tensorrt"))(load(result.path), pictures[:1])
+        on_target(load_target("tensorrt"))(load(result.path), images[:1])
 
 
-def test_a_cut_makes_the_tensor_and_nothing_else(conv_model, pictures):
+def test_a_cut_makes_the_tensor_and_nothing_else(conv_model, images):
     part = cut(as_ir(onnx.shape_inference.infer_shapes(conv_model)), "r")
     assert [node.op_type for node in part.graph] == ["Conv", "Relu"]
-    (values,) = on_cpu()(part, pictures[:1])
+    (values,) = on_cpu()(part, images[:1])
     assert values["r"].shape == (4, 8, 16, 16)
 
 
@@ -188,9 +188,9 @@ def test_a_module_exported_wrongly_is_named(tmp_path):
     assert (step.ok, step.tensor) == (False, "act")
 
 
-def test_the_command_says_the_step_and_ends_with_1(made, pictures, tmp_path, monkeypatch):
+def test_the_command_says_the_step_and_ends_with_1(made, images, tmp_path, monkeypatch):
     path, result = made
-    np.savez(tmp_path / "x.npz", **pictures[0])
+    np.savez(tmp_path / "x.npz", **images[0])
     arguments = ["diagnose", str(path), str(result.path), "--data", str(tmp_path / "x.npz"), "--format", "json", "-q"]
     fine = CliRunner().invoke(app, arguments)
     assert (fine.exit_code, [row["verdict"] for row in json.loads(fine.stdout)]) == (0, ["fine", "fine"])

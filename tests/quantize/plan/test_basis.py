@@ -1,4 +1,4 @@
-"""What follows from an exception: placement, 7-bit weights, shared ranges, smoothing; whoever makes the exception."""
+"""What follows from an exception: placement, 7-bit weights, shared ranges, smoothing; whichever search makes the exception."""
 
 import json
 from dataclasses import replace
@@ -197,9 +197,9 @@ def test_a_united_range_is_taken_apart_when_what_united_it_becomes_floating():
     assert len(set(ranges(excepted).values())) > 1
 
 
-def test_a_saved_plan_without_a_range_that_it_needs_is_refused(saved, pictures, tmp_path, vnni):
+def test_a_saved_plan_without_a_range_that_it_needs_is_refused(saved, images, tmp_path, vnni):
     path = saved(conv_net())
-    plan = draft(path, pictures, target=vnni)
+    plan = draft(path, images, target=vnni)
     edited = save_plan(replace(plan, tensors=plan.tensors[1:]), tmp_path / "edited.onnx")
     with pytest.raises(RecipeError, match=f"rounds '{plan.tensors[0].name}' and has no range"):
-        quantize(path, pictures, target=vnni, output=tmp_path / "q.onnx", config=QuantizeConfig(plan=edited))
+        quantize(path, images, target=vnni, output=tmp_path / "q.onnx", config=QuantizeConfig(plan=edited))

@@ -9,9 +9,9 @@ from edgeopt.quantize.plan.plan import load_plan
 from edgeopt.quantize.prepare import prepare
 
 
-def test_quantize_static_takes_the_ranges(conv_model, pictures, saved, tmp_path, vnni):
+def test_quantize_static_takes_the_ranges(conv_model, images, saved, tmp_path, vnni):
     config = QuantizeConfig(ranges="percentile", percentile=99, correct_bias=False)
-    result = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "ours.onnx", config=config)
+    result = quantize(saved(conv_model), images, target=vnni, output=tmp_path / "ours.onnx", config=config)
     cache = tmp_path / "cache.json"
     write_ort_cache(load_plan(result.plan_path), cache)
     save(prepare(ir.from_proto(conv_model), "model").model, tmp_path / "prepared.onnx")

@@ -22,7 +22,7 @@ def test_a_saved_plan_reads_back_equal():
 
 
 class Basis:
-    """Leaves the nodes it is told of in floating point, and derives nothing else."""
+    """Leaves the named nodes in floating point, and derives nothing else."""
 
     def derived(self, plan, floating):
         nodes = [

@@ -125,9 +125,9 @@ def test_each_scheme_shrinks_the_model_and_keeps_what_it_computes(path, tokens, 
     assert {node.precision for node in draft(path, tokens, target=vnni, config=config).nodes} - {"float"}
 
 
-def test_a_gemm_is_quantized_dynamically_too(conv_model, pictures, saved, tmp_path, vnni):
+def test_a_gemm_is_quantized_dynamically_too(conv_model, images, saved, tmp_path, vnni):
     config = QuantizeConfig(scheme="dynamic")
-    result = quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "made.onnx", config=config)
+    result = quantize(saved(conv_model), images, target=vnni, output=tmp_path / "made.onnx", config=config)
     assert "MatMulInteger" in [node.op_type for node in onnx.load(result.path).graph.node]
     assert result.facts.layers[0].sqnr_db > 30
 
@@ -162,7 +162,7 @@ def test_options_that_do_not_go_together_are_refused(path, tokens, tmp_path, vnn
         ({"scheme": "weights-int4", "weights": {"method": "hqq", "symmetric": True}}, "symmetric"),
         ({"scheme": "dynamic", "max_drop": 0.1}, "max_drop"),
         ({"scheme": "float16", "half": {"block_ops": ["Sofmax"]}}, "Sofmax"),
-        ({"scheme": "dynamic", "exclude": ["nobody"]}, "nobody"),
+        ({"scheme": "dynamic", "exclude": ["absent"]}, "absent"),
     ):
         with pytest.raises(RecipeError, match=words):
             config = QuantizeConfig.read(values, where="test")

@@ -21,22 +21,22 @@ def sqnr(path, reference, batch):
     return 200.0 if noise == 0 else float(10 * np.log10(np.square(expected).sum() / noise))
 
 
-def test_a_replayed_plan_gives_the_same_bytes_and_an_edited_one_is_obeyed(conv_model, pictures, saved, tmp_path, vnni):
+def test_a_replayed_plan_gives_the_same_bytes_and_an_edited_one_is_obeyed(conv_model, images, saved, tmp_path, vnni):
     path = saved(conv_model)
-    made = quantize(path, pictures, target=vnni, output=tmp_path / "a.onnx")
-    again = quantize(path, pictures, target=vnni, output=tmp_path / "b.onnx", config=QuantizeConfig(plan=made.plan_path))
+    made = quantize(path, images, target=vnni, output=tmp_path / "a.onnx")
+    again = quantize(path, images, target=vnni, output=tmp_path / "b.onnx", config=QuantizeConfig(plan=made.plan_path))
     assert made.path.read_bytes() == again.path.read_bytes()
     values = json.loads(made.plan_path.read_text())
     values["nodes"][2] |= {"precision": "float", "output": "float"}
     edited = tmp_path / "edited.json"
     edited.write_text(json.dumps(values))
-    result = quantize(path, pictures, target=vnni, output=tmp_path / "c.onnx", config=QuantizeConfig(plan=edited))
+    result = quantize(path, images, target=vnni, output=tmp_path / "c.onnx", config=QuantizeConfig(plan=edited))
     assert values["nodes"][2]["name"] in [island.node for island in result.facts.coverage.islands]
     with pytest.raises(RecipeError, match="for target x86-vnni, not arm64"):
-        quantize(path, pictures, target=load_target("arm64"), output=tmp_path / "d.onnx", config=QuantizeConfig(plan=edited))
+        quantize(path, images, target=load_target("arm64"), output=tmp_path / "d.onnx", config=QuantizeConfig(plan=edited))
 
 
-def test_the_worst_layer_becomes_the_exception(saved, pictures, tmp_path, vnni):
+def test_the_worst_layer_becomes_the_exception(saved, images, tmp_path, vnni):
     text = """
     <ir_version: 10, opset_import: ["" : 21]>
     g (float[n, 3, 16, 16] x) => (float[n, 4] y) {
@@ -61,15 +61,15 @@ def test_the_worst_layer_becomes_the_exception(saved, pictures, tmp_path, vnni):
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
     path = saved(model)
     config = QuantizeConfig(ranges="min-max", smooth=False)
-    plain = quantize(path, pictures, target=vnni, output=tmp_path / "plain.onnx", config=config)
-    reached = sqnr(plain.path, path, pictures[0])
+    plain = quantize(path, images, target=vnni, output=tmp_path / "plain.onnx", config=config)
+    reached = sqnr(plain.path, path, images[0])
     result = quantize(
         path,
-        pictures,
+        images,
         target=vnni,
         output=tmp_path / "kept.onnx",
         config=QuantizeConfig(ranges="min-max", smooth=False, max_drop=0.8),
-        evaluate=lambda file: min(sqnr(file, path, pictures[0]) - reached - 5, 0) / 10 + 1 if file != path else 1.5,
+        evaluate=lambda file: min(sqnr(file, path, images[0]) - reached - 5, 0) / 10 + 1 if file != path else 1.5,
     )
     assert result.facts.sensitivity[0].name == "n2"
     assert result.facts.sensitivity[0].sqnr_db < result.facts.sensitivity[1].sqnr_db - 3
@@ -77,13 +77,13 @@ def test_the_worst_layer_becomes_the_exception(saved, pictures, tmp_path, vnni):
 
 
 @pytest.fixture
-def searched(conv_model, pictures, saved, tmp_path, vnni):
+def searched(conv_model, images, saved, tmp_path, vnni):
     """Return what quantizes, with 0.1 to lose, by a metric that is one figure for the original and another for all else."""
     path, config = saved(conv_model), QuantizeConfig(max_drop=0.1)
 
     def search(before: float, after: float):
         evaluate = lambda file: before if file == path else after  # noqa: E731
-        return quantize(path, pictures, target=vnni, output=tmp_path / "out.onnx", config=config, evaluate=evaluate)
+        return quantize(path, images, target=vnni, output=tmp_path / "out.onnx", config=config, evaluate=evaluate)
 
     return search
 
@@ -94,13 +94,13 @@ def test_a_metric_that_cannot_be_kept_is_a_warning(searched):
     assert len(result.facts.sensitivity) == 3
 
 
-def test_max_drop_needs_a_metric(conv_model, pictures, saved, tmp_path, vnni):
+def test_max_drop_needs_a_metric(conv_model, images, saved, tmp_path, vnni):
     with pytest.raises(RecipeError, match="evaluate"):
-        quantize(saved(conv_model), pictures, target=vnni, output=tmp_path / "o.onnx", config=QuantizeConfig(max_drop=0.1))
+        quantize(saved(conv_model), images, target=vnni, output=tmp_path / "o.onnx", config=QuantizeConfig(max_drop=0.1))
 
 
-def test_seven_bit_weights_where_sums_saturate(conv_model, pictures, saved, tmp_path):
-    result = quantize(saved(conv_model), pictures, target=load_target("x86-avx2"), output=tmp_path / "out.onnx")
+def test_seven_bit_weights_where_sums_saturate(conv_model, images, saved, tmp_path):
+    result = quantize(saved(conv_model), images, target=load_target("x86-avx2"), output=tmp_path / "out.onnx")
     choice = next(decision.choice for decision in result.facts.decisions if decision.what == "7-bit weights")
     plan = json.loads(result.plan_path.read_text())
     reduced = [node["name"] for node in plan["nodes"] if node["reduce_range"]]

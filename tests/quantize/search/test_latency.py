@@ -50,11 +50,11 @@ FLOAT = {"n0": 100.0, "n2": 50.0, "n6": 10.0}
 
 @pytest.mark.parametrize(("gain", "floating"), [(1.2, {"n2"}), (0.9, set())])
 def test_a_layer_that_is_slower_on_integers_stays_floating_if_the_model_gains(  # noqa: PLR0917  (fixtures)
-    gain, floating, told, conv_model, pictures, saved, tmp_path, vnni
+    gain, floating, told, conv_model, images, saved, tmp_path, vnni
 ):
     told({"float": FLOAT, "integer": {"n0_token_3": 30.0, "n2": 80.0, "n6": 9.0}}, {"all": 1000.0 * gain, "mixed": 1000.0})
     config = QuantizeConfig(prefer_faster=True)
-    result = quantize(named(saved, conv_model), pictures, target=vnni, output=tmp_path / "q.onnx", config=config)
+    result = quantize(named(saved, conv_model), images, target=vnni, output=tmp_path / "q.onnx", config=config)
     slower = {island.node for island in result.facts.coverage.islands if "prefer_faster" in island.reason}
     assert slower == floating
     decision = next(decision for decision in result.facts.decisions if decision.what == "faster as floats")
@@ -62,10 +62,10 @@ def test_a_layer_that_is_slower_on_integers_stays_floating_if_the_model_gains(  
     assert "n2" in decision.reason
 
 
-def test_conversions_count_for_the_layer_that_alone_needs_them(conv_model, pictures, saved, tmp_path, vnni):
+def test_conversions_count_for_the_layer_that_alone_needs_them(conv_model, images, saved, tmp_path, vnni):
     import onnx
 
-    result = quantize(named(saved, conv_model), pictures, target=vnni, output=tmp_path / "q.onnx")
+    result = quantize(named(saved, conv_model), images, target=vnni, output=tmp_path / "q.onnx")
     model = onnx.load(result.path)
     scheme = Scheme("uint8", "int8", per_channel=True, symmetric_activation=False, symmetric_weight=True)
     plan = Plan("t", scheme, (NodePlan("n2", "Conv", "int8", "int8", Cause.WEIGHTS),), (), ())
@@ -80,7 +80,7 @@ def test_the_comparison_is_of_neighbouring_turns():
     assert (faster, spread) == (1.5, 0.0)
 
 
-def test_it_runs_on_this_machine(conv_model, pictures, saved, tmp_path, vnni):
+def test_it_runs_on_this_machine(conv_model, images, saved, tmp_path, vnni):
     config = QuantizeConfig(prefer_faster=True)
-    result = quantize(named(saved, conv_model), pictures, target=vnni, output=tmp_path / "q.onnx", config=config)
+    result = quantize(named(saved, conv_model), images, target=vnni, output=tmp_path / "q.onnx", config=config)
     assert any(decision.what == "faster as floats" for decision in result.facts.decisions)

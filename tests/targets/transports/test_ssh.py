@@ -146,9 +146,9 @@ def _rows(folder: Path) -> Path:
 
 
 def test_a_host_that_does_not_answer(machine: Any, model: Path, free_port: int) -> None:
-    nobody = machine.with_device(host="127.0.0.1", ssh_options=["-F", "/dev/null", "-p", str(free_port)])
+    closed = machine.with_device(host="127.0.0.1", ssh_options=["-F", "/dev/null", "-p", str(free_port)])
     with pytest.raises(MachineError, match=r"127\.0\.0\.1: .*refused"):
-        profile({"net": model}, _ROWS, target=nobody, config=_SHORT)
+        profile({"net": model}, _ROWS, target=closed, config=_SHORT)
 
 
 def test_a_python_that_is_not_there(machine: Any, model: Path) -> None:

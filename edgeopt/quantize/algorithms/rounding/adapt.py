@@ -45,7 +45,7 @@ class Adapted:
 
 
 def adapt(model: ir.Model, quantized: ir.Model, samples: Sequence[Batch], *, threads: int) -> tuple[Adapted, ...]:
-    """Choose the integers of all weights in `quantized` anew, in place, and its biases; return what that did, layer by layer.
+    """Choose the integers of all weights in `quantized` again, in place, and its biases; return what that did, layer by layer.
 
     Args:
         model: prepared, floating point; not changed.

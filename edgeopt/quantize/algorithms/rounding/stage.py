@@ -1,4 +1,4 @@
-"""Adaptive rounding as a step of the stage: of what the plan made, with the calibration data."""
+"""Adaptive rounding as a step of the stage, with the calibration data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgeopt.quantize.search.trials import Outcome
 
 
 def adapted(prepared: Prepared, outcome: Outcome, calibration: Batches | CheckedSamples, config: QuantizeConfig) -> Outcome:
-    """Return `outcome` with the integers of its weights, and its biases, chosen anew (the model is changed in place)."""
+    """Return `outcome` with the integers of its weights, and its biases, chosen again (the model is changed in place)."""
     samples = samples_of(calibration, prepared.signature).take(config.rounding_samples)
     layers = adapt(smoothed(prepared.model, outcome.plan), outcome.quantized, samples, threads=config.threads)
     if not layers:

@@ -13,11 +13,11 @@ def test_a_convolutional_net_loses_less(conv_model, saved, tmp_path, target):
     from edgeopt.targets.target import load_target
 
     generator = np.random.default_rng(5)
-    pictures = [{"x": generator.standard_normal((4, 3, 16, 16), dtype=np.float32)} for _ in range(8)]
+    images = [{"x": generator.standard_normal((4, 3, 16, 16), dtype=np.float32)} for _ in range(8)]
     path, models = saved(conv_model), {}
     for rounding in ("nearest", "adaptive"):
         config = QuantizeConfig(rounding=rounding)
-        result = quantize(path, pictures, target=load_target(target), output=tmp_path / f"{rounding}.onnx", config=config)
+        result = quantize(path, images, target=load_target(target), output=tmp_path / f"{rounding}.onnx", config=config)
         models[rounding] = onnx.load(result.path)
         onnx.checker.check_model(result.path, full_check=True)
         assert result.facts.coverage.int8_macs_share == 1.0
@@ -29,7 +29,7 @@ def test_a_convolutional_net_loses_less(conv_model, saved, tmp_path, target):
         sessions = [
             ort.InferenceSession(item, providers=["CPUExecutionProvider"]) for item in (path, model.SerializeToString())
         ]
-        pairs = [[session.run(None, batch)[0] for session in sessions] for batch in pictures]
+        pairs = [[session.run(None, batch)[0] for session in sessions] for batch in images]
         error[name] = sum(float(np.square(a - b).sum()) for a, b in pairs)
     assert error["adaptive"] < error["nearest"], error
 

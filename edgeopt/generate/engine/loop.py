@@ -97,7 +97,7 @@ class Loop:
         return changed
 
     def drop(self, stream: Stream) -> None:
-        """End a stream at once, because nobody reads it any more."""
+        """End a stream at once, because it has no reader any more."""
         stream.end("cancelled")
         if stream is self._reading:
             self._reading = None

@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass
 class Stream:
-    """One request: made by the engine, run by the loop, read by whoever asked."""
+    """One request: made by the engine, run by the loop, read by the caller."""
 
     prompt: list[int]
     options: Sampling
@@ -108,7 +108,7 @@ class Stream:
         return token
 
     def receive(self, token: int) -> None:
-        """Append a token that somebody else chose."""
+        """Append a token that was chosen elsewhere."""
         self.made.append(token)
         self.last = time.perf_counter()
         if len(self.made) == 1:

@@ -1,6 +1,6 @@
 """Chat templates: messages to a prompt, rendered as transformers renders them.
 
-A template is a Jinja text that came with the model, so it is a stranger's program: it runs in Jinja's immutable sandbox and
+A template is a Jinja text that came with the model, so it is an untrusted program: it runs in Jinja's immutable sandbox and
 sees plain JSON values only.
 """
 

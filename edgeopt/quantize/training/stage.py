@@ -110,7 +110,7 @@ def _prepared_run(
 
 
 def _stacks(work: _Run) -> bool:
-    """Tell whether two samples together give what they give alone: a model may have its batch size in its constants."""
+    """Return whether two samples have the same outputs together as alone: a model may have its batch size in its constants."""
     first = work.data.training[0]
     if work.axes is None:
         return False
@@ -257,7 +257,7 @@ def _outputs_noise(work: _Run, session: ort.InferenceSession) -> dict[str, Noise
 
 
 def _compared(value: ir.Value, node: ir.Node) -> bool:
-    """Tell whether both keep the tensor in the same form: not the integers of a QuantizeLinear."""
+    """Return whether both keep the tensor in the same form: not the integers of a QuantizeLinear."""
     return node.op_type != "QuantizeLinear" and value.dtype in {ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.INT32}
 
 

@@ -27,11 +27,6 @@ def conv_net(conv_model: onnx.ModelProto, saved: Callable[[onnx.ModelProto], Pat
     return saved(conv_model)
 
 
-@pytest.fixture
-def images(pictures: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    return pictures
-
-
 def _made(path: Path, samples: list[dict[str, np.ndarray]], target: str) -> tuple[ir.Model, ir.Model, Plan]:
     chosen = load_target(target)
     prepared = prepare(files.load(path), "net")

@@ -18,7 +18,7 @@ from edgeopt.quantize.sqnr import Noise
 from edgeopt.quantize.training.operators import OPERATORS
 
 
-def _pictures(count: int, seed: int) -> list[dict[str, np.ndarray]]:
+def _images(count: int, seed: int) -> list[dict[str, np.ndarray]]:
     generator = np.random.default_rng(seed)
     return [{"x": generator.standard_normal((1, 3, 16, 16), dtype=np.float32)} for _ in range(count)]
 
@@ -40,14 +40,14 @@ def uneven(conv_model: onnx.ModelProto, saved: Callable[[onnx.ModelProto], Path]
 def _quantized(model: Path, output: Path, train: dict[str, object] | None) -> QuantizeResult:
     options: dict[str, object] = {"equalize": False, "collapse_db": None, "correct_bias": False}
     config = QuantizeConfig.read(options | ({"train": train} if train else {}), where="test")
-    return edgeopt.quantize(model, _pictures(40, 0), target=edgeopt.load_target("nnapi"), output=output, config=config)
+    return edgeopt.quantize(model, _images(40, 0), target=edgeopt.load_target("nnapi"), output=output, config=config)
 
 
 def _db(exact: Path, quantized: Path) -> float:
-    """Return the SQNR on pictures that nobody calibrated with or trained on."""
+    """Return the SQNR on images used neither in calibration nor in training."""
     noise = Noise()
     before, after = (_session(path) for path in (exact, quantized))
-    for sample in _pictures(16, 7):
+    for sample in _images(16, 7):
         noise.add(before.run(["y"], sample)[0], after.run(["y"], sample)[0])
     return noise.db
 

@@ -188,7 +188,7 @@ def _resize(
 
 
 def _repeats(pixels: str, nearest: str, factor: float) -> bool:
-    """Tell whether resizing to the nearest pixel repeats each pixel `factor` times."""
+    """Return whether resizing to the nearest pixel repeats each pixel `factor` times."""
     if pixels in {"half_pixel", "pytorch_half_pixel"}:
         return nearest in {"", "round_prefer_floor", "round_prefer_ceil"}
     return pixels == "asymmetric" and (nearest == "floor" or (nearest in {"", "round_prefer_floor"} and factor <= 2))

@@ -18,13 +18,13 @@ from tools.check_language import findings, searched
     ],
 )
 def test_a_wording_is_found_with_its_line_and_what_to_write(line, instead):
-    found = list(findings("docs/x.md", f"first\n{line}\n"))
-    assert found and all(text.startswith("docs/x.md:2: ") and instead in text for text in found)
+    found = list(findings("README.md", f"first\n{line}\n"))
+    assert found and all(text.startswith("README.md:2: ") and instead in text for text in found)
 
 
 @pytest.mark.parametrize("line", ["one file per stage", "a value and its unit", "compared with the baseline", "renewal"])
 def test_plain_wordings_are_not(line):
-    assert list(findings("docs/x.md", line)) == []
+    assert list(findings("README.md", line)) == []
 
 
 def test_the_log_and_the_list_itself_are_left_out():

@@ -4,14 +4,14 @@
 
 An index counts the channels of the unpruned layer. A layer or side that is not named is complete. A depthwise convolution
 (groups = channels), a normalisation, a PReLU with a slope for each channel, an embedding and `nn.MultiheadAttention` have the
-one side "out"; a parameter of its own has a side for each axis. Of a grouped convolution the same channels of every group are
-left at the input, and as many of every group at the output.
+one side "out"; an embedding has the side "rows" as well; a parameter of its own has a side for each axis. Of a grouped
+convolution the same channels of every group are left at the input, and as many of every group at the output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgeopt.errors import ModelError
 
-Side = Literal["in", "out", "axis0", "axis1", "axis2", "axis3", "axis4"]
+Side = Literal["in", "out", "rows", "axis0", "axis1", "axis2", "axis3", "axis4"]
 Kept = Mapping[str, Mapping[Side, Sequence[int]]]
 _AXIS = "axis"
 
@@ -66,11 +66,20 @@ def width(layer: nn.Module, side: Side) -> int | None:
         return _width_of_convolution(layer, side)
     if isinstance(layer, nn.Linear) and side in {"in", "out"}:
         return layer.out_features if side == "out" else layer.in_features
+    if is_conv1d(layer) and side in {"in", "out"}:
+        return int(layer.weight.shape[1 if side == "out" else 0])
+    if side == "rows" and isinstance(layer, nn.Embedding):
+        return layer.num_embeddings
     if side != "out":
         return None
     if isinstance(layer, nn.MultiheadAttention):
         return layer.embed_dim if layer.in_proj_weight is not None and layer.bias_k is None else None
     return _width_of_pointwise(layer)
+
+
+def is_conv1d(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Return whether `layer` is transformers' Conv1D (GPT-2): a linear layer with a weight [in, out]."""
+    return type(layer).__name__ == "Conv1D" and isinstance(getattr(layer, "nf", None), int)
 
 
 def _width_of_convolution(layer: _ConvNd, side: Side) -> int | None:
@@ -99,6 +108,9 @@ def _width_of_pointwise(layer: nn.Module) -> int | None:
 def _cut(layer: nn.Module, side: Side, indices: torch.Tensor) -> None:
     count = len(indices)
     match layer:
+        case _ if is_conv1d(layer):
+            _select(layer, ["weight", "bias"] if side == "out" else ["weight"], -1 if side == "out" else 0, indices)
+            setattr(layer, "nf" if side == "out" else "nx", count)
         case _ConvNd():
             _cut_convolution(layer, side, indices)
         case nn.Linear():
@@ -117,10 +129,20 @@ def _cut(layer: nn.Module, side: Side, indices: torch.Tensor) -> None:
             _select(layer, ["weight"], 0, indices)
             layer.num_parameters = count
         case nn.Embedding():
-            _select(layer, ["weight"], 1, indices)
-            layer.embedding_dim = count
+            _cut_embedding(layer, side, indices)
         case nn.MultiheadAttention():
             _cut_attention(layer, indices)
+
+
+def _cut_embedding(layer: nn.Embedding, side: Side, indices: torch.Tensor) -> None:
+    _select(layer, ["weight"], 0 if side == "rows" else 1, indices)
+    if side == "rows":
+        layer.num_embeddings = len(indices)
+        if layer.padding_idx is not None:
+            place = (indices == layer.padding_idx).nonzero()
+            layer.padding_idx = int(place[0]) if len(place) else None
+    else:
+        layer.embedding_dim = len(indices)
 
 
 def _cut_convolution(layer: _ConvNd, side: Side, indices: torch.Tensor) -> None:

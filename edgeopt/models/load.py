@@ -6,9 +6,10 @@
     program.pt2                          a torch.export program, checked before torch reads it
     timm:NAME or a folder timm saved     where timm is installed
 
-An untrusted model file must not run code: a folder's model.json may name one of the classes in `OWN_BUILDERS`, or the
-builder that the caller names as `source_builder` or named when the folder was written (`remembered`); anything else is refused
-before it is imported. Code that comes with a hub model is refused unless it is allowed.
+An untrusted model file must not run code: a folder's model.json may name one of the classes in `OWN_BUILDERS`, a transformers
+model of another shape (`edgeopt.models.reshaped`), or the builder that the caller names as `source_builder` or named when the
+folder was written (`remembered`); anything else is refused before it is imported. Code that comes with a hub model is refused
+unless it is allowed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from torch import nn
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
 from edgeopt.models.remembered import is_remembered
+from edgeopt.models.reshaped import BUILDER as RESHAPED
+from edgeopt.models.reshaped import rebuild
 from edgeopt.models.residual_cnn import ResidualCNN
 from edgeopt.models.timm_model import PREFIX, is_timm_folder, load_timm
 from edgeopt.user_code import named
@@ -175,6 +178,9 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
         raise ModelError(f"{folder}: {MODEL_FILE} cannot be read: {place}: {first['msg']}") from error
     except (ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: {MODEL_FILE} and model.safetensors cannot be read: {error}") from error
+    origin = Origin(record.builder, record.arguments, record.kept, record.task, tuple(record.labels))
+    if record.builder == RESHAPED:
+        return LoadedModel(_reshaped(record, weights, folder), origin.task, folder, origin.labels, origin)
     own = OWN_BUILDERS.get(record.builder)
     if own is not None:
         module = _empty(own, record, folder)
@@ -193,8 +199,15 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
         raise ModelError(f"{folder}: its weights do not fit {record.builder}: {said}") from error
     if own is not None:
         module.float()
-    origin = Origin(record.builder, record.arguments, record.kept, record.task, tuple(record.labels))
     return LoadedModel(module.eval(), origin.task, folder, origin.labels, origin)
+
+
+def _reshaped(record: _Record, weights: Mapping[str, torch.Tensor], folder: Path) -> nn.Module:
+    """Return a pruned transformers model; `edgeopt.models.reshaped` checks what the file says."""
+    try:
+        return rebuild(record.arguments, record.kept, weights)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
 
 
 def _empty(own: type[nn.Module], record: _Record, folder: Path) -> nn.Module:

@@ -15,11 +15,14 @@ from edgeopt.files import disk_errors, write_aside, write_json
 from edgeopt.models.call import tensors_of
 from edgeopt.models.load import MODEL_FILE, OWN_BUILDERS, Origin, load_model
 from edgeopt.models.remembered import remember
+from edgeopt.models.reshaped import BUILDER as RESHAPED
+from edgeopt.models.reshaped import own_weights
 from edgeopt.models.size import counted
 
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
+    "generation_config.json",
     "special_tokens_map.json",
     "vocab.txt",
     "preprocessor_config.json",
@@ -38,7 +41,7 @@ def save_model(module: nn.Module, folder: Path, *, origin: Origin | None) -> Non
     """Write `module` into `folder`: a transformers model as a transformers folder, any other by its `origin`."""
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(module, PretrainedWriter):
+        if isinstance(module, PretrainedWriter) and (origin is None or origin.builder != RESHAPED):
             module.save_pretrained(folder)
             return
     if origin is None:
@@ -46,7 +49,7 @@ def save_model(module: nn.Module, folder: Path, *, origin: Origin | None) -> Non
     from safetensors.torch import save_file
 
     with write_aside(folder / "model.safetensors") as aside:
-        save_file(_separate(module.state_dict()), aside)
+        save_file(own_weights(module) if origin.builder == RESHAPED else _separate(module.state_dict()), aside)
     record = {
         "format": 1,
         "builder": origin.builder,
@@ -56,7 +59,7 @@ def save_model(module: nn.Module, folder: Path, *, origin: Origin | None) -> Non
         "labels": list(origin.labels),
     }
     write_json(folder / MODEL_FILE, record)
-    if origin.builder not in OWN_BUILDERS:
+    if origin.builder not in OWN_BUILDERS and origin.builder != RESHAPED:
         remember(folder, folder / MODEL_FILE, origin.builder)
 
 
@@ -72,18 +75,19 @@ def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return separate
 
 
-def check_saved(module: nn.Module, folder: Path, origin: Origin, sample: Batch) -> None:
+def check_saved(module: nn.Module, folder: Path, origin: Origin | None, sample: Batch) -> None:
     """Load the folder again and check that it gives what `module` gives for `sample`.
 
     Raises:
         ModelError: it does not, since the builder makes another model each time or keeps something outside of its weights.
     """
-    again = load_model(folder, source_builder=origin.builder).module
+    again = load_model(folder, source_builder=origin.builder if origin else None).module
     pairs = zip(*(list(tensors_of(counted(one, sample)[0])) for one in (module, again)), strict=True)
     if not all(torch.allclose(given, found, rtol=1e-4, atol=1e-5, equal_nan=True) for given, found in pairs):
         raise ModelError(
-            f"{folder}: what was saved, loaded again, gives other outputs than the model; {origin.builder} must build the same "
-            f"layers each time, and keep what it learns in parameters and buffers"
+            f"{folder}: what was saved, loaded again, gives other outputs than the model; "
+            f"{origin.builder if origin else 'its class'} must build the same layers each time, and keep what it learns in "
+            "parameters and buffers"
         )
 
 

@@ -190,9 +190,7 @@ def _pruner(
     if unknown:
         raise RecipeError(f"prune.ignore names '{unknown[0]}', which the model does not have{nearest(unknown[0], layers)}")
     importance = torch_pruning.importance
-    measure = (
-        importance.GroupMagnitudeImportance(p=2) if options.importance == "magnitude" else importance.GroupTaylorImportance()
-    )
+    measure = importance.GroupTaylorImportance() if options.importance == "taylor" else importance.GroupMagnitudeImportance(p=2)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -204,7 +202,7 @@ def _pruner(
                 pruning_ratio=options.max_layer_share,
                 max_pruning_ratio=options.max_layer_share,
                 iterative_steps=_STEPS,
-                round_to=math.lcm(options.round_to, *_attention_heads(model)),
+                round_to=math.lcm(options.round_to or 8, *_attention_heads(model)),
                 ignored_layers=[layers[name] for name in (*options.ignore, *spared)] + heads(model, sample),
                 customized_pruners=own_pruners(),
                 in_channel_groups={},

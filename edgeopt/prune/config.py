@@ -2,30 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from edgeopt.config import Options
+from edgeopt.prune.structure.names import Rule
 from edgeopt.train.config import DistillLoss, TrainOptions
+
+_LATENCY = re.compile(r"(\d+(?:\.\d+)?)\s*(x|ms)")
 
 
 class PruneOptions(Options):
     """How much is removed, in which order, and how the model recovers."""
 
     macs: float = Field(default=0.5, gt=0, lt=1)
-    """Largest share of the multiply-accumulates to keep."""
-    importance: Literal["magnitude", "taylor"] = "magnitude"
-    """How channels are ranked. magnitude: norm of the group's weights; taylor: first-order change of the loss without it."""
+    """Largest share of the multiply-accumulates to keep; not used where `parameters` or `latency` is given."""
+    parameters: float | None = Field(default=None, gt=0, lt=1)
+    """Largest share of the parameters to keep."""
+    latency: str | None = None
+    """Longest latency on the target, such as ``5ms``, or ``0.5x`` for half of the whole model's."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """The form of the model whose latency is meant."""
+    importance: Literal["auto", "magnitude", "taylor", "fisher", "activations", "obs", "norm-scale"] = "auto"
+    """How units are ranked. magnitude: norm of all weights that go; taylor: first-order change of the loss; fisher: diagonal
+    Fisher information; activations: weights times inputs (Wanda); obs: error of the layer's output, with an update of what is
+    left; norm-scale: factors of the batch normalisations; auto: obs for transformers, magnitude for other networks."""
     scope: Literal["global", "layer"] = "global"
-    """global: rank channels over the whole model; layer: remove the same share of every layer."""
-    round_to: int = Field(default=8, ge=1)
-    """Channel counts become multiples of this, which kernels compute fastest."""
+    """global: rank over the whole model; layer: remove the same share of every layer."""
+    round_to: int | None = Field(default=None, ge=1)
+    """Channel counts become multiples of this, which kernels compute fastest; none: the target's step, or 8."""
     max_layer_share: float = Field(default=0.8, gt=0, lt=1)
-    """Largest share of its channels that a layer may lose."""
+    """Largest share of its channels that a convolutional layer may lose."""
     ignore: list[str] = Field(default_factory=list)
-    """Names of layers that are not pruned; a model's last linear layers never are."""
+    """Names, or patterns such as ``*.layer.0.*``, of layers that are not pruned; a model's last linear layers never are."""
+    rules: list[Rule] = Field(default_factory=list)
+    """Transformers of your own: which linear layers make heads or neurons, and which read them."""
+    heads: bool = True
+    """Remove attention heads (or groups of them that share keys and values)."""
+    neurons: bool = True
+    """Remove neurons of feed-forward networks."""
+    drop_layers: int = Field(default=0, ge=0)
+    """Remove this many whole layers of a transformer first: those whose absence changes the outputs least."""
+    hidden: float | None = Field(default=None, gt=0, lt=1)
+    """Share of a transformer's hidden width to keep; none: all of it."""
+    vocabulary: bool = False
+    """Remove the rows of the embedding that no training or evaluation text uses, and rewrite the tokenizer with them."""
+    calibration_samples: int = Field(default=128, ge=1)
+    """Number of training samples that importances and errors are computed on."""
+    search_rounds: int = Field(default=100, ge=1)
+    """Number of allocations that are tried on the calibration samples (SPDY); 1: only that with the smallest sum of errors."""
+    recovery: Literal["train", "fit", "none"] = "train"
+    """train: train all weights against the teacher; fit: least squares layer by layer on the
+    calibration samples; none: weights as they are."""
+    rounds: int = Field(default=1, ge=1)
+    """Prune and recover in this many steps of growing sparsity, each with its share of the training."""
     loss: DistillLoss = DistillLoss()
     """Loss of the recovery training against the teacher."""
     train: TrainOptions = TrainOptions()
-    """Recovery training."""
+    """Recovery training; the learning rate of a transformer is 1e-4 unless it is given."""
+
+    @field_validator("latency")
+    @classmethod
+    def _latency_read(cls, value: str | None) -> str | None:
+        if value is not None and (not (found := _LATENCY.fullmatch(value)) or float(found[1]) <= 0):
+            raise ValueError("write 5ms, or 0.5x for half of the whole model's latency")
+        return value
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in ("macs", "parameters", "latency") if name in self.model_fields_set]
+        given = [name for name in given if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one budget, not {' and '.join(given)}")
+        if self.latency is not None and self.latency.endswith("x") and float(self.latency[:-1]) >= 1:
+            raise ValueError("a latency share must be below 1x")
+        return self
+
+    def budget(self, whole: float) -> float:
+        """Return the largest cost allowed, in the unit of the whole model's cost `whole`."""
+        if self.latency is not None:
+            number, unit = _LATENCY.fullmatch(self.latency).groups()  # type: ignore[union-attr]  # (checked above)
+            return float(number) * (whole if unit == "x" else 1.0)
+        return whole * (self.parameters or self.macs)
+
+    def asked(self) -> str:
+        """Return the budget as it was given, for messages."""
+        if self.latency is not None:
+            return f"latency {self.latency}"
+        return f"parameters {self.parameters}x" if self.parameters else f"macs {self.macs}x"

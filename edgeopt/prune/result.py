@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeopt.models.model_size import ModelSize
@@ -12,18 +12,32 @@ from edgeopt.train.epoch import Epoch
 
 @dataclass(frozen=True)
 class LayerWidth:
-    """A layer's output channels before and after."""
+    """A layer's output channels (or a part's heads or neurons, by `kind`) before and after."""
 
     name: str
     channels_before: int
     channels_after: int
+    kind: str = "channels"
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How the budget was met: the costs in `unit` (predicted, where it is a latency), and the choices that were judged."""
+
+    unit: str
+    whole: float
+    budget: float
+    planned: float
+    divergence: float = 0.0
+    judged: int = 0
 
 
 @dataclass(frozen=True)
 class PruneFacts:
     """What went, and the recovery.
 
-    `history` has one entry per epoch; `spared` the layers that could not be cut and stayed whole, by name, with the reason.
+    `history` has one entry per epoch; `spared` the layers that could not be cut and stayed whole, by name, with the reason;
+    `dropped` the numbers of layers that were removed whole, by stack; `tokens` the vocabulary before and after, if it was cut.
     """
 
     before: ModelSize
@@ -31,9 +45,14 @@ class PruneFacts:
     layers: tuple[LayerWidth, ...]
     history: tuple[Epoch, ...]
     spared: Mapping[str, str]
+    allocation: Allocation | None = None
+    dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    tokens: tuple[int, int] | None = None
+    uniform: bool = False
+    """The folder is a plain transformers folder, which `from_pretrained` loads."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PruneResult(PruneFacts):
     """The pruned model's folder, what went, and the recovery."""
 

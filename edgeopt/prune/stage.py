@@ -1,29 +1,57 @@
-"""The stage `prune`: remove channels, then train the model against its teacher to recover."""
+"""The stage `prune`: remove what matters least, then train the model against its teacher to recover."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import limited
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import compose
-from edgeopt.models.load import LoadedModel
+from edgeopt.models.load import LoadedModel, Origin
+from edgeopt.models.reshape import Shape, followed
+from edgeopt.models.reshaped import BUILDER as RESHAPED
+from edgeopt.models.reshaped import arguments_of, shape_of, whole_config
 from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure
 from edgeopt.prune.channels import prune_channels
 from edgeopt.prune.config import PruneOptions
-from edgeopt.prune.result import PruneResult
+from edgeopt.prune.losses import loss_for
+from edgeopt.prune.recovery import recover
+from edgeopt.prune.result import PruneFacts, PruneResult
+from edgeopt.prune.structure.heads import heads
+from edgeopt.prune.structure.neurons import neurons
+from edgeopt.prune.structure.uniform import uniform_config
+from edgeopt.prune.transformer import CostsOf, Setting, prune_transformer
 from edgeopt.train.loop import Session
-from edgeopt.train.supervised import cross_entropy
-from edgeopt.train.teach import Lesson, teach
 
 _TAYLOR_SAMPLES = 64
-_DEFAULTS = Session()
+_STEP = 8
+
+
+@dataclass(frozen=True)
+class PruneSession(Session):
+    """A session that knows the target.
+
+    Attributes:
+        costs_of: latency of the parts of a transformer on the target; a latency budget needs it.
+        step: counts of channels and neurons that the target computes fastest are multiples of this.
+        seconds: time for the recovery; None: what its options say.
+    """
+
+    costs_of: CostsOf | None = None
+    step: int | None = None
+    seconds: float | None = None
+
+
+_DEFAULTS = PruneSession()
 
 
 def prune(
@@ -35,33 +63,87 @@ def prune(
     options: PruneOptions,
     session: Session = _DEFAULTS,
 ) -> PruneResult:
-    """Remove channels from `model`, in place, let it recover, and write it to the folder `output`.
+    """Remove parts of `model`, in place, let it recover, and write it to the folder `output`.
 
     Args:
         model: pruned and trained.
         teacher: the recovery's teacher; may be another copy of the model itself.
         samples: the training split.
-        output: model.json (builder, kept indices) + model.safetensors.
+        output: a transformers folder where the result is uniform; else model.json (builder, kept indices) + model.safetensors.
         options: how much is removed, and how the model recovers.
-        session: the recovery's seed, and where to resume it from.
+        session: the recovery's seed, and where to resume it from; a `PruneSession` knows the target, too.
 
     Raises:
-        ModelError: the model cannot be pruned (transformers models cannot yet) or not that far, or its folder does not load.
+        ModelError: the model cannot be pruned, or not that far, or its folder does not load.
     """
-    if model.origin is None:
-        raise ModelError(
-            f"{type(model.module).__name__} is a transformers model, which cannot be pruned yet (heads, feed-forward layers); "
-            f"use a student with fewer layers (distill.layers)"
-        )
     torch.manual_seed(session.seed)
+    known = session if isinstance(session, PruneSession) else PruneSession(**vars(session))
     one = samples.collate([0])
     before = measure(model.module, one)
-    loss = partial(cross_entropy, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
-    pruned = prune_channels(model.module, samples.collate([0, 1]), options=options, loss=loss)
-    lesson = Lesson(options.loss, options.train)
-    recovery = teach(model.module, teacher.module, samples, lesson=lesson, session=session)
-    origin = replace(model.origin, kept=compose(model.origin.kept, pruned.kept))
+    changed = _Changed(model)
+    facts = _cut(model, changed, samples, options, known)
+    history = recover(model.module, teacher.module, samples, options, session, known.seconds)
+    origin = changed.origin()
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)
-    check_saved(model.module, output, origin, samples.collate([0, 1]))
-    return PruneResult(before, measure(model.module, one), pruned.layers, recovery.history, pruned.spared, output)
+    check_saved(model.module, output, origin, samples.collate(range(min(2, len(samples)))))
+    done = replace(facts, before=before, after=measure(model.module, one), history=history, uniform=origin is None)
+    return PruneResult(**vars(done), path=output)
+
+
+class _Changed:
+    """What the model was, and what it is by now."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self.config: Any = copy.deepcopy(getattr(model.module, "config", None))
+        self.kept_before = model.origin.kept if model.origin else {}
+        self.shape = Shape()
+        if model.origin is not None and model.origin.builder == RESHAPED:
+            self.config = whole_config(model.origin.arguments)
+            self.shape = shape_of(model.origin.arguments, model.origin.kept)
+
+    def take(self, shape: Shape) -> None:
+        """Note that the model was given another shape."""
+        self.shape = followed(self.shape, shape)
+
+    def origin(self) -> Origin | None:
+        """Return how the model is rebuilt; None if its own configuration can say it."""
+        model = self.model
+        if model.origin is not None and model.origin.builder != RESHAPED:
+            return replace(model.origin, kept=compose(self.kept_before, self.shape.kept))
+        config = uniform_config(model.module, self.config, self.shape)
+        if config is not None:
+            model.module.config = config
+            return None
+        arguments = arguments_of(model.module, self.config, self.shape)
+        return Origin(RESHAPED, arguments, self.shape.kept, model.task, model.labels)
+
+
+def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: PruneOptions, session: PruneSession) -> PruneFacts:
+    module = model.module
+    nothing = measure(module, samples.collate([0]))
+    if is_transformer(module) or options.rules:
+        step = options.round_to or session.step or _STEP
+        setting = Setting(session.costs_of, step, session.seed)
+        done = prune_transformer(module, samples, options=options, setting=setting)
+        changed.take(done.shape)
+        spared = dict.fromkeys(done.whole_parts, "no rule says what it is part of")
+        return PruneFacts(nothing, nothing, done.layers, (), spared, done.allocation, done.dropped)
+    loss = partial(_loss, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
+    plain = options.model_copy(update={"round_to": options.round_to or session.step or _STEP})
+    pruned = prune_channels(module, samples.collate([0, 1]), options=plain, loss=loss)
+    changed.take(Shape(kept=pruned.kept))
+    return PruneFacts(nothing, nothing, pruned.layers, (), pruned.spared)
+
+
+def is_transformer(module: nn.Module) -> bool:
+    """Return whether `module` has attentions or feed-forward networks whose layers have known names."""
+    return hasattr(module, "config") and bool(heads(module) or neurons(module))
+
+
+def _loss(model: nn.Module, samples: Samples) -> Tensor:
+    if samples.labels is None:
+        raise ModelError("the loss needs labels")
+    indices = range(len(samples))
+    return loss_for(samples)(model, samples.collate(indices), indices)

@@ -196,6 +196,13 @@ class Export(Options):
     cache of fixed length, logits where they are asked for."""
 
 
+class Pruning(Options):
+    """What pruning has to know of the target's kernels."""
+
+    step: int = Field(default=8, ge=1)
+    """Counts of channels and neurons that are multiples of this lose no time to padding: the width of the kernels' blocks."""
+
+
 class Target(Options):
     """A device, a provider and their rules, as read from a target's file."""
 
@@ -211,6 +218,7 @@ class Target(Options):
     provider: Provider
     quantization: Quantization
     export: Export = Export()
+    pruning: Pruning = Pruning()
 
 
 def target_names() -> list[str]:

@@ -1,0 +1,1 @@
+"""How much of each structure is kept: costs, dynamic programming, search."""

@@ -1,0 +1,82 @@
+"""What calibration data tells about the layers that are pruned: second moments of their inputs, and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from edgeopt.batches import Batch
+from edgeopt.data.samples import Samples
+from edgeopt.models.call import to_tensors
+from edgeopt.prune.structure.parts import Part
+
+_BATCH = 16
+
+
+@dataclass
+class Evidence:
+    """What an importance may look at.
+
+    Attributes:
+        model: in evaluation mode; its weights are not changed.
+        samples: calibration samples.
+        loss: the task's loss on one batch, for gradients.
+    """
+
+    model: nn.Module
+    samples: Samples
+    loss: Callable[[nn.Module, Batch, Sequence[int]], Tensor]
+    moments: dict[str, Tensor] = field(default_factory=dict)
+
+    def second_moments(self, parts: Iterable[Part]) -> Mapping[str, Tensor]:
+        """Return for every reader of `parts` the mean of x xᵀ over its inputs x, [inputs, inputs], float64."""
+        wanted = [cut.layer for part in parts for cut in part.readers if cut.layer not in self.moments]
+        if wanted:
+            self.moments |= second_moments(self.model, dict.fromkeys(wanted), self.samples.batches(_BATCH))
+        return self.moments
+
+    def gradients(self) -> Iterator[None]:
+        """Yield after the loss's gradient on each sample has been added up in the parameters' `grad`, which is then cleared."""
+        self.model.eval()
+        for index in range(len(self.samples)):
+            self.model.zero_grad(set_to_none=True)
+            self.loss(self.model, self.samples.collate([index]), [index]).backward()  # type: ignore[no-untyped-call]
+            yield
+        self.model.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Batch]) -> dict[str, Tensor]:
+    """Return for every one of the linear `layers` the mean of x xᵀ over its inputs; padded tokens do not count."""
+    sums: dict[str, Tensor] = {}
+    rows: dict[str, int] = {}
+    current: dict[str, Tensor | None] = {"mask": None}
+    hooks = []
+    for name in layers:
+
+        def add(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+            x = _unpadded(given[0].detach(), current["mask"]).double()
+            sums[name] = sums[name] + x.T @ x if name in sums else x.T @ x
+            rows[name] = rows.get(name, 0) + len(x)
+
+        hooks.append(model.get_submodule(name).register_forward_pre_hook(add))
+    try:
+        model.eval()
+        for batch in batches:
+            given = to_tensors(batch)
+            current["mask"] = given.get("attention_mask")
+            model(**given)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: value / max(1, rows[name]) for name, value in sums.items()}
+
+
+def _unpadded(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the rows [tokens, channels] of x [..., channels] that are not padding."""
+    if mask is not None and x.ndim == 3 and x.shape[:2] == mask.shape:
+        return x[mask.bool()]
+    return x.reshape(-1, x.shape[-1])

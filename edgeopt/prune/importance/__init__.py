@@ -1,0 +1,1 @@
+"""How much a structure matters: one file per criterion, each with its source."""

@@ -1,0 +1,65 @@
+"""Recovery after pruning: train against the teacher. The one place that knows how `edgeopt.train` is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeopt.data.samples import Samples
+from edgeopt.models.call import to_tensors
+from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.losses import divergence, has_logits, is_language_model, main_output, next_token_loss
+from edgeopt.train.config import TrainOptions
+from edgeopt.train.epoch import Epoch
+from edgeopt.train.loop import Session, fit
+from edgeopt.train.teach import Lesson, teach
+
+_TRANSFORMER_RATE = 1e-4
+
+
+def recover(  # noqa: PLR0917
+    model: nn.Module, teacher: nn.Module, samples: Samples, options: PruneOptions, session: Session, seconds: float | None
+) -> tuple[Epoch, ...]:
+    """Train `model` in place against `teacher` for at most `seconds` (None: by the options); return its epochs."""
+    if options.recovery in ("fit", "none"):
+        return ()
+    train = training(options, transformer=hasattr(model, "config"), seconds=seconds)
+    with torch.no_grad():
+        output = main_output(teacher.eval(), to_tensors(samples.collate([0])))
+    if output.ndim == 2 and output.shape[1] > 1 and has_logits(teacher, output):
+        lesson = Lesson(options.loss, train)
+        return teach(model, teacher, samples, lesson=lesson, session=session).history
+    teacher.requires_grad_(False)
+    loss = _with_teacher(teacher, options, logits=has_logits(teacher, output))
+    return fit(model, samples, loss, options=train, session=session).history
+
+
+def training(options: PruneOptions, *, transformer: bool, seconds: float | None) -> TrainOptions:
+    """Return the training's options with what pruning adds: a smaller learning rate, low-rank updates, a time limit."""
+    changes: dict[str, Any] = {}
+    given = options.train.model_fields_set
+    if transformer and "learning_rate" not in given:
+        changes["learning_rate"] = _TRANSFORMER_RATE
+    if seconds is not None and "max_seconds" not in given:
+        changes["max_seconds"] = seconds
+    return options.train.model_copy(update=changes)
+
+
+def _with_teacher(teacher: nn.Module, options: PruneOptions, *, logits: bool) -> Any:
+    """Return a loss: divergence from the teacher's outputs, run on the same batch, and the next token's for language models."""
+
+    def loss(model: nn.Module, inputs: Mapping[str, Tensor], _: Sequence[int]) -> Tensor:
+        ours = main_output(model, inputs)
+        with torch.no_grad():
+            theirs = main_output(teacher.to(ours.device), inputs)
+        weight = options.loss.soft_weight
+        value = weight * divergence(ours, theirs, logits=logits, mask=inputs.get("attention_mask"))
+        if is_language_model(model) and weight < 1:
+            value = value + (1 - weight) * next_token_loss(ours, inputs)
+        return value if is_language_model(model) else F.relu(value)
+
+    return loss

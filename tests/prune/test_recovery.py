@@ -1,0 +1,38 @@
+"""Recovery: classifiers and language models come nearer to their teacher; none and fit train nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.losses import Judge
+from edgeopt.prune.recovery import recover, training
+from edgeopt.train.config import TrainOptions
+from edgeopt.train.loop import Session
+from tests.prune.tiny_models import texts, tiny
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_training_brings_the_outputs_nearer_to_the_teachers(family: str) -> None:
+    teacher, _, _ = tiny(family)
+    other, _, _ = tiny(family, seed=1)
+    samples = texts(16)
+    judge = Judge(teacher, samples)
+    judge.model = other
+    before = judge()
+    options = PruneOptions(loss={"soft_weight": 1.0}, train=TrainOptions(epochs=8, batch_size=8, learning_rate=3e-3))  # type: ignore[arg-type]
+    history = recover(other, teacher, samples, options, Session(), None)
+    assert len(history) == 8 and judge() < 0.8 * before
+
+
+def test_nothing_is_trained_without_training() -> None:
+    model, _, _ = tiny("bert")
+    for recovery in ("fit", "none"):
+        assert recover(model, model, texts(4), PruneOptions(recovery=recovery), Session(), None) == ()
+
+
+def test_a_transformer_is_trained_more_slowly_unless_the_rate_is_given() -> None:
+    assert training(PruneOptions(), transformer=True, seconds=None).learning_rate == 1e-4
+    assert training(PruneOptions(), transformer=False, seconds=None).learning_rate == 1e-3
+    given = PruneOptions(train=TrainOptions(learning_rate=2e-3))
+    assert training(given, transformer=True, seconds=None).learning_rate == 2e-3

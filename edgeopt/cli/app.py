@@ -13,6 +13,7 @@ from edgeopt.cli.chat import chat
 from edgeopt.cli.compare import compare
 from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
+from edgeopt.cli.evaluate import evaluate
 from edgeopt.cli.export import export
 from edgeopt.cli.generate import generate
 from edgeopt.cli.profile import profile
@@ -40,6 +41,7 @@ COMMANDS = (
     export,
     calibrate_data,
     quantize,
+    evaluate,
     diagnose,
     generate,
     chat,

@@ -28,6 +28,8 @@ EXTRAS: Mapping[str, str] = {
     "jiwer": "metrics",
     "pycocotools": "metrics",
     "sacrebleu": "metrics",
+    "optuna": "search",
+    "sqlalchemy": "search",
 }
 """Module → the extra that brings it."""
 

@@ -112,13 +112,14 @@ class RunResult:
 
 
 class Pipeline:
-    """A recipe and the run folder that holds its artifacts."""
+    """A recipe and the run folder that holds its artifacts, or shares those of other runs in the folder `artifacts`."""
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, *, artifacts: Path | None = None) -> None:
         self.recipe = recipe
         self.folder = Path(folder)
         self.target = load_target(recipe.target)
-        self._store = Store(self.folder)
+        self._store = Store(artifacts or self.folder)
+        self._shared = artifacts is not None
         self._stages = stages_of(recipe, self.target)
         model = Path(recipe.model) if recipe.model else None
         self._data = Data(recipe.data, _tokenizer_folder(recipe), model=model, seed=recipe.seed)
@@ -153,7 +154,7 @@ class Pipeline:
         """
         if self.recipe.profile:
             require(self.target)
-        with self._store.lock():
+        with Store(self.folder).lock():
             write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
             with write_aside(self.folder / "recipe.toml") as aside:
                 aside.write_text(self.recipe.to_toml(), encoding="utf-8")
@@ -176,6 +177,13 @@ class Pipeline:
     def _run_stage(self, stage: Stage, done: Mapping[str, Artifact]) -> StageOutcome:
         ingredients = self._ingredients(stage, done)
         key = key_of(ingredients)
+        if not self._shared:
+            return self._made_or_found(stage, ingredients, key, done)
+        device = f"device-{self.target.name}" if stage.reads_machine else None  # two measurements never share a device
+        with self._store.stage_lock(stage.name, key), self._store.named_lock(device):
+            return self._made_or_found(stage, ingredients, key, done)
+
+    def _made_or_found(self, stage: Stage, ingredients: dict[str, Any], key: str, done: Mapping[str, Artifact]) -> StageOutcome:
         warnings: list[str] = []
         try:
             artifact = self._store.find(stage.name, key)

@@ -74,6 +74,26 @@ class TeacherOptions(Options):
     """Train the teacher first; none: use it as it is."""
 
 
+class SearchOptions(Options):
+    """What `edgeopt search` varies, and how it spends its time; other commands do not read it."""
+
+    knobs: dict[str, list[Any]] = Field(default_factory=dict)
+    """Keys of the recipe and the values to try, such as `"prune.macs" = [0.5, 0.7, "off"]`; "off" leaves the key's table out.
+    Empty: layers, widths, pruning and schemes are varied as the recipe's stages allow."""
+    candidates: int = Field(default=8, ge=1)
+    """Candidates proposed in each round."""
+    rounds: int = Field(default=4, ge=1)
+    """Rounds at most; the time may end before."""
+    short: float = Field(default=0.25, gt=0, lt=1)
+    """Share of the recipe's epochs that candidates are trained for before the best are chosen."""
+    keep: int = Field(default=3, ge=1)
+    """Candidates of each round that are trained in full."""
+    profile_seconds: float = Field(default=2.0, gt=0)
+    """Seconds of measurement for each candidate before the last one, which is as long as `[profile]` says."""
+    tolerance: float = Field(default=0.1, ge=0, lt=1)
+    """Candidates that are slower than a budget by less than this share before training are trained."""
+
+
 class Recipe(Options):
     """A whole run: data, target, stages and their options."""
 
@@ -107,6 +127,7 @@ class Recipe(Options):
     profile: ProfileConfig | Literal[False] = ProfileConfig()
     """How to measure; false: do not measure, for a target that cannot be measured from this machine."""
     bundle: BundleOptions = BundleOptions()
+    search: SearchOptions = SearchOptions()
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:

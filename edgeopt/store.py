@@ -75,6 +75,21 @@ class Store:
         with exclusive(self.folder / ".lock", str(self.folder)):
             yield
 
+    @contextmanager
+    def stage_lock(self, stage: str, key: str) -> Iterator[None]:
+        """Lock one artifact for this process, where several runs share the store: the first one makes it, the others wait."""
+        with self.named_lock(f"{stage}-{key[:_KEY_DIGITS]}"):
+            yield
+
+    @contextmanager
+    def named_lock(self, name: str | None) -> Iterator[None]:
+        """Lock something that several runs share; None: nothing."""
+        if name is None:
+            yield
+            return
+        with exclusive(self.folder / "locks" / name, f"{self.folder} ({name})"):
+            yield
+
     def find(self, stage: str, key: str) -> Artifact | None:
         """Return the finished artifact of `stage` with `key`, every file checked, or None if there is none.
 

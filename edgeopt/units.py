@@ -86,6 +86,22 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest} s"
 
 
+def read_seconds(text: str) -> float:
+    """Return the seconds in a duration such as "90s", "5m", "1.5h" or "90".
+
+    Raises:
+        ValueError: it is none, or not above 0.
+    """
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text.strip()[-1:], 0.0)
+    try:
+        value = float(text.strip()[:-1] if unit else text) * (unit or 1.0)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError("write a duration such as 90s, 5m or 1h")
+    return value
+
+
 def figures(value: float) -> str:
     """Return three significant figures without an exponent: 1234.5 → "1,234", 12.345 → "12.3", 0.012345 → "0.0123"."""
     if value == 0:

@@ -13,7 +13,6 @@ from edgeopt.cli.chat import chat
 from edgeopt.cli.compare import compare
 from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
-from edgeopt.cli.evaluate import evaluate
 from edgeopt.cli.export import export
 from edgeopt.cli.generate import generate
 from edgeopt.cli.profile import profile
@@ -23,6 +22,7 @@ from edgeopt.cli.recipes import recipes
 from edgeopt.cli.report import report
 from edgeopt.cli.run import run
 from edgeopt.cli.scenarios import scenarios
+from edgeopt.cli.search import search
 from edgeopt.cli.sweep import sweep
 from edgeopt.cli.targets import targets
 from edgeopt.cli.verify import verify
@@ -36,12 +36,12 @@ app = typer.Typer(
 )
 COMMANDS = (
     run,
+    search,
     distill,
     prune,
     export,
     calibrate_data,
     quantize,
-    evaluate,
     diagnose,
     generate,
     chat,

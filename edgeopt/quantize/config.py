@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from edgeopt.config import Options
+from edgeopt.units import read_seconds
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -26,14 +27,7 @@ def _share(value: object) -> object:
 
 def _seconds(value: object) -> object:
     """Read "5m" as 300."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-    try:
-        return float(text[:-1] if unit else text) * (unit or 1)
-    except ValueError as error:
-        raise ValueError("write a duration such as 90s, 5m or 1h") from error
+    return read_seconds(value) if isinstance(value, str) else value
 
 
 def _for_time(value: object) -> object:

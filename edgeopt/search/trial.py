@@ -1,0 +1,119 @@
+"""One candidate: a recipe run in a process of its own, with the artifacts that all candidates share.
+
+    python -m edgeopt.search.trial SPEC.json        writes RESULT.json beside it
+
+A process of its own can be ended at any moment: what its stages finished is in the store, and is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgeopt.errors import EdgeoptError, InternalError
+from edgeopt.evaluate.result import VerifyFacts
+from edgeopt.files import write_json
+from edgeopt.pipeline import Pipeline, RunResult
+from edgeopt.profile.result import ProfileResult
+from edgeopt.recipe import Recipe
+from edgeopt.roles import Role
+from edgeopt.stages.results import read_facts
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to run, and where."""
+
+    recipe: dict[str, Any]
+    folder: str
+    """Of this candidate."""
+    artifacts: str
+    """Of the whole search."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What was measured of a candidate, or why it failed."""
+
+    figures: dict[str, float]
+    metric: float | None = None
+    metric_name: str = ""
+    error: str = ""
+    unfinished: bool = False
+    """The time was over before the trial was."""
+    fatal: bool = False
+    """The error is not this candidate's: the disk is full, a file is damaged, edgeopt has a bug."""
+
+
+def main(argument: str) -> int:
+    """Run the candidate described in the file `argument`, and write its result beside it; return 0."""
+    path = Path(argument)
+    spec = TypeAdapter(Spec).validate_json(path.read_bytes())
+    write_json(path.with_name("result.json"), asdict(run_trial(spec)))
+    return 0
+
+
+def run_trial(spec: Spec) -> TrialResult:
+    """Run a candidate's recipe and return its figures."""
+    try:
+        recipe = Recipe.read(spec.recipe, where="trial")
+        result = Pipeline(recipe, Path(spec.folder), artifacts=Path(spec.artifacts)).run()
+        return figures_of(result)
+    except EdgeoptError as error:
+        text = str(error)
+        return TrialResult({}, error=text, fatal=error.exit_code != 2 or "disk" in text or "space" in text)
+
+
+def figures_of(result: RunResult) -> TrialResult:
+    """Return what a search needs of a run: the metric, the drop from the first model, time and size of the quantized model."""
+    facts = {outcome.artifact.stage: read_facts(outcome.artifact.stage, outcome.artifact.facts) for outcome in result.outcomes}
+    verify, profile = facts.get("verify"), facts.get("profile")
+    if not isinstance(verify, VerifyFacts):
+        raise InternalError("a run without a verify stage")
+    figures: dict[str, float] = {}
+    final = next(variant for variant in verify.variants if variant.role == Role.QUANTIZED)
+    first = verify.variants[0]
+    if final.accuracy is not None and first.accuracy is not None:
+        figures["accuracy_drop"] = 100 * (first.accuracy - final.accuracy)
+    if final.size_bytes is not None:
+        figures["size_bytes"] = float(final.size_bytes)
+    if isinstance(profile, ProfileResult):
+        figures |= {f"{name}_ms": value for name, value in _latency(profile, final.name).items()}
+    metric = final.accuracy if final.accuracy is not None else final.agreement
+    name = verify.metric if final.accuracy is not None else "agreement with the first model"
+    return TrialResult(figures, metric, name)
+
+
+def _latency(profile: ProfileResult, name: str) -> Mapping[str, float]:
+    """Return the quantiles of the model's latency; with few runs the 95th percentile is estimated from the samples."""
+    variant = next(item for item in profile.variants if item.name == name)
+    found = {item.statistic: item.value_ms for item in variant.latency}
+    samples = sorted(variant.samples_ms)
+    for statistic, share in (("p50", 0.5), ("p95", 0.95)):
+        if statistic not in found and samples:
+            found[statistic] = samples[min(len(samples) - 1, int(share * len(samples)))]
+    return {name: found[name] for name in ("p50", "p95") if name in found}
+
+
+def read_result(path: Path) -> TrialResult | None:
+    """Return the result that a trial wrote to `path`; None: it was ended before, or the file is damaged."""
+    try:
+        return TypeAdapter(TrialResult).validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_spec(path: Path, spec: Spec) -> None:
+    """Write what a trial is to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, json.loads(json.dumps(asdict(spec))))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeopt.errors import MachineError, RecipeError
+from edgeopt.recipe import Recipe, load_recipe
+from edgeopt.search import search as module
+from edgeopt.search.search import SearchRequest, search
+from edgeopt.search.trial import TrialResult
+from edgeopt.search.workers import Task
+
+_TINY = str(Path(__file__).parent.parent / "tiny_recipe.toml")
+Measure = Callable[[Recipe], TrialResult]
+
+
+class FakeWorkers:
+    """Workers that measure a recipe by a function; the time is over after so many trials."""
+
+    measure: Measure
+    trials_left = 10_000
+    ran: list[tuple[str, Recipe]]
+
+    def __init__(self, count: int, deadline: float) -> None:
+        self.count, self.deadline = count, deadline
+
+    @property
+    def seconds_left(self) -> float:
+        return min(self.deadline - time.monotonic(), type(self).trials_left)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TrialResult]]:
+        for place, task in enumerate(tasks):
+            if type(self).trials_left <= 0:
+                yield place, TrialResult({}, unfinished=True)
+                continue
+            type(self).trials_left -= 1
+            recipe = Recipe.read(task.spec.recipe, where="test")
+            type(self).ran.append((task.folder.name, recipe))
+            yield place, type(self).measure(recipe)
+
+
+def _model(recipe: Recipe) -> TrialResult:
+    """Return a model whose time follows its width and what pruning left; its metric grows with both, and with training."""
+    assert recipe.distill is not None
+    width = float(recipe.distill.arguments["width"]) / 32
+    left = recipe.prune.macs if recipe.prune else 1.0
+    trained = min(recipe.distill.train.epochs, 2.0) / 2.0
+    cost = width * left * (0.8 if recipe.quantize.scheme == "static" else 1.0)
+    figures = {"p50_ms": 10 * cost, "p95_ms": 12 * cost, "size_bytes": 1e6 * width * left, "accuracy_drop": 10 * (1 - cost)}
+    return TrialResult(figures, 0.5 + 0.4 * trained * cost**0.5, "accuracy")
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorkers]:
+    kind = type("Fake", (FakeWorkers,), {"measure": staticmethod(_model), "ran": [], "trials_left": 10_000})
+    monkeypatch.setattr(module, "Workers", kind)
+    return kind
+
+
+def _request(folder: Path, *budgets: str, **more: Any) -> SearchRequest:
+    recipe = load_recipe(_TINY, ["distill.arguments.width=32", "search.candidates=6", "search.keep=4"])
+    return SearchRequest(recipe, folder, budgets, 600.0, **more)
+
+
+def test_the_front_keeps_the_budgets_and_each_point_has_a_recipe_that_says_how(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    front = search(_request(tmp_path, "p95_ms<=6", "size_mb<=0.6"))
+    assert front.feasible and front.points and not front.advice
+    for point in front.points:
+        assert point.p95_ms is not None and point.p95_ms <= 6 and not point.missed
+        recipe = load_recipe(str(tmp_path / point.recipe))
+        assert _model(recipe).figures["p50_ms"] == point.p50_ms == point.predicted_ms
+        assert point.predicted_metric is not None and point.predicted_metric < point.metric  # a short training is short
+    metrics = [point.metric for point in front.points]
+    assert metrics == sorted(metrics, reverse=True)
+    values = json.loads((tmp_path / "front.json").read_text(encoding="utf-8"))
+    assert values["tried"] == front.tried and len(values["points"]) == len(front.points)
+
+
+def test_candidates_beyond_a_budget_are_not_trained_further(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    search(_request(tmp_path, "p50_ms<=3"))
+    rungs: dict[str, int] = {}
+    for rung, recipe in fake.ran:
+        rungs[rung] = rungs.get(rung, 0) + 1
+        if rung != "untrained":
+            assert _model(recipe).figures["p50_ms"] <= 3.3  # a tenth of room before training
+    assert rungs["untrained"] > rungs["short"] > rungs["full"] > 0 < rungs["final"]
+
+
+def test_budgets_out_of_reach_get_the_best_there_is_and_what_would_have_to_give(
+    tmp_path: Path, fake: type[FakeWorkers]
+) -> None:
+    front = search(_request(tmp_path, "p50_ms<=0.5"))
+    assert not front.feasible and front.points
+    assert "p50_ms<=0.5 is out of reach, the best is" in front.advice
+    assert all(point.missed for point in front.points)
+
+
+def test_a_killed_search_does_what_is_left(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.trials_left = 9
+    first = search(_request(tmp_path))
+    assert first.unfinished and first.trained == 0
+    tried = {json.dumps(recipe.model_dump(mode="json")) for rung, recipe in fake.ran if rung == "short"}
+    fake.trials_left, fake.ran = 10_000, []
+    second = search(_request(tmp_path))
+    assert second.points and second.trained > 0
+    again = {json.dumps(recipe.model_dump(mode="json")) for rung, recipe in fake.ran if rung == "short"}
+    assert not tried & again
+
+
+def test_several_targets_get_one_model_judged_by_the_slowest(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    def measure(recipe: Recipe) -> TrialResult:
+        found = _model(recipe)
+        slower = 3.0 if recipe.target == "arm64" else 1.0
+        return TrialResult({**found.figures, "p50_ms": slower * found.figures["p50_ms"]}, found.metric, "accuracy")
+
+    fake.measure = staticmethod(measure)
+    front = search(_request(tmp_path, "p50_ms<=10", targets=("x86-vnni", "arm64")))
+    for point in front.points:
+        assert set(point.targets) == {"x86-vnni", "arm64"}
+        assert point.p50_ms == point.targets["arm64"]["p50_ms"] == pytest.approx(3 * point.targets["x86-vnni"]["p50_ms"])
+        assert point.p50_ms <= 10
+
+
+def test_a_candidate_that_fails_is_named_and_the_search_goes_on(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    def measure(recipe: Recipe) -> TrialResult:
+        if recipe.prune is None:
+            return TrialResult({}, error="the target went away")
+        return _model(recipe)
+
+    fake.measure = staticmethod(measure)
+    front = search(_request(tmp_path))
+    assert front.points and "untrained: the target went away" in front.failed.values()
+
+
+def test_what_is_nobodys_fault_ends_the_search(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.measure = staticmethod(lambda _: TrialResult({}, error="the disk is full", fatal=True))
+    with pytest.raises(MachineError, match="the disk is full"):
+        search(_request(tmp_path))
+    fake.measure = staticmethod(lambda _: TrialResult({}, error="no such target"))
+    with pytest.raises(MachineError, match="the first 3 candidates failed, the last with: no such target"):
+        search(_request(tmp_path / "other"))
+
+
+def test_contradicting_budgets_are_refused_before_anything_runs(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    with pytest.raises(RecipeError, match="contradict"):
+        search(_request(tmp_path, "p50_ms<=1", "p50_ms>=2"))
+    assert not fake.ran
+
+
+def test_a_real_search_ends_with_a_bundle_that_verifies(tmp_path: Path) -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 21]>
+    digits (float[batch, 1, 8, 8] image) => (float[batch, 10] logits) {
+        c = Conv <pads = [1, 1, 1, 1]> (image, w)
+        r = Relu (c)
+        f = Flatten (r)
+        logits = Gemm (f, wg)
+    }"""
+    model = onnx.parser.parse_model(text)
+    generator = np.random.default_rng(0)
+    for name, shape in (("w", (8, 1, 3, 3)), ("wg", (512, 10))):
+        values = generator.standard_normal(shape).astype(np.float32) * 0.1
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save_model(model, tmp_path / "digits.onnx")
+    values = {
+        "name": "real",
+        "model": str(tmp_path / "digits.onnx"),
+        "data": {"set": "digits", "calibration_limit": 16, "evaluation_limit": 32},
+        "profile": {"seconds": 0.3},
+        "search": {"rounds": 1, "candidates": 2, "profile_seconds": 0.2},
+        "allow_worse": True,
+    }
+    front = search(SearchRequest(Recipe.read(values, where="test"), tmp_path / "out", ("size_kb<=100",), 200.0, workers=2))
+    assert front.feasible and front.metric == "accuracy" and front.trained >= 1
+    for point in front.points:
+        assert point.setting["quantize.scheme"] in {"static", "dynamic"}
+        assert point.size_bytes is not None and point.size_bytes < 1e5
+        assert (tmp_path / "out" / point.bundle / "verify.py").is_file()
+    store = tmp_path / "out" / "store" / "artifacts"
+    assert len(list(store.glob("import-*"))) == 1  # all candidates found the one that the first had made

@@ -30,6 +30,7 @@ EXTRAS: Mapping[str, str] = {
     "sacrebleu": "metrics",
     "optuna": "search",
     "sqlalchemy": "search",
+    "cryptography": "deploy",
 }
 """Module → the extra that brings it."""
 

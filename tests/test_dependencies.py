@@ -16,6 +16,7 @@ SHIPPED = ("edgeopt", "exporters", "calibration_data", "deploy")
 DEVELOPED = ("tests", "tools")
 NOT_DECLARED = {
     "timm": "takes torchvision, whose wheels replace torch by another build; models/timm_model.py says how to install it",
+    "inference": "the folder beside a bundle's example.py: the code that bundles carry",
 }
 """Package → why edgeopt uses it where it is installed and declares it nowhere."""
 NOT_IMPORTED = {
@@ -43,6 +44,8 @@ def imported(*folders: str) -> dict[str, str]:
     """Return the distributions that the sources in `folders` import anywhere, each with a file that does."""
     found: dict[str, str] = {}
     for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        if {"templates", "project"} <= set(path.parts):
+            continue  # a generated project lists its own requirements
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Check an edgeopt bundle where it is going to run. Needs Python 3.9 or later, numpy and onnxruntime; nothing else.
 
-    python verify.py [BUNDLE] [--json] [--provider NAME] [--time-limit SECONDS]   BUNDLE: default, the folder of this file
+    python verify.py [BUNDLE] [--json] [--provider NAME] [--trusted KEY] [--time-limit SECONDS]
 
-Three questions, in this order, since a later one means nothing when an earlier one is answered with no:
+BUNDLE is the folder of this file unless another is named; KEY a public key, whose signature is then demanded (with the package
+cryptography). Questions, in this order, since a later one means nothing when an earlier one is answered with no:
   1. Are the files the recorded ones?            size and SHA-256 of each; none missing, none extra, no links
   2. Are its inputs and outputs those of bundle.json?  names, dtypes and axes of inputs and outputs
   3. Does it compute what it computed?           golden inputs are run, outputs compared within the recorded tolerances
 
-Exit status: 0 everything checked and right; 1 something is wrong; 2 not a bundle, or something could not be checked.
+Exit status: 0 everything checked and right; 1 something is wrong; 2 not a bundle, or something could not be checked; of what is
+wrong, 4: a file is truncated, 5: the bundle is of a later version than this program, 6: made for another processor, 7: the
+signature is not of these files, 8: another key signed it, 9: a key is trusted and the bundle is unsigned.
+  4. Does it answer what it answered?            golden raw inputs, by the folder `inference` beside this file
 Nothing from the bundle but its ONNX model is ever executed, and no pickle is read. The checks run in a process of their own: a
 crafted model can hang or crash onnxruntime, and that is an answer, too (status 1).
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -29,13 +34,14 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSIONS = (1, 2)
 MANIFEST = "bundle.json"
 SUMS = "SHA256SUMS"
+SIGNATURE = "model.sig"
+TRUNCATED, FUTURE, FOREIGN, TAMPERED, WRONG_KEY, UNSIGNED = 4, 5, 6, 7, 8, 9
 PROVIDER = "CPUExecutionProvider"
 NOT_COVERED = (
     "accuracy: the golden samples show that the model computes what it computed, not that it is right",
-    "preprocessing: golden inputs are what the model takes, after the preprocessing that bundle.json describes",
     "latency and memory",
 )
 _TIME_LIMIT_S = 600.0
@@ -46,6 +52,10 @@ _DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 
 class NotABundleError(Exception):
     """The folder is no bundle this program can read."""
+
+
+class FutureVersionError(NotABundleError):
+    """The bundle is of a later version than this program."""
 
 
 class DamagedError(Exception):
@@ -59,6 +69,8 @@ class Check:
     name: str
     status: str
     detail: str
+    exit_status: int = 1
+    """Of this program, where this check failed."""
 
 
 def read_manifest(folder: str) -> dict[str, Any]:
@@ -76,9 +88,10 @@ def read_manifest(folder: str) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise DamagedError(f"{MANIFEST}: not a JSON object")
     version = _get(manifest, "schema_version", int, MANIFEST)
-    if version != SCHEMA_VERSION:
-        found = f"{MANIFEST}: schema version {version}, this program reads {SCHEMA_VERSION}"
-        raise NotABundleError(f"{found}; run the verify.py that came with the bundle")
+    if version not in SCHEMA_VERSIONS:
+        found = f"{MANIFEST}: schema version {version}, this program reads {', '.join(map(str, SCHEMA_VERSIONS))}"
+        kind = FutureVersionError if version > max(SCHEMA_VERSIONS) else NotABundleError
+        raise kind(f"{found}; run the verify.py that came with the bundle")
     _check_manifest(manifest)
     return manifest
 
@@ -158,7 +171,7 @@ def unsafe(path: str) -> Optional[str]:
         return "is absolute, empty or leaves the bundle"
     if re.search(r'[\\:"*<>|?]', path) or not path.isprintable() or any(part.endswith((".", " ")) for part in parts):
         return "has characters or endings that are not portable"
-    if path in (MANIFEST, SUMS):
+    if path in (MANIFEST, SUMS, SIGNATURE):
         return "is the list itself"
     return None
 
@@ -174,7 +187,7 @@ def check_files(folder: str, manifest: dict[str, Any]) -> list[Check]:
     recorded = {entry["path"]: entry for entry in manifest["files"]}
     present, links = _walk(folder)
     problems = [f"{_short(path)}: is a link; a bundle holds plain files" for path in links]
-    extra = present - set(recorded) - {MANIFEST, SUMS}
+    extra = present - set(recorded) - {MANIFEST, SUMS, SIGNATURE}
     problems += [f"{_short(path)}: extra, not recorded in {MANIFEST}" for path in extra]
     for path, entry in recorded.items():
         if path in present:
@@ -182,7 +195,7 @@ def check_files(folder: str, manifest: dict[str, Any]) -> list[Check]:
         elif path not in links:
             problems.append(f"{path}: missing")
     if problems := problems + _check_sums(folder, recorded):
-        return [Check("files", "failed", problem) for problem in sorted(problems)]
+        return [Check("files", "failed", line, TRUNCATED if "truncated" in line else 1) for line in sorted(problems)]
     size = sum(entry["size_bytes"] for entry in recorded.values())
     return [Check("files", "passed", f"{len(recorded)} files, {size:,} bytes: size and SHA-256 as recorded")]
 
@@ -205,7 +218,8 @@ def _walk(folder: str) -> tuple[set[str], set[str]]:
 def _differences(path: str, name: str, entry: dict[str, Any]) -> list[str]:
     size = os.path.getsize(path)
     if size != entry["size_bytes"]:
-        return [f"{name}: {size} bytes, recorded are {entry['size_bytes']}"]
+        how = ": truncated" if size < entry["size_bytes"] else ""
+        return [f"{name}: {size} bytes, recorded are {entry['size_bytes']}{how}"]
     if sha256(path) != entry["sha256"]:
         return [f"{name}: its SHA-256 is not the recorded one; the contents changed"]
     return []
@@ -281,7 +295,7 @@ def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER)
         ]
     if any(check.status == "failed" for check in schema):
         return [*schema, Check("golden", "unchecked", "the model's inputs and outputs are not the recorded ones")]
-    return schema + check_golden(folder, manifest, session)
+    return schema + check_golden(folder, manifest, session) + check_raw(folder, manifest, session)
 
 
 def check_schema(manifest: dict[str, Any], session: Any) -> list[Check]:
@@ -464,8 +478,74 @@ def largest_error(got: Any, expected: Any, tolerance: dict[str, Any]) -> tuple[f
     return float(error.max()), worst
 
 
-def verify(folder: str, provider: str = PROVIDER) -> list[Check]:
-    """Answer the three questions about the bundle in `folder`.
+def check_signature(folder: str, trusted: Optional[str]) -> list[Check]:
+    """Say whether the bundle is signed and, if a public key file is trusted, whether that key vouches for every file."""
+    path = os.path.join(folder, SIGNATURE)
+    if not os.path.isfile(path) or os.path.islink(path):
+        if trusted is None:
+            return [Check("signature", "passed", "unsigned: the hashes tell damage, but not who made the bundle")]
+        return [Check("signature", "failed", "the bundle is unsigned, and a key is trusted", UNSIGNED)]
+    if trusted is None:
+        return [Check("signature", "passed", "signed, not checked: name the key to trust with --trusted")]
+    try:
+        code = companion("signature")
+        with open(path, "rb") as signature, open(trusted, "rb") as key:
+            content, pem = signature.read(), key.read()
+        paths = _walk(folder)[0] - {SIGNATURE}
+        digests = {name: sha256(os.path.join(folder, *name.split("/"))) for name in paths}
+    except (ImportError, OSError) as error:
+        return [Check("signature", "unchecked", _short(f"{error}", 300))]
+    try:
+        name = code.check(content, pem, digests)
+    except ImportError as error:
+        return [Check("signature", "unchecked", f"{error}; install cryptography to have the signature checked")]
+    except code.WrongKey as error:
+        return [Check("signature", "failed", _short(str(error), 300), WRONG_KEY)]
+    except code.SignatureFault as error:
+        return [Check("signature", "failed", _short(str(error), 300), TAMPERED)]
+    return [Check("signature", "passed", f"signed as '{_short(name)}' by the trusted key: all {len(digests)} files")]
+
+
+def companion(name: str) -> Any:
+    """Return a module of the folder `inference` beside this program (not that of the bundle, which may be a stranger's)."""
+    sys.dont_write_bytecode = True  # a bundle holds its recorded files and no others
+    here = os.path.dirname(os.path.abspath(__file__))
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return importlib.import_module(f"inference.{name}")
+
+
+def check_raw(folder: str, manifest: dict[str, Any], session: Any) -> list[Check]:
+    """Run the golden raw inputs from raw data to the answer, by the code beside this program."""
+    entries = manifest["golden"].get("raw")
+    if not entries:
+        return []
+    try:
+        code = companion("golden")
+        bundle = companion("pipeline").Bundle(folder, session=session, manifest=manifest)
+        problems = code.check_raw(bundle, bundle.predict)
+    except ImportError as error:
+        return [Check("raw", "passed", _short(f"not asked: {error}", 300))]
+    except Exception as error:  # noqa: BLE001  (of a crafted manifest anything may come)
+        if "install" in str(error):
+            return [Check("raw", "passed", _short(f"not asked: {error}", 300))]
+        return [Check("raw", "failed", _short(f"a raw input gives no answer: {type(error).__name__}: {error}", 300))]
+    if problems:
+        return [Check("raw", "failed", _short(problem, 300)) for problem in problems]
+    return [Check("raw", "passed", f"{len(entries)} raw inputs give the recorded answers")]
+
+
+def check_machine(manifest: dict[str, Any]) -> list[Check]:
+    """Say so if the model was compiled for other processors than this one."""
+    wanted = manifest.get("architectures") or []
+    if not isinstance(wanted, list) or not wanted or platform.machine() in wanted:
+        return []
+    made = _short(", ".join(map(str, wanted)))
+    return [Check("machine", "failed", f"made for {made}, this machine is {platform.machine()}: give its own bundle", FOREIGN)]
+
+
+def verify(folder: str, provider: str = PROVIDER, trusted: Optional[str] = None) -> list[Check]:
+    """Answer the questions about the bundle in `folder`; `trusted` is the file of a public key that must have signed it.
 
     Raises:
         NotABundleError: there is no bundle.json, or one of another schema version.
@@ -475,12 +555,14 @@ def verify(folder: str, provider: str = PROVIDER) -> list[Check]:
     except DamagedError as error:
         return [Check("manifest", "failed", _short(str(error), 300)), *_nothing_run(f"{MANIFEST} cannot be trusted")]
     try:
-        checks = check_files(folder, manifest)
+        checks = [*check_files(folder, manifest), *check_signature(folder, trusted), *check_machine(manifest)]
     except OSError as error:
         reason = _short(f"a file cannot be read: {error}", 300)
         return [Check("files", "unchecked", reason), *_nothing_run("not every file was checked, so nothing was run")]
     if any(check.status == "failed" for check in checks):
-        return [*checks, *_nothing_run("the files are not the recorded ones, so nothing was run")]
+        failed = next(check.name for check in checks if check.status == "failed")
+        what = "the files are not the recorded ones" if failed == "files" else f"the {failed} does not fit"
+        return [*checks, *_nothing_run(f"{what}, so nothing was run")]
     return checks + check_model(folder, manifest, provider)
 
 
@@ -489,14 +571,14 @@ def _nothing_run(reason: str) -> list[Check]:
 
 
 def exit_code(checks: list[Check]) -> int:
-    """Return 1 if a check failed, else 2 if one could not be made, else 0."""
-    states = {check.status for check in checks}
-    return 1 if "failed" in states else 2 if "unchecked" in states else 0
+    """Return the status of the first check that failed, else 2 if one could not be made, else 0."""
+    failed = next((check.exit_status for check in checks if check.status == "failed"), 0)
+    return failed or (2 if any(check.status == "unchecked" for check in checks) else 0)
 
 
 def as_json(checks: list[Check]) -> dict[str, Any]:
     """Return the checks and their verdict as JSON-able values."""
-    verdict = ("passed", "failed", "incomplete")[exit_code(checks)]
+    verdict = {0: "passed", 2: "incomplete"}.get(exit_code(checks), "failed")
     values = {"verdict": verdict, "checks": [asdict(check) for check in checks]}
     return {"schema_version": 1, **values, "not_covered": list(NOT_COVERED)}
 
@@ -508,6 +590,7 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("bundle", nargs="?", default=here, help="the bundle's folder; default: the folder of this file")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--provider", default=PROVIDER, help="execution provider to run the model with; default: %(default)s")
+    parser.add_argument("--trusted", metavar="KEY", help="public key (PEM) that must have signed the bundle")
     limit = "seconds until the check counts as failed, 0: none; default: %(default)g"
     parser.add_argument("--time-limit", type=float, default=_TIME_LIMIT_S, metavar="SECONDS", help=limit)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
@@ -515,10 +598,10 @@ def main(arguments: Optional[list[str]] = None) -> int:
     if not options.here:
         return _apart(options)
     try:
-        return _show(verify(options.bundle, options.provider), options.json)
+        return _show(verify(options.bundle, options.provider, options.trusted), options.json)
     except (NotABundleError, OSError) as error:
         print(f"verify: {_short(str(error), 400)}", file=sys.stderr)
-        return 2
+        return FUTURE if isinstance(error, FutureVersionError) else 2
 
 
 def _show(checks: list[Check], as_values: bool) -> int:
@@ -529,14 +612,15 @@ def _show(checks: list[Check], as_values: bool) -> int:
     for check in checks:
         print(f"{check.status:9}  {check.name:8}  {check.detail}")
     print("".join(f"not asked  {line}\n" for line in NOT_COVERED), end="")
-    print(("passed", "FAILED", "INCOMPLETE: something could not be checked")[exit_code(checks)])
+    print({0: "passed", 2: "INCOMPLETE: something could not be checked"}.get(exit_code(checks), "FAILED"))
     return exit_code(checks)
 
 
 def _apart(options: argparse.Namespace) -> int:
     """Run the checks in a process of their own, within the time limit, and return its exit status."""
     command = [sys.executable, os.path.abspath(__file__), "--here", "--provider", options.provider]
-    command += [*(["--json"] if options.json else []), "--", options.bundle]
+    command += [*(["--json"] if options.json else []), *(["--trusted", options.trusted] if options.trusted else [])]
+    command += ["--", options.bundle]
     limit = options.time_limit if options.time_limit > 0 else None
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
     try:
@@ -545,7 +629,7 @@ def _apart(options: argparse.Namespace) -> int:
         return _show([Check("golden", "failed", f"the check did not end within {limit:g} s; see --time-limit")], options.json)
     except (OSError, ValueError):  # a device that starts no other process, a name that no file can have
         return main([*command[2:]])
-    if done.returncode not in (0, 1, 2) or b"Traceback" in done.stderr:
+    if done.returncode not in range(10) or b"Traceback" in done.stderr:
         said = _short(done.stderr.decode("utf-8", "replace").strip().split("\n")[-1], 200)
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
         return _show([Check("golden", "failed", f"the check crashed ({how}): {said or 'it said nothing'}")], options.json)

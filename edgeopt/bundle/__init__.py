@@ -18,10 +18,18 @@ if TYPE_CHECKING:
     from edgeopt.bundle.spec import BundleSpec, Tolerance
     from edgeopt.bundle.verify import VerifyReport, verify_bundle
     from edgeopt.bundle.write import write_bundle
-    from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput, read_preprocessing
+    from edgeopt.data.preprocessing import (
+        ArrayInput,
+        AudioInput,
+        ImageInput,
+        Preprocessing,
+        TokenizerInput,
+        read_preprocessing,
+    )
 
 __all__ = [
     "ArrayInput",
+    "AudioInput",
     "BundleFile",
     "BundleResult",
     "BundleSpec",
@@ -40,6 +48,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "ArrayInput": "edgeopt.data.preprocessing",
+            "AudioInput": "edgeopt.data.preprocessing",
             "BundleFile": "result",
             "BundleResult": "result",
             "BundleSpec": "spec",

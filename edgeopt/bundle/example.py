@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from edgeopt.batches import Array
-from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing, TokenizerInput
+from edgeopt.bundle.raw_golden import wav
+from edgeopt.data.preprocessing import ArrayInput, AudioInput, ImageInput, Preprocessing, TokenizerInput
 from edgeopt.errors import RecipeError
 from edgeopt.lifetime import run, temporary_folder
 
+_QUESTION = "What jumps over the dogs?"
 _TEXT = "A quick brown fox jumps over 13 lazy dogs."
 _PATIENCE_S = 300.0
 
@@ -32,7 +34,7 @@ def try_example(folder: Path, preprocessing: Preprocessing, sample: Mapping[str,
     """
     with temporary_folder("edgeopt-example-") as place:
         raw, what = _raw(place, preprocessing, sample)
-        command = [sys.executable, "-P", str(folder / "example.py"), raw]
+        command = [sys.executable, "-P", str(folder / "example.py"), *raw]
         try:
             done = run(command, timeout_s=_PATIENCE_S)
         except subprocess.TimeoutExpired as error:
@@ -48,18 +50,25 @@ def try_example(folder: Path, preprocessing: Preprocessing, sample: Mapping[str,
     )
 
 
-def _raw(place: Path, preprocessing: Preprocessing, sample: Mapping[str, Array]) -> tuple[str, str]:
+def _raw(place: Path, preprocessing: Preprocessing, sample: Mapping[str, Array]) -> tuple[list[str], str]:
     """Return what example.py gets on its command line, and what it is."""
     match preprocessing:
         case ImageInput(width=width, height=height):
             rows, columns = np.mgrid[0 : height * 5 // 4 + 1, 0 : width * 4 // 3 + 1]
             pixels = np.stack([rows * 3 % 256, columns * 5 % 256, (rows + columns) * 7 % 256], axis=-1).astype(np.uint8)
             np.save(place / "image.npy", pixels)
-            return str(place / "image.npy"), f"an image of {pixels.shape[1]}×{pixels.shape[0]} pixels"
+            return [str(place / "image.npy")], f"an image of {pixels.shape[1]}×{pixels.shape[0]} pixels"
+        case TokenizerInput(pair=True):
+            return [_QUESTION, _TEXT], f"the texts '{_QUESTION}' and '{_TEXT}'"
         case TokenizerInput():
-            return _TEXT, f"the text '{_TEXT}'"
+            return [_TEXT], f"the text '{_TEXT}'"
+        case AudioInput(rate=rate, length=length, chunk=chunk):
+            count = max(length or rate, chunk or 0)
+            tone = 0.3 * np.sin(np.arange(count) * (2 * np.pi * 440 / rate))
+            (place / "tone.wav").write_bytes(wav(tone, rate))
+            return [str(place / "tone.wav")], f"{count} samples of a tone"
         case ArrayInput():
             arrays = {name: value.astype(str) if value.dtype.kind == "O" else value for name, value in sample.items()}
             with (place / "arrays.npz").open("wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)
-            return str(place / "arrays.npz"), "the arrays of the first golden sample"
+            return [str(place / "arrays.npz")], "the arrays of the first golden sample"

@@ -75,6 +75,11 @@ def for_model(preprocessing: Preprocessing, tokenizer: Tokenizer | None, signatu
     return preprocessing
 
 
+def takes_raw(preprocessing: Preprocessing) -> bool:
+    """Tell whether raw data, and not arrays, is what the preprocessing takes."""
+    return not isinstance(preprocessing, ArrayInput)
+
+
 def read_labels(path: Path) -> tuple[str, ...]:
     """Return class names from a text file, one per line, or a .json: a list, names by number, or a model's ``id2label``.
 

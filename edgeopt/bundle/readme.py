@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeopt.bundle.spec import BundleSpec
-from edgeopt.data.preprocessing import ArrayInput, ImageInput, TokenizerInput
+from edgeopt.data.preprocessing import ArrayInput, AudioInput, ImageInput, TokenizerInput
 from edgeopt.escaping import markdown, markdown_code
 
 _TEXT = """\
@@ -25,7 +25,7 @@ the files alone.
 
     python example.py            # the first golden sample
 {usage}
-`example.py` is the preprocessing of `bundle.json` in plain numpy: copy what you need.
+The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named answer: copy what you need.
 
 | | name | dtype | shape |
 |---|---|---|---|
@@ -35,7 +35,8 @@ the files alone.
 ## Files
 
 `model.onnx` the model{external} · `bundle.json` all of the above for programs · `golden.npz` recorded inputs and outputs ·
-`verify.py`, `example.py` · `SHA256SUMS` hash of every file{recipe}{files}
+`golden/` raw inputs, whose answers are in `bundle.json` ·
+`verify.py`, `example.py`, `inference/` · `SHA256SUMS` hash of every file{recipe}{files}
 """
 
 
@@ -66,6 +67,8 @@ def _usage(spec: BundleSpec) -> str:
             return "    python example.py IMAGE      # .npy (height × width × channels, uint8), or .jpg, .png with Pillow\n"
         case TokenizerInput():
             return '    python example.py "A text"   # other tokenizers than BERT\'s need the package tokenizers\n'
+        case AudioInput():
+            return "    python example.py SOUND.wav  # PCM, any rate; channels are mixed\n"
         case ArrayInput():
             return "    python example.py INPUT.npy  # or .npz with one array for each input\n"
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeopt.batches import Batches
+from edgeopt.bundle.raw_golden import RawSample
 from edgeopt.data.preprocessing import ArrayInput, Preprocessing
+from edgeopt.tasks.decoding import Decoding
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,16 @@ class Tolerance:
 
     absolute: float
     relative: float = 0.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One link of the chain from the teacher and the data to the file."""
+
+    role: str
+    """What it is: teacher, data, export, quantize, …"""
+    name: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,14 @@ class BundleSpec:
     """How raw data become model inputs."""
     labels: tuple[str, ...] = ()
     """Names of the classes; with them, the best class of each golden output must be the same."""
+    decoding: Decoding | None = None
+    """How outputs become answers; None: guessed from the task, the outputs and the labels."""
+    raw: tuple[RawSample, ...] | None = None
+    """Raw inputs that are recorded with their answers; None: the golden inputs, where their preprocessing can be undone."""
+    origins: tuple[Origin, ...] = ()
+    """What the model was made from, the earliest first."""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Licences by what they are of, such as model and data; SPDX identifiers where there are some."""
     recipe_toml: str | None = None
     """The resolved recipe, as TOML."""
     files: Mapping[str, Path] = field(default_factory=dict)

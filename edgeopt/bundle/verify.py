@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from edgeopt._folders import shipped
+from edgeopt.device_code import inference
 from edgeopt.errors import InternalError, ModelError
 
 _MODULE = "edgeopt._device_verify"
@@ -22,6 +23,8 @@ class CheckResult:
     name: str
     status: str
     detail: str
+    exit_status: int = 1
+    """Exit code where this check failed; see ``verify.py``."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class VerifyReport:
     verdict: str
     """ "passed", "failed", or "incomplete" when something could not be checked."""
     exit_code: int
-    """Exit code of ``verify.py``: 0, 1 or 2."""
+    """Exit code of ``verify.py``: 0, 1, 2, or 4 to 9 by what is wrong."""
     checks: tuple[CheckResult, ...]
     not_covered: tuple[str, ...]
     """What a verification does not cover."""
@@ -44,9 +47,16 @@ class VerifyReport:
         return self.verdict == "passed"
 
 
-def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider") -> VerifyReport:
+class BundleVersionError(ModelError):
+    """The bundle is of a later version than this edgeopt."""
+
+    exit_code = 5
+
+
+def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider", trusted: Path | None = None) -> VerifyReport:
     """Check the files, the schema and the golden outputs of the bundle in the folder `path`.
 
+    `trusted` is the file of a public key (PEM) that must have signed it.
     A bundle that fails gives a report, not an exception; nothing from it but its ONNX model is executed.
 
     Raises:
@@ -55,7 +65,9 @@ def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider") -> Veri
     path = Path(path)
     code = device_verify()
     try:
-        checks = code.verify(str(path), provider)
+        checks = code.verify(str(path), provider, None if trusted is None else str(trusted))
+    except code.FutureVersionError as error:
+        raise BundleVersionError(f"{path}: {error}") from error
     except (code.NotABundleError, OSError) as error:
         raise ModelError(f"{path}: {error}") from error
     values = code.as_json(checks)
@@ -78,6 +90,7 @@ def device_verify() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[_MODULE] = module  # dataclasses look their module up by name
     spec.loader.exec_module(module)
+    module.__dict__["companion"] = inference  # the same files, without a change to sys.path
     return module
 
 

@@ -20,23 +20,30 @@ from edgeopt import __version__, files
 from edgeopt._folders import shipped
 from edgeopt.bundle.example import try_example
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
+from edgeopt.bundle.guess import guess_decoding
+from edgeopt.bundle.raw_golden import raw_of_samples, record_answers
 from edgeopt.bundle.readme import readme
 from edgeopt.bundle.result import BundleFile, BundleResult
+from edgeopt.bundle.sign import load_private_key, sign_bundle
 from edgeopt.bundle.spec import SCHEMA_VERSION, BundleSpec
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
-from edgeopt.data.preprocessing import files_needed, inputs_fed
+from edgeopt.data.preprocessing import ArrayInput, TokenizerInput, files_needed, inputs_fed
+from edgeopt.device_code import inference_folder
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
 from edgeopt.graph import files as onnx_files
 from edgeopt.graph.requirements import minimum_onnxruntime, opsets
 from edgeopt.graph.signature import Signature, TensorSpec
+from edgeopt.tasks.decoding import Decoding
 
 _MODEL = "model.onnx"
 _GOLDEN = "golden.npz"
 _PACKAGES = ("numpy", "onnx", "onnxruntime")
 
 
-def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
+def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) -> BundleResult:
     """Write the bundle that `spec` describes to the folder `output`, replacing a bundle that is there.
+
+    `sign` is the file of a private key (PEM, ECDSA) that signs it.
 
     Raises:
         ModelError: the model cannot be read or run.
@@ -46,6 +53,8 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
     """
     output = Path(output)
     _refuse_foreign(output)
+    if sign is not None:
+        load_private_key(sign)
     model = onnx_files.load(spec.model)
     signature = onnx_files.signature(model)
     sources = _sources(spec)
@@ -68,9 +77,12 @@ def write_bundle(spec: BundleSpec, *, output: Path) -> BundleResult:
             aside.mkdir()
             _copy(sources, aside)
             write_golden(golden, aside / _GOLDEN, signature=signature)
+            answers = _answers(aside, spec, facts, golden)
             (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
-            manifest = _seal(aside, spec, facts, golden)
+            manifest = _seal(aside, spec, facts, golden, answers)
             checks = (*_verify(aside), f"example: {try_example(aside, spec.preprocessing, golden.inputs[0])}")
+            if sign is not None:
+                sign_bundle(aside, sign, name=spec.name)
             _flush_all(aside)
             result = _result(output, aside, manifest, checks)
             _take_place(aside, output, Path(parent) / "replaced")
@@ -94,7 +106,7 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
     made = {"bundle.json", "SHA256SUMS", _GOLDEN, "README.md", "recipe.toml", "verify.py", "example.py"}
     for name, path in spec.files.items():
         reason = device_verify().unsafe(name)
-        if name in made | set(sources):
+        if name in made | set(sources) or name.startswith(("inference/", "golden/")):
             reason = "is a name that the bundle itself uses"
         if reason:
             raise RecipeError(f"file '{name}' {reason}; give a plain relative path with slashes")
@@ -105,6 +117,8 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
     if missing:
         raise RecipeError(f"preprocessing needs '{missing[0]}', which is not among the bundle's files; add it to them")
     sources["verify.py"] = device_verify_path()
+    for path in sorted(inference_folder().glob("*.py")):
+        sources[f"inference/{path.name}"] = path
     sources["example.py"] = shipped("deploy") / "templates" / "python" / "example.py"
     return sources
 
@@ -147,10 +161,48 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Gol
         ],
         "dynamic_axes": sorted({axis for tensor in signature.inputs for axis in tensor.shape if isinstance(axis, str)}),
         "preprocessing": spec.preprocessing.model_dump(mode="json"),
+        "decoding": _decoding(spec, signature, golden).model_dump(mode="json"),
         "labels": list(spec.labels),
+        "architectures": architectures(model),
+        "origins": [asdict(origin) for origin in spec.origins],
+        "licences": dict(spec.licences),
         "recipe": "recipe.toml" if spec.recipe_toml is not None else None,
         "versions": _versions(spec.versions),
     }
+
+
+def _decoding(spec: BundleSpec, signature: Signature, golden: Golden) -> Decoding:
+    """Return the decoding that the spec names, or the one that fits the task and the outputs; its outputs must exist."""
+    names = [tensor.name for tensor in signature.outputs]
+    if spec.decoding is None:
+        outputs = list(zip(names, golden.outputs[0], strict=True))
+        return guess_decoding(spec.task, outputs, preprocessing=spec.preprocessing, labels=spec.labels)
+    values = spec.decoding.model_dump()
+    wanted = [values.get(key) for key in ("output", "boxes", "scores", "start", "end")] + list(values.get("outputs", []))
+    for name in wanted:
+        if name is not None and name not in names:
+            raise RecipeError(f"decoding reads output '{name}', which the model does not have; it has: {', '.join(names)}")
+    return spec.decoding
+
+
+def _answers(folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Golden) -> list[dict[str, Any]]:
+    """Record the answers to the raw inputs that the spec names, or to those that its golden inputs come from."""
+    if spec.raw is not None:
+        return record_answers(folder, facts, spec.raw)
+    steps = spec.preprocessing
+    tokenizer = Path(spec.files[steps.file]) if isinstance(steps, TokenizerInput) else None
+    samples = golden.inputs[:2] if isinstance(steps, ArrayInput) else golden.inputs  # (arrays are in golden.npz already)
+    try:
+        return record_answers(folder, facts, raw_of_samples(samples, steps, tokenizer))
+    except RecipeError:  # nobody named them; the example tells what does not fit
+        shutil.rmtree(folder / "golden", ignore_errors=True)
+        return []
+
+
+def architectures(model: Any) -> list[str]:
+    """Return the machines that a model compiled for one runs on; empty: it runs anywhere."""
+    compiled = any(node.op_type == "EPContext" or node.domain == "com.microsoft.nchwc" for node in model.graph)
+    return [platform.machine()] if compiled else []
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
@@ -174,7 +226,9 @@ def _copy(sources: Mapping[str, Path], folder: Path) -> None:
         shutil.copyfile(path, place)
 
 
-def _seal(folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Golden) -> dict[str, Any]:
+def _seal(
+    folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Golden, answers: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Write the recipe, then bundle.json with the hash of every file, then SHA256SUMS over all; return the manifest."""
     if spec.recipe_toml is not None:
         (folder / "recipe.toml").write_text(spec.recipe_toml, encoding="utf-8")
@@ -184,6 +238,7 @@ def _seal(folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Golden)
         "machine": platform.machine(),
         "provider": device_verify().PROVIDER,
         "tolerances": list(golden.tolerances),
+        "raw": answers,
     }
     manifest = {**facts, "golden": golden_facts, "files": [asdict(file) for file in _inventory(folder)]}
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

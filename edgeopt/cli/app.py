@@ -11,6 +11,7 @@ from edgeopt.cli.bundle import bundle
 from edgeopt.cli.calibrate_data import calibrate_data
 from edgeopt.cli.chat import chat
 from edgeopt.cli.compare import compare
+from edgeopt.cli.deploy import deploy
 from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
 from edgeopt.cli.export import export
@@ -51,6 +52,7 @@ COMMANDS = (
     compare,
     bundle,
     verify,
+    deploy,
     report,
     recipes,
 )

@@ -14,14 +14,21 @@ from edgeopt.cli.output import print_json, say
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    trusted: Annotated[
+        Path | None, typer.Option("--trusted", help="Public key (PEM) that must have signed the bundle.")
+    ] = None,
     form: Format = "table",
 ) -> None:
-    """Check every hash, the schema and the golden outputs of a bundle; exit code 1 if a check fails, 2 if one is impossible."""
+    """Check hashes, signature, schema and golden outputs of a bundle; exit code 2 if a check is impossible.
+
+    What failed: 1 changed or wrong, 4 truncated, 5 of a later version, 6 for another processor, 7 the signature does not fit,
+    8 another key signed it, 9 unsigned.
+    """
     from edgeopt.bundle import verify_bundle
     from edgeopt.cli.options import need_format
 
     need_format(form, ("table", "json"))
-    report = verify_bundle(bundle)
+    report = verify_bundle(bundle, trusted=trusted)
     if form == "json":
         print_json(asdict(report))
     else:

@@ -17,7 +17,12 @@ from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError
 
 _MODES = {"RGB": "RGB", "BGR": "RGB", "GREY": "L"}
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 _UNREADABLE = (  # what Pillow's readers raise, one or the other, on damaged files
     UnidentifiedImageError,
     Image.DecompressionBombError,
@@ -97,11 +102,27 @@ def prepared(image: Image.Image, preprocessing: ImageInput) -> Array:
 
 
 def _fitted(image: Image.Image, preprocessing: ImageInput) -> Image.Image:
-    """Resize straight to the model's size, or resize the shorter edge and crop the centre."""
+    """Resize straight to the model's size, letterbox, or resize the shorter edge and crop the centre."""
     size, chosen = (preprocessing.width, preprocessing.height), _FILTERS[preprocessing.resample]
+    if preprocessing.letterbox:
+        return _letterboxed(image, preprocessing)
     if preprocessing.shorter_edge is None:
         return image.resize(size, chosen)
-    factor = preprocessing.shorter_edge / min(image.size)
-    image = image.resize((round(image.width * factor), round(image.height * factor)), chosen)
+    edge, shorter = preprocessing.shorter_edge, min(image.size)  # (whole numbers, as transformers' processors round)
+    image = image.resize((edge * image.width // shorter, edge * image.height // shorter), chosen)
     left, top = (image.width - size[0]) // 2, (image.height - size[1]) // 2
     return image.crop((left, top, left + size[0], top + size[1]))
+
+
+def _letterboxed(image: Image.Image, preprocessing: ImageInput) -> Image.Image:
+    """Resize to fit, keeping the aspect ratio, and pad in the centre or at the right and the bottom."""
+    width, height = preprocessing.width, preprocessing.height
+    ratio = min(width / image.width, height / image.height)
+    inner = max(1, min(width, int(image.width * ratio))), max(1, min(height, int(image.height * ratio)))
+    fill = tuple(round(value) for value in preprocessing.pad) * (1 if len(preprocessing.pad) > 1 else len(image.getbands()))
+    fill = fill[::-1] if preprocessing.colour == "BGR" else fill
+    whole = Image.new(image.mode, (width, height), fill if len(fill) > 1 else fill[0])
+    centred = preprocessing.pad_position == "centre"
+    place = ((width - inner[0]) // 2, (height - inner[1]) // 2) if centred else (0, 0)
+    whole.paste(image.resize(inner, _FILTERS[preprocessing.resample]), place)
+    return whole

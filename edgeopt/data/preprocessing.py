@@ -1,7 +1,7 @@
 """Preprocessing as data: bundle.json carries it and any language can implement it.
 
-``deploy/templates/python/example.py`` is the reference reader, in plain numpy. Options are read from a .toml or .json file, or
-from transformers' preprocessor_config.json.
+``deploy/runner/inference`` is the reference reader, in plain numpy. Options are read from a .toml or .json file, or from
+transformers' preprocessor_config.json.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgeopt.config import Options
 from edgeopt.documents import read_json, read_toml
 from edgeopt.errors import DataError, RecipeError, nearest
 
-_RESAMPLE = {0: "nearest", 2: "bilinear"}  # numbers of PIL.Image.Resampling
+_RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # numbers of PIL.Image.Resampling
 
 
 class ArrayInput(Options):
@@ -39,8 +39,14 @@ class ImageInput(Options):
     """Height of the model input in pixels."""
     shorter_edge: int | None = Field(default=None, ge=1)
     """Resize the shorter edge to this and crop the centre; none: resize straight to width × height."""
-    resample: Literal["bilinear", "nearest"] = "bilinear"
-    """bilinear: a triangle filter as wide as the reduction, as in Pillow (antialiased)."""
+    letterbox: bool = False
+    """Keep the aspect ratio: resize to fit into width × height and pad the rest."""
+    pad: list[float] = Field(default_factory=lambda: [114.0])
+    """Pixel value of a letterbox's padding; one value, or one per channel, in the order of `colour`."""
+    pad_position: Literal["centre", "corner"] = "centre"
+    """Where a letterbox puts the image: in the centre, or in the upper left corner."""
+    resample: Literal["bilinear", "nearest", "bicubic", "lanczos"] = "bilinear"
+    """Filter, as wide as the reduction, as in Pillow (antialiased); nearest: none."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     """Order of the axes."""
     colour: Literal["RGB", "BGR", "GREY"] = "RGB"
@@ -53,11 +59,13 @@ class ImageInput(Options):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         channels = 1 if self.colour == "GREY" else 3
-        for name, values in (("mean", self.mean), ("scale", self.scale)):
+        for name, values in (("mean", self.mean), ("scale", self.scale), ("pad", self.pad)):
             if len(values) not in {1, channels}:
                 raise ValueError(f"{name} has {len(values)} values; 1 or {channels} are allowed for {self.colour}")
         if 0 in self.scale:
             raise ValueError("scale contains 0, the divisor")
+        if self.shorter_edge and self.letterbox:
+            raise ValueError("letterbox and shorter_edge exclude each other")
         if self.shorter_edge and self.shorter_edge < max(self.width, self.height):
             raise ValueError(f"shorter_edge {self.shorter_edge} is smaller than the crop {self.width}×{self.height}")
         return self
@@ -80,11 +88,94 @@ class TokenizerInput(Options):
     """Model input that is 1 for a token and 0 for padding; none: there is none."""
     token_type_ids: str | None = None
     """Model input for the segment (0 or 1) of each token; none: there is none."""
+    pair: bool = False
+    """A sample is two texts, such as a question and its context; where they are too long, the longer one is cut first."""
 
 
-Preprocessing = ArrayInput | ImageInput | TokenizerInput
-_KINDS: dict[str, type[ArrayInput] | type[ImageInput] | type[TokenizerInput]] = {
+class Spectrogram(Options):
+    """The spectrogram of a recording, with mel bands and a logarithm if asked for."""
+
+    frame: int = Field(default=400, ge=1)
+    """Samples of a frame under the window."""
+    hop: int = Field(default=160, ge=1)
+    """Samples from frame to frame."""
+    fft: int = Field(default=512, ge=2)
+    """Samples of the Fourier transform; a shorter frame lies in its middle."""
+    window: Literal["hann", "hamming", "none"] = "hann"
+    """Window (periodic)."""
+    centre: bool = True
+    """Frames are centred on their time: half a transform of reflected samples comes before and behind."""
+    power: Literal[1, 2] = 2
+    """Exponent of the magnitude."""
+    mels: int = Field(default=80, ge=0)
+    """Number of mel bands; 0: the bins of the transform."""
+    low: float = Field(default=0.0, ge=0)
+    """Lowest frequency of the bands in Hz."""
+    high: float | None = Field(default=None, gt=0)
+    """Highest frequency of the bands in Hz; none: half the rate."""
+    scale: Literal["htk", "slaney"] = "htk"
+    """Mel scale."""
+    area: bool = False
+    """Bands of equal area (Slaney's) instead of equal height."""
+    log: Literal["ln", "ln+", "log10", "db", "whisper", "none"] = "ln"
+    """Logarithm; ln+: of the value plus `floor`; db: ten times log10; whisper: log10 clamped to 8 decades, (x + 4) / 4."""
+    floor: float = Field(default=1e-10, ge=0)
+    """Smallest value before the logarithm."""
+    normalise: bool = False
+    """To mean 0 and variance 1 over the recording."""
+    mean: float = 0.0
+    """Subtracted from the values."""
+    std: float = 1.0
+    """Divisor of the difference."""
+    frames: int | None = Field(default=None, ge=1)
+    """Number of frames to cut or pad to; none: unchanged."""
+    pad: float = 0.0
+    """Value of padding frames."""
+    layout: Literal["bands-time", "time-bands"] = "bands-time"
+    """Order of the axes."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.frame > self.fft:
+            raise ValueError(f"frame {self.frame} is longer than fft {self.fft}")
+        if self.std == 0:
+            raise ValueError("std is 0, the divisor")
+        if self.log != "none" and self.floor == 0:
+            raise ValueError("floor 0 has no logarithm")
+        return self
+
+
+class AudioInput(Options):
+    """A recording becomes one model input: mixed to mono, resampled, cut or padded, as samples or as a spectrogram."""
+
+    kind: Literal["audio"] = "audio"
+    """Kind of preprocessing."""
+    input: str | None = None
+    """Model input that the recording feeds; none: the first."""
+    rate: int = Field(default=16_000, ge=1)
+    """Sampling rate in Hz; recordings of another are resampled."""
+    length: int | None = Field(default=None, ge=1)
+    """Number of samples to cut to at the end, or to pad with silence; none: unchanged."""
+    normalise: bool = False
+    """Normalise the samples to mean 0 and variance 1."""
+    features: Spectrogram | None = None
+    """Spectrogram; none: the samples themselves."""
+    channel_axes: int = Field(default=0, ge=0, le=2)
+    """Axes of size 1 between the batch and the values, such as the channel of a convolution."""
+    chunk: int | None = Field(default=None, ge=1)
+    """Streaming: samples of each run of the model; none: one run takes the whole recording."""
+    context: int = Field(default=0, ge=0)
+    """Streaming: samples of the chunk before that precede each chunk."""
+    states: dict[str, str] = Field(default_factory=dict)
+    """Streaming: state input → the output that is its next value; states begin as zeros."""
+    constants: dict[str, int] = Field(default_factory=dict)
+    """Inputs that always have one value, such as the sampling rate."""
+
+
+Preprocessing = ArrayInput | ImageInput | TokenizerInput | AudioInput
+_KINDS: dict[str, type[ArrayInput] | type[ImageInput] | type[TokenizerInput] | type[AudioInput]] = {
     "array": ArrayInput,
+    "audio": AudioInput,
     "image": ImageInput,
     "tokenizer": TokenizerInput,
 }
@@ -113,6 +204,8 @@ def inputs_fed(preprocessing: Preprocessing) -> list[str]:
     match preprocessing:
         case ImageInput(input=name):
             return [name] if name else []
+        case AudioInput(input=name, states=states, constants=constants):
+            return [*([name] if name else []), *states, *constants]
         case TokenizerInput():
             names = [preprocessing.input_ids, preprocessing.attention_mask, preprocessing.token_type_ids]
             return [name for name in names if name]

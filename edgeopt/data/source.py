@@ -134,6 +134,11 @@ def class_names_of(source: str) -> list[str]:
     return [folder.name for folder in class_folders(Path(place))]
 
 
+def options_of(source: str) -> SourceOptions:
+    """Return the options behind the "?" of `source`."""
+    return _options(source.partition("?")[2], source)
+
+
 def tokenizer_of(source: str) -> Path | None:
     """Return the folder of the tokenizer that `source` names, or None if it names none."""
     return _options(source.partition("?")[2], source).tokenizer

@@ -9,22 +9,33 @@ verify.py on the device and the Python templates run that file; the JavaScript a
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from edgeopt._folders import shipped
 from edgeopt.batches import Array
 from edgeopt.config import Options
-from edgeopt.errors import InternalError, RecipeError, nearest
+from edgeopt.device_code import inference
+from edgeopt.errors import RecipeError, nearest
 
-_PACKAGE = "edgeopt._inference"
+__all__ = [
+    "AnswerSpan",
+    "Argmax",
+    "Arrays",
+    "Boxes",
+    "Ctc",
+    "Decoding",
+    "Embedding",
+    "MultiLabel",
+    "Segmentation",
+    "Spans",
+    "Text",
+    "Value",
+    "decode",
+    "inference",
+    "read_decoding",
+]
 Activation = Literal["softmax", "sigmoid", "none"]
 
 
@@ -260,23 +271,3 @@ def decode(decoding: Decoding, outputs: Mapping[str, Array], context: Any = None
     code = inference("decoding")
     answers: list[dict[str, Any]] = code.decode(decoding.model_dump(mode="json"), outputs, context or code.Context())
     return answers
-
-
-@functools.cache
-def inference(name: str) -> ModuleType:
-    """Return a module of ``deploy/runner/inference``: the code that bundles carry to the device.
-
-    Raises:
-        InternalError: it is missing from this installation.
-    """
-    folder = shipped("deploy") / "runner" / "inference"
-    if _PACKAGE not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        if spec is None or spec.loader is None or not (folder / "__init__.py").is_file():
-            raise InternalError(f"{folder}: the bundle's code is missing from this installation; install edgeopt again")
-        package = importlib.util.module_from_spec(spec)
-        sys.modules[_PACKAGE] = package
-        spec.loader.exec_module(package)
-    return importlib.import_module(f"{_PACKAGE}.{name}")

@@ -1,6 +1,5 @@
 """The program a bundle carries to show its use: its arithmetic against Pillow and tokenizers, and the program as a whole."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,24 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeopt._folders import shipped
 from edgeopt.bundle import ImageInput, TokenizerInput, write_bundle
+from edgeopt.device_code import inference
 
-PATH = shipped("deploy") / "templates" / "python" / "example.py"
-
-
-@pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("bundle_example", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+IMAGES = inference("images")
+TEXT = inference("text")
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 15), (31, 47), (64, 48), (130, 99)])
-def test_bilinear_resize_is_pillow_s_within_one_level(example, width, height):
+def test_bilinear_resize_is_pillow_s_within_one_level(width, height):
     pixels = np.random.default_rng(0).integers(0, 256, size=(48, 64, 3), dtype=np.uint8)
-    ours = example.resize(pixels.astype(np.float32), height, width, "bilinear")
+    ours = IMAGES.resize(pixels.astype(np.float32), height, width, "bilinear")
     pillow = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR), np.float32)
     error = np.abs(ours - pillow)
     assert error.max() <= 1, f"largest error {error.max()}"
@@ -40,27 +32,27 @@ def test_bilinear_resize_is_pillow_s_within_one_level(example, width, height):
 
 
 @pytest.mark.parametrize(("width", "height"), [(32, 24), (128, 96), (16, 192)])
-def test_nearest_resize_is_pillow_s_for_ratios_that_floats_hold_exactly(example, width, height):
+def test_nearest_resize_is_pillow_s_for_ratios_that_floats_hold_exactly(width, height):
     pixels = np.random.default_rng(0).integers(0, 256, size=(48, 64, 3), dtype=np.uint8)
-    ours = example.resize(pixels.astype(np.float32), height, width, "nearest")
+    ours = IMAGES.resize(pixels.astype(np.float32), height, width, "nearest")
     pillow = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST), np.float32)
     np.testing.assert_array_equal(ours, pillow)
 
 
-def test_an_image_is_cropped_in_its_centre_and_normalised(example):
+def test_an_image_is_cropped_in_its_centre_and_normalised():
     steps = ImageInput(width=2, height=2, shorter_edge=4, colour="BGR", mean=[1.0, 2.0, 3.0], scale=[2.0], layout="NHWC")
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     expected = (pixels[1:3, 2:4, ::-1].astype(np.float32) - [1, 2, 3]) / 2
-    got = example.image_input(pixels, steps.model_dump())
+    got = IMAGES.image_input(pixels, steps.model_dump())[0]
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got[0], expected)
 
 
-def test_grey_is_pillow_s_within_one_level(example):
+def test_grey_is_pillow_s_within_one_level():
     pixels = np.random.default_rng(0).integers(0, 256, size=(8, 8, 3), dtype=np.uint8)
     steps = ImageInput(width=8, height=8, colour="GREY", scale=[1.0]).model_dump()
     pillow = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)
-    error = np.abs(example.image_input(pixels, steps)[0, 0] - pillow).max()
+    error = np.abs(IMAGES.image_input(pixels, steps)[0][0, 0] - pillow).max()
     assert error <= 1, f"largest error {error}"
 
 
@@ -124,14 +116,14 @@ def long_known(char):
     | st.text("aé $[]SEP\t中\u0301\u200b.", max_size=30)
 )
 @example_(text="Hello, WORLD! naïve [SEP] x\u0000\ufffdy\u3000z 中国 \U0002b820 " + "a" * 25)
-def test_bert_s_tokenizer_is_followed_without_the_package(example, bert, text):
+def test_bert_s_tokenizer_is_followed_without_the_package(bert, text):
     settings_ = json.loads(bert.to_str())
-    assert example.is_wordpiece(settings_)
-    assert example.wordpiece_encode(text, settings_, 12, None) == bert.encode(text).ids
+    assert TEXT.is_wordpiece(settings_)
+    assert TEXT.wordpiece(text, None, settings_, 12).ids == bert.encode(text).ids
 
 
 @pytest.mark.data
-def test_bert_s_tokenizer_on_real_sentences(example, data_folder):
+def test_bert_s_tokenizer_on_real_sentences(data_folder):
     from tokenizers import Tokenizer
 
     path = data_folder("sst2_teacher") / "tokenizer.json"
@@ -140,9 +132,7 @@ def test_bert_s_tokenizer_on_real_sentences(example, data_folder):
     tokenizer.enable_truncation(64)
     settings_ = json.loads(path.read_text(encoding="utf-8"))
     lines = (data_folder("sst2") / "stsa.binary.test").read_text(encoding="utf-8").splitlines()
-    different = [
-        line for line in lines if example.wordpiece_encode(line[2:], settings_, 64, path) != tokenizer.encode(line[2:]).ids
-    ]
+    different = [line for line in lines if TEXT.wordpiece(line[2:], None, settings_, 64).ids != tokenizer.encode(line[2:]).ids]
     assert len(lines) == 1821
     assert different == []
 

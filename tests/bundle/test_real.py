@@ -40,5 +40,6 @@ def test_ultraface_leaves_as_a_bundle_whose_example_sees_what_its_golden_sample_
         for more in ([], [str(images[0])])
     ]
     assert [done.stderr for done in seen] == ["", ""]
-    recorded, own = ([float(line.split(" to ")[1]) for line in done.stdout.splitlines()] for done in seen)
+    recorded, own = ([float(line.split(" to ")[1]) for line in done.stdout.splitlines() if " to " in line] for done in seen)
     assert own == pytest.approx(recorded, abs=2e-2)
+    assert any(line.startswith("face ") and " at [" in line for line in seen[1].stdout.splitlines())

@@ -82,8 +82,8 @@ def test_links_are_refused(bundle, tmp_path):
 def test_no_bundle_and_other_schema_versions_are_user_errors(bundle, tmp_path):
     with pytest.raises(ModelError, match=r"no bundle\.json in"):
         verify_bundle(tmp_path / "in")
-    reseal(bundle, {**read(bundle), "schema_version": 2})
-    with pytest.raises(ModelError, match="schema version 2, this program reads 1"):
+    reseal(bundle, {**read(bundle), "schema_version": 3})
+    with pytest.raises(ModelError, match="schema version 3, this program reads 1, 2"):
         verify_bundle(bundle)
 
 
@@ -161,6 +161,7 @@ def test_without_onnxruntime_files_are_checked_and_the_rest_is_said_to_be_open(b
     assert report.exit_code == 2
     assert [(check.name, check.status) for check in report.checks] == [
         ("files", "passed"),
+        ("signature", "passed"),
         ("schema", "unchecked"),
         ("golden", "unchecked"),
     ]

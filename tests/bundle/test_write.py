@@ -16,6 +16,7 @@ import pytest
 
 from edgeopt import files
 from edgeopt.bundle import ImageInput, TokenizerInput, Tolerance, verify_bundle, write_bundle
+from edgeopt.device_code import inference_folder
 from edgeopt.errors import DataError, MachineError, ModelError, RecipeError
 
 
@@ -30,8 +31,11 @@ def manifest_of(folder):
 def test_a_written_bundle_verifies_and_holds_what_it_says(make_spec, tmp_path):
     result = write_bundle(make_spec(), output=tmp_path / "out")
     found = contents(tmp_path / "out")
+    code = [path.name for path in inference_folder().glob("*.py")]
     assert sorted(found) == sorted(
         ["README.md", "SHA256SUMS", "bundle.json", "example.py", "golden.npz", "model.onnx", "recipe.toml", "verify.py"]
+        + ["golden/000.npz", "golden/001.npz"]
+        + [f"inference/{name}" for name in code]
     )
     for file in result.files:
         assert hashlib.sha256(found[file.path]).hexdigest() == file.sha256
@@ -226,6 +230,6 @@ def test_the_shipped_verifier_answers_alone(make_spec, tmp_path):
     assert json.loads(good.stdout)["verdict"] == "passed"
     (tmp_path / "out" / "model.onnx").write_bytes(b"")
     bad = run(tmp_path / "out" / "verify.py")
-    assert bad.returncode == 1
+    assert bad.returncode == 4
     assert "model.onnx: 0 bytes" in bad.stdout
     assert run(tmp_path / "out" / "verify.py", tmp_path).returncode == 2

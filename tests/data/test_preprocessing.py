@@ -44,7 +44,7 @@ def test_what_is_written_reads_back():
     [
         (
             {"kind": "imag"},
-            r"recipe: preprocessing kind is 'imag' \(did you mean 'image'\?\); allowed: array, image, tokenizer",
+            r"recipe: preprocessing kind is 'imag' \(did you mean 'image'\?\); allowed: array, audio, image, tokenizer",
         ),
         ({}, "preprocessing kind is None"),
         ({"kind": "image", "width": 8, "height": 8, "widht": 1}, r"unknown key 'widht' \(did you mean 'width'\?\)"),
@@ -91,7 +91,7 @@ def test_without_normalization_pixels_are_only_rescaled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"resample": 3}, "resampling 3 is not supported"), ({"size": {"shortest_edge": 9}}, "do not fix width and height")],
+    [({"resample": 4}, "resampling 4 is not supported"), ({"size": {"shortest_edge": 9}}, "do not fix width and height")],
 )
 def test_what_cannot_be_done_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):

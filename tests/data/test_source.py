@@ -97,8 +97,8 @@ def test_the_preprocessing_of_transformers_is_understood(tmp_path: Path) -> None
     assert pixels.shape == (3, 4, 4)
     np.testing.assert_allclose(pixels.mean(axis=(1, 2)), [1.0, -2.0, -1.0], atol=0.1)
     assert "which model input does it feed? the model has a, b" in one_line(source, Reader(("a", "b")))
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**options, "resample": 3}))
-    assert "resampling 3 is not supported" in one_line(source, Reader(("x",)))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**options, "resample": 4}))
+    assert "resampling 4 is not supported" in one_line(source, Reader(("x",)))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeopt.device_code import inference
 from edgeopt.errors import RecipeError
 from edgeopt.tasks.decoding import (
     AnswerSpan,
@@ -19,7 +20,6 @@ from edgeopt.tasks.decoding import (
     Text,
     Value,
     decode,
-    inference,
     read_decoding,
 )
 

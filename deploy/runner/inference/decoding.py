@@ -343,7 +343,9 @@ def _arrays(decoding: Mapping[str, Any], outputs: Mapping[str, Any], context: Co
     count = len(first) if first.ndim else 1
     answers: List[Answer] = []
     for index in range(count):
-        arrays = {name: value[index] if value.ndim and len(value) == count else value for name, value in outputs.items()}
+        arrays = {
+            name: np.asarray(value[index]) if value.ndim and len(value) == count else value for name, value in outputs.items()
+        }
         answers.append({"kind": "arrays", "arrays": {name: _described(value) for name, value in arrays.items()}})
     return answers
 

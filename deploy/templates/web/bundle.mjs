@@ -18,8 +18,8 @@ const TYPES = {
 export async function verify(ort, read) {
   const listed = await read("bundle.json");
   const manifest = JSON.parse(new TextDecoder().decode(listed));
-  if (manifest.schema_version !== 1) {
-    throw new Error(`bundle.json: schema version ${manifest.schema_version}, this program reads 1`);
+  if (![1, 2].includes(manifest.schema_version)) {
+    throw new Error(`bundle.json: schema version ${manifest.schema_version}, this program reads 1, 2`);
   }
   const files = new Map();
   const problems = [];
@@ -45,9 +45,9 @@ export async function verify(ort, read) {
 }
 
 /** Return an onnxruntime session of the bundle's model, its external data included. */
-export async function open(ort, manifest, files) {
+export async function open(ort, manifest, files, executionProviders = ["wasm"]) {
   const externalData = manifest.model.external_data.map((path) => ({ path, data: files.get(path) }));
-  return ort.InferenceSession.create(files.get(manifest.model.file), { executionProviders: ["wasm"], externalData, logSeverityLevel: 3 });
+  return ort.InferenceSession.create(files.get(manifest.model.file), { executionProviders, externalData, logSeverityLevel: 3 });
 }
 
 function schemaProblem(manifest, session) {
@@ -143,7 +143,7 @@ async function inflate(bytes) {
 }
 
 /** Return {type, data, shape} of an .npy, numpy's format version 1 to 3. */
-function readNpy(bytes, name) {
+export function readNpy(bytes, name) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const wide = bytes[6] > 1;
   const start = (wide ? 12 : 10) + (wide ? view.getUint32(8, true) : view.getUint16(8, true));

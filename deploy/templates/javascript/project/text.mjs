@@ -1,0 +1,121 @@
+// Texts become token ids: BERT's WordPiece with the character offsets of every token; other tokenizers through a library.
+
+const CHINESE = /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u;
+const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u;
+const SPACE = /[\p{Zs}\u2028\u2029\t\n\r]/u;
+const MARK = /\p{Mn}/u;
+const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/u;
+
+export class Tokenizer {
+  /** `library(settings)` returns an object with encode(first, second) and decode(ids), for tokenizers other than BERT's. */
+  constructor(settings, maxLength, library) {
+    this.settings = settings;
+    this.maxLength = maxLength;
+    this.own = isWordpiece(settings);
+    if (this.own) this.vocabulary = new Map(Object.entries(settings.model.vocab));
+    else if (library) this.library = library(settings);
+    else throw new Error(`a ${settings.model?.type} tokenizer is not read here`);
+  }
+
+  /** Return {ids, types, sequences, offsets}; offsets count characters (code points). */
+  encode(first, second) {
+    if (!this.own) return this.library.encode(first, second, this.maxLength);
+    const { post_processor: processor } = this.settings;
+    const template = second === undefined ? processor.single : processor.pair;
+    const parts = { A: this.#pieces(first), B: second === undefined ? [] : this.#pieces(second) };
+    const special = (item) => processor.special_tokens[item.SpecialToken.id].ids;
+    const room = Math.max(0, this.maxLength - template.reduce((sum, item) => sum + (item.SpecialToken ? special(item).length : 0), 0));
+    const [a, b] = second === undefined ? [room, 0] : longestFirst(parts.A.length, parts.B.length, room);
+    const found = { ids: [], types: [], sequences: [], offsets: [] };
+    const add = ([id, start, end], type, sequence) => {
+      found.ids.push(id); found.types.push(type); found.sequences.push(sequence); found.offsets.push([start, end]);
+    };
+    for (const item of template) {
+      if (item.SpecialToken) for (const id of special(item)) add([id, 0, 0], item.SpecialToken.type_id, null);
+      else for (const piece of parts[item.Sequence.id].slice(0, item.Sequence.id === "A" ? a : b)) add(piece, item.Sequence.type_id, item.Sequence.id === "A" ? 0 : 1);
+    }
+    return found;
+  }
+
+  /** Return the text of token ids, without special tokens. */
+  decode(ids) {
+    if (!this.own) return this.library.decode(ids);
+    const special = new Set(this.settings.added_tokens.filter((token) => token.special).map((token) => token.id));
+    const words = new Map([...this.vocabulary].map(([word, id]) => [id, word]));
+    return ids.filter((id) => !special.has(id)).map((id) => words.get(id) ?? "").join(" ").replaceAll(` ${this.settings.model.continuing_subword_prefix}`, "");
+  }
+
+  #pieces(text) {
+    const special = new Map(this.settings.added_tokens.map((token) => [token.content, token.id]));
+    const escaped = [...special.keys()].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const parts = special.size ? text.split(new RegExp(`(${escaped.join("|")})`, "u")) : [text];
+    const found = [];
+    let start = 0;
+    for (const part of parts) {
+      const chars = [...part];
+      if (special.has(part)) found.push([special.get(part), start, start + chars.length]);
+      else for (const word of this.#words(chars)) for (const [id, a, b] of this.#ofWord(word)) found.push([id, start + a, start + b]);
+      start += chars.length;
+    }
+    return found;
+  }
+
+  /** Return the words and single punctuation marks, as lists of [character, place]. */
+  #words(chars) {
+    const options = this.settings.normalizer;
+    const strip = options.strip_accents ?? options.lowercase;
+    const words = [[]];
+    chars.forEach((original, place) => {
+      let char = original;
+      if (options.clean_text) {
+        if (!"\t\n\r".includes(char) && (char === "\ufffd" || CONTROL.test(char))) return;
+        if (SPACE.test(char)) char = " ";
+      }
+      const alone = options.handle_chinese_chars && CHINESE.test(char);
+      if (strip) char = [...char.normalize("NFD")].filter((part) => !MARK.test(part)).join("");
+      if (options.lowercase) char = [...char].map((part) => part.toLowerCase()).join("");
+      for (const part of char) {
+        if (SPACE.test(part)) words.push([]);
+        else if (alone || PUNCTUATION.test(part)) words.push([[part, place]], []);
+        else words.at(-1).push([part, place]);
+      }
+      if (alone) words.push([]);
+    });
+    return words.filter((word) => word.length);
+  }
+
+  #ofWord(word) {
+    const { unk_token: unknown, max_input_chars_per_word: most, continuing_subword_prefix: prefix } = this.settings.model;
+    const lost = [[this.vocabulary.get(unknown), word[0][1], word.at(-1)[1] + 1]];
+    if (word.length > most) return lost;
+    const found = [];
+    for (let start = 0; start < word.length; ) {
+      let end = word.length;
+      let id;
+      for (; end > start; end -= 1) {
+        id = this.vocabulary.get((start ? prefix : "") + word.slice(start, end).map(([char]) => char).join(""));
+        if (id !== undefined) break;
+      }
+      if (end === start) return lost;
+      found.push([id, word[start][1], word[end - 1][1] + 1]);
+      start = end;
+    }
+    return found;
+  }
+}
+
+function isWordpiece(settings) {
+  const kinds = ["normalizer", "pre_tokenizer", "model", "post_processor"].map((part) => settings[part]?.type);
+  const plain = settings.added_tokens.every((token) => !token.normalized && !token.lstrip && !token.rstrip);
+  return plain && kinds.join() === "BertNormalizer,BertPreTokenizer,WordPiece,TemplateProcessing";
+}
+
+/** Return how many tokens two texts keep in `room`: the longer one is cut first, then both to half. */
+export function longestFirst(first, second, room) {
+  let [short, long] = [Math.min(first, second), Math.max(first, second)];
+  if (short + long > room) {
+    long = Math.max(short, room - short);
+    if (short + long > room) [short, long] = [room >> 1, (room >> 1) + (room % 2)];
+  }
+  return first <= second ? [short, long] : [long, short];
+}

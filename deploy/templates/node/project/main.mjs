@@ -1,0 +1,82 @@
+// node main.mjs INPUT… [--json] [--golden]: answers on the command line. An input is a file, or a text where the model takes texts.
+
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import * as ort from "onnxruntime-node";
+
+import { checkGolden } from "./decoding.mjs";
+import { openBundle } from "./inference.mjs";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const read = async (name) => new Uint8Array(await readFile(join(HERE, "bundle", name)));
+
+/** Decode an image to RGB bytes, turned as its EXIF orientation says; transparent parts keep their colour, as in Pillow. */
+async function pixels(bytes) {
+  const { default: sharp } = await import("sharp");
+  try {
+    const { data, info } = await sharp(bytes).rotate().removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
+    const rgb = info.channels === 3 ? data : Buffer.from(Array.from({ length: info.width * info.height * 3 }, (_, k) => data[Math.floor(k / 3) * info.channels]));
+    return { data: new Uint8Array(rgb), width: info.width, height: info.height };
+  } catch (error) {
+    throw new Error(`not an image that can be read: ${error.message.split("\n")[0]}`);
+  }
+}
+
+/** Return the answer for a raw input: a text, two texts, or the bytes of a file. */
+export async function load() {
+  return openBundle(ort, read, { pixels, providers: ["cpu"] });
+}
+
+function inWords(answer) {
+  switch (answer.kind) {
+    case "classes":
+    case "labels": return answer.classes.map(({ label, score }) => `${label} ${score.toFixed(3)}`).join(", ") || "none";
+    case "boxes": return answer.boxes.map(({ label, score, box }) => `${label} ${score.toFixed(2)} [${box.map(Math.round)}]`).join("; ") || "none";
+    case "spans": return answer.spans.map(({ label, text }) => `${label}: ${text}`).join("; ") || "none";
+    case "text":
+    case "answer": return answer.text;
+    case "embedding": return `${answer.vector.length} numbers: ${answer.vector.slice(0, 4).map((x) => x.toFixed(4)).join(", ")}, …`;
+    case "segmentation": return answer.classes.map(({ label, share }) => `${label} ${(100 * share).toFixed(1)} %`).join(", ");
+    default: return JSON.stringify(answer.values ?? Object.fromEntries(Object.entries(answer.arrays).map(([name, { shape }]) => [name, shape])));
+  }
+}
+
+async function main() {
+  const names = process.argv.slice(2).filter((name) => !name.startsWith("--"));
+  const bundle = await load();
+  if (process.argv.includes("--golden")) {
+    const count = (bundle.manifest.golden.raw ?? []).length;
+    const problems = await checkGolden(bundle.manifest, read, (raw) => bundle.predict(raw));
+    for (const problem of problems) console.log(`failed: ${problem}`);
+    console.log(`${count - problems.length} of ${count} golden raw inputs give the recorded answer`);
+    return problems.length || !count ? 1 : 0;
+  }
+  if (!names.length) {
+    console.error("usage: node main.mjs INPUT… [--json] [--golden]");
+    return 2;
+  }
+  const isText = bundle.steps.kind === "tokenizer";
+  const inputs = isText && bundle.steps.pair ? [names] : names;
+  let status = 0;
+  for (const name of inputs) {
+    try {
+      const answer = await bundle.predict(isText ? name : new Uint8Array(await readFile(name)));
+      console.log(process.argv.includes("--json") ? JSON.stringify({ input: name, answer }) : `${name}: ${inWords(answer)}`);
+    } catch (error) {
+      console.error(`${name}: ${error.message}`);
+      status = 1;
+    }
+  }
+  return status;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    process.exitCode = await main();
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 2;
+  }
+}

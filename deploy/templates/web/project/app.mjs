@@ -1,0 +1,68 @@
+// The page: everything happens in the browser, and once loaded it works offline (sw.js). ?ep=webgpu asks for WebGPU.
+
+import { checkGolden } from "./decoding.mjs";
+import { openBundle } from "./inference.mjs";
+import { show } from "./ui.mjs";
+
+const query = new URLSearchParams(location.search);
+const gpu = query.get("ep") === "webgpu" && "gpu" in navigator;
+const ort = await import(gpu ? "./ort/ort.webgpu.min.mjs" : "./ort/ort.wasm.min.mjs");
+ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
+ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+ort.env.logLevel = "error";
+
+async function read(name) {
+  const response = await fetch(`bundle/${name.split("/").map(encodeURIComponent).join("/")}`);
+  if (!response.ok) throw new Error(`${name}: missing`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Decode an image to RGB bytes, turned as its EXIF orientation says. */
+async function pixels(bytes) {
+  let picture;
+  try {
+    picture = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  } catch {
+    throw new Error("not an image that can be read");
+  }
+  const { width, height } = picture;
+  const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  pen.drawImage(picture, 0, 0);
+  const { data: rgba } = pen.getImageData(0, 0, width, height);
+  const data = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) [data[to], data[to + 1], data[to + 2]] = [rgba[from], rgba[from + 1], rgba[from + 2]];
+  return { data, width, height };
+}
+
+async function offline() {
+  if (!("serviceWorker" in navigator)) return "no service worker";
+  await navigator.serviceWorker.register("sw.js");
+  const { active } = await navigator.serviceWorker.ready;
+  return active ? "ready" : "not active";
+}
+
+async function report(values) {
+  document.title = values.problems.length ? "failed" : "passed";
+  if (query.has("golden")) await fetch("/result", { method: "POST", body: JSON.stringify(values) });
+}
+
+try {
+  const bundle = await openBundle(ort, read, { pixels, providers: gpu ? ["webgpu", "wasm"] : ["wasm"] });
+  const predict = async (raw) => {
+    const input = raw instanceof Blob ? new Uint8Array(await raw.arrayBuffer()) : raw;
+    const start = performance.now();
+    return { answer: await bundle.predict(input), milliseconds: performance.now() - start };
+  };
+  const { name, task } = bundle.manifest;
+  const about = { name, task, kind: "@@KIND@@", pair: @@PAIR@@, rate: bundle.steps.rate };
+  show(about, predict);
+  const cached = await offline().catch((error) => error.message);
+  if (query.has("golden")) {
+    const count = (bundle.manifest.golden.raw ?? []).length;
+    const problems = await checkGolden(bundle.manifest, read, async (raw) => (await predict(raw)).answer);
+    await report({ count, problems, offline: cached, controlled: Boolean(navigator.serviceWorker?.controller) });
+  }
+} catch (error) {
+  document.querySelector("main").replaceChildren(Object.assign(document.createElement("p"), { className: "error", textContent: error.message }));
+  await report({ count: 0, problems: [error.message] });
+}

@@ -1,0 +1,201 @@
+"""Make an app of a bundle: a small complete project for a platform, generated for the bundle's task.
+
+A project is the platform's template (``deploy/templates/PLATFORM/project``, with the bundle's facts filled in) and the bundle
+itself. Every project has a Makefile: ``make setup`` installs what it needs, ``make test`` puts the bundle's golden raw inputs
+through the app and compares the answers, ``make run`` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from edgeopt import __version__, files
+from edgeopt._folders import shipped
+from edgeopt.bundle.verify import verify_bundle
+from edgeopt.device_code import inference, inference_folder
+from edgeopt.documents import read_json
+from edgeopt.errors import ModelError, RecipeError
+
+_MARK = re.compile(r"@@([A-Z_]+)@@")
+_TEXTS = {
+    ".c", ".cpp", ".css", ".gradle", ".h", ".html", ".js", ".json", ".kt", ".kts", ".md", ".mjs", ".properties", ".pro", ".py",
+    ".service", ".sh", ".toml", ".txt", ".webmanifest", ".xml", ".yaml", "",
+}  # fmt: skip
+
+
+class Platform(StrEnum):
+    """Platforms that have a template."""
+
+    PYTHON = "python"
+    SERVE = "serve"
+    DOCKER = "docker"
+    WEB = "web"
+    NODE = "node"
+    LINUX = "linux"
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Templates of a project, later ones over earlier ones, and where the bundle, the page and the code `inference` go."""
+
+    templates: tuple[str, ...]
+    bundle: str = "bundle"
+    page: str | None = None
+    code: str | None = None
+
+
+_LAYOUTS: Mapping[Platform, _Layout] = {
+    Platform.PYTHON: _Layout(("python",), "app/bundle", code="app/inference"),
+    Platform.SERVE: _Layout(("serve",), page="server/static", code="inference"),
+    Platform.DOCKER: _Layout(("serve", "docker"), page="server/static", code="inference"),
+    Platform.WEB: _Layout(("javascript", "web"), page="."),
+    Platform.NODE: _Layout(("javascript", "node")),
+    Platform.LINUX: _Layout(("serve", "linux"), page="server/static", code="inference"),
+}
+_WAYS = {
+    Platform.PYTHON: "one answer on the command line",
+    Platform.SERVE: "serve it on 127.0.0.1:8000",
+    Platform.DOCKER: "build the image and serve it",
+    Platform.WEB: "open the page on 127.0.0.1:8080",
+    Platform.NODE: "one answer from Node",
+    Platform.LINUX: "serve it from the current slot",
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A generated project: its folder, its files (sorted), and the commands to go on with."""
+
+    path: Path
+    platform: Platform
+    files: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
+    """Write a project for `platform` around the bundle in the folder `bundle` to the folder `output`.
+
+    A project that is there is replaced; what `make` left in it goes, too.
+
+    Raises:
+        ModelError: `bundle` is no bundle, does not verify, or the platform cannot run it.
+        RecipeError: `output` holds something else, or lies in the bundle.
+    """
+    manifest = _checked(bundle)
+    _refuse_foreign(output, bundle)
+    facts = project_facts(manifest, bundle)
+    layout = _LAYOUTS[platform]
+    with files.disk_errors(output):
+        aside = output.parent / f".{output.name}.part"
+        shutil.rmtree(aside, ignore_errors=True)
+        for template in layout.templates:
+            _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
+        if "javascript" in layout.templates:
+            shutil.copyfile(shipped("deploy") / "templates" / "web" / "bundle.mjs", aside / "bundle.mjs")
+        if layout.page is not None:
+            _fill(shipped("deploy") / "templates" / "page", aside / layout.page, facts)
+        if layout.code is not None:
+            shutil.copytree(inference_folder(), aside / layout.code, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(bundle, aside / layout.bundle)
+        (aside / ".edgeopt-project").write_text(json.dumps({"platform": platform.value, "edgeopt": __version__}) + "\n")
+        if output.exists():
+            shutil.rmtree(output)
+        aside.replace(output)
+    names = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
+    commands = tuple(f"make -C {output} {target}" for target in ("setup", "test", "run"))
+    return Project(output, platform, tuple(names), commands)
+
+
+def next_commands(project: Project) -> Iterator[str]:
+    """Yield the next commands, each with what it does."""
+    says = ("install what it needs", "golden raw inputs through the app itself", _WAYS[project.platform])
+    for command, what in zip(project.commands, says, strict=True):
+        yield f"{command:<40}  # {what}"
+
+
+def _checked(bundle: Path) -> dict[str, Any]:
+    report = verify_bundle(bundle)
+    failed = next((check for check in report.checks if check.status == "failed"), None)
+    if failed is not None:
+        raise ModelError(f"{bundle}: does not verify: {failed.name}: {failed.detail}")
+    manifest: dict[str, Any] = read_json(bundle / "bundle.json", error=ModelError, what="a bundle's manifest")
+    if manifest["schema_version"] < 2:
+        raise ModelError(f"{bundle}: a bundle of schema version 1 carries no decoding; write it again with edgeopt bundle")
+    return manifest
+
+
+def _refuse_foreign(output: Path, bundle: Path) -> None:
+    if output.resolve() == bundle.resolve() or bundle.resolve() in output.resolve().parents:
+        raise RecipeError(f"{output}: lies in the bundle; give another folder")
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise RecipeError(f"{output}: exists and is not a folder; give another")
+    if output.is_dir() and any(output.iterdir()) and not (output / ".edgeopt-project").is_file():
+        raise RecipeError(f"{output}: holds files that edgeopt deploy did not write; give another folder")
+
+
+def project_facts(manifest: Mapping[str, Any], bundle: Path) -> dict[str, str]:
+    """Return what templates are filled with, by mark."""
+    steps, name = manifest["preprocessing"], manifest["name"]
+    slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
+    raw = manifest["golden"].get("raw", [])
+    packages = ["numpy", f"onnxruntime>={manifest['model']['minimum_onnxruntime'] or '1.20'}"]
+    kind = {"image": "image", "tokenizer": "text", "audio": "audio"}.get(steps["kind"], "array")
+    if kind == "image":
+        packages.append("pillow")
+    own_tokenizer = True
+    if kind == "text":
+        own_tokenizer = inference("text").is_wordpiece(read_json(bundle / steps["file"], error=ModelError, what="a tokenizer"))
+        packages += [] if own_tokenizer else ["tokenizers"]
+    return {
+        "NAME": re.sub(r"[^\w .,+()-]", " ", name),
+        "SLUG": slug,
+        "IDENT": re.sub("[^a-z0-9]", "", slug) or "model",
+        "TASK": re.sub(r"[^\w-]", " ", manifest["task"]),
+        "KIND": kind,
+        "PAIR": "true" if steps.get("pair") else "false",
+        "DECODING": manifest["decoding"]["kind"],
+        "REQUIREMENTS": "\n".join(packages),
+        "TOKENIZERS": "false" if own_tokenizer else "true",
+        "EXAMPLE": _example(raw),
+        "EDGEOPT": __version__,
+        "HASH": files.sha256(bundle / "SHA256SUMS")[:16],
+    }
+
+
+def _example(raw: list[dict[str, Any]]) -> str:
+    """Return the first raw input, as arguments of a shell command; the path of a file is relative to the bundle."""
+    if not raw:
+        return ""
+    entry = raw[0]["input"]
+    texts = (
+        [f"BUNDLE/{entry['file']}"]
+        if "file" in entry
+        else entry["text"]
+        if isinstance(entry["text"], list)
+        else [entry["text"]]
+    )
+    return " ".join("'" + text.replace("'", "'\\''").replace("$", "$$").replace("\n", " ") + "'" for text in texts)
+
+
+def _fill(template: Path, folder: Path, facts: Mapping[str, str]) -> None:
+    """Copy a template into `folder` with its marks filled in."""
+    for path in sorted(template.rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
+        name = path.relative_to(template).as_posix().replace("dot_", ".").replace("IDENT", facts["IDENT"])
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in _TEXTS:
+            text = path.read_text(encoding="utf-8")
+            place.write_text(_MARK.sub(lambda mark: facts[mark[1]], text), encoding="utf-8")
+        else:
+            shutil.copyfile(path, place)
+        if path.suffix == ".sh" or path.name == "gradlew":
+            place.chmod(0o755)

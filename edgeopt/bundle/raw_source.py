@@ -1,0 +1,55 @@
+"""Raw inputs of a source of samples: the very images, recordings and sentences that its samples are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeopt.bundle.raw_golden import RawSample, raw_files
+from edgeopt.data.manifest import load_manifest, manifest_path, root_folder
+from edgeopt.data.source import kind_of, options_of, set_of
+
+
+def raw_of_source(source: str, count: int) -> tuple[RawSample, ...] | None:
+    """Return the first `count` raw inputs of `source`, or None where it holds inputs that are prepared already."""
+    place = Path(source.partition("?")[0])
+    match kind_of(str(place)):
+        case "images":
+            return _images(place, count)
+        case "recordings":
+            return raw_files(sorted(file for file in place.glob("*") if file.suffix.lower() == ".wav"), count)
+        case "table":
+            return _texts(place, source, count)
+        case "set":
+            return _of_set(source, count)
+        case _:
+            return None
+
+
+def _images(folder: Path, count: int) -> tuple[RawSample, ...]:
+    from edgeopt.data.images import class_folders, image_files
+
+    files = image_files(folder) or [file for inner in class_folders(folder) for file in image_files(inner)[:count]]
+    return raw_files(files, count)
+
+
+def _texts(table: Path, source: str, count: int) -> tuple[RawSample, ...]:
+    from edgeopt.data.tables import Columns, read_table
+
+    options = options_of(source)
+    texts, _ = read_table(table, Columns(options.text, options.pair, options.label))
+    return tuple(RawSample(text=text) for text in texts[:count])
+
+
+def _of_set(source: str, count: int) -> tuple[RawSample, ...] | None:
+    """Return the files or sentences of a calibration set's first split that is not for training."""
+    manifest = set_of(source)
+    if manifest is None or manifest.reader not in ("images", "text"):
+        return None
+    name = source.partition("?")[0]
+    place = manifest_path(name if manifest_path(name).is_file() else f"{Path(name)}/")
+    split = manifest.splits.get("calibration") or next(iter(manifest.splits.values()))
+    path = root_folder(load_manifest(str(place.parent) + "/"), place) / split.path
+    if manifest.reader == "images":
+        return _images(path, count)
+    lines = path.read_text(encoding="utf-8").splitlines()[:count]
+    return tuple(RawSample(text=line.replace("\t", " ", 1).partition(" ")[2]) for line in lines)

@@ -1,0 +1,243 @@
+"""Projects for every platform: tiny bundles of each kind, whose apps give the recorded answers from raw data."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import onnx.parser
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from typer.testing import CliRunner
+
+from edgeopt.bundle import BundleSpec, ImageInput, TokenizerInput, write_bundle
+from edgeopt.bundle.deploy import Platform, deploy_bundle, next_commands
+from edgeopt.bundle.raw_golden import RawSample, png, prepared_inputs, wav
+from edgeopt.cli.app import app
+from edgeopt.data.preprocessing import AudioInput, Spectrogram
+from edgeopt.device_code import inference
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.graph import files
+from edgeopt.tasks.decoding import Boxes
+
+HEAD = '<ir_version: 9, opset_import: ["" : 19]>\n'
+MEAN = """mean (float[batch, 3, 8, 8] image) => (float[batch, 3] colour)
+{ axes = Constant <value_ints = [2, 3]> ()  colour = ReduceMean <keepdims = 0> (image, axes) }"""
+ROWS = """rows (float[1, 3, 32, 32] image) => (float[1, 21, 7] output)
+{ mean = ReduceMean <keepdims = 0> (image)  nothing = Mul (mean, zero)  output = Add (table, nothing) }"""
+TAGS = """tags (int64[batch, length] input_ids, int64[batch, length] attention_mask) => (float[batch, length, 3] logits)
+{ scores = Gather (table, input_ids)  mask = Cast <to = 1> (attention_mask)  last = Constant <value_ints = [2]> ()
+  wide = Unsqueeze (mask, last)  logits = Mul (scores, wide) }"""
+BANDS = """bands (float[batch, 1, 6, time] mel) => (float[batch, 6] level)
+{ axes = Constant <value_ints = [1, 3]> ()  level = ReduceMean <keepdims = 0> (mel, axes) }"""
+
+
+def save(path: Path, text: str, **arrays: np.ndarray) -> Path:
+    model = onnx.parser.parse_model(HEAD + text)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in arrays.items())
+    onnx.save(model, path)
+    return path
+
+
+def tokenizer(path: Path) -> Path:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ada", "love", "##lace", "met", "bob", "in", "paris", ".", "é"]
+    made = Tokenizer(models.WordPiece({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ends)
+    made.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    made.save(str(path))
+    return path
+
+
+def detector_rows() -> np.ndarray:
+    rows = np.full((1, 21, 7), -2.0, np.float32)
+    rows[0, 5], rows[0, 6] = (0.5, 0.5, 1.0, 0.5, 0.9, 0.9, 0.1), (-0.4, 0.4, 1.0, 0.5, 0.8, 0.8, 0.1)
+    rows[0, 17] = (0.2, 0.3, 0.1, 0.2, 0.7, 0.2, 0.9)
+    return rows
+
+
+def write(folder: Path, model: Path, steps, raw, **more) -> Path:
+    found = prepared_inputs(raw, steps, files.signature(files.load(model)), more.get("files", {}).get("tokenizer.json"))
+    spec = BundleSpec(
+        model=model, name=folder.name, target="x86-vnni", golden=found, preprocessing=steps, raw=tuple(raw), **more
+    )
+    write_bundle(spec, output=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory) -> dict[str, Path]:
+    """A bundle for images, detection, texts, sounds and arrays."""
+    place = tmp_path_factory.mktemp("bundles")
+    random = np.random.default_rng(0)
+    images = [
+        RawSample(content=png(random.integers(0, 256, size, dtype=np.uint8)), suffix=".png")
+        for size in ((9, 13, 3), (30, 20, 3))
+    ]
+    sounds = [RawSample(content=wav(np.sin(np.arange(4000) * pitch), 11025), suffix=".wav") for pitch in (0.1, 0.8)]
+    texts = [RawSample(text=text) for text in ("Ada Lovelace met  Bob in Paris.", "É [SEP] bob, x\u4e2d")]
+    mel = Spectrogram(frame=200, hop=80, fft=256, mels=6, frames=40)
+    logits = random.normal(size=(13, 3)).astype(np.float32) * 4
+    boxes = Boxes(objectness=True, encoding="grid", strides=[8, 16, 32])
+    letterbox = ImageInput(width=32, height=32, letterbox=True, colour="BGR", scale=[1.0])
+    zero = np.zeros((), np.float32)
+    return {
+        "image": write(place / "image", save(place / "a.onnx", MEAN), ImageInput(width=8, height=8, resample="bicubic"), images,
+                       task="image-classification", labels=("red", "green", "blue")),
+        "boxes": write(place / "boxes", save(place / "b.onnx", ROWS, table=detector_rows(), zero=zero), letterbox, images,
+                       task="object-detection", labels=("cat", "dog"), decoding=boxes),
+        "text": write(place / "text", save(place / "c.onnx", TAGS, table=logits),
+                      TokenizerInput(max_length=12), texts, task="token-classification", labels=("O", "B-PER", "I-PER"),
+                      files={"tokenizer.json": tokenizer(place / "tokenizer.json")}),
+        "audio": write(place / "audio", save(place / "d.onnx", BANDS), AudioInput(rate=8000, channel_axes=1, features=mel),
+                       sounds, task="audio-classification", labels=tuple("abcdef")),
+    }  # fmt: skip
+
+
+KINDS = ("image", "boxes", "text", "audio")
+
+
+def run(command, cwd, **more):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120, **more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_python_app_gives_the_recorded_answers(bundles, kind, tmp_path):
+    deploy_bundle(bundles[kind], Platform.PYTHON, output=tmp_path / "app")
+    done = run([sys.executable, "-m", "app", "--golden"], tmp_path / "app")
+    assert (done.returncode, done.stdout) == (0, "2 of 2 golden raw inputs give the recorded answer\n"), done.stderr
+
+
+def test_the_python_app_notices_another_answer_and_names_unreadable_files(bundles, tmp_path):
+    deploy_bundle(bundles["image"], Platform.PYTHON, output=tmp_path / "app")
+    place = tmp_path / "app" / "app" / "bundle" / "bundle.json"
+    manifest = json.loads(place.read_text(encoding="utf-8"))
+    manifest["golden"]["raw"][0]["answer"]["classes"][0].update(label="nothing", score=0.99)
+    place.write_text(json.dumps(manifest), encoding="utf-8")
+    done = run([sys.executable, "-m", "app", "--golden"], tmp_path / "app")
+    assert done.returncode == 1
+    assert "failed: raw input 0: best is " in done.stdout
+    done = run([sys.executable, "-m", "app", "README.md", "no.png", "app/bundle/golden/001.png", "--json"], tmp_path / "app")
+    assert done.returncode == 1
+    assert "README.md: README.md: not an image that can be read" in done.stderr
+    assert json.loads(done.stdout)["answer"]["kind"] == "classes"
+
+
+def test_the_python_app_draws_boxes_and_takes_folders(bundles, tmp_path):
+    deploy_bundle(bundles["boxes"], Platform.PYTHON, output=tmp_path / "app")
+    done = run([sys.executable, "-m", "app", "app/bundle/golden", "--draw", "drawn"], tmp_path / "app")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "app" / "drawn").iterdir()) == ["000.png", "001.png"]
+    assert "cat 0.81" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_the_server_answers_golden_and_bad_requests(bundles, kind, tmp_path):
+    for package in ("fastapi", "uvicorn", "python_multipart"):
+        pytest.importorskip(package)
+    deploy_bundle(bundles[kind], Platform.SERVE, output=tmp_path / "app")
+    done = run([sys.executable, "-m", "server.check"], tmp_path / "app")
+    assert (done.returncode, done.stdout) == (0, "2 golden raw inputs sent\npassed\n"), done.stderr
+
+
+JAVASCRIPT = """
+import { readFile } from "node:fs/promises";
+const { Bundle } = await import("./inference.mjs");
+const { disagreement } = await import("./decoding.mjs");
+const { Tokenizer } = await import("./text.mjs");
+const read = async (name) => new Uint8Array(await readFile(`bundle/${name}`));
+const manifest = JSON.parse(await readFile("bundle/bundle.json", "utf8"));
+const cases = JSON.parse(await readFile("cases.json", "utf8"));
+const Tensor = class { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } };
+const steps = { letterbox: false, pad: [114], pad_position: "centre", pair: false, ...manifest.preprocessing };
+const settings = steps.kind === "tokenizer" ? JSON.parse(await readFile("bundle/tokenizer.json", "utf8")) : null;
+const tokenizer = settings && new Tokenizer(settings, steps.max_length);
+const result = [];
+for (const { input, pixels, outputs, answer } of cases) {
+  let feeds = null;
+  const session = { run: async (given) => {
+    const plain = ([name, { data, dims }]) => [name, { data: Array.from(data, Number), dims }];
+    feeds = Object.fromEntries(Object.entries(given).map(plain));
+    return Object.fromEntries(Object.entries(outputs).map(([name, one]) => [name, { ...one, type: "float32" }]));
+  } };
+  const decodeImage = async () => ({ data: Uint8Array.from(pixels.data), width: pixels.width, height: pixels.height });
+  const bundle = new Bundle({ Tensor }, manifest, steps, session, tokenizer, decodeImage);
+  const found = await bundle.predict("text" in input ? input.text : await read(input.file));
+  result.push({ feeds, found, problem: disagreement(found, answer) });
+}
+console.log(JSON.stringify(result));
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_javascript_prepares_and_decodes_what_python_does(bundles, kind, tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed")
+    deploy_bundle(bundles[kind], Platform.NODE, output=tmp_path / "app")
+    bundle = inference("pipeline").Bundle(str(bundles[kind]))
+    cases, feeds = [], []
+    for entry in bundle.manifest["golden"]["raw"]:
+        raw = inference("golden").raw_of(bundle, entry)
+        prepared = bundle.prepare(raw)
+        outputs = {
+            name: {"data": value.ravel().tolist(), "dims": list(value.shape)}
+            for name, value in bundle.run(prepared.feeds).items()
+        }
+        pixels = inference("images").read_pixels(raw) if str(raw).endswith(".png") else np.zeros((1, 1, 3), np.uint8)
+        shown = {"data": pixels.ravel().tolist(), "width": pixels.shape[1], "height": pixels.shape[0]}
+        cases.append({**entry, "outputs": outputs, "pixels": shown})
+        feeds.append(prepared.feeds)
+    (tmp_path / "app" / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    done = run([node, "--input-type=module", "-e", JAVASCRIPT], tmp_path / "app")
+    assert done.returncode == 0, done.stderr
+    for wanted, got in zip(feeds, json.loads(done.stdout), strict=True):
+        assert got["problem"] is None
+        assert set(got["feeds"]) == set(wanted)
+        for name, value in wanted.items():
+            assert got["feeds"][name]["dims"] == list(value.shape)
+            error = np.abs(np.array(got["feeds"][name]["data"]) - value.ravel().astype(float)).max()
+            assert error < 1e-3, f"{name}: largest error {error}"
+
+
+@pytest.mark.parametrize("platform", list(Platform))
+def test_every_project_has_a_makefile_with_three_targets_and_no_marks(bundles, platform, tmp_path):
+    project = deploy_bundle(bundles["image"], platform, output=tmp_path / "app")
+    makefile = (tmp_path / "app" / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in makefile for target in ("setup", "test", "run"))
+    for name in project.files:
+        path = tmp_path / "app" / name
+        if (
+            "bundle/" not in name
+            and "inference/" not in name
+            and path.suffix in {".py", ".mjs", ".md", ".json", ".html", ".toml", ".cpp", ".kt"}
+        ):
+            assert "@@" not in path.read_text(encoding="utf-8"), name
+    assert [line.split("#")[0].split()[-1] for line in next_commands(project)] == ["setup", "test", "run"]
+
+
+def test_the_command_prints_the_next_commands_and_refuses_the_rest(bundles, tmp_path):
+    runner = CliRunner()
+    done = runner.invoke(app, ["deploy", str(bundles["image"]), "--to", "python", "-o", str(tmp_path / "app")])
+    assert done.exit_code == 0
+    assert f"make -C {tmp_path / 'app'} setup" in done.output
+    again = deploy_bundle(bundles["text"], Platform.PYTHON, output=tmp_path / "app")  # its own folder is replaced
+    assert "app/bundle/tokenizer.json" in again.files
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(RecipeError, match="holds files that edgeopt deploy did not write"):
+        deploy_bundle(bundles["image"], Platform.WEB, output=tmp_path / "mine")
+    with pytest.raises(RecipeError, match="lies in the bundle"):
+        deploy_bundle(bundles["image"], Platform.WEB, output=bundles["image"] / "app")
+    broken = tmp_path / "broken"
+    shutil.copytree(bundles["image"], broken)
+    (broken / "README.md").write_text("changed", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"does not verify: files: README\.md"):
+        deploy_bundle(broken, Platform.PYTHON, output=tmp_path / "other")

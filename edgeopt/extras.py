@@ -21,6 +21,8 @@ EXTRAS: Mapping[str, str] = {
     "PIL": "images",
     "jinja2": "report",
     "llguidance": "generate",
+    "fastapi": "serve",
+    "uvicorn": "serve",
     "onnxruntime_genai": "genai",
     "plotly": "report",
     "sklearn": "quickstart",

@@ -24,6 +24,7 @@ from edgeopt.cli.report import report
 from edgeopt.cli.run import run
 from edgeopt.cli.scenarios import scenarios
 from edgeopt.cli.search import search
+from edgeopt.cli.serve import serve
 from edgeopt.cli.sweep import sweep
 from edgeopt.cli.targets import targets
 from edgeopt.cli.verify import verify
@@ -46,6 +47,7 @@ COMMANDS = (
     diagnose,
     generate,
     chat,
+    serve,
     profile,
     sweep,
     scenarios,

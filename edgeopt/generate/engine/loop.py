@@ -94,7 +94,7 @@ class Loop:
             changed += self._decode()
         for stream in [stream for stream in self._active if stream.reason is not None]:
             self._leave(stream)
-        return changed
+        return list({id(stream): stream for stream in changed}.values())
 
     def drop(self, stream: Stream) -> None:
         """End a stream at once, because it has no reader any more."""

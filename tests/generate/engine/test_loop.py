@@ -138,6 +138,14 @@ def test_the_same_prompt_again_runs_its_last_token() -> None:
         assert stream.answer().tokens == expected(range(20), 5)
 
 
+def test_a_step_names_each_stream_once() -> None:
+    loop = Loop(Counting(2), context=5000)
+    stream = request([1, 2], 2)
+    loop.add(stream)
+    assert loop.step() == [stream]  # its prompt was read, and it was decoded together with the others
+    assert stream.reason == "length"
+
+
 def test_a_dropped_stream_frees_its_row_at_once() -> None:
     loop = Loop(Counting(2), context=5000)
     one, two, three = request([1], 50), request([2], 50), request([3], 4)

@@ -1,0 +1,33 @@
+"""Who may ask: hosts, origins, keys, sizes."""
+
+from __future__ import annotations
+
+import urllib.error
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from edgeopt.generate.engine.engine import Engine
+from tests.generate.server.conftest import Running, running
+from tests.generate.server.test_app import get
+
+
+def test_other_hosts_origins_and_large_bodies_are_refused(server: Running) -> None:
+    assert get(f"{server.address}/v1/models", Host="evil.example")[0] == 403
+    assert get(f"{server.address}/v1/models", Origin="https://evil.example")[0] == 403
+    assert get(f"{server.address}/v1/models", Origin=server.address)[0] == 200
+    kind = {"Content-Type": "application/json"}
+    assert get(f"{server.address}/v1/models", **{"Content-Length": str(5 << 20)})[0] == 413
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urlopen(Request(f"{server.address}/v1/completions", b"{", kind))
+    with caught.value as error:
+        assert error.code == 400
+
+
+def test_an_api_key(portable: Path) -> None:
+    with running(Engine.open(portable), api_key="secret") as made:
+        assert get(f"{made.address}/v1/models")[0] == 401
+        assert get(f"{made.address}/v1/models", Authorization="Bearer wrong")[0] == 401
+        assert get(f"{made.address}/v1/models", Authorization="Bearer secret")[0] == 200
+        assert get(f"{made.address}/healthz")[0] == 200

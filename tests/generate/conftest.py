@@ -72,7 +72,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 @pytest.fixture(scope="session")
 def portable(teacher: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported folder in the portable form."""
-    return _exported(teacher, "arm64", tmp_path_factory.mktemp("portable"))
+    return _exported(teacher, "webgpu", tmp_path_factory.mktemp("portable"))
 
 
 def _exported(teacher: tuple[Any, Path], target: str, output: Path) -> Path:

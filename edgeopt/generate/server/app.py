@@ -17,12 +17,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi import Request as HttpRequest
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from edgeopt import __version__
 from edgeopt.errors import MachineError
@@ -100,8 +99,7 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse(error_body(f"{place}: {first['msg']}" if place else str(first["msg"])), 400)
 
     async def http(_: HttpRequest, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        detail = error.detail if isinstance(error, HTTPException) else "internal error"
+        status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "internal error")
         return JSONResponse(error_body(str(detail), code="model_not_found" if "no model" in str(detail) else None), status)
 
     async def known(_: HttpRequest, error: Exception) -> Response:
@@ -114,7 +112,8 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse(error_body(str(error), kind=kind, code=code), status, headers=headers)
 
     app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(HTTPException, http)
+    for refused in (HTTPException, 404, 405):  # the numbers are the router's own
+        app.add_exception_handler(refused, http)
     for kind in (EngineError, QueueFullError, ShuttingDownError, TimeLimitError, MachineError):
         app.add_exception_handler(kind, known)
 

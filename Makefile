@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test coverage devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches sweep docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches sweep docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: $(INSTALLED)  ## digits: from a trained teacher to a verified int8 bundle, about two minutes
 	$(BIN)/edgeopt run quickstart
 
-test: $(INSTALLED)  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-
-coverage: $(INSTALLED)  ## the test suite again, with the share of lines that it runs (CI once; a third more time)
+test: $(INSTALLED)  ## the whole test suite, and the share of lines that it runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 text: $(INSTALLED)  ## the recipe text-classification at full length (needs EDGEOPT_DATA; minutes)

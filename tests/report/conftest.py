@@ -3,12 +3,14 @@
 import copy
 import math
 import random
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
-from edgeopt.report import RunRecord, StageRecord
-from edgeopt.roles import role_of
+from edgeopt.report import RunRecord, StageRecord, build_report
+from edgeopt.roles import Role, role_of
 
 _KINDS = {
     "fp32": ["Conv", "Relu", "Add", "Gemm", "GlobalAveragePool"],
@@ -344,3 +346,72 @@ def facts() -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def make_record() -> Any:
     return record_of
+
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`|\n# x [y](javascript:z)\x1b[31m"
+
+
+def evil_everywhere(value):
+    """Replace every text in the facts by hostile ones, keeping those that are read as keywords."""
+    keep = {
+        "pass",
+        "fail",
+        "faster",
+        "slower",
+        *Role,
+        "fp32",
+        "int8",
+        "teacher",
+        "distill",
+        "prune",
+        "p50",
+        "p90",
+        "p95",
+        "p99.9",
+    }
+    if isinstance(value, dict):
+        return {key: evil_everywhere(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [evil_everywhere(item) for item in value]
+    return EVIL if isinstance(value, str) and value not in keep else value
+
+
+@pytest.fixture
+def report(facts, make_record):
+    return build_report(make_record(facts))
+
+
+@pytest.fixture
+def evil(facts, make_record):
+    hostile = evil_everywhere(facts)
+    hostile["verify"]["variants"][1]["name"] = EVIL
+    hostile["profile"]["variants"][3]["name"] = EVIL
+    record = make_record(hostile, name=EVIL, target=EVIL, recipe={EVIL: EVIL}, versions={EVIL: EVIL}, device={EVIL: EVIL})
+    return build_report(record)
+
+
+class Page(HTMLParser):
+    """Counts what matters: elements, script bodies, attributes that act."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.handlers, self.links = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.handlers += [name for name, _ in attributes if name.startswith("on")]
+        self.links += [value for name, value in attributes if name in {"src", "href", "action", "data"}]
+
+
+def own_part(page):
+    """The page without plotly's source."""
+    start, end = page.index("<script>"), page.index('<script type="application/json"')
+    return page[:start] + page[end:]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)

@@ -1,0 +1,49 @@
+"""The table of variants: figures with units, reasons where there are none."""
+
+from dataclasses import replace
+
+from edgeopt import units
+from edgeopt.report.table import COLUMNS, conditions_line, device_rows, known_columns, latency, table_title, variant_rows
+
+
+def test_a_row_has_a_cell_for_each_column(report):
+    rows = variant_rows(report)
+    assert [row[0] for row in rows] == [variant.name for variant in report.variants]
+    assert {len(row) for row in rows} == {len(COLUMNS)}
+    assert dict(zip(COLUMNS, rows[-1], strict=True))["size"] == "84.3 kB"
+
+
+def test_a_latency_is_a_figure_or_the_reason_for_none(report):
+    int8 = report.variant("int8")
+    assert latency(int8, "p50").startswith("0.0612 ms")
+    assert latency(int8, "p50").endswith("]")
+    few = replace(int8, speed=replace(int8.speed, latency_ms={}, withheld={"p99": 300}))
+    assert latency(few, "p99") == "needs 300 runs"
+    assert latency(replace(int8, speed=None), "p50") == units.NONE
+    assert latency(replace(int8, speed=replace(int8.speed, busy=True)), "p50").endswith("] (busy)")
+    emulated = replace(int8, speed=replace(int8.speed, emulated=True))
+    assert (latency(emulated, "p50"), latency(emulated, "p90")) == (units.NOT_MEASURED, units.NONE)
+
+
+def test_columns_without_a_value_are_not_known(report):
+    bare = replace(report, variants=tuple(replace(item, speed=None, parameters=None) for item in report.variants))
+    names = [COLUMNS[index] for index in known_columns(bare)]
+    assert "model" in names and not {"p50", "speed-up", "peak memory", "parameters"} & set(names)
+
+
+def test_models_of_a_profile_alone_are_no_steps(report):
+    assert table_title(report) == "The model, step by step"
+    assert (
+        table_title(replace(report, variants=tuple(replace(item, stage="profile") for item in report.variants))) == "The models"
+    )
+
+
+def test_long_lists_of_the_device_are_counted(report):
+    device = {"memory_bytes": 16_000_000_000, "flags": [str(n) for n in range(9)], "cores": 2, "gpu": None, "few": ["a", "b"]}
+    rows = device_rows(replace(report, conditions=replace(report.conditions, device=device)))
+    assert rows == [("memory", "16.0 GB"), ("flags", "9 (listed in report.json)"), ("cores", "2"), ("few", "a, b")]
+
+
+def test_the_line_above_says_what_was_measured_how(report):
+    line = conditions_line(report)
+    assert "360 samples" in line and "1 thread" in line and "intervals at 95 %" in line and "speed-up over fp32" in line

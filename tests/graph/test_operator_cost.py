@@ -14,7 +14,6 @@ from edgeopt.graph.files import as_ir
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.operator_cost import accuracy_levels, cost
 from edgeopt.profile.operators import read_operators
-from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.targets.runner import ProcessRunner
 from edgeopt.targets.transports.local import this_machine
 
@@ -152,17 +151,3 @@ def test_blocks_of_weights_compute_as_their_accuracy_level_says(bits: int, level
     insight = read_operators(reply, None, {}, accuracy_levels(as_ir(model)))
     assert [(it.op, it.macs, it.kind) for it in insight.operators if it.macs] == [("MatMulNBits", 3 * 64 * 48, kind)]
     assert insight.int8_macs_share == (1.0 if kind == "int8" else 0.0)
-
-
-def test_the_bound_is_the_slower_of_arithmetic_and_bytes() -> None:
-    peak = Peak({"fp32": 100e9, "int8": 400e9}, [Bandwidth(1000, 10e9), Bandwidth(10_000, 1e9)])
-    assert peak.bound_s(500_000, 0, "fp32") == pytest.approx(1e-5)
-    assert peak.bound_s(500_000, 0, "int8") == pytest.approx(2.5e-6)
-    assert peak.bound_s(0, 1000, None) == pytest.approx(1e-7)
-    assert peak.bound_s(0, 50_000, None) == pytest.approx(5e-5)
-    node = {"name": "n", "op": "MatMul", "provider": "P", "calls": 0.5, "us": 10.0, "bytes": 500}
-    shapes = {"inputs": [["float", [10, 100]]], "outputs": [["float", [10, 500]]]}
-    insight = read_operators({"operators": [{**node, **shapes}, {**node, **shapes}]}, peak)
-    [operator] = insight.operators
-    assert operator.macs == 500_000 and operator.ms == pytest.approx(0.02) and operator.bound_ms == pytest.approx(0.01)
-    assert insight.floor_ms == pytest.approx(0.01)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from edgeopt.targets.target import Target, load_target
@@ -143,3 +144,11 @@ def sentences() -> list[dict[str, np.ndarray]]:
 @pytest.fixture
 def vnni() -> Target:
     return load_target("x86-vnni")
+
+
+def sqnr(path, reference, batch):
+    expected, got = (
+        ort.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, batch)[0] for file in (reference, path)
+    )
+    noise = np.square(expected - got).sum()
+    return 200.0 if noise == 0 else float(10 * np.log10(np.square(expected).sum() / noise))

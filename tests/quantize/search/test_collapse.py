@@ -1,0 +1,32 @@
+"""Outputs that collapse are found and avoided without labels."""
+
+import numpy as np
+import onnx
+
+from edgeopt.quantize import QuantizeConfig, quantize
+from tests.quantize.conftest import sqnr
+
+
+def test_a_collapse_is_avoided_without_labels(saved, tmp_path, vnni):
+    """A loud channel takes the whole grid of the first layer's input, and the model only looks at the quiet one."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 2, 4, 4] x) => (float[n, 1, 4, 4] y) '
+        "{ a = Conv <kernel_shape = [1, 1]> (x, w1) r = Relu (a) y = Conv <kernel_shape = [1, 1]> (r, w2) }"
+    )
+    for number, node in enumerate(model.graph.node):
+        node.name = f"n{number}"
+    weights = {"w1": np.array([[0, 1.0], [0, -1.0]]), "w2": np.array([[1.0, -1.0]])}
+    for name, values in weights.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32)[..., None, None], name))
+    generator = np.random.default_rng(0)
+    batch = {"x": (generator.standard_normal((8, 2, 4, 4)) * np.array([1000, 1])[:, None, None]).astype(np.float32)}
+    path = saved(model)
+    results = {}
+    for collapse_db in (None, 6.0):
+        config = QuantizeConfig(collapse_db=collapse_db)
+        result = quantize(path, [batch], target=vnni, output=tmp_path / "q.onnx", config=config)
+        results[collapse_db] = sqnr(result.path, path, batch)
+    assert results[None] < 6.0 < results[6.0]
+    decision = next(decision for decision in result.facts.decisions if decision.what == "exceptions")
+    assert decision.choice == "1 layers in floating point"
+    assert "n0" in decision.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeopt.roles import Role
-from edgeopt.tasks.comparison import Paired
+from edgeopt.tasks.paired import Paired
 from edgeopt.verdict.findings import State
 
 

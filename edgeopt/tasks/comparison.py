@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,29 +23,11 @@ from numpy.typing import NDArray
 from edgeopt.errors import DataError
 from edgeopt.interval import Interval
 from edgeopt.tasks.metric import Measured, Rows
+from edgeopt.tasks.paired import Paired
 from edgeopt.verdict.accuracy_drop import AccuracyDrop, MetricDrop
 
 RESAMPLES = 1000
 """How often samples are drawn again; the 2.5 % quantile then rests on 25 of them."""
-
-
-@dataclass(frozen=True)
-class Paired:
-    """How the metric of one model differs from that of another on the same samples."""
-
-    difference: float
-    """The model's value minus the other's."""
-    low: float
-    high: float
-    p_value: float
-    """Chance of a difference at least this large between models that are equally good."""
-    changed: int
-    """Answers that differ, right or wrong."""
-    samples: int
-    method: Literal["mcnemar", "bootstrap"]
-    lost: int | None = None
-    """Answers that were right and are wrong now; None where answers are not right or wrong."""
-    gained: int | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ EXTRAS: Mapping[str, str] = {
     "pycocotools": "metrics",
     "sacrebleu": "metrics",
     "optuna": "search",
+    "ray": "ray",
     "sqlalchemy": "search",
     "cryptography": "deploy",
 }

@@ -7,6 +7,7 @@ artifact in the store is not run again. The plan is a value: `plan` makes it, ``
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -179,7 +180,7 @@ class Pipeline:
         key = key_of(ingredients)
         if not self._shared:
             return self._made_or_found(stage, ingredients, key, done)
-        device = f"device-{self.target.name}" if stage.reads_machine else None  # two measurements never share a device
+        device = f"device-{_device_name(self.target)}" if stage.reads_machine else None  # two measurements never share one
         with self._store.stage_lock(stage.name, key), self._store.named_lock(device):
             return self._made_or_found(stage, ingredients, key, done)
 
@@ -251,6 +252,12 @@ class Pipeline:
             shutil.copytree(artifact.folder / "bundle", aside)
             shutil.rmtree(place, ignore_errors=True)
             aside.rename(place)
+
+
+def _device_name(target: Target) -> str:
+    """Return what names the device of a target everywhere: its own address, or this machine's name."""
+    address = target.device.host or socket.gethostname()
+    return "".join(letter if letter.isalnum() else "-" for letter in f"{target.name}-{address}")
 
 
 @cache

@@ -26,6 +26,9 @@ def search(
         str | None,
         typer.Option("--storage", help="Database that searches on several machines share: postgresql://…, redis://…."),
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help="Address of a Ray cluster whose machines share the folder; auto: the one here.")
+    ] = None,
     target: Annotated[
         list[str] | None, typer.Option("--target", "-t", help="Target; several: one model for all of them.")
     ] = None,
@@ -55,7 +58,7 @@ def search(
         seconds = read_seconds(time)
     except ValueError as error:
         raise RecipeError(f"--time {time}: {error}") from error
-    request = SearchRequest(loaded, folder, tuple(budget or ()), seconds, workers, storage, tuple(target or ()))
+    request = SearchRequest(loaded, folder, tuple(budget or ()), seconds, workers, storage, ray, tuple(target or ()))
     with shown(quiet=quiet):
         front = run(request)
     if form == "json":

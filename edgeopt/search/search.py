@@ -20,6 +20,7 @@ from edgeopt.recipe import Recipe
 from edgeopt.search.budgets import missed, read_budgets, value_of
 from edgeopt.search.front import Front, Point, dominates, front_of, write_front
 from edgeopt.search.knobs import knobs_of
+from edgeopt.search.ray_workers import RayWorkers
 from edgeopt.search.rounds import Rung, is_trained, recipe_at
 from edgeopt.search.study import Candidate, Study
 from edgeopt.search.trial import Spec, TrialResult
@@ -42,6 +43,8 @@ class SearchRequest:
     seconds: float = 3600.0
     workers: int = 1
     storage: str | None = None
+    ray: str | None = None
+    """Address of a Ray cluster whose machines share the folder; none: this machine."""
     targets: tuple[str, ...] = ()
     """Several targets that one model is for; none: the recipe's."""
 
@@ -74,12 +77,19 @@ class _Search:
             raise RecipeError("profile = false: the recipe measures no time; leave budgets on time out")
         self._targets = request.targets or (request.recipe.target,)
         self._began = time.monotonic()
-        self._workers = Workers(request.workers, self._began + request.seconds)
-        self._explorers = Workers(request.workers, self._began + _EXPLORE_SHARE * request.seconds)
+        self._workers = self._until(request.seconds)
+        self._explorers = self._until(_EXPLORE_SHARE * request.seconds)
         self._study = Study(knobs_of(request.recipe), request.storage, request.folder, seed=request.recipe.seed)
         self._tried: dict[int, _Tried] = {}
         self._failed: dict[str, str] = {}
         self._unfinished: set[str] = set()
+
+    def _until(self, seconds: float) -> Workers | RayWorkers:
+        """Return workers that end so many seconds after the beginning."""
+        request = self._request
+        if request.ray is not None:
+            return RayWorkers(request.ray, request.workers, self._began + seconds)
+        return Workers(request.workers, self._began + seconds)
 
     def run(self) -> Front:
         with progress.task("search", total=self._options.rounds) as advance:
@@ -93,7 +103,7 @@ class _Search:
         self._take(chosen, Rung.FULL, self._workers)
         finished = [item for item in chosen if Rung.FULL in item.results]
         for item in self._best(finished, Rung.FULL) if finished else []:
-            self._take([item], Rung.FINAL, Workers(1, time.monotonic() + max(self._workers.seconds_left, 0.0)))
+            self._take([item], Rung.FINAL, self._workers)
         front = self._front(finished)
         write_front(front, self._request.folder)
         return front
@@ -114,7 +124,7 @@ class _Search:
         for item in fitting:
             self._report(item, Rung.SHORT if Rung.SHORT in item.results else Rung.UNTRAINED)
 
-    def _take(self, items: Sequence[_Tried], rung: Rung, workers: Workers) -> None:
+    def _take(self, items: Sequence[_Tried], rung: Rung, workers: Workers | RayWorkers) -> None:
         """Run candidates at a rung, on every target; a candidate that fails on one has failed."""
         places = [(item, target) for item in items for target in self._targets]
         tasks = [self._task(item.candidate, rung, target) for item, target in places]

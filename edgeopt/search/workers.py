@@ -47,26 +47,29 @@ class Workers:
                     return
                 while waiting and len(running) < self._count:
                     place, task = waiting.pop(0)
-                    running[place] = _start(task)
+                    running[place] = start_trial(task)
                 for place, process in list(running.items()):
                     if process.poll() is not None:
                         lifetime.end(running.pop(place), grace_s=0)
-                        yield place, _result(tasks[place], process.returncode)
+                        yield place, result_of(tasks[place], process.returncode)
                 time.sleep(_LOOK_S)
         finally:
             for process in running.values():
                 lifetime.end(process, grace_s=0)
 
 
-def _start(task: Task) -> Popen[bytes]:
+def start_trial(task: Task) -> Popen[bytes]:
+    """Start the process of a trial; what it prints goes into `trial.log`."""
     spec = task.folder / "spec.json"
+    task.folder.mkdir(parents=True, exist_ok=True)
     (task.folder / "result.json").unlink(missing_ok=True)
     write_spec(spec, task.spec)
     with (task.folder / "trial.log").open("wb") as log:
         return lifetime.start([sys.executable, "-m", "edgeopt.search.trial", str(spec)], stdin=DEVNULL, stdout=log, stderr=log)
 
 
-def _result(task: Task, code: int) -> TrialResult:
+def result_of(task: Task, code: int) -> TrialResult:
+    """Return what a trial wrote, or what its process ended with."""
     found = read_result(task.folder / "result.json")
     if found is not None:
         return found

@@ -16,6 +16,7 @@ SHIPPED = ("edgeopt", "exporters", "calibration_data", "deploy")
 DEVELOPED = ("tests", "tools")
 NOT_DECLARED = {
     "timm": "takes torchvision, whose wheels replace torch by another build; models/timm_model.py says how to install it",
+    "engine": "the folder beside a bundle's chat.py: the engine that bundles carry",
     "inference": "the folder beside a bundle's example.py: the code that bundles carry",
 }
 """Package → why edgeopt uses it where it is installed and declares it nowhere."""

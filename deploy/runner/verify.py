@@ -295,6 +295,8 @@ def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER)
         ]
     if any(check.status == "failed" for check in schema):
         return [*schema, Check("golden", "unchecked", "the model's inputs and outputs are not the recorded ones")]
+    if manifest.get("kind") == "llm":
+        return [*schema, *(Check("golden", *found) for found in companion("golden_tokens").check(folder, manifest, session))]
     return schema + check_golden(folder, manifest, session) + check_raw(folder, manifest, session)
 
 

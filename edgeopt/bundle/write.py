@@ -52,7 +52,7 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
         MachineError: the disk is full or cannot be written; the previous content of `output` is intact.
     """
     output = Path(output)
-    _refuse_foreign(output)
+    refuse_foreign(output)
     if sign is not None:
         load_private_key(sign)
     model = onnx_files.load(spec.model)
@@ -80,17 +80,17 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
             answers = _answers(aside, spec, facts, golden)
             (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
             manifest = _seal(aside, spec, facts, golden, answers)
-            checks = (*_verify(aside), f"example: {try_example(aside, spec.preprocessing, golden.inputs[0])}")
+            checks = (*checked(aside), f"example: {try_example(aside, spec.preprocessing, golden.inputs[0])}")
             if sign is not None:
                 sign_bundle(aside, sign, name=spec.name)
-            _flush_all(aside)
-            result = _result(output, aside, manifest, checks)
-            _take_place(aside, output, Path(parent) / "replaced")
+            flush_all(aside)
+            result = result_of(output, aside, manifest, checks)
+            take_place(aside, output, Path(parent) / "replaced")
             files.flush(output.parent)
     return result
 
 
-def _refuse_foreign(output: Path) -> None:
+def refuse_foreign(output: Path) -> None:
     """Raise an error if `output` is not a bundle: nothing else is ever replaced."""
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise RecipeError(f"{output}: exists and is not a folder; give a folder that is a bundle or does not exist")
@@ -167,7 +167,7 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Gol
         "origins": [asdict(origin) for origin in spec.origins],
         "licences": dict(spec.licences),
         "recipe": "recipe.toml" if spec.recipe_toml is not None else None,
-        "versions": _versions(spec.versions),
+        "versions": versions_of(spec.versions),
     }
 
 
@@ -209,7 +209,8 @@ def _tensor(tensor: TensorSpec) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
 
 
-def _versions(given: Mapping[str, str]) -> dict[str, str]:
+def versions_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions to record: edgeopt's, Python's, those that matter, and the given ones."""
     found = {"edgeopt": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -229,7 +230,7 @@ def _copy(sources: Mapping[str, Path], folder: Path) -> None:
 def _seal(
     folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Golden, answers: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Write the recipe, then bundle.json with the hash of every file, then SHA256SUMS over all; return the manifest."""
+    """Write the recipe and seal the bundle; return the manifest."""
     if spec.recipe_toml is not None:
         (folder / "recipe.toml").write_text(spec.recipe_toml, encoding="utf-8")
     golden_facts = {
@@ -240,7 +241,12 @@ def _seal(
         "tolerances": list(golden.tolerances),
         "raw": answers,
     }
-    manifest = {**facts, "golden": golden_facts, "files": [asdict(file) for file in _inventory(folder)]}
+    return seal(folder, {**facts, "golden": golden_facts})
+
+
+def seal(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write bundle.json from `facts` and the hash of every file, then SHA256SUMS over all; return the manifest."""
+    manifest = {**facts, "files": [asdict(file) for file in _inventory(folder)]}
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / "bundle.json").write_text(text, encoding="utf-8")
     sums = device_verify().sums_text(files.sha256(folder / "bundle.json"), manifest["files"])
@@ -253,7 +259,8 @@ def _inventory(folder: Path) -> list[BundleFile]:
     return [BundleFile(path.relative_to(folder).as_posix(), files.sha256(path), path.stat().st_size) for path in paths]
 
 
-def _verify(folder: Path) -> tuple[str, ...]:
+def checked(folder: Path) -> tuple[str, ...]:
+    """Verify a bundle that was just written and return what was found, in words."""
     report = verify_bundle(folder)
     if not report.passed:
         found = next(check for check in report.checks if check.status != "passed")
@@ -261,12 +268,13 @@ def _verify(folder: Path) -> tuple[str, ...]:
     return tuple(f"{check.name}: {check.detail}" for check in report.checks)
 
 
-def _flush_all(folder: Path) -> None:
+def flush_all(folder: Path) -> None:
+    """Flush every file of a bundle to the disk."""
     for path in [*folder.rglob("*"), folder]:
         files.flush(path)
 
 
-def _take_place(aside: Path, output: Path, replaced: Path) -> None:
+def take_place(aside: Path, output: Path, replaced: Path) -> None:
     """Rename `aside` to `output`; the previous content moves to `replaced` and is restored if the rename fails."""
     stood = output.exists()
     if stood:
@@ -279,7 +287,8 @@ def _take_place(aside: Path, output: Path, replaced: Path) -> None:
         raise MachineError(f"{output}: the finished bundle could not be moved here: {error}") from error
 
 
-def _result(output: Path, folder: Path, manifest: dict[str, Any], checks: tuple[str, ...]) -> BundleResult:
+def result_of(output: Path, folder: Path, manifest: dict[str, Any], checks: tuple[str, ...]) -> BundleResult:
+    """Return the facts about the bundle in `folder` that becomes `output`."""
     inventory = tuple(file for file in _inventory(folder) if file.path != "SHA256SUMS")
     return BundleResult(
         path=output.name,

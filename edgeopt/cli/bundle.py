@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeopt.cli.options import Quiet, TargetName
 from edgeopt.cli.output import say
 
+if TYPE_CHECKING:
+    from edgeopt.bundle.result import BundleResult
+
 
 def bundle(
-    model: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    data: Annotated[str, typer.Option("--data", help="Golden inputs: a file, a folder or a set.")],
+    model: Annotated[Path, typer.Argument(help="The ONNX file, or the folder of a language model.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Golden inputs: a file, a folder or a set; a language model needs none.")
+    ] = None,
     target: TargetName = "host",
     name: Annotated[str | None, typer.Option("--name", help="Name of the bundle; default: the model's.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model is for; default: the data set's.")] = None,
@@ -34,6 +39,9 @@ def bundle(
     quiet: Quiet = False,
 ) -> None:
     """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; run its example before it is done."""
+    if data is None:
+        _bundle_language_model(model, output, target=target, name=name, licence=licence, sign=sign)
+        return
     from edgeopt.bundle import BundleSpec, write_bundle
     from edgeopt.bundle.guess import read_decoding_file
     from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels, takes_raw
@@ -76,4 +84,27 @@ def bundle(
     )
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output, sign=sign)
+    _show(output, result)
+
+
+def _show(output: Path, result: BundleResult) -> None:
     say(f"{output}: {len(result.files)} files, {result.size_bytes / 1e6:.2f} MB, verified; SHA-256 {result.sha256}")
+
+
+def _bundle_language_model(
+    model: Path, output: Path, *, target: str, name: str | None, licence: str, sign: Path | None
+) -> None:
+    """Bundle a language model, whose golden tokens need no data."""
+    from edgeopt.bundle.language_model import LanguageModelSpec, write_language_model
+    from edgeopt.errors import RecipeError
+    from edgeopt.generate.opening import is_language_model
+    from edgeopt.targets.target import load_target
+
+    if not is_language_model(model):
+        raise RecipeError("--data is missing: name golden inputs, a file, a folder or a set (only language models need none)")
+    made_for = load_target(target).name
+    called = name or (model.resolve().name if model.is_dir() else model.stem)
+    result = write_language_model(LanguageModelSpec(model, called, made_for, licence=licence), output=output, sign=sign)
+    for check in result.checks:
+        say(check, err=True)
+    _show(output, result)

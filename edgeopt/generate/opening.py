@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import ModelError
+from edgeopt.errors import EdgeoptError, ModelError
 from edgeopt.extras import need
+from edgeopt.generate.engine.description import describe
 from edgeopt.generate.engine.engine import Engine
+from edgeopt.generate.engine.errors import EngineError
 from edgeopt.generate.engine.sampling import Sampling
 from edgeopt.generate.faults import engine_errors
 
@@ -35,6 +37,18 @@ def open_engine(path: Path, *, threads: int | None = None, template: Path | None
     refuse_other_bundle(path)
     with engine_errors():
         return Engine.open(path, threads=threads or os.cpu_count() or 1, template=template)
+
+
+def is_language_model(path: Path) -> bool:
+    """Return whether there is a decoder with its cache at `path`, a folder or an ONNX file."""
+    from edgeopt.graph import files
+
+    try:
+        described = describe(path)
+        names = {value.name for value in files.signature(files.load(described.model)).inputs}
+    except (EngineError, EdgeoptError):
+        return False
+    return described.names.past_key % 0 in names
 
 
 def refuse_other_bundle(path: Path) -> None:

@@ -34,12 +34,16 @@ def edgeopt_here(*arguments: str) -> Done:
 @pytest.fixture(scope="session")
 def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny language model, exported through the command line as users do."""
+    return exported(tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("model"))
+
+
+def exported(folder: Path, output: Path) -> Path:
+    """Make a tiny language model in `folder`, export it to `output` and return that."""
     torch = pytest.importorskip("torch")
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from tests.generate.conftest import VOCABULARY, make_tokenizer
 
-    folder, output = tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("model")
     make_tokenizer(folder)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

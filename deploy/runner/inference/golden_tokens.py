@@ -1,0 +1,106 @@
+"""The golden tokens of a bundle with a language model (kind llm), checked by `verify.py`; needs numpy alone.
+
+Each sample is a prompt and the tokens that followed, with the margin of each choice: how far its logit was above the next
+one. The recorded tokens are fed one after the other (so one difference does not change what follows), with the cache that
+the graph returned for those before. At each place the most likely token must be the recorded one, unless the recorded margin
+is within the recorded tolerance: processors round differently, and between two equally likely tokens there is no right one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+_LIMIT_BYTES = 16 << 20
+_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
+
+
+class GoldenTokensError(Exception):
+    """The file with the golden tokens does not say what it must say."""
+
+
+def check(folder: str, manifest: dict[str, Any], session: Any) -> list[tuple[str, str]]:
+    """Run the golden prompts of the bundle in `folder` and return (status, detail) of each check."""
+    try:
+        golden = read_golden_tokens(os.path.join(folder, *manifest["golden"]["file"].split("/")))
+        with open(os.path.join(folder, "generation.json"), encoding="utf-8") as file:
+            generation = json.load(file)
+        right, detail = check_golden_tokens(session, golden, generation)
+    except GoldenTokensError as error:
+        return [("failed", f"{manifest['golden']['file']}: {error}"[:300])]
+    except Exception as error:  # noqa: BLE001  (of a crafted bundle anything may come)
+        return [("failed", f"the golden prompts do not run: {type(error).__name__}: {error}"[:300])]
+    return [("passed" if right else "failed", detail)]
+
+
+def read_golden_tokens(path: str) -> dict[str, Any]:
+    """Return the contents of golden.json, checked."""
+    if os.path.getsize(path) > _LIMIT_BYTES:
+        raise GoldenTokensError(f"larger than {_LIMIT_BYTES} bytes")
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise GoldenTokensError(f"not valid JSON: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("tolerance"), (int, float)):
+        raise GoldenTokensError("has no tolerance")
+    samples = values.get("samples")
+    if not isinstance(samples, list) or not samples:
+        raise GoldenTokensError("has no samples")
+    for index, sample in enumerate(samples):
+        lists: list[Any] = [sample.get(name) if isinstance(sample, dict) else None for name in ("prompt", "tokens", "margins")]
+        right = all(isinstance(values, list) and values for values in lists)
+        if not right or len(lists[1]) != len(lists[2]) or not all(isinstance(token, int) for token in lists[0] + lists[1]):
+            raise GoldenTokensError(f"sample {index} must have prompt, tokens and margins")
+    return values
+
+
+def check_golden_tokens(session: Any, golden: dict[str, Any], generation: dict[str, Any]) -> tuple[bool, str]:
+    """Return whether the model chooses the golden tokens, and what was found, in a line."""
+    places = equal = close = 0
+    for index, sample in enumerate(golden["samples"]):
+        found = choices(session, generation, sample["prompt"], sample["tokens"])
+        for place, (have, want) in enumerate(zip(found, sample["tokens"])):
+            places += 1
+            if have == want:
+                equal += 1
+            elif sample["margins"][place] <= golden["tolerance"]:
+                close += 1
+            else:
+                margin = f"by {sample['margins'][place]:.3g}, tolerance {golden['tolerance']:.3g}"
+                return False, f"sample {index}, token {place}: {have} instead of {want}, which led {margin}"
+    detail = f"{equal} of {places} tokens in {len(golden['samples'])} samples as recorded"
+    return True, detail + (f" ({close} closer than the tolerance, not judged)" if close else "")
+
+
+def choices(session: Any, generation: dict[str, Any], prompt: list[int], tokens: list[int]) -> list[int]:
+    """Return the most likely token after the prompt and after each of `tokens` but the last, [len(tokens)]."""
+    return [int(row.argmax()) for row in logits_along(session, generation, prompt, tokens)]
+
+
+def logits_along(session: Any, generation: dict[str, Any], prompt: list[int], tokens: list[int]) -> list[Any]:
+    """Return the logits [vocabulary] after the prompt and after each of `tokens` but the last, one step each."""
+    import numpy as np
+
+    names, made = generation["inputs"], generation["outputs"]
+    inputs = {value.name: value for value in session.get_inputs()}
+    layers = range(generation["layers"])
+    pairs = [(names[f"past_{part}"] % n, made[f"present_{part}"] % n) for n in layers for part in ("key", "value")]
+    shape = (1, generation["kv_heads"], 0, generation["head_size"])
+    cache = {past: np.zeros(shape, _TYPES[inputs[past].type]) for past, _ in pairs}
+    wanted = [made["logits"]] + [present for _, present in pairs]
+    found, start = [], 0
+    for part in [prompt] + [[token] for token in tokens[:-1]]:
+        total = start + len(part)
+        offered = {
+            names["tokens"]: np.array([part], np.int64),
+            names.get("mask"): np.ones((1, total), np.int64),
+            names.get("positions"): np.arange(start, total, dtype=np.int64)[None],
+        }
+        feeds = {name: value for name, value in offered.items() if name in inputs}
+        results = session.run(wanted, {**feeds, **cache})
+        found.append(np.asarray(results[0][0, -1], np.float64))
+        cache = {past: value for (past, _), value in zip(pairs, results[1:])}
+        start = total
+    return found

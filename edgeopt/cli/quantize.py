@@ -13,8 +13,12 @@ from edgeopt.cli.output import print_json, say, say_to_copy, warn
 from edgeopt.escaping import shell_word
 
 if TYPE_CHECKING:
-    from edgeopt.quantize import QuantizeFacts
+    from edgeopt.batches import Batches
+    from edgeopt.data.samples import Samples
+    from edgeopt.quantize import QuantizeConfig, QuantizeFacts, QuantizeResult
     from edgeopt.quantize.result import Coverage
+    from edgeopt.quantize.schemes.scheme import Evaluate
+    from edgeopt.targets.target import Target
 
 
 _SAMPLES, _TRAINED_SAMPLES = 128, 1024
@@ -22,8 +26,14 @@ _SAMPLES, _TRAINED_SAMPLES = 128, 1024
 
 def quantize(
     model: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    calibration: Annotated[str, typer.Option("--calibration", help="Samples: a file, a folder or a set.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+    calibration: Annotated[
+        str | None, typer.Option("--calibration", help="Samples: a file, a folder or a set; plain text for --preset llm.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file (--preset: folder) to write.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="llm: the weights of a language model, 4 and 8 bits.")] = None,
+    max_perplexity_increase: Annotated[
+        str | None, typer.Option("--max-perplexity-increase", help="With --preset llm: largest increase on the text, 5%.")
+    ] = None,
     target: TargetName = "host",
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
     limit: Annotated[
@@ -56,32 +66,29 @@ def quantize(
 
     Other options: --set, such as --set percentile=99.9. `--dry-run --format json` prints a plan for --plan.
     """
-    from edgeopt.cli.evaluation import metric
-    from edgeopt.cli.options import checked_calibration, need_format, read_calibration, read_options
+    from edgeopt.cli.options import need_format, read_calibration, read_options
     from edgeopt.cli.plan_tables import show_plan
     from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.quantize_language import quantize_preset, refuse_others
     from edgeopt.errors import RecipeError
     from edgeopt.quantize import QuantizeConfig, draft
     from edgeopt.quantize import quantize as run
-    from edgeopt.quantize.plan.ort_cache import write_ort_cache
-    from edgeopt.quantize.plan.plan import load_plan
     from edgeopt.targets.target import load_target
 
     need_format(form)
+    if preset is not None:
+        refuse_others(preset, scheme, ranges, plan, max_drop, evaluate, train, memory_limit, cache, jobs, ort_cache)
+        chosen = {"exclude": exclude, "max_perplexity_increase": max_perplexity_increase}
+        with shown(quiet=quiet):
+            quantize_preset(model, calibration, output, changes=changes, target=target, form=form, given=chosen)
+        return
     given = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
-    given["train"] = train
-    given |= {"memory_limit_bytes": memory_limit, "cache": cache}
+    given |= {"memory_limit_bytes": memory_limit, "cache": cache, "train": train}
     config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
-    if dry_run and config.sensitivity:
-        raise RecipeError("--sensitivity measures the quantized model, which --dry-run does not make; leave one of them out")
-    if ort_cache is not None and (dry_run or config.scheme != "static"):
-        raise RecipeError("--ort-cache is written with a static int8 model: leave it out, or --dry-run and --scheme")
+    _check(config, calibration, ort_cache, dry_run=dry_run)
     loaded_target = load_target(target)
-    samples = read_calibration(calibration, tokenizer, model)
-    batches = checked_calibration(samples, limit or (_TRAINED_SAMPLES if config.train else _SAMPLES)).batches(1)
-    measure = None
-    if config.max_drop is not None or (config.sensitivity and evaluate):
-        measure = metric(read_calibration(evaluate, tokenizer, model) if evaluate else samples, loaded_target)
+    samples = read_calibration(calibration or "", tokenizer, model)
+    batches, measure = _data(config, samples, limit, loaded_target, evaluate and (evaluate, tokenizer, model))
     with shown(quiet=quiet):
         if dry_run:
             show_plan(draft(model, batches, target=loaded_target, config=config, evaluate=measure), form)
@@ -89,12 +96,48 @@ def quantize(
         if output is None:
             raise RecipeError("--output is missing: name the file to write, or look at the plan first with --dry-run")
         result = run(model, batches, target=loaded_target, output=output, config=config, evaluate=measure)
-    facts = result.facts
+    _report(output, result, ort_cache, form)
+
+
+def _check(config: QuantizeConfig, calibration: str | None, ort_cache: Path | None, *, dry_run: bool) -> None:
+    """Refuse options that do not go together, and no samples."""
+    from edgeopt.errors import RecipeError
+
+    if calibration is None:
+        raise RecipeError("--calibration is missing: name samples (a file, a folder or a set); --preset llm alone needs none")
+    if dry_run and config.sensitivity:
+        raise RecipeError("--sensitivity measures the quantized model, which --dry-run does not make; leave one of them out")
+    if ort_cache is not None and (dry_run or config.scheme != "static"):
+        raise RecipeError("--ort-cache is written with a static int8 model: leave it out, or --dry-run and --scheme")
+
+
+def _data(
+    config: QuantizeConfig,
+    samples: Samples,
+    limit: int | None,
+    target: Target,
+    evaluate: tuple[str, Path | None, Path] | str | None,
+) -> tuple[Batches, Evaluate | None]:
+    """Return the calibration batches, and the metric where one is needed; `evaluate` says what to read it from."""
+    from edgeopt.cli.evaluation import metric
+    from edgeopt.cli.options import checked_calibration, read_calibration
+
+    batches = checked_calibration(samples, limit or (_TRAINED_SAMPLES if config.train else _SAMPLES)).batches(1)
+    if config.max_drop is None and not (config.sensitivity and evaluate):
+        return batches, None
+    return batches, metric(read_calibration(*evaluate) if isinstance(evaluate, tuple) else samples, target)
+
+
+def _report(output: Path, result: QuantizeResult, ort_cache: Path | None, form: str) -> None:
+    """Write the ranges for onnxruntime where they are wanted, and print warnings and facts."""
+    from edgeopt.quantize.plan.ort_cache import write_ort_cache
+    from edgeopt.quantize.plan.plan import load_plan
+
     if ort_cache is not None:
         write_ort_cache(load_plan(result.plan_path), ort_cache)
-    for warning in facts.warnings:
+    for warning in result.facts.warnings:
         warn(warning)
-    _show(output, facts, form)
+    _show(output, result.facts, form)
 
 
 def _show(output: Path, facts: QuantizeFacts, form: str) -> None:

@@ -6,20 +6,19 @@ past and present share, against PyTorch without a cache.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import torch
 
 from edgeopt.batches import Array
 from edgeopt.errors import ModelError
 from edgeopt.export.plan import Plan
 from edgeopt.export.result import Decoding
+from edgeopt.graph.cached_decoder import read_text
 from edgeopt.graph.genai import write_genai_config
 from edgeopt.graph.generation import ASKED, Generation, Inputs, decoder_layers
 from edgeopt.graph.session import SessionConfig, open_session
@@ -27,7 +26,7 @@ from edgeopt.passes.fuse_cache import has_cache
 from edgeopt.passes.pipelines import decode_on_cpu
 
 _MOST_CONTEXT = 32_768
-_PROMPT, _STEPS, _ROOM = 16, 8, 5
+_PROMPT, _STEPS = 16, 8
 
 
 def takes_cache(plan: Plan, graph: ir.Graph) -> bool:
@@ -137,7 +136,7 @@ def prove_decoding(path: Path, facts: Generation, plan: Plan) -> Decoding:
     prompt = np.random.default_rng(0).integers(min(5, facts.vocabulary - 1), facts.vocabulary, (1, _PROMPT + _STEPS))
     with torch.no_grad():
         exact = _decoder(plan)(input_ids=torch.from_numpy(prompt), use_cache=False).logits[0].float().numpy()
-    found = shared_logits(open_session(path, config=SessionConfig(threads=1)), facts, prompt, _PROMPT)
+    found = read_text(open_session(path, config=SessionConfig(threads=1)), facts, prompt[0], prompt=_PROMPT)
     error = float(np.abs(found - exact).max() / np.abs(exact).max())
     same = exact.argmax(-1) == found.argmax(-1)
     result = Decoding(kl=divergence(exact, found), tokens=len(same), same_tokens=int(same.sum()), relative_error=error)
@@ -148,42 +147,6 @@ def prove_decoding(path: Path, facts: Generation, plan: Plan) -> Decoding:
             f"{result.same_tokens} of {result.tokens} tokens equal; export with --set decoder=portable, and please report it"
         )
     return result
-
-
-def shared_logits(session: ort.InferenceSession, facts: Generation, text: Array, prompt: int) -> Array:
-    """Return the logits [positions, vocabulary] of a text [1, positions]: its first `prompt` at once, then one by one."""
-    length = text.shape[1] + _ROOM
-    cache = {}
-    for layer in range(facts.layers):
-        for name in (facts.inputs.past_key, facts.inputs.past_value):
-            zeros = np.zeros((1, facts.kv_heads, length, facts.head_size), facts.cache_type)
-            cache[name % layer] = ort.OrtValue.ortvalue_from_numpy(zeros)
-    pieces = [(0, prompt), *((place, place + 1) for place in range(prompt, text.shape[1]))]
-    return np.concatenate([_step(session, facts, text[:, start:end], start, cache) for start, end in pieces])
-
-
-def _step(
-    session: ort.InferenceSession, facts: Generation, fresh: Array, past: int, cache: Mapping[str, ort.OrtValue]
-) -> Array:
-    """Run one call over the shared cache; return the logits of all its positions."""
-    end = past + fresh.shape[1]
-    given = {facts.inputs.tokens: np.ascontiguousarray(fresh), facts.inputs.mask: np.ones((1, end), np.int64)}
-    if facts.inputs.positions is not None:
-        given[facts.inputs.positions] = np.arange(past, end, dtype=np.int64)[None]
-    if facts.inputs.asked is not None:
-        given[facts.inputs.asked] = np.arange(fresh.shape[1], dtype=np.int64)
-    binding = session.io_binding()
-    for name, array in given.items():
-        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))  # (the other way refuses initializers)
-    present = {facts.inputs.past_key: facts.outputs.present_key, facts.inputs.past_value: facts.outputs.present_value}
-    for before, after in present.items():
-        for layer in range(facts.layers):
-            binding.bind_ortvalue_input(before % layer, cache[before % layer])
-            binding.bind_ortvalue_output(after % layer, cache[before % layer])
-    binding.bind_output(facts.outputs.logits)
-    session.run_with_iobinding(binding)
-    logits: Array = binding.get_outputs()[-1].numpy()[0].astype(np.float32)
-    return logits
 
 
 def divergence(exact: Array, found: Array) -> float:

@@ -113,8 +113,7 @@ def _decoder_form(graph: ir.Model, plan: Plan, folder: Path) -> _Form:
     facts, remarks = convert(graph, plan)
     if facts.form == "portable":
         return _Form(facts, None, remarks)
-    tidy_names(graph)
-    written = tuple(onnx_files.save(graph, folder / "model.onnx"))
+    written = tuple(onnx_files.save(graph, folder / "model.onnx", external=True))
     return _Form(facts, prove_decoding(written[0], facts, plan), remarks, written)
 
 

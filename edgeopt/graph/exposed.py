@@ -55,7 +55,7 @@ class ExposedModel:
         """Write over the outputs of the last run; return whether that worked (shapes may depend on the values, too)."""
         binding = session.io_binding()
         for name, array in arrays.items():
-            binding.bind_cpu_input(name, array)
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
         for name, value in self._outputs.items():
             binding.bind_ortvalue_output(name, value)
         try:

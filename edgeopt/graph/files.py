@@ -378,26 +378,46 @@ def write_temporary(model: ir.Model, path: Path) -> tuple[Path, Path]:
     """Write `model` and its weights beside it without waiting for the disk, for a temporary file; return both paths."""
     data_path = path.with_name(path.name + ".data")
     proto = structure(model, smallest=0, inputs=False)
+    written: dict[tuple[int, int], int] = {}
     with data_path.open("wb") as data:
         for value in model.graph.initializers.values():
             if value.const_value is not None:
-                proto.graph.initializer.append(_outside(value.const_value, value.name or "", data, data_path.name))
+                proto.graph.initializer.append(_outside(value.const_value, value.name or "", data, data_path.name, written))
     path.write_bytes(proto.SerializeToString(deterministic=True))
     return path, data_path
 
 
-def _outside(tensor: ir.TensorProtocol, name: str, data: BinaryIO, location: str) -> onnx.TensorProto:
-    """Append the values of a large tensor to `data` and return a reference to them; a small one as it is."""
+def _outside(
+    tensor: ir.TensorProtocol, name: str, data: BinaryIO, location: str, written: dict[tuple[int, int], int]
+) -> onnx.TensorProto:
+    """Append the values of a large tensor to `data` and return a reference to them; a small one as it is.
+
+    Tensors that are views of the same memory (an embedding that is the head, too, in another shape) are written once;
+    `written` has where each memory went.
+    """
     if tensor.nbytes < _SMALLEST_OUTSIDE or tensor.dtype == ir.DataType.STRING:
         return tensor_message(tensor, name, values=True)
-    data.write(bytes(-data.tell() % _ALIGNMENT))
-    start = data.tell()
-    write_tensor(tensor, data)
+    memory = _memory(tensor)
+    start = written.get(memory) if memory is not None else None
+    if start is None:
+        data.write(bytes(-data.tell() % _ALIGNMENT))
+        start = data.tell()
+        write_tensor(tensor, data)
+        if memory is not None:
+            written[memory] = start
     reference = tensor_message(tensor, name, values=False)
     reference.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in (("location", location), ("offset", str(start)), ("length", str(data.tell() - start))):
+    for key, value in (("location", location), ("offset", str(start)), ("length", str(tensor.nbytes))):
         reference.external_data.add(key=key, value=value)
     return reference
+
+
+def _memory(tensor: ir.TensorProtocol) -> tuple[int, int] | None:
+    """Return the address and size of the values of a tensor that holds them in one piece, None for any other."""
+    if not isinstance(tensor, ir.Tensor) or tensor.dtype.bitwidth < 8:
+        return None
+    values = tensor.numpy()
+    return (values.ctypes.data, values.nbytes) if values.flags.c_contiguous else None
 
 
 def tensor_message(tensor: ir.TensorProtocol, name: str, *, values: bool) -> onnx.TensorProto:

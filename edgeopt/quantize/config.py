@@ -14,7 +14,7 @@ from edgeopt.units import read_seconds
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def _share(value: object) -> object:
+def share(value: object) -> object:
     """Read "0.5%" as 0.005."""
     if not isinstance(value, str):
         return value
@@ -141,7 +141,7 @@ class QuantizeConfig(Options):
     """Names of nodes that stay in floating point."""
     plan: Path | None = Field(default=None, strict=False)
     """A saved (and perhaps edited) plan to apply instead of making one."""
-    max_drop: Annotated[float | None, BeforeValidator(_share)] = Field(default=None, ge=0, le=1)
+    max_drop: Annotated[float | None, BeforeValidator(share)] = Field(default=None, ge=0, le=1)
     """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few layers as possible stay in floating
     point to keep it."""
     collapse_db: float | None = Field(default=6.0, ge=0, le=60)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edgeopt.export import ExportConfig, export
-from edgeopt.export.decoder_form import divergence, shared_logits
+from edgeopt.export.decoder_form import divergence
 from edgeopt.export.proof import tiny_model
 from edgeopt.export.registry import load_family
 from edgeopt.graph import files
@@ -179,10 +179,3 @@ def test_divergence_is_zero_only_between_equal_distributions():
     assert divergence(logits, logits + 3.0) == pytest.approx(0.0, abs=1e-12)
     p, q = np.array([[0.5, 0.5]]), np.array([[0.9, 0.1]])
     assert divergence(np.log(p), np.log(q)) == pytest.approx(0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1))
-
-
-def test_shared_logits_read_prompt_and_steps_alike(llama):
-    model, folder, session = llama
-    text = np.arange(11, 31)[None]
-    found = shared_logits(session, Generation.beside(folder), text, 9)
-    np.testing.assert_allclose(found, exact_logits(model, text)[0], atol=1e-4)

@@ -1,0 +1,40 @@
+"""The options of the preset ``llm``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from edgeopt.config import Options
+from edgeopt.quantize.config import share
+
+
+class LanguageOptions(Options):
+    """How `edgeopt quantize --preset llm` quantizes the weights of a decoder."""
+
+    method: Literal["auto", "rtn", "search", "hqq", "awq", "gptq"] = "auto"
+    """How 4-bit weights are rounded. rtn: to nearest; search: scales by least squares; hqq: few large errors; awq: inputs are
+    scaled by their size first; gptq: later weights make up for earlier ones. auto: gptq with text, search without."""
+    body_bits: Literal[4, 8] = 4
+    """Bits of the matrices between embedding and head."""
+    head_bits: Literal[4, 8] = 8
+    """Bits of the head and, if it is the same tensor, the embedding."""
+    block_size: Literal[16, 32, 64, 128] = 32
+    """Number of weights along the input axis that share a scale and a zero point."""
+    head_block_size: Literal[16, 32, 64, 128] = 64
+    """The same for the head and the embedding."""
+    max_perplexity_increase: Annotated[float | None, BeforeValidator(share)] = Field(default=None, gt=0)
+    """Largest increase of the perplexity on the text, such as 0.05 or "5%": layers are kept at 8 bits, those first that change
+    the next token's distribution most, until it holds."""
+    calibration_windows: int = Field(default=32, ge=1)
+    """Windows of 256 tokens that awq and gptq look at."""
+    measured_windows: int = Field(default=16, ge=1)
+    """Windows of 256 tokens on which perplexity and divergence are measured; others than those."""
+    guard_prompts: int = Field(default=8, ge=0)
+    """Prompts that are continued greedily with rounded activations (the fast kernels) and without; layers that make them differ
+    are kept at 8 bits. 0: none."""
+    exclude: list[str] = Field(default_factory=list)
+    """Names of nodes that stay in floating point."""
+    threads: int = Field(default=1, ge=1)
+    """Threads for measurements."""

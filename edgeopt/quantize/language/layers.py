@@ -1,0 +1,161 @@
+"""The matrices of a language model, and their place in it: body, head, embedding.
+
+    Before: x → MatMul (w [k, n]) → y                After: x → MatMulNBits (w as n × k/block blocks) → y
+            ids → Gather (table) → e                        ids → GatherBlockQuantized (table as blocks) → e
+
+An embedding that is the head, too, is one tensor: its blocks are read by row and multiplied with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgeopt.graph.editing import add_initializer, import_contrib_operators, take_over
+from edgeopt.graph.matching import array, attribute, constant, is_float, is_standard, name_of, produced_by
+from edgeopt.quantize.language.blocks import Blocked
+from edgeopt.quantize.schemes.pack import packed
+
+_SMALLEST = 1 << 10
+"""Elements of a matrix from which on it pays."""
+_ACCURACY_LEVEL = 4
+"""Activations rounded to 8 bits block by block: the only kernels that are fast on CPUs, for 4 and for 8 bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A product by a constant matrix."""
+
+    node: ir.Node
+    source: ir.Value
+    """The constant that holds the weights; an embedding's, where the head shares it."""
+    turned: bool
+    """The constant is [outputs, inputs] already."""
+    head: bool
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return name_of(self.node)
+
+    @property
+    def given(self) -> ir.Value:
+        """What is multiplied with the matrix."""
+        value = self.node.inputs[0]
+        if value is None:
+            raise ValueError(f"{self.name} has no input")
+        return value
+
+    def weight(self) -> NDArray[Any]:
+        """Return the weights [outputs, inputs]."""
+        values = np.asarray(array(self.source))
+        return values if self.turned else values.T
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """An embedding: the rows of a constant, read by one Gather."""
+
+    node: ir.Node
+    source: ir.Value
+
+
+def find_layers(model: ir.Model, excluded: Container[str] = ()) -> list[Layer]:
+    """Return the products by large constant matrices, in the order of the graph; the last one gives the logits."""
+    logits = next((value for value in model.graph.outputs if value.name == "logits"), None)
+    head = _head(logits)
+    found = []
+    for node in model.graph:
+        if not is_standard(node, "MatMul") or name_of(node) in excluded:
+            continue
+        source, turned = node.inputs[1], False
+        transpose = produced_by(source, "Transpose")
+        if transpose is not None and tuple(attribute(transpose, "perm", ())) == (1, 0):
+            source, turned = transpose.inputs[0], True
+        tensor = constant(source)
+        if source is None or tensor is None or len(tensor.shape) != 2 or not is_float(source) or tensor.size < _SMALLEST:
+            continue
+        layer = Layer(node, source, turned, head=node is head)
+        found.append(_tied(layer, model) if layer.head and not turned else layer)
+    return found
+
+
+def _tied(layer: Layer, model: ir.Model) -> Layer:
+    """Return the head with the embedding as its source, where both hold the same numbers: exporters turn small ones over."""
+    weight = layer.weight()
+    for table in find_tables(model):
+        rows = array(table.source)
+        if rows is not None and rows.shape == weight.shape and np.array_equal(rows, weight):
+            return Layer(layer.node, table.source, turned=True, head=True)
+    return layer
+
+
+def _head(logits: ir.Value | None) -> ir.Node | None:
+    """Return the product that the logits are, but for biases, scales and caps."""
+    while logits is not None:
+        node = logits.producer()
+        if node is None or is_standard(node, "MatMul"):
+            return node
+        logits = next((value for value in node.inputs if value is not None and constant(value) is None), None)
+    return None
+
+
+def find_tables(model: ir.Model) -> list[Table]:
+    """Return the embeddings of tokens: Gathers of rows of large constants."""
+    found = []
+    for node in model.graph:
+        if is_standard(node, "Gather") and not attribute(node, "axis", 0):
+            tensor = constant(node.inputs[0])
+            if tensor is not None and len(tensor.shape) == 2 and is_float(node.inputs[0]) and tensor.size >= _SMALLEST:
+                found.append(Table(node, node.inputs[0]))  # type: ignore[arg-type]  # (a constant is there)
+    return found
+
+
+class Packed:
+    """A matrix as constants of the graph, made once for all that read it."""
+
+    def __init__(self, graph: ir.Graph, blocks: Blocked, name: str, bits: int) -> None:
+        count, block = blocks.numbers.shape[1:]
+        self.bits, self.block = bits, block
+        self.outputs, self.inputs = len(blocks.numbers), blocks.inputs
+        self._graph, self._name = graph, name
+        self._bytes = packed(blocks.numbers, bits)
+        self._blocks: ir.Value | None = None
+        self.scales = add_initializer(graph, f"{name}_scales", np.ascontiguousarray(blocks.scales))
+        self.zeros = add_initializer(graph, f"{name}_zeros", packed(np.ascontiguousarray(blocks.zeros), bits))
+        self.whole = count * block == blocks.inputs
+
+    def multiply(self, layer: Layer) -> None:
+        """Make the layer's node a MatMulNBits over these constants."""
+        if self._blocks is None:
+            self._blocks = add_initializer(self._graph, f"{self._name}_blocks", self._bytes)
+        node = layer.node
+        node.domain, node.op_type = "com.microsoft", "MatMulNBits"
+        node.resize_inputs(4)
+        for position, value in enumerate((self._blocks, self.scales, self.zeros), start=1):
+            node.replace_input_with(position, value)
+        numbers = {"K": self.inputs, "N": self.outputs, "bits": self.bits, "block_size": self.block}
+        for key, number in {**numbers, "accuracy_level": _ACCURACY_LEVEL}.items():
+            node.attributes[key] = ir.AttrInt64(key, number)
+
+    def look_up(self, table: Table) -> None:
+        """Read the rows of an embedding from these constants; the bytes are the same that `multiply` reads."""
+        rows = add_initializer(self._graph, f"{self._name}_rows", self._bytes.reshape(self.outputs, -1))
+        attributes = {"bits": self.bits, "block_size": self.block, "gather_axis": 0, "quantize_axis": 1}
+        inputs = [rows, table.node.inputs[1], self.scales, self.zeros]
+        made = ir.node("GatherBlockQuantized", inputs, attributes, domain="com.microsoft")
+        made.name = name_of(table.node)
+        made.metadata_props.update(table.node.metadata_props)
+        self._graph.insert_before(table.node, made)
+        take_over(table.node.outputs[0], made.outputs[0])
+        self._graph.remove(table.node, safe=True)
+
+
+def declare(model: ir.Model) -> None:
+    """Note that the graph has onnxruntime's own operators."""
+    import_contrib_operators(model)

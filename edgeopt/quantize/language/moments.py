@@ -1,0 +1,61 @@
+"""Second moments Σ xᵀx of what a language model's matrices are multiplied with, on windows of text.
+
+Sums that take more than a gibibyte together are made in turns, each a pass over the text (`gptq.second_moments` does the
+same for any model; here the inputs of a decoder are made from tokens, with the logits of all positions, so that the last
+layer sees all).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from edgeopt import progress
+from edgeopt.graph.exposed import ExposedModel
+from edgeopt.graph.generation import Generation
+from edgeopt.graph.matching import name_of
+from edgeopt.quantize.language.layers import find_layers
+from edgeopt.quantize.language.text import Reader, Tokens
+
+Moments = dict[str, NDArray[np.float64]]
+_ROOM = 1 << 30
+
+
+def input_moments(model: ir.Model, facts: Generation, windows: list[Tokens], *, threads: int) -> Moments:
+    """Return Σ xᵀx / positions of the input of each matrix but the head's, by the name of the tensor."""
+    sizes: dict[str, int] = {}
+    for layer in find_layers(model):
+        if not layer.head:
+            sizes[name_of(layer.given)] = layer.weight().shape[1]
+    made: Moments = {}
+    for names in _turns(sizes):
+        made |= _sums(model, facts, {name: sizes[name] for name in names}, windows, threads)
+    return made
+
+
+def _sums(model: ir.Model, facts: Generation, sizes: dict[str, int], windows: list[Tokens], threads: int) -> Moments:
+    feeds = Reader(model, facts, threads=threads).feeds
+    exposed = ExposedModel(model, list(sizes), threads=threads)
+    sums = {name: np.zeros((size, size)) for name, size in sizes.items()}
+    with progress.task("second moments", total=len(windows)) as advance:
+        for number, tokens in enumerate(windows):
+            seen = exposed(feeds(tokens), sample=number)
+            for name, size in sizes.items():
+                rows = seen[name].reshape(-1, size).astype(np.float32, copy=False)
+                sums[name] += rows.T @ rows
+            advance()
+    positions = sum(len(tokens) for tokens in windows)
+    return {name: total / positions for name, total in sums.items()}
+
+
+def _turns(sizes: dict[str, int]) -> list[list[str]]:
+    turns: list[list[str]] = [[]]
+    room = _ROOM
+    for name, size in sizes.items():
+        if turns[-1] and room < 8 * size**2:
+            turns.append([])
+            room = _ROOM
+        turns[-1].append(name)
+        room -= 8 * size**2
+    return turns

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeopt.graph.session import open_model
+from edgeopt.quantize.language.blocks import round_blocks
+from edgeopt.quantize.language.layers import Packed, declare, find_layers, find_tables
+
+TEXT = """g (int64[b,s] ids, float[b,s,64] x) => (float[b,s,64] rows, float[b,s,40] logits) {
+    rows = Gather<axis = 0>(table, ids)
+    product = MatMul(x, w)
+    logits = Add(product, bias)
+}"""
+
+
+def test_rows_and_products_are_read_from_blocks(parse_text):
+    model = parse_text(TEXT, table=(50, 64), w=(64, 40), bias=(40,))
+    layers, tables = find_layers(model), find_tables(model)
+    assert [layer.head for layer in layers] == [True], "the bias behind it does not hide the head"
+    table = tables[0].source.const_value.numpy()
+    rows, products = round_blocks(table, bits=8, block=32), round_blocks(layers[0].weight(), bits=4, block=32)
+    bias = model.graph.initializers["bias"].const_value.numpy()
+    Packed(model.graph, rows, "table", 8).look_up(tables[0])
+    Packed(model.graph, products, "w", 4).multiply(layers[0])
+    declare(model)
+    x = np.random.default_rng(0).normal(size=(1, 3, 64)).astype(np.float32)
+    ids = np.array([[4, 49, 0]])
+    found = open_model(model).run(["rows", "logits"], {"ids": ids, "x": x})
+    np.testing.assert_allclose(found[0], rows.matrix()[ids], atol=1e-5)
+    exact = x @ products.matrix().T + bias
+    assert np.abs(found[1] - exact).max() < 0.03 * np.abs(exact).max(), "activations are rounded to 8 bits"
+
+
+def test_small_and_computed_matrices_are_no_layers(parse_text):
+    text = "g (float[b,4] x, float[4,300] v) => (float[b,4] logits, float[b,300] z) { logits = MatMul(x, w) z = MatMul(x, v) }"
+    model = parse_text(text, w=(4, 4))
+    assert find_layers(model) == []
+    assert isinstance(model, ir.Model)

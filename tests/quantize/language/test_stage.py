@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.graph.generation import Generation
+from edgeopt.quantize import LanguageOptions, quantize_language_model
+
+
+def test_a_folder_comes_out_that_says_what_it_is(folder, tmp_path):
+    (folder / "tokenizer_config.json").write_text("{}")
+    result = quantize_language_model(folder / "model.onnx", None, output=tmp_path / "out")
+    made = tmp_path / "out"
+    assert {path.name for path in result.files} == {path.name for path in made.iterdir()}
+    assert {
+        "model.onnx",
+        "model.onnx.data",
+        "generation.json",
+        "genai_config.json",
+        "model.plan.json",
+        "model.quality.json",
+        "tokenizer_config.json",
+    } <= {path.name for path in made.iterdir()}
+    assert Generation.beside(made) == Generation.beside(folder)
+    facts = result.facts
+    assert facts.size_bytes_after < facts.size_bytes_before
+    assert sorted(set(facts.bits.values())) == [4, 8]
+    assert facts.text is None
+    quality = json.loads((made / "model.quality.json").read_text())
+    assert quality["perplexity"] is None
+    assert quality["kl"] == facts.likelihood.kl > 0
+    assert quality["guard"]["prompts"] == 8
+
+
+def test_a_name_that_ends_in_onnx_is_a_file(folder, tmp_path):
+    config = LanguageOptions(body_bits=8, guard_prompts=0)
+    result = quantize_language_model(folder, None, output=tmp_path / "int8.onnx", config=config)
+    assert result.path == tmp_path / "int8.onnx"
+    assert Generation.beside(tmp_path).model == "int8.onnx"
+    told = json.loads((tmp_path / "genai_config.json").read_text())
+    assert told["model"]["decoder"]["filename"] == "int8.onnx"
+    assert set(result.facts.bits.values()) == {8}
+    assert result.facts.likelihood.kl < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"method": "gptq"}, "gptq needs text"),
+        ({"max_perplexity_increase": 0.05}, "max_perplexity_increase needs text"),
+        ({"exclude": ["nothing"]}, "'nothing'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(folder, tmp_path, options, said):
+    with pytest.raises(RecipeError, match=said):
+        quantize_language_model(folder, None, output=tmp_path, config=LanguageOptions(**options))
+
+
+def test_what_is_no_decoder_or_quantized_already_is_refused(folder, tmp_path):
+    with pytest.raises(ModelError, match=r"generation\.json: missing"):
+        quantize_language_model(tmp_path / "model.onnx", None, output=tmp_path / "out")
+    config = LanguageOptions(guard_prompts=0, method="rtn")
+    quantize_language_model(folder, None, output=tmp_path / "once", config=config)
+    with pytest.raises(ModelError, match="already quantized"):
+        quantize_language_model(tmp_path / "once", None, output=tmp_path / "twice", config=config)
+    with pytest.raises(RecipeError, match="is the model itself"):
+        quantize_language_model(folder, None, output=folder, config=config)

@@ -28,3 +28,22 @@ def data_folder(data_root: Path) -> Callable[[str], Path]:
         return path
 
     return folder
+
+
+WORDS = ["[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "the", "fox", "sleeps", "who", "Sio", "##ux", "Falls"]
+
+
+@pytest.fixture(scope="session")
+def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a WordPiece tokenizer that puts [CLS] before a text and [SEP] behind each."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    made = Tokenizer(models.WordPiece({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    made.add_special_tokens(["[CLS]", "[SEP]"])
+    folder = tmp_path_factory.mktemp("tokenizer")
+    made.save(str(folder / "tokenizer.json"))
+    return folder

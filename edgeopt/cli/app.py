@@ -14,6 +14,7 @@ from edgeopt.cli.compare import compare
 from edgeopt.cli.deploy import deploy
 from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
+from edgeopt.cli.evaluate import evaluate
 from edgeopt.cli.export import export
 from edgeopt.cli.generate import generate
 from edgeopt.cli.profile import profile
@@ -44,6 +45,7 @@ COMMANDS = (
     export,
     calibrate_data,
     quantize,
+    evaluate,
     diagnose,
     generate,
     chat,

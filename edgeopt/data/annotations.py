@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,3 +40,36 @@ class SpanTruth:
     start: int
     end: int
     texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TokenPlaces:
+    """Where the tokens of a text are: character offsets (start, end), and the text (0 or 1) each is from; None: special.
+
+    It has the form that ``deploy/runner/inference/decoding.py`` reads.
+    """
+
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    sequences: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ImagePlace:
+    """Where an image lies in the model's input: x_input = x · scale + offset; `size` and `input_size` are (width, height).
+
+    It has the form that ``deploy/runner/inference/decoding.py`` reads.
+    """
+
+    size: tuple[int, int]
+    input_size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The tokens of a sample's text, and how tokens become a text."""
+
+    tokens: tuple[int, ...]
+    to_text: Callable[[Sequence[int]], str]

@@ -41,15 +41,34 @@ class AudioOptions:
     normalise: bool = False
 
 
+def recording_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the .wav files in `folder`, sorted by name; where only subfolders hold some, those, and the subfolder of each."""
+    files = _recordings(folder)
+    if files:
+        return files, []
+    folders = [inner for inner in sorted(folder.iterdir()) if inner.is_dir()]
+    found = [(file, inner.name) for inner in folders for file in _recordings(inner)]
+    return [file for file, _ in found], [name for _, name in found]
+
+
+def _recordings(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if file.suffix.lower() == ".wav")
+
+
 def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
     """Return the .wav files in `folder`, sorted by name, as float32 arrays [time] for the input `name`.
 
     Raises:
         DataError: there is no file, or one is not PCM, not mono or of another rate.
     """
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() == ".wav")
+    files, _ = recording_files(folder)
     if not files:
         raise DataError(f"{folder}: no .wav files here")
+    return read_recording_files(files, name, options)
+
+
+def read_recording_files(files: list[Path], name: str, options: AudioOptions) -> Samples:
+    """Return these .wav files as samples; see `read_recordings`."""
     rate = options.rate or _rate(files[0])
     digest = hashlib.sha256(f"{astuple(options)} {rate}".encode())
     for file in files:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from edgeopt.data.source_options import Reader, SourceOptions
 
 
+_FILES = {".parquet": "parquet", ".arrow": "arrow", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+"""Suffix of a local file → the reader of `datasets`."""
+
+
 def read_dataset(place: str, options: SourceOptions, reader: Reader, tokenizer: Path | None) -> Samples:
     """Return the rows of a data set as samples.
 
@@ -45,7 +49,11 @@ def _opened(place: str, options: SourceOptions) -> tuple[Any, str]:
     try:
         if place.startswith("hub:"):
             name = place.removeprefix("hub:")
-            data = datasets.load_dataset(name, options.config, split=options.split, revision=options.revision)
+            form = _FILES.get(Path(name).suffix.lower())
+            if form is not None:
+                data = datasets.load_dataset(form, data_files=name, split=options.split or "train")
+            else:
+                data = datasets.load_dataset(name, options.config, split=options.split, revision=options.revision)
         else:
             data = datasets.load_from_disk(place)
     except Exception as error:  # (what it raises has no common base)

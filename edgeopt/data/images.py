@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edgeopt.batches import Array
@@ -23,7 +24,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_UNREADABLE = (  # what Pillow's readers raise, one or the other, on damaged files
+UNREADABLE = (  # what Pillow's readers raise, one or the other, on damaged files
     UnidentifiedImageError,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -59,11 +60,35 @@ def read_images(folder: Path, name: str, preprocessing: ImageInput) -> Samples:
         files = [file for inner in classes for file in inner]
     if not files:
         raise DataError(f"{folder}: no images here (looked for {', '.join(sorted(_SUFFIXES))})")
+    return read_image_files(files, name, preprocessing, labels)
+
+
+def read_image_files(
+    files: list[Path], name: str, preprocessing: ImageInput, labels: NDArray[np.int64] | None = None
+) -> Samples:
+    """Return these images as samples for the input `name`; they are opened when they are asked for.
+
+    Raises:
+        DataError: one cannot be read.
+    """
     digest = hashlib.sha256(preprocessing.model_dump_json().encode())
     for file in files:
         digest.update(read_bytes(file, error=DataError, what="an image"))
     digest.update(b"" if labels is None else labels.tobytes())
     return Samples(len(files), lambda index: {name: read_image(files[index], preprocessing)}, labels, digest.hexdigest())
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """Return width and height of an image in a file, from its head.
+
+    Raises:
+        DataError: the file is not an image that can be read.
+    """
+    try:
+        with Image.open(file) as opened:
+            return opened.size
+    except UNREADABLE as error:
+        raise DataError(f"{file}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -85,7 +110,7 @@ def read_image(file: Path, preprocessing: ImageInput) -> Array:
     try:
         with Image.open(file) as opened:
             pixels = opened.convert(_MODES[preprocessing.colour])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{file}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
     return prepared(pixels, preprocessing)
 

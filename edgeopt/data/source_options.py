@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,24 @@ class SourceOptions(Options):
     """Column of the second text, for models that take pairs."""
     label: str | None = None
     """Column of the label."""
+    labels: str | None = None
+    """Columns of zeros and ones, one per class, separated by commas: several classes per sample."""
+    target: str | None = None
+    """Column of the text that the model is to write."""
+    columns: str | None = None
+    """Names of the columns of a table without a heading, separated by commas."""
+    separator: Literal["comma", "tab", "semicolon"] | None = None
+    """What separates the cells of a .csv file; none: a tab where the first line has one, else a comma."""
+    image: str | None = None
+    """Column of a table with the names of image files."""
+    audio: str | None = None
+    """Column of a table with the names of .wav files."""
+    images: Path | None = Field(default=None, strict=False)
+    """Folder of the images (or recordings) that annotations or a table name; none: beside the file."""
+    label_pattern: str | None = None
+    """Regular expression whose first group, in the name of a file, is its label."""
+    first_label: int = Field(default=0, strict=False)
+    """Number from which the classes of a table are counted."""
     max_length: int = Field(default=128, ge=1, strict=False)
     """Longer texts are cut to this many tokens."""
     tokenizer: Path | None = Field(default=None, strict=False)
@@ -58,6 +76,46 @@ class Reader:
     """Folder with tokenizer.json, where the source names none."""
     signature: Signature | None = None
     """What the model takes; the samples then come as it takes them (`edgeopt.data.fit`)."""
+    folder: Path | None = None
+    """Folder of the model, whose processor files say how images and recordings become inputs."""
+    names: tuple[str, ...] = ()
+    """Names of the model's classes by number; empty: not known."""
+    task: str | None = None
+    """What the model is for, by the task's own name (`edgeopt.tasks.registry`)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One source that is to be read: as it was written, its place, its options, and the model."""
+
+    source: str
+    place: str
+    options: SourceOptions
+    reader: Reader
+
+    @property
+    def path(self) -> Path:
+        """Return the place as a path."""
+        return Path(self.place)
+
+    def tokenizer(self) -> Path:
+        """Return the tokenizer's folder, or say that texts need one."""
+        return need_tokenizer(self.options.tokenizer or self.reader.tokenizer or self.reader.folder, self.place)
+
+    def input_name(self, *, stated: str | None = None) -> str:
+        """Return the model input that images or recordings feed.
+
+        Raises:
+            DataError: the model has several, and none is named.
+        """
+        name = self.options.input or stated
+        if name is not None:
+            return name
+        inputs = self.reader.inputs
+        if len(inputs) == 1:
+            return inputs[0]
+        known = f"the model has {', '.join(inputs)}" if inputs else "the model is not known"
+        raise DataError(f"{self.source}: which model input does it feed? {known}: write ?input=NAME")
 
 
 def need_tokenizer(tokenizer: Path | None, source: str) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeopt.data.annotations import TokenPlaces
 from edgeopt.data.samples import Sample, Samples
 from edgeopt.documents import read_text
 from edgeopt.errors import DataError
@@ -19,7 +20,7 @@ from edgeopt.extras import need
 from edgeopt.files import sha256
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 Text = str | tuple[str, str]
 _LABEL_DIGITS = 18  # of a number that int64 holds
@@ -62,22 +63,100 @@ def tokenized(
         DataError: the tokenizer is missing, or an input is not one that a tokenizer feeds.
         MachineError: the package tokenizers is not installed.
     """
+    tokenizer, digest = _ready(tokenizer_folder, options, made_from)
+    for name in options.inputs:
+        if name not in _FEEDS:
+            raise DataError(f"the model's input '{name}' is not one that a tokenizer feeds; those are: {', '.join(_FEEDS)}")
+    return _samples_of(tokenizer.encode_batch(list(texts)), options, labels, digest)
+
+
+def _ready(tokenizer_folder: Path, options: TextOptions, made_from: str) -> tuple[Tokenizer, str]:
+    """Return the tokenizer, and the hash of all that the tokens depend on."""
     need("tokenizers", purpose="reading texts")
     tokenizer_file = tokenizer_folder / "tokenizer.json" if tokenizer_folder.is_dir() else tokenizer_folder
     if not tokenizer_file.is_file():
         raise DataError(f"{tokenizer_file}: the tokenizer is missing; name the folder that holds it as the teacher's source")
-    for name in options.inputs:
-        if name not in _FEEDS:
-            raise DataError(f"the model's input '{name}' is not one that a tokenizer feeds; those are: {', '.join(_FEEDS)}")
-    encodings = _tokenizer(str(tokenizer_file), options.max_length).encode_batch(list(texts))
+    recipe = f"{made_from} {sha256(tokenizer_file)} {options.max_length} {list(options.inputs)}"
+    return _tokenizer(str(tokenizer_file), options.max_length), hashlib.sha256(recipe.encode()).hexdigest()
 
+
+def _samples_of(encodings: Sequence[Encoding], options: TextOptions, labels: NDArray[np.int64] | None, digest: str) -> Samples:
     def read(index: int) -> Sample:
         encoding = encodings[index]
         columns = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask, "token_type_ids": encoding.type_ids}
         return {name: np.asarray(columns[name], dtype=np.int64) for name in options.inputs}
 
-    recipe = f"{made_from} {sha256(tokenizer_file)} {options.max_length} {list(options.inputs)}"
-    return Samples(len(encodings), read, labels, hashlib.sha256(recipe.encode()).hexdigest())
+    return Samples(len(encodings), read, labels, digest)
+
+
+def tokenized_words(
+    sentences: Sequence[Sequence[str]], tokenizer_folder: Path, options: TextOptions, *, made_from: str
+) -> tuple[Samples, list[NDArray[np.int64]]]:
+    """Return sentences of words as tokens, and for each sentence the number of the word that each token starts, else -1.
+
+    Raises:
+        DataError: as `tokenized`.
+    """
+    tokenizer, digest = _ready(tokenizer_folder, options, made_from)
+    encodings = tokenizer.encode_batch([list(words) for words in sentences], is_pretokenized=True)
+    return _samples_of(encodings, options, None, digest), [_word_starts(encoding) for encoding in encodings]
+
+
+def _word_starts(encoding: Encoding) -> NDArray[np.int64]:
+    words = [-1 if word is None else int(word) for word in encoding.word_ids]
+    return np.array([-1 if word == before else word for word, before in zip(words, [-1, *words], strict=False)], np.int64)
+
+
+def windows(text: str, tokenizer_folder: Path, options: TextOptions, *, made_from: str) -> Samples:
+    """Return a whole text as samples of `options.max_length` tokens each, without special tokens; the rest is left out.
+
+    Raises:
+        DataError: as `tokenized`, or the text is shorter than a window.
+    """
+    tokenizer, digest = _ready(tokenizer_folder, options, made_from)
+    tokenizer.no_truncation()
+    ids = np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+    tokenizer.enable_truncation(options.max_length)
+    count = len(ids) // options.max_length
+    if not count:
+        raise DataError(
+            f"the text has {len(ids)} tokens, which is less than one window of {options.max_length}: write ?max_length="
+        )
+    rows = ids[: count * options.max_length].reshape(count, options.max_length)
+    constant = {
+        "attention_mask": np.ones(options.max_length, np.int64),
+        "position_ids": np.arange(options.max_length, dtype=np.int64),
+        "token_type_ids": np.zeros(options.max_length, np.int64),
+    }
+    for name in options.inputs:
+        if name != "input_ids" and name not in constant:
+            raise DataError(
+                f"the model's input '{name}' is not one that a text feeds; those are: input_ids, {', '.join(constant)}"
+            )
+
+    def read(index: int) -> Sample:
+        return {name: rows[index] if name == "input_ids" else constant[name] for name in options.inputs}
+
+    return Samples(count, read, None, hashlib.sha256(f"{digest} windows".encode()).hexdigest())
+
+
+def places_of(texts: Sequence[Text], tokenizer_folder: Path, options: TextOptions) -> list[TokenPlaces]:
+    """Return where the tokens of each text, or of the second of a pair, lie in it.
+
+    Raises:
+        DataError: as `tokenized`.
+    """
+    tokenizer, _ = _ready(tokenizer_folder, options, "")
+    return [
+        TokenPlaces(text if isinstance(text, str) else text[1], tuple(encoding.offsets), tuple(encoding.sequence_ids))
+        for text, encoding in zip(texts, tokenizer.encode_batch(list(texts)), strict=True)
+    ]
+
+
+def token_ids(texts: Sequence[str], tokenizer_folder: Path, max_length: int) -> list[tuple[int, ...]]:
+    """Return the token ids of texts, special tokens included."""
+    tokenizer, _ = _ready(tokenizer_folder, TextOptions(max_length), "")
+    return [tuple(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def _split(path: Path) -> tuple[list[int], list[str]]:
@@ -105,3 +184,9 @@ def _tokenizer(file: str, max_length: int) -> Tokenizer:
     except Exception as error:  # (its errors share no base but Exception)
         raise DataError(f"{file}: not a tokenizer that can be read: {' '.join(str(error).split())[:200]}") from error
     return tokenizer
+
+
+def tokenizer_at(folder: Path) -> Tokenizer:
+    """Return the tokenizer in a folder, to make texts of tokens."""
+    file = folder / "tokenizer.json" if folder.is_dir() else folder
+    return _tokenizer(str(file), TextOptions().max_length)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeopt.batches import Array, Batch
 from edgeopt.data.annotations import BoxTruth
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.average_precision import Detections, average_precision, overlap, summaries
 from edgeopt.tasks.detector_forms import recognised
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgeopt.data.samples import Samples
+    from edgeopt.tasks.decoding import Decoding
 
 _OVERLAP = 0.5  # of two boxes that are the same answer
 _SCORE = 0.3  # of boxes that are compared between models
@@ -70,9 +71,15 @@ class ObjectDetection(Task):
         """Return the first output's scores, each alone; boxes come from labels or from feature maps."""
         return (SoftLabels(form=SoftForm.SIGMOID, transposed=True),)
 
-    def decoding(self, names: Sequence[str] = ()) -> decoding.Decoding:
+    def decoding(self, names: Sequence[str] = ()) -> Decoding:
         """Return how the outputs become answers, if it is known."""
         return self.boxes or decoding.Arrays()
+
+    def decoded(self, form: Decoding) -> ObjectDetection:
+        """Return the task with boxes written in this way."""
+        if not isinstance(form, decoding.Boxes):
+            raise RecipeError(f"the task {self.name} takes a decoding of kind 'boxes', not '{form.kind}'")
+        return replace(self, boxes=form)
 
     def fitted(self, outputs: Mapping[str, Array], samples: Samples) -> ObjectDetection:
         """Return the task with the boxes of a model that gives `outputs` for the first sample recognised.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.batches import Array, Batch
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.correlation import SPEARMAN, correlations
 from edgeopt.tasks.metric import Measured, Metric
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeopt.data.samples import Samples
+    from edgeopt.tasks.decoding import Decoding
 
 VECTOR = "sentence_embedding"
 _KNOWN = (VECTOR, "text_embeds", "image_embeds", "pooled", "embedding", "embeddings", "last_hidden_state")
@@ -81,9 +82,15 @@ class SentenceEmbeddings(Task):
         """Return the vectors."""
         return (SoftLabels(VECTOR, SoftForm.VECTOR),)
 
-    def decoding(self, names: Sequence[str] = ()) -> decoding.Decoding:
+    def decoding(self, names: Sequence[str] = ()) -> Decoding:
         """Return how the outputs become answers."""
         return decoding.Embedding(pooling=self.pooling)
+
+    def decoded(self, form: Decoding) -> SentenceEmbeddings:
+        """Return the task with vectors pooled in this way."""
+        if not isinstance(form, decoding.Embedding):
+            raise RecipeError(f"the task {self.name} takes a decoding of kind 'embedding', not '{form.kind}'")
+        return SentenceEmbeddings(pooling=form.pooling)
 
     def answer(self, outputs: SampleOutputs, sample: Batch, about: Any = None) -> NDArray[np.float32]:
         """Return the vector, float32 [width], of length 1."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgeopt.batches import Array, Batch
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.tasks.metric import Measured, Metric
 
 if TYPE_CHECKING:
@@ -140,6 +140,14 @@ class Task(ABC):
         from edgeopt.tasks.decoding import Arrays
 
         return Arrays()
+
+    def decoded(self, decoding: Decoding) -> Task:
+        """Return the task for models whose outputs become answers in this way.
+
+        Raises:
+            RecipeError: the task has a decoding of its own alone.
+        """
+        raise RecipeError(f"the task {self.name} takes no decoding of kind '{decoding.kind}'; leave it out")
 
     # judging --------------------------------------------------------------------------------------------------------------
 

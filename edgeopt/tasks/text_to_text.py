@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from edgeopt.batches import Array, Batch, concatenate
-from edgeopt.data.annotations import IGNORED
+from edgeopt.data.annotations import IGNORED, Words
 from edgeopt.errors import DataError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.metric import Measured, Metric
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeopt.data.samples import Samples
-
-
-@dataclass(frozen=True)
-class Words:
-    """What is known of a sample beside its inputs: the tokens of its text, and how tokens are texts."""
-
-    tokens: tuple[int, ...]
-    to_text: Any
 
 
 @dataclass(frozen=True)

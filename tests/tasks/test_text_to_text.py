@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from edgeopt.data.annotations import IGNORED
+from edgeopt.data.annotations import IGNORED, Words
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.errors import DataError
-from edgeopt.tasks.text_to_text import TextToText, Transcription, Words
+from edgeopt.tasks.text_to_text import TextToText, Transcription
 
 VOCABULARY = ["", "guten", "tag", "welt", "hallo"]
 

@@ -1,0 +1,93 @@
+"""`edgeopt evaluate`: models side by side on one data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeopt.cli.options import Builder, Format, Quiet, TargetName
+from edgeopt.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from edgeopt.evaluate.stage import Evaluation, ModelScore
+
+
+def evaluate(
+    models: Annotated[
+        list[str], typer.Argument(help="ONNX files, transformers folders, saved folders; the first is compared with.")
+    ],
+    data: Annotated[str, typer.Option("--data", help="Samples: a file, a folder or a set (docs/how-to/calibration-data.md).")],
+    task: Annotated[str | None, typer.Option("--task", help="What the models are for (docs/how-to/tasks.md).")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Use at most this many samples, picked over the labels.")
+    ] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
+    decoding: Annotated[Path | None, typer.Option("--decoding", help="How outputs become answers, in a .toml file.")] = None,
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="Of the intervals.")] = 0.95,
+    target: TargetName = "host",
+    builder: Builder = None,
+    form: Format = "table",
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate models on the same samples: the task's metric, agreement with the first, and the paired difference.
+
+    Without labels, models are judged by agreement and output error.
+    """
+    from edgeopt.cli.options import need_format
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.evaluate.stage import EvaluateConfig
+    from edgeopt.evaluate.stage import evaluate as run
+    from edgeopt.targets.target import load_target
+
+    need_format(form)
+    config = EvaluateConfig(
+        task=task, limit=limit, confidence=confidence, tokenizer=tokenizer, builder=builder, decoding=decoding
+    )
+    provider = load_target(target).provider
+    with shown(quiet=quiet):
+        found = run([*models], data, config=config, provider=provider)
+    if form == "json":
+        print_json(_values(found))
+    else:
+        _show(found, form)
+    for note in found.notes:
+        say(f"note: {note}", err=True)
+
+
+def _values(found: Evaluation) -> dict[str, Any]:
+    """Return the evaluation as JSON values; `difference` is that from the first model."""
+    models = []
+    for score in found.models:
+        values = asdict(score)
+        values["difference"] = values.pop("paired")
+        models.append(values)
+    return {**asdict(found), "models": models}
+
+
+def _show(found: Evaluation, form: str) -> None:
+    from edgeopt.cli.tables import show
+
+    show([_row(score, found) for score in found.models], form, figures=True)
+    say(f"{found.task}, {found.samples:,} samples, intervals at {100 * found.confidence:g} % confidence", err=True)
+
+
+def _row(score: ModelScore, found: Evaluation) -> dict[str, str]:
+    value = "–" if score.value is None else f"{score.value:.4f}"
+    if score.low is not None and score.high is not None:
+        value += f" ({score.low:.4f} to {score.high:.4f})"
+    difference = score.paired
+    row = {"model": score.name, score.metric: value}
+    row |= {name: f"{number:.4f}" for name, number in score.further.items()}
+    if found.labelled:
+        row["agrees"] = "–" if score.agreement is None else f"{score.agreement:.4f}"
+    row["changed"] = "–" if score.changed is None else f"{score.changed:,}"
+    if found.labelled:
+        row["difference"] = (
+            f"{difference.difference:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})" if difference else "–"
+        )
+        row["p"] = f"{difference.p_value:.3g}" if difference else "–"
+    row["output error"] = "–" if score.output_error is None else f"{score.output_error:.3g}"
+    return row

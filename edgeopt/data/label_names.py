@@ -1,0 +1,53 @@
+"""Names of classes: those of the data and those in the model's config are the same, or it is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeopt.errors import DataError, nearest
+
+_PLACEHOLDER = re.compile(r"LABEL_\d+")
+
+
+def has_names(model: Sequence[str]) -> bool:
+    """Return whether a model's names mean anything: transformers writes LABEL_0, LABEL_1, … where nobody gave names."""
+    return bool(model) and not all(_PLACEHOLDER.fullmatch(name) for name in model)
+
+
+def numbered(values: Sequence[str], model: Sequence[str], *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the numbers of labels that are names, and the names by number.
+
+    Args:
+        values: of the samples.
+        model: names of the model's classes, by number; empty, or placeholders: the data's names are numbered alphabetically.
+        where: the file and the column, for the error.
+
+    Raises:
+        DataError: a label is none of the model's classes, or there are more labels than classes.
+    """
+    found = sorted(set(values))
+    if not has_names(model):
+        if model and len(found) > len(model):
+            raise DataError(f"{where}: has {len(found)} different labels ({_some(found)}), the model {len(model)} classes")
+        numbers = {name: number for number, name in enumerate(found)}
+        return np.array([numbers[value] for value in values], np.int64), tuple(found)
+    plain = {_plain(name): number for number, name in enumerate(model)}
+    missing = [name for name in found if _plain(name) not in plain]
+    if missing:
+        raise DataError(
+            f"{where}: the label '{missing[0]}' is none of the model's classes{nearest(missing[0], list(model))}: "
+            f"{_some(model)}; rename the labels, or write the data's names into id2label of the model's config.json"
+        )
+    return np.array([plain[_plain(value)] for value in values], np.int64), tuple(model)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

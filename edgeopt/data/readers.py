@@ -1,0 +1,247 @@
+"""One reader for each kind of source: from what was asked for to samples with their labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeopt.data.label_names import numbered
+from edgeopt.data.manifest import image_range
+from edgeopt.data.samples import Samples
+from edgeopt.data.source_options import Asked, text_options
+from edgeopt.errors import DataError
+from edgeopt.extras import need
+from edgeopt.files import sha256
+
+if TYPE_CHECKING:
+    from edgeopt.data.preprocessing import ImageInput
+    from edgeopt.data.rows import RowOptions
+
+
+def _arrays(asked: Asked) -> Samples:
+    from edgeopt.data.arrays import read_arrays
+    from edgeopt.data.packed_images import is_packed, read_packed
+
+    reader = asked.reader
+    if is_packed(asked.path):
+        steps = _image_steps(asked)
+        packed = read_packed(asked.path, asked.input_name(stated=steps.input), steps, asked.options.split)
+        return _with_names(packed, asked)
+    return read_arrays(asked.path, reader.signature, inputs=reader.inputs)
+
+
+def _images(asked: Asked) -> Samples:
+    need("PIL", purpose="reading images")
+    from edgeopt.data.images import class_folders, image_files, read_image_files, read_images
+
+    steps = _image_steps(asked)
+    name = asked.input_name(stated=steps.input)
+    ranges = image_range(steps, [name])
+    if asked.options.label_pattern:
+        files = image_files(asked.path)
+        values = _labels_of_names(files, asked)
+        return replace(_named_labels(read_image_files(files, name, steps), values, asked), ranges=ranges)
+    samples = replace(read_images(asked.path, name, steps), ranges=ranges)
+    folders = tuple(folder.name for folder in class_folders(asked.path))
+    return _with_names(replace(samples, names=folders), asked)
+
+
+def _with_names(samples: Samples, asked: Asked) -> Samples:
+    """Return samples whose classes are numbered as the model's are: by name, where both have names."""
+    if samples.labels is None or not samples.names:
+        return samples
+    return _named_labels(samples, [samples.names[number] for number in samples.labels], asked)
+
+
+def _named_labels(samples: Samples, values: list[str], asked: Asked) -> Samples:
+    if all(value.isdigit() for value in values) and not asked.reader.names:
+        names = tuple(sorted(set(values), key=int))
+        return replace(samples, labels=np.array([names.index(value) for value in values], np.int64), names=names)
+    labels, names = numbered(values, asked.reader.names, where=asked.place)
+    return replace(samples, labels=labels, names=names)
+
+
+def _labels_of_names(files: list[Path], asked: Asked) -> list[str]:
+    """Return what the pattern's first group is in each file's name.
+
+    Raises:
+        DataError: it is no pattern, or a name does not match.
+    """
+    text = asked.options.label_pattern or ""
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise DataError(f"{asked.source}: label_pattern is no regular expression: {error}") from error
+    if not pattern.groups:
+        raise DataError(f"{asked.source}: label_pattern has no group; put the label's part in brackets, such as ([0-9])_")
+    found = [pattern.search(file.name) for file in files]
+    if not all(found):
+        raise DataError(f"{files[found.index(None)]}: its name does not match label_pattern {text}")
+    return [match[1] for match in found if match]
+
+
+def _image_steps(asked: Asked) -> ImageInput:
+    """Return how images become inputs: as the source says, else as the processor file of the model's folder."""
+    from edgeopt.data.preprocessing import read_image_input
+
+    path = asked.options.preprocessing
+    folder = asked.reader.folder
+    if path is None and folder is not None and (folder / "preprocessor_config.json").is_file():
+        path = folder / "preprocessor_config.json"
+    return read_image_input(path, asked.source)
+
+
+def _recordings(asked: Asked) -> Samples:
+    from edgeopt.data.audio import AudioOptions, read_recordings, recording_files
+
+    options = asked.options
+    wanted = AudioOptions(options.rate, options.length, options.normalise)
+    name = asked.input_name()
+    ranges = {} if options.normalise else {name: (-1.0, 1.0)}
+    files, folders = recording_files(asked.path)
+    samples = replace(read_recordings(asked.path, name, wanted), ranges=ranges)
+    if options.label_pattern:
+        return _named_labels(samples, _labels_of_names(files, asked), asked)
+    return _named_labels(samples, folders, asked) if folders else samples
+
+
+def _table(asked: Asked) -> Samples:
+    from edgeopt.data.rows import samples_of_rows
+    from edgeopt.data.tables import RowsOptions, read_rows
+    from edgeopt.data.text import windows
+    from edgeopt.documents import read_text
+
+    options, path = asked.options, asked.path
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if asked.reader.task == "text-generation" and path.suffix.lower() == ".txt":
+        text = read_text(path, error=DataError, what="a text")
+        return windows(text, asked.tokenizer(), text_options(options, asked.reader), made_from=sha256(path))
+    columns = tuple(options.columns.split(",")) if options.columns else ()
+    rows = read_rows(path, RowsOptions(columns, options.separator))
+    if options.image or options.audio:
+        return _files_of_rows(asked, rows)
+    digest, form = sha256(path), text_options(options, asked.reader)
+    return samples_of_rows(rows, row_options(asked), asked.tokenizer(), form, where=str(path), digest=digest)
+
+
+def row_options(asked: Asked) -> RowOptions:
+    """Return the columns that a source names, with what is known of the model."""
+    from edgeopt.data.rows import RowOptions
+
+    options, reader = asked.options, asked.reader
+    several = tuple(options.labels.split(",")) if options.labels else ()
+    return RowOptions(options.text, options.pair, options.label, several, options.target, reader.task, reader.names)
+
+
+def _files_of_rows(asked: Asked, rows: list[dict[str, object]]) -> Samples:
+    """Return the images or recordings that a table names, with the table's labels."""
+    from edgeopt.data.rows import with_labels
+
+    options = asked.options
+    column = options.image or options.audio or ""
+    if column not in rows[0]:
+        raise DataError(f"{asked.place}: no column '{column}'; it has: {', '.join(map(str, rows[0]))}")
+    folder = options.images or asked.path.parent
+    files = [_file(folder, str(row[column])) for row in rows]
+    if options.image:
+        need("PIL", purpose="reading images")
+        from edgeopt.data.images import read_image_files
+
+        steps = _image_steps(asked)
+        name = asked.input_name(stated=steps.input)
+        samples = replace(read_image_files(files, name, steps), ranges=image_range(steps, [name]))
+    else:
+        from edgeopt.data.audio import AudioOptions, read_recording_files
+
+        wanted = AudioOptions(options.rate, options.length, options.normalise)
+        samples = read_recording_files(files, asked.input_name(), wanted)
+    if options.text is not None and options.label is None:
+        return replace(samples, annotations=[str(row[options.text]) for row in rows], names=asked.reader.names)
+    chosen = row_options(asked)
+    chosen = replace(chosen, label=chosen.label or next((name for name in ("label", "class") if name in rows[0]), None))
+    labelled = with_labels(samples, rows, chosen, where=asked.place)
+    if labelled.labels is not None and options.first_label:
+        labelled = replace(labelled, labels=labelled.labels - options.first_label)
+    return labelled
+
+
+def _file(folder: Path, name: str) -> Path:
+    """Return the file that a table names, with or without its suffix.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = folder / name
+    if path.is_file():
+        return path
+    found = sorted(folder.glob(f"{name}.*"))
+    if len(found) != 1:
+        raise DataError(f"{path}: the table names it, and there is no such file; say where they are with ?images=FOLDER")
+    return found[0]
+
+
+def _tokens(asked: Asked) -> Samples:
+    from edgeopt.data.token_files import read_tokens
+
+    form = text_options(asked.options, asked.reader)
+    return read_tokens(asked.path, asked.tokenizer(), form, model_names=asked.reader.names)
+
+
+def _sentences(asked: Asked) -> Samples:
+    from edgeopt.data.text import read_sentences
+
+    form = text_options(asked.options, asked.reader)
+    samples = read_sentences(asked.path, asked.tokenizer(), max_length=form.max_length, inputs=list(form.inputs))
+    return replace(samples, names=asked.reader.names)
+
+
+def _boxes(asked: Asked) -> Samples:
+    need("PIL", purpose="reading images")
+    from edgeopt.data.boxes import read_boxes
+
+    steps = _image_steps(asked)
+    name = asked.input_name(stated=steps.input)
+    samples = read_boxes(asked.path, name, steps, images=asked.options.images, model_names=asked.reader.names)
+    return replace(samples, ranges=image_range(steps, [name]))
+
+
+def _maps(asked: Asked) -> Samples:
+    need("PIL", purpose="reading images")
+    from edgeopt.data.maps import read_maps
+
+    steps = _image_steps(asked)
+    name = asked.input_name(stated=steps.input)
+    return replace(read_maps(asked.path, name, steps), ranges=image_range(steps, [name]), names=asked.reader.names)
+
+
+def _dataset(asked: Asked) -> Samples:
+    from edgeopt.data.hub import read_dataset
+
+    return read_dataset(asked.place, asked.options, asked.reader, asked.options.tokenizer or asked.reader.tokenizer)
+
+
+def _callable(asked: Asked) -> Samples:
+    from edgeopt.data.callables import call_source
+
+    return call_source(asked.place)
+
+
+READERS: Mapping[str, Callable[[Asked], Samples]] = {
+    "arrays": _arrays,
+    "images": _images,
+    "recordings": _recordings,
+    "table": _table,
+    "tokens": _tokens,
+    "sentences": _sentences,
+    "boxes": _boxes,
+    "maps": _maps,
+    "dataset": _dataset,
+    "callable": _callable,
+}
+"""By kind (`edgeopt.data.source_kinds`)."""

@@ -1,0 +1,27 @@
+"""Names of classes: of the data and of the model."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeopt.data.label_names import numbered
+from edgeopt.errors import DataError
+
+
+def test_names_are_numbered_as_the_model_does() -> None:
+    numbers, names = numbered(["Positive", "negative", "positive"], ("negative", "positive"), where="a.csv")
+    assert numbers.tolist() == [1, 0, 1]
+    assert names == ("negative", "positive")
+
+
+def test_without_names_of_the_model_they_are_numbered_alphabetically() -> None:
+    for model in ((), ("LABEL_0", "LABEL_1")):
+        numbers, names = numbered(["dog", "cat"], model, where="a.csv")
+        assert (numbers.tolist(), names) == ([1, 0], ("cat", "dog"))
+
+
+def test_a_name_the_model_does_not_know_is_an_error_that_lists_its_names() -> None:
+    with pytest.raises(DataError, match=r"a\.csv: the label 'positiv' is none of the model's classes.*negative, positive"):
+        numbered(["positiv"], ("negative", "positive"), where="a.csv")
+    with pytest.raises(DataError, match=r"has 3 different labels .* the model 2 classes"):
+        numbered(["a", "b", "c"], ("LABEL_0", "LABEL_1"), where="a.csv")

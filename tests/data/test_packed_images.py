@@ -1,0 +1,54 @@
+"""Encoded images packed into one .npz."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeopt.data.packed_images import is_packed
+from edgeopt.data.source import open_source
+from edgeopt.data.source_options import Reader
+from edgeopt.errors import DataError
+
+STEPS = 'width = 4\nheight = 4\ninput = "pixels"\n'
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> str:
+    (tmp_path / "p.toml").write_text(STEPS)
+    files = []
+    for shade in (0, 128, 255):
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), (shade,) * 3).save(buffer, "PNG")
+        files.append(np.frombuffer(buffer.getvalue(), np.uint8))
+    offset = np.cumsum([0, *map(len, files)])
+    values = {"label": np.array([1, 0, 1]), "split": np.array([0, 0, 1]), "classes": np.array(["cat", "dog"])}
+    np.savez(tmp_path / "all.npz", jpeg=np.concatenate(files), offset=offset, **values)
+    return f"{tmp_path}/all.npz?preprocessing={tmp_path}/p.toml"
+
+
+def test_images_labels_and_splits(packed: str) -> None:
+    assert is_packed(Path(packed.partition("?")[0]))
+    samples = open_source(packed)
+    assert samples.labels is not None
+    assert (samples.labels.tolist(), samples.names) == ([1, 0, 1], ("cat", "dog"))
+    assert [float(samples[index]["pixels"].mean()) for index in range(3)] == pytest.approx([0, 128 / 255, 1])
+    assert len(open_source(f"{packed}&split=train")) == 2
+    of_model = open_source(f"{packed}&split=test", Reader(names=("dog", "cat"))).labels
+    assert of_model is not None
+    assert of_model.tolist() == [0]
+
+
+def test_offsets_that_cut_no_images_are_an_error(tmp_path: Path, packed: str) -> None:
+    path = Path(packed.partition("?")[0])
+    values = dict(np.load(path))
+    np.savez(path, **{**values, "offset": values["offset"] + 1})
+    with pytest.raises(DataError, match="'offset' does not cut 'jpeg'"):
+        open_source(packed)
+    np.savez(path, **{**values, "jpeg": np.zeros_like(values["jpeg"])})
+    with pytest.raises(DataError, match="image 0 cannot be read"):
+        open_source(packed)[0]

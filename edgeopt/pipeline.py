@@ -123,7 +123,14 @@ class Pipeline:
         self._shared = artifacts is not None
         self._stages = stages_of(recipe, self.target)
         model = Path(recipe.model) if recipe.model else None
-        self._data = Data(recipe.data, _tokenizer_folder(recipe), model=model, seed=recipe.seed)
+        self._data = Data(
+            recipe.data,
+            _tokenizer_folder(recipe),
+            model=model,
+            folder=_teacher_folder(recipe),
+            task=recipe.task or (recipe.teacher.task if recipe.teacher else None) or recipe.export.task,
+            seed=recipe.seed,
+        )
 
     def plan(self) -> list[PlannedStage]:
         """Return what `run` would do, without doing it."""
@@ -279,9 +286,13 @@ def _source_hash(path: Path) -> str:
 
 
 def _tokenizer_folder(recipe: Recipe) -> Path | None:
-    return (
-        Path(recipe.teacher.source) if recipe.teacher and (Path(recipe.teacher.source) / "tokenizer.json").is_file() else None
-    )
+    """Return the folder of the teacher, or of the ONNX file, if it holds a tokenizer."""
+    folder = _teacher_folder(recipe) or (Path(recipe.model).parent if recipe.model else None)
+    return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
+
+
+def _teacher_folder(recipe: Recipe) -> Path | None:
+    return Path(recipe.teacher.source) if recipe.teacher and Path(recipe.teacher.source).is_dir() else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -41,22 +41,29 @@ _SHIPPED = Path(__file__).parent / "recipes"
 class DataOptions(Options):
     """Which samples are used."""
 
-    set: str
-    """A calibration set's name, a folder with a manifest.toml, or any samples, to train on and to calibrate with."""
+    set: str | None = None
+    """A calibration set's name, a folder with a manifest.toml, or any samples, to train on and to calibrate with; none: the
+    sources below."""
     train: str | None = None
-    """Train on other samples than the set's: a file, a folder, another set (see docs/how-to/calibration-data.md); none: the
-    set's training split."""
+    """Train on these samples: a file, a folder, a set (docs/how-to/calibration-data.md); none: the set's training split. A
+    source that is named alone is split into training, calibration and evaluation samples, by the seed, in the labels'
+    shares."""
     calibration: str | None = None
-    """Calibrate with other samples than the set's: a file, a folder, another set (see docs/how-to/calibration-data.md);
-    none: the set's calibration split."""
+    """Calibrate with these samples; none: the set's calibration split, else training samples."""
     evaluation: str | None = None
-    """Evaluate on other samples than the set's; none: the set's evaluation split, else its calibration split."""
+    """Evaluate on these samples; none: the set's evaluation split, else its calibration split."""
     train_limit: int | None = Field(default=None, ge=1)
     """Train on at most this many samples, picked at random within their labels; none: on all."""
     calibration_limit: int | None = Field(default=128, ge=1)
     """Calibrate with at most this many samples, picked at random within their labels; none: with all."""
     evaluation_limit: int | None = Field(default=None, ge=1)
     """Evaluate on at most this many samples, picked at random within their labels; none: on all."""
+
+    @model_validator(mode="after")
+    def _some_source(self) -> Self:
+        if not any((self.set, self.train, self.calibration, self.evaluation)):
+            raise ValueError("name the samples: set, or train, calibration, evaluation")
+        return self
 
 
 class TeacherOptions(Options):

@@ -17,6 +17,7 @@ from edgeopt.cli.distill import distill
 from edgeopt.cli.evaluate import evaluate
 from edgeopt.cli.export import export
 from edgeopt.cli.generate import generate
+from edgeopt.cli.init import init
 from edgeopt.cli.profile import profile
 from edgeopt.cli.prune import prune
 from edgeopt.cli.quantize import quantize
@@ -38,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
+    init,
     run,
     search,
     distill,

@@ -89,11 +89,13 @@ def _image_steps(asked: Asked) -> ImageInput:
     """Return how images become inputs: as the source says, else as the processor file of the model's folder."""
     from edgeopt.data.preprocessing import read_image_input
 
-    path = asked.options.preprocessing
-    folder = asked.reader.folder
-    if path is None and folder is not None and (folder / "preprocessor_config.json").is_file():
-        path = folder / "preprocessor_config.json"
-    return read_image_input(path, asked.source)
+    return read_image_input(asked.options.preprocessing or preprocessing_file(asked.reader.folder), asked.source)
+
+
+def preprocessing_file(folder: Path | None) -> Path | None:
+    """Return the file in a model's folder that says how images become inputs; None: there is none."""
+    files = [folder / name for name in ("preprocessing.toml", "preprocessor_config.json")] if folder is not None else []
+    return next((file for file in files if file.is_file()), None)
 
 
 def _recordings(asked: Asked) -> Samples:

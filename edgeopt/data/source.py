@@ -76,13 +76,14 @@ def is_set(source: str) -> bool:
         return not Path(source.partition("?")[0]).exists()
 
 
-def described(source: str, samples: Samples) -> Manifest:
-    """Return what a manifest would say of samples that come from a source without one."""
+def described(source: str, samples: Samples, reader: Reader = Reader()) -> Manifest:
+    """Return what a manifest would say of samples that come from a source without one, for the model in `reader`."""
     place, _, query = source.partition("?")
     is_text = kind_of(place) in {"table", "tokens", "sentences"}
-    preprocessing: Preprocessing = preprocessing_of(source) or ArrayInput()
+    preprocessing: Preprocessing = preprocessing_of(source, reader) or ArrayInput()
     if is_text:
-        preprocessing = TokenizerInput(max_length=_options(query, source).max_length)
+        segments = "token_type_ids" if "token_type_ids" in samples[0] else None
+        preprocessing = TokenizerInput(max_length=_options(query, source).max_length, token_type_ids=segments)
     return Manifest(
         name=Path(place).stem or "samples",
         description=f"samples of {source}",
@@ -126,11 +127,16 @@ def set_of(source: str) -> Manifest | None:
     return load_manifest(_set_name(place)) if kind_of(place) == "set" else None
 
 
-def preprocessing_of(source: str) -> ImageInput | None:
-    """Return the preprocessing of images that `source` names, or None if it names none."""
+def preprocessing_of(source: str, reader: Reader = Reader()) -> ImageInput | None:
+    """Return the preprocessing of images that `source`, or the model's folder, names; None: there is none."""
     from edgeopt.data.preprocessing import read_image_input
+    from edgeopt.data.readers import preprocessing_file
 
-    path = _options(source.partition("?")[2], source).preprocessing
+    place, _, query = source.partition("?")
+    options = _options(query, source)
+    path = options.preprocessing
+    if path is None and (kind_of(place) in {"images", "boxes", "maps"} or options.image):
+        path = preprocessing_file(reader.folder)
     return None if path is None else read_image_input(path, source)
 
 

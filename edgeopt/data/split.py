@@ -12,6 +12,9 @@ from edgeopt.errors import DataError
 SHARES = {"train": 0.8, "calibration": 0.1, "evaluation": 0.1}
 """Of samples that come from one source alone."""
 
+MODEL_SHARES = {"calibration": 0.2, "evaluation": 0.8}
+"""The same for a model that is not trained."""
+
 
 def split(samples: Samples, shares: dict[str, float], *, seed: int = 0) -> dict[str, Samples]:
     """Return disjoint parts of `samples`, in their order, by name.

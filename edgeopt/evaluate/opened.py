@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeopt.data.model_folder import facts_of
 from edgeopt.data.outputs import Runnable
-from edgeopt.documents import read_json
 from edgeopt.errors import DataError, ModelError
 from edgeopt.graph import files
 from edgeopt.graph.provider import Provider
@@ -99,25 +99,9 @@ def _open_onnx(path: Path, name: str) -> OpenedModel:
     if not path.is_file():
         raise ModelError(f"{path}: no such model; give an .onnx file, a model's folder or a hub id")
     signature = files.signature(files.load(path))
-    names, task = _said_beside(path.parent)
+    facts = facts_of(path.parent)
     inputs = tuple(spec.name for spec in signature.inputs)
-    return OpenedModel(name, None, path, inputs, signature, path.parent, names, task)
-
-
-def _said_beside(folder: Path) -> tuple[tuple[str, ...], str | None]:
-    """Return class names and task from the bundle.json, or the config.json, beside a file."""
-    for file in ("bundle.json", "config.json"):
-        if not (folder / file).is_file():
-            continue
-        values = read_json(folder / file, error=ModelError, what="a description of the model")
-        if not isinstance(values, dict):
-            continue
-        labels = values.get("labels") or values.get("id2label") or ()
-        if isinstance(labels, dict):
-            labels = [labels[key] for key in sorted(labels, key=lambda key: int(key) if str(key).isdigit() else 0)]
-        task = values.get("task")
-        return tuple(str(label) for label in labels), task if isinstance(task, str) else None
-    return (), None
+    return OpenedModel(name, None, path, inputs, signature, path.parent, facts.names, facts.task)
 
 
 def module_inputs(module: nn.Module) -> tuple[str, ...]:

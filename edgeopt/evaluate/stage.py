@@ -20,7 +20,7 @@ from edgeopt.graph.provider import Provider
 from edgeopt.interval import Interval
 from edgeopt.tasks.comparison import Paired, interval, paired, wilson
 from edgeopt.tasks.decoding import read_decoding
-from edgeopt.tasks.registry import find_task, task_for
+from edgeopt.tasks.registry import find_task, reading_name, task_for
 from edgeopt.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -135,11 +135,7 @@ def _reading_task(wanted: Task | None, said: str | None) -> str | None:
     """Return the task's own name for the readers of data; None: the data say it."""
     if wanted is not None:
         return wanted.name
-    try:
-        name = find_task(said).name if said and ":" not in said else None
-    except RecipeError:
-        return None
-    return None if name == "single-label-classification" else name
+    return reading_name(said)
 
 
 def _manifest_task(data: str | Samples) -> str | None:

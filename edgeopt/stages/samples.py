@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgeopt.batches import Batch
     from edgeopt.data.samples import Samples
+    from edgeopt.data.source_options import Reader
     from edgeopt.recipe import DataOptions
 
 
@@ -25,12 +26,25 @@ class Data:
         options: which samples.
         tokenizer: the folder with the teacher's tokenizer.
         model: the ONNX file that enters, if one does; samples of files are fitted to it.
+        folder: the teacher's, with its processor files.
+        task: of the run, by any of its names; None: the data say it.
         seed: of the picks that limits make.
     """
 
-    def __init__(self, options: DataOptions, tokenizer: Path | None, *, model: Path | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        options: DataOptions,
+        tokenizer: Path | None,
+        *,
+        model: Path | None = None,
+        folder: Path | None = None,
+        task: str | None = None,
+        seed: int = 0,
+    ) -> None:
         self.options = options
         self.tokenizer = tokenizer
+        self._folder = folder
+        self._task = task
         self.warnings: list[str] = []
         self._model = model
         self._seed = seed
@@ -38,11 +52,20 @@ class Data:
     @cached_property
     def manifest(self) -> Manifest:
         """The set's manifest; for any other source one that says what is known of it."""
+        source = self._source
         if self._is_set:
-            return load_manifest(self.options.set)
+            return load_manifest(source)
         from edgeopt.data.source import described
 
-        return described(self.options.set, self._opened["calibration"])
+        samples = self._opened["calibration"]
+        found = described(source, samples, self._reader())
+        return found.model_copy(update={"labels": list(samples.names) or found.labels})
+
+    @property
+    def _source(self) -> str:
+        """The source that stands for the data: the set, or the first of those that are named."""
+        options = self.options
+        return next(source for source in (options.set, options.train, options.calibration, options.evaluation) if source)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -50,14 +73,14 @@ class Data:
         from edgeopt.data.sets import fingerprint
 
         own = " ".join(samples.digest for _, samples in sorted(self._opened.items()))
-        parts = [fingerprint(self.options.set, tokenizer=self.tokenizer)] if self._is_set else []
+        parts = [fingerprint(self._source, tokenizer=self.tokenizer)] if self._is_set else []
         return " ".join([*parts, own]).strip()
 
     @cached_property
     def _is_set(self) -> bool:
         from edgeopt.data.source import is_set
 
-        return is_set(self.options.set)
+        return self.options.set is not None and is_set(self.options.set)
 
     @cached_property
     def _opened(self) -> dict[str, Samples]:
@@ -67,28 +90,47 @@ class Data:
         opened = {split: self._open(source, split) for split, source in named.items() if source is not None}
         if self._is_set:
             return opened
-        whole = self._open(options.set, "calibration")
-        return {"train": whole, "calibration": whole, **opened}
+        if options.set is not None:
+            whole = self._open(options.set, "calibration")
+            return {"train": whole, "calibration": whole, **opened}
+        return self._completed(opened)
+
+    def _completed(self, opened: dict[str, Samples]) -> dict[str, Samples]:
+        """Return the splits of sources that are named without a set: one alone is split, once, by the seed."""
+        from edgeopt.data.split import MODEL_SHARES, SHARES, split
+
+        if len(opened) == 1:
+            (whole,) = opened.values()
+            return split(whole, MODEL_SHARES if self._model is not None else SHARES, seed=self._seed)
+        if "calibration" not in opened:
+            opened["calibration"] = opened["train"]
+        return opened
 
     def _open(self, source: str, split: str) -> Samples:
         from edgeopt.data.source import open_source
+
+        return open_source(source, self._reader(), split=split)
+
+    def _reader(self) -> Reader:
+        """Return what is known about the model that takes the samples."""
+        from edgeopt.data.model_folder import FolderFacts, facts_of
         from edgeopt.data.source_options import Reader
         from edgeopt.graph import files
+        from edgeopt.tasks.registry import reading_name
 
         if self._model is not None:
             signature = files.signature(files.load(self._model))
-            reader = Reader(tuple(spec.name for spec in signature.inputs), self.tokenizer, signature)
-        elif self._is_set:
-            reader = Reader(tuple(item.name for item in self.manifest.inputs), self.tokenizer)
-        else:
-            reader = Reader((), self.tokenizer)
-        return open_source(source, reader, split=split)
+            inputs, folder = tuple(spec.name for spec in signature.inputs), self._model.parent
+            return Reader(inputs, self.tokenizer, signature, folder, facts_of(folder).names, reading_name(self._task))
+        facts = facts_of(self._folder) if self._folder is not None else FolderFacts()
+        inputs = tuple(item.name for item in self.manifest.inputs) if self._is_set else facts.inputs
+        return Reader(inputs, self.tokenizer, None, self._folder, facts.names, reading_name(self._task or facts.task))
 
     @cached_property
     def _splits(self) -> dict[str, Samples]:
         from edgeopt.data.sets import load_set
 
-        splits = load_set(self.options.set, tokenizer=self.tokenizer) if self._is_set else {}
+        splits = load_set(self._source, tokenizer=self.tokenizer) if self._is_set else {}
         return {**splits, **self._opened}
 
     def example(self) -> Batch:
@@ -105,7 +147,7 @@ class Data:
     def whole(self, name: str) -> Samples:
         """Return all samples of the split `name`."""
         if name not in self._splits:
-            raise RecipeError(f"data set '{self.options.set}' has no {name} split; it has: {', '.join(self._splits)}")
+            raise RecipeError(f"data set '{self._source}' has no {name} split; it has: {', '.join(self._splits)}")
         return self._splits[name]
 
     def split(self, name: str) -> Samples:

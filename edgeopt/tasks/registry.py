@@ -95,6 +95,12 @@ def find_task(name: str) -> Task:
     return TASKS[known]()
 
 
+def reading_name(name: str | None) -> str | None:
+    """Return the task's own name for the readers of data; None: the data say it, as for classifiers."""
+    plain = None if name is None else ALIASES.get(name.partition("/")[0], name.partition("/")[0])
+    return plain if plain in TASKS and plain != "single-label-classification" else None
+
+
 def task_for(samples: Samples, *names: str | None) -> Task:
     """Return the task that the first of `names` states (None, and ones that are no tasks of this package, are passed over).
 

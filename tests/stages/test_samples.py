@@ -57,3 +57,25 @@ def test_without_an_evaluation_split_calibration_samples_stand_in(tmp_path: Path
     data = Data(DataOptions(set=str(tmp_path / "rows.npz"), calibration_limit=4), None)
     assert len(data.split("evaluation")) == len(data.split("calibration")) == 4
     assert data.evaluated == frozenset()
+
+
+def test_one_source_alone_is_split_once_by_the_seed(tmp_path: Path) -> None:
+    rows = np.arange(200, dtype=np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows[:, None], labels=np.repeat([0, 1], [150, 50]))
+    options = DataOptions(train=str(tmp_path / "rows.npz"))
+    data = Data(options, None, seed=1)
+    sizes = {name: len(data.whole(name)) for name in ("train", "calibration", "evaluation")}
+    assert sizes == {"train": 160, "calibration": 20, "evaluation": 20}
+    seen = [float(data.whole(name)[index]["x"][0]) for name in sizes for index in range(sizes[name])]
+    assert sorted(seen) == rows.tolist()
+    again, other = (Data(options, None, seed=seed) for seed in (1, 2))
+    assert again.whole("evaluation").digest == data.whole("evaluation").digest != other.whole("evaluation").digest
+
+
+def test_named_sources_are_the_splits_and_training_samples_calibrate(tmp_path: Path) -> None:
+    for name, count in (("train", 12), ("test", 5)):
+        np.savez(tmp_path / f"{name}.npz", x=np.ones((count, 2), np.float32))
+    data = Data(DataOptions(train=str(tmp_path / "train.npz"), evaluation=str(tmp_path / "test.npz")), None)
+    assert [len(data.whole(name)) for name in ("train", "calibration", "evaluation")] == [12, 12, 5]
+    with pytest.raises(RecipeError, match="name the samples: set, or train, calibration, evaluation"):
+        DataOptions.read({}, where="recipe.toml")

@@ -1,0 +1,226 @@
+"""Write a recipe for a model and its data: what was found out stands in it, with a comment on each choice.
+
+The recipe is read back before it is written, so that it names no unknown key; `edgeopt run` takes it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+
+from edgeopt.data.random_inputs import random_batches
+from edgeopt.data.source import open_source
+from edgeopt.data.source_options import Reader
+from edgeopt.errors import DataError, EdgeoptError, RecipeError
+from edgeopt.evaluate.opened import OpenedModel, named, open_model
+from edgeopt.files import write_aside
+from edgeopt.tasks.registry import find_task, reading_name, task_for
+
+if TYPE_CHECKING:
+    from edgeopt.data.samples import Samples
+    from edgeopt.tasks.task import Task
+
+_RANDOM = 32  # samples, if nobody gives real ones
+_FEW = 200  # samples that are too few to be split
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe as text, and what a reader of it should know."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was found out: the model, where its samples come from, what they are, and what they are for."""
+
+    source: str
+    model: OpenedModel
+    data: str
+    real: bool
+    samples: Samples
+    task: Task
+    task_name: str | None
+
+
+def draft_recipe(
+    source: str, data: str | None, output: Path, *, task: str | None = None, tokenizer: Path | None = None
+) -> Draft:
+    """Look at a model and at its data, and write a commented recipe to `output`.
+
+    Args:
+        source: a transformers folder, a folder that edgeopt saved, module:callable, or an ONNX file.
+        data: a source of samples; None: random inputs of the model's shapes, written beside the recipe.
+        output: the .toml file.
+        task: what the model is for; None: what its folder or the labels say.
+        tokenizer: folder with tokenizer.json, for an ONNX file that has none beside it.
+
+    Raises:
+        DataError: the samples cannot be read for this model.
+        ModelError: the model cannot be opened.
+        RecipeError: `output` exists or is no .toml file.
+    """
+    from edgeopt.documents import read_toml
+    from edgeopt.recipe import Recipe
+
+    if output.suffix != ".toml":
+        raise RecipeError(f"{output}: the recipe's name must end in .toml")
+    if output.exists():
+        raise RecipeError(f"{output}: exists; remove it or name another file")
+    (name,) = named([source])
+    model = open_model(source, name)
+    place = data or str(_random_samples(model, source, output))
+    look = _looked(source, model, place, task, real=data is not None, tokenizer=tokenizer)
+    notes = tuple(_notes(look))
+    text = "\n".join([*_head(look), *_data_lines(look), *_model_lines(look), *_stage_lines(look), ""])
+    with write_aside(output) as aside:
+        aside.write_text(text, encoding="utf-8")
+    try:
+        Recipe.read({"name": output.stem, **read_toml(output, error=RecipeError, what="a recipe")}, where=str(output))
+    except EdgeoptError:
+        output.unlink()
+        raise
+    return Draft(text, notes)
+
+
+def _looked(source: str, model: OpenedModel, place: str, task: str | None, *, real: bool, tokenizer: Path | None) -> _Look:
+    asked = find_task(task) if task else None
+    name = task or model.task
+    reader = Reader(model.inputs, tokenizer or model.tokenizer, model.signature, model.folder, model.names, reading_name(name))
+    samples = open_source(place, reader, split="calibration")
+    found = asked or task_for(samples, model.task)
+    known = found.name if found.name != "generic" else None
+    return _Look(source, model, place, real, samples, found, _hub_name(task, model, known))
+
+
+def _hub_name(task: str | None, model: OpenedModel, known: str | None) -> str | None:
+    """Return the task's name for the recipe: as it was asked for, else as the model's folder has it where it means the same."""
+    if task:
+        return task
+    if model.task and known and _same_task(model.task, known):
+        return model.task
+    return known
+
+
+def _same_task(one: str, other: str) -> bool:
+    try:
+        return find_task(one).name == find_task(other).name
+    except RecipeError:
+        return False
+
+
+def _random_samples(model: OpenedModel, source: str, output: Path) -> Path:
+    """Write random inputs of an ONNX file's shapes beside the recipe.
+
+    Raises:
+        DataError: the model is not an ONNX file, so that its shapes are not known.
+    """
+    if model.path is None:
+        raise DataError(f"{source}: name samples with --data; shapes of inputs are known of ONNX files only")
+    batches = random_batches(model.path, count=_RANDOM, sizes={})
+    place = output.with_name(f"{output.stem}-random-inputs")
+    place.mkdir(parents=True, exist_ok=True)
+    for number, batch in enumerate(batches):
+        arrays: dict[str, Any] = {name: array[None] for name, array in batch.items()}
+        np.savez(place / f"{number:03d}.npz", **arrays)
+    return place
+
+
+def _notes(look: _Look) -> Iterator[str]:
+    if not look.real:
+        yield f"random inputs are in {look.data}: good for measuring time, not for ranges or accuracy; give real ones: --data"
+    if not look.task.is_labelled(look.samples):
+        yield "the samples have no labels for the task: models are judged by agreement and output error"
+
+
+def _head(look: _Look) -> list[str]:
+    kind = "ONNX file" if look.model.path else "PyTorch model"
+    return [
+        f"# A recipe for the {kind} {_comment(look.source)}, written by edgeopt init. Run it: edgeopt run FILE.toml",
+        "# Every option, with its default: docs/reference/recipe.md, or edgeopt run FILE.toml --dry-run for what will run.",
+        _line("description", f"{look.model.name}: quantized, verified, profiled, bundled"),
+        'target = "host"             # this machine; others: edgeopt targets',
+        *([f"{_line('task', look.task_name)}  # {_judged(look)}"] if look.task_name else []),
+        *([_line("model", str(look.model.path))] if look.model.path is not None else []),
+        "seed = 0                    # of everything random",
+        "",
+    ]
+
+
+def _judged(look: _Look) -> str:
+    if look.task.is_labelled(look.samples):
+        return f"judged by {look.task.metric.name}"
+    return "judged by agreement with the floating-point model and by output error: there are no labels"
+
+
+def _data_lines(look: _Look) -> Iterator[str]:
+    from edgeopt.data.source import is_set
+
+    count = f"{len(look.samples):,} samples"
+    yield "[data]"
+    if is_set(look.data):
+        yield f"{_line('set', look.data)}  # its splits are used"
+    elif not look.real or len(look.samples) < _FEW:
+        yield f"{_line('set', look.data)}  # {count}: too few to be split, so they calibrate and evaluate"
+        yield '# evaluation = "…"          # others to evaluate on'
+    elif look.model.path is not None:
+        yield f"{_line('calibration', look.data)}  # {count}; alone, so a fifth calibrates and the others evaluate"
+        yield '# evaluation = "…"          # name the test split, if there is one'
+    else:
+        yield f"{_line('train', look.data)}  # {count}; alone, so it is split: 80 % train, 10 % calibrate, 10 % evaluate"
+        yield '# calibration = "…"         # name the other splits, if there are some'
+        yield '# evaluation = "…"'
+    yield "calibration_limit = 128     # as many calibrate"
+    yield ""
+
+
+def _model_lines(look: _Look) -> Iterator[str]:
+    if look.model.path is not None:
+        return
+    yield "[teacher]"
+    yield _line("source", look.source)
+    if look.model.task and look.model.module is not None and hasattr(look.model.module, "config"):
+        yield _line("task", look.model.task)
+    layers = getattr(getattr(look.model.module, "config", None), "num_hidden_layers", None)
+    yield ""
+    if isinstance(layers, int) and layers > 2:
+        kept = list(range(1, layers, 2))
+        yield "# [distill]                 # a smaller student: every other layer of the teacher"
+        yield f"# layers = {kept}"
+        yield "# train = { epochs = 3 }"
+        yield ""
+    elif look.model.module is not None:
+        yield "# [prune]                   # remove channels until this share of the multiply-accumulates is left, then recover"
+        yield "# macs = 0.5"
+        yield "# train = { epochs = 5 }"
+        yield ""
+
+
+def _stage_lines(look: _Look) -> Iterator[str]:
+    yield "[quantize]                  # static int8, for the kernels of the target"
+    yield "# max_drop = 0.005          # leave as few layers in floating point as keep the metric (needs labels)"
+    yield ""
+    yield "[verify]"
+    if look.task.is_labelled(look.samples):
+        yield f"max_drop_points = 1.0       # of {look.task.metric.name} that quantization may cost"
+    yield "max_output_error = 0.1      # without labels: of the outputs' root mean square"
+    yield ""
+    yield "[profile]"
+    yield "seconds = 10.0              # of measuring"
+    yield '# budget = ["int8: p95_ms<=20", "int8: size_mb<=10"]'
+
+
+def _line(key: str, value: str) -> str:
+    """Return ``key = "value"`` in TOML, whatever is in the value."""
+    return tomli_w.dumps({key: value}).strip()
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,66 @@
+"""A recipe for a model and its data: it reads back, says what was found, and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeopt.errors import DataError, RecipeError
+from edgeopt.pipeline import Pipeline
+from edgeopt.recipe import load_recipe
+from edgeopt.stages.draft_recipe import draft_recipe
+from tests.stages.conftest import write_linear
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_linear(tmp_path / "net.onnx", np.eye(4) * 3)
+
+
+def rows(path: Path, count: int) -> str:
+    labels = np.arange(count) % 4
+    np.savez(path, x=np.eye(4, dtype=np.float32)[labels], labels=labels)
+    return str(path)
+
+
+def test_a_file_with_labelled_samples_is_split_and_judged_by_its_metric(model: Path, tmp_path: Path) -> None:
+    draft = draft_recipe(str(model), rows(tmp_path / "rows.npz", 400), tmp_path / "r.toml")
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    assert (recipe.model, recipe.task, recipe.data.calibration) == (
+        str(model),
+        "single-label-classification",
+        str(tmp_path / "rows.npz"),
+    )
+    assert draft.notes == ()
+    assert "judged by accuracy" in draft.text
+    pipeline = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run")
+    verify = pipeline.run().outcomes[2].artifact.facts
+    assert (verify["metric"], verify["samples"], verify["variants"][0]["accuracy"]) == ("accuracy", 320, 1.0)
+    assert verify["variants"][1]["paired"]["method"] == "mcnemar"
+
+
+def test_without_data_random_inputs_are_written_and_said(model: Path, tmp_path: Path) -> None:
+    draft = draft_recipe(str(model), None, tmp_path / "r.toml")
+    assert len(list((tmp_path / "r-random-inputs").glob("*.npz"))) == 32
+    assert "random inputs" in draft.notes[0]
+    assert load_recipe(str(tmp_path / "r.toml")).data.set == str(tmp_path / "r-random-inputs")
+
+
+def test_a_module_becomes_a_teacher_with_hints(tmp_path: Path) -> None:
+    draft = draft_recipe("edgeopt.models.residual_cnn:ResidualCNN", "digits", tmp_path / "r.toml")
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    assert recipe.teacher is not None
+    assert (recipe.teacher.source, recipe.data.set) == ("edgeopt.models.residual_cnn:ResidualCNN", "digits")
+    assert "# [prune]" in draft.text
+
+
+def test_what_cannot_be_written_is_said(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"must end in \.toml"):
+        draft_recipe(str(model), None, tmp_path / "recipe")
+    (tmp_path / "r.toml").write_text("")
+    with pytest.raises(RecipeError, match="exists"):
+        draft_recipe(str(model), None, tmp_path / "r.toml")
+    with pytest.raises(DataError, match="name samples with --data"):
+        draft_recipe("edgeopt.models.residual_cnn:ResidualCNN", None, tmp_path / "s.toml")

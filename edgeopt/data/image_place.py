@@ -9,12 +9,10 @@ from edgeopt.data.preprocessing import ImageInput
 def place_of(size: tuple[int, int], steps: ImageInput) -> ImagePlace:
     """Return the place of an image of `size` (width, height) as `edgeopt.data.images` fits it."""
     whole = (steps.width, steps.height)
-    if getattr(steps, "letterbox", False):
+    if steps.letterbox:
         ratio = min(whole[0] / size[0], whole[1] / size[1])
         inner = [max(1, min(whole[axis], int(size[axis] * ratio))) for axis in (0, 1)]
-        offset = [
-            (whole[axis] - inner[axis]) // 2 if getattr(steps, "pad_position", "centre") == "centre" else 0 for axis in (0, 1)
-        ]
+        offset = [(whole[axis] - inner[axis]) // 2 if steps.pad_position == "centre" else 0 for axis in (0, 1)]
     elif steps.shorter_edge is not None:
         shorter = min(size)
         inner = [steps.shorter_edge * size[axis] // shorter for axis in (0, 1)]

@@ -10,7 +10,12 @@ from edgeopt.data.image_place import place_of
 from edgeopt.data.images import prepared
 from edgeopt.data.preprocessing import ImageInput
 
-KINDS = {"stretched": {}, "cropped": {"shorter_edge": 40}}
+KINDS: dict[str, dict[str, object]] = {
+    "stretched": {},
+    "cropped": {"shorter_edge": 40},
+    "letterboxed": {"letterbox": True, "pad": [0.0]},
+    "in the corner": {"letterbox": True, "pad": [0.0], "pad_position": "corner"},
+}
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

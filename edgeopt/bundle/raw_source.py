@@ -6,7 +6,9 @@ from pathlib import Path
 
 from edgeopt.bundle.raw_golden import RawSample, raw_files
 from edgeopt.data.manifest import load_manifest, manifest_path, root_folder
-from edgeopt.data.source import kind_of, options_of, set_of
+from edgeopt.data.source import options_of, set_of
+from edgeopt.data.source_kinds import kind_of
+from edgeopt.errors import DataError
 
 
 def raw_of_source(source: str, count: int) -> tuple[RawSample, ...] | None:
@@ -32,11 +34,16 @@ def _images(folder: Path, count: int) -> tuple[RawSample, ...]:
     return raw_files(files, count)
 
 
-def _texts(table: Path, source: str, count: int) -> tuple[RawSample, ...]:
+def _texts(table: Path, source: str, count: int) -> tuple[RawSample, ...] | None:
     from edgeopt.data.tables import Columns, read_table
 
     options = options_of(source)
-    texts, _ = read_table(table, Columns(options.text, options.pair, options.label))
+    if options.image or options.audio:
+        return None
+    try:
+        texts, _ = read_table(table, Columns(options.text, options.pair, options.label))
+    except DataError:  # a table that is read for its task alone, such as one without a heading
+        return None
     return tuple(RawSample(text=text) for text in texts[:count])
 
 

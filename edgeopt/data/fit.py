@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,12 +49,42 @@ def fit(samples: Samples, signature: Signature) -> Samples:
     if size is not None and len(samples) % size:
         progress.note(f"{len(samples)} samples do not fill the model's batches of {size}: the last samples are repeated")
 
+    types = {spec.name: kind for spec in signature.inputs if spec.name in first and (kind := _cast(first[spec.name], spec))}
+
     def read(index: int) -> Sample:
         sample = samples.read(index)
-        return {name: np.expand_dims(array, inserted[name]) if name in inserted else array for name, array in sample.items()}
+        return {name: _formed(array, inserted.get(name), types.get(name)) for name, array in sample.items()}
 
     layout = Layout({name: form.axis for name, form in forms.items()}, size)
-    return replace(samples, layout=layout, read=read if inserted else samples.read)
+    return replace(samples, layout=layout, read=read if inserted or types else samples.read)
+
+
+def _formed(array: Array, axis: int | None, kind: np.dtype[Any] | None) -> Array:
+    """Return the array with an axis of size 1 inserted and its values in another type, where they are asked for."""
+    array = array if axis is None else np.expand_dims(array, axis)
+    return array if kind is None else array.astype(kind)
+
+
+def _cast(array: Array, spec: TensorSpec) -> np.dtype[Any] | None:
+    """Return the type that an input's values are converted to, with a note; None: they stay as they are.
+
+    Only conversions that keep what a value means are made: a floating-point type into another one, integers into wider ones or
+    into floating point (an image's uint8 is not divided by anything).
+    """
+    if array.dtype.name == spec.dtype:
+        return None
+    try:
+        wanted = np.dtype(spec.dtype)
+    except TypeError:  # a type that numpy does not know
+        return None
+    kinds = array.dtype.kind + wanted.kind
+    safe = kinds == "ff" or (kinds in {"uf", "if", "bf"} and wanted.itemsize >= 4) or np.can_cast(array.dtype, wanted, "safe")
+    if not safe:
+        return None
+    note = f"input '{spec.name}': {array.dtype.name} is converted to {wanted.name}, which the model takes"
+    whole = "; whole numbers stay whole: normalise them first if the model was trained on normalised ones"
+    progress.note(note + (whole if kinds == "uf" else ""))
+    return wanted
 
 
 def fit_to(samples: Samples, model: Path) -> Samples:

@@ -29,7 +29,7 @@ WRONG = [
     ("profile model.onnx --target nosuch", "known: host"),
     ("profile model.onnx --data shape.npz", "has shape [3], the model takes [batch, 4], or [4] for one sample"),
     ("profile model.onnx --data name.npz", "takes ['x']"),
-    ("profile model.onnx --data float64.npz", "dtype float64, expected float32"),
+    ("profile model.onnx --data complex64.npz", "dtype complex64, expected float32"),
     ("profile model.onnx --data pickled.npz", "pickled objects, which are never loaded"),
     ("profile model.onnx --data nosuchset", "sets known"),
     ("profile model.onnx --budget p95<20", "did you mean 'p95_ms'"),
@@ -79,7 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "good.npz", x=ones)
     np.savez(folder / "shape.npz", x=ones[:, :3])
     np.savez(folder / "name.npz", foo=ones)
-    np.savez(folder / "float64.npz", x=ones.astype(np.float64))
+    np.savez(folder / "complex64.npz", x=ones.astype(np.complex64))
     np.savez(folder / "pickled.npz", x=np.array([{}], dtype=object))
     (folder / "object.json").write_text(json.dumps({}), encoding="utf-8")
     (folder / "broken.toml").write_text("x = [", encoding="utf-8")

@@ -173,3 +173,21 @@ def _values(spec: TensorSpec, axis: int | None, form: str) -> Array:
         return np.full(sizes, 16000, np.int64)
     whole = VALUES.integers(0, 2, sizes) if spec.dtype.startswith("int") else VALUES.standard_normal(sizes)
     return np.asarray(whole, spec.dtype)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "cast"),
+    [
+        ("float64", "float32", True),
+        ("uint8", "float32", True),
+        ("int32", "int64", True),
+        ("float32", "int64", False),
+        ("int64", "int32", False),
+        ("float32", "float32", False),
+    ],
+)
+def test_values_are_converted_where_they_keep_their_meaning(given: str, wanted: str, cast: bool) -> None:
+    signature = Signature((TensorSpec("x", wanted, ("batch", 3)),), ())
+    fitted = fit(from_arrays({"x": np.arange(6).reshape(2, 3).astype(given)}), signature)
+    assert fitted[1]["x"].dtype.name == (wanted if cast else given)
+    assert fitted[1]["x"].tolist() == [3, 4, 5]

@@ -18,8 +18,9 @@ from edgeopt.evaluate.lockstep import Evaluated, evaluate_together, usable
 from edgeopt.evaluate.opened import OpenedModel, named, open_model
 from edgeopt.graph.provider import Provider
 from edgeopt.interval import Interval
-from edgeopt.tasks.comparison import Paired, interval, paired, wilson
+from edgeopt.tasks.comparison import interval, paired, wilson
 from edgeopt.tasks.decoding import read_decoding
+from edgeopt.tasks.paired import Paired
 from edgeopt.tasks.registry import find_task, reading_name, task_for
 from edgeopt.tasks.task import Task
 

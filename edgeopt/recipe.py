@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 from edgeopt.bundle.config import BundleOptions
 from edgeopt.config import Options
 from edgeopt.data.manifest import data_root
+from edgeopt.data.preprocessing import Preprocessing
 from edgeopt.distill.config import DistillOptions
 from edgeopt.documents import read_toml
 from edgeopt.errors import RecipeError, nearest
@@ -58,6 +59,10 @@ class DataOptions(Options):
     """Calibrate with at most this many samples, picked at random within their labels; none: with all."""
     evaluation_limit: int | None = Field(default=None, ge=1)
     """Evaluate on at most this many samples, picked at random within their labels; none: on all."""
+
+    preprocessing: Preprocessing | None = Field(default=None, discriminator="kind")
+    """How images or recordings become inputs (kind = "image" or "audio"; bundles carry it); none: as the source, or the
+    processor files of the teacher's folder, say."""
 
     @model_validator(mode="after")
     def _some_source(self) -> Self:

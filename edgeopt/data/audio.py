@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from edgeopt.batches import Array
-from edgeopt.data.samples import Samples
+from edgeopt.data.preprocessing import AudioInput
+from edgeopt.data.samples import Sample, Samples
+from edgeopt.device_code import inference
 from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError
 
@@ -55,7 +57,25 @@ def _recordings(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*") if file.suffix.lower() == ".wav")
 
 
-def read_recordings(folder: Path, name: str, options: AudioOptions) -> Samples:
+def read_prepared(files: list[Path], name: str, steps: AudioInput) -> Samples:
+    """Return .wav files as a device prepares them (`deploy/runner/inference/audio.py`): resampled, cut, as a spectrogram.
+
+    Raises:
+        DataError: one cannot be read, or is not mono.
+    """
+    code, options = inference("audio"), steps.model_dump(mode="json")
+    digest = hashlib.sha256(steps.model_dump_json().encode())
+    for file in files:
+        digest.update(read_bytes(file, error=DataError, what="a recording"))
+
+    def read(index: int) -> Sample:
+        values = read_recording(files[index])
+        return {name: np.asarray(code.audio_input(values, _rate(files[index]), options)[0])}
+
+    return Samples(len(files), read, None, digest.hexdigest(), pad={name: steps.features.pad if steps.features else 0.0})
+
+
+def read_recordings(folder: Path, name: str, options: AudioOptions = AudioOptions()) -> Samples:
     """Return the .wav files in `folder`, sorted by name, as float32 arrays [time] for the input `name`.
 
     Raises:

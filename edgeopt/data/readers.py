@@ -19,7 +19,7 @@ from edgeopt.extras import need
 from edgeopt.files import sha256
 
 if TYPE_CHECKING:
-    from edgeopt.data.preprocessing import ImageInput
+    from edgeopt.data.preprocessing import AudioInput, ImageInput
     from edgeopt.data.rows import RowOptions
 
 
@@ -87,8 +87,11 @@ def _labels_of_names(files: list[Path], asked: Asked) -> list[str]:
 
 def _image_steps(asked: Asked) -> ImageInput:
     """Return how images become inputs: as the source says, else as the processor file of the model's folder."""
-    from edgeopt.data.preprocessing import read_image_input
+    from edgeopt.data.preprocessing import ImageInput, read_image_input
 
+    stated = asked.reader.preprocessing
+    if asked.options.preprocessing is None and isinstance(stated, ImageInput):
+        return stated
     return read_image_input(asked.options.preprocessing or preprocessing_file(asked.reader.folder), asked.source)
 
 
@@ -99,17 +102,48 @@ def preprocessing_file(folder: Path | None) -> Path | None:
 
 
 def _recordings(asked: Asked) -> Samples:
-    from edgeopt.data.audio import AudioOptions, read_recordings, recording_files
+    from edgeopt.data.audio import read_recordings, recording_files
 
-    options = asked.options
-    wanted = AudioOptions(options.rate, options.length, options.normalise)
-    name = asked.input_name()
-    ranges = {} if options.normalise else {name: (-1.0, 1.0)}
     files, folders = recording_files(asked.path)
-    samples = replace(read_recordings(asked.path, name, wanted), ranges=ranges)
-    if options.label_pattern:
+    samples = _sound(files, asked) if files else read_recordings(asked.path, asked.input_name())
+    if asked.options.label_pattern:
         return _named_labels(samples, _labels_of_names(files, asked), asked)
     return _named_labels(samples, folders, asked) if folders else samples
+
+
+def _sound(files: list[Path], asked: Asked) -> Samples:
+    """Return recordings as the source's preprocessing says, else as they are, with the source's simple options."""
+    from edgeopt.data.audio import AudioOptions, read_prepared, read_recording_files
+
+    options, steps = asked.options, _audio_steps(asked)
+    if steps is not None:
+        return read_prepared(files, asked.input_name(stated=steps.input), steps)
+    name = asked.input_name()
+    samples = read_recording_files(files, name, AudioOptions(options.rate, options.length, options.normalise))
+    return samples if options.normalise else replace(samples, ranges={name: (-1.0, 1.0)})
+
+
+def _audio_steps(asked: Asked) -> AudioInput | None:
+    """Return how recordings become inputs, as the source or the model's folder says; None: as they are.
+
+    Raises:
+        DataError: the file is about something else.
+    """
+    from edgeopt.data.preprocessing import AudioInput, read_preprocessing_file
+
+    stated = asked.reader.preprocessing
+    if asked.options.preprocessing is None:
+        if isinstance(stated, AudioInput):
+            return stated
+        path = preprocessing_file(asked.reader.folder)
+        if path is None or path.suffix != ".toml":
+            return None
+    else:
+        path = asked.options.preprocessing
+    steps = read_preprocessing_file(path)
+    if not isinstance(steps, AudioInput):
+        raise DataError(f"{path}: is preprocessing of kind '{steps.kind}', and recordings need kind = \"audio\"")
+    return steps
 
 
 def _table(asked: Asked) -> Samples:
@@ -159,10 +193,7 @@ def _files_of_rows(asked: Asked, rows: list[dict[str, object]]) -> Samples:
         name = asked.input_name(stated=steps.input)
         samples = replace(read_image_files(files, name, steps), ranges=image_range(steps, [name]))
     else:
-        from edgeopt.data.audio import AudioOptions, read_recording_files
-
-        wanted = AudioOptions(options.rate, options.length, options.normalise)
-        samples = read_recording_files(files, asked.input_name(), wanted)
+        samples = _sound(files, asked)
     if options.text is not None and options.label is None:
         return replace(samples, annotations=[str(row[options.text]) for row in rows], names=asked.reader.names)
     chosen = row_options(asked)

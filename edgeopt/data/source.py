@@ -31,7 +31,7 @@ from edgeopt.data.source_options import Asked, Reader, SourceOptions
 from edgeopt.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
-    from edgeopt.data.preprocessing import ImageInput
+    pass
 
 
 def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibration") -> Samples:
@@ -66,6 +66,12 @@ def _opened(source: str, reader: Reader, split: str) -> Samples:
     from edgeopt.data.readers import READERS
 
     return READERS[kind](Asked(source, place, options, reader))
+
+
+def needs_steps(source: str) -> bool:
+    """Return whether `source` holds images that become inputs by some preprocessing."""
+    place, _, query = source.partition("?")
+    return kind_of(place) in {"images", "boxes", "maps"} or bool(_options(query, source).image)
 
 
 def is_set(source: str) -> bool:
@@ -127,17 +133,20 @@ def set_of(source: str) -> Manifest | None:
     return load_manifest(_set_name(place)) if kind_of(place) == "set" else None
 
 
-def preprocessing_of(source: str, reader: Reader = Reader()) -> ImageInput | None:
-    """Return the preprocessing of images that `source`, or the model's folder, names; None: there is none."""
-    from edgeopt.data.preprocessing import read_image_input
+def preprocessing_of(source: str, reader: Reader = Reader()) -> Preprocessing | None:
+    """Return the preprocessing of images or recordings that `source`, the reader or the model's folder states; None: none."""
+    from edgeopt.data.preprocessing import read_preprocessing_file
     from edgeopt.data.readers import preprocessing_file
 
     place, _, query = source.partition("?")
     options = _options(query, source)
     path = options.preprocessing
-    if path is None and (kind_of(place) in {"images", "boxes", "maps"} or options.image):
+    prepares = kind_of(place) in {"images", "boxes", "maps", "recordings"} or bool(options.image or options.audio)
+    if path is None and prepares and reader.preprocessing is not None:
+        return reader.preprocessing
+    if path is None and prepares:
         path = preprocessing_file(reader.folder)
-    return None if path is None else read_image_input(path, source)
+    return None if path is None else read_preprocessing_file(path)
 
 
 def _set_name(place: str) -> str:

@@ -13,6 +13,7 @@ from edgeopt.config import Options
 from edgeopt.errors import DataError
 
 if TYPE_CHECKING:
+    from edgeopt.data.preprocessing import Preprocessing
     from edgeopt.data.text import TextOptions
     from edgeopt.graph.signature import Signature
 
@@ -82,6 +83,8 @@ class Reader:
     """Names of the model's classes by number; empty: not known."""
     task: str | None = None
     """What the model is for, by the task's own name (`edgeopt.tasks.registry`)."""
+    preprocessing: Preprocessing | None = None
+    """How images and recordings become inputs, where the source states nothing; None: as the files in `folder` say."""
 
 
 @dataclass(frozen=True)

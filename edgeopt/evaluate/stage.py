@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from edgeopt import progress
 from edgeopt.config import Options
+from edgeopt.data.readers import preprocessing_file
 from edgeopt.data.select import limited
-from edgeopt.data.source import open_source
+from edgeopt.data.source import needs_steps, open_source, options_of
 from edgeopt.data.source_options import Reader
 from edgeopt.documents import read_toml
 from edgeopt.errors import DataError, RecipeError
@@ -25,6 +26,7 @@ from edgeopt.tasks.registry import find_task, reading_name, task_for
 from edgeopt.tasks.task import Task
 
 if TYPE_CHECKING:
+    from edgeopt.data.preprocessing import ImageInput
     from edgeopt.data.samples import Samples
 
 _CPU = "CPUExecutionProvider"
@@ -115,18 +117,16 @@ def evaluate(
         ModelError: a model cannot be opened.
         RecipeError: there is no such task.
     """
-    sources = [str(model) for model in models]
+    sources, provider = [str(model) for model in models], provider or Provider(name=_CPU)
     opened = [open_model(source, name, builder=config.builder) for source, name in zip(sources, named(sources), strict=True)]
     wanted = find_task(config.task) if config.task else None
     said = next((model.task for model in opened if model.task), None)
-    chosen = _samples_of_each(opened, data, _reading_task(wanted, said), config)
+    chosen = _samples_of_each(opened, data, _reading_task(wanted, said), config, provider)
     task = wanted or task_for(chosen[0], said, _manifest_task(data))
     if config.decoding is not None:
         values = read_toml(config.decoding, error=RecipeError, what="a decoding")
         task = task.decoded(read_decoding(values, where=str(config.decoding)))
-    runnables = [
-        model.runnable(samples, task, provider or Provider(name=_CPU)) for model, samples in zip(opened, chosen, strict=True)
-    ]
+    runnables = [model.runnable(samples, task, provider) for model, samples in zip(opened, chosen, strict=True)]
     fitting = task if wanted else usable(task, runnables)
     found = evaluate_together(runnables, fitting, [None, *[0] * (len(runnables) - 1)])
     return _judged(found, fitting, chosen[0], config.confidence)
@@ -147,7 +147,11 @@ def _manifest_task(data: str | Samples) -> str | None:
 
 
 def _samples_of_each(
-    opened: Sequence[OpenedModel], data: str | Samples, task: str | None, config: EvaluateConfig
+    opened: Sequence[OpenedModel],
+    data: str | Samples,
+    task: str | None,
+    config: EvaluateConfig,
+    provider: Provider,
 ) -> list[Samples]:
     """Return for each model the same samples, prepared as it takes them."""
     tokenizer = config.tokenizer or next((model.tokenizer for model in opened if model.tokenizer), None)
@@ -155,12 +159,13 @@ def _samples_of_each(
     read: dict[object, Samples] = {}
     chosen = []
     for model in opened:
-        key = (model.inputs, model.folder if model.tokenizer is None else None)
+        key = (model.inputs, model.path if model.tokenizer is None else None, model.folder if model.tokenizer is None else None)
         if key not in read:
             samples = data
             if isinstance(samples, str):
                 own = model.tokenizer or tokenizer
-                reader = Reader(model.inputs, own, model.signature, model.folder, names, task)
+                steps = _assumed(model, samples, provider)
+                reader = Reader(model.inputs, own, model.signature, model.folder, names, task, steps)
                 samples = open_source(samples, reader, split=config.split)
             read[key] = limited(renamed(samples, model.inputs), config.limit, seed=config.seed)
         chosen.append(read[key])
@@ -168,6 +173,17 @@ def _samples_of_each(
     if len(counts) > 1:
         raise DataError(f"the models take other samples ({', '.join(map(str, sorted(counts)))}), so they cannot be compared")
     return chosen
+
+
+def _assumed(model: OpenedModel, source: str, provider: Provider) -> ImageInput | None:
+    """Return the preprocessing of a detector whose file states none; None: it is stated, or it is no detector of images."""
+    from edgeopt.evaluate.assumed import assumed_steps
+
+    if model.path is None or model.signature is None or not needs_steps(source):
+        return None
+    if options_of(source).preprocessing is not None or preprocessing_file(model.folder) is not None:
+        return None
+    return assumed_steps(model.path, model.signature, provider)
 
 
 def renamed(samples: Samples, inputs: Sequence[str]) -> Samples:

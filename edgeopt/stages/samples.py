@@ -118,13 +118,16 @@ class Data:
         from edgeopt.graph import files
         from edgeopt.tasks.registry import reading_name
 
+        task = reading_name(self._task)
         if self._model is not None:
             signature = files.signature(files.load(self._model))
             inputs, folder = tuple(spec.name for spec in signature.inputs), self._model.parent
-            return Reader(inputs, self.tokenizer, signature, folder, facts_of(folder).names, reading_name(self._task))
+            facts = facts_of(folder)
+            return Reader(inputs, self.tokenizer, signature, folder, facts.names, task, self.options.preprocessing)
         facts = facts_of(self._folder) if self._folder is not None else FolderFacts()
         inputs = tuple(item.name for item in self.manifest.inputs) if self._is_set else facts.inputs
-        return Reader(inputs, self.tokenizer, None, self._folder, facts.names, reading_name(self._task or facts.task))
+        task = task or reading_name(facts.task)
+        return Reader(inputs, self.tokenizer, None, self._folder, facts.names, task, self.options.preprocessing)
 
     @cached_property
     def _splits(self) -> dict[str, Samples]:

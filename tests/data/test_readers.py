@@ -94,3 +94,15 @@ def test_lines_that_start_with_a_label(tmp_path: Path, word_tokenizer: Path) -> 
     assert samples.labels.tolist() == [1, 0]
     assert samples[1]["input_ids"].tolist() == [1, 4, 5, 2]
     assert np.asarray(samples.labels).dtype == np.int64
+
+
+def test_recordings_become_spectrograms_as_on_a_device(tmp_path: Path) -> None:
+    record(tmp_path / "spoken" / "1_a.wav")
+    steps = ["kind = 'audio'", "input = 'mel'", "rate = 8000", "length = 800", "channel_axes = 1", "[features]", "mels = 8"]
+    (tmp_path / "p.toml").write_text("\n".join([*steps, "frame = 200", "hop = 80", "fft = 256"]) + "\n")
+    samples = open_source(f"{tmp_path}/spoken?preprocessing={tmp_path}/p.toml&label_pattern=^([0-9])")
+    assert samples[0]["mel"].shape == (1, 8, 11)
+    assert samples[0]["mel"].dtype == np.float32
+    (tmp_path / "i.toml").write_text("width = 4\nheight = 4\n")
+    with pytest.raises(DataError, match="preprocessing of kind 'image', and recordings need kind = \"audio\""):
+        open_source(f"{tmp_path}/spoken?preprocessing={tmp_path}/i.toml&input=x")

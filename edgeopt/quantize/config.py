@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from edgeopt.config import Options
 from edgeopt.units import read_seconds
 
+Ranges = Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"]
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -105,8 +106,9 @@ class QuantizeConfig(Options):
     """Options of `scheme = "float16"`."""
     weights: WeightOptions = WeightOptions()
     """Options of `scheme = "weights-int8"` and "weights-int4"."""
-    ranges: Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"] = "auto"
-    """How an activation's range is computed; auto: least error of the product it enters, elsewhere mse or min-max."""
+    ranges: Ranges = "auto"
+    """How an activation's range is computed; auto: least error of the product it enters, elsewhere mse or min-max, and for all
+    tensors min-max, percentile or mse where that gives better outputs on samples held aside."""
     smooth: bool = True
     """Move part of the differences between an activation's channels into the weights (SmoothQuant), with `ranges = "auto"`."""
     percentile: float = Field(default=99.99, gt=50, le=100)

@@ -5,20 +5,23 @@ Nothing is written and nothing is rounded here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from edgeopt.batches import Batches
 from edgeopt.errors import RecipeError, nearest
+from edgeopt.graph import files
 from edgeopt.graph.matching import attribute, constant, name_of, named_nodes, names_of
+from edgeopt.quantize.apply.perform import perform
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
-from edgeopt.quantize.config import QuantizeConfig
-from edgeopt.quantize.plan.activation_ranges import plan_ranges, product_inputs, unbounded
+from edgeopt.quantize.config import QuantizeConfig, Ranges
+from edgeopt.quantize.inspect.exact import ExactOutputs
+from edgeopt.quantize.plan.activation_ranges import Known, plan_ranges, product_inputs, unbounded
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.decisions import explain
@@ -28,10 +31,16 @@ from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
 from edgeopt.quantize.plan.shared_ranges import followers, following
 from edgeopt.quantize.prepare import Prepared
+from edgeopt.quantize.search.range_choice import WAYS, Way, best, figures, told
 from edgeopt.quantize.search.wide import widen
 from edgeopt.targets.target import Rules, Target
 
 _WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four, 14 dB were missed on other sentences
+
+
+_LARGEST_BYTES = 200 * 10**6  # of weights: larger models are not quantized several times to compare ranges
+_HELD_ASIDE = 8  # batches at most, and a quarter of them all
+_FEWEST = 8  # batches: of fewer none is held aside
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class Draft:
     plan: Plan
     observations: Observations
     basis: PlanBasis
+    ranged: Callable[[Way], Plan] | None = None
+    """Plans the ranges in another way, where the ways were compared."""
 
 
 def draft_plan(
@@ -62,33 +73,84 @@ def draft_plan(
         _check_smoothing(saved, model, str(config.plan))
     nodes = place(model, floating, rules)
     samples = samples_of(calibration, prepared.signature)
-    observations = _observe(prepared, samples.batches, nodes, config)
+    compares = saved is None and config.ranges == "auto" and files.weights_bytes(model) <= _LARGEST_BYTES
+    observations = _observe(prepared, samples.batches, nodes, config, compares=compares)
     samples.passed()
-    seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
-    highs = {name: channels.extremes[1] for name, channels in seen.items()}
-    basis = PlanBasis(model, target.quantization, highs, config.share_ranges)
     if saved is not None:
+        basis = _basis(prepared, observations, target, config)
         plan = saved.without(config.exclude, Cause.EXCLUDED, basis=basis)
         _check_ranges(plan, model, str(config.plan))
         return Draft(plan, observations, basis)
-    without = _without_range(model, nodes, observations)
-    if without:
-        nodes = place(model, {**without, **floating}, rules)
-        known = {name: item for name, item in observations.tensors.items() if not is_infinite(item)}
-        observations = replace(observations, tensors=known)
-    plan = _planned(prepared, nodes, target, config)
-    plan = basis.shared(plan_ranges(model, plan, observations, config))
-    drowned = list(drowned_by_bias(model, plan)) if plan.scheme.bias == "int32" else []
-    if drowned:
-        plan = plan.without(drowned, Cause.BIAS_SIZE, basis=basis)
-    if rules.shared and config.share_ranges:
-        plan = _united(plan, rules)
-    if target.quantization.reduce_range != "never":
-        plan = _counted(basis.reduced(plan, {node.name for node in plan.nodes}))
-    if rules.wide and config.wide_db is not None and plan.integer_nodes:
-        exact, first = smoothed(model, plan), samples.take(_WIDE_SAMPLES)
-        plan = widen(exact, plan, first, rules, goal_db=config.wide_db, threads=config.threads)
-    return Draft(plan, observations, basis)
+    planning = _Planning(prepared, target, config, floating, nodes)
+    if not compares:
+        plan = planning.plan(observations, config.ranges)
+        return _widened(Draft(plan, observations, _basis(prepared, observations, target, config)), samples, target, config)
+    way, reason = _best_way(planning, observations, samples)
+    joined, known = observations.joined(), Known()
+    plan = planning.plan(joined, way, known).decided("ranges chosen", way, reason)
+    basis = _basis(prepared, joined, target, config)
+    drafted = Draft(plan, joined, basis, lambda way: planning.plan(joined, way, known))
+    return _widened(drafted, samples, target, config)
+
+
+def _basis(prepared: Prepared, observations: Observations, target: Target, config: QuantizeConfig) -> PlanBasis:
+    seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
+    highs = {name: channels.extremes[1] for name, channels in seen.items()}
+    return PlanBasis(prepared.model, target.quantization, highs, config.share_ranges)
+
+
+@dataclass(frozen=True)
+class _Planning:
+    """What a plan is made of beside the observations."""
+
+    prepared: Prepared
+    target: Target
+    config: QuantizeConfig
+    floating: Mapping[str, Why]
+    nodes: tuple[NodePlan, ...]
+    """As placed before anything was observed."""
+
+    def plan(self, observations: Observations, ranges: Ranges, known: Known | None = None) -> Plan:
+        """Return the plan with 8-bit activations whose ranges are chosen in this way."""
+        model, rules, nodes = self.prepared.model, self.target.quantization.rules, self.nodes
+        basis = _basis(self.prepared, observations, self.target, self.config)
+        without = _without_range(model, nodes, observations)
+        if without:
+            nodes = place(model, {**without, **self.floating}, rules)
+            known = {name: item for name, item in observations.tensors.items() if not is_infinite(item)}
+            observations = replace(observations, tensors=known)
+        plan = _planned(self.prepared, nodes, self.target, self.config)
+        config = self.config.model_copy(update={"ranges": ranges})
+        plan = basis.shared(plan_ranges(model, plan, observations, config, known))
+        drowned = list(drowned_by_bias(model, plan)) if plan.scheme.bias == "int32" else []
+        if drowned:
+            plan = plan.without(drowned, Cause.BIAS_SIZE, basis=basis)
+        if rules.shared and self.config.share_ranges:
+            plan = _united(plan, rules)
+        if self.target.quantization.reduce_range != "never":
+            plan = _counted(basis.reduced(plan, {node.name for node in plan.nodes}))
+        return plan
+
+
+def _best_way(planning: _Planning, observations: Observations, samples: CheckedSamples) -> tuple[Way, str]:
+    """Return how ranges are best chosen for this model, and the figures that say so."""
+    model, config = planning.prepared.model, planning.config
+    known = Known()
+    plans = {way: planning.plan(observations, way, known) for way in WAYS}
+    aside = bool(observations.held)
+    batches = (observations.held or samples.take(_HELD_ASIDE))[:_HELD_ASIDE]
+    exact = ExactOutputs(model, batches, config.threads)
+    found = figures(plans, lambda plan: perform(model, plan, observations, config), exact)
+    return best(found), told(found, batches, aside=aside)
+
+
+def _widened(drafted: Draft, samples: CheckedSamples, target: Target, config: QuantizeConfig) -> Draft:
+    """Return the draft with 16-bit activations where the target has them and 8 bits lose too much."""
+    plan, rules = drafted.plan, target.quantization.rules
+    if not rules.wide or config.wide_db is None or not plan.integer_nodes:
+        return drafted
+    exact, first = smoothed(drafted.basis.model, plan), samples.take(_WIDE_SAMPLES)
+    return replace(drafted, plan=widen(exact, plan, first, rules, goal_db=config.wide_db, threads=config.threads))
 
 
 def _planned(prepared: Prepared, nodes: tuple[NodePlan, ...], target: Target, config: QuantizeConfig) -> Plan:
@@ -183,7 +245,9 @@ def excluded_nodes(model: ir.Model, config: QuantizeConfig) -> dict[str, Why]:
     return dict.fromkeys(config.exclude, Why(Cause.EXCLUDED))
 
 
-def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ...], config: QuantizeConfig) -> Observations:
+def _observe(
+    prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ...], config: QuantizeConfig, *, compares: bool
+) -> Observations:
     derived = followers(prepared.model, nodes)
     tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
     return observe(
@@ -193,13 +257,14 @@ def _observe(prepared: Prepared, calibration: Batches, nodes: tuple[NodePlan, ..
         signature=prepared.signature,
         channels=_channel_axes(prepared, nodes, config),
         config=ObserveConfig(
-            histograms=_histograms(prepared.model, nodes, config),
+            histograms=compares or _histograms(prepared.model, nodes, config),
             momentum=config.momentum,
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,
             jobs=config.jobs,
             cache=config.cache,
         ),
+        aside=min(_HELD_ASIDE, len(calibration) // 4) if compares and len(calibration) >= _FEWEST else 0,
     )
 
 

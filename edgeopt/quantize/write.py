@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeopt.batches import Batch
 from edgeopt.errors import InternalError, ModelError
 from edgeopt.graph import files
 from edgeopt.graph.editing import sort_nodes
@@ -16,7 +15,8 @@ from edgeopt.graph.outputs import open_exposed
 from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.inspect.agreement import agreement
 from edgeopt.quantize.inspect.coverage import inspect
-from edgeopt.quantize.inspect.sqnr import layer_noise, output_noise
+from edgeopt.quantize.inspect.exact import ExactOutputs
+from edgeopt.quantize.inspect.sqnr import layer_noise
 from edgeopt.quantize.plan.plan import Plan, save_plan
 from edgeopt.quantize.result import Coverage, LayerNoise, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.scheme import Converted, Request
@@ -39,10 +39,10 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
     made = converted.model if plan.integer_nodes else _as_given(request.path)
     if converted.calibrated is None:
         _check(made, str(request.path))
-    exact = converted.reference or request.prepared.model
-    coverage = inspect(made, count_macs(exact, samples[0]), plan, request.target, samples[0])
-    layers = _noise(exact, made, plan, samples, request.config.threads)
-    answers = agreement(exact, made, samples, threads=request.config.threads)
+    exact = converted.exact or ExactOutputs(request.prepared.model, samples, request.config.threads)
+    coverage = inspect(made, count_macs(exact.model, samples[0]), plan, request.target, samples[0])
+    layers = layer_noise(exact, made, plan) if plan.tensors else exact.noise(made)
+    answers = agreement(exact, made)
     oldest = note_minimum(made)
     files.save(made, output)
     plan_path = save_plan(plan, output)
@@ -70,13 +70,6 @@ def _as_given(path: Path) -> ir.Model:
     model = files.load(path)
     sort_nodes(model)
     return model
-
-
-def _noise(exact: ir.Model, made: ir.Model, plan: Plan, samples: list[Batch], threads: int) -> tuple[LayerNoise, ...]:
-    """Return the SQNR at every integer node where tensors are rounded one by one, else at the outputs."""
-    if plan.tensors:
-        return layer_noise(exact, made, plan, samples, threads=threads)
-    return output_noise(exact, made, samples, threads=threads)
 
 
 def _check(model: ir.Model, name: str) -> None:

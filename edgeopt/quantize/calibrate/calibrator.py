@@ -10,7 +10,7 @@ Statistics merge, so the batches can be shared out to processes (`shards.py`) an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -60,6 +60,16 @@ class Observations:
     samples: int
     batches: int
     turns: int
+    aside: Mapping[str, TensorStatistics] = field(default_factory=dict)
+    """Of the batches that were held aside, by tensor."""
+    held: tuple[Batch, ...] = ()
+    """These batches, in parts that the model takes."""
+
+    def joined(self) -> Observations:
+        """Return the observations with what was held aside among them; the statistics of these are changed in place."""
+        for name, statistics in self.aside.items():
+            self.tensors[name].merge(statistics)
+        return replace(self, aside={}, held=())
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,8 @@ class Task:
     signature: Signature
     channels: Mapping[str, int]
     config: ObserveConfig
+    aside: frozenset[int] = frozenset()
+    """The numbers of batches whose statistics are kept apart, and which are kept themselves."""
 
     @cached_property
     def reached_by_infinity(self) -> set[str]:
@@ -88,16 +100,20 @@ class Progress:
     batches: int = 0
     done: bool = False
     turns: list[list[str]] = field(default_factory=list)
+    aside: dict[str, TensorStatistics] = field(default_factory=dict)
+    held: list[Batch] = field(default_factory=list)
 
 
 def start(task: Task, turns: list[list[str]]) -> Progress:
     """Return the progress of a pass that has not begun."""
-    return Progress({name: _empty(name, task) for name in task.tensors}, turns=turns)
+    aside = {name: _empty(name, task) for name in task.tensors} if task.aside else {}
+    return Progress({name: _empty(name, task) for name in task.tensors}, turns=turns, aside=aside)
 
 
 def whole(task: Task, state: Progress) -> Observations:
     """Return what a finished pass saw, tensors in the order of the task however they were stored."""
-    return Observations({name: state.statistics[name] for name in task.tensors}, state.samples, state.batches, len(state.turns))
+    tensors = {name: state.statistics[name] for name in task.tensors}
+    return Observations(tensors, state.samples, state.batches, len(state.turns), state.aside, tuple(state.held))
 
 
 Save = Callable[[Progress], None]
@@ -163,9 +179,13 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
     for number, given in enumerate(batches):
         if number < state.batches:
             continue
+        apart = number in task.aside
         for batch in pieces(given, task.signature, first + state.samples):
-            _take_in(batch, tensors, exposed, state, (task, first))
+            statistics = state.aside if apart else state.statistics
+            _take_in(batch, tensors, exposed, statistics, (task, first + state.samples))
             state.samples += rows(batch, axes)
+            if apart and state.turn == 0:
+                state.held.append(batch)
         state.batches += 1
         if save is not None and state.batches % every == 0:
             save(state)
@@ -173,17 +193,22 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
         raise DataError("the calibration set is empty; give at least one sample")
 
 
-def _take_in(batch: Batch, tensors: Sequence[str], exposed: ExposedModel, state: Progress, about: tuple[Task, int]) -> None:
-    """Add one batch to the statistics; `about`: the task, and the number of the first sample."""
-    task, first = about
+def _take_in(
+    batch: Batch,
+    tensors: Sequence[str],
+    exposed: ExposedModel,
+    statistics: Mapping[str, TensorStatistics],
+    about: tuple[Task, int],
+) -> None:
+    """Add one batch to the statistics; `about`: the task, and the number of the batch's first sample."""
+    task, sample = about
     for name in tensors:
         if name in batch:
-            state.statistics[name].add(batch[name])
-    sample = first + state.samples
+            statistics[name].add(batch[name])
     for name, values in exposed(batch, sample=sample).items():
         with np.errstate(invalid="ignore"):  # sums of infinities
-            state.statistics[name].add(values)
-        _check_finite(name, state.statistics[name], task, sample)
+            statistics[name].add(values)
+        _check_finite(name, statistics[name], task, sample)
 
 
 def _check_finite(name: str, statistics: TensorStatistics, task: Task, sample: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeopt.batches import Batches
@@ -21,6 +22,7 @@ def observe(
     signature: Signature,
     channels: Mapping[str, int],
     config: ObserveConfig = ObserveConfig(),
+    aside: int = 0,
 ) -> Observations:
     """Run `model` over `batches` and return statistics of `tensors`.
 
@@ -32,15 +34,23 @@ def observe(
         channels: the axis of each tensor whose per-channel extremes are wanted as well; of those whose axis is -1, some rows
             are kept (`RowSample`).
         config: what is kept.
+        aside: hold so many batches aside, spread at random (the same ones each time); none with a cache or several processes.
 
     Raises:
         DataError: the batches do not fit the model, a tensor became NaN or infinite on one of them, or the cache is of
             something else.
     """
-    task = Task(model, tensors, signature, channels, config)
+    alone = config.cache is None and config.jobs == 1
+    task = Task(model, tensors, signature, channels, config, held_aside(len(batches), aside) if alone else frozenset())
     if config.cache is not None:
         return through_cache(task, batches, config.cache)
     return observe_task(task, batches)
+
+
+def held_aside(batches: int, count: int) -> frozenset[int]:
+    """Return the numbers of `count` of so many batches, the same each time."""
+    chosen = np.random.default_rng(0).choice(batches, size=min(count, batches), replace=False)
+    return frozenset(int(number) for number in chosen)
 
 
 def observe_task(task: Task, batches: Batches) -> Observations:

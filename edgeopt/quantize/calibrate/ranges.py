@@ -37,6 +37,7 @@ Floats = NDArray[np.float64]
 _STEPS = (0.78 ** np.arange(1, 14), np.linspace(0.82, 1.18, 7), np.linspace(0.96, 1.04, 5))
 _BOTH = ((True, True),)  # which ends of the interval move
 _EACH = ((True, False), (False, True))
+_CELLS = 64  # to a step of the grid over all values; bins that are narrower are joined
 _LINEAR_BINS = 4096
 _WITHIN = (np.arange(4) + 0.5) / 4  # a bin is up to two steps of an 8-bit grid wide: four points stand for its values
 
@@ -75,6 +76,7 @@ def choose_range(
         return grid.widen((max(low, statistics.minimum), min(high, statistics.maximum)))
     masses = statistics.histogram.masses()
     if method == "mse":
+        masses = merged(masses, (full[1] - full[0]) / grid.steps / _CELLS)
         return _least_error(masses, full, grid) if response is None else _least_response_error(masses, full, grid, response)
     return _least_divergence(masses, full, grid) if grid.bits <= 8 else full
 
@@ -91,6 +93,21 @@ def _value_at(masses: Masses, edges: Floats, rank: float) -> float:
     index = int(np.clip(np.searchsorted(edges, rank, side="right") - 1, 0, masses.count.size - 1))
     inside = (rank - edges[index]) / masses.count[index]
     return float(masses.low[index] + inside * (masses.high[index] - masses.low[index]))
+
+
+def merged(masses: Masses, width: float) -> Masses:
+    """Return the masses with bins narrower than `width` joined in cells of that width; zero stays a bin of its own.
+
+    Bins are spaced logarithmically: nearly all of them lie within one step of the grid around zero, where they cost time and
+    tell nothing.
+    """
+    narrow = masses.high - masses.low < width
+    cell = np.where(masses.low == masses.high, 0.5, np.floor(0.5 * (masses.low + masses.high) / width))
+    first = np.ones(cell.size, dtype=np.bool_)
+    first[1:] = (cell[1:] != cell[:-1]) | ~narrow[1:] | ~narrow[:-1]
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], cell.size) - 1
+    return Masses(masses.low[starts], masses.high[ends], np.add.reduceat(masses.count, starts))
 
 
 def squared_error(masses: Masses, interval: Interval, grid: Grid) -> float:

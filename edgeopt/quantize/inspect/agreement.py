@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import onnx_ir as ir
 
-from edgeopt.batches import Batch
-from edgeopt.graph.files import signature
-from edgeopt.graph.matching import is_float, name_of
-from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.result import Agreement
 
 _CLASSES_AXIS = 1
 
 
-def agreement(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch], *, threads: int) -> Agreement | None:
+def agreement(exact: ExactOutputs, quantized: ir.Model) -> Agreement | None:
     """Return how many answers stay the same; None where no output has the form [samples, classes].
 
     Args:
-        model: floating point.
+        exact: what the floating-point model gives on real inputs.
         quantized: its quantized form, run as onnxruntime optimises it.
-        batches: real inputs.
-        threads: for inference.
     """
-    tensors = [value for value in model.graph.outputs if isinstance(value.type, ir.TensorType) and is_float(value)]
-    names = [name_of(value) for value in tensors]
-    before, after = (open_exposed(item, threads=threads) for item in (model, quantized))
-    types = {spec.name: spec.dtype for spec in signature(quantized).inputs}
     same = total = 0
-    for number, batch in enumerate(batches):
-        given = {name: values.astype(types[name], copy=False) for name, values in batch.items()}
-        expected, got = run(before, names, batch, sample=number), run(after, names, given, sample=number)
-        for name in names:
-            logits = expected[name]
+    for expected, got in exact.beside(quantized):
+        for name, logits in expected.items():
             if logits.ndim == _CLASSES_AXIS + 1 and logits.shape[_CLASSES_AXIS] > 1:
                 same += int((logits.argmax(axis=_CLASSES_AXIS) == got[name].argmax(axis=_CLASSES_AXIS)).sum())
                 total += len(logits)

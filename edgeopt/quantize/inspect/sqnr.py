@@ -6,25 +6,20 @@ layer to layer, as they do when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import onnx_ir as ir
 
-from edgeopt.batches import Batch
 from edgeopt.graph.editing import copied, fresh_name
-from edgeopt.graph.files import signature
 from edgeopt.graph.matching import by_name, is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
-from edgeopt.quantize.sqnr import CEILING_DB, Noise
+from edgeopt.quantize.sqnr import Noise
 
 
-def layer_noise(
-    model: ir.Model, quantized: ir.Model, plan: Plan, batches: Iterable[Batch], *, threads: int
-) -> tuple[LayerNoise, ...]:
+def layer_noise(exact: ExactOutputs, quantized: ir.Model, plan: Plan) -> tuple[LayerNoise, ...]:
     """Return the SQNR at the output of every integer node and at the model's outputs, in the graph's order."""
-    quantized = all_dequantized(quantized)
+    model, quantized, threads = exact.model, all_dequantized(quantized), exact.threads
     watched = _watched(model, quantized, plan)
     originals = list(dict.fromkeys(original for _, _, original, _ in watched))
     rounded = list(dict.fromkeys(there for _, _, _, there in watched))
@@ -32,7 +27,7 @@ def layer_noise(
     after = open_exposed(quantized, rounded, threads=threads, optimize=False, arena=False)
     noise = {name: Noise() for name in originals}
     pairs = {original: there for _, _, original, there in watched}
-    for number, batch in enumerate(batches):
+    for number, batch in enumerate(exact.batches):
         expected = run(before, originals, batch, sample=number)
         got = run(after, rounded, batch, sample=number)
         for name, there in pairs.items():
@@ -53,25 +48,6 @@ def _watched(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[tuple[str
             watched.append((name_of(node), node.op_type, name, rounded.get(name, name)))
     watched += [(name, "output", name, name) for value in model.graph.outputs if is_float(value) and (name := name_of(value))]
     return watched
-
-
-def output_noise(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch], *, threads: int) -> tuple[LayerNoise, ...]:
-    """Return the SQNR of every floating-point output; inputs are given in the types that `quantized` wants."""
-    names = [name_of(value) for value in model.graph.outputs if is_float(value)]
-    before, after = (open_exposed(item, threads=threads) for item in (model, quantized))
-    types = {spec.name: spec.dtype for spec in signature(quantized).inputs}
-    noise = {name: Noise() for name in names}
-    for number, batch in enumerate(batches):
-        given = {name: values.astype(types[name], copy=False) for name, values in batch.items()}
-        expected, got = run(before, names, batch, sample=number), run(after, names, given, sample=number)
-        for name in names:
-            noise[name].add(expected[name], got[name])
-    return tuple(LayerNoise(name, "output", noise[name].db) for name in names)
-
-
-def outputs_db(model: ir.Model, quantized: ir.Model, batches: Iterable[Batch]) -> float:
-    """Return the SQNR of the worst floating-point output; 150 dB if there is none."""
-    return min((output.sqnr_db for output in output_noise(model, quantized, batches, threads=1)), default=CEILING_DB)
 
 
 def all_dequantized(quantized: ir.Model) -> ir.Model:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeopt.graph.matching import array, attribute, by_name, constant, name_of, names_of
-from edgeopt.quantize.affine import Grid
+from edgeopt.quantize.affine import Grid, Interval
 from edgeopt.quantize.calibrate.calibrator import Observations
 from edgeopt.quantize.calibrate.ranges import Method, choose_range
 from edgeopt.quantize.calibrate.response import Function, response
@@ -29,13 +29,28 @@ from edgeopt.quantize.plan.smoothquant import ProductChoice, choose_product, sca
 _SUMS = {"Add", "Conv", "ConvTranspose"}
 
 
-def plan_ranges(model: ir.Model, plan: Plan, observations: Observations, config: QuantizeConfig) -> Plan:
-    """Return the plan, whose nodes are placed, with a range for every observed activation and the smoothing that pays."""
+Known = dict[tuple[str, Method], Interval]
+"""Ranges that were computed before, from the same observations."""
+
+
+def plan_ranges(
+    model: ir.Model, plan: Plan, observations: Observations, config: QuantizeConfig, known: Known | None = None
+) -> Plan:
+    """Return the plan, whose nodes are placed, with a range for every observed activation and the smoothing that pays.
+
+    Args:
+        model: prepared.
+        plan: its nodes are placed.
+        observations: of the activations that it rounds.
+        config: says how ranges are computed.
+        known: is read, and added to.
+    """
+    known = {} if known is None else known
     products = _products(model, plan.nodes, observations, plan.scheme, config)
     plain = _rounded_plainly(model, plan.nodes, {name for name, item in products.items() if item.factors})
     clipped = unbounded(model, plan.nodes)
     scaled = scaled_names(model, [name for name, item in products.items() if item.factors])
-    kinds = _Kinds(clipped, plain, _responses(model, clipped), scaled)
+    kinds = _Kinds(clipped, plain, _responses(model, clipped), scaled, known)
     tensors = tuple(_tensor_plans(observations, products, plan.scheme, config, kinds))
     smoothing = tuple(
         SmoothPlan(name, products[name].strength, products[name].factors, result) for name, result in scaled.items()
@@ -110,8 +125,10 @@ def _tensor_plans(
                 continue
         function = kinds.responses.get(name)
         method: Method = config.ranges if config.ranges != "auto" else _automatic(statistics, kinds, name)
-        low, high = choose_range(statistics, method, grid, percentile=config.percentile, response=function)
-        yield TensorPlan(name, dtype, low, high, method)
+        if (name, method) not in kinds.known:
+            interval = choose_range(statistics, method, grid, percentile=config.percentile, response=function)
+            kinds.known[name, method] = interval
+        yield TensorPlan(name, dtype, *kinds.known[name, method], method)
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,7 @@ class _Kinds:
     responses: Mapping[str, Function]
     scaled: Mapping[str, str]
     """What the scaled copies of the smoothed ones are called."""
+    known: Known
 
 
 def _responses(model: ir.Model, names: Set[str]) -> dict[str, Function]:

@@ -14,13 +14,25 @@ from edgeopt.quantize.plan.operands import FIRST_ALONE
 from edgeopt.quantize.plan.plan import Plan
 
 _BIASED = {"Conv", "ConvTranspose", "Gemm"}
+_LOOKED_AT = "edgeopt.infinite"
 _MOST = 2.0  # times as large: half of the levels of the weights
 
 
 def infinite_operand(node: ir.Node) -> str:
     """Return the constant that `node` would read rounded although it holds infinity; "" if there is none."""
     read = node.inputs[:1] if node.op_type in FIRST_ALONE else node.inputs
-    return next((name_of(value) for value in read if (values := array(value)) is not None and holds_infinity(values)), "")
+    return next((name_of(value) for value in read if value is not None and _is_infinite(value)), "")
+
+
+def _is_infinite(value: ir.Value) -> bool:
+    """Tell whether a constant holds infinity; its values are looked at once, since placements are tried by the hundred."""
+    tensor = value.const_value
+    known, found = value.meta.get(_LOOKED_AT, (None, False))
+    if known is not tensor:
+        values = array(value)
+        found = values is not None and holds_infinity(values)
+        value.meta[_LOOKED_AT] = (tensor, found)
+    return bool(found)
 
 
 def is_infinite(statistics: TensorStatistics) -> bool:

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from edgeopt.batches import Batches
 from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.plan.cause import Why
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme
 from edgeopt.quantize.prepare import Prepared
@@ -75,8 +76,8 @@ class Converted:
     afterwards: tuple[Decision, ...] = ()
     """What was done beside the plan: it is in the facts, not in the plan that is saved."""
     sensitivity: tuple[LayerNoise, ...] = ()
-    reference: ir.Model | None = None
-    """What to compare with, where channels were equalized after the model was prepared."""
+    exact: ExactOutputs | None = None
+    """What to compare with, where the scheme has looked at it."""
 
     def plan(self, request: Request) -> Plan:
         """Return the plan that the model was made by."""

@@ -14,12 +14,8 @@ from edgeopt.passes.pointwise_products import PointwiseProducts
 from edgeopt.passes.quick_gelu import QuickGelu
 from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
 from edgeopt.quantize.algorithms.rounding.stage import adapted
-from edgeopt.quantize.apply.bias import correct_biases
-from edgeopt.quantize.apply.clip import clip_weights
 from edgeopt.quantize.apply.embedding import shrink_embeddings
-from edgeopt.quantize.apply.qdq import insert_qdq
-from edgeopt.quantize.apply.smooth import smoothed
-from edgeopt.quantize.calibrate.calibrator import Observations
+from edgeopt.quantize.apply.perform import perform
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.sensitivity import sensitivity
 from edgeopt.quantize.plan.plan import Decision, Plan
@@ -30,6 +26,7 @@ from edgeopt.quantize.search.balance import balance
 from edgeopt.quantize.search.collapse import avoid_collapse
 from edgeopt.quantize.search.exceptions import keep_metric, with_metric
 from edgeopt.quantize.search.latency import keep_fast
+from edgeopt.quantize.search.range_choice import judged_again
 from edgeopt.quantize.search.trials import Metric, Outcome, Trials
 from edgeopt.targets.target import Target
 
@@ -56,7 +53,7 @@ def convert(request: Request) -> Converted:
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
     prepared, drafted = _draft(request)
     trials = _trials(prepared, drafted, request)
-    outcome = _search(drafted.plan, trials, (_metric(request), _target(request)), config)
+    outcome = _search(drafted, trials, (_metric(request), _target(request)), config)
     if config.rounding == "adaptive":
         outcome = adapted(prepared, outcome, request.samples, config)
     if config.train is not None and outcome.plan.integer_nodes:
@@ -75,7 +72,7 @@ def convert(request: Request) -> Converted:
         calibrated=plan,
         afterwards=(*_padding(padded, _target(request)), *_tables(tables)),
         sensitivity=outcome.sensitivity,
-        reference=prepared.model,
+        exact=trials.exact,
     )
 
 
@@ -106,7 +103,7 @@ def _trials(prepared: Prepared, drafted: Draft, request: Request) -> Trials:
     config = request.config
 
     def make(plan: Plan) -> ir.Model:
-        return _perform(prepared.model, plan, drafted.observations, config)
+        return perform(prepared.model, plan, drafted.observations, config)
 
     def finished(quantized: ir.Model) -> ir.Model:
         copy = copied(quantized)
@@ -121,9 +118,9 @@ def _balances(config: QuantizeConfig, target: Target) -> bool:
     return config.float_layers == "auto" and config.plan is None and bool(target.quantization.costs.integer)
 
 
-def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], config: QuantizeConfig) -> Outcome:
+def _search(drafted: Draft, trials: Trials, measured: tuple[Metric | None, Target], config: QuantizeConfig) -> Outcome:
     """Quantize by the plan, or by one with the exceptions that the options ask for; `measured`: on what metric and target."""
-    metric, target = measured
+    (metric, target), plan = measured, drafted.plan
     if config.prefer_faster and plan.integer_nodes:
         plan, _ = keep_fast(plan, trials, target)
     if metric is not None and config.max_drop is not None:
@@ -131,6 +128,8 @@ def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], 
     outcome = Outcome(plan, trials.make(plan))
     if _balances(config, target) and plan.integer_nodes:
         outcome = balance(plan, outcome.quantized, trials, target.quantization.costs)
+        if drafted.ranged is not None and outcome.plan.floating.keys() != plan.floating.keys():
+            outcome = judged_again(outcome, drafted.ranged, trials, trials.exact)
         plan = outcome.plan
     if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
         outcome = avoid_collapse(plan, outcome.quantized, trials, wanted_db=config.collapse_db)
@@ -141,17 +140,6 @@ def _search(plan: Plan, trials: Trials, measured: tuple[Metric | None, Target], 
     if metric is not None:
         layers = with_metric(outcome.plan, layers, trials, metric)
     return replace(outcome, sensitivity=layers)
-
-
-def _perform(model: ir.Model, plan: Plan, observations: Observations, config: QuantizeConfig) -> ir.Model:
-    """Quantize the prepared `model`, which is not changed; never more than one copy of its weights is made at a time."""
-    floating = smoothed(model, plan) if plan.smoothing else model
-    quantized = insert_qdq(clip_weights(floating, plan) if config.weight_ranges == "mse" else floating, plan)
-    if config.correct_bias and plan.integer_nodes:
-        seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
-        means = {name: channels.mean for name, channels in seen.items()}
-        correct_biases(floating, quantized, means)
-    return quantized
 
 
 def _finish(quantized: ir.Model, target: Target, config: QuantizeConfig) -> tuple[int, int]:

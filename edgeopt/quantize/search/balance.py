@@ -28,7 +28,6 @@ from edgeopt.graph import files
 from edgeopt.graph.matching import name_of, sole_consumer
 from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
-from edgeopt.quantize.inspect.sqnr import outputs_db
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import place, rounded_tensors
@@ -95,7 +94,7 @@ def balance(plan: Plan, quantized: ir.Model, trials: Trials, costs: Costs) -> Ou
         return Outcome(plan, quantized)
     kept = plan.without(sorted(best.floating), Cause.BALANCE, basis=trials.basis)
     made = trials.make(kept)
-    before, after = (outputs_db(model, item, trials.samples) for item in (quantized, made))
+    before, after = map(trials.exact.db, (quantized, made))
     reason = (
         f"outputs of {before:.1f} dB become {after:.1f} dB, predicted time {start.us:.0f} → {best.us:.0f} us; "
         "their integer form costs more accuracy than its time is worth, or more time (float_layers)"

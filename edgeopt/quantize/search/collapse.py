@@ -5,7 +5,6 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeopt.quantize.inspect.sensitivity import sensitivity
-from edgeopt.quantize.inspect.sqnr import outputs_db
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.search.prefix import smallest_prefix
@@ -21,8 +20,7 @@ def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db
         trials: how to try a plan.
         wanted_db: below this, the outputs have collapsed.
     """
-    model = trials.basis.model
-    before = outputs_db(model, quantized, trials.samples)
+    before = trials.exact.db(quantized)
     if before >= wanted_db:
         return Outcome(plan, quantized)
     layers = sensitivity(trials.floating(plan), quantized, plan, trials.samples, threads=1)
@@ -31,7 +29,7 @@ def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db
 
     def holds(count: int) -> bool:
         candidate = trials.make(trials.without(plan, layers[:count], Cause.COLLAPSE))
-        found = outputs_db(model, candidate, trials.samples)
+        found = trials.exact.db(candidate)
         if found >= wanted_db and count < min(best, default=len(layers) + 1):
             best.clear()
             best[count] = candidate, found

@@ -13,6 +13,7 @@ from edgeopt.batches import Batch
 from edgeopt.graph import files
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.apply.smooth import smoothed
+from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
@@ -43,6 +44,11 @@ class Trials:
     """Returns a copy of what `make` returned, in the form that will run."""
     samples: Sequence[Batch]
     threads: int = 1
+
+    @cached_property
+    def exact(self) -> ExactOutputs:
+        """What the prepared model gives on the samples."""
+        return ExactOutputs(self.basis.model, self.samples, self.threads)
 
     def floating(self, plan: Plan) -> ir.Model:
         """Return the floating-point model that `plan` rounds: prepared, and smoothed."""

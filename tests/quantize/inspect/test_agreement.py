@@ -7,6 +7,7 @@ import pytest
 
 from edgeopt.quantize import quantize
 from edgeopt.quantize.inspect.agreement import agreement
+from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.result import Agreement, LayerNoise
 from edgeopt.quantize.write import far_outputs
 
@@ -22,7 +23,8 @@ def test_answers_that_change_do_not_count(shift, same):
     x = np.array([[3, 0, 0], [0, 5, 0], [0, 0, 1], [2, 0, 1]], np.float32)
     numbers = ", ".join(map(str, shift))
     other = model(f"<float[3] s = {{{numbers}}}> {{ y = Add (x, s) }}")
-    assert agreement(model("{ y = Identity (x) }"), other, [{"x": x[:1]}, {"x": x[1:]}], threads=1) == Agreement(same, 4)
+    exact = ExactOutputs(model("{ y = Identity (x) }"), [{"x": x[:1]}, {"x": x[1:]}])
+    assert agreement(exact, other) == Agreement(same, 4)
 
 
 @pytest.mark.parametrize("shape", ["[n]", "[n, 3, 1]"])
@@ -30,7 +32,7 @@ def test_outputs_that_are_no_classes_have_no_answers(shape):
     body = "{ y = ReduceSum <keepdims = 0> (x, a) }" if shape == "[n]" else "{ y = Unsqueeze (x, a) }"
     axis = "1" if shape == "[n]" else "2"
     one = model(f"<int64[1] a = {{{axis}}}> {body}", shape)
-    assert agreement(one, one, [{"x": np.ones((2, 3), np.float32)}], threads=1) is None
+    assert agreement(ExactOutputs(one, [{"x": np.ones((2, 3), np.float32)}]), one) is None
 
 
 def test_facts_hold_the_answers_and_the_worst_output(saved, tmp_path, vnni):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,16 +55,30 @@ class BundleVersionError(ModelError):
     exit_code = 5
 
 
-def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider", trusted: Path | None = None) -> VerifyReport:
+def verify_bundle(
+    path: Path,
+    *,
+    provider: str = "CPUExecutionProvider",
+    trusted: Path | None = None,
+    time_limit_s: float | None = None,
+) -> VerifyReport:
     """Check the files, the schema and the golden outputs of the bundle in the folder `path`.
 
-    `trusted` is the file of a public key (PEM) that must have signed it.
     A bundle that fails gives a report, not an exception; nothing from it but its ONNX model is executed.
+
+    Args:
+        path: the bundle's folder.
+        provider: runs the model.
+        trusted: the file of a public key (PEM) that must have signed it.
+        time_limit_s: with it the check runs in a process of its own, and a model that hangs or crashes counts as failed (0:
+            without a limit); None: in this process.
 
     Raises:
         ModelError: the folder is not a bundle, or has a schema version that this edgeopt does not read.
     """
     path = Path(path)
+    if time_limit_s is not None:
+        return _verified_apart(path, provider, trusted, time_limit_s)
     code = device_verify()
     try:
         checks = code.verify(str(path), provider, None if trusted is None else str(trusted))
@@ -78,6 +94,21 @@ def verify_bundle(path: Path, *, provider: str = "CPUExecutionProvider", trusted
         checks=tuple(CheckResult(**check) for check in values["checks"]),
         not_covered=tuple(values["not_covered"]),
     )
+
+
+def _verified_apart(path: Path, provider: str, trusted: Path | None, time_limit_s: float) -> VerifyReport:
+    """Return the report of ``verify.py``, run as on the device."""
+    command = [sys.executable, str(device_verify_path()), "--json", "--provider", provider, "--time-limit", str(time_limit_s)]
+    command += [] if trusted is None else ["--trusted", str(trusted)]
+    done = subprocess.run([*command, "--", str(path)], capture_output=True, check=False)
+    try:
+        values = json.loads(done.stdout)
+        checks = tuple(CheckResult(**check) for check in values["checks"])
+        return VerifyReport(path.resolve().name, values["verdict"], done.returncode, checks, tuple(values["not_covered"]))
+    except (ValueError, KeyError, TypeError) as error:
+        said = done.stderr.decode("utf-8", "replace").strip().removeprefix("verify: ")
+        kind = BundleVersionError if done.returncode == BundleVersionError.exit_code else ModelError
+        raise kind(f"{path}: {said or 'the check gave no answer'}") from error
 
 
 @functools.cache

@@ -17,6 +17,9 @@ def verify(
     trusted: Annotated[
         Path | None, typer.Option("--trusted", help="Public key (PEM) that must have signed the bundle.")
     ] = None,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="The bundle fails that takes longer; 0: no limit.")
+    ] = 600.0,
     form: Format = "table",
 ) -> None:
     """Check hashes, signature, schema and golden outputs of a bundle; exit code 2 if a check is impossible.
@@ -28,7 +31,7 @@ def verify(
     from edgeopt.cli.options import need_format
 
     need_format(form, ("table", "json"))
-    report = verify_bundle(bundle, trusted=trusted)
+    report = verify_bundle(bundle, trusted=trusted, time_limit_s=time_limit)
     if form == "json":
         print_json(asdict(report))
     else:

@@ -140,6 +140,11 @@ def _explain(program: Program, error: Exception) -> str:
             f"{name}: axis {special[2]} of input '{program.inputs[int(special[1])]}' should be dynamic, but the model's code "
             f"fixes it at {special[3]}{_line(text, error)}; give that input a fixed shape, or change the code"
         )
+    if "_pack_padded_sequence" in text or "pack_padded_sequence" in _called(error):
+        return (
+            f"{name}: packed sequences have no ONNX form{_line(text, error)}; give the padded batch to the layer, and "
+            f"take each sequence's own steps from its output"
+        )
     if type(error).__name__ in {"GuardOnDataDependentSymNode", "UserError"} or "data-dependent" in text:
         return (
             f"{name}: its control flow depends on the values of a tensor{_line(text, error)}; "
@@ -167,6 +172,19 @@ def _line(text: str, error: BaseException | None) -> str:
             step = step.tb_next
         cause = cause.__cause__
     return seen
+
+
+def _called(error: BaseException | None) -> set[str]:
+    """Return the names in the model's functions that an error passed through."""
+    found: set[str] = set()
+    while error is not None:
+        step = error.__traceback__
+        while step is not None:
+            code = step.tb_frame.f_code
+            found.update(code.co_names if _of_the_model(code.co_filename) else ())
+            step = step.tb_next
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def _of_the_model(file: str) -> bool:

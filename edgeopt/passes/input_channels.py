@@ -5,7 +5,8 @@
 
 VNNI multiplies four neighbouring bytes at a time. onnxruntime's convolution that reads its input in place (MlasConvSym) wants
 input channels in fours; others are first copied window by window (im2col). The new weights are 0, so results are the same to
-the bit. On the first convolution of MobileNetV2 (224 × 224 × 3): 386 → 194 µs, for 11 µs of padding (docs/log/quantize.md).
+the bit. On the first convolution of MobileNetV2 (224 × 224 × 3): 386 → 194 µs, for 11 µs of padding. Tiny nets with fewer than
+16 output channels become slower by it (docs/log/quantize.md), so that these are left as they are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from edgeopt.graph.matching import (
     sole_consumer,
 )
 from edgeopt.passes.rewrite import Rewrite
+
+_FEWEST_OUTPUTS = 16  # channels that the kernel writes at once
 
 
 class InputChannels(Rewrite):
@@ -48,7 +51,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node, multiple: int) -> bool:
     values = array(weight)
     missing = -values.shape[1] % multiple if values is not None else 0
     source = dequantize.inputs[0]
-    if values is None or source is None or not missing:
+    if values is None or source is None or not missing or values.shape[0] < _FEWEST_OUTPUTS:
         return False
     replace_constant(weight, np.pad(values, [(0, 0), (0, missing), (0, 0), (0, 0)]))
     amounts = add_initializer(graph, f"{source.name}_channels", int64(0, 0, 0, 0, 0, missing, 0, 0))

@@ -146,7 +146,7 @@ class QuantizeConfig(Options):
     max_drop: Annotated[float | None, BeforeValidator(share)] = Field(default=None, ge=0, le=1)
     """Largest loss of the metric given as `evaluate`, such as 0.005 or "0.5%"; as few layers as possible stay in floating
     point to keep it."""
-    collapse_db: float | None = Field(default=6.0, ge=0, le=60)
+    collapse_db: float | None = Field(default=12.0, ge=0, le=60)
     """Outputs below this SQNR in dB count as a collapse: the fewest of the worst layers then stay in floating point that bring
     the outputs above it. Needs no labels. None: accept any SQNR."""
     prefer_faster: bool = False

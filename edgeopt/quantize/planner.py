@@ -32,13 +32,13 @@ from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
 from edgeopt.quantize.plan.shared_ranges import followers, following
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.range_choice import WAYS, Way, best, figures, told
+from edgeopt.quantize.search.trials import LARGEST_BYTES
 from edgeopt.quantize.search.wide import widen
 from edgeopt.targets.target import Rules, Target
 
 _WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four, 14 dB were missed on other sentences
 
 
-_LARGEST_BYTES = 200 * 10**6  # of weights: larger models are not quantized several times to compare ranges
 _HELD_ASIDE = 8  # batches at most, and a quarter of them all
 _FEWEST = 8  # batches: of fewer none is held aside
 
@@ -73,7 +73,7 @@ def draft_plan(
         _check_smoothing(saved, model, str(config.plan))
     nodes = place(model, floating, rules)
     samples = samples_of(calibration, prepared.signature)
-    compares = saved is None and config.ranges == "auto" and files.weights_bytes(model) <= _LARGEST_BYTES
+    compares = saved is None and config.ranges == "auto" and files.weights_bytes(model) <= LARGEST_BYTES
     observations = _observe(prepared, samples.batches, nodes, config, compares=compares)
     samples.passed()
     if saved is not None:
@@ -117,8 +117,8 @@ class _Planning:
         without = _without_range(model, nodes, observations)
         if without:
             nodes = place(model, {**without, **self.floating}, rules)
-            known = {name: item for name, item in observations.tensors.items() if not is_infinite(item)}
-            observations = replace(observations, tensors=known)
+            finite = {name: item for name, item in observations.tensors.items() if not is_infinite(item)}
+            observations = replace(observations, tensors=finite)
         plan = _planned(self.prepared, nodes, self.target, self.config)
         config = self.config.model_copy(update={"ranges": ranges})
         plan = basis.shared(plan_ranges(model, plan, observations, config, known))
@@ -262,9 +262,9 @@ def _observe(
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,
             jobs=config.jobs,
+            aside=min(_HELD_ASIDE, len(calibration) // 4) if compares and len(calibration) >= _FEWEST else 0,
             cache=config.cache,
         ),
-        aside=min(_HELD_ASIDE, len(calibration) // 4) if compares and len(calibration) >= _FEWEST else 0,
     )
 
 

@@ -39,6 +39,8 @@ class LayerNoise:
     sqnr_db: float
     metric_drop: float | None = None
     """What the metric loses with this layer alone on integers, where that was measured."""
+    metric: float | None = None
+    """What is then left of it."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import pytest
 
 from edgeopt.bundle import verify_bundle, write_bundle
 from edgeopt.bundle.verify import device_verify, device_verify_path
+from edgeopt.errors import ModelError
 
 _ENDLESS = """
 <ir_version: 9, opset_import: ["" : 19]>
@@ -111,6 +112,17 @@ def test_a_model_that_never_ends_fails_after_the_time_limit(bundle: Path) -> Non
     done = run(str(bundle), "--time-limit", "6")
     assert done.returncode == 1, done
     assert "the check did not end within 6 s" in done.stdout and done.stderr == ""
+    report = verify_bundle(bundle, time_limit_s=3)
+    assert (report.verdict, report.exit_code) == ("failed", 1)
+    assert "did not end within 3 s" in report.checks[0].detail
+
+
+def test_a_check_within_a_limit_says_what_one_without_says(bundle: Path, tmp_path: Path) -> None:
+    assert verify_bundle(bundle, time_limit_s=60) == verify_bundle(bundle)
+    (bundle / "model.onnx").write_bytes(b"")
+    assert verify_bundle(bundle, time_limit_s=60) == verify_bundle(bundle)
+    with pytest.raises(ModelError, match=r"no bundle\.json in"):
+        verify_bundle(tmp_path, time_limit_s=60)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal ends it")

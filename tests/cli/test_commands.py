@@ -104,6 +104,13 @@ def test_profiles_are_compared_and_told_to_ci(folder: Path) -> None:
     assert "size_bytes" in errors[0]
     xml = edgeopt("compare", "base.json", "worse.json", "--format", "junit", cwd=folder).stdout
     assert xml.count("<failure") == 1
+    worse = {**json.loads(base), "device": {**json.loads(base)["device"], "cpu": "another"}}
+    (folder / "elsewhere.json").write_text(json.dumps(worse), encoding="utf-8")
+    undecided = ("compare", "base.json", "elsewhere.json")
+    assert edgeopt(*undecided, cwd=folder).returncode == 0
+    failed = edgeopt(*undecided, "--undecided", "fail", cwd=folder)
+    assert failed.returncode == 1 and "some figures are undecided, which counts as a failure" in failed.stderr
+    assert edgeopt(*undecided, "--undecided", "maybe", cwd=folder).returncode == 2
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.npz", "bundle.json", "README.md", "example.py"])

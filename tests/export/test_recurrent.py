@@ -87,3 +87,23 @@ def test_torch_runs_its_own_steps_again_afterwards():
     with any_number_of_steps():
         assert torch.ops.aten.lstm.input.py_kernels.get(key) is not before
     assert torch.ops.aten.lstm.input.py_kernels.get(key) is before
+
+
+class Packed(torch.nn.Module):
+    """Sequences of different lengths, packed for the recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.LSTM(6, 8, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, padded again."""
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return torch.nn.utils.rnn.pad_packed_sequence(self.layer(packed)[0], batch_first=True)[0]
+
+
+def test_packed_sequences_are_refused_with_a_way_out(tmp_path, target):
+    rng = np.random.default_rng(0)
+    samples = [{"x": rng.normal(size=(3, 5, 6)).astype(np.float32), "lengths": np.array([5, 3, 2])}]
+    with pytest.raises(ModelError, match=r"packed sequences have no ONNX form"):
+        export(Packed(), samples, target=target, output=tmp_path)

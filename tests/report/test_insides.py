@@ -127,7 +127,7 @@ def test_runs_over_time_are_shares_of_their_median(profiled, make_record):
 def test_sensitivity_is_drawn_where_it_was_measured(profiled, make_record):
     assert layer_sensitivity(build_report(make_record(profiled))) is None
     profiled["quantize"]["sensitivity"] = [{"name": "/head", "op": "Gemm", "sqnr_db": 12.0}]
-    assert layer_sensitivity(build_report(make_record(profiled))).rows == [("/head", "Gemm", "12.0 dB", "")]
+    assert layer_sensitivity(build_report(make_record(profiled))).rows == [("/head", "Gemm", "12.0 dB", "", "")]
 
 
 def test_a_lone_profile_makes_a_page_with_its_own_baseline(profiled, make_record):

@@ -22,7 +22,6 @@ def observe(
     signature: Signature,
     channels: Mapping[str, int],
     config: ObserveConfig = ObserveConfig(),
-    aside: int = 0,
 ) -> Observations:
     """Run `model` over `batches` and return statistics of `tensors`.
 
@@ -34,14 +33,13 @@ def observe(
         channels: the axis of each tensor whose per-channel extremes are wanted as well; of those whose axis is -1, some rows
             are kept (`RowSample`).
         config: what is kept.
-        aside: hold so many batches aside, spread at random (the same ones each time); none with a cache or several processes.
 
     Raises:
         DataError: the batches do not fit the model, a tensor became NaN or infinite on one of them, or the cache is of
             something else.
     """
     alone = config.cache is None and config.jobs == 1
-    task = Task(model, tensors, signature, channels, config, held_aside(len(batches), aside) if alone else frozenset())
+    task = Task(model, tensors, signature, channels, config, held_aside(len(batches), config.aside) if alone else frozenset())
     if config.cache is not None:
         return through_cache(task, batches, config.cache)
     return observe_task(task, batches)

@@ -3,12 +3,14 @@
 Before: x → MatMul (w) → y
 After:  x → DynamicQuantizeLinear → MatMulInteger (w, int8) → Cast → Mul (scales) → y      (fused again by onnxruntime)
 
+LSTM becomes DynamicQuantizeLSTM (`lstm.py`).
+
 No calibration, no clipping, good for text models whose activations vary; slower than static int8, and convolutions do not gain
 (onnxruntime's ConvInteger is slower than its float Conv on most CPUs), so they stay in floating point.
 
-onnxruntime's quantizer does the work, kept to the MatMul and Gemm nodes with constant weights: its default list holds
-"Attention" for the contrib operator of that name, and turns the standard Attention of operator sets 23 and 24 into a QAttention
-that does not load.
+onnxruntime's quantizer does the rest of the work, kept to the MatMul and Gemm nodes with constant weights: its default list
+holds "Attention" for the contrib operator of that name, and turns the standard Attention of operator sets 23 and 24 into a
+QAttention that does not load.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from edgeopt.quantize.apply.quiet import quiet
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
 from edgeopt.quantize.schemes.gemms import split_gemms
+from edgeopt.quantize.schemes.lstm import objection, quantize_lstms
 from edgeopt.quantize.schemes.scheme import Converted, Request, uniform
 
-_OPERATORS = {"MatMul", "Gemm"}
-
+_OPERATORS = {"MatMul", "Gemm", "LSTM"}
 
 REWRITES = False
 
@@ -41,15 +43,18 @@ def draft(request: Request) -> Plan:
 
 
 def convert(request: Request) -> Converted:
-    """Return the model with the products by constant matrices on integers, quantized dynamically."""
+    """Return the model with LSTMs and the products by constant matrices on integers, quantized dynamically."""
     model = copied(request.prepared.model)
     split_gemms(model, request.excluded)  # onnxruntime's quantizer does so, too, and then does not know their names
     plans = [_plan(node, request) for node in model.graph if node.op_type in _OPERATORS]
     chosen = [plan for plan in plans if plan.precision != "float"]
-    if chosen:
-        model = _quantized(model, chosen)
+    products, recurrent = ([plan for plan in chosen if (plan.op == "LSTM") is wanted] for wanted in (False, True))
+    if products:
+        model = _quantized(model, products)
+    quantize_lstms(model, {plan.name for plan in recurrent})
     tables = shrink_embeddings(model) if request.config.embeddings and chosen else 0
-    decisions = [Decision("placement", f"{len(chosen)} of {len(plans)} matrix products", "those by constant matrices")]
+    kinds = "matrix products and LSTMs" if recurrent else "matrix products"
+    decisions = [Decision("placement", f"{len(chosen)} of {len(plans)} {kinds}", "those by constant matrices")]
     if tables:
         decisions.append(Decision("embeddings", f"{tables} tables as int8 rows", "a quarter of their size"))
     warnings = () if chosen else ("no matrix product by a constant: the model was written as it was",)
@@ -61,6 +66,8 @@ def _plan(node: ir.Node, request: Request) -> NodePlan:
     weight = constant(node.inputs[1])
     if node.name in request.excluded:
         cause = request.excluded[name_of(node)].cause
+    elif node.op_type == "LSTM":
+        cause = objection(node) or cause
     elif weight is None or not is_float(node.inputs[1]):
         cause = Cause.TWO_ACTIVATIONS
     elif len(weight.shape) != 2:

@@ -67,7 +67,7 @@ def convert(request: Request) -> Converted:
         plan.scheme,
         plan.nodes,
         (),
-        tuple(filter(None, [outcome.warning, "" if plan.integer_nodes else _NOTHING])),
+        tuple(filter(None, [outcome.warning, trials.slower(plan) if plan.integer_nodes else _NOTHING])),
         drafted.observations.samples,
         calibrated=plan,
         afterwards=(*_padding(padded, _target(request)), *_tables(tables)),
@@ -127,7 +127,7 @@ def _search(drafted: Draft, trials: Trials, measured: tuple[Metric | None, Targe
         return keep_metric(plan, trials, metric)
     outcome = Outcome(plan, trials.make(plan))
     if _balances(config, target) and plan.integer_nodes:
-        outcome = balance(plan, outcome.quantized, trials, target.quantization.costs)
+        outcome = balance(plan, outcome.quantized, trials)
         if drafted.ranged is not None and outcome.plan.floating.keys() != plan.floating.keys():
             outcome = judged_again(outcome, drafted.ranged, trials, trials.exact)
         plan = outcome.plan

@@ -33,11 +33,10 @@ from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, TensorPlan
 from edgeopt.quantize.search.kernel_times import KernelTimes
-from edgeopt.quantize.search.trials import Outcome, Trials
-from edgeopt.targets.target import Costs, Rules
+from edgeopt.quantize.search.trials import LARGEST_BYTES, Outcome, Trials
+from edgeopt.targets.target import Rules
 
 _SMALLEST_US = 100.0  # of smaller models the time is that of starting kernels, and what is asked for is a small file
-_LARGEST_BYTES = 200 * 10**6
 _GOAL_DB = 26.0
 _FLOOR_DB = 12.0
 _WORTH_DB = 0.25
@@ -67,20 +66,19 @@ class _Placed:
         return float(-10 * np.log10(max(self.noise.max(initial=0.0), 1e-15)))
 
 
-def balance(plan: Plan, quantized: ir.Model, trials: Trials, costs: Costs) -> Outcome:
+def balance(plan: Plan, quantized: ir.Model, trials: Trials) -> Outcome:
     """Return the plan, and its model, with the layers in floating point that are not worth their roundings.
 
     Args:
         plan: as placed by the target's rules.
         quantized: what `plan` makes of the model.
         trials: how to try a plan.
-        costs: of the target's kernels.
     """
     model = trials.basis.model
-    if files.weights_bytes(model) > _LARGEST_BYTES:
-        reason = f"its weights take more than {_LARGEST_BYTES // 10**6} MB: they would be held three times (float_layers)"
+    if files.weights_bytes(model) > LARGEST_BYTES:
+        reason = f"its weights take more than {LARGEST_BYTES // 10**6} MB: they would be held three times (float_layers)"
         return Outcome(plan.decided("floating layers", "not searched for", reason), quantized)
-    times = KernelTimes(model, trials.samples[0], costs)
+    times = trials.times
     if times.total_us(plan.nodes) < _SMALLEST_US:
         return Outcome(plan, quantized)
     noises = _noises(plan, quantized, trials)

@@ -1,9 +1,17 @@
-"""Outputs that collapse: the fewest of the worst layers stay in floating point that bring them back; no labels are needed."""
+"""Outputs that collapse: what costs most stays in floating point, as little as brings them back; no labels are needed.
+
+First the layers, worst first. Where no number of them helps, the noise comes from what lies between (an elementwise operator on
+values that span many decades, say, on targets that round every tensor): then the nodes around the worst activations.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
+from edgeopt.graph.matching import by_name, name_of
+from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.inspect.sensitivity import sensitivity
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
@@ -24,25 +32,63 @@ def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db
     if before >= wanted_db:
         return Outcome(plan, quantized)
     layers = sensitivity(trials.floating(plan), quantized, plan, trials.samples, threads=1)
+    found = _fewest(len(layers), lambda count: trials.without(plan, layers[:count], Cause.COLLAPSE), trials, wanted_db)
+    if found is not None:
+        count, floating, after = found
+        kept = trials.without(plan, layers[:count], Cause.COLLAPSE)
+        said, choice = named(layers[:count]), f"{count} layers in floating point"
+        return Outcome(kept.decided("exceptions", choice, _reason(before, said, after)), floating, layers)
+    order = _around(plan, trials)
+    found = _fewest(len(order), lambda count: _without(plan, order[:count], trials), trials, wanted_db)
+    if found is None:
+        warning = f"the outputs collapse: {before:.1f} dB, and no number of floating layers brings them to {wanted_db:g} dB"
+        return Outcome(plan, quantized, layers, warning)
+    count, floating, after = found
+    kept = _without(plan, order[:count], trials)
+    choice = f"{len(kept.floating.keys() - plan.floating.keys())} nodes in floating point"
+    said = f"the nodes around {count} activations"
+    return Outcome(kept.decided("exceptions", choice, _reason(before, said, after)), floating, layers)
+
+
+def _fewest(
+    most: int, candidate: Callable[[int], Plan], trials: Trials, wanted_db: float
+) -> tuple[int, ir.Model, float] | None:
+    """Return the smallest count whose plan keeps the outputs, with its model and decibels; None if none does."""
     best: dict[int, tuple[ir.Model, float]] = {}
     """The smallest count that held, alone: each candidate is as large as the model."""
 
     def holds(count: int) -> bool:
-        candidate = trials.make(trials.without(plan, layers[:count], Cause.COLLAPSE))
-        found = trials.exact.db(candidate)
-        if found >= wanted_db and count < min(best, default=len(layers) + 1):
+        made = trials.make(candidate(count))
+        found = trials.exact.db(made)
+        if found >= wanted_db and count < min(best, default=most + 1):
             best.clear()
-            best[count] = candidate, found
+            best[count] = made, found
         return found >= wanted_db
 
-    count = smallest_prefix(len(layers), holds)
-    if count is None:
-        warning = f"the outputs collapse: {before:.1f} dB, and no number of floating layers brings them to {wanted_db:g} dB"
-        return Outcome(plan, quantized, layers, warning)
-    kept = trials.without(plan, layers[:count], Cause.COLLAPSE)
-    floating, after = best[count]
-    reason = (
-        f"outputs of {before:.1f} dB would be a collapse (collapse_db); with {named(layers[:count])} floating they have "
-        f"{after:.1f} dB"
-    )
-    return Outcome(kept.decided("exceptions", f"{count} layers in floating point", reason), floating, layers)
+    count = smallest_prefix(most, holds)
+    return None if count is None else (count, *best[count])
+
+
+def _around(plan: Plan, trials: Trials) -> list[frozenset[str]]:
+    """Return, for each activation, the integer nodes that give or read it, the noisiest activation first."""
+    model = trials.floating(plan)
+    tried = [tensor for tensor in plan.tensors if tensor.follows is None]
+    gates = [Gate(tensor.name, tensor, symmetric=plan.scheme.symmetric_activation) for tensor in tried]
+    alone = Gated(model, gates, trials.samples, threads=trials.threads).of_each()
+    integer, values = {node.name for node in plan.integer_nodes}, by_name(model.graph)
+    found = []
+    for name in sorted(alone, key=lambda name: (alone[name], name)):
+        value = values[name]
+        producer = value.producer()
+        nodes = [*([producer] if producer is not None else []), *value.consumers()]
+        found.append(frozenset(name_of(node) for node in nodes) & integer)
+    return found
+
+
+def _without(plan: Plan, groups: list[frozenset[str]], trials: Trials) -> Plan:
+    names = sorted(frozenset().union(*groups))
+    return plan.without(names, Cause.COLLAPSE, basis=trials.basis) if names else plan
+
+
+def _reason(before: float, said: str, after: float) -> str:
+    return f"outputs of {before:.1f} dB would be a collapse (collapse_db); with {said} floating they have {after:.1f} dB"

@@ -73,7 +73,8 @@ def with_metric(plan: Plan, layers: Sequence[LayerNoise], trials: Trials, metric
     with progress.task("metric of suspects", total=min(_SUSPECTS, len(layers))) as advance:
         for layer in layers[:_SUSPECTS]:
             alone = trials.without(plan, [other for other in layers if other.name != layer.name], Cause.ACCURACY)
-            measured.append(replace(layer, metric_drop=metric.drop(trials.make(alone), trials)))
+            drop = metric.drop(trials.make(alone), trials)
+            measured.append(replace(layer, metric_drop=drop, metric=metric.baseline - drop))
             advance()
     return (*measured, *layers[_SUSPECTS:])
 

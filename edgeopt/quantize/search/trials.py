@@ -18,7 +18,10 @@ from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
+from edgeopt.quantize.search.kernel_times import KernelTimes
 
+LARGEST_BYTES = 200 * 10**6
+"""Of weights: larger models are not quantized, or run, several times to find out what is best."""
 _DIGITS = 1e-9  # differences of metrics this small are float64's own
 
 
@@ -49,6 +52,23 @@ class Trials:
     def exact(self) -> ExactOutputs:
         """What the prepared model gives on the samples."""
         return ExactOutputs(self.basis.model, self.samples, self.threads)
+
+    @cached_property
+    def times(self) -> KernelTimes:
+        """Predicts how long placements take, by the target's kernel costs."""
+        return KernelTimes(self.basis.model, self.samples[0], self.basis.quantization.costs)
+
+    def slower(self, plan: Plan) -> str:
+        """Return a warning where a plan is predicted to be slower than floating point on the target, else ""."""
+        if not self.basis.quantization.costs.integer or files.weights_bytes(self.basis.model) > LARGEST_BYTES:
+            return ""
+        before, after = self.times.total_us(()), self.times.total_us(plan.nodes)
+        if after <= before or not plan.integer_nodes:
+            return ""
+        return (
+            f"int8 is predicted to be slower than floating point on this target ({after:.0f} against {before:.0f} us for one "
+            "sample); compare them with edgeopt profile, or use --set prefer_faster=true"
+        )
 
     def floating(self, plan: Plan) -> ir.Model:
         """Return the floating-point model that `plan` rounds: prepared, and smoothed."""

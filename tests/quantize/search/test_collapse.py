@@ -2,9 +2,22 @@
 
 import numpy as np
 import onnx
+import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.targets.target import load_target
 from tests.quantize.conftest import sqnr
+
+SPECTRUM = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n, 2, 6, 6] x) => (float[n, 4, 6, 6] y) <float floor = {1e-6}> {
+    c = Conv (x, w)
+    p = Mul (c, c)
+    f = Add (p, floor)
+    y = Log (f)
+}
+"""
+"""The logarithm of a power: a grid that holds the loud ones has no level for the quiet ones."""
 
 
 def test_a_collapse_is_avoided_without_labels(saved, tmp_path, vnni):
@@ -30,3 +43,30 @@ def test_a_collapse_is_avoided_without_labels(saved, tmp_path, vnni):
     decision = next(decision for decision in result.facts.decisions if decision.what == "exceptions")
     assert decision.choice == "1 layers in floating point"
     assert "n0" in decision.reason
+
+
+@pytest.fixture
+def path(saved):
+    model = onnx.parser.parse_model(SPECTRUM)
+    weight = np.random.default_rng(0).standard_normal((4, 2, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    return saved(model)
+
+
+def loudness() -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(1)
+    return [
+        {"x": (generator.standard_normal((1, 2, 6, 6)) * 10 ** generator.uniform(-2, 1, (1, 2, 6, 6))).astype(np.float32)}
+        for _ in range(8)
+    ]
+
+
+def test_nodes_around_the_noisiest_activations_stay_floating_where_layers_do_not_help(path, tmp_path) -> None:
+    target = load_target("nnapi")
+    plain = quantize(path, loudness(), target=target, output=tmp_path / "a.onnx", config=QuantizeConfig(collapse_db=None)).facts
+    assert plain.outputs_db < 12
+    facts = quantize(path, loudness(), target=target, output=tmp_path / "b.onnx").facts
+    (choice,) = [decision for decision in facts.decisions if decision.what == "exceptions"]
+    assert facts.outputs_db >= 12
+    assert choice.choice.endswith(" nodes in floating point") and "the nodes around" in choice.reason
+    assert not [warning for warning in facts.warnings if "collapse" in warning]

@@ -10,7 +10,7 @@ from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.placement import place
 from edgeopt.quantize.plan.plan import load_plan
 from edgeopt.quantize.search.kernel_times import KernelTimes
-from edgeopt.targets.target import Costs, Target
+from edgeopt.targets.target import Costs, Target, load_target
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -117,3 +117,20 @@ def test_none_of_it_happens_when_it_is_switched_off(net, batches, tmp_path, vnni
     kinds = costs({"Conv.depthwise": {"node_us": 1}}, {"Conv.depthwise": {"node_us": 500}})
     nodes, _ = planned(net, batches, tmp_path, vnni, kinds, float_layers="none")
     assert all(node.precision == "int8" for node in nodes.values())
+
+
+def test_a_net_predicted_to_be_slower_on_integers_is_warned_of(saved, tmp_path) -> None:
+    """One small pointwise convolution between activation functions without integer kernels: conversions cost more than it."""
+    model = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["" : 21]>
+        g (float[n, 4, 64, 64] x) => (float[n, 4, 64, 64] y) { a = Elu (x)  c = Conv (a, w)  y = Elu (c) }
+    """)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w"))
+    batches = [{"x": np.random.default_rng(0).standard_normal((1, 4, 64, 64)).astype(np.float32)} for _ in range(2)]
+    path = saved(model)
+    config = QuantizeConfig(float_layers="none")
+    warned = quantize(path, batches, target=load_target("x86-vnni"), output=tmp_path / "q.onnx", config=config).facts.warnings
+    (warning,) = [text for text in warned if "slower" in text]
+    assert warning.startswith("int8 is predicted to be slower than floating point on this target (")
+    unknown = quantize(path, batches, target=load_target("arm64"), output=tmp_path / "a.onnx", config=config).facts.warnings
+    assert not [text for text in unknown if "slower" in text]  # no costs stand with that target

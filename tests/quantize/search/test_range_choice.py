@@ -6,6 +6,7 @@ import pytest
 
 from edgeopt.graph import files
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.calibrate.calibrator import ObserveConfig
 from edgeopt.quantize.calibrate.observe import held_aside, observe
 from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.search.range_choice import best
@@ -85,7 +86,7 @@ def test_what_is_held_aside_is_the_same_each_time_and_joins_the_rest() -> None:
     model, batches = files.as_ir(reader()), lines(0, 12)
     signature = files.signature(model)
     whole = observe(model, batches, ["a"], signature=signature, channels={})
-    apart = observe(model, batches, ["a"], signature=signature, channels={}, aside=3)
+    apart = observe(model, batches, ["a"], signature=signature, channels={}, config=ObserveConfig(aside=3))
     assert [batch["x"].shape for batch in apart.held] == [batches[number]["x"].shape for number in sorted(held_aside(12, 3))]
     assert 0 < apart.aside["a"].count < apart.tensors["a"].count < whole.tensors["a"].count
     joined = apart.joined()

@@ -10,6 +10,7 @@ that shows it, and the exit code is 1. A limit on memory and a time per file cat
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import logging
@@ -25,7 +26,6 @@ import warnings
 import wave
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ import numpy as np
 import onnx
 from PIL import Image
 
+from benchmarks.sweep.bundles import bundle_files, read_bundle
 from edgeopt.data.samples import Samples
 from edgeopt.data.source import Reader, open_source
 from edgeopt.documents import read_bytes
@@ -369,6 +370,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "recipe": Target(_read_recipe, {"r.toml": _RECIPE}),
         "cache": Target(_read_cache, {"seen.safetensors": _cache(folder)}),
         "tokenizer": Target(_read_tokenizer, {"tokenizer.json": _tokenizer()}),
+        "bundle": Target(read_bundle, {f"bundle/{name}": content for name, content in bundle_files(folder, _onnx()).items()}),
         "onnx": Target(_read_onnx, {"m.onnx": _onnx()}),
         "model": Target(_read_model, {f"model/{name}": content for name, content in _saved_model(folder).items()}),
     }
@@ -378,7 +380,7 @@ class HangError(BaseException):
     """A file took too long; no reader may catch it."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def limited_time() -> Iterator[None]:
     """Raise `HangError` in what takes too long."""
 

@@ -17,6 +17,8 @@ EXTRAS: Mapping[str, str] = {
     "accelerate": "torch",
     "torch_pruning": "torch",
     "onnxscript": "torch",
+    "peft": "torch",
+    "tensorboard": "trackers",
     "tokenizers": "text",
     "PIL": "images",
     "jinja2": "report",

@@ -19,8 +19,8 @@ from typing import Protocol
 class Advance(Protocol):
     """Moves a task forward."""
 
-    def __call__(self, units: int = 1) -> None:
-        """Report that `units` more are done."""
+    def __call__(self, units: int = 1, *, detail: str = "") -> None:
+        """Report that `units` more are done; `detail` is shown beside the task (empty: what was shown before)."""
 
 
 class Listener(Protocol):
@@ -47,7 +47,7 @@ class Silent:
         """Drop the message."""
 
 
-def _stay(units: int = 1) -> None:
+def _stay(units: int = 1, *, detail: str = "") -> None:
     pass
 
 

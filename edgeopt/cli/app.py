@@ -29,6 +29,7 @@ from edgeopt.cli.search import search
 from edgeopt.cli.serve import serve
 from edgeopt.cli.sweep import sweep
 from edgeopt.cli.targets import targets
+from edgeopt.cli.train import train
 from edgeopt.cli.verify import verify
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ COMMANDS = (
     init,
     run,
     search,
+    train,
     distill,
     prune,
     export,

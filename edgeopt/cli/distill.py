@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeopt.cli.options import Builder, Quiet, Set
 from edgeopt.cli.output import say
 
+if TYPE_CHECKING:
+    from edgeopt.distill.result import DistillResult
+
 
 def distill(
     teacher: Annotated[str, typer.Argument(help="The teacher: a saved or transformers folder, a hub id, or module:callable.")],
-    data: Annotated[str, typer.Option("--data", help="Training samples: a file, a folder or a set.")],
+    train: Annotated[str, typer.Option("--train", "--data", help="Training samples: a file, a folder or a set.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the student.")],
+    evaluate: Annotated[
+        str | None, typer.Option("--evaluate", help="Labelled samples to choose the best weights with, and to score.")
+    ] = None,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option("--unlabelled", help="Further samples, labels not needed; may be repeated.")
+    ] = None,
     student: Annotated[str | None, typer.Option("--student", help="The student as module:callable.")] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="Or the layers of the teacher to keep, such as 1,3,5.")] = None,
+    width: Annotated[int | None, typer.Option("--width", help="Or the width to cut the teacher's hidden states to.")] = None,
+    time: Annotated[str | None, typer.Option("--time", metavar="20m", help="Train at most this long.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="What the models are for; default: what the teacher says.")] = None,
     builder: Builder = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
@@ -25,26 +37,35 @@ def distill(
     """Distil: train a small student on a teacher's soft labels. A killed run resumes. Options: --set train.epochs=3."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training import resumable, training_samples
+    from edgeopt.cli.training import numbers, reader_samples, resumable, time_limit, training_samples
+    from edgeopt.data.joined import joined
     from edgeopt.distill.config import DistillOptions
+    from edgeopt.distill.stage import Material
     from edgeopt.distill.stage import distill as run
     from edgeopt.models.load import load_model
+    from edgeopt.tasks.registry import find_task, task_for
 
-    options = read_options(DistillOptions, changes, source=student, layers=_numbers(layers) if layers else None)
-    loaded = load_model(teacher, source_builder=builder)
+    given: dict[str, Any] = {"source": student, "width": width, "layers": numbers(layers) if layers else None}
+    options = read_options(DistillOptions, [*time_limit(time, changes), *(changes or [])], **given)
+    loaded = load_model(teacher, task=task, source_builder=builder)
     with shown(quiet=quiet):
-        samples = training_samples(data, loaded)
-        known = options.model_dump(mode="json")
+        samples = training_samples(train, loaded)
+        judged = reader_samples(evaluate, loaded, split="evaluation") if evaluate else None
+        extra = [reader_samples(name, loaded, split="train") for name in unlabelled or []]
+        chosen = find_task(task) if task else task_for(samples, loaded.task)
+        material = Material(judged, joined(extra) if extra else None, chosen)
+        known = {**options.model_dump(mode="json"), "data": [data.digest for data in [*([judged] if judged else []), *extra]]}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
-            result = run(loaded, samples, output=output, options=options, session=session)
+            result = run(loaded, samples, output=output, options=options, session=session, material=material)
     say(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")
+    _say_scores(result)
 
 
-def _numbers(text: str) -> list[int]:
-    """Return the numbers in ``1,3,5``."""
-    from edgeopt.errors import RecipeError
-
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
-        raise RecipeError(f"--layers {text}: write the numbers of the teacher's layers, from 0, such as 1,3,5")
-    return [int(part) for part in parts]
+def _say_scores(result: DistillResult) -> None:
+    """Print the student's metric beside the teacher's, and the other trials."""
+    if not result.evaluations or result.teacher_score is None:
+        return
+    best = max(result.evaluations, key=lambda evaluation: evaluation.value)
+    say(f"{best.metric}: {best.value:.4f} (step {best.step:,}), the teacher's {result.teacher_score:.4f}")
+    for trial in result.trials:
+        say(f"{trial.kind}, seed {trial.seed}: {trial.metric} {trial.value:.4f}")

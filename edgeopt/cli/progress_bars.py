@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from edgeopt import progress
 from edgeopt.escaping import one_line
@@ -27,6 +35,9 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=console,
             transient=True,
         )
@@ -35,10 +46,12 @@ class Bars:
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """Show a bar while the block runs."""
         with self._progress:
-            bar = self._progress.add_task(one_line(description), total=total)
+            bar = self._progress.add_task(one_line(description), total=total, detail="")
 
-            def advance(units: int = 1) -> None:
+            def advance(units: int = 1, *, detail: str = "") -> None:
                 self._progress.advance(bar, units)
+                if detail:
+                    self._progress.update(bar, detail=one_line(detail))
 
             try:
                 yield advance
@@ -56,14 +69,20 @@ class Lines:
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
         """Print the progress of the task at intervals."""
-        done, printed = 0, time.monotonic()
+        done, first, began = 0, 0, time.monotonic()
+        printed = began
 
-        def advance(units: int = 1) -> None:
-            nonlocal done, printed
+        def advance(units: int = 1, *, detail: str = "") -> None:
+            nonlocal done, printed, first
             done += units
-            if time.monotonic() - printed >= _LINE_SECONDS:
-                printed = time.monotonic()
-                self.note(f"  {description}: {done:,}{f' of {total:,}' if total else ''}")
+            first = first or done  # (what was done before, where a training resumes, says nothing about the speed)
+            now = time.monotonic()
+            if now - printed >= _LINE_SECONDS:
+                printed = now
+                left = remaining(done - first, done, total, now - began)
+                self.note(
+                    f"  {description}: {done:,}{f' of {total:,}' if total else ''}{left}{f', {detail}' if detail else ''}"
+                )
 
         yield advance
 
@@ -71,6 +90,14 @@ class Lines:
         """Print the line."""
         sys.stderr.write(f"{one_line(message)}\n")
         sys.stderr.flush()
+
+
+def remaining(measured: int, done: int, total: int | None, seconds: float) -> str:
+    """Return ", 3 min left", judged by `measured` units in `seconds`; "" if that cannot be said."""
+    if not total or measured <= 0 or done >= total:
+        return ""
+    left = seconds / measured * (total - done)
+    return f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"
 
 
 def shown(*, quiet: bool) -> AbstractContextManager[None]:

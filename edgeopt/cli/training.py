@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,48 @@ if TYPE_CHECKING:
     from edgeopt.models.load import LoadedModel
     from edgeopt.train.loop import Session
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "": 1}
+
 
 def training_samples(data: str, model: LoadedModel) -> Samples:
     """Return the samples that `data` names, of a calibration set its training split; see `edgeopt.data.source`."""
+    return reader_samples(data, model, split="train")
+
+
+def reader_samples(data: str, model: LoadedModel, *, split: str) -> Samples:
+    """Return the samples that `data` names for the model's tokenizer; of a calibration set the split called `split`."""
     from edgeopt.data.source import open_source
     from edgeopt.data.source_options import Reader
 
     has_tokenizer = model.folder is not None and (model.folder / "tokenizer.json").is_file()
-    return open_source(data, Reader((), model.folder if has_tokenizer else None), split="train")
+    return open_source(data, Reader((), model.folder if has_tokenizer else None), split=split)
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers in ``1,3,5``."""
+    from edgeopt.errors import RecipeError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise RecipeError(f"--layers {text}: write the numbers of the teacher's layers, from 0, such as 1,3,5")
+    return [int(part) for part in parts]
+
+
+def time_limit(text: str | None, changes: Sequence[str] | None) -> list[str]:
+    """Return the options that ``--time 20m`` stands for: the time, and epochs that do not end before it.
+
+    Raises:
+        RecipeError: the text is no time.
+    """
+    from edgeopt.errors import RecipeError
+
+    if text is None:
+        return []
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise RecipeError(f"--time {text}: write a number and s, m or h, such as 20m")
+    epochs = [] if any(change.startswith("train.epochs=") for change in changes or ()) else ["train.epochs=1000.0"]
+    return [f"train.max_seconds={float(match[1]) * _UNITS[match[2]]}", *epochs]
 
 
 @contextmanager
@@ -43,5 +78,5 @@ def resumable(
     key = key_of({"models": weights, "data": samples.digest, "options": options, "seed": seed, "edgeopt": __version__})
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    yield Session(seed, folder, key)
+    yield Session(seed, folder, key, output.with_name(f"{output.name}.logs"))
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from edgeopt.models.model_size import ModelSize
-from edgeopt.train.epoch import Epoch
+from edgeopt.train.epoch import Epoch, Evaluation
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a student: with which seed, on the teacher or as the control, and its score."""
+
+    kind: Literal["distilled", "control"]
+    seed: int
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -17,10 +28,16 @@ class DistillFacts:
     student: ModelSize
     steps: int
     history: tuple[Epoch, ...]
+    evaluations: tuple[Evaluation, ...] = field(default=())
+    """The metric on the evaluation samples, where there are any."""
+    teacher_score: float | None = None
+    """The teacher's metric on the same samples."""
+    trials: tuple[Trial, ...] = field(default=())
+    """All students that were trained, where there are several."""
 
 
 @dataclass(frozen=True)
 class DistillResult(DistillFacts):
     """The student's folder, and how it came to be."""
 
-    path: Path
+    path: Path = field(default=Path())

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from edgeopt import progress
+from edgeopt.data.augment.config import AugmentOptions, TextViews
 from edgeopt.data.samples import Samples
+from edgeopt.data.select import limited
 from edgeopt.distill.config import DistillOptions
-from edgeopt.distill.result import DistillResult
-from edgeopt.distill.student import keep_layers
+from edgeopt.distill.narrow import narrow_model
+from edgeopt.distill.result import DistillResult, Trial
+from edgeopt.distill.student import choose_layers, influences, keep_layers, layer_count
+from edgeopt.errors import DataError
+from edgeopt.models.call import to_tensors
 from edgeopt.models.load import LoadedModel, Origin, build
 from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure
-from edgeopt.train.loop import Session
+from edgeopt.tasks.registry import task_for
+from edgeopt.tasks.single_label import SingleLabel
+from edgeopt.tasks.task import Task
+from edgeopt.train.config import DistillLoss, TrainOptions
+from edgeopt.train.loop import Session, TrainResult
+from edgeopt.train.task_loss import check_classes, evaluator, subject_of
 from edgeopt.train.teach import Lesson, teach
+from edgeopt.train.watch import Watch
 
 _DEFAULTS = Session()
+_OBSERVED, _BATCH = 256, 32  # samples that layers and widths are chosen with
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a student is trained and judged with, besides the training split.
+
+    Attributes:
+        evaluation: labelled samples that the best weights are chosen with; None: the last weights are kept.
+        unlabelled: further samples that the teacher alone labels.
+        task: what the models are for; None: what the teacher says, or the labels.
+    """
+
+    evaluation: Samples | None = None
+    unlabelled: Samples | None = None
+    task: Task | None = None
+
+
+_NOTHING = Material()
+
+
+@dataclass(frozen=True)
+class _Student:
+    module: nn.Module
+    layers: list[int] | None
+    basis: torch.Tensor | None = None
 
 
 def distill(
@@ -26,6 +66,7 @@ def distill(
     output: Path,
     options: DistillOptions,
     session: Session = _DEFAULTS,
+    material: Material = _NOTHING,
 ) -> DistillResult:
     """Build the student that `options` describe, train it on the teacher, and write it to the folder `output`.
 
@@ -34,21 +75,126 @@ def distill(
         samples: the training split; labels are the hard labels.
         output: created if necessary; a transformers folder, or model.json + model.safetensors.
         options: which student, which losses, how long.
-        session: the seed (of first weights, order and dropout), and where to resume from.
+        session: the seed (of first weights, views, order and dropout), and where to resume from.
+        material: evaluation and unlabelled samples, the task.
 
     Raises:
         ModelError: the student cannot be built, or does not fit the teacher.
         DataError: labels are needed and missing.
     """
+    if not len(samples):
+        raise DataError("the training split has no samples")
+    task = material.task or task_for(samples, teacher.task)
     torch.manual_seed(session.seed)
-    student = build(options.source, options.arguments) if options.source else keep_layers(teacher.module, options.layers or [])
-    lesson = Lesson(options.loss, options.train, options.layers)
-    result = teach(student, teacher.module, samples, lesson=lesson, session=session)
+    student = _student(teacher.module, samples, options)
+    check_classes(task, teacher.module, student.module, samples)
+    options = _settled(options, teacher, student, samples, task)
+    watch = Watch(evaluator(task, material.evaluation)) if material.evaluation is not None else Watch()
+    lesson = _lesson(teacher, options, student, task, material)
+    result = teach(student.module, teacher.module, samples, lesson=lesson, session=session, watch=watch)
     origin = Origin(options.source, options.arguments, task=teacher.task, labels=teacher.labels) if options.source else None
-    save_model(student, output, origin=origin)
+    save_model(student.module, output, origin=origin)
     copy_tokenizer(teacher.folder, output)
     if origin is not None:
-        check_saved(student, output, origin, samples.collate([0]))
+        check_saved(student.module, output, origin, samples.collate([0]))
     one = samples.collate([0])
-    sizes = measure(teacher.module, one), measure(student, one)
-    return DistillResult(*sizes, result.steps, result.history, output)
+    sizes = measure(teacher.module, one), measure(student.module, one)
+    teachers = watch.evaluate(teacher.module).value if watch.evaluate else None
+    trials = _trials(teacher, samples, options, session, replace(material, task=task), watch, result)
+    return DistillResult(*sizes, result.steps, result.history, result.evaluations, teachers, trials, output)
+
+
+def _student(teacher: nn.Module, samples: Samples, options: DistillOptions) -> _Student:
+    """Return the untrained student, and which layer of the teacher each of its layers is."""
+    if options.source:
+        return _Student(build(options.source, options.arguments), None)
+    module, layers = teacher, options.layers
+    if options.layer_count is not None:
+        known = influences(teacher, _observed(samples)) if options.layer_choice == "similarity" else ()
+        layers = choose_layers(options.layer_count, layer_count(teacher), options.layer_choice, known)
+        progress.note(f"the student keeps the teacher's layers {', '.join(map(str, layers))}")
+    if layers is not None:
+        module = keep_layers(teacher, layers)
+    if options.width is None:
+        return _Student(module, layers)
+    narrowed = narrow_model(module, options.width, _observed(samples))
+    return _Student(narrowed.module, layers or list(range(layer_count(teacher))), narrowed.basis)
+
+
+def _observed(samples: Samples) -> list[dict[str, torch.Tensor]]:
+    return [to_tensors(batch) for batch in limited(samples, _OBSERVED).sorted_batches(_BATCH)]
+
+
+def _settled(options: DistillOptions, teacher: LoadedModel, student: _Student, samples: Samples, task: Task) -> DistillOptions:
+    """Return the options with what they leave open decided: labels that are missing, views, frozen embeddings."""
+    train, loss = options.train, options.loss
+    changes: dict[str, object] = {}
+    if train.augment is None and isinstance(task, SingleLabel) and _has_text(teacher, samples):
+        changes["augment"] = AugmentOptions(views=8, text=TextViews(join=0.15))
+    if train.freeze is None and not options.source and options.width is None:
+        names = [name for name, _ in student.module.named_parameters()]
+        changes["freeze"] = ["embeddings"] if any("embeddings" in name for name in names) else []
+    if not task.is_labelled(samples) and "soft_weight" not in loss.model_fields_set:
+        loss = loss.model_copy(update={"soft_weight": 1.0})
+    return options.model_copy(update={"train": train.model_copy(update=changes), "loss": loss})
+
+
+def _has_text(teacher: LoadedModel, samples: Samples) -> bool:
+    return teacher.folder is not None and (teacher.folder / "tokenizer.json").is_file() and "input_ids" in samples[0]
+
+
+def _lesson(teacher: LoadedModel, options: DistillOptions, student: _Student, task: Task, material: Material) -> Lesson:
+    return Lesson(
+        options.loss,
+        options.train,
+        student.layers,
+        subject=subject_of(task),
+        unlabelled=material.unlabelled,
+        tokenizer=teacher.folder,
+        onnx=Path(options.teacher_onnx) if options.teacher_onnx else None,
+        basis=student.basis,
+    )
+
+
+def _trials(  # noqa: PLR0917
+    teacher: LoadedModel,
+    samples: Samples,
+    options: DistillOptions,
+    session: Session,
+    material: Material,
+    watch: Watch,
+    first: TrainResult,
+) -> tuple[Trial, ...]:
+    """Train the other students and controls that `options` ask for, and score all of them."""
+    if options.seeds == 1 and not options.control:
+        return ()
+    if watch.evaluate is None:
+        raise DataError("distill.control and distill.seeds compare scores: give evaluation samples with labels")
+    kept = next((item for item in first.evaluations if item.step == first.kept_step), first.evaluations[-1])
+    trials = [Trial("distilled", session.seed, kept.metric, kept.value)]
+    plain = {"loss": DistillLoss(soft_weight=0.0), "train": _plain(options.train)}
+    for seed in range(session.seed, session.seed + options.seeds):
+        for kind, chosen in (("distilled", options), ("control", options.model_copy(update=plain))):
+            if (kind == "distilled" and seed == session.seed) or (kind == "control" and not options.control):
+                continue
+            progress.note(f"{kind}, seed {seed}")
+            torch.manual_seed(seed)
+            student = _student(teacher.module, samples, options)
+            assert material.task is not None
+            lesson = _lesson(
+                teacher,
+                chosen,
+                student,
+                material.task,
+                replace(material, unlabelled=None if kind == "control" else material.unlabelled),
+            )
+            own = Session(seed, session.checkpoint / f"{kind}-{seed}" if session.checkpoint else None, f"{session.key} {kind}")
+            teach(student.module, teacher.module, samples, lesson=lesson, session=own, watch=watch)
+            score = watch.evaluate(student.module)
+            trials.append(Trial("control" if kind == "control" else "distilled", seed, score.metric, score.value))
+    return tuple(trials)
+
+
+def _plain(train: TrainOptions) -> TrainOptions:
+    """Return the options without views: hard labels do not hold for parts of sentences."""
+    return train.model_copy(update={"augment": None})

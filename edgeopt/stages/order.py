@@ -85,7 +85,11 @@ def _torch_stages(recipe: Recipe) -> list[Stage]:
         )
     if recipe.distill:
         options = _json(recipe.distill)
-        stages.append(Stage("distill", run_distill, options, needs=("teacher",), splits=_TRAIN, builders=builders))
+        paths = [Path(source.partition("?")[0]) for source in recipe.distill.unlabelled]
+        further = tuple(path for path in paths if path.exists())
+        stages.append(
+            Stage("distill", run_distill, options, needs=("teacher",), splits=_TRAIN, sources=further, builders=builders)
+        )
     if recipe.prune:
         needs = ("teacher", "distill") if recipe.distill else ("teacher",)
         options = _json(recipe.prune)

@@ -153,6 +153,14 @@ class Data:
             raise RecipeError(f"data set '{self._source}' has no {name} split; it has: {', '.join(self._splits)}")
         return self._splits[name]
 
+    def has_own(self, name: str) -> bool:
+        """Return whether there is a split `name` whose samples are not those of the training split."""
+        return name in self._splits and self._splits[name] is not self._splits.get("train")
+
+    def further(self, source: str) -> Samples:
+        """Return the samples of another source, in the form of the recipe's own."""
+        return self._open(source, "train")
+
     def split(self, name: str) -> Samples:
         """Return the split `name`, as many as its limit, picked over the labels; a split that misses classes is a warning.
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from edgeopt.errors import RecipeError
 from edgeopt.models.model_size import ModelSize
 from edgeopt.stages.job import Job
-from edgeopt.stages.torch_model import session
+from edgeopt.stages.task import task_of
+from edgeopt.stages.torch_model import judge, session
 from edgeopt.train.epoch import Epoch
 
 
@@ -35,10 +36,13 @@ def run_teacher(job: Job) -> TeacherFacts:
     )
     history: tuple[Epoch, ...] = ()
     if options.train is not None:
-        from edgeopt.train.supervised import train_supervised
+        from edgeopt.train.fine_tune import fine_tune
 
         samples = job.data.split("train")
-        history = train_supervised(loaded.module, samples, options=options.train, session=session(job)).history
+        task = task_of(job, samples)
+        judges = judge(job, task)
+        result = fine_tune(loaded, samples, task, options=options.train, session=session(job), evaluation=judges)
+        history = result.history
     output = job.workspace.output
     save_model(loaded.module, output, origin=loaded.origin)
     copy_tokenizer(loaded.folder, output)

@@ -5,9 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
     from edgeopt.stages.job import Job
+    from edgeopt.tasks.task import Task
     from edgeopt.train.loop import Session
+
+
+_ENOUGH = 200  # samples to choose the best weights with; fewer would choose by chance
+
+
+def judge(job: Job, task: Task) -> Samples | None:
+    """Return the labelled samples that the best weights of a training are chosen with; None: there are none.
+
+    Those are the calibration samples, all of them, where the data set keeps them apart from the training and the evaluation
+    split: what a model is judged with in the end must not choose it.
+    """
+    if not job.data.has_own("calibration") or not job.data.has_own("evaluation"):
+        return None
+    samples = job.data.whole("calibration")
+    return samples if task.is_labelled(samples) and len(samples) >= _ENOUGH else None
 
 
 def session(job: Job) -> Session:

@@ -1,88 +1,237 @@
-"""The losses of distillation.
+"""The objective of distillation: a weighted sum of the parts that `DistillLoss` asks for.
 
-Soft labels: Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", https://arxiv.org/abs/1503.02531,
-section 2. With p = softmax(teacher / T) and q = softmax(student / T) the loss is T² · KL(p ‖ q): gradients of soft
-targets shrink as 1/T², the factor keeps them comparable with those of the hard labels for any T.
+    part        compares                                     divided by the number of
+    hard        the student's outputs with the labels        what the task counts
+    soft        outputs with the teacher's outputs           samples or tokens
+    hidden      hidden states of matching layers             tokens
+    relations   queries, keys, values of one layer each      tokens
+    attention   attention maps of matching layers            tokens
+    features    feature maps of named modules                samples
+    similarity  embeddings of all pairs in a batch           samples
 
-Hidden states: mean squared error between the student's layers and the matching layers of the teacher, as in Jiao et al.
-(2020), "TinyBERT", https://arxiv.org/abs/1909.10351, equation 8, without the projection, since layer mapping keeps the width.
+One pass of the student gives all of them; the teacher's come from the same view of the same samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeopt.data.labels import check_labels
-from edgeopt.data.samples import Samples
-from edgeopt.errors import DataError
-from edgeopt.models.call import call
+from edgeopt.errors import DataError, ModelError
+from edgeopt.models.call import named_outputs
 from edgeopt.train.config import DistillLoss
-from edgeopt.train.loop import Loss
+from edgeopt.train.inner import Inner
+from edgeopt.train.objective import TrainBatch
+from edgeopt.train.objectives.cross_model import cross_model
+from edgeopt.train.objectives.decoupled import decoupled
+from edgeopt.train.objectives.embeddings import embedding_values, pairwise_similarities
+from edgeopt.train.objectives.sigmoid import sigmoid_labels
+from edgeopt.train.objectives.soft_labels import soft_labels
+from edgeopt.train.objectives.tokens import Divergence, same_vocabulary, token_divergence
+from edgeopt.train.objectives.top_classes import top_classes, top_divergence
+from edgeopt.train.teachers import Forward, Said, Teacher, run
 
 
-def soft_label_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return T² · KL(softmax(teacher / T) ‖ softmax(student / T)), averaged over the batch; both logits are [N, classes]."""
-    log_q = F.log_softmax(student / temperature, dim=-1)
-    log_p = F.log_softmax(teacher / temperature, dim=-1)
-    return F.kl_div(log_q, log_p, log_target=True, reduction="batchmean") * temperature**2
+class SoftTarget(Protocol):
+    """One output that is a soft label; `edgeopt.tasks.task.SoftLabels` is one."""
+
+    @property
+    def output(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def form(self) -> str:
+        """softmax, sigmoid, value or vector."""
+        ...
+
+    @property
+    def mask(self) -> str | None:
+        """The model input that is 0 at positions that do not count."""
+        ...
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the classes are axis 1 instead of the last."""
+        ...
 
 
-def hidden_state_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], layers: Sequence[int], mask: Tensor) -> Tensor:
-    """Return the mean squared error between hidden states, over tokens that are not padding.
+@dataclass(frozen=True)
+class Logits:
+    """The soft label of a classifier."""
 
-    Args:
-        student: embeddings, then one state per layer, [N, sequence, hidden] each.
-        teacher: the same of the teacher.
-        layers: for each student layer the matching layer of the teacher, from 0.
-        mask: [N, sequence], 1 where a token is, 0 where padding is.
+    output: str = "logits"
+    form: str = "softmax"
+    mask: str | None = None
+    transposed: bool = False
+
+
+class HardLoss(Protocol):
+    """The loss on hard labels; `edgeopt.train.task_loss.TaskLoss` is one."""
+
+    def count(self, batch: TrainBatch) -> float:
+        """Return what `total` is to be divided by."""
+        ...
+
+    def total(self, outputs: Mapping[str, Tensor], batch: TrainBatch) -> Tensor:
+        """Return the loss, summed."""
+        ...
+
+    def classes(self, batch: TrainBatch) -> Tensor | None:
+        """Return the class of each sample, int64 [N]; None where labels are not that."""
+        ...
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """What a student learns from.
+
+    Attributes:
+        teacher: gives soft labels and inner results.
+        hard: the loss on hard labels; None: there are none.
+        forward: how the student is called.
+        soft: the outputs that are soft labels.
+        inner: pairs of inner results, for hidden states, relations, attention and feature maps; None: outputs alone.
     """
-    pairs = zip(student[1:], (teacher[layer + 1] for layer in layers), strict=True)
-    kept = mask.unsqueeze(-1).to(student[0].dtype)
-    elements = kept.sum() * student[0].shape[-1]
-    return torch.stack([((ours - theirs) ** 2 * kept).sum() / elements for ours, theirs in pairs]).mean()
+
+    teacher: Teacher
+    hard: HardLoss | None = None
+    forward: Forward = named_outputs
+    soft: Sequence[SoftTarget] = (Logits(),)
+    inner: Inner | None = None
 
 
-def distillation_loss(
-    teacher: nn.Module, soft_labels: Tensor, samples: Samples, *, options: DistillLoss, layers: Sequence[int] | None
-) -> Loss:
-    """Return the loss of a student that learns from `teacher`.
-
-    Args:
-        teacher: frozen; run again only for the hidden-state loss.
-        soft_labels: the teacher's logits of all samples, [samples, classes].
-        samples: the training split; their labels are the hard labels.
-        options: the weights.
-        layers: the layer mapping, for the hidden-state loss.
+@dataclass(frozen=True)
+class Distillation:
+    """The objective; see the docstring of this module.
 
     Raises:
-        DataError: hard labels are needed and the samples have none.
+        DataError: hard labels are needed and there are none.
+        ModelError: there is nothing to learn from the teacher's outputs.
     """
-    if samples.labels is None and options.soft_weight < 1:
-        raise DataError("the training split has no labels; set distill.loss.soft_weight to 1 to learn from soft labels alone")
-    hard = None
-    if samples.labels is not None and options.soft_weight < 1:
-        check_labels(samples.labels, soft_labels.shape[1], where="the training split")
-        hard = torch.from_numpy(samples.labels)
 
-    def loss(student: nn.Module, inputs: Mapping[str, Tensor], indices: Sequence[int]) -> Tensor:
-        wants_hidden = options.hidden_weight > 0 and layers is not None
-        ours = call(student, inputs, hidden=wants_hidden)
-        chosen = list(indices)
-        value = options.soft_weight * soft_label_loss(
-            ours.logits, soft_labels[chosen].to(ours.logits.device), options.temperature
-        )
-        if hard is not None:
-            value = value + (1 - options.soft_weight) * F.cross_entropy(ours.logits, hard[chosen].to(ours.logits.device))
-        if wants_hidden and layers is not None:
-            with torch.no_grad():
-                theirs = call(teacher, inputs, hidden=True)
-            value = value + options.hidden_weight * hidden_state_loss(
-                ours.hidden, theirs.hidden, layers, inputs["attention_mask"]
+    supervision: Supervision
+    options: DistillLoss
+    weights: Mapping[str, float] = field(init=False)
+    learned: nn.Module | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        options, supervision = self.options, self.supervision
+        if supervision.hard is None and options.soft_weight < 1:
+            raise DataError(
+                "the training split has no labels; set distill.loss.soft_weight to 1 to learn from soft labels alone"
             )
-        return value
+        if supervision.hard is None and options.soft == "decoupled":
+            raise DataError("decoupled distillation needs hard labels, and the training split has none; choose loss.soft = kl")
+        if not supervision.soft and options.soft_weight > 0:
+            raise ModelError("no output is known to be a soft label for this task; set distill.loss.soft_weight to 0")
+        inner = supervision.inner.weights if supervision.inner else {}
+        weights = {
+            "hard": 1 - options.soft_weight,
+            "soft": options.soft_weight,
+            "similarity": options.similarity_weight,
+            **inner,
+        }
+        object.__setattr__(self, "weights", {name: weight for name, weight in weights.items() if weight > 0})
+        object.__setattr__(self, "learned", supervision.inner.projections if supervision.inner else None)
 
-    return loss
+    def counts(self, batch: TrainBatch) -> Mapping[str, float]:
+        """Return by part the number of elements of this share."""
+        found: dict[str, float] = {}
+        for name in self.weights:
+            if name == "hard":
+                found[name] = self.supervision.hard.count(batch) if self.supervision.hard else 0.0
+            elif name == "soft":
+                found[name] = _elements(self.supervision.soft[0].mask, batch)
+            elif name == "similarity":
+                found[name] = float(len(batch))
+            elif self.supervision.inner is not None:
+                found[name] = self.supervision.inner.count(name, batch)
+        return found
+
+    def sums(self, model: nn.Module, batch: TrainBatch) -> Mapping[str, Tensor]:
+        """Return by part the sum of the loss over its elements."""
+        supervision, inner = self.supervision, self.supervision.inner
+        ours = run(model, supervision.forward, batch.inputs, inner.student_modules if inner else ())
+        theirs = supervision.teacher.said(batch)
+        found: dict[str, Tensor] = {}
+        if "hard" in self.weights and supervision.hard is not None:
+            found["hard"] = supervision.hard.total(ours.outputs, batch)
+        if "soft" in self.weights:
+            found["soft"] = torch.stack([self._soft(target, ours, theirs, batch) for target in supervision.soft]).sum()
+        if "similarity" in self.weights:
+            name = supervision.soft[0].output
+            vectors = (said.outputs[name].float() for said in (ours, theirs))
+            found["similarity"] = pairwise_similarities(*vectors, reduction="sum")
+        if inner is not None:
+            found |= inner.sums(ours.recorded, theirs.recorded, batch)
+        return found
+
+    def _soft(self, target: SoftTarget, ours: Said, theirs: Said, batch: TrainBatch) -> Tensor:
+        student, teacher = _pair(target, ours, theirs)
+        mask = None if target.mask is None else batch.inputs[target.mask]
+        options = self.options
+        match target.form:
+            case "softmax":
+                return self._softmax(student, teacher, mask, batch)
+            case "sigmoid":
+                return sigmoid_labels(student, teacher, temperature=options.temperature, mask=mask, reduction="sum")
+            case "vector":
+                return embedding_values(student, teacher, reduction="sum")
+            case _:
+                errors = F.mse_loss(student, teacher, reduction="none").reshape(len(student), -1).mean(dim=1)
+                return errors.sum()
+
+    def _softmax(self, student: Tensor, teacher: Tensor, mask: Tensor | None, batch: TrainBatch) -> Tensor:
+        options, hard = self.options, self.supervision.hard
+        temperature = options.temperature
+        if options.top_classes is not None:
+            kept = top_classes(teacher, options.top_classes, temperature=temperature)
+            return top_divergence(student, kept, temperature=temperature, mask=mask, reduction="sum")
+        match options.soft:
+            case "kl":
+                return soft_labels(student, teacher, temperature=temperature, mask=mask, reduction="sum")
+            case "decoupled":
+                target = hard.classes(batch) if hard is not None else None
+                if target is None or student.ndim != 2:
+                    raise ModelError("decoupled distillation needs one class per sample; choose loss.soft = kl for this task")
+                weights = options.target_weight, options.others_weight
+                return decoupled(student, teacher, target, temperature=temperature, weights=weights, reduction="sum")
+            case "cross-model":
+                return cross_model(student, teacher, None, temperature=temperature, reduction="sum")
+            case kind:
+                form = Divergence(kind, options.mix, temperature)
+                return token_divergence(student, teacher, form, mask=mask, reduction="sum")
+
+
+def _pair(target: SoftTarget, ours: Said, theirs: Said) -> tuple[Tensor, Tensor]:
+    """Return the student's and the teacher's output in float32, classes last.
+
+    Raises:
+        ModelError: one lacks the output, or their shapes differ.
+    """
+    for said, whose in ((ours, "student"), (theirs, "teacher")):
+        if target.output not in said.outputs:
+            raise ModelError(f"the {whose} has no output '{target.output}'; it has: {', '.join(said.outputs)}")
+    student, teacher = ours.outputs[target.output].float(), theirs.outputs[target.output].float()
+    if target.transposed:
+        student, teacher = student.movedim(1, -1), teacher.movedim(1, -1)
+    if student.shape == teacher.shape:
+        return student, teacher
+    if student.ndim == teacher.ndim >= 3 and student.shape[:-1] == teacher.shape[:-1]:
+        return same_vocabulary(student, teacher)
+    raise ModelError(
+        f"output '{target.output}': the student's has shape {list(student.shape)}, the teacher's {list(teacher.shape)}; both "
+        "must have the same classes (or width): give the student as many, or a map of labels"
+    )
+
+
+def _elements(mask: str | None, batch: TrainBatch) -> float:
+    if mask is None:
+        return float(len(batch))
+    return float(batch.inputs[mask].sum())

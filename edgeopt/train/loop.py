@@ -1,7 +1,11 @@
-"""The training loop: AdamW, a schedule, checkpoints that resume exactly. The caller supplies the loss.
+"""The training loop: steps, evaluation, checkpoints that resume exactly. The caller supplies the objective.
 
-All randomness (the order of the samples, dropout) comes from the seed: a training that was killed and resumed ends with the
-same weights, bit for bit, as one that was not. Accelerate handles devices and mixed precision.
+    batch ─▶ shares of processes and micro-batches ─▶ Σ sums / global count ─▶ gradient ─▶ optimizer
+      ▲                                                                           │
+      └── order, views, dropout: all from the seed          evaluation, best weights, checkpoint, callbacks
+
+All randomness (the order of the samples, their views, dropout) comes from the seed: a training that was killed and resumed ends
+with the same weights, bit for bit, as one that was not. Accelerate handles devices, mixed precision and processes.
 """
 
 from __future__ import annotations
@@ -9,25 +13,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from edgeopt import progress
+from edgeopt.data.augment.views import PlainViews
 from edgeopt.data.samples import Samples
 from edgeopt.models.call import to_tensors
-from edgeopt.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from edgeopt.train.adapters import attach
+from edgeopt.train.best import BestWeights
+from edgeopt.train.callbacks import Callback, Step
+from edgeopt.train.checkpoint import Progress, Trained, load_checkpoint, save_checkpoint
 from edgeopt.train.config import TrainOptions
-from edgeopt.train.epoch import Epoch
+from edgeopt.train.defaults import settled
+from edgeopt.train.epoch import Epoch, Evaluation
+from edgeopt.train.faults import check_gradient, check_loss, memory_advice
+from edgeopt.train.objective import Loss, MeanLoss, Objective, TrainBatch
+from edgeopt.train.optimizers import freeze, make_optimizer, set_learning_rate, set_training
+from edgeopt.train.precision import precision
+from edgeopt.train.processes import add_gradients, added, agreed, random_states, shares, start_equal, total_counts
 from edgeopt.train.schedule import learning_rate
+from edgeopt.train.trackers import open_accelerator, tracking
+from edgeopt.train.watch import Watch
 
-Loss = Callable[[nn.Module, Mapping[str, Tensor], Sequence[int]], Tensor]
-"""Maps (model, inputs, the batch's sample indices) to a scalar loss."""
+__all__ = ["Loss", "Session", "TrainResult", "epoch_batches", "fit"]
 _BUCKET_BATCHES = 50
 
 
@@ -36,14 +50,16 @@ class Session:
     """Seed and checkpoint of a training.
 
     Attributes:
-        seed: seed of order and dropout.
+        seed: seed of order, views and dropout.
         checkpoint: folder of its checkpoint.
         key: identity of the training; a checkpoint with another key is not used.
+        logs: folder of the trackers' files.
     """
 
     seed: int = 0
     checkpoint: Path | None = None
     key: str = ""
+    logs: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,65 +69,246 @@ class TrainResult:
     steps: int
     history: tuple[Epoch, ...]
     resumed_from_step: int
+    evaluations: tuple[Evaluation, ...] = field(default=())
+    kept_step: int | None = None
+    """The step whose weights were kept; None: the last one."""
 
 
 _DEFAULTS = Session()
+_NOTHING = Watch()
 
 
 def fit(
     model: nn.Module,
     samples: Samples,
-    loss: Loss,
+    loss: Loss | Objective,
     *,
     options: TrainOptions,
     session: Session = _DEFAULTS,
+    watch: Watch = _NOTHING,
 ) -> TrainResult:
     """Train `model` in place.
 
     Args:
-        model: its parameters that require gradients are trained.
+        model: its parameters that require gradients, and are not frozen by `options`, are trained.
         samples: the training split; ragged samples are batched with others of about their length and padded.
-        loss: see `Loss`.
+        loss: an objective, or a function that returns the mean loss of a batch (`Loss`).
         options: how to train.
         session: the seed, and where to resume from and save into.
+        watch: evaluation, callbacks, random views.
+
+    Raises:
+        RecipeError: the loss is not finite, or an option does not fit the model.
+        MachineError: out of memory; the message proposes an accumulation.
     """
+    objective = MeanLoss(loss) if callable(loss) and not hasattr(loss, "sums") else loss
     torch.manual_seed(session.seed)
-    accelerator = Accelerator(mixed_precision=options.precision)
-    optimizer = _optimizer(model, options)
-    file = None if session.checkpoint is None else session.checkpoint / "training.safetensors"
-    state = (load_checkpoint(file, model, optimizer, key=session.key) if file else None) or Progress()
-    resumed_from = state.step
-    if resumed_from:
-        progress.note(f"training: resumed from step {resumed_from:,}")
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    steps_per_epoch = math.ceil(len(samples) / options.batch_size)
-    steps = max(1, round(options.epochs * steps_per_epoch))
-    saved = time.monotonic()
-    model.train()
-    with progress.task("train", total=steps) as advance:
-        advance(state.step)
-        while state.step < steps:
-            epoch, start = divmod(state.step, steps_per_epoch)
-            for indices in epoch_batches(samples, options.batch_size, seed=session.seed, epoch=epoch)[
-                start : start + steps - state.step
-            ]:
-                _set_learning_rate(optimizer, learning_rate(options, state.step, steps))
-                inputs = to_tensors(samples.collate(indices), accelerator.device)
-                with accelerator.autocast():
-                    value = loss(prepared, inputs, indices)
-                accelerator.backward(value)
-                accelerator.clip_grad_norm_(prepared.parameters(), options.max_gradient_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-                _count(
-                    state, float(value.detach()), ends_epoch=(state.step + 1) % steps_per_epoch == 0 or state.step + 1 == steps
-                )
-                advance()
-                if file and time.monotonic() - saved >= options.checkpoint_seconds:
-                    save_checkpoint(file, model, optimizer, state, key=session.key)
-                    saved = time.monotonic()
-    model.eval()
-    return TrainResult(steps, tuple(Epoch(**entry) for entry in state.history), resumed_from)
+    options = settled(options, model)
+    freeze(model, options.freeze or ())
+    with attach(model, options.adapter):
+        run = _Run(model, samples, objective, options, session, watch)  # type: ignore[arg-type]
+        with memory_advice(options), tracking(run.accelerator, options):
+            return run.train()
+
+
+class _Run:
+    """One call of `fit`."""
+
+    def __init__(  # noqa: PLR0917
+        self, model: nn.Module, samples: Samples, objective: Objective, options: TrainOptions, session: Session, watch: Watch
+    ) -> None:
+        self.model, self.objective, self.options, self.session = model, objective, options, session
+        self.accelerator = open_accelerator(options, precision(options, model), session.logs)
+        self.main = self.accelerator.is_main_process
+        model.to(self.accelerator.device)
+        if objective.learned is not None:
+            objective.learned.to(self.accelerator.device)
+        optimizer = make_optimizer(model, objective.learned, options)
+        self.trained = Trained(model, optimizer, objective.learned)
+        self.file = None if session.checkpoint is None else session.checkpoint / "training.safetensors"
+        process = self.accelerator.process_index
+        self.state = (
+            load_checkpoint(self.file, self.trained, key=session.key, process=process) if self.file else None
+        ) or Progress()
+        self.resumed_from = self.state.step
+        for module in filter(None, (model, objective.learned)):
+            start_equal(module, self.accelerator)
+        if not self.resumed_from and process:
+            torch.manual_seed(session.seed + process)
+        self.optimizer = self.accelerator.prepare(optimizer)
+        self.views = watch.views or PlainViews(samples)
+        self.samples = samples
+        self.steps_per_epoch = math.ceil(len(samples) / options.batch_size)
+        self.steps = max(1, round(options.epochs * self.steps_per_epoch))
+        self.evaluate, self.callbacks = watch.evaluate, list(watch.callbacks)
+        self.best = BestWeights(session.checkpoint, self.state)
+        self.parameters = [item for group in optimizer.param_groups for item in group["params"]]
+        self.begun = self.saved = time.monotonic()
+        self.started = self.begun - self.state.seconds
+        self.done_samples = 0
+        self.lengths = _lengths(samples)
+
+    # the way through the steps -------------------------------------------------------------------------------------------
+
+    def train(self) -> TrainResult:
+        if self.resumed_from and self.main:
+            progress.note(f"training: resumed from step {self.resumed_from:,}")
+        set_training(self.model)
+        with progress.task("train", total=self.steps) as advance:
+            advance(self.state.step)
+            for epoch, indices in self._batches():
+                step = self._step(indices, epoch)
+                advance(detail=step.line(self._last_evaluation()))
+                self._report(step)
+                if self._evaluation_due() and self._evaluated_enough():
+                    break
+                self._save_now_and_then()
+        kept = self.best.restore(self.model) if self.options.keep == "best" else None
+        self.model.eval()
+        evaluations = tuple(Evaluation(**entry) for entry in self.state.evaluations)
+        return TrainResult(
+            self.state.step, tuple(Epoch(**entry) for entry in self.state.history), self.resumed_from, evaluations, kept
+        )
+
+    def _batches(self) -> Any:
+        """Yield (epoch, sample indices) from the present step to the last one, or until the time is over."""
+        while self.state.step < self.steps:
+            epoch, start = divmod(self.state.step, self.steps_per_epoch)
+            batches = _ordered(self.lengths, len(self.samples), self.options.batch_size, (self.session.seed, epoch))
+            for indices in batches[start : start + self.steps - self.state.step]:
+                if self._share_done() >= 1:
+                    self._end_epoch()
+                    return
+                yield epoch, indices
+
+    def _share_done(self) -> float:
+        """Return the share of the training that is done, by steps or by time, whichever is further."""
+        by_steps = self.state.step / self.steps
+        if self.options.max_seconds is None:
+            return by_steps
+        return agreed(max(by_steps, (time.monotonic() - self.started) / self.options.max_seconds), self.accelerator)
+
+    def _step(self, indices: Sequence[int], epoch: int) -> Step:
+        limited = self.options.max_seconds is not None
+        place = math.floor(self._share_done() * self.steps) if limited else self.state.step
+        rate = learning_rate(self.options, min(place, self.steps - 1), self.steps)
+        set_learning_rate(self.optimizer, rate)
+        parts = self._backward(indices, epoch % self.views.count)
+        number = self.state.step + 1
+        check_loss(parts, number, self.file)
+        add_gradients(self.parameters, self.accelerator)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.options.max_gradient_norm)
+        if self.accelerator.mixed_precision != "fp16":  # where infinite gradients are skipped by the scaler
+            check_gradient(norm, number, self.file)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.done_samples += len(indices)
+        loss = sum(self.objective.weights[name] * value for name, value in parts.items())
+        self._count(float(loss), parts)
+        return Step(number, self.steps, float(loss), parts, rate, self.done_samples / max(time.monotonic() - self.begun, 1e-9))
+
+    def _backward(self, indices: Sequence[int], view: int) -> dict[str, float]:
+        """Add the gradients of a batch, micro-batch by micro-batch; return the mean of each part over the global batch."""
+        micro = [self._share(share, view) for share in shares(indices, self.accelerator, self.options.accumulation)]
+        names = list(self.objective.weights)
+        counts = total_counts((self.objective.counts(batch) for batch in micro), names, self.accelerator)
+        sums = torch.zeros(len(names), dtype=torch.float64)
+        for batch in micro:
+            with self.accelerator.autocast():
+                parts = self.objective.sums(self.model, batch)
+            scaled = [
+                self.objective.weights[name] * parts[name] / max(counts[name], 1e-12) for name in names if counts[name] > 0
+            ]
+            if scaled:
+                self.accelerator.backward(torch.stack([part.float() for part in scaled]).sum())
+            sums += torch.tensor([float(parts[name].detach()) for name in names], dtype=torch.float64)
+        total = added(sums, self.accelerator).tolist()
+        return {name: value / counts[name] for name, value in zip(names, total, strict=True) if counts[name] > 0}
+
+    def _share(self, indices: Sequence[int], view: int) -> TrainBatch:
+        device = self.accelerator.device
+        seen = self.views.batch(indices, view)
+        shares_, labelled = (torch.from_numpy(values).to(device) for values in (seen.shares, seen.labelled))
+        return TrainBatch(to_tensors(seen.arrays, device), tuple(indices), view, seen.partners, shares_, labelled)
+
+    # what is written down ------------------------------------------------------------------------------------------------
+
+    def _count(self, loss: float, parts: Mapping[str, float]) -> None:
+        state = self.state
+        state.step += 1
+        state.loss_sum += loss
+        state.loss_steps += 1
+        for name, value in parts.items():
+            state.part_sums[name] = state.part_sums.get(name, 0.0) + value
+        if state.step % self.steps_per_epoch == 0 or state.step == self.steps:
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        state = self.state
+        if not state.loss_steps:
+            return
+        parts = (
+            {name: value / state.loss_steps for name, value in state.part_sums.items()}
+            if len(self.objective.weights) > 1
+            else {}
+        )
+        state.history.append({"epoch": len(state.history) + 1, "loss": state.loss_sum / state.loss_steps, "parts": parts})
+        state.loss_sum, state.loss_steps, state.part_sums = 0.0, 0, {}
+
+    def _evaluation_due(self) -> bool:
+        every = self.options.evaluate_every or self.steps_per_epoch
+        over = self.state.step == self.steps or self._share_done() >= 1
+        return self.evaluate is not None and (over or self.state.step % every == 0)
+
+    def _evaluated_enough(self) -> bool:
+        """Evaluate; return whether that is to be the last one, because none was better for too long."""
+        state, evaluate = self.state, self.evaluate
+        assert evaluate is not None
+        value = merit = math.nan
+        metric = ""
+        if self.main:
+            self.model.eval()
+            with torch.random.fork_rng(devices=[]), torch.inference_mode():
+                score = evaluate(self.model)
+            metric, value, merit = score.metric, score.value, score.merit
+            set_training(self.model)
+        value, merit = agreed(value, self.accelerator), agreed(merit, self.accelerator)
+        evaluation = Evaluation(state.step, metric, value)
+        state.evaluations.append(asdict(evaluation))
+        best = self.best.offer(self.model, merit, main=self.main)
+        self._tell(lambda callback: callback.on_evaluate(evaluation, best=best))
+        if best and self.file:
+            self._save()
+            self.best.forget_others()
+        return self.options.patience is not None and self.best.worse_since(state) >= self.options.patience
+
+    def _last_evaluation(self) -> Evaluation | None:
+        return Evaluation(**self.state.evaluations[-1]) if self.state.evaluations else None
+
+    def _report(self, step: Step) -> None:
+        self._tell(lambda callback: callback.on_step(step))
+        if self.options.trackers:
+            values = {"loss": step.loss, "learning_rate": step.learning_rate, **{f"loss/{k}": v for k, v in step.parts.items()}}
+            self.accelerator.log(values, step=step.step)
+
+    def _tell(self, call: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks if self.main else ():
+            call(callback)
+
+    def _save_now_and_then(self) -> None:
+        due = time.monotonic() - self.saved >= self.options.checkpoint_seconds
+        if self.file and agreed(float(due), self.accelerator):
+            self._save()
+
+    def _save(self) -> None:
+        random = random_states(self.accelerator)
+        self.state.seconds = time.monotonic() - self.started
+        if self.main and self.file:
+            save_checkpoint(self.file, self.trained, self.state, key=self.session.key, random=random)
+            file = self.file
+            self._tell(lambda callback: callback.on_save(file))
+        self.saved = time.monotonic()
+        self.accelerator.wait_for_everyone()
 
 
 def epoch_batches(samples: Samples, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -119,9 +316,12 @@ def epoch_batches(samples: Samples, batch_size: int, *, seed: int, epoch: int) -
 
     Sorting by length happens within runs of 50 batches, and the batches are shuffled again, so the order stays random.
     """
-    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    order = generator.permutation(len(samples))
-    lengths = _lengths(samples)
+    return _ordered(_lengths(samples), len(samples), batch_size, (seed, epoch))
+
+
+def _ordered(lengths: np.ndarray[Any, Any] | None, count: int, batch_size: int, seeds: tuple[int, int]) -> list[list[int]]:
+    generator = np.random.Generator(np.random.PCG64(seeds))
+    order = generator.permutation(count)
     if lengths is None:
         return [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
     batches = []
@@ -142,26 +342,3 @@ def _lengths(samples: Samples) -> np.ndarray[Any, Any] | None:
     if not ragged:
         return None
     return np.asarray([max(array.size for array in samples[index].values()) for index in range(len(samples))])
-
-
-def _optimizer(model: nn.Module, options: TrainOptions) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=options.learning_rate)
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = value
-
-
-def _count(state: Progress, loss: float, *, ends_epoch: bool) -> None:
-    state.step += 1
-    state.loss_sum += loss
-    state.loss_steps += 1
-    if ends_epoch:
-        state.history.append({"epoch": len(state.history) + 1, "loss": state.loss_sum / state.loss_steps})
-        state.loss_sum, state.loss_steps = 0.0, 0

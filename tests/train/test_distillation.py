@@ -1,55 +1,23 @@
-"""The losses against plain references in float64."""
+"""The objective of distillation: its parts, their weights and their counts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from edgeopt.data.samples import from_arrays
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, ModelError
+from edgeopt.models.call import named_outputs
 from edgeopt.train.config import DistillLoss
-from edgeopt.train.distillation import distillation_loss, hidden_state_loss, soft_label_loss
+from edgeopt.train.distillation import Distillation, Logits, Supervision
+from edgeopt.train.objective import TrainBatch
+from edgeopt.train.objectives.soft_labels import soft_labels
+from edgeopt.train.supervised import ClassLoss
+from edgeopt.train.teachers import Said, TorchTeacher
 
 
-def softmax(values: np.ndarray, temperature: float) -> np.ndarray:
-    exponents = np.exp((values - values.max(axis=1, keepdims=True)) / temperature)
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0, 20.0])
-def test_soft_label_loss_is_the_scaled_divergence(temperature: float) -> None:
-    generator = np.random.default_rng(0)
-    student, teacher = generator.standard_normal((2, 7, 5)) * 3
-    p, q = softmax(teacher, temperature), softmax(student, temperature)
-    expected = temperature**2 * np.sum(p * np.log(p / q)) / 7
-    got = soft_label_loss(torch.tensor(student), torch.tensor(teacher), temperature).item()
-    assert got == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_gradient_keeps_its_size_when_the_temperature_grows() -> None:
-    sizes = []
-    for temperature in (10.0, 100.0):
-        student = torch.tensor([[1.0, -1.0, 0.5]], dtype=torch.float64, requires_grad=True)
-        soft_label_loss(student, torch.tensor([[0.0, 2.0, -1.0]], dtype=torch.float64), temperature).backward()
-        assert student.grad is not None
-        sizes.append(student.grad.norm().item())
-    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
-
-
-def test_hidden_states_are_compared_by_their_layers_without_padding() -> None:
-    generator = np.random.default_rng(1)
-    student = [torch.tensor(generator.standard_normal((2, 3, 4))) for _ in range(3)]
-    teacher = [torch.tensor(generator.standard_normal((2, 3, 4))) for _ in range(7)]
-    mask = torch.tensor([[1, 1, 1], [1, 0, 0]])
-    keep = mask.numpy()[..., None]
-    expected = np.mean(
-        [(((student[i + 1] - teacher[layer + 1]).numpy() ** 2) * keep).sum() / (4 * 4) for i, layer in enumerate((2, 5))]
-    )
-    assert hidden_state_loss(student, teacher, (2, 5), mask).item() == pytest.approx(expected, rel=1e-12)
-
-
-class Constant(torch.nn.Module):
+class Constant(nn.Module):
     def __init__(self, logits: torch.Tensor) -> None:
         super().__init__()
         self.logits = logits
@@ -58,23 +26,85 @@ class Constant(torch.nn.Module):
         return self.logits[: len(x)]
 
 
+class Fixed:
+    """A teacher that says the same of everything."""
+
+    def __init__(self, **outputs: torch.Tensor) -> None:
+        self.outputs = outputs
+
+    def said(self, batch: TrainBatch) -> Said:
+        return Said(self.outputs)
+
+
+_LOGITS, _SOFT = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+_BATCH = TrainBatch({"x": torch.zeros(2, 1)}, (0, 1))
+
+
+def value(options: DistillLoss, logits: torch.Tensor = _LOGITS) -> float:
+    objective = Distillation(Supervision(Fixed(logits=_SOFT), ClassLoss(torch.tensor([0, 2]))), options)
+    sums, counts = objective.sums(Constant(logits), _BATCH), objective.counts(_BATCH)
+    return sum(float(objective.weights[name] * sums[name] / counts[name]) for name in objective.weights)
+
+
 def test_the_weights_mix_soft_and_hard_labels() -> None:
-    samples = from_arrays({"x": np.zeros((2, 1), np.float32)}, np.array([0, 2]))
-    logits, soft = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    student = Constant(logits)
-    inputs = {"x": torch.zeros(2, 1)}
-    mixed, softly, hardly = (
-        distillation_loss(student, soft, samples, options=DistillLoss(temperature=3.0, soft_weight=weight), layers=None)(
-            student, inputs, [0, 1]
-        ).item()
-        for weight in (0.25, 1.0, 0.0)
-    )
-    assert softly == pytest.approx(soft_label_loss(logits, soft, 3.0).item())
-    assert hardly == pytest.approx(torch.nn.functional.cross_entropy(logits, torch.tensor([0, 2])).item())
+    mixed, softly, hardly = (value(DistillLoss(temperature=3.0, soft_weight=weight)) for weight in (0.25, 1.0, 0.0))
+    assert softly == pytest.approx(soft_labels(_LOGITS, _SOFT, temperature=3.0).item())
+    assert hardly == pytest.approx(nn.functional.cross_entropy(_LOGITS, torch.tensor([0, 2])).item())
     assert mixed == pytest.approx(0.25 * softly + 0.75 * hardly)
 
 
+@pytest.mark.parametrize("kind", ["kl", "decoupled", "cross-model", "reverse", "js", "skew", "skew-reverse"])
+def test_a_student_that_says_what_its_teacher_says_has_no_soft_loss(kind: str) -> None:
+    options = DistillLoss.read({"soft": kind, "soft_weight": 1.0, "temperature": 1.0}, where="test")
+    assert value(options, _SOFT) == pytest.approx(0.0, abs=1e-6)
+    assert value(options, _LOGITS) > 0.1
+
+
 def test_hard_labels_that_are_missing_are_asked_for() -> None:
-    samples = from_arrays({"x": np.zeros((2, 1), np.float32)})
     with pytest.raises(DataError, match="soft_weight to 1"):
-        distillation_loss(Constant(torch.zeros(2, 3)), torch.zeros(2, 3), samples, options=DistillLoss(), layers=None)
+        Distillation(Supervision(Fixed(logits=_SOFT)), DistillLoss())
+    with pytest.raises(DataError, match="decoupled distillation needs hard labels"):
+        Distillation(Supervision(Fixed(logits=_SOFT)), DistillLoss(soft="decoupled", soft_weight=1.0))
+
+
+def test_outputs_of_other_shapes_are_named() -> None:
+    objective = Distillation(Supervision(Fixed(logits=torch.zeros(2, 4))), DistillLoss(soft_weight=1.0))
+    with pytest.raises(ModelError, match=r"the student's has shape \[2, 3\], the teacher's \[2, 4\]"):
+        objective.sums(Constant(_LOGITS), _BATCH)
+
+
+@pytest.mark.parametrize("form", ["sigmoid", "value", "vector"])
+def test_other_forms_of_soft_labels(form: str) -> None:
+    target = Logits(form=form)
+    objective = Distillation(
+        Supervision(Fixed(logits=_SOFT), soft=(target,)), DistillLoss(soft_weight=1.0, similarity_weight=0.5)
+    )
+    same = objective.sums(Constant(_SOFT), _BATCH)
+    other = objective.sums(Constant(_LOGITS), _BATCH)
+    assert float(same["soft"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(other["soft"]) > 0.1
+    assert float(same["similarity"]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_gradients_reach_the_student_alone() -> None:
+    torch.manual_seed(0)
+    teacher, student = nn.Linear(4, 3), nn.Linear(4, 3)
+    objective = Distillation(Supervision(TorchTeacher(teacher, named_outputs)), DistillLoss(soft_weight=1.0))
+    batch = TrainBatch({"input": torch.randn(5, 4)}, tuple(range(5)))
+    objective.sums(student, batch)["soft"].backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in student.parameters())
+
+
+def test_tokens_are_counted_by_their_mask() -> None:
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    soft = (Logits(mask="attention_mask"),)
+    objective = Distillation(Supervision(Fixed(logits=torch.zeros(2, 3, 5)), soft=soft), DistillLoss(soft_weight=1.0))
+    batch = TrainBatch({"x": torch.zeros(2, 3), "attention_mask": mask}, (0, 1))
+    assert objective.counts(batch) == {"soft": 3.0}
+    assert np.isfinite(float(objective.sums(Tokens(), batch)["soft"]))
+
+
+class Tokens(nn.Module):
+    def forward(self, x: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return torch.ones(2, 3, 5)

@@ -1,0 +1,56 @@
+"""`edgeopt train`: fine-tune a model on labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeopt.cli.options import Builder, Quiet, Set
+from edgeopt.cli.output import say
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="The model: a saved or transformers folder, a hub id, or module:callable.")],
+    data: Annotated[str, typer.Option("--train", "--data", help="Labelled training samples: a file, a folder or a set.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the trained model.")],
+    evaluate: Annotated[
+        str | None, typer.Option("--evaluate", help="Labelled samples to choose the best weights with, and to score.")
+    ] = None,
+    lora: Annotated[
+        bool, typer.Option("--lora", help="Train low-rank updates (LoRA) and merge them into the weights.")
+    ] = False,
+    time: Annotated[str | None, typer.Option("--time", metavar="20m", help="Train at most this long.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="What the model is for; default: what its folder says.")] = None,
+    builder: Builder = None,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train: fine-tune a model on labels. A killed run resumes. Options: --set epochs=3.0 (see TrainOptions)."""
+    from edgeopt.cli.options import read_options
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.training import reader_samples, resumable, time_limit, training_samples
+    from edgeopt.models.load import load_model
+    from edgeopt.tasks.registry import find_task, task_for
+    from edgeopt.train.config import AdapterOptions, TrainOptions
+    from edgeopt.train.fine_tune import fine_tune, save_trained
+
+    given = [change.removeprefix("train.") for change in time_limit(time, [f"train.{change}" for change in changes or []])]
+    options = read_options(TrainOptions, [*given, *(changes or [])])
+    if lora and options.adapter is None:
+        options = options.model_copy(update={"adapter": AdapterOptions()})
+    loaded = load_model(model, task=task, source_builder=builder)
+    with shown(quiet=quiet):
+        samples = training_samples(data, loaded)
+        judged = reader_samples(evaluate, loaded, split="evaluation") if evaluate else None
+        chosen = find_task(task) if task else task_for(samples, loaded.task)
+        known = {**options.model_dump(mode="json"), "data": judged.digest if judged else None}
+        with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
+            result = fine_tune(loaded, samples, chosen, options=options, session=session, evaluation=judged)
+            save_trained(loaded, samples, output)
+    say(f"{output}: trained for {result.steps:,} steps")
+    for evaluation in result.evaluations:
+        kept = ", kept" if evaluation.step == result.kept_step else ""
+        say(f"{evaluation.metric} after step {evaluation.step:,}: {evaluation.value:.4f}{kept}")

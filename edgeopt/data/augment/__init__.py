@@ -1,0 +1,1 @@
+"""Seeded random views of samples: images, audio, text."""

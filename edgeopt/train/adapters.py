@@ -1,0 +1,57 @@
+"""Parameter-efficient training by peft: low-rank updates that are merged into the weights when the training ends.
+
+LoRA: Hu et al. (2021), https://arxiv.org/abs/2106.09685. Each chosen weight W stays frozen; trained is W + (alpha / r) · B A
+with B [out, r] and A [r, in]. Merged, the model has the layers it had before, so it is exported as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from edgeopt.errors import ModelError
+from edgeopt.extras import need
+from edgeopt.train.config import AdapterOptions
+
+_HEADS = ("classifier", "score", "qa_outputs", "lm_head", "head", "fc", "pre_classifier")
+
+
+@contextmanager
+def attach(model: nn.Module, options: AdapterOptions | None) -> Iterator[None]:
+    """Freeze `model` and train an adapter inside the block; it is merged into the weights at the end.
+
+    Raises:
+        ModelError: no layer has the wanted name, or the model has no linear layer.
+    """
+    if options is None:
+        yield
+        return
+    need("peft", purpose="training with LoRA")
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraModel
+
+    targets = options.targets or _linear_layers(model)
+    if not targets:
+        raise ModelError(f"{type(model).__name__} has no linear layer besides its head for LoRA; train all of it (no adapter)")
+    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, lora_dropout=options.dropout, target_modules=targets)
+    head = [name for name, parameter in model.named_parameters() if _is_head(name) and parameter.requires_grad]
+    try:
+        tuner = LoraModel(model, config, "default")
+    except ValueError as error:
+        raise ModelError(f"LoRA does not fit {type(model).__name__}: {str(error).splitlines()[0]}") from error
+    for name, parameter in model.named_parameters():
+        if options.train_head and name in head:
+            parameter.requires_grad_(True)
+    yield
+    tuner.merge_and_unload(progressbar=False)
+    model.requires_grad_(True)
+
+
+def _linear_layers(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and not _is_head(name) and name]
+
+
+def _is_head(name: str) -> bool:
+    return any(part in _HEADS for part in name.split("."))

@@ -1,0 +1,217 @@
+"""What a teacher said about each view of each sample, kept on disk so that later epochs need not run it.
+
+A view is a pure function of seed, sample and number (`edgeopt.data.augment.views`), so its outputs can be kept: the first
+epoch that
+sees view v of sample i asks the teacher, later ones read a memory-mapped file. Each output is a file of float16 or float32
+values, sample after sample; an index has (view, sample) → place. What is used the first time is what was written, rounded, so
+that a training sees the same values whether they came from the teacher or from the disk.
+
+    folder/
+      index.npz        views × samples: number of tokens and place of each entry; written by `flush`, after the values
+      logits.bin       values
+
+A cache of one clean view with fresh augmentation would be inconsistent (the teacher would judge what the student does not
+see), so there is none: the view's number is part of the place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeopt import progress
+from edgeopt.files import disk_errors, write_aside
+from edgeopt.train.objective import TrainBatch
+from edgeopt.train.teachers import Said, Teacher
+
+_INDEX = "index.npz"
+
+
+@dataclass(frozen=True)
+class CacheLimits:
+    """How much is kept.
+
+    Attributes:
+        max_bytes: once the files have this size, nothing more is written; those entries are computed each time.
+        small: outputs with up to this many values per sample are kept as float32, larger ones as float16.
+    """
+
+    max_bytes: int = 4 * 2**30
+    small: int = 64
+
+
+@dataclass
+class CacheFigures:
+    """How often the teacher ran and how often the cache answered, in batches."""
+
+    computed: int = 0
+    read: int = 0
+
+
+class CachedTeacher:
+    """A teacher that is asked once per view of a sample."""
+
+    def __init__(
+        self, teacher: Teacher, folder: Path, *, key: str, size: tuple[int, int], limits: CacheLimits = CacheLimits()
+    ) -> None:
+        """Open or begin the cache in `folder`.
+
+        Args:
+            teacher: asked where the cache has no answer.
+            folder: created if necessary; what another `key` wrote there is removed.
+            key: hash of everything the outputs depend on: teacher, data, views, which outputs.
+            size: number of views and of samples.
+            limits: how much is kept.
+        """
+        self._teacher, self._folder, self._limits = teacher, folder, limits
+        self._key = hashlib.sha256(json.dumps([key, size, limits.small]).encode()).hexdigest()
+        self.figures = CacheFigures()
+        self._place: NDArray[np.int64] = np.full(size, -1, np.int64)
+        self._tokens: NDArray[np.int32] = np.zeros(size, np.int32)
+        self._shapes: dict[str, tuple[str, list[int], bool]] = {}
+        self._full = False
+        self._entries = 0
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._open()
+
+    def said(self, batch: TrainBatch) -> Said:
+        """Return what the teacher says of the batch, from the disk where all of it is there."""
+        indices = list(batch.indices)
+        if self._shapes and (self._place[batch.view, indices] >= 0).all():
+            self.figures.read += 1
+            return self._read(batch)
+        said = self._teacher.said(batch)
+        self.figures.computed += 1
+        kept = {
+            **{f"o.{name}": value for name, value in said.outputs.items()},
+            **{f"r.{name}": value for name, value in said.recorded.items()},
+        }
+        return self._write(kept, batch)
+
+    def flush(self) -> None:
+        """Write the index of what is in the files, so that a later process finds it."""
+        with disk_errors(self._folder), write_aside(self._folder / _INDEX) as aside, aside.open("wb") as file:
+            np.savez(file, place=self._place, tokens=self._tokens, meta=np.frombuffer(self._meta().encode(), np.uint8))
+
+    # the files ------------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Read the index of an earlier process; begin again where there is none of this key."""
+        index = self._folder / _INDEX
+        try:
+            with np.load(index) as found:
+                meta = json.loads(bytes(found["meta"]).decode())
+                if meta["key"] == self._key:
+                    self._place, self._tokens = found["place"], found["tokens"]
+                    self._shapes = {name: (dtype, shape, ragged) for name, (dtype, shape, ragged) in meta["shapes"].items()}
+                    self._entries = int(meta["entries"])
+                    if all(self._path(name).stat().st_size >= self._size(name) for name in self._shapes):
+                        return
+        except (OSError, ValueError, KeyError):
+            pass
+        self._place[:], self._tokens[:], self._shapes, self._entries = -1, 0, {}, 0
+        index.unlink(missing_ok=True)
+        for old in self._folder.glob("*.bin"):
+            old.unlink()
+
+    def _meta(self) -> str:
+        return json.dumps({"key": self._key, "shapes": self._shapes, "entries": self._entries})
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.bin"
+
+    def _size(self, name: str) -> int:
+        """Return the bytes that a file has at least: entries of one shape, or rows of tokens."""
+        dtype, shape, ragged = self._shapes[name]
+        rows = int(self._tokens[self._place >= 0].sum()) if ragged else self._entries
+        return rows * int(np.prod(shape)) * np.dtype(dtype).itemsize
+
+    def _lengths(self, batch: TrainBatch) -> list[int]:
+        mask = batch.inputs.get("attention_mask")
+        return [1] * len(batch) if mask is None else mask.sum(dim=1).tolist()
+
+    def _write(self, values: Mapping[str, Tensor], batch: TrainBatch) -> Said:
+        """Append the batch's entries that are new; return the values as they are kept."""
+        arrays = {name: self._stored(name, value, batch) for name, value in values.items()}
+        lengths = self._lengths(batch)
+        new = [row for row, index in enumerate(batch.indices) if self._place[batch.view, index] < 0]
+        if sum(self._size(name) for name in self._shapes) > self._limits.max_bytes and not self._full:
+            self._full = True
+            progress.note(f"teacher cache: {self._limits.max_bytes / 2**30:.1f} GiB are full; the teacher runs for the rest")
+        if not self._full and new:
+            tokens = int(self._tokens[self._place >= 0].sum())
+            for name, array in arrays.items():
+                self._append(name, array, new, lengths, tokens)
+            for row in new:
+                self._place[batch.view, batch.indices[row]] = self._entries
+                self._tokens[batch.view, batch.indices[row]] = lengths[row]
+                self._entries += 1
+            self._starts = None
+        return _said({name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}, batch)
+
+    def _stored(self, name: str, value: Tensor, batch: TrainBatch) -> NDArray[Any]:
+        array = value.detach().float().cpu().numpy()
+        if name not in self._shapes:
+            mask = batch.inputs.get("attention_mask")
+            ragged = mask is not None and array.ndim >= 2 and array.shape[1] == mask.shape[1] and array.ndim > 2
+            shape = list(array.shape[2:] if ragged else array.shape[1:])
+            small = int(np.prod(shape)) <= self._limits.small
+            self._shapes[name] = ("float32" if small else "float16", shape, ragged)
+        return array.astype(self._shapes[name][0])
+
+    def _append(self, name: str, array: NDArray[Any], rows: list[int], lengths: list[int], tokens: int) -> None:
+        dtype, shape, ragged = self._shapes[name]
+        parts = [array[row, : lengths[row]] if ragged else array[row][None] for row in rows]
+        before = (tokens if ragged else self._entries) * int(np.prod(shape)) * np.dtype(dtype).itemsize
+        with self._path(name).open("r+b" if self._path(name).exists() else "w+b") as file:
+            file.seek(before)  # (what a killed process wrote after its last index is written over)
+            for part in parts:
+                file.write(np.ascontiguousarray(part).tobytes())
+
+    _starts: NDArray[np.int64] | None = None
+
+    def _token_starts(self) -> NDArray[np.int64]:
+        """Return for each entry the number of tokens before it."""
+        if self._starts is None:
+            by_entry = np.zeros(self._entries + 1, np.int64)
+            there = self._place >= 0
+            by_entry[self._place[there] + 1] = self._tokens[there]
+            self._starts = np.cumsum(by_entry)
+        return self._starts
+
+    def _read(self, batch: TrainBatch) -> Said:
+        indices = list(batch.indices)
+        places = self._place[batch.view, indices]
+        found: dict[str, Tensor] = {}
+        for name, (dtype, shape, ragged) in self._shapes.items():
+            values = np.memmap(self._path(name), dtype=dtype, mode="r")
+            width = max(1, int(np.prod(shape)))
+            if not ragged:
+                rows = values[: self._entries * width].reshape(self._entries, *shape)[places]
+            else:
+                starts = self._token_starts()
+                table = values[: starts[-1] * width].reshape(-1, *shape)
+                longest = next(iter(batch.inputs.values())).shape[1]
+                rows = np.zeros((len(indices), longest, *shape), dtype)
+                for row, place in enumerate(places):
+                    part = table[starts[place] : starts[place + 1]]
+                    rows[row, : len(part)] = part
+            found[name] = torch.from_numpy(np.asarray(rows, np.float32))
+        return _said(found, batch)
+
+
+def _said(values: Mapping[str, Tensor], batch: TrainBatch) -> Said:
+    device = next(iter(batch.inputs.values())).device
+    moved = {name: value.to(device) for name, value in values.items()}
+    outputs, recorded = ({name[2:]: value for name, value in moved.items() if name.startswith(kind)} for kind in ("o.", "r."))
+    return Said(outputs, recorded)

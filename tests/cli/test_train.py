@@ -1,0 +1,65 @@
+"""`edgeopt train` from the shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgeopt.cli.app import app
+
+_NETS = """
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "net_of_this_test.py").write_text(_NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, seed in (("train.npz", 0), ("test.npz", 1)):
+        values = np.random.default_rng(seed).standard_normal((200, 6)).astype(np.float32)
+        np.savez(name, input=values, labels=(values.sum(axis=1) > 0).astype(np.int64))
+    return tmp_path
+
+
+def run(*arguments: str):  # type: ignore[no-untyped-def]
+    call = ["train", "net_of_this_test:net", "--train", "train.npz", "-o", "out", "-q", *arguments]
+    return CliRunner().invoke(app, call)
+
+
+def test_it_prints_each_evaluation_and_marks_the_kept_one(folder: Path) -> None:
+    result = run("--evaluate", "test.npz", "--set", "epochs=5.0", "--set", "learning_rate=0.02")
+    assert result.exception is None, result.output
+    assert "out: trained for 35 steps" in result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("accuracy after step")]
+    assert len(lines) == 5
+    assert sum(line.endswith(", kept") for line in lines) == 1
+    assert max(float(line.split(": ")[1].split(",")[0]) for line in lines) > 0.85
+    assert (folder / "out" / "model.safetensors").is_file()
+    assert not (folder / ".out.checkpoint").exists()
+
+
+def test_lora_trains_and_is_merged(folder: Path) -> None:
+    result = run("--lora", "--set", "epochs=1.0")
+    assert result.exception is None, result.output
+    assert (folder / "out" / "model.safetensors").stat().st_size < 2000
+
+
+@pytest.mark.parametrize(("time", "said"), [("soon", "write a number and s, m or h"), ("0m", "write a number")])
+def test_a_time_that_is_none_is_named(folder: Path, time: str, said: str) -> None:
+    assert said in str(run("--time", time).exception)
+
+
+def test_a_time_limit_ends_the_training(folder: Path) -> None:
+    result = run("--time", "1s")
+    assert result.exception is None, result.output
+    assert int(result.output.split("trained for ")[1].split(" ")[0].replace(",", "")) > 20

@@ -158,7 +158,7 @@ class Distillation:
         """Return by part the sum of the loss over its elements."""
         supervision, inner = self.supervision, self.supervision.inner
         ours = run(model, supervision.forward, batch.inputs, inner.student_modules if inner else ())
-        theirs = supervision.teacher.said(batch)
+        theirs = supervision.teacher.said(batch) if self.weights.keys() - {"hard"} else Said({})
         found: dict[str, Tensor] = {}
         if "hard" in self.weights and supervision.hard is not None:
             found["hard"] = supervision.hard.total(ours.outputs, batch)

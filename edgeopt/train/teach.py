@@ -141,7 +141,8 @@ def _cached(  # noqa: PLR0917
     asked: Teacher, teacher: nn.Module, views: Views, lesson: Lesson, session: Session, inner: Inner | None
 ) -> CachedTeacher | None:
     """Return the teacher with its outputs kept in the session's folder; None where no view comes twice, or without a folder."""
-    if session.checkpoint is None or lesson.train.teacher_cache_bytes == 0 or lesson.train.epochs <= views.count:
+    alone = lesson.loss.soft_weight == 0 and lesson.loss.similarity_weight == 0 and inner is None
+    if alone or session.checkpoint is None or lesson.train.teacher_cache_bytes == 0 or lesson.train.epochs <= views.count:
         return None
     identity: dict[str, Any] = {"teacher": weights_hash(teacher), "views": views.digest, "onnx": str(lesson.onnx)}
     identity["modules"] = inner.teacher_modules if inner else []

@@ -18,7 +18,7 @@ from edgeopt.train.epoch import Epoch
 from edgeopt.train.loop import Session, fit
 from edgeopt.train.teach import Lesson, teach
 
-_TRANSFORMER_RATE = 1e-4
+_RATE, _TRANSFORMER_RATE = 1e-3, 1e-4
 
 
 def recover(  # noqa: PLR0917
@@ -42,8 +42,8 @@ def training(options: PruneOptions, *, transformer: bool, seconds: float | None)
     """Return the training's options with what pruning adds: a smaller learning rate, low-rank updates, a time limit."""
     changes: dict[str, Any] = {}
     given = options.train.model_fields_set
-    if transformer and "learning_rate" not in given:
-        changes["learning_rate"] = _TRANSFORMER_RATE
+    if options.train.learning_rate is None:
+        changes["learning_rate"] = _TRANSFORMER_RATE if transformer else _RATE
     if seconds is not None and "max_seconds" not in given:
         changes["max_seconds"] = seconds
     return options.train.model_copy(update=changes)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from edgeopt.errors import RecipeError
 from edgeopt.extras import need
@@ -24,6 +25,8 @@ def open_accelerator(options: TrainOptions, mixed_precision: str, folder: Path |
         need("tensorboard", purpose="logging to TensorBoard")
         if folder is None:
             raise RecipeError("train.trackers: tensorboard needs a folder for its files; name one (Session.logs)")
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != mixed_precision:
+        AcceleratorState._reset_state()  # (Accelerate keeps the first training's precision for the whole process)
     try:
         return Accelerator(mixed_precision=mixed_precision, log_with=options.trackers or None, project_dir=folder)
     except ValueError as error:

@@ -13,6 +13,7 @@ from edgeopt.errors import RecipeError
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.loop import Session
 from edgeopt.train.supervised import train_supervised
+from edgeopt.train.trackers import open_accelerator
 
 
 def train(logs: Path | None, trackers: list[str]) -> None:
@@ -34,3 +35,8 @@ def test_unknown_trackers_and_missing_folders_are_named(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     with pytest.raises(RecipeError, match="needs a folder for its files"):
         train(None, ["tensorboard"])
+
+
+def test_trainings_of_other_precision_follow_each_other_in_one_process() -> None:
+    for wanted in ("bf16", "no", "bf16"):
+        assert open_accelerator(TrainOptions(), wanted, None).mixed_precision == wanted

@@ -36,6 +36,7 @@ EXTRAS: Mapping[str, str] = {
     "ray": "ray",
     "sqlalchemy": "search",
     "cryptography": "deploy",
+    "zstandard": "deploy",
 }
 """Module → the extra that brings it."""
 

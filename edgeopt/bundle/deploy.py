@@ -18,16 +18,18 @@ from typing import Any
 
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
+from edgeopt.bundle.unicode_table import unicode_table
 from edgeopt.bundle.verify import verify_bundle
 from edgeopt.device_code import inference, inference_folder
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError, RecipeError
 
 _MARK = re.compile(r"@@([A-Z_]+)@@")
-_TEXTS = {
-    ".c", ".cpp", ".css", ".gradle", ".h", ".html", ".js", ".json", ".kt", ".kts", ".md", ".mjs", ".properties", ".pro", ".py",
-    ".service", ".sh", ".toml", ".txt", ".webmanifest", ".xml", ".yaml", "",
-}  # fmt: skip
+_TEXTS = (
+    *("", ".c", ".conf", ".cpp", ".css", ".gradle", ".h", ".hpp", ".html", ".js", ".json", ".kt", ".kts", ".md", ".mjs"),
+    *(".pro", ".properties", ".py", ".raucm", ".service", ".sh", ".toml", ".txt", ".webmanifest", ".xml", ".yaml"),
+)
+"""Suffixes of templates that are texts."""
 
 
 class Platform(StrEnum):
@@ -36,8 +38,10 @@ class Platform(StrEnum):
     PYTHON = "python"
     SERVE = "serve"
     DOCKER = "docker"
+    CPP = "cpp"
     WEB = "web"
     NODE = "node"
+    ANDROID = "android"
     LINUX = "linux"
 
 
@@ -55,16 +59,21 @@ _LAYOUTS: Mapping[Platform, _Layout] = {
     Platform.PYTHON: _Layout(("python",), "app/bundle", code="app/inference"),
     Platform.SERVE: _Layout(("serve",), page="server/static", code="inference"),
     Platform.DOCKER: _Layout(("serve", "docker"), page="server/static", code="inference"),
+    Platform.CPP: _Layout(("cpp",)),
     Platform.WEB: _Layout(("javascript", "web"), page="."),
     Platform.NODE: _Layout(("javascript", "node")),
+    Platform.ANDROID: _Layout(("android",), bundle="app/src/main/assets/bundle"),
     Platform.LINUX: _Layout(("serve", "linux"), page="server/static", code="inference"),
 }
+_UNICODE = {Platform.CPP: "unicode.txt", Platform.ANDROID: "app/src/main/assets/unicode.txt"}
 _WAYS = {
     Platform.PYTHON: "one answer on the command line",
     Platform.SERVE: "serve it on 127.0.0.1:8000",
     Platform.DOCKER: "build the image and serve it",
+    Platform.CPP: "one answer from the C++ program",
     Platform.WEB: "open the page on 127.0.0.1:8080",
     Platform.NODE: "one answer from Node",
+    Platform.ANDROID: "build it and install it on a connected phone",
     Platform.LINUX: "serve it from the current slot",
 }
 
@@ -89,6 +98,7 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
         RecipeError: `output` holds something else, or lies in the bundle.
     """
     manifest = _checked(bundle)
+    _refuse(manifest, bundle, platform)
     _refuse_foreign(output, bundle)
     facts = project_facts(manifest, bundle)
     layout = _LAYOUTS[platform]
@@ -97,6 +107,11 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
         shutil.rmtree(aside, ignore_errors=True)
         for template in layout.templates:
             _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
+        if platform is Platform.ANDROID:
+            _fill(shipped("deploy") / "templates" / "cpp" / "project" / "src", aside / "app/src/main/cpp", facts)
+            shutil.copyfile(shipped("deploy") / "templates" / "cpp" / "project" / "library.py", aside / "library.py")
+        if platform in (Platform.CPP, Platform.ANDROID):
+            _write_unicode(manifest, bundle, aside / _UNICODE[platform])
         if "javascript" in layout.templates:
             shutil.copyfile(shipped("deploy") / "templates" / "web" / "bundle.mjs", aside / "bundle.mjs")
         if layout.page is not None:
@@ -111,6 +126,15 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
     names = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
     commands = tuple(f"make -C {output} {target}" for target in ("setup", "test", "run"))
     return Project(output, platform, tuple(names), commands)
+
+
+def _write_unicode(manifest: Mapping[str, Any], bundle: Path, place: Path) -> None:
+    """Write what Unicode says of characters, for a program that tokenizes without a Unicode library."""
+    steps = manifest["preprocessing"]
+    if steps["kind"] == "tokenizer":
+        settings = read_json(bundle / steps["file"], error=ModelError, what="a tokenizer")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(unicode_table(settings["normalizer"]), encoding="utf-8")
 
 
 def next_commands(project: Project) -> Iterator[str]:
@@ -129,6 +153,16 @@ def _checked(bundle: Path) -> dict[str, Any]:
     if manifest["schema_version"] < 2:
         raise ModelError(f"{bundle}: a bundle of schema version 1 carries no decoding; write it again with edgeopt bundle")
     return manifest
+
+
+def _refuse(manifest: Mapping[str, Any], bundle: Path, platform: Platform) -> None:
+    """Raise an error where the platform's code cannot prepare what the model takes."""
+    steps = manifest["preprocessing"]
+    if platform in (Platform.CPP, Platform.ANDROID) and steps["kind"] == "tokenizer":
+        settings = read_json(bundle / steps["file"], error=ModelError, what="a tokenizer")
+        if not inference("text").is_wordpiece(settings):
+            kind = (settings.get("model") or {}).get("type")
+            raise ModelError(f"{bundle}: the {platform} template tokenizes as BERT does (WordPiece), this is {kind}")
 
 
 def _refuse_foreign(output: Path, bundle: Path) -> None:
@@ -165,6 +199,7 @@ def project_facts(manifest: Mapping[str, Any], bundle: Path) -> dict[str, str]:
         "TOKENIZERS": "false" if own_tokenizer else "true",
         "EXAMPLE": _example(raw),
         "EDGEOPT": __version__,
+        "RATE": str(steps.get("rate") or 16000),
         "HASH": files.sha256(bundle / "SHA256SUMS")[:16],
     }
 

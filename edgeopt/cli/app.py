@@ -11,6 +11,7 @@ from edgeopt.cli.bundle import bundle
 from edgeopt.cli.calibrate_data import calibrate_data
 from edgeopt.cli.chat import chat
 from edgeopt.cli.compare import compare
+from edgeopt.cli.delta import delta
 from edgeopt.cli.deploy import deploy
 from edgeopt.cli.diagnose import diagnose
 from edgeopt.cli.distill import distill
@@ -18,6 +19,7 @@ from edgeopt.cli.evaluate import evaluate
 from edgeopt.cli.export import export
 from edgeopt.cli.generate import generate
 from edgeopt.cli.init import init
+from edgeopt.cli.pack import pack, unpack
 from edgeopt.cli.profile import profile
 from edgeopt.cli.prune import prune
 from edgeopt.cli.quantize import quantize
@@ -61,6 +63,9 @@ COMMANDS = (
     bundle,
     verify,
     deploy,
+    delta,
+    pack,
+    unpack,
     report,
     recipes,
 )

@@ -13,7 +13,7 @@ from edgeopt.cli.output import print_json, say
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, or a packed one (.tar.zst, .zip).")],
     trusted: Annotated[
         Path | None, typer.Option("--trusted", help="Public key (PEM) that must have signed the bundle.")
     ] = None,
@@ -28,10 +28,12 @@ def verify(
     8 another key signed it, 9 unsigned.
     """
     from edgeopt.bundle import verify_bundle
+    from edgeopt.bundle.pack import unpacked
     from edgeopt.cli.options import need_format
 
     need_format(form, ("table", "json"))
-    report = verify_bundle(bundle, trusted=trusted, time_limit_s=time_limit)
+    with unpacked(bundle) as folder:
+        report = verify_bundle(folder, trusted=trusted, time_limit_s=time_limit)
     if form == "json":
         print_json(asdict(report))
     else:

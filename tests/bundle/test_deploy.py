@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import onnx.parser
+import onnxruntime
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from typer.testing import CliRunner
@@ -241,3 +242,77 @@ def test_the_command_prints_the_next_commands_and_refuses_the_rest(bundles, tmp_
     (broken / "README.md").write_text("changed", encoding="utf-8")
     with pytest.raises(ModelError, match=r"does not verify: files: README\.md"):
         deploy_bundle(broken, Platform.PYTHON, output=tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def program(bundles, tmp_path_factory):
+    """The C++ program, built once: it is the same for every bundle."""
+    library = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"), None)
+    if shutil.which("g++") is None or library is None:
+        pytest.skip("no C++ compiler, or no libonnxruntime.so beside the package onnxruntime")
+    folder = tmp_path_factory.mktemp("cpp")
+    deploy_bundle(bundles["image"], Platform.CPP, output=folder / "app")
+    found = [name for name in ("jpeglib.h", "png.h") if Path("/usr/include", name).is_file()]
+    flags = {"jpeglib.h": ["-DHAVE_JPEG", "-ljpeg"], "png.h": ["-DHAVE_PNG", "-lpng"]}
+    command = ["g++", "-std=c++17", "-O1", "-D_GNU_SOURCE", "-Wall", "-Werror", "-o", str(folder / "program")]
+    done = run([*command, "src/main.cpp", *(flag for name in found for flag in flags[name]), "-ldl"], folder / "app")
+    assert done.returncode == 0, done.stderr
+    return [str(folder / "program"), "--library", str(library)], "png.h" in found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cpp_gives_the_recorded_answers(program, bundles, kind, tmp_path):
+    command, reads_png = program
+    if kind in ("image", "boxes") and not reads_png:
+        pytest.skip("libpng's header is not installed")
+    deploy_bundle(bundles[kind], Platform.CPP, output=tmp_path / "app")
+    done = run([*command, "--bundle", "bundle", "--table", "unicode.txt", "--golden"], tmp_path / "app")
+    assert (done.returncode, done.stdout) == (0, "2 of 2 golden raw inputs give the recorded answer\n"), done.stderr
+
+
+def test_cpp_answers_bad_input_in_one_line(program, bundles, tmp_path):
+    command, _ = program
+    deploy_bundle(bundles["image"], Platform.CPP, output=tmp_path / "app")
+    good = (bundles["image"] / "golden" / "000.png").read_bytes()
+    random = np.random.default_rng(0)
+    names = []
+    for number in range(60):
+        damaged = bytearray(good[: random.integers(1, len(good))] if number % 2 else good)
+        damaged[random.integers(0, len(damaged))] ^= 255
+        names.append(f"{number}.png")
+        (tmp_path / names[-1]).write_bytes(damaged)
+    done = run([*command, "--bundle", str(tmp_path / "app" / "bundle"), *names, "missing.png"], tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "missing.png: missing.png: cannot be opened" in done.stderr
+    (tmp_path / "app" / "bundle" / "bundle.json").write_text('{"schema_version": 3}', encoding="utf-8")
+    done = run([*command, "--bundle", str(tmp_path / "app" / "bundle"), names[0]], tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_docker_and_linux_projects_pass_their_own_checks(bundles, tmp_path):
+    for package in ("fastapi", "uvicorn", "python_multipart"):
+        pytest.importorskip(package)
+    deploy_bundle(bundles["audio"], Platform.DOCKER, output=tmp_path / "docker")
+    done = run([sys.executable, "lint.py"], tmp_path / "docker")
+    assert (done.returncode, done.stdout) == (0, "Dockerfile: passed (linted, not built)\n")
+    (tmp_path / "docker" / "Dockerfile").write_text("FROM python\nCOPY nothing .\nRUM x\n", encoding="utf-8")
+    done = run([sys.executable, "lint.py"], tmp_path / "docker")
+    assert done.returncode == 1
+    assert all(word in done.stdout for word in ("has no tag", "COPY nothing", "RUM is no instruction", "runs as root"))
+    deploy_bundle(bundles["audio"], Platform.LINUX, output=tmp_path / "linux")
+    done = run([sys.executable, "check.py"], tmp_path / "linux")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "slot a: kept\nslot b: in use" in done.stdout
+    if shutil.which("systemd-analyze"):
+        done = run(["systemd-analyze", "verify", "--man=no", str(tmp_path / "linux" / "model.service")], tmp_path)
+        assert "Unknown" not in done.stderr
+
+
+def test_the_android_project_is_consistent(bundles, tmp_path):
+    deploy_bundle(bundles["text"], Platform.ANDROID, output=tmp_path / "app")
+    done = run([sys.executable, "check.py"], tmp_path / "app")
+    assert "resources, manifest, native functions and brackets: passed" in done.stdout
+    assert (tmp_path / "app/app/src/main/assets/unicode.txt").is_file()
+    (tmp_path / "app/app/src/main/res/values/strings.xml").write_text("<resources></resources>", encoding="utf-8")
+    done = run([sys.executable, "check.py"], tmp_path / "app")
+    assert "no resource string/choose" in done.stdout

@@ -1,0 +1,263 @@
+"""The difference between two bundles: what a device that has the old one needs to make the new one.
+
+Idea. Files are cut at the borders of the model's tensors, and each part is known by its SHA-256. A part that the old bundle has
+is named, not sent; another one is sent compressed (zstd), with the old tensor of the same name as a dictionary where that is
+smaller. A requantized model shares little: its scales move, and so do most of its bytes; the result says so in bytes.
+
+A delta is a .zip (stored) of ``delta.json`` and the parts. Nothing is used before its hash was checked: the old parts, each new
+part, each file, and at the end the hash of the new bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeopt import files
+from edgeopt.bundle.verify import device_verify
+from edgeopt.errors import DataError, IntegrityError, ModelError, RecipeError
+from edgeopt.extras import need
+
+_LEAST_BYTES = 1024  # a smaller tensor is no part of its own
+_MOST_BYTES = 8 << 30
+_LEVEL = 19
+_STAMP = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class DeltaResult:
+    """Sizes of a delta."""
+
+    delta_bytes: int
+    new_bytes: int
+    """All files of the new bundle."""
+    compressed_bytes: int
+    """The parts of the new bundle, each compressed by itself: what would be sent without the old one."""
+    parts: int
+    sent: int
+    """Parts that the old bundle does not have."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece of a file; `tensor` is the name of the tensor that it holds, if it holds one."""
+
+    path: str
+    start: int
+    content: bytes
+    tensor: str = ""
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def write_delta(old: Path, new: Path, output: Path) -> DeltaResult:
+    """Write what turns the bundle in the folder `old` into the one in `new` to the file `output`.
+
+    Raises:
+        ModelError: one of the two is no bundle.
+        MachineError: the package zstandard is not installed.
+    """
+    need("zstandard", purpose="writing a delta")
+    import zstandard
+
+    known: dict[str, _Part] = {}
+    tensors: dict[str, _Part] = {}
+    for part in _parts(old):
+        known.setdefault(part.sha256, part)
+        if part.tensor:
+            tensors.setdefault(part.tensor, part)
+    plain = zstandard.ZstdCompressor(level=_LEVEL)
+    listed: dict[str, list[dict[str, Any]]] = {}
+    sent: dict[str, bytes] = {}
+    sizes = {"compressed": 0, "parts": 0}
+    for part in _parts(new):
+        name = part.sha256
+        entry: dict[str, Any] = {"sha256": name, "bytes": len(part.content)}
+        alone = plain.compress(part.content)
+        sizes["compressed"] += len(alone)
+        sizes["parts"] += 1
+        if name in known:
+            entry.update(old=known[name].path, start=known[name].start)
+        else:
+            packed, base = _smaller(part, alone, tensors.get(part.tensor))
+            sent.setdefault(name, packed)
+            if base is not None:
+                entry["base"] = {"old": base.path, "start": base.start, "bytes": len(base.content), "sha256": base.sha256}
+        listed.setdefault(part.path, []).append(entry)
+    values = {"schema_version": 1, "old": _identity(old), "new": _identity(new), "files": listed}
+    with files.disk_errors(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        aside = output.with_name(f".{output.name}.part")
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
+            _store(archive, "delta.json", plain.compress(json.dumps(values, sort_keys=True).encode()))
+            for name in sorted(sent):
+                _store(archive, f"parts/{name}", sent[name])
+        files.flush(aside)
+        aside.replace(output)
+    new_bytes = sum(path.stat().st_size for path in _bundle_files(new))
+    return DeltaResult(output.stat().st_size, new_bytes, sizes["compressed"], sizes["parts"], len(sent))
+
+
+def _smaller(part: _Part, alone: bytes, base: _Part | None) -> tuple[bytes, _Part | None]:
+    """Return the smaller of a part compressed by itself and with the old tensor of its name as a dictionary."""
+    import zstandard
+
+    if base is None:
+        return alone, None
+    dictionary = zstandard.ZstdCompressionDict(base.content, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    together = zstandard.ZstdCompressor(level=_LEVEL, dict_data=dictionary).compress(part.content)
+    return (together, base) if len(together) < len(alone) else (alone, None)
+
+
+def apply_delta(old: Path, delta: Path, output: Path) -> None:
+    """Make the new bundle out of the old one in the folder `old` and the file `delta`, in the new folder `output`.
+
+    Raises:
+        DataError: the delta is damaged, or is one for another bundle.
+        IntegrityError: a part, a file or the bundle does not have the hash that it must have.
+        RecipeError: `output` exists already.
+    """
+    need("zstandard", purpose="reading a delta")
+    if output.exists():
+        raise RecipeError(f"{output}: exists already; give a new folder")
+    with files.disk_errors(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as parent:
+            aside = Path(parent) / "bundle"
+            aside.mkdir()
+            try:
+                with zipfile.ZipFile(delta) as archive:
+                    _assemble(archive, old, aside)
+            except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise DataError(f"{delta}: not a delta that can be read: {' '.join(str(error).split())[:200]}") from error
+            for path in [*aside.rglob("*"), aside]:
+                files.flush(path)
+            aside.replace(output)
+
+
+def _assemble(archive: zipfile.ZipFile, old: Path, folder: Path) -> None:
+    values = json.loads(_unpacked(archive.read("delta.json"), 256 << 20, None))
+    if values["schema_version"] != 1:
+        raise DataError(f"delta.json: schema version {values['schema_version']}, this edgeopt reads 1")
+    if values["old"] != _identity(old):
+        raise DataError(f"{old}: not the bundle that this delta is for")
+    if sum(int(entry["bytes"]) for entries in values["files"].values() for entry in entries) > _MOST_BYTES:
+        raise DataError(f"the new bundle would have more than {_MOST_BYTES} bytes; refused")
+    for name, entries in values["files"].items():
+        if device_verify().unsafe(name) and name not in ("bundle.json", "SHA256SUMS", "model.sig"):
+            raise DataError(f"delta.json: '{name[:80]}' {device_verify().unsafe(name)}; refused")
+        place = folder.joinpath(*name.split("/"))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("xb") as target:
+            for entry in entries:
+                target.write(_part(archive, old, entry))
+    if _identity(folder) != values["new"]:
+        raise IntegrityError("the bundle that the delta makes is not the recorded one")
+    report = device_verify().check_files(str(folder), device_verify().read_manifest(str(folder)))
+    failed = next((check.detail for check in report if check.status == "failed"), None)
+    if failed:
+        raise IntegrityError(f"the bundle that the delta makes does not verify: {failed}")
+
+
+def _part(archive: zipfile.ZipFile, old: Path, entry: dict[str, Any]) -> bytes:
+    """Return a part, checked by its hash."""
+    if "old" in entry:
+        content = _of_old(old, entry)
+    else:
+        base = entry.get("base")
+        dictionary = None if base is None else _checked(_of_old(old, base), base["sha256"])
+        content = _unpacked(archive.read(f"parts/{entry['sha256']}"), int(entry["bytes"]), dictionary)
+    return _checked(content, entry["sha256"])
+
+
+def _of_old(old: Path, entry: dict[str, Any]) -> bytes:
+    name = str(entry["old"])
+    if device_verify().unsafe(name) and name not in ("bundle.json", "SHA256SUMS", "model.sig"):
+        raise DataError(f"delta.json: '{name[:80]}' {device_verify().unsafe(name)}; refused")
+    try:
+        with old.joinpath(*name.split("/")).open("rb") as file:
+            file.seek(int(entry["start"]))
+            return file.read(int(entry["bytes"]))
+    except OSError as error:
+        raise DataError(f"{old}: {name} cannot be read: {error}") from error
+
+
+def _unpacked(packed: bytes, size: int, dictionary: bytes | None) -> bytes:
+    import zstandard
+
+    data = None if dictionary is None else zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    reader = zstandard.ZstdDecompressor(dict_data=data) if data is not None else zstandard.ZstdDecompressor()
+    try:
+        stream = reader.stream_reader(packed)
+        content = stream.read(size + 1)
+    except zstandard.ZstdError as error:
+        raise DataError(f"a part cannot be unpacked: {error}") from error
+    return bytes(content)
+
+
+def _checked(content: bytes, sha256: str) -> bytes:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise IntegrityError(f"a part of the delta does not have its SHA-256 {str(sha256)[:16]}…")
+    return content
+
+
+def _identity(bundle: Path) -> str:
+    """Return the hash of a bundle: of its SHA256SUMS."""
+    sums = bundle / "SHA256SUMS"
+    if not sums.is_file():
+        raise ModelError(f"{bundle}: no SHA256SUMS in it; give the folder of a bundle")
+    return files.sha256(sums)
+
+
+def _bundle_files(bundle: Path) -> list[Path]:
+    return sorted(path for path in bundle.rglob("*") if path.is_file())
+
+
+def _parts(bundle: Path) -> Iterator[_Part]:
+    """Yield the parts of all files, in order; models are cut at their tensors."""
+    _identity(bundle)
+    for path in _bundle_files(bundle):
+        name, content = path.relative_to(bundle).as_posix(), path.read_bytes()
+        borders = _tensors(path, content) if path.suffix == ".onnx" else []
+        at = 0
+        for tensor, start, end in borders:
+            if start > at:
+                yield _Part(name, at, content[at:start])
+            yield _Part(name, start, content[start:end], tensor)
+            at = end
+        if at < len(content) or not content:
+            yield _Part(name, at, content[at:])
+
+
+def _tensors(path: Path, content: bytes) -> list[tuple[str, int, int]]:
+    """Return (name, start, end) of the large tensors in a model's file, in the order of their places."""
+    import onnx
+
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except Exception:  # noqa: BLE001  (what protobuf raises has no common base; such a file is one part)
+        return []
+    found: list[tuple[str, int, int]] = []
+    at = 0
+    for tensor in model.graph.initializer:
+        raw = tensor.raw_data
+        if len(raw) < _LEAST_BYTES:
+            continue
+        start = content.find(raw, at)
+        if start < 0:
+            continue
+        found.append((tensor.name, start, start + len(raw)))
+        at = start + len(raw)
+    return found
+
+
+def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, _STAMP), content)

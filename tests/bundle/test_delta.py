@@ -1,0 +1,118 @@
+"""Deltas: only what changed is sent, every part is checked, and damage is refused without a half-made bundle."""
+
+import json
+import zipfile
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import pytest
+import zstandard
+
+from edgeopt.bundle import verify_bundle, write_bundle
+from edgeopt.bundle.delta import apply_delta, write_delta
+from edgeopt.errors import DataError, EdgeoptError, RecipeError
+
+TEXT = """<ir_version: 9, opset_import: ["" : 19]>
+two (float[batch, 64] pixels) => (float[batch, 3] logits)
+{ hidden = MatMul (pixels, first)  logits = MatMul (hidden, second) }"""
+
+
+def write(make_spec, place, head: int):
+    """A bundle of a model with one large tensor and a small head; `head` seeds the head."""
+    model = onnx.parser.parse_model(TEXT)
+    for name, shape, seed in (("first", (64, 256), 0), ("second", (256, 3), head)):
+        values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    path = place.with_suffix(".onnx")
+    onnx.save(model, path)
+    write_bundle(make_spec(model=path, golden=[{"pixels": np.ones((1, 64), np.float32)}]), output=place)
+    return place
+
+
+@pytest.fixture
+def pair(make_spec, tmp_path):
+    return write(make_spec, tmp_path / "old", 1), write(make_spec, tmp_path / "new", 2)
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_delta_sends_what_changed_and_makes_the_new_bundle(pair, tmp_path):
+    old, new = pair
+    made = write_delta(old, new, tmp_path / "d.delta")
+    assert made.delta_bytes < made.new_bytes / 5  # the large tensor stays
+    assert 0 < made.sent < made.parts
+    apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+    assert contents(tmp_path / "made") == contents(new)
+    assert verify_bundle(tmp_path / "made").passed
+
+
+def test_two_deltas_are_the_same_bytes(pair, tmp_path):
+    for name in ("a", "b"):
+        write_delta(*pair, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_delta_is_for_one_bundle(pair, tmp_path):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    with pytest.raises(DataError, match="not the bundle that this delta is for"):
+        apply_delta(new, tmp_path / "d.delta", tmp_path / "made")
+    with pytest.raises(RecipeError, match="exists already"):
+        apply_delta(old, tmp_path / "d.delta", new)
+    assert not (tmp_path / "made").exists()
+
+
+def changed(delta, change):
+    """Rewrite delta.json of the file `delta`."""
+    with zipfile.ZipFile(delta) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    values = json.loads(zstandard.decompress(entries["delta.json"]))
+    change(values)
+    entries["delta.json"] = zstandard.compress(json.dumps(values).encode())
+    with zipfile.ZipFile(delta, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(schema_version=2),
+        lambda values: values.update(new="0" * 64),
+        lambda values: values["files"].update({"../evil": []}),
+        lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 3, "old": "README.md", "start": 0}]),
+        lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 3, "old": "../../etc/passwd", "start": 0}]),
+        lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 1 << 50}]),
+        lambda values: values["files"].pop("README.md"),
+        lambda values: values.pop("files"),
+    ],
+)
+def test_crafted_deltas_are_refused_and_leave_nothing(pair, change, tmp_path):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    changed(tmp_path / "d.delta", change)
+    with pytest.raises(EdgeoptError):
+        apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_every_cut_and_flipped_byte_is_noticed(pair, tmp_path):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    whole = (tmp_path / "d.delta").read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 40)):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]):
+            (tmp_path / "d.delta").write_bytes(damaged)
+            try:
+                apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+            except EdgeoptError:
+                assert not (tmp_path / "made").exists()
+                continue
+            assert contents(tmp_path / "made") == contents(new)  # a byte that nothing reads
+            for path in sorted((tmp_path / "made").rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            (tmp_path / "made").rmdir()

@@ -1,0 +1,107 @@
+"""Bundles in a registry on this machine: pushed, pulled, and refused where digests do not fit."""
+
+import hashlib
+import http.server
+import threading
+import urllib.parse
+from typing import Any
+
+import pytest
+
+from edgeopt.bundle import verify_bundle, write_bundle
+from edgeopt.bundle.oci import pull_bundle, push_bundle, read_reference
+from edgeopt.errors import DataError, IntegrityError, MachineError, RecipeError
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """The part of the distribution API that pushing and pulling an artifact need."""
+
+    blobs: dict[str, bytes]
+    manifests: dict[str, bytes]
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.answer(200 if self.path.rsplit("/", 1)[1] in self.blobs else 404)
+
+    def do_GET(self) -> None:
+        found = (self.manifests if "/manifests/" in self.path else self.blobs).get(self.path.rsplit("/", 1)[1])
+        self.answer(200, found) if found is not None else self.answer(404, b"not here")
+
+    def do_POST(self) -> None:
+        self.answer(202, Location="/v2/upload?state=1")
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        place = urllib.parse.urlsplit(self.path)
+        if "/manifests/" in place.path:
+            self.manifests[place.path.rsplit("/", 1)[1]] = self.manifests[digest] = body
+            return self.answer(201)
+        if urllib.parse.parse_qs(place.query)["digest"] != [digest]:
+            return self.answer(400, b"another digest")
+        self.blobs[digest] = body
+        return self.answer(201)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def registry():
+    Registry.blobs, Registry.manifests = {}, {}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def pushed(registry, make_spec, tmp_path):
+    write_bundle(make_spec(), output=tmp_path / "bundle")
+    return registry, push_bundle(tmp_path / "bundle", f"{registry}/models/tiny:1")
+
+
+def test_what_was_pushed_is_pulled_by_tag_and_by_digest(pushed, tmp_path):
+    registry, reference = pushed
+    for number, place in enumerate((f"{registry}/models/tiny:1", reference)):
+        pull_bundle(place, tmp_path / str(number))
+        assert verify_bundle(tmp_path / str(number)).passed
+    again = push_bundle(tmp_path / "0", f"{registry}/models/tiny:2")
+    assert again == reference  # the same bytes have the same digest
+
+
+def test_content_with_another_digest_is_refused(pushed, tmp_path):
+    registry, reference = pushed
+    digest = max(Registry.blobs, key=lambda name: len(Registry.blobs[name]))
+    Registry.blobs[digest] = Registry.blobs[digest][:-1] + b"x"
+    with pytest.raises(IntegrityError, match="has another digest"):
+        pull_bundle(f"{registry}/models/tiny:1", tmp_path / "out")
+    Registry.manifests[reference.partition("@")[2]] += b" "
+    with pytest.raises(IntegrityError, match="has another digest"):
+        pull_bundle(reference, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"layers": []}', b'{"artifactType": "x", "layers": [{"mediaType": 3}]}'])
+def test_other_artifacts_are_no_bundles(registry, body, tmp_path):
+    Registry.manifests["latest"] = body
+    with pytest.raises(DataError, match="not a bundle that edgeopt pushed"):
+        pull_bundle(f"{registry}/x", tmp_path / "out")
+
+
+def test_references_and_refusals_are_named(registry, tmp_path):
+    assert read_reference("host.example:5000/a/b").version == "latest"
+    for wrong in ("nothing", "host/UPPER:1", "host/a:", "host/a@sha256:1"):
+        with pytest.raises(RecipeError, match="is no OCI reference"):
+            read_reference(wrong)
+    with pytest.raises(MachineError, match="status 404: not here"):
+        pull_bundle(f"{registry}/none:1", tmp_path / "out")
+    with pytest.raises(MachineError, match="cannot be reached"):
+        pull_bundle("127.0.0.1:9/none:1", tmp_path / "out")

@@ -5,7 +5,8 @@
     After:  y, present_k, present_v = Attention(q, k, v, mask, past_k, past_v)
 
 New keys and values then need no layout of their own (`attention_layout`). A causal Attention is left alone: ONNX lines its
-triangle up with the first key where there is no past, and with the last where there is one.
+triangle up with the first key where there is no past, and with the last where there is one. So is one whose lengthened cache
+is no output: onnxruntime's kernel takes a past only where the presents are used.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
     if len(node.inputs) > 4 or len(node.outputs) > 1 or attribute(node, "is_causal", 0) or None in joined:
         return False
     key, value = (concat for concat in joined if concat is not None)
+    if not (key.outputs[0].is_graph_output() and value.outputs[0].is_graph_output()):
+        return False
     mask = node.inputs[3] if len(node.inputs) > 3 else None
     inputs = [node.inputs[0], key.inputs[1], value.inputs[1], mask, key.inputs[0], value.inputs[0]]
     fused = ir.node("Attention", inputs, node.attributes, num_outputs=3, metadata_props=dict(node.metadata_props))
@@ -48,7 +51,7 @@ def _fuse(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _lengthened(value: ir.Value | None, attention: ir.Node) -> ir.Node | None:
-    """Return the Concat of past and new steps that makes `value` for `attention` alone, or as an output of the model, too."""
+    """Return the Concat of past and new steps that produces `value` for `attention` alone."""
     concat = produced_by(value, "Concat")
     if value is None or concat is None or len(concat.inputs) != 2 or rank(value) != 4 or set(value.consumers()) != {attention}:
         return None

@@ -49,6 +49,11 @@ def test_what_is_no_cache_of_one_attention_stays(rewrite, parse_graph, change, s
     assert rewrite(FuseCache(), parse_graph(text), values)["Concat"] == 2
 
 
+def test_a_cache_that_is_no_output_stays(rewrite, parse_graph):
+    text = GRAPH.format(**USUAL).replace(", float[b,2,t,2] nk, float[b,2,t,2] nv", "")
+    assert rewrite(FuseCache(), parse_graph(text), batch(2, 5, 3)) == {"Attention": 1, "Concat": 2}
+
+
 def test_golden(golden):
     header = GRAPH.format(**USUAL).split("{")[0]
     after = header + "{ y, nk, nv = Attention<scale = 0.5>(q, k, v, mask, pk, pv) }"

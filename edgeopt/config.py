@@ -8,11 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from edgeopt.errors import RecipeError, nearest
-
-
-class DeprecatedKey(FutureWarning):
-    """A key of an earlier version that no longer has an effect; the message says what to use."""
+from edgeopt.errors import DeprecatedKey, RecipeError, nearest
 
 
 class Options(BaseModel):

@@ -62,6 +62,10 @@ class InternalError(EdgeoptError):
     exit_code = 3
 
 
+class DeprecatedKey(FutureWarning):
+    """A key of an earlier version that no longer has an effect; the message says what to use."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the allowed name closest to `name`, or "" if none is close."""
     matches = get_close_matches(name, list(allowed), n=1)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, ValidationError
 
-from edgeopt.config import DeprecatedKey, Options
-from edgeopt.errors import RecipeError
+from edgeopt.config import Options
+from edgeopt.errors import DeprecatedKey, RecipeError
 
 
 class Inner(Options):

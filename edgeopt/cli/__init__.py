@@ -10,8 +10,7 @@ import warnings
 from typing import TextIO
 
 from edgeopt.cli.app import app
-from edgeopt.config import DeprecatedKey
-from edgeopt.errors import EdgeoptError, InternalError
+from edgeopt.errors import DeprecatedKey, EdgeoptError, InternalError
 from edgeopt.escaping import one_line
 from edgeopt.extras import missing_extra
 from edgeopt.lifetime import stop_on_interrupt

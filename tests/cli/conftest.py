@@ -1,12 +1,17 @@
-"""Commands in this process, and a tiny language model for them."""
+"""Commands in this process and in one of their own, small models, and a tiny language model for them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import parser
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
@@ -53,3 +58,40 @@ def exported(folder: Path, output: Path) -> Path:
     done = edgeopt_here("export", str(folder), "--target", "x86-vnni", "-o", str(output), "--quiet")
     assert done.returncode == 0, done.stderr
     return output
+
+
+SMALL = """
+<ir_version: 10, opset_import: ["" : 20]>
+small (float[batch, 16] x) => (float[batch, 16] y)
+<float[16] b = {1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0}>
+{ z = Add(x, b) y = Relu(z) }
+"""
+GOOD = """
+<ir_version: 10, opset_import: ["" : 20]>
+good (float[batch, 4] x) => (float[batch, 4] y) { y = Relu(x) }
+"""
+BAD = GOOD.replace("y = Relu(x)", "y = Neg(x)").replace("good", "bad")  # always finds the least likely class
+
+
+def edgeopt(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
+    command = [sys.executable, "-m", "edgeopt", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with a small model and data for it."""
+    onnx.save(parser.parse_model(SMALL), tmp_path / "model.onnx")
+    np.savez(tmp_path / "data.npz", x=np.ones((4, 16), np.float32))
+    return tmp_path
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """A folder with a good and a bad classifier, and labelled data for them."""
+    for name, text in (("good", GOOD), ("bad", BAD)):
+        onnx.save(parser.parse_model(text), tmp_path / f"{name}.onnx")
+    labels = np.arange(40) % 4
+    np.savez(tmp_path / "labelled.npz", x=np.eye(4, dtype=np.float32)[labels] + 0.1, labels=labels)
+    return tmp_path

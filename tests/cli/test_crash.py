@@ -1,0 +1,42 @@
+"""Internal errors: one line, and the traceback in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from edgeopt.cli.crash import report_crash
+
+
+def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import edgeopt.cli
+
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(edgeopt.cli, "app", broken)
+    with pytest.raises(SystemExit) as ended:
+        edgeopt.cli.main()
+    assert ended.value.code == 3
+    text = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError: oh" in text
+    log = Path(text.rsplit(" ", maxsplit=1)[-1].strip())
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    log.unlink()
+
+
+def test_control_characters_of_a_message_stay_text() -> None:
+    line = report_crash(ValueError("a\x1b[31m\nb"))
+    assert line.count("\n") == 1 and "\x1b" not in line
+    Path(line.rsplit(" ", maxsplit=1)[-1].strip()).unlink()
+
+
+def test_where_no_file_can_be_written_the_traceback_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    text = report_crash(ValueError("bad"))
+    assert text.endswith("edgeopt: internal error: ValueError: bad\n") and "ValueError: bad\n\n" in text

@@ -1,0 +1,52 @@
+"""Progress on stderr: bars on a terminal, lines at intervals elsewhere, nothing with --quiet."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from edgeopt import progress
+from edgeopt.cli import progress_bars
+from edgeopt.cli.progress_bars import Bars, Lines, shown
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that moves by hand: its last entry is the time."""
+    times = [0.0]
+    monkeypatch.setattr(progress_bars.time, "monotonic", lambda: times[-1])
+    return times
+
+
+def test_lines_come_at_intervals(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Lines().task("calibrate", 2000) as advance:
+        advance(600)
+        clock.append(11.0)
+        advance(600)
+        advance(600)
+    assert capsys.readouterr().err == "  calibrate: 1,200 of 2,000\n"
+
+
+def test_without_a_total_the_count_alone_is_shown(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Lines().task("timed runs", None) as advance:
+        clock.append(11.0)
+        advance()
+    assert capsys.readouterr().err == "  timed runs: 1\n"
+
+
+def test_bars_show_notes_above_and_no_markup() -> None:
+    text = StringIO()
+    bars = Bars(Console(file=text, force_terminal=True, width=80))
+    with bars.task("quantize", 2) as advance:
+        bars.note("[red]a note[/red] \x1b[31m")
+        advance()
+    assert "[red]a note[/red]" in text.getvalue() and "\x1b[31m" not in text.getvalue()
+
+
+@pytest.mark.parametrize(("quiet", "text"), [(True, ""), (False, "a note\n")])
+def test_quiet_shows_nothing(quiet: bool, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(quiet=quiet):
+        progress.note("a note")
+    assert capsys.readouterr().err == text

@@ -8,10 +8,11 @@ from pathlib import Path
 from edgeopt import progress
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
-from edgeopt.evaluate.lockstep import evaluate_together
+from edgeopt.evaluate.lockstep import Evaluated, evaluate_together
 from edgeopt.evaluate.outputs import onnx_model
 from edgeopt.targets.target import Target
 from edgeopt.tasks.comparison import drop
+from edgeopt.tasks.metric import Measured
 from edgeopt.tasks.registry import task_for
 from edgeopt.tasks.task import Task
 from edgeopt.verdict.accuracy_drop import Drop
@@ -43,7 +44,7 @@ def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target,
         )
     opened = [onnx_model(path, samples, provider=target.provider, name=name) for name, path in models.items()]
     found = evaluate_together(opened, task, [None] * len(opened))
-    measured = [task.measure(model.answers, samples) for model in found]
+    measured = [_measured(name, model, samples, task) for name, model in zip(models, found, strict=True)]
     for warning in task.warnings(found[0].answers, samples):
         progress.note(f"warning: {warning}")
     return {name: drop(measured[0], own) for name, own in zip(models, measured, strict=True)}
@@ -53,4 +54,12 @@ def merit(path: Path, samples: Samples, target: Target, task: Task) -> float:
     """Return how good the ONNX model at `path` is at the task, larger is better: what ``--max-drop`` keeps."""
     opened = onnx_model(path, samples, provider=target.provider, name=Path(path).name)
     (found,) = evaluate_together([opened], task, [None])
-    return task.metric.merit(task.measure(found.answers, samples).value)
+    return task.metric.merit(_measured(Path(path).name, found, samples, task).value)
+
+
+def _measured(name: str, model: Evaluated, samples: Samples, task: Task) -> Measured:
+    """Return the metric of one model; an error about its answers names it."""
+    try:
+        return task.measure(model.answers, samples)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error

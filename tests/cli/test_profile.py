@@ -39,7 +39,7 @@ def test_impossible_labels_are_an_error_and_accuracies_stand_beside_drops(labell
     budget = ("--budget", "accuracy_drop<=0.5", "--seconds", "0.3", "--evaluate")
     result = edgeopt("profile", "good.onnx", "bad.onnx", *budget, "wrong.npz", cwd=labelled)
     assert result.returncode == 2
-    assert "output 'y' of good: labels from 100 to 103 are impossible for a model of 4 classes" in result.stderr
+    assert "good: accuracy: labels from 100 to 103 are impossible for a model of 4 classes" in result.stderr
     result = edgeopt("profile", "good.onnx", "bad.onnx", *budget, "labelled.npz", cwd=labelled)
     assert "from 100.00 to 0.00 %" in result.stdout
     assert "accuracy of good: 100.00 % of 40 samples\naccuracy of bad: 0.00 % of 40 samples" in result.stderr

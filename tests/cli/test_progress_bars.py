@@ -9,7 +9,7 @@ from rich.console import Console
 
 from edgeopt import progress
 from edgeopt.cli import progress_bars
-from edgeopt.cli.progress_bars import Bars, Lines, shown
+from edgeopt.cli.progress_bars import Bars, Lines, remaining, shown
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def test_lines_come_at_intervals(clock: list[float], capsys: pytest.CaptureFixtu
         clock.append(11.0)
         advance(600)
         advance(600)
-    assert capsys.readouterr().err == "  calibrate: 1,200 of 2,000\n"
+    assert (
+        capsys.readouterr().err == "  calibrate: 1,200 of 2,000, 15 s left\n"
+    )  # 600 in 11 s; the first 600 may be of an earlier run
 
 
 def test_without_a_total_the_count_alone_is_shown(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,3 +52,11 @@ def test_quiet_shows_nothing(quiet: bool, text: str, capsys: pytest.CaptureFixtu
     with shown(quiet=quiet):
         progress.note("a note")
     assert capsys.readouterr().err == text
+
+
+@pytest.mark.parametrize(
+    ("measured", "done", "total", "text"),
+    [(10, 10, 20, ", 5 s left"), (10, 10, 1010, ", 8 min left"), (0, 5, 20, ""), (10, 20, 20, ""), (10, 10, None, "")],
+)
+def test_the_time_left_is_judged_by_what_was_measured(measured: int, done: int, total: int | None, text: str) -> None:
+    assert remaining(measured, done, total, seconds=5.0) == text

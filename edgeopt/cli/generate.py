@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +14,13 @@ from edgeopt.cli.options import Format
 from edgeopt.cli.output import print_json, say
 
 if TYPE_CHECKING:
+    from edgeopt.generate.engine.sampling import Sampling
     from edgeopt.generate.engine.stream import Answer
 
 
 def generate(
     model: Annotated[Path, typer.Argument(help="Folder, ONNX file or bundle of a language model.")],
-    prompt: Annotated[str, typer.Argument(help="The text to continue; - reads it from stdin.")],
+    prompt: Annotated[str, typer.Argument(help="The text to continue, - for stdin; for a speech model a .wav file.")],
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     stop: Annotated[list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.")] = None,
@@ -27,15 +29,19 @@ def generate(
     schema: Annotated[Path | None, typer.Option("--schema", help="File with a JSON schema that the answer must fit.")] = None,
     lark: Annotated[Path | None, typer.Option("--grammar", help="File with a Lark grammar that the answer must fit.")] = None,
     speculate: Annotated[bool, typer.Option("--speculate/--no-speculate", help="Guess tokens from repeated words.")] = True,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Language of speech, such as en; default: recognised.")
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", help="edgeopt, or genai: the package onnxruntime-genai.")] = "edgeopt",
     threads: Threads = None,
     changes: SamplingSet = None,
     form: Format = "table",
 ) -> None:
     """Continue a text, token by token; greedy unless told otherwise."""
-    from edgeopt.cli.generating import grammar, sampling, show_piece, speeds
+    from edgeopt.cli.generating import grammar, sampling, show_piece
     from edgeopt.cli.options import need_format
     from edgeopt.errors import RecipeError
+    from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
     from edgeopt.generate.faults import engine_errors
     from edgeopt.generate.opening import open_engine
 
@@ -45,6 +51,9 @@ def generate(
     wanted = grammar(schema, lark)
     if engine not in ("edgeopt", "genai"):
         raise RecipeError(f"--engine {engine}: choose edgeopt or genai")
+    if is_encoder_decoder(model):
+        _show(_from_source(model, text, options, language=language, threads=threads, stream=form == "table"), form)
+        return
     runner = open_engine(model, threads=threads, template=template)
     with engine_errors():
         given = runner.prompt([{"role": "user", "content": text}]) if chat else runner.tokens.encode(text)
@@ -57,13 +66,35 @@ def generate(
                 if form == "table":
                     show_piece(piece)
             answer = runner.answered
+    if engine == "genai" and answer is not None and form == "table":
+        show_piece(answer.text)
+    _show(answer, form)
+
+
+def _from_source(
+    model: Path, source: str, options: Sampling, *, language: str | None, threads: int | None, stream: bool
+) -> Answer | None:
+    """Generate with an encoder-decoder: a translation, a summary, what is said in a recording."""
+    from edgeopt.cli.generating import show_piece
+    from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
+    from edgeopt.generate.faults import engine_errors
+
+    with engine_errors():
+        runner = EncoderDecoder(model, threads=threads or os.cpu_count() or 1)
+        for piece in runner.stream(source, options, language=language):
+            if stream:
+                show_piece(piece)
+    return runner.answered
+
+
+def _show(answer: Answer | None, form: str) -> None:
+    from edgeopt.cli.generating import show_piece, speeds
+
     if answer is None:
         return
     if form == "json":
         print_json(_values(answer))
         return
-    if engine == "genai":
-        show_piece(answer.text)
     show_piece("\n")
     say(speeds(answer), err=True)
 

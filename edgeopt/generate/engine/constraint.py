@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -67,8 +67,20 @@ class Grammars:
         return Constraint(made, self._vocabulary)
 
 
-class Constraint:
+class Choices(Protocol):
     """Which tokens may follow in one answer."""
+
+    def allowed(self) -> Array:
+        """Return for each token of the model whether it may follow, [vocabulary] bool."""
+        ...
+
+    def accept(self, token: int) -> bool:
+        """Follow with `token`; return whether the answer is complete and nothing may follow."""
+        ...
+
+
+class Constraint:
+    """Which tokens may follow in an answer that a grammar describes."""
 
     def __init__(self, matcher: Any, vocabulary: int) -> None:
         self._matcher, self._vocabulary = matcher, vocabulary

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .arrays import Array
-from .constraint import Constraint
+from .constraint import Choices
 from .draft import Drafter
 from .sampling import Sampler, Sampling, log_probabilities
 from .stopping import StopStrings
@@ -68,7 +68,7 @@ class Stream:
     tokens: Tokens | None
     """None: no text is made, only tokens."""
     eos: tuple[int, ...] = ()
-    constraint: Constraint | None = None
+    constraint: Choices | None = None
     speculate: bool = False
     deadline: float | None = None
     """`time.perf_counter` at which it must end."""

@@ -1,0 +1,163 @@
+"""Encoder-decoders: transformers' tokens from T5, BART and Whisper with tiny configurations."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeopt.generate.engine.encoder_decoder import EncoderDecoder, Suppressed, is_encoder_decoder
+from edgeopt.generate.engine.errors import FolderError, PromptError
+from edgeopt.generate.engine.sampling import Sampling
+from tests.generate.conftest import VOCABULARY, make_tokenizer
+
+TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TEXTS = ["Once upon a time there was a small model", "a", "Grüße aus Zürich!"]
+
+
+def exported(model: Any, source: Path, output: Path, task: str) -> Path:
+    from edgeopt.export import ExportConfig, export
+    from edgeopt.targets.target import load_target
+
+    for half in ("encoder", "decoder"):
+        config = ExportConfig(task=f"{task}/{half}", source_folder=source)
+        export(model, None, target=load_target("x86-vnni"), output=output / half, config=config)
+    return output
+
+
+def made(model: Any, **given: Any) -> list[int]:
+    """Return transformers' greedy tokens without the start tokens."""
+    import torch
+
+    inputs = {name: torch.from_numpy(value) for name, value in given.items()}
+    return [int(token) for token in model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=16)[0]]
+
+
+def ends_with(whole: list[int], answer: tuple[int, ...]) -> bool:
+    """Return whether `answer` is the end of transformers' tokens, which begin with the start tokens."""
+    return len(answer) > 4 and whole[-len(answer) :] == list(answer) and len(whole) - len(answer) <= 4
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    source, output = tmp_path_factory.mktemp("t5"), tmp_path_factory.mktemp("t5-onnx")
+    make_tokenizer(source)
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    model = T5ForConditionalGeneration(T5Config(**TOKENS, **sizes, decoder_start_token_id=0, initializer_factor=3.0)).eval()
+    model.save_pretrained(source)
+    return model, exported(model, source, output, "text2text-generation")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_t5(t5: tuple[Any, Path], text: str) -> None:
+    model, folder = t5
+    assert is_encoder_decoder(folder)
+    runner = EncoderDecoder(folder)
+    answer = runner.generate(text, Sampling(max_tokens=16))
+    ids = np.array([runner.tokens.encode(text)])
+    assert ends_with(made(model, input_ids=ids, attention_mask=np.ones_like(ids)), answer.tokens)
+
+
+def test_bart_begins_with_its_forced_token(tmp_path: Path) -> None:
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    source = tmp_path / "bart"
+    source.mkdir()
+    make_tokenizer(source)
+    torch.manual_seed(1)
+    sizes: dict[str, Any] = {f"{half}_{what}": 2 for half in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    sizes |= {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16, "max_position_embeddings": 64, "init_std": 0.5}
+    model = BartForConditionalGeneration(BartConfig(**TOKENS, **sizes, decoder_start_token_id=2)).eval()
+    model.generation_config.update(forced_bos_token_id=5, forced_eos_token_id=None)
+    model.save_pretrained(source)
+    runner = EncoderDecoder(exported(model, source, tmp_path / "out", "text2text-generation"))
+    answer = runner.generate(TEXTS[0], Sampling(max_tokens=15))
+    ids = np.array([runner.tokens.encode(TEXTS[0])])
+    assert ends_with(made(model, input_ids=ids, attention_mask=np.ones_like(ids)), answer.tokens)
+    with pytest.raises(PromptError, match="reads at most 64"):
+        runner.generate("long " * 90)
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Any]:
+    import torch
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    source, output = tmp_path_factory.mktemp("whisper"), tmp_path_factory.mktemp("whisper-onnx")
+    make_tokenizer(source)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {f"{half}_{what}": 2 for half in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    sizes |= {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16, "init_std": 0.5, "max_target_positions": 64}
+    config = WhisperConfig(
+        **TOKENS, **sizes, num_mel_bins=16, max_source_positions=50, decoder_start_token_id=3, suppress_tokens=[7, 8]
+    )
+    model = WhisperForConditionalGeneration(config).eval()
+    model.generation_config.update(
+        suppress_tokens=[7, 8], begin_suppress_tokens=[9], decoder_start_token_id=3, eos_token_id=2, forced_decoder_ids=None
+    )
+    model.save_pretrained(source)
+    hearing = WhisperFeatureExtractor(feature_size=16, chunk_length=1)
+    hearing.save_pretrained(source)
+    return model, exported(model, source, output, "automatic-speech-recognition"), hearing
+
+
+def write_wav(path: Path, samples: Any, rate: int) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+def test_whisper_writes_what_a_recording_holds(whisper: tuple[Any, Path, Any], tmp_path: Path) -> None:
+    model, folder, hearing = whisper
+    samples = np.sin(np.arange(12000) ** 1.3 / 40) * 0.4
+    path = write_wav(tmp_path / "a.wav", samples, 16000)
+    answer = EncoderDecoder(folder).generate(path, Sampling(max_tokens=16))
+    rounded = (samples * 32767).astype("<i2") / 32768
+    features = hearing(rounded.astype(np.float32), sampling_rate=16000, return_tensors="np")["input_features"]
+    assert ends_with(made(model, input_features=features), answer.tokens)
+    assert not {7, 8} & set(answer.tokens)
+    assert answer.tokens[0] != 9
+    twice = write_wav(tmp_path / "b.wav", np.concatenate([samples, np.zeros(8000)]), 16000)
+    parts = EncoderDecoder(folder).generate(twice, Sampling(max_tokens=16))
+    assert len(parts.tokens) > len(answer.tokens), "the second part was not read"
+
+
+def test_a_text_is_no_recording(whisper: tuple[Any, Path, Any], tmp_path: Path) -> None:
+    runner = EncoderDecoder(whisper[1])
+    with pytest.raises(PromptError, match=r"is not a \.wav file"):
+        runner.generate("Hello")
+    with pytest.raises(PromptError, match="holds no sound"):
+        runner.generate(write_wav(tmp_path / "empty.wav", np.zeros(0), 8000))
+    with pytest.raises(PromptError, match="has one language"):
+        runner.generate(write_wav(tmp_path / "a.wav", np.zeros(100), 8000), language="en")
+
+
+def test_a_configuration_without_a_start_is_refused(t5: tuple[Any, Path], tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(t5[1], tmp_path / "model")
+    for name in ("config.json", "generation_config.json"):
+        values = json.loads((folder / "decoder" / name).read_text())
+        values.pop("decoder_start_token_id", None)
+        (folder / "decoder" / name).write_text(json.dumps(values))
+    with pytest.raises(FolderError, match="no decoder_start_token_id"):
+        EncoderDecoder(folder).generate("a")
+
+
+def test_suppressed_tokens() -> None:
+    choices = Suppressed(6, never=[1, 99], first=[2])
+    assert choices.allowed().tolist() == [True, False, False, True, True, True]
+    assert choices.accept(3) is False
+    assert choices.allowed().tolist() == [True, False, True, True, True, True]

@@ -43,6 +43,9 @@ def evaluate(
     from edgeopt.targets.target import load_target
 
     need_format(form)
+    if _is_language(task, models[0]):
+        _evaluate_language(models, data, limit=limit, form=form, quiet=quiet)
+        return
     config = EvaluateConfig(
         task=task, limit=limit, confidence=confidence, tokenizer=tokenizer, builder=builder, decoding=decoding
     )
@@ -55,6 +58,38 @@ def evaluate(
         _show(found, form)
     for note in found.notes:
         say(f"note: {note}", err=True)
+
+
+def _is_language(task: str | None, first: str) -> bool:
+    """Return whether the models are language models: the task says so, or the first one."""
+    from edgeopt.generate.opening import is_language_model
+
+    return task == "text-generation" or (task is None and is_language_model(Path(first)))
+
+
+def _evaluate_language(models: list[str], data: str, *, limit: int | None, form: str, quiet: bool) -> None:
+    """Print perplexities of a text, and distances from the first model."""
+    from edgeopt.cli.progress_bars import shown
+    from edgeopt.cli.tables import show
+    from edgeopt.evaluate.language import evaluate_language
+
+    with shown(quiet=quiet):
+        found = evaluate_language([Path(model) for model in models], Path(data), windows=limit)
+    if form == "json":
+        print_json({"schema_version": 1, "task": "text-generation", **asdict(found)})
+        return
+    rows = [
+        {
+            "model": score.model,
+            "perplexity": f"{score.perplexity:.3f}",
+            "increase": "" if score.perplexity_increase is None else f"{100 * score.perplexity_increase:+.2f} %",
+            "KL": "" if score.kl is None else f"{score.kl:.4f}",
+            "agreement": "" if score.agreement is None else f"{100 * score.agreement:.1f} %",
+        }
+        for score in found.models
+    ]
+    show(rows, form, figures=True)
+    say(f"text-generation, {found.tokens:,} tokens in {found.windows} windows of {found.text}", err=True)
 
 
 def _values(found: Evaluation) -> dict[str, Any]:

@@ -29,6 +29,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "efficientnet": ("efficientnet",),
     "electra": ("electra",),
     "gemma": ("gemma",),
+    "glm": ("glm", "glm4"),
     "gpt2": ("gpt2",),
     "hubert": ("hubert",),
     "llama": ("llama",),

@@ -82,7 +82,9 @@ def _flat(graph: ir.Graph, before: ir.Node, source: _Heads) -> ir.Value:
         graph.insert_before(before, reshape)
     if source.rotation is None:
         return flat
-    rotation = new_node(source.rotation, "RotaryEmbedding", [flat, *source.rotation.inputs[1:]], num_heads=source.heads)
+    kept = {name: found.value for name, found in source.rotation.attributes.items()}
+    inputs = [flat, *source.rotation.inputs[1:]]
+    rotation = new_node(source.rotation, "RotaryEmbedding", inputs, **{**kept, "num_heads": source.heads})
     graph.insert_before(before, rotation)
     return _described(rotation, source)
 

@@ -19,6 +19,7 @@ from edgeopt.passes.conv_types import ConvTypes
 from edgeopt.passes.flatten_rows import FlattenRows
 from edgeopt.passes.fold_reshapes import FoldReshapes
 from edgeopt.passes.fuse_cache import FuseCache, has_cache
+from edgeopt.passes.fuse_interleaved_rotary import FuseInterleavedRotary
 from edgeopt.passes.fuse_rms_norm import FuseRmsNorm
 from edgeopt.passes.fuse_rotary import FuseRotary
 from edgeopt.passes.gates_apart import GatesApart
@@ -27,6 +28,7 @@ from edgeopt.passes.global_pooling import GlobalPooling
 from edgeopt.passes.instance_norm import InstanceNorm
 from edgeopt.passes.merge_projections import MergeProjections
 from edgeopt.passes.packed_heads import PackedHeads
+from edgeopt.passes.partial_rotary import PartialRotary
 from edgeopt.passes.plain_products import PlainProducts
 from edgeopt.passes.recurrent_weights import RecurrentWeights
 from edgeopt.passes.residual_sums import ResidualSums
@@ -43,6 +45,8 @@ EXPORT: tuple[type[Rewrite], ...] = (
     PlainProducts,
     FuseRmsNorm,
     FuseRotary,
+    FuseInterleavedRotary,
+    PartialRotary,
     InstanceNorm,
     FuseCache,
     AttentionScale,

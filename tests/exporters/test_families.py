@@ -44,6 +44,7 @@ SAMPLE = [
     ("dinov2", "image-feature-extraction", {"batch"}, 2),
     ("efficientnet", "image-classification", {"batch"}, 0),
     ("gemma", "text-generation", CACHED, 2),
+    ("glm", "text-generation", CACHED, 2),
     ("hubert", "audio-classification", {"batch", "samples"}, 2),
     ("marian", "text2text-generation/encoder", {"batch", "source"}, 2),
     ("mistral", "text-generation", CACHED, 2),

@@ -1,0 +1,1 @@
+"""Language models beside other runtimes: speed, peak memory, file size (``python -m benchmarks.generate --help``)."""

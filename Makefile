@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches sweep docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches sweep deploy-test docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and ta
 	$(BIN)/python -m benchmarks.sweep.graphs
 	$(BIN)/python -m benchmarks.sweep.modules
 	$(BIN)/python -m benchmarks.sweep.readers
+
+deploy-test: $(INSTALLED)  ## every platform's app with every bundle, installed from the registries; BUNDLES= names them (20 minutes for six)
+	$(BIN)/python -m benchmarks.deploy --work build/deploy-test $(if $(BUNDLES),$(BUNDLES),$(error say make deploy-test BUNDLES="FOLDER …"))
 
 docs: $(INSTALLED)  ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

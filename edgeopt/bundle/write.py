@@ -18,6 +18,7 @@ from typing import Any
 
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
+from edgeopt.bundle import sbom
 from edgeopt.bundle.example import try_example
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.guess import guess_decoding
@@ -103,7 +104,7 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
     sources = {_MODEL: Path(spec.model)}
     for path in onnx_files.external_files(spec.model):
         sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
-    made = {"bundle.json", "SHA256SUMS", _GOLDEN, "README.md", "recipe.toml", "verify.py", "example.py"}
+    made = {"bundle.json", "SHA256SUMS", _GOLDEN, "README.md", "recipe.toml", "verify.py", "example.py", sbom.FILE}
     for name, path in spec.files.items():
         reason = device_verify().unsafe(name)
         if name in made | set(sources) or name.startswith(("inference/", "golden/")):
@@ -241,7 +242,8 @@ def _seal(
         "tolerances": list(golden.tolerances),
         "raw": answers,
     }
-    return seal(folder, {**facts, "golden": golden_facts})
+    (folder / sbom.FILE).write_text(sbom.bill_of_materials(facts, _inventory(folder)), encoding="utf-8")
+    return seal(folder, {**facts, "golden": golden_facts, "sbom": sbom.FILE})
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:

@@ -47,12 +47,14 @@ def bundle(
     from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels, takes_raw
     from edgeopt.bundle.raw_golden import prepared_inputs
     from edgeopt.bundle.raw_source import raw_of_source
+    from edgeopt.bundle.spec import Origin
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.preprocessing import read_preprocessing_file
     from edgeopt.data.samples import from_arrays
     from edgeopt.data.select import limited
     from edgeopt.data.source import described, set_of, tokenizer_of
+    from edgeopt.files import sha256
     from edgeopt.graph import files
     from edgeopt.targets.target import load_target
 
@@ -79,6 +81,7 @@ def bundle(
         labels=read_labels(labels) if labels else tuple(manifest.labels),
         decoding=read_decoding_file(decoding) if decoding else None,
         raw=raw if takes_raw(made) else None,
+        origins=(Origin("model", model.name, sha256(model)), Origin("data", manifest.name, "")),
         licences={**({"model": licence} if licence else {}), "data": manifest.licence},
         files={"tokenizer.json": words.file} if words else {},
     )

@@ -34,7 +34,7 @@ def test_a_written_bundle_verifies_and_holds_what_it_says(make_spec, tmp_path):
     code = [path.name for path in inference_folder().glob("*.py")]
     assert sorted(found) == sorted(
         ["README.md", "SHA256SUMS", "bundle.json", "example.py", "golden.npz", "model.onnx", "recipe.toml", "verify.py"]
-        + ["golden/000.npz", "golden/001.npz"]
+        + ["golden/000.npz", "golden/001.npz", "sbom.cdx.json"]
         + [f"inference/{name}" for name in code]
     )
     for file in result.files:

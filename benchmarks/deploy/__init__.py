@@ -1,0 +1,1 @@
+"""Every platform with every bundle, from the registries to the answers."""

@@ -21,21 +21,24 @@ from edgeopt.data.sets import content_hash
 from edgeopt.errors import IntegrityError, ModelError, RecipeError, nearest
 from edgeopt.files import disk_errors, write_aside, write_json
 from edgeopt.import_graph import code_hashes
+from edgeopt.lifetime import temporary_folder
 from edgeopt.machine import describe
 from edgeopt.recipe import Recipe
 from edgeopt.stages.job import Job, Stage
 from edgeopt.stages.order import stages_of
 from edgeopt.stages.results import read_facts, write_facts
 from edgeopt.stages.samples import Data
-from edgeopt.store import Artifact, Store, key_of
+from edgeopt.store import Artifact, Store, Workspace, key_of
 from edgeopt.targets.availability import require
 from edgeopt.targets.target import Target, load_target
+from edgeopt.train.team import announce, awaited
 
 if TYPE_CHECKING:
     from edgeopt.report.record import RunRecord, StageRecord
 
 _LIBRARIES = ("torch", "onnxruntime", "onnx", "onnxscript", "transformers", "torch-pruning", "numpy")
 RECORD_FILE = "run.json"
+_TRAININGS = ("teacher", "distill", "prune")
 
 
 @dataclass(frozen=True)
@@ -173,11 +176,25 @@ class Pipeline:
                     outcomes.append(self._run_stage(stage, done))
                     done[stage.name] = outcomes[-1].artifact
                     advance()
+            announce("")
             self._place_bundle(done["bundle"])
             result = self._result(outcomes)
             with write_aside(self.folder / RECORD_FILE) as aside:
                 aside.write_text(result.record().to_json(), encoding="utf-8")
         return result
+
+    def follow(self) -> None:
+        """Take part in the trainings of the first of several processes, until there are no more (`edgeopt.train.team`)."""
+        while name := awaited():
+            stage = next(stage for stage in self._stages if stage.name == name)
+            done: dict[str, Artifact] = {}
+            for before in self._stages[: self._stages.index(stage)]:
+                artifact = self._store.find(before.name, key_of(self._ingredients(before, done)))
+                if artifact is not None:
+                    done[before.name] = artifact
+            key = key_of(self._ingredients(stage, done))
+            with temporary_folder() as output:
+                stage.run(self._job(stage, done, self._store.joined_workspace(stage.name, key, output)))
 
     def _result(self, outcomes: list[StageOutcome]) -> RunResult:
         return RunResult(self.recipe, self.target, self.folder, tuple(outcomes), library_versions(), describe())
@@ -205,16 +222,10 @@ class Pipeline:
             return StageOutcome(artifact, made=False)
         progress.note(f"{stage.name}: running, {self._why(stage, ingredients)}")
         workspace = self._store.workspace(stage.name, key)
-        results = ((name, read_facts(name, done[name].facts)) for name in stage.needs)
-        job = Job(
-            recipe=self.recipe,
-            target=self.target,
-            data=self._data,
-            inputs={name: done[name].folder for name in stage.needs},
-            facts={name: facts for name, facts in results if facts is not None},
-            workspace=workspace,
-        )
+        job = self._job(stage, done, workspace)
         start = time.monotonic()
+        if stage.name in _TRAININGS:
+            announce(stage.name)
         with disk_errors(workspace.output):
             facts = write_facts(stage.name, stage.run(job))
         artifact = self._store.finish(stage.name, ingredients, facts, time.monotonic() - start)
@@ -222,6 +233,17 @@ class Pipeline:
         warnings += self._data.warnings
         self._data.warnings.clear()
         return StageOutcome(artifact, made=True, warnings=tuple(warnings))
+
+    def _job(self, stage: Stage, done: Mapping[str, Artifact], workspace: Workspace) -> Job:
+        results = ((name, read_facts(name, done[name].facts)) for name in stage.needs)
+        return Job(
+            recipe=self.recipe,
+            target=self.target,
+            data=self._data,
+            inputs={name: done[name].folder for name in stage.needs},
+            facts={name: facts for name, facts in results if facts is not None},
+            workspace=workspace,
+        )
 
     def _ingredients(self, stage: Stage, done: Mapping[str, Artifact]) -> dict[str, Any]:
         """Return everything that the stage's result depends on."""

@@ -134,6 +134,10 @@ class Store:
             workspace.checkpoint.mkdir(exist_ok=True)
         return workspace
 
+    def joined_workspace(self, stage: str, key: str, output: Path) -> Workspace:
+        """Return a workspace for another process of the same stage: its own output, the same checkpoint."""
+        return Workspace(output, self._place("work", stage, key) / "checkpoint")
+
     def finish(self, stage: str, ingredients: Mapping[str, Any], facts: Mapping[str, Any], seconds: float) -> Artifact:
         """Make the workspace's output the stage's artifact, in one atomic step."""
         key = key_of(ingredients)

@@ -37,18 +37,19 @@ def distill(
     """Distil: train a small student on a teacher's soft labels. A killed run resumes. Options: --set train.epochs=3."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training import numbers, reader_samples, resumable, time_limit, training_samples
+    from edgeopt.cli.training import numbers, process_output, reader_samples, resumable, time_limit, training_samples
     from edgeopt.data.joined import joined
     from edgeopt.distill.config import DistillOptions
     from edgeopt.distill.stage import Material
     from edgeopt.distill.stage import distill as run
     from edgeopt.models.load import load_model
     from edgeopt.tasks.registry import find_task, task_for
+    from edgeopt.train.team import rank
 
     given: dict[str, Any] = {"source": student, "width": width, "layers": numbers(layers) if layers else None}
     options = read_options(DistillOptions, [*time_limit(time, changes), *(changes or [])], **given)
     loaded = load_model(teacher, task=task, source_builder=builder)
-    with shown(quiet=quiet):
+    with shown(quiet=quiet or rank() > 0), process_output(output) as place:
         samples = training_samples(train, loaded)
         judged = reader_samples(evaluate, loaded, split="evaluation") if evaluate else None
         extra = [reader_samples(name, loaded, split="train") for name in unlabelled or []]
@@ -56,7 +57,9 @@ def distill(
         material = Material(judged, joined(extra) if extra else None, chosen)
         known = {**options.model_dump(mode="json"), "data": [data.digest for data in [*([judged] if judged else []), *extra]]}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
-            result = run(loaded, samples, output=output, options=options, session=session, material=material)
+            result = run(loaded, samples, output=place, options=options, session=session, material=material)
+    if rank():
+        return
     say(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")
     _say_scores(result)
 

@@ -29,12 +29,16 @@ def run(
     from edgeopt.cli.progress_bars import shown
     from edgeopt.pipeline import Pipeline
     from edgeopt.recipe import load_recipe
+    from edgeopt.train.team import rank
 
     undecided_as = read_undecided(undecided)
     loaded = load_recipe(recipe, changes or [])
     pipeline = Pipeline(loaded, out or Path("runs") / loaded.name)
     if dry_run:
         _print_plan(pipeline.plan())
+        return
+    if rank():
+        pipeline.follow()
         return
     with shown(quiet=quiet):
         result = pipeline.run()

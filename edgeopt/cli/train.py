@@ -31,25 +31,28 @@ def train(
     """Train: fine-tune a model on labels. A killed run resumes. Options: --set epochs=3.0 (see TrainOptions)."""
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training import reader_samples, resumable, time_limit, training_samples
+    from edgeopt.cli.training import process_output, reader_samples, resumable, time_limit, training_samples
     from edgeopt.models.load import load_model
     from edgeopt.tasks.registry import find_task, task_for
     from edgeopt.train.config import AdapterOptions, TrainOptions
     from edgeopt.train.fine_tune import fine_tune, save_trained
+    from edgeopt.train.team import rank
 
     given = [change.removeprefix("train.") for change in time_limit(time, [f"train.{change}" for change in changes or []])]
     options = read_options(TrainOptions, [*given, *(changes or [])])
     if lora and options.adapter is None:
         options = options.model_copy(update={"adapter": AdapterOptions()})
     loaded = load_model(model, task=task, source_builder=builder)
-    with shown(quiet=quiet):
+    with shown(quiet=quiet or rank() > 0), process_output(output) as place:
         samples = training_samples(data, loaded)
         judged = reader_samples(evaluate, loaded, split="evaluation") if evaluate else None
         chosen = find_task(task) if task else task_for(samples, loaded.task)
         known = {**options.model_dump(mode="json"), "data": judged.digest if judged else None}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
             result = fine_tune(loaded, samples, chosen, options=options, session=session, evaluation=judged)
-            save_trained(loaded, samples, output)
+            save_trained(loaded, samples, place)
+    if rank():
+        return
     say(f"{output}: trained for {result.steps:,} steps")
     for evaluation in result.evaluations:
         kept = ", kept" if evaluation.step == result.kept_step else ""

@@ -71,6 +71,7 @@ def resumable(
     from edgeopt.store import key_of
     from edgeopt.train.checkpoint import weights_hash
     from edgeopt.train.loop import Session
+    from edgeopt.train.team import rank
 
     output = Path(output)
     folder = output.with_name(f".{output.name}.checkpoint")
@@ -79,4 +80,18 @@ def resumable(
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     yield Session(seed, folder, key, output.with_name(f"{output.name}.logs"))
-    shutil.rmtree(folder, ignore_errors=True)
+    if not rank():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def process_output(output: Path) -> Iterator[Path]:
+    """Yield the folder that this process writes to: `output`, or of all but the first of several one that is thrown away."""
+    from edgeopt.lifetime import temporary_folder
+    from edgeopt.train.team import rank
+
+    if not rank():
+        yield output
+        return
+    with temporary_folder() as folder:
+        yield folder / output.name

@@ -27,9 +27,8 @@ class ParameterGroup(Options):
 class AdapterOptions(Options):
     """Parameter-efficient training by peft; what is learned is merged into the weights before the model is saved."""
 
-    kind: Literal["lora", "p-tuning"] = "lora"
-    """lora: low-rank updates of linear layers (https://arxiv.org/abs/2106.09685). p-tuning: learned virtual tokens in front of
-    the text (https://arxiv.org/abs/2103.10385); they cannot be merged and are saved with the model as input embeddings."""
+    kind: Literal["lora"] = "lora"
+    """lora: low-rank updates of linear layers (https://arxiv.org/abs/2106.09685)."""
     rank: int = Field(default=8, ge=1)
     """Rank of the updates."""
     alpha: int = Field(default=16, ge=1)
@@ -40,8 +39,6 @@ class AdapterOptions(Options):
     """Endings of the names of the linear layers that are updated; none: all linear layers but the head."""
     train_head: bool = True
     """Train the classification head as well."""
-    virtual_tokens: int = Field(default=16, ge=1)
-    """Number of virtual tokens of p-tuning."""
 
 
 class TrainOptions(Options):

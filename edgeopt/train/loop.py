@@ -164,6 +164,7 @@ class _Run:
                     break
                 self._save_now_and_then()
         kept = self.best.restore(self.model) if self.options.keep == "best" else None
+        self.accelerator.wait_for_everyone()  # the first process may remove the files that the others have just read
         self.model.eval()
         evaluations = tuple(Evaluation(**entry) for entry in self.state.evaluations)
         return TrainResult(

@@ -14,6 +14,7 @@ from edgeopt.data.outputs import Outputs, Runnable, one_by_one, reading_order
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.models.call import to_tensors
 from edgeopt.tasks.single_label import SingleLabel
+from edgeopt.tasks.task import Answer, about_sample
 from edgeopt.train.distillation import HardLoss
 from edgeopt.train.objective import TrainBatch
 from edgeopt.train.supervised import ClassLoss
@@ -120,10 +121,12 @@ def evaluator(task: Task, samples: Samples) -> Evaluator:
 
         runnable = Runnable("the student", run, samples, _BATCH)
         order, padded = reading_order([runnable])
-        answers = [None] * len(samples)
-        for index, outputs in zip(order, one_by_one(runnable, order, padded=padded), strict=True):
-            answers[index] = task.answer(outputs, samples[index])
-        value = task.measure(answers, samples).value
+        answers: list[Answer] = [None] * len(samples)
+        own = task
+        for place, (index, outputs) in enumerate(zip(order, one_by_one(runnable, order, padded=padded), strict=True)):
+            own = task.fitted(outputs, samples) if place == 0 else own
+            answers[index] = own.answer(outputs, samples[index], about_sample(samples, index))
+        value = own.measure(answers, samples).value
         return Score(task.metric.name, value, task.metric.merit(value))
 
     return score

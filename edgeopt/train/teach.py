@@ -30,6 +30,7 @@ from edgeopt.train.loop import Session, TrainResult, fit
 from edgeopt.train.supervised import ClassLoss
 from edgeopt.train.teacher_cache import CachedTeacher, CacheLimits
 from edgeopt.train.teachers import Forward, OnnxTeacher, Teacher, TorchTeacher
+from edgeopt.train.team import rank
 from edgeopt.train.watch import Watch
 
 _BATCH = 32
@@ -147,7 +148,7 @@ def _cached(  # noqa: PLR0917
     identity: dict[str, Any] = {"teacher": weights_hash(teacher), "views": views.digest, "onnx": str(lesson.onnx)}
     identity["modules"] = inner.teacher_modules if inner else []
     key = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()
-    folder = session.checkpoint / "teacher"
+    folder = session.checkpoint / ("teacher" if not rank() else f"teacher-{rank()}")
     limits = CacheLimits(max_bytes=lesson.train.teacher_cache_bytes)
     progress.note(f"the teacher's outputs on {views.count} views per sample are kept in {folder}")
     return CachedTeacher(asked, folder, key=key, size=(views.count, len(views.samples)), limits=limits)

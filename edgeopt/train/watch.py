@@ -30,7 +30,7 @@ class Watch:
 
     Attributes:
         evaluate: scores the model now and then; None: the training is not evaluated.
-        callbacks: told of steps, evaluations and checkpoints.
+        callbacks: called after steps, evaluations and checkpoints.
         views: random views of the samples; None: the samples as they are.
     """
 

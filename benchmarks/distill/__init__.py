@@ -1,0 +1,1 @@
+"""Students of known teachers, with seeds and controls."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeopt.errors import RecipeError
+from edgeopt.errors import DataError, ModelError, RecipeError
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
+    from edgeopt.evaluate.stage import ModelScore
     from edgeopt.models.load import LoadedModel
     from edgeopt.prune.config import PruneOptions
     from edgeopt.prune.result import PruneResult
+    from edgeopt.stages.pruned_files import ExportedFigures, Timing
 
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -57,6 +60,7 @@ class Pruning:
         from edgeopt.models.load import load_model
         from edgeopt.prune.stage import PruneSession
         from edgeopt.prune.stage import prune as run
+        from edgeopt.stages.pruned_files import latency_costs
         from edgeopt.targets.target import load_target
 
         target = load_target(self.target)
@@ -65,8 +69,74 @@ class Pruning:
         samples = self.samples(loaded)
         known = options.model_dump(mode="json")
         with resumable(output, seed=self.seed, models=[loaded, guide], samples=samples, options=known) as session:
-            told = PruneSession(**vars(session), step=target.pruning.step, seconds=seconds)
+            costs = latency_costs(self.timing(options, samples), task=loaded.task, seed=self.seed)
+            told = PruneSession(**vars(session), costs_of=costs, step=target.pruning.step, seconds=seconds)
             return run(loaded, guide, samples, output=output, options=options, session=told)
+
+    def timing(self, options: PruneOptions, samples: Samples) -> Timing:
+        """Return where and on what latency is measured."""
+        from edgeopt.stages.pruned_files import Timing
+        from edgeopt.targets.target import load_target
+
+        return Timing(load_target(self.target), options.precision, options.sequence, samples)
+
+    def exported(self, output: Path, options: PruneOptions, *, latency: bool) -> tuple[ExportedFigures, ExportedFigures]:
+        """Export the whole model and the one in `output`; return what both files have."""
+        from edgeopt.models.load import load_model
+        from edgeopt.stages.pruned_files import exported_figures
+
+        whole = self.load()
+        timing = self.timing(options, self.samples(whole))
+        again = load_model(output, source_builder=self.builder)
+        return exported_figures(timing, whole, latency=latency), exported_figures(timing, again, latency=latency)
+
+    def exported_lines(self, result: PruneResult, options: PruneOptions) -> Iterator[str]:
+        """Export both models, check that the file became smaller as planned, and yield what to say about it.
+
+        Raises:
+            ModelError: it did not.
+        """
+        from edgeopt.stages.pruned_files import check_fell
+
+        plan = result.allocation
+        try:
+            before, after = self.exported(result.path, options, latency=options.latency is not None)
+        except (ModelError, DataError) as error:
+            yield f"not exported, so the file's size is not checked: {error}"
+            return
+        check_fell(
+            before, after, planned=plan.planned / plan.whole if plan and plan.unit != "ms" else None, asked=options.asked()
+        )
+        yield f"exported: {after.size_bytes / 1e6:.2f} MB of {before.size_bytes / 1e6:.2f}, {after.parameters:,} parameters"
+        if before.latency_ms and after.latency_ms:
+            slower = " (not faster!)" if after.latency_ms >= before.latency_ms else ""
+            yield (
+                f"measured on {self.target}, {options.precision}: {after.latency_ms:.3g} ms of {before.latency_ms:.3g}, "
+                f"{before.latency_ms / after.latency_ms:.2f} x as fast{slower}"
+            )
+
+
+def accuracy_lines(run: Pruning, output: Path) -> Iterator[str]:
+    """Evaluate the whole and the pruned model and yield what to say about it; nothing without --evaluate."""
+    if run.evaluate is None:
+        return
+    scores = evaluated(run, output)
+    for score in scores:
+        value = "not comparable" if score.value is None else f"{score.value:.4f}"
+        yield f"{score.metric} of {score.name}: {value}"
+
+
+def evaluated(run: Pruning, output: Path) -> Sequence[ModelScore]:
+    """Return how good the whole and the pruned model are on the samples of --evaluate."""
+    from edgeopt.evaluate.stage import EvaluateConfig, evaluate
+    from edgeopt.targets.target import load_target
+
+    folder = Path(run.source)
+    tokenizer = folder if (folder / "tokenizer.json").is_file() else None
+    config = EvaluateConfig(builder=run.builder, tokenizer=tokenizer)
+    return evaluate(
+        [run.source, str(output)], run.evaluate or run.train, config=config, provider=load_target(run.target).provider
+    ).models
 
 
 def share_of(option: str, text: str | None) -> float | None:

@@ -16,7 +16,10 @@ from edgeopt.export.family import Config, Input, Module, Task
 
 
 def cached_inputs(config: Config) -> Mapping[str, Input]:
-    """Return tokens, mask, positions and the cache of every layer."""
+    """Return tokens, mask, positions and the cache of every layer that has one.
+
+    A pruned decoder's layers may differ: its configuration then has `cache_heads` (see `edgeopt.models.reshape`).
+    """
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     inputs = {
@@ -24,9 +27,9 @@ def cached_inputs(config: Config) -> Mapping[str, Input]:
         "attention_mask": Input(("batch", "past_sequence + sequence"), "mask"),
         "position_ids": Input(("batch", "sequence"), "positions"),
     }
-    for layer in range(config.num_hidden_layers):
+    for layer, count in enumerate(getattr(config, "cache_heads", None) or [heads] * config.num_hidden_layers):
         for part in ("key", "value"):
-            inputs[f"past_key_values.{layer}.{part}"] = Input(("batch", int(heads), "past_sequence", int(size)))
+            inputs[f"past_key_values.{layer}.{part}"] = Input(("batch", int(count), "past_sequence", int(size)))
     return inputs
 
 

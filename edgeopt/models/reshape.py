@@ -178,6 +178,9 @@ def _count(config: Any, stack: str, chosen: Sequence[int]) -> None:
     if name is None:
         return
     setattr(config, name, len(chosen))
+    heads = getattr(config, "cache_heads", None)
+    if heads and max(chosen) < len(heads):
+        config.cache_heads = [heads[place] for place in chosen]
     kinds = getattr(config, "layer_types", None)
     if isinstance(kinds, list) and kinds and max(chosen) < len(kinds):
         config.layer_types = [kinds[place] for place in chosen]
@@ -238,7 +241,13 @@ def followed(first: Shape, then: Shape) -> Shape:
         kept=compose(moved(first.kept), then.kept),
         empty={**moved(first.empty), **then.empty},
         sizes={**moved(first.sizes), **then.sizes},
+        cache_heads=then.cache_heads or _left(first.cache_heads, list(then.layers.values())),
     )
+
+
+def _left(heads: Sequence[int], layers: Sequence[Sequence[int]]) -> Sequence[int]:
+    """Return the cache heads of the layers that are left of a decoder's one stack."""
+    return [heads[place] for place in layers[0]] if heads and len(layers) == 1 else heads
 
 
 def _numbers(shape: Shape, stack: str) -> list[int]:

@@ -25,6 +25,8 @@ class PruneOptions(Options):
     """Longest latency on the target, such as ``5ms``, or ``0.5x`` for half of the whole model's."""
     precision: Literal["fp32", "int8"] = "fp32"
     """The form of the model whose latency is meant."""
+    sequence: int = Field(default=64, ge=1)
+    """Tokens of the text whose latency is meant."""
     importance: Literal["auto", "magnitude", "taylor", "fisher", "activations", "obs", "norm-scale"] = "auto"
     """How units are ranked. magnitude: norm of all weights that go; taylor: first-order change of the loss; fisher: diagonal
     Fisher information; activations: weights times inputs (Wanda); obs: error of the layer's output, with an update of what is

@@ -17,6 +17,7 @@ from edgeopt.errors import InternalError
 from edgeopt.models.call import tensors_of, to_tensors
 from edgeopt.models.kept import Kept, Side
 from edgeopt.models.reshape import Empty, Shape, reshape
+from edgeopt.prune.losses import is_language_model
 from edgeopt.prune.structure.parts import Kind, Part, mask
 
 TOLERANCE = 1e-5
@@ -64,14 +65,26 @@ def shape_after(model: nn.Module, choices: Sequence[Choice], arity: Mapping[str,
             kept.setdefault(cut.layer, {}).setdefault(cut.side, set()).update(cut.channels(left))
         for name, values in part.sizes.items():
             sizes[name] = {attribute: value * len(left) for attribute, value in values.items()}
+    if any(not choice.kept for choice in choices):
+        _number_caches(model, choices, sizes)
     chosen: Kept = {name: {side: sorted(indices) for side, indices in sides.items()} for name, sides in kept.items()}
     return Shape(kept=chosen, empty=empty, sizes=sizes, cache_heads=cache_heads(model, choices))
+
+
+def _number_caches(model: nn.Module, choices: Sequence[Choice], sizes: dict[str, dict[str, int]]) -> None:
+    """Number the attentions that are left: a layer without heads has no cache."""
+    if not is_language_model(model):
+        return
+    left = [choice.part.name for choice in choices if choice.part.kind is Kind.HEADS and choice.kept]
+    for place, name in enumerate(left):
+        if isinstance(getattr(model.get_submodule(name), "layer_idx", None), int):
+            sizes.setdefault(name, {})["layer_idx"] = place
 
 
 def cache_heads(model: nn.Module, choices: Sequence[Choice]) -> list[int]:
     """Return the key-value heads of each layer of a decoder that still has some, if layers differ from the configuration."""
     config = getattr(model, "config", None)
-    if not str(type(model).__name__).endswith(("ForCausalLM", "LMHeadModel")) or config is None:
+    if not is_language_model(model) or config is None:
         return []
     heads = [len(choice.kept) for choice in choices if choice.part.kind is Kind.HEADS]
     whole = [choice.part.units for choice in choices if choice.part.kind is Kind.HEADS]

@@ -93,7 +93,8 @@ def _torch_stages(recipe: Recipe) -> list[Stage]:
     if recipe.prune:
         needs = ("teacher", "distill") if recipe.distill else ("teacher",)
         options = _json(recipe.prune)
-        stages.append(Stage("prune", run_prune, options, needs=needs, splits=_TRAIN, builders=builders))
+        timed = recipe.prune.latency is not None
+        stages.append(Stage("prune", run_prune, options, needs=needs, splits=_TRAIN, builders=builders, reads_machine=timed))
     return stages
 
 

@@ -10,16 +10,14 @@ from edgeopt.stages.torch_model import load, session
 
 def run_prune(job: Job) -> PruneFacts:
     """Remove channels, then recover against the teacher."""
-    from edgeopt.prune.stage import prune
+    from edgeopt.prune.stage import PruneSession, prune
+    from edgeopt.stages.pruned_files import Timing, latency_costs
 
     options = job.recipe.prune
     if options is None:
         raise RecipeError("the recipe has no [prune]")
-    return prune(
-        load(job, "distill" if job.recipe.distill else "teacher"),
-        load(job, "teacher"),
-        job.data.split("train"),
-        output=job.workspace.output,
-        options=options,
-        session=session(job),
-    )
+    model, samples = load(job, "distill" if job.recipe.distill else "teacher"), job.data.split("train")
+    timing = Timing(job.target, options.precision, options.sequence, samples)
+    costs = latency_costs(timing, task=model.task, seed=job.recipe.seed)
+    known = PruneSession(**vars(session(job)), costs_of=costs, step=job.target.pruning.step)
+    return prune(model, load(job, "teacher"), samples, output=job.workspace.output, options=options, session=known)

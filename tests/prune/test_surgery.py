@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgeopt.errors import InternalError
+from edgeopt.export import ExportConfig, export
 from edgeopt.models.load import Origin, load_model
 from edgeopt.models.reshaped import BUILDER, arguments_of
 from edgeopt.models.save import save_model
@@ -16,6 +17,7 @@ from edgeopt.models.size import parameters
 from edgeopt.prune.structure.anatomy import anatomy_of
 from edgeopt.prune.structure.parts import mask
 from edgeopt.prune.surgery import Choice, compare, operate, outputs_of
+from edgeopt.targets.target import load_target
 from tests.prune.tiny_models import BOTH, DECODERS, ENCODERS, IMAGES, tiny
 
 
@@ -53,6 +55,18 @@ def test_all_units_kept_changes_nothing() -> None:
     shape = operate(model, [Choice(part, tuple(range(part.units))) for part in anatomy_of(model).parts], batch)
     assert not shape.kept and not shape.empty
     assert torch.equal(outputs_of(model, batch)[0], before[0])
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_decoder_with_a_layer_without_heads_is_exported_with_the_caches_that_are_left(family: str, tmp_path: Path) -> None:
+    model, batch, task = tiny(family)
+    parts = anatomy_of(model).parts
+    counts = {part.name: part.least if place == 0 else max(1, part.units - 1) for place, part in enumerate(parts)}
+    operate(model, [Choice(part, tuple(range(counts[part.name]))) for part in parts], batch)
+    assert len(model.config.cache_heads) == 1
+    result = export(model, None, target=load_target("x86-vnni"), output=tmp_path, config=ExportConfig(task=task))
+    caches = [spec.name for spec in result.inputs if spec.name.startswith("past")]
+    assert caches == ["past_key_values.0.key", "past_key_values.0.value"]
 
 
 def test_two_feed_forward_networks_that_share_weights_are_cut_together() -> None:

@@ -1,0 +1,1 @@
+"""Latency of parts on a target: blocks sliced out of the exported ONNX file, measured once, corrected by whole models."""

@@ -1,0 +1,157 @@
+"""What pruning needs of the exported file: latency of parts on the target, and proof that the file became smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeopt.batches import Batch
+from edgeopt.data.random_inputs import random_batches
+from edgeopt.errors import EdgeoptError, ModelError
+from edgeopt.graph import files
+from edgeopt.graph.macs import count_macs
+from edgeopt.lifetime import temporary_folder
+from edgeopt.prune.allocation.costs import Costs
+from edgeopt.prune.latency.bench import Bench, bench
+from edgeopt.prune.latency.table import LatencyModel, Measurer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeopt.data.samples import Samples
+    from edgeopt.models.load import LoadedModel
+    from edgeopt.prune.structure.parts import Part
+    from edgeopt.targets.target import Target
+
+
+@dataclass(frozen=True)
+class ExportedFigures:
+    """What an exported file has: parameters, multiply-accumulates for the timed input, bytes, and ms on the target."""
+
+    parameters: int
+    macs: int
+    size_bytes: int
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where and on what latency is measured.
+
+    Attributes:
+        target: the target.
+        precision: of the file that is timed, "fp32" or "int8".
+        sequence: tokens of a text.
+        samples: real samples, for modules that no family knows.
+    """
+
+    target: Target
+    precision: str = "fp32"
+    sequence: int = 64
+    samples: Samples | None = None
+
+    def export(self, module: nn.Module, task: str | None, folder: Path) -> tuple[Path, Batch]:
+        """Export `module` into `folder`; return the file and the input that is timed."""
+        from edgeopt.export import ExportConfig, export
+
+        batches = None if self.samples is None or hasattr(module, "config") else list(self.samples.first(4).batches(1))
+        result = export(module, batches, target=self.target, output=folder, config=ExportConfig(task=task))
+        if batches is not None and self.samples is not None:
+            return result.path, self.samples.collate([0])
+        return result.path, self.inputs(result.path)
+
+    def inputs(self, path: Path) -> Batch:
+        """Return an input of one sample: a text of `sequence` tokens without any before it."""
+        return random_batches(path, count=1, dynamic_size=self.sequence, sizes={"batch": 1, "past_sequence": 0})[0]
+
+    def convert(self, path: Path, batches: Sequence[Batch]) -> Path:
+        """Return the int8 form of the file at `path`, or the file itself where nothing of it is quantized."""
+        from edgeopt.quantize import quantize
+
+        output = path.with_name("int8.onnx")
+        try:
+            return quantize(path, list(batches), target=self.target, output=output).path
+        except EdgeoptError:
+            return path
+
+    def time_ms(self, made: Bench, path: Path, inputs: Batch) -> float:
+        """Return the latency of the file at `path`."""
+        return made.time_ms(self.convert(path, [inputs]) if self.precision == "int8" else path, inputs)
+
+
+def latency_costs(timing: Timing, *, task: str | None, seed: int = 0) -> Callable[..., Costs]:
+    """Return a function that gives the latency of a model's parts on the target."""
+
+    def costs(module: nn.Module, parts: Sequence[Part], grid: Mapping[str, Sequence[int]]) -> Costs:
+        return latency_model(timing, module, parts, grid, task=task, seed=seed).costs()
+
+    return costs
+
+
+def latency_model(
+    timing: Timing,
+    module: nn.Module,
+    parts: Sequence[Part],
+    grid: Mapping[str, Sequence[int]],
+    *,
+    task: str | None,
+    seed: int = 0,
+) -> LatencyModel:
+    """Return the latency model of a module's parts."""
+    with measuring(timing, module, parts, task=task) as measurer:
+        return measurer.latency_model(grid, seed=seed)
+
+
+@contextmanager
+def measuring(timing: Timing, module: nn.Module, parts: Sequence[Part], *, task: str | None) -> Iterator[Measurer]:
+    """Export `module` once and yield what measures its blocks and whole models sliced out of it."""
+    with temporary_folder("edgeopt-dense-") as folder, bench(timing.target) as made:
+        path, inputs = timing.export(module, task, Path(folder))
+        yield Measurer(path, parts, inputs, made, timing.convert if timing.precision == "int8" else None)
+
+
+def exported_figures(timing: Timing, loaded: LoadedModel, *, latency: bool) -> ExportedFigures:
+    """Export a model and return what the file has."""
+    with temporary_folder("edgeopt-exported-") as folder:
+        path, inputs = timing.export(loaded.module, loaded.task, Path(folder))
+        found = figures_of(path, inputs)
+        if not latency:
+            return found
+        with bench(timing.target) as made:
+            return ExportedFigures(found.parameters, found.macs, found.size_bytes, timing.time_ms(made, path, inputs))
+
+
+def figures_of(path: Path, inputs: Batch) -> ExportedFigures:
+    """Return parameters, multiply-accumulates and bytes of the ONNX file at `path`."""
+    model = files.load(path)
+    constants: list[Any] = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    parameters = sum(int(tensor.size) for tensor in constants if tensor.dtype.is_floating_point())
+    return ExportedFigures(parameters, sum(count_macs(model, inputs).values()), files.size_bytes(path))
+
+
+def check_fell(before: ExportedFigures, after: ExportedFigures, *, planned: float | None, asked: str) -> None:
+    """Compare the exported files of the whole and the pruned model.
+
+    Args:
+        before: of the whole model.
+        after: of the pruned one.
+        planned: share of the parameters or multiply-accumulates that the plan keeps; None: neither was planned.
+        asked: the budget, for messages.
+
+    Raises:
+        ModelError: the file did not become smaller, or not by what was planned.
+    """
+    for name in ("parameters", "macs", "size_bytes"):
+        was, left = getattr(before, name), getattr(after, name)
+        if left > was or (left == was and name != "macs"):
+            raise ModelError(
+                f"the exported file's {name.replace('_', ' ')} did not fall: {left:,} of {was:,} ({asked}); what was removed "
+                "does not reach the file"
+            )
+    name = "parameters" if asked.startswith("parameters") else "macs"
+    share = getattr(after, name) / max(1, getattr(before, name))
+    if planned is not None and share > planned + 0.05:
+        raise ModelError(f"the exported file keeps {share:.3f} of the {name}, {planned:.3f} were planned ({asked})")

@@ -155,8 +155,8 @@ def _score(run: Pruning, output: Path | None) -> dict[str, Any]:
 
     if run.evaluate is None:
         return {}
-    score = evaluated(run, output or Path(run.source))[-1]
-    return {"metric": score.metric, "value": score.value}
+    _, metric, value = evaluated(run, output or Path(run.source))[-1]
+    return {"metric": metric, "value": value}
 
 
 def _line(row: LevelRow, whole: LevelRow) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from edgeopt.errors import DataError, ModelError, RecipeError
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
-    from edgeopt.evaluate.stage import ModelScore
     from edgeopt.models.load import LoadedModel
     from edgeopt.prune.config import PruneOptions
     from edgeopt.prune.result import PruneResult
@@ -120,23 +119,30 @@ def accuracy_lines(run: Pruning, output: Path) -> Iterator[str]:
     """Evaluate the whole and the pruned model and yield what to say about it; nothing without --evaluate."""
     if run.evaluate is None:
         return
-    scores = evaluated(run, output)
-    for score in scores:
-        value = "not comparable" if score.value is None else f"{score.value:.4f}"
-        yield f"{score.metric} of {score.name}: {value}"
+    for name, metric, value in evaluated(run, output):
+        yield f"{metric} of {name}: {value:.4f}"
 
 
-def evaluated(run: Pruning, output: Path) -> Sequence[ModelScore]:
-    """Return how good the whole and the pruned model are on the samples of --evaluate."""
-    from edgeopt.evaluate.stage import EvaluateConfig, evaluate
-    from edgeopt.targets.target import load_target
+def evaluated(run: Pruning, output: Path) -> list[tuple[str, str, float]]:
+    """Return the name, the metric and its value of the whole and the pruned model on the samples of --evaluate.
 
-    folder = Path(run.source)
-    tokenizer = folder if (folder / "tokenizer.json").is_file() else None
-    config = EvaluateConfig(builder=run.builder, tokenizer=tokenizer)
-    return evaluate(
-        [run.source, str(output)], run.evaluate or run.train, config=config, provider=load_target(run.target).provider
-    ).models
+    Raises:
+        DataError: the samples have no labels for the model's task.
+    """
+    from edgeopt.cli.training import reader_samples
+    from edgeopt.evaluate.lockstep import evaluate_together
+    from edgeopt.evaluate.outputs import torch_model
+    from edgeopt.models.load import load_model
+    from edgeopt.tasks.registry import task_for
+
+    loaded = [run.load(), load_model(output, source_builder=run.builder)]
+    samples = [reader_samples(run.evaluate or run.train, model, split="evaluation") for model in loaded]
+    task = task_for(samples[0], loaded[0].task)
+    names = [run.source, str(output)]
+    models = [torch_model(model.module, task, own, name=name) for model, own, name in zip(loaded, samples, names, strict=True)]
+    found = evaluate_together(models, task, [None, None])
+    measured = [task.measure(one.answers, own) for one, own in zip(found, samples, strict=True)]
+    return [(name, one.metric.name, one.value) for name, one in zip(names, measured, strict=True)]
 
 
 def share_of(option: str, text: str | None) -> float | None:

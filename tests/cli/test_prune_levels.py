@@ -38,6 +38,8 @@ def test_levels_are_pruned_reported_and_not_redone(place: Path) -> None:
         data,
         "--levels",
         "20,50,99",
+        "--by",
+        "parameters",
         "--report",
         str(report),
     ]

@@ -37,7 +37,7 @@ def test_levels_are_pruned_reported_and_not_redone(place: Path) -> None:
         "--evaluate",
         data,
         "--levels",
-        "20,50,99",
+        "20,40,99",
         "--by",
         "parameters",
         "--report",
@@ -46,7 +46,7 @@ def test_levels_are_pruned_reported_and_not_redone(place: Path) -> None:
     done = CliRunner().invoke(app, [*command, "--sensitivity", *_QUICK], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((report / "report.json").read_text())
-    assert [row["level"] for row in found["levels"]] == [0, 20, 50, 99]
+    assert [row["level"] for row in found["levels"]] == [0, 20, 40, 99]
     sizes = [row["size_bytes"] for row in found["levels"][:3]]
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
     assert "cannot be reached" in found["levels"][3]["problem"]
@@ -54,9 +54,9 @@ def test_levels_are_pruned_reported_and_not_redone(place: Path) -> None:
     assert len(found["parts"]) == 4
     assert (report / "report.html").read_text().count("<svg") == 6
     stamp = (report / "level-20" / "model.json").stat().st_mtime_ns
-    (report / "level-50.json").unlink()
+    (report / "level-40.json").unlink()
     done = CliRunner().invoke(app, [*command, *_QUICK], catch_exceptions=False)
-    assert done.exit_code == 0 and (report / "level-50.json").is_file()
+    assert done.exit_code == 0 and (report / "level-40.json").is_file()
     assert (report / "level-20" / "model.json").stat().st_mtime_ns == stamp
 
 

@@ -13,12 +13,14 @@ from edgeopt.data.samples import Samples
 from edgeopt.models.call import to_tensors
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import divergence, has_logits, is_language_model, main_output, next_token_loss
-from edgeopt.train.config import TrainOptions
+from edgeopt.train.config import AdapterOptions, TrainOptions
 from edgeopt.train.epoch import Epoch
 from edgeopt.train.loop import Session, fit
 from edgeopt.train.teach import Lesson, teach
 
 _RATE, _TRANSFORMER_RATE = 1e-3, 1e-4
+_WITHOUT_END = 1000.0
+"""Epochs of a training that its time ends."""
 
 
 def recover(  # noqa: PLR0917
@@ -44,8 +46,12 @@ def training(options: PruneOptions, *, transformer: bool, seconds: float | None)
     given = options.train.model_fields_set
     if options.train.learning_rate is None:
         changes["learning_rate"] = _TRANSFORMER_RATE if transformer else _RATE
+    if options.recovery == "lora" and "adapter" not in given:
+        changes["adapter"] = AdapterOptions()
     if seconds is not None and "max_seconds" not in given:
         changes["max_seconds"] = seconds
+        if "epochs" not in given:
+            changes["epochs"] = _WITHOUT_END
     return options.train.model_copy(update=changes)
 
 

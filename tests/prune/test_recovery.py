@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import Judge
@@ -23,6 +24,17 @@ def test_training_brings_the_outputs_nearer_to_the_teachers(family: str) -> None
     options = PruneOptions(loss={"soft_weight": 1.0}, train=TrainOptions(epochs=8, batch_size=8, learning_rate=3e-3))  # type: ignore[arg-type]
     history = recover(other, teacher, samples, options, Session(), None)
     assert len(history) == 8 and judge() < 0.8 * before
+
+
+def test_low_rank_updates_are_merged_and_time_ends_the_training() -> None:
+    teacher, _, _ = tiny("bert")
+    other, _, _ = tiny("bert", seed=1)
+    names = list(other.state_dict())
+    options = PruneOptions(recovery="lora", train=TrainOptions(batch_size=4, learning_rate=1e-2))
+    before = other.bert.encoder.layer[0].output.dense.weight.clone()
+    recover(other, teacher, texts(8), options, Session(), 1.0)
+    assert list(other.state_dict()) == names
+    assert not torch.equal(before, other.bert.encoder.layer[0].output.dense.weight)
 
 
 def test_nothing_is_trained_without_training() -> None:

@@ -56,8 +56,8 @@ class PruneOptions(Options):
     search_rounds: int = Field(default=100, ge=1)
     """Number of allocations that are tried on the calibration samples (SPDY); 1: only that with the smallest sum of errors."""
     recovery: Literal["train", "lora", "fit", "none"] = "train"
-    """train: train all weights against the teacher; lora: low-rank updates of them, merged; fit: least squares layer by layer on
-    the calibration samples; none: weights as they are."""
+    """train: train all weights against the teacher; lora: low-rank updates of them, merged; fit: least squares layer by
+    layer on the calibration samples; none: weights as they are."""
     loss: DistillLoss = DistillLoss()
     """Loss of the recovery training against the teacher."""
     train: TrainOptions = TrainOptions()

@@ -59,10 +59,10 @@ def _with_names(samples: Samples, asked: Asked) -> Samples:
 
 
 def _named_labels(samples: Samples, values: list[str], asked: Asked) -> Samples:
-    if all(value.isdigit() for value in values) and not asked.reader.names:
+    if all(value.isdigit() for value in values) and not asked.names:
         names = tuple(sorted(set(values), key=int))
         return replace(samples, labels=np.array([names.index(value) for value in values], np.int64), names=names)
-    labels, names = numbered(values, asked.reader.names, where=asked.place)
+    labels, names = numbered(values, asked.names, where=asked.place)
     return replace(samples, labels=labels, names=names)
 
 
@@ -172,7 +172,7 @@ def row_options(asked: Asked) -> RowOptions:
 
     options, reader = asked.options, asked.reader
     several = tuple(options.labels.split(",")) if options.labels else ()
-    return RowOptions(options.text, options.pair, options.label, several, options.target, reader.task, reader.names)
+    return RowOptions(options.text, options.pair, options.label, several, options.target, reader.task, asked.names)
 
 
 def _files_of_rows(asked: Asked, rows: list[dict[str, object]]) -> Samples:
@@ -195,7 +195,7 @@ def _files_of_rows(asked: Asked, rows: list[dict[str, object]]) -> Samples:
     else:
         samples = _sound(files, asked)
     if options.text is not None and options.label is None:
-        return replace(samples, annotations=[str(row[options.text]) for row in rows], names=asked.reader.names)
+        return replace(samples, annotations=[str(row[options.text]) for row in rows], names=asked.names)
     chosen = row_options(asked)
     chosen = replace(chosen, label=chosen.label or next((name for name in ("label", "class") if name in rows[0]), None))
     labelled = with_labels(samples, rows, chosen, where=asked.place)
@@ -223,7 +223,7 @@ def _tokens(asked: Asked) -> Samples:
     from edgeopt.data.token_files import read_tokens
 
     form = text_options(asked.options, asked.reader)
-    return read_tokens(asked.path, asked.tokenizer(), form, model_names=asked.reader.names)
+    return read_tokens(asked.path, asked.tokenizer(), form, model_names=asked.names)
 
 
 def _sentences(asked: Asked) -> Samples:
@@ -231,7 +231,7 @@ def _sentences(asked: Asked) -> Samples:
 
     form = text_options(asked.options, asked.reader)
     samples = read_sentences(asked.path, asked.tokenizer(), max_length=form.max_length, inputs=list(form.inputs))
-    return replace(samples, names=asked.reader.names)
+    return replace(samples, names=asked.names)
 
 
 def _boxes(asked: Asked) -> Samples:
@@ -240,7 +240,7 @@ def _boxes(asked: Asked) -> Samples:
 
     steps = _image_steps(asked)
     name = asked.input_name(stated=steps.input)
-    samples = read_boxes(asked.path, name, steps, images=asked.options.images, model_names=asked.reader.names)
+    samples = read_boxes(asked.path, name, steps, images=asked.options.images, model_names=asked.names)
     return replace(samples, ranges=image_range(steps, [name]))
 
 
@@ -250,7 +250,7 @@ def _maps(asked: Asked) -> Samples:
 
     steps = _image_steps(asked)
     name = asked.input_name(stated=steps.input)
-    return replace(read_maps(asked.path, name, steps), ranges=image_range(steps, [name]), names=asked.reader.names)
+    return replace(read_maps(asked.path, name, steps), ranges=image_range(steps, [name]), names=asked.names)
 
 
 def _dataset(asked: Asked) -> Samples:

@@ -29,6 +29,8 @@ class SourceOptions(Options):
     """Column of the label."""
     labels: str | None = None
     """Columns of zeros and ones, one per class, separated by commas: several classes per sample."""
+    classes: str | None = None
+    """Names of the classes (or tags) by number, separated by commas; none: those of the model, else in alphabetical order."""
     target: str | None = None
     """Column of the text that the model is to write."""
     columns: str | None = None
@@ -100,6 +102,11 @@ class Asked:
     def path(self) -> Path:
         """Return the place as a path."""
         return Path(self.place)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the classes by number, as the source or the model states them; empty: not known."""
+        return tuple(self.options.classes.split(",")) if self.options.classes else self.reader.names
 
     def tokenizer(self) -> Path:
         """Return the tokenizer's folder, or say that texts need one."""

@@ -19,7 +19,7 @@ def run_bundle(job: Job) -> BundleResult:
     manifest = job.data.manifest
     folder = job.inputs["quantize"]
     samples = fit_to(limited(job.data.split("evaluation"), job.recipe.bundle.golden_samples), folder / "model.onnx")
-    tokenizer = job.data.tokenizer
+    tokenizer = job.data.own_tokenizer
     files = {"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer and manifest.reader == "text" else {}
     exported = job.inputs.get("export")
     origins = [

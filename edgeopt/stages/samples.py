@@ -67,6 +67,13 @@ class Data:
         options = self.options
         return next(source for source in (options.set, options.train, options.calibration, options.evaluation) if source)
 
+    @property
+    def own_tokenizer(self) -> Path | None:
+        """The folder of the texts' tokenizer: that of the source, else the teacher's; None: there is none."""
+        from edgeopt.data.source import tokenizer_of
+
+        return self.tokenizer if self._is_set else tokenizer_of(self._source) or self.tokenizer
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the data that the samples are read from."""

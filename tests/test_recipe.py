@@ -106,21 +106,3 @@ def test_any_table_is_a_recipe_or_refused_in_one_line(values: dict[str, object])
 def test_toml_leaves_out_what_is_none() -> None:
     assert "calibration_limit = 128" in load_recipe("quickstart").to_toml()
     assert "train_limit" not in tomllib.loads(load_recipe("quickstart").to_toml())["data"]
-
-
-OF_TASKS = [f"{kind}-classification" for kind in ("text", "token", "image", "audio")] + ["sentence-embeddings", "detection"]
-
-
-@pytest.mark.parametrize("name", OF_TASKS)
-def test_the_recipe_of_each_task_reads_its_data(name: str, data_root: Path, tmp_path: Path) -> None:
-    if not data_root.is_dir():
-        pytest.skip("EDGEOPT_DATA is not there")
-    from edgeopt.pipeline import Pipeline
-    from edgeopt.tasks.registry import find_task
-
-    recipe = load_recipe(name)
-    data = Pipeline(recipe, tmp_path)._data
-    evaluation = data.split("evaluation")
-    task = find_task(recipe.task or "text-classification")
-    assert task.is_labelled(evaluation)
-    assert len(data.split("calibration")) >= 20

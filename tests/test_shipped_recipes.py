@@ -15,6 +15,9 @@ import onnxruntime
 import pytest
 
 from edgeopt.data.digits import load_digits
+from edgeopt.pipeline import Pipeline
+from edgeopt.recipe import load_recipe
+from edgeopt.tasks.registry import find_task
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -186,3 +189,18 @@ def test_text_goes_through_the_same_stages(tmp_path: Path, data_folder: Callable
     assert shapes == {name: ["batch", "sequence"] for name in ("input_ids", "attention_mask", "token_type_ids")}
     assert (tmp_path / "text" / "bundle" / "tokenizer.json").is_file()
     assert edgeopt("verify", "text/bundle", cwd=tmp_path).returncode == 0
+
+
+OF_TASKS = [f"{kind}-classification" for kind in ("text", "token", "image", "audio")] + ["sentence-embeddings", "detection"]
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_the_recipe_of_each_task_reads_its_data(name: str, data_root: Path, tmp_path: Path) -> None:
+    if not data_root.is_dir():
+        pytest.skip("EDGEOPT_DATA is not there")
+    recipe = load_recipe(name)
+    data = Pipeline(recipe, tmp_path)._data
+    evaluation = data.split("evaluation")
+    task = find_task(recipe.task or "text-classification")
+    assert task.is_labelled(evaluation)
+    assert len(data.split("calibration")) >= 20

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeopt.data.npz import StoredArray, open_npz
+from edgeopt.batches import Array
+from edgeopt.data.npz import open_npz
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Sample, Samples
 from edgeopt.errors import DataError
@@ -44,13 +45,13 @@ def read_packed(path: Path, name: str, preprocessing: ImageInput, split: str | N
 
     from edgeopt.data.images import prepared
 
-    arrays = open_npz(path)
-    data, offset = (np.asarray(arrays[key].whole()) for key in ("jpeg", "offset"))
+    arrays = _unpacked(path)
+    data, offset = arrays["jpeg"], arrays["offset"]
     if offset.ndim != 1 or len(offset) < 2 or int(offset[-1]) != len(data) or (np.diff(offset.astype(np.int64)) <= 0).any():
         raise DataError(f"{path}: 'offset' does not cut 'jpeg' ({len(data):,} bytes) into images; pack it again")
     rows = _rows(arrays, split, path, len(offset) - 1)
-    labels = arrays["label"].whole().astype(np.int64)[rows] if "label" in arrays else None
-    names = tuple(str(item) for item in arrays["classes"].whole()) if "classes" in arrays else ()
+    labels = arrays["label"].astype(np.int64)[rows] if "label" in arrays else None
+    names = tuple(str(item) for item in arrays["classes"]) if "classes" in arrays else ()
 
     def read(index: int) -> Sample:
         row = rows[index]
@@ -65,9 +66,16 @@ def read_packed(path: Path, name: str, preprocessing: ImageInput, split: str | N
     return Samples(len(rows), read, labels, digest, names=names)
 
 
-def _rows(arrays: dict[str, StoredArray], split: str | None, path: Path, count: int) -> np.ndarray[Any, Any]:
+def _unpacked(path: Path) -> dict[str, Array]:
+    """Return the arrays, each unpacked once and kept in memory; what they are was checked by `open_npz`."""
+    names = set(open_npz(path)) & {*_NEEDED, "label", "split", "classes"}
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: np.asarray(archive[name]) for name in names}
+
+
+def _rows(arrays: dict[str, Array], split: str | None, path: Path, count: int) -> np.ndarray[Any, Any]:
     if split is None or "split" not in arrays:
         return np.arange(count)
     if split not in _SPLITS:
         raise DataError(f"{path}: no split '{split}'; it has: {', '.join(_SPLITS)}")
-    return np.flatnonzero(arrays["split"].whole() == _SPLITS[split])
+    return np.flatnonzero(arrays["split"] == _SPLITS[split])

@@ -14,6 +14,7 @@ from edgeopt.evaluate.result import Divergence, VariantAccuracy
 from edgeopt.roles import Role
 from edgeopt.tasks.comparison import interval, paired
 from edgeopt.tasks.metric import Metric
+from edgeopt.tasks.paired import Paired
 from edgeopt.tasks.task import Answer, Task
 from edgeopt.verdict.accuracy_drop import Lost, judge_lost, judge_output_error
 from edgeopt.verdict.findings import Answer as Verdict
@@ -53,6 +54,13 @@ def compare_accuracy(
     variants: Sequence[Variant], samples: Samples, task: Task, options: VerifyOptions
 ) -> list[VariantAccuracy]:
     """Return each variant's metric where the samples have labels, its agreement with the first, and how it differs from it."""
+    return compared(variants, samples, task, options)[0]
+
+
+def compared(
+    variants: Sequence[Variant], samples: Samples, task: Task, options: VerifyOptions
+) -> tuple[list[VariantAccuracy], Paired | None]:
+    """Return `compare_accuracy`, and how the last variant differs from the one before it; None: there are no labels."""
     first = variants[0]
     measured = [task.measure(item.answers, samples) for item in variants] if task.is_labelled(samples) else None
     rows = []
@@ -77,7 +85,12 @@ def compare_accuracy(
                 paired=differs,
             )
         )
-    return rows
+    last = None
+    if measured and len(variants) > 1:
+        before, after = variants[-2:]
+        changed = task.changed(after.answers, before.answers)
+        last = paired(measured[-2], measured[-1], changed=changed, confidence=options.confidence)
+    return rows, last
 
 
 def diverge(source: str, result: str, errors: Mapping[str, OutputError], layers: Sequence[Noisy] = ()) -> Divergence:

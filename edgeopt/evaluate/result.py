@@ -62,5 +62,7 @@ class VerifyFacts:
     whole_verdict: State | None = None
     """Of the quantized model compared with the teacher; None: there is no teacher, or no accuracy."""
     whole_reason: str | None = None
+    quantized: Paired | None = None
+    """How the quantized model's metric differs from the baseline's on the same samples; None: there are no labels."""
     task: str = "single-label-classification"
     """What the models were judged as; see `edgeopt.tasks.registry`."""

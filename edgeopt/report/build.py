@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from edgeopt import __version__
-from edgeopt.evaluate.result import VariantAccuracy
+from edgeopt.evaluate.result import VariantAccuracy, VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.interval import Interval
 from edgeopt.profile.result import ProfileResult
@@ -16,6 +16,7 @@ from edgeopt.report.gather_profile import baseline, executions, roof, speed
 from edgeopt.report.model import (
     SCHEMA_VERSION,
     Conditions,
+    PairedModels,
     Report,
     StageDecision,
     StageRow,
@@ -59,6 +60,7 @@ def build_report(run: RunRecord) -> Report:
         executions=tuple(executions(profile)) if profile else (),
         layers=quantize.layers if quantize else (),
         sensitivity=quantize.sensitivity if quantize else (),
+        pairs=tuple(_pairs(verify)),
         baseline=baseline(profile),
         roof=roof(profile) if profile else None,
         int8_macs_share=quantize.coverage.int8_macs_share if quantize else None,
@@ -141,6 +143,17 @@ def _verified(row: VariantAccuracy, confidence: float) -> Variant:
         macs=row.macs,
         role=row.role,
     )
+
+
+def _pairs(verify: VerifyFacts | None) -> Iterator[PairedModels]:
+    """Yield the quantized model against the baseline, then against the first model where that is another one."""
+    if verify is None or len(verify.variants) < 2:
+        return
+    first, before, last = verify.variants[0], verify.variants[-2], verify.variants[-1]
+    if verify.quantized:
+        yield PairedModels(last.name, before.name, verify.quantized)
+    if last.paired and first.name != before.name:
+        yield PairedModels(last.name, first.name, last.paired)
 
 
 def _conditions(run: RunRecord, results: Results) -> Conditions:

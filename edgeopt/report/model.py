@@ -12,6 +12,7 @@ from edgeopt.interval import Interval
 from edgeopt.profile.result import MemoryPoint, ModuleTime, OperatorTime, Stretch
 from edgeopt.quantize.result import Island, LayerNoise
 from edgeopt.roles import Role
+from edgeopt.tasks.paired import Paired
 from edgeopt.verdict.findings import Verdict
 
 SCHEMA_VERSION = 1
@@ -132,6 +133,15 @@ class StageDecision:
 
 
 @dataclass(frozen=True)
+class PairedModels:
+    """The difference of the metric of two models on the same samples."""
+
+    name: str
+    against: str
+    found: Paired
+
+
+@dataclass(frozen=True)
 class Conditions:
     """Where and how the figures were measured."""
 
@@ -162,6 +172,8 @@ class Report:
     layers: tuple[LayerNoise, ...] = ()
     sensitivity: tuple[LayerNoise, ...] = ()
     """Effect of each layer alone on the outputs, worst first."""
+    pairs: tuple[PairedModels, ...] = ()
+    """The quantized model against the baseline, and the last model against the first."""
     baseline: str = "fp32"
     """Variant that the speed of the others is compared with."""
     roof: Roof | None = None

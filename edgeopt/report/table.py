@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from edgeopt import units
 from edgeopt.report.figure import conditions
 from edgeopt.report.model import Report, Variant
@@ -123,7 +125,19 @@ def conditions_line(report: Report) -> str:
     ]
     text = ", ".join(part for part in parts if part)
     first = f"{text[:1].upper()}{text[1:]}." if text else ""
-    return " ".join(part for part in (first, _origins(report)) if part)
+    return " ".join(part for part in (first, _origins(report), *_pairs(report)) if part)
+
+
+def _pairs(report: Report) -> Iterator[str]:
+    """Yield a sentence for each pair of models: the difference on the same samples, its interval, and the changed answers."""
+    for pair in report.pairs:
+        found = pair.found
+        how = "McNemar's exact test" if found.method == "mcnemar" else "bootstrap of pairs"
+        ends = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}".replace("-", "−")
+        yield (
+            f"{pair.name} against {pair.against} on the same {found.samples:,}: {units.points(found.difference)} of "
+            f"{report.conditions.metric} ({ends}), {found.changed:,} answers changed, p = {found.p_value:.2g} ({how})."
+        )
 
 
 def _origins(report: Report) -> str:

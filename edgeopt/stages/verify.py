@@ -33,7 +33,7 @@ _TORCH_STAGES = ("teacher", "distill", "prune")
 
 def run_verify(job: Job) -> VerifyFacts:
     """Run every model on the evaluation samples and compare."""
-    from edgeopt.evaluate.compare import compare_accuracy, diverge, verdict, whole_verdict
+    from edgeopt.evaluate.compare import compared, diverge, verdict, whole_verdict
     from edgeopt.evaluate.lockstep import evaluate_together, usable
 
     samples = job.data.split("evaluation")
@@ -47,7 +47,7 @@ def run_verify(job: Job) -> VerifyFacts:
     found = evaluate_together(models, task, references)
     last = _size(job, trained[-1].name) if trained else None
     variants = [_variant(job, model, stage, last) for model, stage in zip(found, stages, strict=True)]
-    rows = compare_accuracy(variants, samples, task, job.recipe.verify)
+    rows, quantized = compared(variants, samples, task, job.recipe.verify)
     exported = [diverge(trained[-1].name, "fp32", found[-2].errors)] if trained else []
     rounded = diverge("fp32", "int8", found[-1].errors, job.facts_of("quantize", QuantizeFacts).layers)
     kept = verdict(rows, rounded, job.recipe.verify, task.metric)
@@ -63,6 +63,7 @@ def run_verify(job: Job) -> VerifyFacts:
         reason=kept.reason,
         whole_verdict=whole.state if whole else None,
         whole_reason=whole.reason if whole else None,
+        quantized=quantized,
         task=task.name,
     )
     write_json(job.workspace.output / "verify.json", TypeAdapter(VerifyFacts).dump_python(facts, mode="json"))

@@ -13,7 +13,6 @@ Introduction to the Bootstrap, chapters 13 and 16); the percentiles of the diffe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -22,12 +21,9 @@ from numpy.typing import NDArray
 
 from edgeopt.errors import DataError
 from edgeopt.interval import Interval
-from edgeopt.tasks.metric import Measured, Rows
+from edgeopt.tasks.metric import RESAMPLES, Measured
 from edgeopt.tasks.paired import Paired
 from edgeopt.verdict.accuracy_drop import AccuracyDrop, MetricDrop
-
-RESAMPLES = 1000
-"""How often samples are drawn again; the 2.5 % quantile then rests on 25 of them."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,7 @@ def interval(measured: Measured, confidence: float) -> Interval:
     if measured.right is not None:
         share = wilson(int(measured.right.sum()), measured.count, confidence)
         return Interval(share.value, share.low, share.high, confidence)
-    drawn = np.array([measured.compute(rows) for rows in _draws(measured.count)])
-    low, high = _bounds(drawn, confidence)
+    low, high = _bounds(measured.drawn, confidence)
     return Interval(value, min(low, value), max(high, value), confidence)
 
 
@@ -65,7 +60,7 @@ def drop(before: Measured, after: Measured) -> AccuracyDrop | MetricDrop:
     if before.right is not None and after.right is not None:
         return AccuracyDrop.of(before.right, after.right)
     metric = before.metric
-    resampled = _resampled(before, after, metric.points_lost)
+    resampled = tuple(metric.points_lost(old, new) for old, new in zip(before.drawn, after.drawn, strict=True))
     return MetricDrop(
         before.count, metric.name, before.value, after.value, metric.points_lost(before.value, after.value), resampled
     )
@@ -87,7 +82,7 @@ def paired(before: Measured, after: Measured, *, changed: int, confidence: float
         low, high = (-bound / 100 for bound in reversed(counts.bounds(0.5 + confidence / 2)))
         p = mcnemar(counts.lost, counts.gained)
         return Paired(difference, low, high, p, changed, before.count, "mcnemar", counts.lost, counts.gained)
-    drawn = np.array(_resampled(before, after, lambda old, new: new - old))
+    drawn = after.drawn - before.drawn
     low, high = _bounds(drawn, confidence)
     share = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
     p = min(1.0, 2 * (share * RESAMPLES + 1) / (RESAMPLES + 1))  # never 0: one more draw could have been on the other side
@@ -108,16 +103,6 @@ def _check(before: Measured, after: Measured) -> None:
         raise DataError(
             f"{before.metric.name} on {before.count} samples and {after.metric.name} on {after.count}: no pairs to compare"
         )
-
-
-def _resampled(before: Measured, after: Measured, difference: Callable[[float, float], float]) -> tuple[float, ...]:
-    return tuple(difference(before.compute(rows), after.compute(rows)) for rows in _draws(before.count))
-
-
-def _draws(count: int) -> Iterator[Rows]:
-    """Yield the numbers of the units in each of the resamples; the same for all models, so that they stay paired."""
-    generator = np.random.default_rng(0)
-    yield from (generator.integers(0, count, count) for _ in range(RESAMPLES))
 
 
 def _bounds(drawn: NDArray[np.float64], confidence: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from edgeopt.errors import DataError
 
 Rows = NDArray[np.int64]
+RESAMPLES = 1000
+"""How often units are drawn again; the 2.5 % quantile then rests on 25 of them."""
 _LEAST = 1e-12  # a metric whose logarithm is taken
 
 
@@ -65,7 +68,14 @@ class Measured:
     compute: Callable[[Rows], float] = field(repr=False)
     right: NDArray[np.bool_] | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
+    def drawn(self) -> NDArray[np.float64]:
+        """The metric on units drawn again with replacement, `RESAMPLES` times: the same units for all models of one count."""
+        generator = np.random.default_rng(0)
+        draws = (generator.integers(0, self.count, self.count) for _ in range(RESAMPLES))
+        return np.array([self.compute(rows) for rows in draws], np.float64)
+
+    @cached_property
     def value(self) -> float:
         """Return the metric on all units."""
         if not self.count:

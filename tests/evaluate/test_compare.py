@@ -149,3 +149,18 @@ def test_without_a_teacher_or_labels_nothing_is_said_about_the_whole() -> None:
     assert asked is not None
     assert asked.state == "undecided"
     assert asked.reason == "the whole run's max_drop_points = 5 cannot be judged, since the samples have no labels"
+
+
+def test_the_quantized_model_is_paired_with_the_one_before_it() -> None:
+    labels = [0] * 20
+    task, of = task_for(samples(labels)), samples(labels)
+    answers = {"teacher": [0] * 20, "fp32": [0] * 18 + [1] * 2, "int8": [0] * 17 + [1] * 3}
+    variants = [
+        Variant(name, role_of(name), name, [task.answer({"y": row}, {}) for row in one_hot(classes)], 1, 2, 3)
+        for name, classes in answers.items()
+    ]
+    rows, last = compare.compared(variants, of, task, VerifyOptions())
+    assert last is not None
+    assert (last.lost, last.gained, last.changed, last.difference) == (1, 0, 1, pytest.approx(-0.05))
+    assert rows[2].paired is not None
+    assert rows[2].paired.difference == pytest.approx(-0.15)

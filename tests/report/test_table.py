@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from edgeopt import units
+from edgeopt.report.model import PairedModels
 from edgeopt.report.table import COLUMNS, conditions_line, device_rows, known_columns, latency, table_title, variant_rows
+from edgeopt.tasks.paired import Paired
 
 
 def test_a_row_has_a_cell_for_each_column(report):
@@ -47,3 +49,12 @@ def test_long_lists_of_the_device_are_counted(report):
 def test_the_line_above_says_what_was_measured_how(report):
     line = conditions_line(report)
     assert "360 samples" in line and "1 thread" in line and "intervals at 95 %" in line and "speed-up over fp32" in line
+
+
+def test_models_are_compared_in_pairs_below_the_table(report):
+    found = Paired(-0.0104, -0.021, 0.0007, 0.07, 12, 102, "bootstrap")
+    line = conditions_line(replace(report, pairs=(PairedModels("int8", "fp32", found),)))
+    assert line.endswith(
+        f"int8 against fp32 on the same 102: −1.04 points of {report.conditions.metric} (−2.10 to +0.07), 12 answers changed, "
+        "p = 0.07 (bootstrap of pairs)."
+    )

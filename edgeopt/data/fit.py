@@ -53,16 +53,26 @@ def fit(samples: Samples, signature: Signature) -> Samples:
 
     def read(index: int) -> Sample:
         sample = samples.read(index)
-        return {name: _formed(array, inserted.get(name), types.get(name)) for name, array in sample.items()}
+        return {name: _formed(array, inserted.get(name), types.get(name), where=name) for name, array in sample.items()}
 
     layout = Layout({name: form.axis for name, form in forms.items()}, size)
     return replace(samples, layout=layout, read=read if inserted or types else samples.read)
 
 
-def _formed(array: Array, axis: int | None, kind: np.dtype[Any] | None) -> Array:
-    """Return the array with an axis of size 1 inserted and its values in another type, where they are asked for."""
+def _formed(array: Array, axis: int | None, kind: np.dtype[Any] | None, *, where: str) -> Array:
+    """Return the array with an axis of size 1 inserted and its values in another type, where they are asked for.
+
+    Raises:
+        DataError: a finite value of the input `where` is too large for the type.
+    """
     array = array if axis is None else np.expand_dims(array, axis)
-    return array if kind is None else array.astype(kind)
+    if kind is None:
+        return array
+    with np.errstate(over="ignore"):
+        made = array.astype(kind)
+    if kind.kind == "f" and not np.isfinite(made[np.isfinite(array)]).all():
+        raise DataError(f"input '{where}': values of type {array.dtype.name} are too large for {kind.name}; scale the samples")
+    return made
 
 
 def _cast(array: Array, spec: TensorSpec) -> np.dtype[Any] | None:

@@ -28,7 +28,7 @@ def generate(
     template: TemplateFile = None,
     schema: Annotated[Path | None, typer.Option("--schema", help="File with a JSON schema that the answer must fit.")] = None,
     lark: Annotated[Path | None, typer.Option("--grammar", help="File with a Lark grammar that the answer must fit.")] = None,
-    speculate: Annotated[bool, typer.Option("--speculate/--no-speculate", help="Guess tokens from repeated words.")] = True,
+    speculate: Annotated[bool, typer.Option("--speculate/--no-speculate", help="Guess tokens from repeated words.")] = False,
     language: Annotated[
         str | None, typer.Option("--language", help="Language of speech, such as en; default: recognised.")
     ] = None,

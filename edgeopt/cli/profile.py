@@ -18,7 +18,7 @@ _RANDOM = 8  # batches, where no real ones are given
 
 
 def profile(
-    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.")],
+    models: Annotated[list[Path], typer.Argument(help="ONNX files, the first is the baseline; or folders of language models.")],
     target: TargetName = "host",
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Folder with tokenizer.json, for text.")] = None,
@@ -37,6 +37,10 @@ def profile(
 
     Formats: table, json, markdown, junit, github (annotations for a workflow).
     """
+    if models and all(model.is_dir() for model in models):
+        from edgeopt.cli.profile_generation import profile_folders
+
+        raise typer.Exit(profile_folders(models, budgets=budget or [], changes=changes, form=form, quiet=quiet))
     from edgeopt.cli.options import (
         CI_FORMATS,
         need_format,

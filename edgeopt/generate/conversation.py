@@ -35,7 +35,7 @@ class Conversation:
         asked = [*self.messages, {"role": "user", "content": text}]
         said = ""
         with engine_errors():
-            pieces = self._engine.stream(self._engine.prompt(asked), self._options, speculate=True)
+            pieces = self._engine.stream(self._engine.prompt(asked), self._options)
             try:
                 for piece in pieces:
                     if not said:

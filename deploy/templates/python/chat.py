@@ -58,7 +58,7 @@ def main() -> int:
 
 def answer(engine: Engine, prompt: str | list[int], options: Sampling, *, as_json: bool) -> int:
     """Print the answer to one prompt."""
-    for piece in engine.stream(prompt, options, speculate=True):
+    for piece in engine.stream(prompt, options):
         if not as_json:
             print(piece, end="", flush=True)
     made = engine.answered
@@ -104,7 +104,7 @@ def reply(engine: Engine, messages: list[dict[str, str]], text: str, options: Sa
     messages.append({"role": "user", "content": text})
     said = ""
     try:
-        pieces = engine.stream(engine.prompt(messages), options, speculate=True)
+        pieces = engine.stream(engine.prompt(messages), options)
         try:
             for piece in pieces:
                 said += piece

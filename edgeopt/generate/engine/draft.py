@@ -2,7 +2,8 @@
 
 Idea. Texts repeat themselves: code, quotations, names, tables. If the last n tokens occurred before, the tokens that followed
 then are a cheap guess; the model checks all of them in one run, which costs little more than one token, and keeps those that it
-would have chosen itself. So the text is the same, only sooner. (https://github.com/apoorvumang/prompt-lookup-decoding)
+would have chosen itself, so the text is the same as far as the arithmetic is: onnxruntime's kernels for 4-bit weights round
+differently for one position and for several, and near-ties may then fall differently. (https://github.com/apoorvumang/prompt-lookup-decoding)
 
 A wrong guess costs time. Guesses grow while they are right and shrink when they are wrong, and after several bad ones the
 drafter pauses for some tokens.

@@ -18,6 +18,9 @@ import numpy as np
 from .arrays import Array
 from .errors import PromptError
 
+_NEVER = np.float32(30.0)
+"""A token is never drawn whose logit is this much below the largest, in units of the temperature (1e-13 as likely)."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -139,12 +142,9 @@ class Sampler:
 
 def distribution(logits: Array, options: Sampling) -> tuple[Array, Array]:
     """Return the tokens that may be drawn, most likely first, and their probabilities [tokens] float64."""
-    count = options.top_k if 0 < options.top_k < len(logits) else 0
-    if count:
-        threshold = np.partition(logits, len(logits) - count)[len(logits) - count]
-        tokens = np.flatnonzero(logits >= threshold)  # ties stay, as in transformers
-    else:
-        tokens = np.flatnonzero(logits > -np.inf)
+    tokens = np.flatnonzero(logits > logits.max() - _NEVER * np.float32(options.temperature))
+    if 0 < options.top_k < len(logits):
+        tokens = _most_likely(logits, tokens, options.top_k)
     tokens = tokens[np.argsort(-logits[tokens], kind="stable")]
     scaled = logits[tokens].astype(np.float64) / options.temperature
     probabilities = np.exp(scaled - scaled[0])
@@ -157,6 +157,18 @@ def distribution(logits: Array, options: Sampling) -> tuple[Array, Array]:
         kept = probabilities >= options.min_p * probabilities[0]
         tokens, probabilities = tokens[kept], probabilities[kept]
     return tokens, probabilities / probabilities.sum()
+
+
+def _most_likely(logits: Array, near: Array, count: int) -> Array:
+    """Return the `count` most likely tokens, and those equal to the last of them, as in transformers.
+
+    `near` has the tokens that are likely at all: where they are enough, only those are looked at.
+    """
+    tokens = near if len(near) >= count else np.flatnonzero(logits > -np.inf)
+    if len(tokens) <= count:
+        return tokens
+    values = logits[tokens]
+    return np.asarray(tokens[values >= np.partition(values, len(values) - count)[len(values) - count]])
 
 
 def log_probabilities(logits: Array) -> Array:

@@ -32,5 +32,7 @@ class ServeConfig(Options):
     """Seconds that running requests get when the server is told to stop."""
     max_body_bytes: int = Field(default=4 << 20, ge=1024)
     """Largest request."""
+    speculate: bool = False
+    """Guess tokens from repeated words, for a request that is alone (n-gram speculation)."""
     temperature: float = Field(default=0.0, ge=0)
     """Temperature of requests that name none."""

@@ -94,7 +94,9 @@ class Texts:
         streams = []
         for number in range(request.n):
             seeded = Sampling(**{**vars(options), "seed": options.seed + number}) if options.seed is not None else options
-            streams.append(self._engine.request(prompt, seeded, grammar=grammar, speculate=True, deadline=deadline))
+            streams.append(
+                self._engine.request(prompt, seeded, grammar=grammar, speculate=self._config.speculate, deadline=deadline)
+            )
         return Answering(self._worker, streams, form, echo=echo)
 
 

@@ -1,0 +1,68 @@
+"""Generation measured: figures that fit together, budgets, wrong use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgeopt.errors import RecipeError
+from edgeopt.profile.generation import ContextProfile, GenerationConfig, _judge, _read_budget, _weight_bytes, profile_generation
+from tests.cli.conftest import edgeopt_here, exported
+
+MEASURED = ContextProfile(128, 200.0, 640.0, 50.0, 20.0, 21.0, 22.0, 96, 250_000_000, 1000, 100_000_000, 120.0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("model"))
+
+
+def test_figures_fit_together(model: Path) -> None:
+    found = profile_generation(model, config=GenerationConfig(contexts=[16, 64], tokens=8, repeats=2))
+    assert [row.context for row in found.contexts] == [16, 64]
+    for row in found.contexts:
+        assert row.prefill_tokens_per_s == pytest.approx(1e3 * row.context / row.ttft_ms)
+        assert row.inter_token_p50_ms <= row.inter_token_p95_ms <= row.inter_token_p99_ms
+        assert row.samples == 16
+        assert row.limit_tokens_per_s == pytest.approx(found.bandwidth_bytes_per_s / row.bytes_per_token)
+    first, second = found.contexts
+    per_token = 2 * 2 * 4 * 8 * 4
+    assert second.bytes_per_token - first.bytes_per_token == 48 * per_token
+    assert 1e8 < found.bandwidth_bytes_per_s < 1e12
+    assert found.weight_bytes == _weight_bytes(model / "model.onnx") > 2 * (3 * 32 * 64) * 4  # the products of two layers
+    assert found.passed
+
+
+@pytest.mark.parametrize(
+    ("budget", "passed", "value"),
+    [("ttft_ms<=200", True, 200), ("ttft_ms<=199", False, 200), ("tokens_per_s>=50", True, 50), ("rss_mb<=100", False, 250)],
+)
+def test_budgets_are_judged(budget: str, passed: bool, value: float) -> None:
+    finding = _judge(MEASURED, *_read_budget(budget))
+    assert (finding.passed, finding.value) == (passed, value)
+    assert _judge(replace(MEASURED, tokens_per_s=49.0), *_read_budget("tokens_per_s>=50")).passed is False
+
+
+@pytest.mark.parametrize(("budget", "said"), [("ttft<=3", "did you mean 'ttft_ms'"), ("fast", "is not understood")])
+def test_unknown_budgets_are_refused(budget: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        _read_budget(budget)
+
+
+def test_a_context_beyond_the_models_is_refused(model: Path) -> None:
+    with pytest.raises(RecipeError, match="the model's context is 512"):
+        profile_generation(model, config=GenerationConfig(contexts=[500], tokens=32))
+
+
+def test_the_command_prints_a_table_and_fails_a_missed_budget(model: Path) -> None:
+    short = ("--set", "contexts=[16]", "--set", "tokens=4", "--set", "repeats=1", "--quiet")
+    done = edgeopt_here("profile", str(model), *short, "--budget", "tokens_per_s>=1000000000")
+    assert done.returncode == 1, done.stderr
+    assert "first token" in done.stdout
+    assert "missed" in done.stderr
+    done = edgeopt_here("profile", str(model), *short, "--format", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["models"][0]["contexts"][0]["context"] == 16

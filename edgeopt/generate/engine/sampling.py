@@ -18,8 +18,8 @@ import numpy as np
 from .arrays import Array
 from .errors import PromptError
 
-_NEVER = np.float32(30.0)
-"""A token is never drawn whose logit is this much below the largest, in units of the temperature (1e-13 as likely)."""
+_REACHES = (np.float32(3.0), np.float32(6.0), np.float32(12.0), np.float32(30.0))
+"""How far below the best logit tokens are looked at, in units of the temperature; beyond the last (1e-13 as likely) never."""
 
 
 @dataclass(frozen=True)
@@ -141,34 +141,54 @@ class Sampler:
 
 
 def distribution(logits: Array, options: Sampling) -> tuple[Array, Array]:
-    """Return the tokens that may be drawn, most likely first, and their probabilities [tokens] float64."""
-    tokens = np.flatnonzero(logits > logits.max() - _NEVER * np.float32(options.temperature))
+    """Return the tokens that may be drawn and their probabilities [tokens] float64; most likely first where top-p is used.
+
+    Sorting or partitioning a whole vocabulary takes longer than all else, so only tokens within reach of the best are looked
+    at, and the reach grows until what top-k or top-p asks for is certainly inside.
+    """
+    best, heat = logits.max(), np.float32(options.temperature)
     if 0 < options.top_k < len(logits):
-        tokens = _most_likely(logits, tokens, options.top_k)
-    tokens = tokens[np.argsort(-logits[tokens], kind="stable")]
-    scaled = logits[tokens].astype(np.float64) / options.temperature
-    probabilities = np.exp(scaled - scaled[0])
-    probabilities /= probabilities.sum()
+        tokens = _most_likely(logits, best, heat, options.top_k)
+    elif options.top_p < 1.0:
+        tokens = _nucleus(logits, best, heat, options.top_p)
+    else:
+        tokens = np.flatnonzero(logits > best - _REACHES[-1] * heat)
+    probabilities = np.exp((logits[tokens].astype(np.float64) - best) / options.temperature)
     if options.top_p < 1.0:
-        before = np.cumsum(probabilities) - probabilities
-        kept = before < options.top_p
+        order = np.argsort(-probabilities, kind="stable")
+        tokens, probabilities = tokens[order], probabilities[order]
+        whole = probabilities.sum() if options.top_k else _weight(logits, best, heat)
+        kept = np.cumsum(probabilities) - probabilities < options.top_p * whole
         tokens, probabilities = tokens[kept], probabilities[kept]
     if options.min_p > 0.0:
-        kept = probabilities >= options.min_p * probabilities[0]
+        kept = probabilities >= options.min_p * probabilities.max()
         tokens, probabilities = tokens[kept], probabilities[kept]
     return tokens, probabilities / probabilities.sum()
 
 
-def _most_likely(logits: Array, near: Array, count: int) -> Array:
-    """Return the `count` most likely tokens, and those equal to the last of them, as in transformers.
+def _most_likely(logits: Array, best: Any, heat: Any, count: int) -> Array:
+    """Return the `count` most likely tokens, and those equal to the last of them, as in transformers."""
+    for reach in _REACHES:
+        tokens = np.flatnonzero(logits > best - reach * heat)
+        if len(tokens) >= count:
+            values = logits[tokens]
+            return np.asarray(tokens[values >= np.partition(values, len(values) - count)[len(values) - count]])
+    return tokens
 
-    `near` has the tokens that are likely at all: where they are enough, only those are looked at.
-    """
-    tokens = near if len(near) >= count else np.flatnonzero(logits > -np.inf)
-    if len(tokens) <= count:
-        return tokens
-    values = logits[tokens]
-    return np.asarray(tokens[values >= np.partition(values, len(values) - count)[len(values) - count]])
+
+def _nucleus(logits: Array, best: Any, heat: Any, share: float) -> Array:
+    """Return tokens that certainly hold the most likely ones whose probabilities sum to `share`."""
+    whole = _weight(logits, best, heat)
+    for reach in _REACHES:
+        tokens = np.flatnonzero(logits > best - reach * heat)
+        if np.exp((logits[tokens] - best) / heat).sum(dtype=np.float64) > share * whole * (1 + 1e-5):
+            break
+    return tokens
+
+
+def _weight(logits: Array, best: Any, heat: Any) -> float:
+    """Return the sum of all probabilities, as a multiple of the best one's."""
+    return float(np.exp((logits - best) / heat).sum(dtype=np.float64))
 
 
 def log_probabilities(logits: Array) -> Array:

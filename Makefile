@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-quantize-large bench-quantize-switches bench-distill sweep deploy-test docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-distill sweep deploy-test docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,13 @@ bench-calibrate: $(INSTALLED)  ## time and memory of calibrating beside onnxrunt
 
 bench-language-model: $(INSTALLED)  ## weights alone as 8 and 4 bits: perplexity, size and speed of a small language model (10 minutes)
 	$(BIN)/python -m benchmarks.quantize.language_model --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-language-model
+
+bench-generate: $(INSTALLED)  ## a language model in this engine and in peers (FOLDERS= ours; PEERS="--genai PYTHON FOLDER …": python -m benchmarks.generate --help)
+	$(BIN)/python -m benchmarks.generate $(foreach folder,$(FOLDERS),--ours $(folder)) $(PEERS)
+	$(BIN)/python -m benchmarks.generate --threads 2 $(foreach folder,$(FOLDERS),--ours $(folder)) $(PEERS)
+
+check-genai: $(INSTALLED)  ## onnxruntime-genai loads what export and quantize write (GENAI= an interpreter that has it)
+	EDGEOPT_GENAI=$(GENAI) $(BIN)/python -m pytest -q tests/export/test_genai_runtime.py
 
 bench-quantize-large: $(INSTALLED)  ## static int8 and int4 weights of a 2.2 GB model: seconds and peak memory (7 GB of memory and of disk)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.large --work build/bench-quantize-large

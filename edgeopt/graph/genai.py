@@ -38,8 +38,8 @@ def genai_config(facts: Generation) -> dict[str, Any]:
         "present_key_names": facts.outputs.present_key,
         "present_value_names": facts.outputs.present_value,
     }
-    end = facts.eos[0] if len(facts.eos) == 1 else facts.eos or -1
-    first = facts.eos[0] if facts.eos else 0
+    first = facts.eos[0] if facts.eos else 0  # (it refuses a number that is no token)
+    end = facts.eos if len(facts.eos) > 1 else first
     return {
         "model": {
             "type": "decoder",

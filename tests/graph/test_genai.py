@@ -10,7 +10,7 @@ from edgeopt.graph.generation import Generation, Inputs
 SHAPE = {"layers": 2, "heads": 4, "kv_heads": 2, "head_size": 16, "vocabulary": 100, "context": 64}
 
 
-@pytest.mark.parametrize(("eos", "told"), [([2], 2), ([2, 5], [2, 5]), ([], -1)])
+@pytest.mark.parametrize(("eos", "told"), [([2], 2), ([2, 5], [2, 5]), ([], 0)])
 def test_end_tokens_are_one_or_several(eos, told):
     assert genai_config(Generation(form="portable", eos=eos, **SHAPE))["model"]["eos_token_id"] == told
 

@@ -50,9 +50,9 @@ def distill(
     options = read_options(DistillOptions, [*time_limit(time, changes), *(changes or [])], **given)
     loaded = load_model(teacher, task=task, source_builder=builder)
     with shown(quiet=quiet or rank() > 0), process_output(output) as place:
-        samples = training_samples(train, loaded)
-        judged = reader_samples(evaluate, loaded, split="evaluation") if evaluate else None
-        extra = [reader_samples(name, loaded, split="train") for name in unlabelled or []]
+        samples = training_samples(train, loaded, task=task)
+        judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
+        extra = [reader_samples(name, loaded, split="train", inputs=list(samples[0])) for name in unlabelled or []]
         chosen = find_task(task) if task else task_for(samples, loaded.task)
         material = Material(judged, joined(extra) if extra else None, chosen)
         known = {**options.model_dump(mode="json"), "data": [data.digest for data in [*([judged] if judged else []), *extra]]}

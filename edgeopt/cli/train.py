@@ -44,8 +44,8 @@ def train(
         options = options.model_copy(update={"adapter": AdapterOptions()})
     loaded = load_model(model, task=task, source_builder=builder)
     with shown(quiet=quiet or rank() > 0), process_output(output) as place:
-        samples = training_samples(data, loaded)
-        judged = reader_samples(evaluate, loaded, split="evaluation") if evaluate else None
+        samples = training_samples(data, loaded, task=task)
+        judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
         chosen = find_task(task) if task else task_for(samples, loaded.task)
         known = {**options.model_dump(mode="json"), "data": judged.digest if judged else None}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:

@@ -17,18 +17,34 @@ if TYPE_CHECKING:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "": 1}
 
 
-def training_samples(data: str, model: LoadedModel) -> Samples:
+def training_samples(data: str, model: LoadedModel, *, task: str | None = None) -> Samples:
     """Return the samples that `data` names, of a calibration set its training split; see `edgeopt.data.source`."""
-    return reader_samples(data, model, split="train")
+    return reader_samples(data, model, split="train", task=task)
 
 
-def reader_samples(data: str, model: LoadedModel, *, split: str) -> Samples:
-    """Return the samples that `data` names for the model's tokenizer; of a calibration set the split called `split`."""
-    from edgeopt.data.source import open_source
+def reader_samples(
+    data: str, model: LoadedModel, *, split: str, inputs: Sequence[str] = (), task: str | None = None
+) -> Samples:
+    """Return the samples that `data` names as the model takes them; of a calibration set the split called `split`.
+
+    Args:
+        data: a source of samples.
+        model: whose tokenizer, processor files and names of classes are used.
+        split: split of a calibration set.
+        inputs: names of the inputs, where other samples have shown them; empty: as the model's folder says.
+        task: what the model is for; None: what its folder says.
+    """
+    from edgeopt.data.model_folder import FolderFacts, facts_of
+    from edgeopt.data.source import is_set, open_source
     from edgeopt.data.source_options import Reader
+    from edgeopt.tasks.registry import reading_name
 
-    has_tokenizer = model.folder is not None and (model.folder / "tokenizer.json").is_file()
-    return open_source(data, Reader((), model.folder if has_tokenizer else None), split=split)
+    folder = model.folder
+    facts = facts_of(folder) if folder is not None else FolderFacts()
+    tokenizer = folder if folder is not None and (folder / "tokenizer.json").is_file() else None
+    known = tuple(inputs) or (() if is_set(data) else facts.inputs)
+    reader = Reader(known, tokenizer, None, folder, facts.names, reading_name(task or model.task))
+    return open_source(data, reader, split=split)
 
 
 def numbers(text: str) -> list[int]:

@@ -36,6 +36,8 @@ class DistillOptions(Options):
     seeds: int = Field(default=1, ge=1)
     """Train this many students (and controls), with seeds from the run's on, and report the spread; the first one is kept."""
     loss: DistillLoss = DistillLoss()
+    """Parts of the loss and their weights. A student made of its teacher (layers, layer_count, width) has temperature 2,
+    soft_weight 0.9, hidden_weight 1 and 6 epochs where nothing is said."""
     train: TrainOptions = TrainOptions()
 
     @model_validator(mode="after")

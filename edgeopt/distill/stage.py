@@ -31,6 +31,9 @@ from edgeopt.train.teach import Lesson, teach
 from edgeopt.train.watch import Watch
 
 _DEFAULTS = Session()
+_MADE_OF_TEACHER = {"temperature": 2.0, "soft_weight": 0.9, "hidden_weight": 1.0}
+_EPOCHS = 6.0
+"""What is usual for a student that is made of its teacher, where nothing is said (docs/distillation.md)."""
 _OBSERVED, _BATCH = 256, 32  # samples that layers and widths are chosen with
 
 
@@ -134,7 +137,14 @@ def _settled(options: DistillOptions, teacher: LoadedModel, student: _Student, s
     if train.freeze is None and not options.source and options.width is None:
         names = [name for name, _ in student.module.named_parameters()]
         changes["freeze"] = ["embeddings"] if any("embeddings" in name for name in names) else []
-    if not task.is_labelled(samples) and "soft_weight" not in loss.model_fields_set:
+    if not options.source and "epochs" not in train.model_fields_set:
+        changes["epochs"] = _EPOCHS
+    if not options.source:
+        usual = {key: value for key, value in _MADE_OF_TEACHER.items() if key not in loss.model_fields_set}
+        if options.teacher_onnx:
+            usual.pop("hidden_weight", None)
+        loss = loss.model_copy(update=usual)
+    if not task.is_labelled(samples) and "soft_weight" not in options.loss.model_fields_set:
         loss = loss.model_copy(update={"soft_weight": 1.0})
     return options.model_copy(update={"train": train.model_copy(update=changes), "loss": loss})
 

@@ -154,7 +154,7 @@ class _Run:
         if self.resumed_from and self.main:
             progress.note(f"training: resumed from step {self.resumed_from:,}")
         set_training(self.model)
-        with progress.task("train", total=self.steps) as advance:
+        with progress.task("train", total=None if self.options.max_seconds else self.steps) as advance:
             advance(self.state.step)
             for epoch, indices in self._batches():
                 step = self._step(indices, epoch)

@@ -59,7 +59,7 @@ class Pruning:
         from edgeopt.models.load import load_model
         from edgeopt.prune.stage import PruneSession
         from edgeopt.prune.stage import prune as run
-        from edgeopt.stages.pruned_files import latency_costs
+        from edgeopt.stages.pruned_files import latency_costs, latency_of
         from edgeopt.targets.target import load_target
 
         target = load_target(self.target)
@@ -68,8 +68,15 @@ class Pruning:
         samples = self.samples(loaded)
         known = options.model_dump(mode="json")
         with resumable(output, seed=self.seed, models=[loaded, guide], samples=samples, options=known) as session:
-            costs = latency_costs(self.timing(options, samples), task=loaded.task, seed=self.seed)
-            told = PruneSession(**vars(session), costs_of=costs, step=target.pruning.step, seconds=seconds)
+            timing = self.timing(options, samples)
+            costs = latency_costs(timing, task=loaded.task, seed=self.seed)
+            told = PruneSession(
+                **vars(session),
+                costs_of=costs,
+                latency_of=latency_of(timing, task=loaded.task),
+                step=target.pruning.step,
+                seconds=seconds,
+            )
             return run(loaded, guide, samples, output=output, options=options, session=told)
 
     def timing(self, options: PruneOptions, samples: Samples) -> Timing:

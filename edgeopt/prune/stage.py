@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,21 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgeopt.batches import Batch
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import limited
-from edgeopt.errors import ModelError
+from edgeopt.errors import ModelError, RecipeError
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel, Origin
 from edgeopt.models.reshape import Shape, followed
 from edgeopt.models.reshaped import BUILDER as RESHAPED
 from edgeopt.models.reshaped import arguments_of, shape_of, whole_config
 from edgeopt.models.save import check_saved, copy_tokenizer, save_model
-from edgeopt.models.size import measure
-from edgeopt.prune.channels import prune_channels
+from edgeopt.models.size import measure, parameters
+from edgeopt.prune.channel_budget import prune_channels_to
+from edgeopt.prune.channels import PrunedChannels, prune_channels
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import loss_for
 from edgeopt.prune.recovery import recover
-from edgeopt.prune.result import PruneFacts, PruneResult
+from edgeopt.prune.result import Allocation, PruneFacts, PruneResult
 from edgeopt.prune.structure.heads import heads
 from edgeopt.prune.structure.neurons import neurons
 from edgeopt.prune.structure.uniform import uniform_config
@@ -42,11 +45,13 @@ class PruneSession(Session):
 
     Attributes:
         costs_of: latency of the parts of a transformer on the target; a latency budget needs it.
+        latency_of: latency in ms of any model on the target; a latency budget of other networks needs it.
         step: counts of channels and neurons that the target computes fastest are multiples of this.
         seconds: time for the recovery; None: what its options say.
     """
 
     costs_of: CostsOf | None = None
+    latency_of: Callable[[nn.Module], float] | None = None
     step: int | None = None
     seconds: float | None = None
 
@@ -132,9 +137,27 @@ def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: Prune
         return PruneFacts(nothing, nothing, done.layers, (), spared, done.allocation, done.dropped)
     loss = partial(_loss, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
     plain = options.model_copy(update={"round_to": options.round_to or session.step or _STEP})
-    pruned = prune_channels(module, samples.collate([0, 1]), options=plain, loss=loss)
+    pruned, allocation = _cut_channels(module, samples.collate([0, 1]), plain, loss, session)
     changed.take(Shape(kept=pruned.kept))
-    return PruneFacts(nothing, nothing, pruned.layers, (), pruned.spared)
+    return PruneFacts(nothing, nothing, pruned.layers, (), pruned.spared, allocation)
+
+
+def _cut_channels(
+    module: nn.Module,
+    sample: Batch,
+    options: PruneOptions,
+    loss: Callable[[nn.Module], Tensor] | None,
+    session: PruneSession,
+) -> tuple[PrunedChannels, Allocation | None]:
+    if options.drop_layers:
+        raise RecipeError("prune.drop_layers is for transformers, and this model has no attention or feed-forward network")
+    if options.latency is None and options.parameters is None:
+        return prune_channels(module, sample, options=options, loss=loss), None
+    if options.parameters is not None:
+        return prune_channels_to(module, sample, options=options, loss=loss, cost=parameters, unit="parameters")
+    if session.latency_of is None:
+        raise RecipeError("a latency budget needs a target that it is measured on; give --target")
+    return prune_channels_to(module, sample, options=options, loss=loss, cost=session.latency_of, unit="ms")
 
 
 def is_transformer(module: nn.Module) -> bool:

@@ -91,6 +91,17 @@ def latency_costs(timing: Timing, *, task: str | None, seed: int = 0) -> Callabl
     return costs
 
 
+def latency_of(timing: Timing, *, task: str | None) -> Callable[[nn.Module], float]:
+    """Return a function that exports a model and gives its latency in ms on the target."""
+
+    def latency(module: nn.Module) -> float:
+        with temporary_folder("edgeopt-exported-") as folder, bench(timing.target) as made:
+            path, inputs = timing.export(module, task, Path(folder))
+            return timing.time_ms(made, path, inputs)
+
+    return latency
+
+
 def latency_model(
     timing: Timing,
     module: nn.Module,

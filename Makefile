@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-distill sweep deploy-test docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill sweep deploy-test docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-quantize-large: $(INSTALLED)  ## static int8 and int4 weights of a 2.2 GB 
 
 bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization gains on real models (a quiet machine, 20 minutes; half if again)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.switches --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-switches --time --reuse
+
+bench-quantize-rules: $(INSTALLED)  ## every target's rules on text, image and audio networks, on the CPU provider (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.rules --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-rules
 
 bench-distill: $(INSTALLED)  ## students of the text classifier by kind and loss, three seeds each (needs EDGEOPT_DATA; up to 7 hours, resumable)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distill --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-distill

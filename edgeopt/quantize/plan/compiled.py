@@ -2,7 +2,8 @@
 
 everywhere  An integer-only device (an NPU) takes a graph whose every tensor has a scale; a float between falls back to the
             CPU and cuts the graph in two. So every operator the device knows runs on integers, inputs and outputs of
-            the model included.
+            the model included. But where the device does not know the consumers (the LayerNormalization behind a residual
+            Add), the graph is cut there anyway: what lies between a layer and them runs with them, and is not rounded.
 inputs      A compiler that fuses by itself (TensorRT's explicit quantization, https://docs.nvidia.com/deeplearning/tensorrt;
             OpenVINO) wants pairs before what multiplies and none behind, so that bias, addition and activation run on the
             32-bit sums. Of a residual Add the branch that comes from no multiplication is rounded, to be read as 8 bits:
@@ -13,7 +14,7 @@ inputs      A compiler that fuses by itself (TensorRT's explicit quantization, h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -27,6 +28,22 @@ from edgeopt.targets.target import Rules
 
 _FUSED = frozenset({"Conv", "ConvTranspose"})
 """Behind these an Add is fused, so that its other branch is best read as 8 bits."""
+
+
+def decide_all(nodes: Sequence[ir.Node], floating: Mapping[str, Why], rules: Rules) -> tuple[NodePlan, ...]:
+    """Decide for the floating-point nodes of a graph, in order, where everything that can be is on integers."""
+    plans = {node: decide_everywhere(node, floating, rules) for node in nodes}
+    for node in reversed(nodes):
+        if plans[node].precision != "float" and node.op_type not in WEIGHTED and _leads_to_floats(node, plans):
+            plans[node] = NodePlan(name_of(node), node.op_type, "float", "float", Cause.READ_BY_FLOATS)
+    return tuple(plans.values())
+
+
+def _leads_to_floats(node: ir.Node, plans: Mapping[ir.Node, NodePlan]) -> bool:
+    """Tell whether the node's results have no consumers but floating-point nodes."""
+    readers = [reader for value in node.outputs for reader in value.consumers()]
+    is_output = any(value.is_graph_output() for value in node.outputs)
+    return bool(readers) and not is_output and all(reader in plans and plans[reader].precision == "float" for reader in readers)
 
 
 def decide_everywhere(node: ir.Node, floating: Mapping[str, Why], rules: Rules) -> NodePlan:

@@ -20,7 +20,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from edgeopt.graph.matching import activations, by_name, is_captured, is_float, name_of, names_of, own_consumers, sole_consumer
+from edgeopt.graph.matching import activations, is_captured, is_float, name_of, own_consumers, sole_consumer
 from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import is_floating, weight_objection
@@ -44,7 +44,7 @@ def place(model: ir.Model, floating: Mapping[str, Why], rules: Rules = _DEFAULT_
     """
     nodes = [node for node in model.graph if is_floating(node)]
     if rules.placement == "everywhere":
-        return tuple(compiled.decide_everywhere(node, floating, rules) for node in nodes)
+        return compiled.decide_all(nodes, floating, rules)
     if rules.placement == "inputs":
         return tuple(compiled.decide_inputs(node, floating, rules) for node in nodes)
     flow = _Flow(model.graph, floating, rules)
@@ -129,13 +129,12 @@ def _decide(node: ir.Node, flow: _Flow) -> NodePlan:
 def rounded_tensors(model: ir.Model, nodes: Iterable[NodePlan]) -> tuple[str, ...]:
     """Return the activations that the plan rounds to integers: inputs of integer nodes, and outputs of those that round."""
     plans = {plan.name: plan for plan in nodes if plan.precision != "float"}
-    floats = {value.name for value in by_name(model.graph).values() if is_float(value)}
     names: dict[str, None] = {}
     for node in model.graph:
         plan = plans.get(name_of(node))
         if plan is None:
             continue
-        reads = list(plan.reads) or names_of(activations(node))
-        gives = names_of(node.outputs) if plan.output != "float" else []
-        names |= dict.fromkeys(name for name in reads + gives if name in floats)
+        reads = [value for value in node.inputs if value is not None and value.name in plan.reads] or activations(node)
+        gives = list(node.outputs) if plan.output != "float" else []
+        names |= dict.fromkeys(name_of(value) for value in (*reads, *gives) if is_float(value))
     return tuple(names)

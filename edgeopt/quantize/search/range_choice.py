@@ -8,6 +8,7 @@ same histograms, and `auto` gives way where another is clearly better.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import onnx_ir as ir
@@ -67,4 +68,6 @@ def judged_again(outcome: Outcome, ranged: Callable[[Way], Plan], trials: Trials
         return outcome
     reason = f"with {len(floating)} nodes floating, {told(found, exact.batches, aside=False)}"
     plan = plans[way].decided("ranges chosen", way, reason)
+    known = set(plan.decisions)
+    plan = replace(plan, decisions=(*plan.decisions, *(item for item in outcome.plan.decisions if item not in known)))
     return Outcome(plan, trials.make(plan), outcome.sensitivity, outcome.warning)

@@ -2,11 +2,14 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, draft, quantize
 from edgeopt.quantize.plan.cause import Cause
-from edgeopt.quantize.plan.plan import load_plan
+from edgeopt.quantize.plan.placement import place
+from edgeopt.quantize.plan.plan import NodePlan, load_plan
+from edgeopt.quantize.prepare import prepare
 from edgeopt.targets.target import load_target
 from tests.quantize.conftest import fill, named, text_net
 
@@ -77,3 +80,36 @@ def test_an_encoder_on_tensorrt_keeps_its_answers(saved, tmp_path):
     made = quantize(saved(text_net()), batches, target=load_target("tensorrt"), output=tmp_path / "q.onnx")
     assert all(node.precision == "float" for node in load_plan(made.plan_path).nodes if node.op in {"Add", "Sum"})
     assert next(layer.sqnr_db for layer in made.facts.layers if layer.op == "output") > 30
+
+
+RESIDUAL = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[n, 4, 8] x) => (float[n, 4, 8] y) {
+    m = MatMul (x, w)
+    s = Add (m, x)
+    h = LayerNormalization <axis = -1> (s, scale)
+    p = MatMul (h, w)
+    y = Add (p, s)
+}
+"""
+
+
+def placed(text: str, target: str) -> dict[str, NodePlan]:
+    model = named(fill(onnx.parser.parse_model(text), w=(8, 8), scale=(8,)))
+    prepared = prepare(ir.from_proto(model), "net", rewrite=False).model
+    return {node.name: node for node in place(prepared, {}, load_target(target).quantization.rules)}
+
+
+def test_what_only_floating_consumers_read_is_not_rounded_where_the_device_does_not_take_these() -> None:
+    plans = placed(RESIDUAL, "nnapi")
+    assert {name: plan.precision for name, plan in plans.items()} == {
+        "m": "int8",
+        "s": "int8",  # the last Add reads it, too, and gives the graph's output
+        "h": "float",
+        "p": "int8",
+        "y": "int8",
+    }
+    alone = placed(RESIDUAL.replace("y = Add (p, s)", "y = Add (p, x)"), "nnapi")
+    assert (alone["s"].precision, alone["s"].cause) == ("float", Cause.READ_BY_FLOATS)
+    assert alone["m"].precision == "int8"
+    assert {plan.precision for plan in placed(RESIDUAL, "qnn-htp-emulated").values()} == {"int8"}

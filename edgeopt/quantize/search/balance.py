@@ -44,6 +44,7 @@ _SAMPLES = 3
 _SHARE = 0.03  # of all noise: a group of roundings with less is not looked into
 _LOOKED_AT = 40  # moves that are tried for each one that is made
 _FASTER_SHARE = 0.03  # of the time: for less, the file need not grow
+_KEPT_SHARE = 0.1  # of the MACs on integers: a model that is faster without them is warned of instead
 _FASTER_US = 0.5  # less is within what the prediction does not know
 _AROUND = {"Add", "Clip", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Sum", "Tanh"}
 Noise = NDArray[np.float64]
@@ -85,8 +86,9 @@ def balance(plan: Plan, quantized: ir.Model, trials: Trials) -> Outcome:
     search = _Search(model, trials.basis.quantization.rules, plan, times, noises)
     start = search.placed(frozenset())
     faster = search.faster(start)
-    if faster.us > (1 - _FASTER_SHARE) * start.us:
-        faster = start
+    kept_macs = times.integer_macs(faster.nodes) >= _KEPT_SHARE * times.integer_macs(start.nodes)
+    if faster.us > (1 - _FASTER_SHARE) * start.us or not kept_macs:
+        faster = start  # (hardly an integer layer would be left, and what is asked for is a quantized file)
     best = search.more_exact(faster)
     if not best.floating:
         return Outcome(plan, quantized)

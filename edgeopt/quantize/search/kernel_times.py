@@ -47,6 +47,10 @@ class KernelTimes:
         self._products = dict(pairs)
         self._gates = {product: node for node, product in pairs}
 
+    def integer_macs(self, plan: Iterable[NodePlan]) -> int:
+        """Return the multiply-accumulates that run on integers under the placement."""
+        return sum(self._macs.get(node.name, 0) for node in plan if node.precision != "float")
+
     def total_us(self, plan: Iterable[NodePlan]) -> float:
         """Return the predicted microseconds of a run under the placement."""
         plans = {node.name: node for node in plan}

@@ -134,3 +134,20 @@ def test_a_net_predicted_to_be_slower_on_integers_is_warned_of(saved, tmp_path) 
     assert warning.startswith("int8 is predicted to be slower than floating point on this target (")
     unknown = quantize(path, batches, target=load_target("arm64"), output=tmp_path / "a.onnx", config=config).facts.warnings
     assert not [text for text in unknown if "slower" in text]  # no costs stand with that target
+
+
+def test_a_model_that_is_faster_in_floating_point_throughout_is_still_quantized_and_warned_of(saved, tmp_path) -> None:
+    """Depthwise convolutions alone, whose integer kernels are slower on this target: all of them could float."""
+    layers = " ".join(
+        f"c{i} = Conv <group = 16, kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (h{i}, w) h{i + 1} = Elu (c{i})"
+        for i in range(3)
+    )
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 16, 64, 64] h0) => (float[n, 16, 64, 64] h3) { ' + layers + " }"
+    )
+    weight = np.random.default_rng(0).standard_normal((16, 1, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    batches = [{"h0": np.random.default_rng(seed).standard_normal((1, 16, 64, 64)).astype(np.float32)} for seed in range(2)]
+    facts = quantize(saved(model), batches, target=load_target("x86-vnni"), output=tmp_path / "q.onnx").facts
+    assert facts.coverage.int8_macs_share == 1.0
+    assert [text for text in facts.warnings if text.startswith("int8 is predicted to be slower")]

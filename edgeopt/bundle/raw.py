@@ -12,6 +12,16 @@ from edgeopt.data.preprocessing import ArrayInput, Preprocessing, TokenizerInput
 from edgeopt.errors import DataError
 from edgeopt.graph.signature import Signature
 
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForImageClassification": "image-classification",
+    "ForObjectDetection": "object-detection",
+    "ForSemanticSegmentation": "image-segmentation",
+    "ForAudioClassification": "audio-classification",
+    "ForCTC": "automatic-speech-recognition",
+}
 _FEEDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -78,6 +88,22 @@ def for_model(preprocessing: Preprocessing, tokenizer: Tokenizer | None, signatu
 def takes_raw(preprocessing: Preprocessing) -> bool:
     """Tell whether raw data, and not arrays, is what the preprocessing takes."""
     return not isinstance(preprocessing, ArrayInput)
+
+
+def task_beside(folder: Path) -> str | None:
+    """Return the task that the class of a model says in the config.json of its folder, or None."""
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        names = [str(name) for name in values["architectures"]]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return next((task for name in names for end, task in _TASKS.items() if name.endswith(end)), None)
+
+
+def tokenizer_beside(model: Path, signature: Signature) -> Path | None:
+    """Return the folder of a model of token ids, if a tokenizer lies in it."""
+    takes_ids = any(tensor.name == _FEEDS[0] for tensor in signature.inputs)
+    return model.parent if takes_ids and (model.parent / "tokenizer.json").is_file() else None
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -18,7 +18,20 @@ def raw_of_source(source: str, count: int) -> tuple[RawSample, ...] | None:
         case "images":
             return _images(place, count)
         case "recordings":
-            return raw_files(sorted(file for file in place.glob("*") if file.suffix.lower() == ".wav"), count)
+            from edgeopt.data.audio import recording_files
+
+            return raw_files(recording_files(place)[0], count)
+        case "boxes" | "maps":
+            folder = place if place.is_dir() else place.parent
+            named = options_of(source).images
+            return _images(Path(named) if named else folder / "images" if (folder / "images").is_dir() else folder, count)
+        case "tokens":
+            from edgeopt.data.token_files import read_tagged
+
+            return tuple(RawSample(text=" ".join(words)) for words in read_tagged(place).words[:count])
+        case "sentences":
+            lines = place.read_text(encoding="utf-8").splitlines()[:count]
+            return tuple(RawSample(text=line.replace("\t", " ", 1).partition(" ")[2]) for line in lines)
         case "table":
             return _texts(place, source, count)
         case "set":

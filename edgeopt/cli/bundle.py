@@ -44,12 +44,13 @@ def bundle(
         return
     from edgeopt.bundle import BundleSpec, write_bundle
     from edgeopt.bundle.guess import read_decoding_file
-    from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels, takes_raw
+    from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels, takes_raw, task_beside, tokenizer_beside
     from edgeopt.bundle.raw_golden import prepared_inputs
     from edgeopt.bundle.raw_source import raw_of_source
     from edgeopt.bundle.spec import Origin
     from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
+    from edgeopt.data.model_folder import facts_of
     from edgeopt.data.preprocessing import read_preprocessing_file
     from edgeopt.data.samples import from_arrays
     from edgeopt.data.select import limited
@@ -59,7 +60,10 @@ def bundle(
     from edgeopt.targets.target import load_target
 
     signature = files.signature(files.load(model))
-    place = tokenizer or tokenizer_of(data)
+    tokenizer = tokenizer or tokenizer_of(data) or tokenizer_beside(model, signature)
+    folder = tokenizer if tokenizer and (tokenizer / "config.json").is_file() else model.parent
+    known = facts_of(folder)
+    place = tokenizer
     words = Tokenizer(find_tokenizer(place)) if place else None
     steps = read_preprocessing_file(preprocessing) if preprocessing else None
     raw = raw_of_source(data, golden) if steps is None or takes_raw(steps) else None
@@ -74,11 +78,11 @@ def bundle(
     spec = BundleSpec(
         model=model,
         name=name or model.stem,
-        task=task or manifest.task,
+        task=task or (manifest.task if manifest.task != "generic" else "") or known.task or task_beside(folder) or "generic",
         target=load_target(target).name,
         golden=inputs,
         preprocessing=made,
-        labels=read_labels(labels) if labels else tuple(manifest.labels),
+        labels=read_labels(labels) if labels else tuple(manifest.labels) or known.names,
         decoding=read_decoding_file(decoding) if decoding else None,
         raw=raw if takes_raw(made) else None,
         origins=(Origin("model", model.name, sha256(model)), Origin("data", manifest.name, "")),

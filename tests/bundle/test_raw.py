@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from edgeopt.bundle.raw import read_labels
+from edgeopt.bundle.raw import read_labels, task_beside
 from edgeopt.cli.app import app
 from edgeopt.errors import DataError, RecipeError
 
@@ -158,3 +158,17 @@ def test_class_names_that_are_none_are_one_line(tmp_path: Path, name: str, conte
     with pytest.raises(DataError) as found:
         read_labels(tmp_path / name)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "task"),
+    [
+        ('{"architectures": ["BertForTokenClassification"]}', "token-classification"),
+        ('{"architectures": ["BertModel"]}', None),
+        ('{"architectures": 3}', None),
+        ("[", None),
+    ],
+)
+def test_the_class_of_a_model_says_its_task(content, task, tmp_path):
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    assert task_beside(tmp_path) == task

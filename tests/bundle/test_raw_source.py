@@ -25,6 +25,18 @@ def test_recordings_and_texts(tmp_path):
     assert raw_of_source(f"{table}?text=question&pair=context", 1)[0].text == ("who?", "Ada did.")
 
 
+def test_tagged_words_labelled_lines_and_images_of_annotations(tmp_path):
+    (tmp_path / "a.conll").write_text("Ada\tB-PER\nmet\tO\n\nParis\tB-LOC\n", encoding="utf-8")
+    assert [sample.text for sample in raw_of_source(str(tmp_path / "a.conll"), 2)] == ["Ada met", "Paris"]
+    (tmp_path / "lines.test").write_text("1 a good film\n0 dull\n", encoding="utf-8")
+    assert [sample.text for sample in raw_of_source(str(tmp_path / "lines.test"), 5)] == ["a good film", "dull"]
+    for kind in ("images", "labels"):
+        (tmp_path / "yolo" / kind).mkdir(parents=True)
+    Image.new("RGB", (2, 2)).save(tmp_path / "yolo" / "images" / "0.png")
+    (tmp_path / "yolo" / "labels" / "0.txt").write_text("0 0.5 0.5 1 1\n", encoding="utf-8")
+    assert [sample.suffix for sample in raw_of_source(str(tmp_path / "yolo"), 3)] == [".png"]
+
+
 def test_arrays_hold_no_raw_inputs_and_large_files_stay_at_home(tmp_path, monkeypatch):
     np.savez(tmp_path / "x.npz", x=np.zeros(3))
     assert raw_of_source(str(tmp_path / "x.npz"), 3) is None

@@ -26,7 +26,7 @@ from edgeopt.extras import need
 
 _LEAST_BYTES = 1024  # a smaller tensor is no part of its own
 _MOST_BYTES = 8 << 30
-_LEVEL = 19
+_LEVEL = 12
 _STAMP = (1980, 1, 1, 0, 0, 0)
 
 
@@ -74,20 +74,19 @@ def write_delta(old: Path, new: Path, output: Path) -> DeltaResult:
         known.setdefault(part.sha256, part)
         if part.tensor:
             tensors.setdefault(part.tensor, part)
-    plain = zstandard.ZstdCompressor(level=_LEVEL)
+    plain, quick = zstandard.ZstdCompressor(level=_LEVEL), zstandard.ZstdCompressor(level=1)
     listed: dict[str, list[dict[str, Any]]] = {}
     sent: dict[str, bytes] = {}
     sizes = {"compressed": 0, "parts": 0}
     for part in _parts(new):
         name = part.sha256
         entry: dict[str, Any] = {"sha256": name, "bytes": len(part.content)}
-        alone = plain.compress(part.content)
-        sizes["compressed"] += len(alone)
+        sizes["compressed"] += len(quick.compress(part.content))
         sizes["parts"] += 1
         if name in known:
             entry.update(old=known[name].path, start=known[name].start)
         else:
-            packed, base = _smaller(part, alone, tensors.get(part.tensor))
+            packed, base = _smaller(part, plain.compress(part.content), tensors.get(part.tensor))
             sent.setdefault(name, packed)
             if base is not None:
                 entry["base"] = {"old": base.path, "start": base.start, "bytes": len(base.content), "sha256": base.sha256}

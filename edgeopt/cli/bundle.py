@@ -11,7 +11,11 @@ from edgeopt.cli.options import Quiet, TargetName
 from edgeopt.cli.output import say
 
 if TYPE_CHECKING:
+    from edgeopt.batches import Array
+    from edgeopt.bundle.raw_golden import RawSample
     from edgeopt.bundle.result import BundleResult
+    from edgeopt.data.manifest import Manifest
+    from edgeopt.data.preprocessing import Preprocessing
 
 
 def bundle(
@@ -45,16 +49,11 @@ def bundle(
     from edgeopt.bundle import BundleSpec, write_bundle
     from edgeopt.bundle.guess import read_decoding_file
     from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels, takes_raw, task_beside, tokenizer_beside
-    from edgeopt.bundle.raw_golden import prepared_inputs
-    from edgeopt.bundle.raw_source import raw_of_source
     from edgeopt.bundle.spec import Origin
-    from edgeopt.cli.options import read_calibration
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.model_folder import facts_of
     from edgeopt.data.preprocessing import read_preprocessing_file
-    from edgeopt.data.samples import from_arrays
-    from edgeopt.data.select import limited
-    from edgeopt.data.source import described, set_of, tokenizer_of
+    from edgeopt.data.source import tokenizer_of
     from edgeopt.files import sha256
     from edgeopt.graph import files
     from edgeopt.targets.target import load_target
@@ -66,14 +65,7 @@ def bundle(
     place = tokenizer
     words = Tokenizer(find_tokenizer(place)) if place else None
     steps = read_preprocessing_file(preprocessing) if preprocessing else None
-    raw = raw_of_source(data, golden) if steps is None or takes_raw(steps) else None
-    if steps is not None and raw:
-        inputs = prepared_inputs(raw, steps, signature, words.file if words else None)
-        manifest = set_of(data) or described(data, from_arrays(inputs[0]))
-    else:
-        samples = read_calibration(data, tokenizer, model)
-        manifest = set_of(data) or described(data, samples)
-        inputs = [dict(batch) for batch in limited(samples, golden).batches(1)]
+    manifest, inputs, raw = _golden(data, steps, golden, model, tokenizer)
     made = steps or for_model(manifest.preprocessing, words, signature)
     spec = BundleSpec(
         model=model,
@@ -92,6 +84,29 @@ def bundle(
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output, sign=sign)
     _show(output, result)
+
+
+def _golden(
+    data: str, steps: Preprocessing | None, count: int, model: Path, tokenizer: Path | None
+) -> tuple[Manifest, list[dict[str, Array]], tuple[RawSample, ...] | None]:
+    """Return what is known of the data, the golden inputs, and the raw inputs that they are of, if there are some."""
+    from edgeopt.bundle.raw import find_tokenizer, takes_raw
+    from edgeopt.bundle.raw_golden import prepared_inputs
+    from edgeopt.bundle.raw_source import raw_of_source
+    from edgeopt.cli.options import read_calibration
+    from edgeopt.data.samples import from_arrays
+    from edgeopt.data.select import limited
+    from edgeopt.data.source import described, set_of
+    from edgeopt.graph import files
+
+    raw = raw_of_source(data, count) if steps is None or takes_raw(steps) else None
+    if steps is not None and raw:
+        signature = files.signature(files.load(model))
+        inputs = prepared_inputs(raw, steps, signature, find_tokenizer(tokenizer) if tokenizer else None)
+        return set_of(data) or described(data, from_arrays(inputs[0])), inputs, raw
+    samples = read_calibration(data, tokenizer, model)
+    inputs = [dict(batch) for batch in limited(samples, count).batches(1)]
+    return set_of(data) or described(data, samples), inputs, raw
 
 
 def _show(output: Path, result: BundleResult) -> None:

@@ -509,7 +509,7 @@ def check_signature(folder: str, trusted: Optional[str]) -> list[Check]:
 
 
 def companion(name: str) -> Any:
-    """Return a module of the folder `inference` beside this program (not that of the bundle, which may be a stranger's)."""
+    """Return a module of the folder `inference` beside this program (not that of the bundle, which is untrusted)."""
     sys.dont_write_bytecode = True  # a bundle holds its recorded files and no others
     here = os.path.dirname(os.path.abspath(__file__))
     if here not in sys.path:

@@ -86,7 +86,7 @@ def for_model(preprocessing: Preprocessing, tokenizer: Tokenizer | None, signatu
 
 
 def takes_raw(preprocessing: Preprocessing) -> bool:
-    """Tell whether raw data, and not arrays, is what the preprocessing takes."""
+    """Return whether raw data, and not arrays, is what the preprocessing takes."""
     return not isinstance(preprocessing, ArrayInput)
 
 

@@ -195,7 +195,7 @@ def _answers(folder: Path, spec: BundleSpec, facts: dict[str, Any], golden: Gold
     samples = golden.inputs[:2] if isinstance(steps, ArrayInput) else golden.inputs  # (arrays are in golden.npz already)
     try:
         return record_answers(folder, facts, raw_of_samples(samples, steps, tokenizer))
-    except RecipeError:  # nobody named them; the example tells what does not fit
+    except RecipeError:  # the user did not name them; the example says what does not fit
         shutil.rmtree(folder / "golden", ignore_errors=True)
         return []
 

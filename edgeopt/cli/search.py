@@ -38,7 +38,7 @@ def search(
 ) -> None:
     """Search depth, width, pruning and schemes of a recipe for the best models within the budgets.
 
-    Writes front.json and front.html; every point has a recipe and a bundle. Run again, it goes on where it was. The exit code
+    Writes front.json and front.html; every point has a recipe and a bundle. Run again, it resumes. The exit code
     is 1 if no candidate keeps the budgets.
     """
     from edgeopt.cli.options import need_format

@@ -37,7 +37,7 @@ def serve(
     key = api_key if api_key is not None else os.environ.get("EDGEOPT_API_KEY")
     config = read_options(ServeConfig, changes, host=host, port=port, api_key=key or None, streams=streams)
     if config.host not in ("127.0.0.1", "localhost", "::1") and config.api_key is None:
-        warn(f"everybody who reaches {config.host} may use the model: set --api-key")
+        warn(f"every client that reaches {config.host} may use the model: set --api-key")
     run(
         model,
         config,

@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"LABEL_\d+")
 
 
 def has_names(model: Sequence[str]) -> bool:
-    """Return whether a model's names mean anything: transformers writes LABEL_0, LABEL_1, … where nobody gave names."""
+    """Return whether a model's names mean anything: transformers writes LABEL_0, LABEL_1, … where no names were given."""
     return bool(model) and not all(_PLACEHOLDER.fullmatch(name) for name in model)
 
 

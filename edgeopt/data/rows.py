@@ -215,7 +215,7 @@ def _cell(row: Row, name: str, number: int, where: str) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """Tell whether a string is text that UTF-8 can hold (JSON can write halves of characters)."""
+    """Return whether a string is text that UTF-8 can hold (JSON can write halves of characters)."""
     try:
         value.encode()
     except UnicodeEncodeError:

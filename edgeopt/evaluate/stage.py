@@ -38,7 +38,7 @@ class EvaluateConfig(Options):
     task: str | None = None
     """What the models are for; None: what the first model's folder says, or the kind of labels."""
     limit: int | None = None
-    """Use at most so many samples, picked over the labels; None: all."""
+    """Use at most this many samples, picked over the labels; None: all."""
     confidence: float = 0.95
     """Of the intervals."""
     split: str = "evaluation"

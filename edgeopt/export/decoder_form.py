@@ -30,7 +30,7 @@ _PROMPT, _STEPS = 16, 8
 
 
 def takes_cache(plan: Plan, graph: ir.Graph) -> bool:
-    """Tell whether the exported graph is a decoder that generates text with a cache."""
+    """Return whether the exported graph is a decoder that generates text with a cache."""
     return plan.task == "text-generation" and decoder_layers(graph) > 0
 
 
@@ -75,7 +75,7 @@ def convert(graph: ir.Model, plan: Plan) -> tuple[Generation, tuple[str, ...]]:
 
 
 def has_flat_cache(graph: ir.Graph) -> bool:
-    """Tell whether the graph's Attention nodes take the cache themselves."""
+    """Return whether the graph's Attention nodes take the cache themselves."""
     return any(node.op_type == "Attention" and len(node.inputs) > 5 for node in graph) and not has_cache(graph)
 
 

@@ -5,7 +5,7 @@
           empty={"bert.encoder.layer.2.attention.self": Empty(outputs=2)},
           sizes={"transformer.h.0.attn": {"split_size": 32}})             numbers that a module keeps beside its weights
 
-A shape is a value: it is written into a model.json, and whoever reads it gets the same module without any guess at the model's
+A shape is a value: it is written into a model.json, and its reader gets the same module without any guess at the model's
 anatomy. What is left uniform fits into the model's own configuration; `fitting_config` finds that one.
 """
 
@@ -59,7 +59,7 @@ class Shape:
 
 
 class Nothing(nn.Module):
-    """Stands for a projection without outputs, or for an attention without heads: zeros that nobody reads."""
+    """Stands for a projection without outputs, or for an attention without heads: zeros without a consumer."""
 
     def __init__(self, kind: Empty) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def keep_layers(model: nn.Module, layers: Mapping[str, Sequence[int]]) -> None:
-    """Leave of the stacks of layers only those at the given places, in that order, and number them anew.
+    """Leave of the stacks of layers only those at the given places, in that order, and number them again.
 
     Raises:
         ModelError: there is no such stack or layer, or none would be left.

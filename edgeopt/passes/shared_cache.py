@@ -187,7 +187,7 @@ class _Angles:
 
 
 def _agree(table: Array, few: Array, past: int) -> bool:
-    """Tell whether the angles `few` of positions from `past` on are those of the table, up to how vectors are rounded."""
+    """Return whether the angles `few` of positions from `past` on are those of the table, up to how vectors are rounded."""
     return table.ndim == few.ndim == 3 and np.allclose(table[:, past : past + few.shape[1]], few, rtol=0, atol=1e-6)
 
 

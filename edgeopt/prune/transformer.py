@@ -110,7 +110,7 @@ def _after(model: nn.Module, options: PruneOptions) -> Anatomy:
     try:
         return anatomy_of(model, rules=options.rules, ignore=options.ignore)
     except RecipeError as error:
-        raise RecipeError(f"after {options.drop_layers} layers were dropped and the rest numbered anew: {error}") from error
+        raise RecipeError(f"after {options.drop_layers} layers were dropped and the rest renumbered: {error}") from error
 
 
 class _Allocation:

@@ -60,7 +60,7 @@ class Front:
 
 
 def dominates(a: Point, b: Point) -> bool:
-    """Tell whether `a` is nowhere worse than `b` and somewhere better."""
+    """Return whether `a` is nowhere worse than `b` and somewhere better."""
     pairs = [(-a.metric, -b.metric), (a.p50_ms, b.p50_ms), (a.size_bytes, b.size_bytes)]
     known = [(x, y) for x, y in pairs if x is not None and y is not None]
     return all(x <= y for x, y in known) and any(x < y for x, y in known)

@@ -94,7 +94,7 @@ def _reach(address: str) -> None:
 
 
 def _run_there(task: Task, seconds: float) -> dict[str, Any]:
-    """Run a trial on the machine that Ray chose, for so many seconds at most."""
+    """Run a trial on the machine that Ray chose, for at most this many seconds."""
     from edgeopt import lifetime
 
     process = start_trial(task)

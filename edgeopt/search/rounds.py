@@ -53,5 +53,5 @@ def recipe_at(recipe: Recipe, setting: Setting, rung: Rung, *, target: str | Non
 
 
 def is_trained(recipe: Recipe) -> bool:
-    """Tell whether a recipe trains anything, so that rungs differ."""
+    """Return whether a recipe trains anything, so that rungs differ."""
     return any(getattr(recipe, stage) is not None for stage in _TRAINED)

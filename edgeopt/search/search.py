@@ -3,7 +3,7 @@
     propose → untrained (time, size) → within budgets? → short training → on the front? → full training → measured alone
 
 Everything shared is computed once: all candidates keep their artifacts in one content-addressed store, so the teacher is
-trained once and a candidate's later rung finds what its earlier ones made. A search that is run again goes on where it was.
+trained once and a candidate's later rung finds what its earlier ones made. A search that is run again resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Search:
         self._unfinished: set[str] = set()
 
     def _until(self, seconds: float) -> Workers | RayWorkers:
-        """Return workers that end so many seconds after the beginning."""
+        """Return workers that end this many seconds after the beginning."""
         request = self._request
         if request.ray is not None:
             return RayWorkers(request.ray, request.workers, self._began + seconds)

@@ -158,7 +158,7 @@ class Study:
 
 
 def _runs(process: int) -> bool:
-    """Tell whether a process of this machine runs."""
+    """Return whether a process of this machine runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.tasks.task import Task
 
-_RANDOM = 32  # samples, if nobody gives real ones
+_RANDOM = 32  # samples, where no real ones are given
 _FEW = 200  # samples that are too few to be split
 
 

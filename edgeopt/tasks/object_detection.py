@@ -2,7 +2,7 @@
 
 The metric is the average precision of the COCO challenge (mean over classes and over IoU thresholds 0.50, 0.55 … 0.95, at most
 100 boxes per image), which pycocotools matches; the matches of each image are kept, so that images can be drawn again for an
-interval without matching anew.
+interval without matching again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packed bundles: the same bytes twice, and archives of strangers that write nothing outside."""
+"""Packed bundles: the same bytes twice, and untrusted archives that write nothing outside."""
 
 import io
 import os

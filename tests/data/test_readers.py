@@ -63,12 +63,12 @@ def test_a_models_processor_file_says_how_images_become_inputs(tmp_path: Path) -
 
 
 def test_a_table_names_images(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for name in ("a", "b"):
-        Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / f"{name}.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / f"{name}.png")
     (tmp_path / "p.toml").write_text('width = 4\nheight = 4\ninput = "x"\n')
     (tmp_path / "t.csv").write_text("id,class\nb,2\na.png,1\n")
-    source = f"{tmp_path}/t.csv?image=id&label=class&images={tmp_path}/pictures&first_label=1&preprocessing={tmp_path}/p.toml"
+    source = f"{tmp_path}/t.csv?image=id&label=class&images={tmp_path}/images&first_label=1&preprocessing={tmp_path}/p.toml"
     samples = open_source(source)
     assert samples.labels is not None
     assert samples.labels.tolist() == [1, 0]

@@ -1,4 +1,4 @@
-"""Shapes: layers are numbered anew, stand-ins keep the form of results, shared weights stay shared."""
+"""Shapes: layers are renumbered, stand-ins keep the form of results, shared weights stay shared."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Measure = Callable[[Recipe], TrialResult]
 
 
 class FakeWorkers:
-    """Workers that measure a recipe by a function; the time is over after so many trials."""
+    """Workers that measure a recipe by a function; the time is over after this many trials."""
 
     measure: Measure
     trials_left = 10_000

@@ -266,7 +266,7 @@ def _typed(values: Any, tensor: Mapping[str, Any]) -> Any:
 
 
 def stack(first: Prepared, other: Prepared) -> bool:
-    """Tell whether two samples fit into one batch: texts are padded, everything else must have one shape."""
+    """Return whether two samples fit into one batch: texts are padded, everything else must have one shape."""
     if first.encoded is not None:
         return True
     return all(first.feeds[name].shape == other.feeds[name].shape for name in first.feeds)

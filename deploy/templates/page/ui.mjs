@@ -1,4 +1,4 @@
-// The page: a picture, a sentence or a sound goes in, the answer and its latency come out.
+// The page: an image, a sentence or a sound goes in, the answer and its latency come out.
 //
 //     show({name, task, kind, pair, rate}, async (raw) => ({answer, milliseconds}))
 //
@@ -60,14 +60,14 @@ function images(card, answer) {
   const canvas = element("canvas", { hidden: true });
   const video = element("video", { hidden: true, playsInline: true, muted: true });
   const take = async (blob) => {
-    let picture;
+    let bitmap;
     try {
-      picture = await createImageBitmap(blob);
+      bitmap = await createImageBitmap(blob);
     } catch {
       return answer(blob, null); // the answer is the error
     }
-    Object.assign(canvas, { width: picture.width, height: picture.height, hidden: false });
-    canvas.getContext("2d").drawImage(picture, 0, 0);
+    Object.assign(canvas, { width: bitmap.width, height: bitmap.height, hidden: false });
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
     return answer(blob, canvas);
   };
   const camera = element("button", { textContent: "Camera" });
@@ -95,7 +95,7 @@ function images(card, answer) {
       await new Promise(requestAnimationFrame);
     }
   });
-  card.append(canvas, video, chooser("image/*", "Choose a picture", take), element("div", { className: "row" }, camera));
+  card.append(canvas, video, chooser("image/*", "Choose an image", take), element("div", { className: "row" }, camera));
 }
 
 function texts(card, answer, { pair }) {
@@ -155,7 +155,7 @@ function arrays(card, answer) {
   card.append(chooser(".npy,.npz", "Choose arrays (.npy, .npz)", (blob) => answer(blob, null)));
 }
 
-/** Return the elements that show an answer; boxes are drawn on the picture. */
+/** Return the elements that show an answer; boxes are drawn on the image. */
 function lines(answer, raw, canvas) {
   switch (answer.kind) {
     case "classes":

@@ -1,7 +1,7 @@
 """Paths and status codes.
 
 GET  /                       a page to chat               POST /v1/chat/completions
-GET  /healthz  /metrics      for whoever watches          POST /v1/completions
+GET  /healthz  /metrics      for monitoring               POST /v1/completions
 GET  /v1/models                                           POST /v1/embeddings       where an encoder is served
 
 400 the request is malformed, or its prompt too long      429 too many requests wait        503 no memory, or shutting down

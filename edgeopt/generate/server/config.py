@@ -15,7 +15,7 @@ class ServeConfig(Options):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0: any free one."""
     api_key: str | None = None
-    """Key that clients must send as ``Authorization: Bearer KEY``; none: everybody who reaches the port may ask."""
+    """Key that clients must send as ``Authorization: Bearer KEY``; none: every client that reaches the port may ask."""
     name: str | None = None
     """Name of the model in ``/v1/models``; default: its folder's."""
     streams: int = Field(default=8, ge=1, le=256)

@@ -101,7 +101,7 @@ class Texts:
 
 
 class Answering:
-    """The streams of one request while they are answered; `cancel` when nobody waits any more."""
+    """The streams of one request while they are answered; `cancel` when the client has gone."""
 
     def __init__(self, worker: Worker, streams: list[Stream], form: Form, *, echo: str) -> None:
         self._worker, self._form, self._echo = worker, form, echo

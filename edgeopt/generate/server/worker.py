@@ -1,7 +1,7 @@
 """The thread that decodes: requests wait, join the batch, and leave it at any token.
 
 One thread owns the loop and the cache; requests come from the server's event loop. After each step the streams that got tokens
-are told to whoever waits for them. A request that nobody waits for any more is dropped before the next step.
+are sent to the waiting clients. A request whose client has gone is dropped before the next step.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Job:
         self._changed = changed
 
     def tell(self) -> None:
-        """Wake whoever waits."""
+        """Wake the waiting clients."""
         with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._changed()
 

@@ -27,7 +27,7 @@ class Costs:
     Attributes:
         unit: what they are in, such as "ms".
         rest: of everything else.
-        of: cost of a part with so many units.
+        of: cost of a part with this many units.
     """
 
     unit: str
@@ -35,7 +35,7 @@ class Costs:
     of: Callable[[Part, int], float]
 
     def total(self, parts: Sequence[Part], counts: Mapping[str, int]) -> float:
-        """Return the cost of the model whose parts have so many units."""
+        """Return the cost of the model whose parts have this many units."""
         return self.rest + sum(self.of(part, counts[part.name]) for part in parts)
 
 

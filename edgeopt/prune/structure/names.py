@@ -1,4 +1,4 @@
-"""What transformers calls the layers of attentions and feed-forward networks, and rules for modules that nobody knows.
+"""What transformers calls the layers of attentions and feed-forward networks, and rules for unknown modules.
 
 The names are those of the modules in transformers 5 (and of most others who write such models); a module matches if it has all
 layers of one entry. A rule of the user's has the same form and is tried first.

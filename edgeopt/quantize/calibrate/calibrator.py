@@ -44,7 +44,7 @@ class ObserveConfig:
     memory_limit_bytes: int | None = None
     jobs: int = 1
     aside: int = 0
-    """Hold so many batches aside, picked at random (the same ones each time); none with a cache or several processes."""
+    """Hold this many batches aside, picked at random (the same ones each time); none with a cache or several processes."""
     cache: Path | None = None
     """A file of statistics: taken if it is of this model, data and options, else refused; written if it is not there."""
 

@@ -46,7 +46,7 @@ def observe(
 
 
 def held_aside(batches: int, count: int) -> frozenset[int]:
-    """Return the numbers of `count` of so many batches, the same each time."""
+    """Return the numbers of `count` of the batches, the same each time."""
     chosen = np.random.default_rng(0).choice(batches, size=min(count, batches), replace=False)
     return frozenset(int(number) for number in chosen)
 

@@ -94,7 +94,7 @@ def _extremes(part: Floats) -> tuple[Floats, Floats]:
 
 
 def _grid(low: Floats, span: Floats, steps: float, top: int) -> tuple[Floats, Floats]:
-    """Return scale and zero point of a grid that covers `span` from `low` on in so many steps."""
+    """Return scale and zero point of a grid that covers `span` from `low` on in this many steps."""
     scale = np.where(span > 0, span / np.float32(steps), np.float32(1))
     return scale, np.clip(np.round(-low / scale), 0, top)
 

@@ -157,5 +157,5 @@ class Packed:
 
 
 def declare(model: ir.Model) -> None:
-    """Note that the graph has onnxruntime's own operators."""
+    """Note that the graph has onnxruntime's contrib operators."""
     import_contrib_operators(model)

@@ -25,7 +25,7 @@ def infinite_operand(node: ir.Node) -> str:
 
 
 def _is_infinite(value: ir.Value) -> bool:
-    """Tell whether a constant holds infinity; its values are looked at once, since placements are tried by the hundred."""
+    """Return whether a constant holds infinity; its values are looked at once, since placements are tried by the hundred."""
     tensor = value.const_value
     known, found = value.meta.get(_LOOKED_AT, (None, False))
     if known is not tensor:

@@ -46,7 +46,7 @@ def lines(seed: int, count: int) -> list[dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The model quantized in each way, with the decibels of its outputs on lines that nobody was shown."""
+    """The model quantized in each way, with the decibels of its outputs on lines that were used nowhere else."""
     folder = tmp_path_factory.mktemp("ways")
     path = folder / "model.onnx"
     onnx.save(reader(), path)

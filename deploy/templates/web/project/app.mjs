@@ -19,15 +19,15 @@ async function read(name) {
 
 /** Decode an image to RGB bytes, turned as its EXIF orientation says. */
 async function pixels(bytes) {
-  let picture;
+  let bitmap;
   try {
-    picture = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+    bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
     throw new Error("not an image that can be read");
   }
-  const { width, height } = picture;
+  const { width, height } = bitmap;
   const pen = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  pen.drawImage(picture, 0, 0);
+  pen.drawImage(bitmap, 0, 0);
   const { data: rgba } = pen.getImageData(0, 0, width, height);
   const data = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) [data[to], data[to + 1], data[to + 2]] = [rgba[from], rgba[from + 1], rgba[from + 2]];

@@ -3,7 +3,7 @@
     python -m tools.mutate edgeopt/verdict/order_statistics.py tests/verdict/test_order_statistics.py
 
 A mutant that survives shows a line whose value no test depends on: write the test, or find that the change makes no difference
-(the log has those). Each mutant runs in a process of its own, forked from one that has loaded the libraries;
+(docs/log/mutation.md). Each mutant runs in a process of its own, forked from one that has loaded the libraries;
 sources are not changed.
 """
 

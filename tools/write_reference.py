@@ -16,14 +16,27 @@ from edgeopt.config import Options
 from edgeopt.data.manifest import Manifest
 from edgeopt.data.selection.stage import CalibrateConfig
 from edgeopt.data.source_options import SourceOptions
+from edgeopt.evaluate.stage import EvaluateConfig
+from edgeopt.generate.server.config import ServeConfig
+from edgeopt.graph.generation import Generation
 from edgeopt.profile.regression import CompareConfig
 from edgeopt.profile.scenarios import ScenarioConfig
 from edgeopt.profile.sweeps import SweepConfig
+from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.recipe import Recipe
 from edgeopt.targets.target import Target
+from edgeopt.tasks.decoding import Decoding
 from tools.reference_commands import commands_page
 from tools.reference_options import options_page
 from tools.reference_python import python_page
+
+
+class Answers(Options):
+    """How the outputs of a model become answers."""
+
+    decoding: Decoding
+    """The kind of answer, and what it needs."""
+
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -67,6 +80,15 @@ nearest valid one.""",
         "The options of `edgeopt compare --set KEY=VALUE` and of `edgeopt.profile.regression.compare`.",
         CompareConfig,
     ),
+    "evaluate": ("Evaluate", "The options of `edgeopt evaluate --set KEY=VALUE` and of `edgeopt.evaluate`.", EvaluateConfig),
+    "language": (
+        "Language models",
+        "The options of `edgeopt quantize --preset llm --set KEY=VALUE`.",
+        LanguageOptions,
+    ),
+    "serve": ("Serve", "The options of `edgeopt serve --set KEY=VALUE`.", ServeConfig),
+    "generation": ("generation.json", "What lies beside an exported language model and says how it is run.", Generation),
+    "answers": ("Answers", "How outputs become answers: `decoding` in `bundle.json`, one table per kind.", Answers),
 }
 """Page → its title, what it is about, and the option class it lists with all classes below it."""
 

@@ -31,43 +31,65 @@ class Inputs(Options):
     """Names of the graph's inputs; `past_key` and `past_value` have the layer's number in the place of ``%d``."""
 
     tokens: str = "input_ids"
+    """Token ids."""
     mask: str = "attention_mask"
+    """1 for a token, 0 for padding."""
     positions: str | None = None
+    """Position of each token; none: the graph counts them."""
     asked: str | None = None
+    """Positions that get logits; none: all get them."""
     past_key: str = _PAST_KEY
+    """Keys of a layer's cache."""
     past_value: str = _PAST_VALUE
+    """Values of a layer's cache."""
 
 
 class Outputs(Options):
     """Names of the graph's outputs; `present_key` and `present_value` like `Inputs.past_key`."""
 
     logits: str = "logits"
+    """Logits over the vocabulary."""
     present_key: str = "present.%d.key"
+    """Keys of a layer's lengthened cache."""
     present_value: str = "present.%d.value"
+    """Values of a layer's lengthened cache."""
 
 
 class Generation(Options):
     """The shape of a decoder, its names and its special tokens."""
 
     version: Literal[1] = 1
+    """Version of this file's form."""
     form: Literal["portable", "decoder-cpu"]
+    """Form of the graph."""
     model: str = "model.onnx"
+    """File of the graph, beside this one."""
     layers: int
+    """Number of layers with a cache."""
     heads: int
+    """Attention heads of a layer."""
     kv_heads: int
+    """Heads of the cache."""
     head_size: int
+    """Width of a head."""
     hidden: int = 0
+    """Width of the hidden states; 0: unknown."""
     vocabulary: int
+    """Number of tokens that have logits."""
     context: int
     """Most positions, prompt and answer together."""
     cache_type: Literal["float32", "float16"] = "float32"
+    """Type of the cache."""
     shared_cache: bool = False
     """Past and present may be the same buffer."""
     window: int = 0
     """Largest sliding window of attention, 0: none."""
     eos: list[int] = Field(default_factory=list)
+    """Tokens that end a text."""
     bos: int | None = None
+    """Token that begins a text."""
     pad: int | None = None
+    """Token that fills shorter texts of a batch."""
     inputs: Inputs = Inputs()
     outputs: Outputs = Outputs()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeopt.profile.ratio import decide, ratio_interval
-from edgeopt.verdict.order_statistics import Samples
+from edgeopt.verdict.order_statistics import QuantileInterval, Samples
 
 
 def _rounds(seed: int, slowdown: float, rounds: int = 60) -> tuple[list[Samples], list[Samples]]:
@@ -47,3 +47,25 @@ def test_decisions(slowdown: float, decision: str) -> None:
 def test_too_few_rounds_decide_nothing() -> None:
     assert decide(ratio_interval(*_rounds(1, 9.0, 4), confidence=0.95), 0.02) == "undecided"
     assert ratio_interval([], [], 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [
+        (0.5, 0.89, "faster"),
+        (0.5, 0.9, "undecided"),  # the margin itself is not beyond the margin
+        (0.9, 1.1, "same"),
+        (0.95, 1.5, "undecided"),
+        (0.5, 1.0, "undecided"),
+        (1.1, 1.5, "undecided"),
+        (1.11, 1.5, "slower"),
+    ],
+)
+def test_a_decision_takes_the_whole_interval(low: float, high: float, decision: str) -> None:
+    assert decide(QuantileInterval((low + high) / 2, low, high), 0.1) == decision
+
+
+def test_rounds_without_runs_of_both_are_left_out() -> None:
+    a, b = _rounds(1, 1.2)
+    empty = np.array([], dtype=np.float64)
+    assert ratio_interval([empty, *a, a[0]], [b[0], *b, empty], 0.95) == ratio_interval(a, b, 0.95)

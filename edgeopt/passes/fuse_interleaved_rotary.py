@@ -67,7 +67,7 @@ def _half(value: ir.Value | None, x: ir.Value | None) -> ir.Value | None:
 
 
 def _is_swapped(value: ir.Value | None, x: ir.Value) -> bool:
-    """Tell whether `value` is (-x₁, x₀, -x₃, x₂, …) for x = (x₀, x₁, x₂, x₃, …)."""
+    """Return whether `value` is (-x₁, x₀, -x₃, x₂, …) for x = (x₀, x₁, x₂, x₃, …)."""
     reshape = produced_by(value, "Reshape")
     stack = produced_by(reshape.inputs[0], "Concat") if reshape is not None else None
     if stack is None or len(stack.inputs) != 2 or attribute(stack, "axis") not in {-1, 4} or value is None:

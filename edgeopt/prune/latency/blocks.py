@@ -67,7 +67,7 @@ def boundary_of(blocks: Sequence[Block], model: ir.Model) -> list[str]:
 
 
 def alone(model: ir.Model, blocks: Sequence[Block], units: int, values: Batch) -> tuple[ir.Model, Batch]:
-    """Return a model of nothing but `blocks`, each with so many units, and the inputs it takes.
+    """Return a model of nothing but `blocks`, each with this many units, and the inputs it takes.
 
     All blocks of a kind run one after another, so that their weights come from where they come from in the whole model, and
     not from the cache nearest to the core. `values` has the tensors at their boundaries.
@@ -94,7 +94,7 @@ def alone(model: ir.Model, blocks: Sequence[Block], units: int, values: Batch) -
 
 
 def whole(model: ir.Model, choices: Sequence[tuple[Block, int]], values: Batch) -> tuple[ir.Model, Batch]:
-    """Return the whole model with so many units in each block, and its inputs."""
+    """Return the whole model with this many units in each block, and its inputs."""
     sliced = copied(model)
     given: dict[str, Array] = {
         name: values[name] for name in (value.name or "" for value in sliced.graph.inputs) if name in values

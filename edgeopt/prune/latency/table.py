@@ -47,7 +47,7 @@ class LatencyModel:
     errors: list[float] = field(default_factory=list)
 
     def part_ms(self, part: Part, units: int) -> float:
-        """Return the time of a part with so many units, interpolated between those that were measured."""
+        """Return the time of a part with this many units, interpolated between those that were measured."""
         known = self.times[part.name]
         return self.factor * float(np.interp(units, sorted(known), [known[count] for count in sorted(known)]))
 
@@ -56,7 +56,7 @@ class LatencyModel:
         return Costs("ms", self.base_ms, self.part_ms)
 
     def predict(self, counts: Mapping[str, int], parts: Sequence[Part]) -> float:
-        """Return the time of a model whose parts have so many units."""
+        """Return the time of a model whose parts have this many units."""
         return self.base_ms + sum(self.part_ms(part, counts[part.name]) for part in parts)
 
 
@@ -96,13 +96,13 @@ class Measurer:
         return list(groups.values())
 
     def blocks_ms(self, blocks: Sequence[Block], units: int) -> float:
-        """Return the time of all `blocks` together, each with so many units."""
+        """Return the time of all `blocks` together, each with this many units."""
         sliced, inputs = alone(self.model, blocks, units, self.values)
         key = f"{'converted' if self.convert else 'fp32'}\n{signature(sliced, inputs)}"
         return self._time(sliced, inputs, "block", key)
 
     def whole_ms(self, counts: Mapping[str, int]) -> float:
-        """Return the time of the whole model with so many units."""
+        """Return the time of the whole model with this many units."""
         choices = [(block, counts[part.name]) for part in self.parts for block in self.blocks[part.name]]
         chosen = [(block, units) for block, units in choices if units != block.part.units]
         sliced, inputs = whole(self.model, chosen, self.values)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from edgeopt.errors import ModelError
 from edgeopt.graph.matching import by_name, name_of
 from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.inspect.sensitivity import sensitivity
@@ -38,8 +39,12 @@ def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db
         kept = trials.without(plan, layers[:count], Cause.COLLAPSE)
         said, choice = named(layers[:count]), f"{count} layers in floating point"
         return Outcome(kept.decided("exceptions", choice, _reason(before, said, after)), floating, layers)
-    order = _around(plan, trials)
-    found = _fewest(len(order), lambda count: _without(plan, order[:count], trials), trials, wanted_db)
+    order: list[frozenset[str]] = []
+    try:
+        order = _around(plan, trials)
+        found = _fewest(len(order), lambda count: _without(plan, order[:count], trials), trials, wanted_db)
+    except ModelError:  # a switched tensor that a subgraph reads: onnxruntime does not load what would be tried
+        found = None
     if found is None:
         warning = f"the outputs collapse: {before:.1f} dB, and no number of floating layers brings them to {wanted_db:g} dB"
         return Outcome(plan, quantized, layers, warning)

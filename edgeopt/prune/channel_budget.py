@@ -71,7 +71,7 @@ def _tried(  # noqa: PLR0917
     cost: Callable[[nn.Module], float],
     share: float,
 ) -> float | None:
-    """Return the cost of a copy of the model with so many multiply-accumulates; None if it cannot be had."""
+    """Return the cost of a copy of the model with this many multiply-accumulates; None if it cannot be had."""
     tried = copy.deepcopy(model)
     try:
         prune_channels(tried, sample, options=options.model_copy(update={"macs": share}), loss=loss)

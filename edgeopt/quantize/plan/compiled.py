@@ -40,7 +40,7 @@ def decide_all(nodes: Sequence[ir.Node], floating: Mapping[str, Why], rules: Rul
 
 
 def _leads_to_floats(node: ir.Node, plans: Mapping[ir.Node, NodePlan]) -> bool:
-    """Tell whether the node's results have no consumers but floating-point nodes."""
+    """Return whether the node's results have no consumers but floating-point nodes."""
     readers = [reader for value in node.outputs for reader in value.consumers()]
     is_output = any(value.is_graph_output() for value in node.outputs)
     return bool(readers) and not is_output and all(reader in plans and plans[reader].precision == "float" for reader in readers)

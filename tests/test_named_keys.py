@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 import edgeopt
 from edgeopt.cli.app import app
 from edgeopt.config import Options
+from edgeopt.generate.engine.sampling import Sampling
 from edgeopt.recipe import Recipe
 from edgeopt.targets.target import Target
 
@@ -36,9 +38,12 @@ _OTHERS = {
     "training": "an argument of torch's dropout",
     "version": "XML's first line",
     "encoding": "XML's first line",
+    "charset": "an HTTP header",
+    "status": "a label of Prometheus",
 }
-_ELSEWHERE = ("targets/transports", "targets/environments.py", "lifetime.py")
-"""Command lines of other programs."""
+_ELSEWHERE = ("targets/transports", "targets/environments.py", "lifetime.py", "bundle/llm_readme.py", "search/ray_workers.py")
+"""Command lines of other programs, a bundle's own chat.py among them."""
+_TAG = re.compile(r"<[a-zA-Z!/][^>]*>")
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -61,7 +66,8 @@ def keys() -> set[str]:
     for path in _PACKAGE.rglob("*.py"):
         if "Options" in path.read_text(encoding="utf-8") and path.parent.name != "cli" and not path.name.startswith("_"):
             importlib.import_module(".".join(path.relative_to(_PACKAGE.parent).with_suffix("").parts))
-    return {key for kind in {Recipe, Target, *_subclasses(Options)} for key in _fields(kind)}
+    sampling = {field.name for field in dataclasses.fields(Sampling)}  # what --set of generate and chat takes
+    return sampling | {key for kind in {Recipe, Target, *_subclasses(Options)} for key in _fields(kind)}
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +98,8 @@ def _messages() -> list[tuple[str, str]]:
     return [
         (f"{path.relative_to(_PACKAGE)}:{line}", text)
         for path in sorted(_PACKAGE.rglob("*.py"))
-        for line, text in _texts(path)
-        if " " in text
+        for line, whole in _texts(path)
+        if " " in (text := _TAG.sub("", whole))
     ]
 
 

@@ -8,7 +8,8 @@ import pytest
 from edgeopt.graph.files import serialized
 from edgeopt.quantize import QuantizeConfig
 from edgeopt.quantize.apply.qdq import insert_qdq
-from edgeopt.quantize.inspect.sqnr import all_dequantized, layer_noise, output_noise, outputs_db, rounded_forms
+from edgeopt.quantize.inspect.exact import ExactOutputs
+from edgeopt.quantize.inspect.sqnr import all_dequantized, layer_noise, rounded_forms
 from edgeopt.quantize.planner import draft_plan
 from edgeopt.quantize.prepare import prepare
 from edgeopt.targets.target import load_target
@@ -34,16 +35,17 @@ def plain_db(model, quantized, batches):
 
 def test_outputs_are_compared_over_all_batches(made):
     model, quantized, _, batches = made
-    [output] = output_noise(model, quantized, batches, threads=1)
+    exact = ExactOutputs(model, batches)
+    [output] = exact.noise(quantized)
     assert (output.name, output.op) == ("y", "output")
     assert output.sqnr_db == pytest.approx(plain_db(model, quantized, batches), abs=0.05)
-    assert outputs_db(model, quantized, batches) == output.sqnr_db
-    assert outputs_db(model, model, batches) == 150
+    assert exact.db(quantized) == output.sqnr_db
+    assert exact.db(model) == 150
 
 
 def test_every_integer_node_is_looked_at_in_the_graphs_order(made):
     model, quantized, plan, batches = made
-    layers = layer_noise(model, quantized, plan, batches, threads=1)
+    layers = layer_noise(ExactOutputs(model, batches), quantized, plan)
     assert [layer.op for layer in layers][-1] == "output"
     order = [node.name for node in model.graph if node.name in {layer.name for layer in layers}]
     assert [layer.name for layer in layers if layer.op != "output"] == order

@@ -95,8 +95,6 @@ def _show(result: PruneResult, run: Pruning, options: PruneOptions) -> None:
     )
     for stack, gone in result.dropped.items():
         say(f"removed layers of {stack}: {', '.join(map(str, gone))}")
-    if result.tokens:
-        say(f"vocabulary: {result.tokens[1]:,} tokens of {result.tokens[0]:,}")
     if found is not None and found.unit == "ms":
         say(f"latency: {found.planned:.3g} ms predicted, {found.budget:.3g} ms allowed, {found.whole:.3g} ms before")
     for line in run.exported_lines(result, options):

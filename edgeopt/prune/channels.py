@@ -38,6 +38,7 @@ from edgeopt.prune.pruners import own_pruners
 from edgeopt.prune.result import LayerWidth
 from edgeopt.prune.tracker import Tracker, UntrackedCutError
 
+_IMPORTANCES = ("auto", "magnitude", "taylor", "norm-scale")
 _STEPS = 200
 _FAILURES = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError, UntrackedCutError)
 """What torch-pruning, and a model that it cut in a wrong way, raise."""
@@ -80,6 +81,10 @@ def prune_channels(
         ModelError: the model cannot be traced, or nothing more can be removed before the share is reached.
         RecipeError: a layer to ignore is not there.
     """
+    if options.importance not in _IMPORTANCES:
+        raise RecipeError(
+            f"prune.importance '{options.importance}' is for transformers; use {', '.join(_IMPORTANCES[1:])} for this network"
+        )
     if options.importance == "taylor":
         if loss is None:
             raise RecipeError("prune.importance 'taylor' needs training data for its gradients; use 'magnitude'")
@@ -182,6 +187,18 @@ def _reason(error: Exception) -> str:
     )
 
 
+def _measure(importance: str) -> torch_pruning.importance.Importance:
+    """Return torch-pruning's way to rank channels."""
+    kinds = torch_pruning.importance
+    match importance:
+        case "taylor":
+            return kinds.GroupTaylorImportance()
+        case "norm-scale":
+            return kinds.BNScaleImportance()
+        case _:
+            return kinds.GroupMagnitudeImportance(p=2)
+
+
 def _pruner(
     model: nn.Module, sample: Batch, options: PruneOptions, spared: Mapping[str, str]
 ) -> torch_pruning.pruner.BasePruner:
@@ -189,8 +206,7 @@ def _pruner(
     unknown = [name for name in options.ignore if name not in layers]
     if unknown:
         raise RecipeError(f"prune.ignore names '{unknown[0]}', which the model does not have{nearest(unknown[0], layers)}")
-    importance = torch_pruning.importance
-    measure = importance.GroupTaylorImportance() if options.importance == "taylor" else importance.GroupMagnitudeImportance(p=2)
+    measure = _measure(options.importance)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -30,7 +30,8 @@ class PruneOptions(Options):
     importance: Literal["auto", "magnitude", "taylor", "fisher", "activations", "obs", "norm-scale"] = "auto"
     """How units are ranked. magnitude: norm of all weights that go; taylor: first-order change of the loss; fisher: diagonal
     Fisher information; activations: weights times inputs (Wanda); obs: error of the layer's output, with an update of what is
-    left; norm-scale: factors of the batch normalisations; auto: obs for transformers, magnitude for other networks."""
+    left; norm-scale: factors of the batch normalisations; auto: obs for transformers, magnitude for other networks, which take
+    magnitude, taylor and norm-scale."""
     scope: Literal["global", "layer"] = "global"
     """global: rank over the whole model; layer: remove the same share of every layer."""
     round_to: int | None = Field(default=None, ge=1)
@@ -47,10 +48,6 @@ class PruneOptions(Options):
     """Remove neurons of feed-forward networks."""
     drop_layers: int = Field(default=0, ge=0)
     """Remove this many whole layers of a transformer first: those whose absence changes the outputs least."""
-    hidden: float | None = Field(default=None, gt=0, lt=1)
-    """Share of a transformer's hidden width to keep; none: all of it."""
-    vocabulary: bool = False
-    """Remove the rows of the embedding that no training or evaluation text uses, and rewrite the tokenizer with them."""
     calibration_samples: int = Field(default=128, ge=1)
     """Number of training samples that importances and errors are computed on."""
     search_rounds: int = Field(default=100, ge=1)

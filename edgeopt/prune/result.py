@@ -37,7 +37,7 @@ class PruneFacts:
     """What went, and the recovery.
 
     `history` has one entry per epoch; `spared` the layers that could not be cut and stayed whole, by name, with the reason;
-    `dropped` the numbers of layers that were removed whole, by stack; `tokens` the vocabulary before and after, if it was cut.
+    `dropped` the numbers of layers that were removed whole, by stack.
     """
 
     before: ModelSize
@@ -47,7 +47,6 @@ class PruneFacts:
     spared: Mapping[str, str]
     allocation: Allocation | None = None
     dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    tokens: tuple[int, int] | None = None
     uniform: bool = False
     """The folder is a plain transformers folder, which `from_pretrained` loads."""
 

@@ -197,8 +197,7 @@ def check_reachable(parts: Sequence[Part], costs: Costs, budget: float, *, whole
         f"{asked} cannot be reached: with the fewest heads and neurons {least:{digits}} {costs.unit} are left of "
         f"{whole:{digits}}, "
         f"{least / whole:.3f}x, {least - budget:{digits}} more than allowed; give at least {least / whole + 0.005:.2f}x, or "
-        f"remove layers, hidden width or vocabulary first (drop_layers, hidden, vocabulary)"
-        + (f"; at least one unit stays in {stays}" if stays else "")
+        f"remove whole layers first (drop_layers)" + (f"; at least one unit stays in {stays}" if stays else "")
     )
 
 

@@ -91,6 +91,26 @@ def test_taylor_importance_uses_the_loss() -> None:
     assert by_loss != by_size
 
 
+def test_norm_scale_removes_the_channels_whose_factors_are_smallest() -> None:
+    model = network()
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert norms
+    for norm in norms:
+        with torch.no_grad():
+            norm.weight.copy_(torch.where(torch.arange(norm.num_features) < norm.num_features // 2, 0.01, 1.0))
+    options = PruneOptions(macs=0.6, round_to=1, importance="norm-scale", scope="layer")
+    kept = prune_channels(model, IMAGE, options=options).kept
+    left = [norm.weight.detach() for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)]
+    assert kept and sum(int((weight < 0.5).sum()) for weight in left) < sum(int((weight > 0.5).sum()) for weight in left)
+
+
+@pytest.mark.parametrize("importance", ["obs", "fisher", "activations"])
+def test_importances_of_transformers_are_refused_for_channels(importance: str) -> None:
+    options = PruneOptions.read({"macs": 0.5, "importance": importance}, where="test")
+    with pytest.raises(RecipeError, match=f"'{importance}' is for transformers; use magnitude, taylor, norm-scale"):
+        prune_channels(network(), IMAGE, options=options)
+
+
 def test_layers_can_be_spared_and_must_exist() -> None:
     result = prune_channels(network(), IMAGE, options=PruneOptions(macs=0.7, round_to=2, ignore=["blocks.0.conv1"]))
     assert "blocks.0.conv1" not in {layer.name for layer in result.layers}

@@ -25,7 +25,7 @@ WRONG = [
     ("profile nothere.onnx", "no such model file"),
     ("profile empty.onnx", "not an ONNX model"),
     ("profile garbage.onnx", "not an ONNX file"),
-    ("profile folder", "no such model file"),
+    ("profile folder", "it holds no ONNX file and no model.onnx"),
     ("profile model.onnx --target nosuch", "known: host"),
     ("profile model.onnx --data shape.npz", "has shape [3], the model takes [batch, 4], or [4] for one sample"),
     ("profile model.onnx --data name.npz", "takes ['x']"),

@@ -102,7 +102,7 @@ CHANGED = {
     "edgeopt/config.py": {"teacher", "export", "quantize", "verify", "profile", "bundle"},
     "edgeopt/files.py": {"teacher", "export", "quantize", "verify", "profile", "bundle"},
     "edgeopt/graph/macs.py": {"profile", "quantize"},
-    "edgeopt/graph/session.py": {"verify", "profile", "quantize", "export"},
+    "edgeopt/graph/session.py": {"teacher", "verify", "profile", "quantize", "export"},
     "edgeopt/graph/files.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
     "deploy/runner/measure.py": {"profile", "quantize"},
     "exporters/bert.py": {"export"},

@@ -19,6 +19,7 @@ from edgeopt.data.source_options import SourceOptions
 from edgeopt.evaluate.stage import EvaluateConfig
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.graph.generation import Generation
+from edgeopt.profile.generation import GenerationConfig
 from edgeopt.profile.regression import CompareConfig
 from edgeopt.profile.scenarios import ScenarioConfig
 from edgeopt.profile.sweeps import SweepConfig
@@ -85,6 +86,11 @@ nearest valid one.""",
         "Language models",
         "The options of `edgeopt quantize --preset llm --set KEY=VALUE`.",
         LanguageOptions,
+    ),
+    "profile-generation": (
+        "Profiling generation",
+        "The options of `edgeopt profile FOLDER --set KEY=VALUE` for folders of language models.",
+        GenerationConfig,
     ),
     "serve": ("Serve", "The options of `edgeopt serve --set KEY=VALUE`.", ServeConfig),
     "generation": ("generation.json", "What lies beside an exported language model and says how it is run.", Generation),

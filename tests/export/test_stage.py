@@ -217,7 +217,7 @@ def test_weights_beyond_protobufs_limit_get_a_file_of_their_own(tmp_path, target
     from edgeopt.graph import files
 
     inside = export(Convolution(), images(), target=target, output=tmp_path / "inside")
-    monkeypatch.setattr(files, "_TWO_GIB", files._STRUCTURE + 1000)
+    monkeypatch.setattr(files, "MOST_IN_MESSAGE", 1000)
     result = export(Convolution(), images(), target=target, output=tmp_path / "beside")
     assert [file.name for file in result.files] == ["model.onnx", "model.onnx.data"]
     assert result.files[0].stat().st_size < inside.size_bytes < result.size_bytes + 10_000

@@ -54,6 +54,9 @@ def convert(graph: ir.Model, plan: Plan) -> tuple[Generation, tuple[str, ...]]:
         return portable, ()
     if plan.dtype not in {"float32", "float16"} or not has_flat_cache(graph.graph):
         return portable, ("decoder: portable, because decoder-cpu needs float32 and fused attention (opset 23 or later)",)
+    growing = _length_dependent(_configuration(plan))
+    if growing:
+        return portable, (f"decoder: portable, because the rotary angles of '{growing}' depend on the length of the text",)
     context, remarks = context_of(plan)
     attention = decode_on_cpu(graph, context=context)
     if not attention.count:
@@ -77,6 +80,14 @@ def convert(graph: ir.Model, plan: Plan) -> tuple[Generation, tuple[str, ...]]:
 def has_flat_cache(graph: ir.Graph) -> bool:
     """Return whether the graph's Attention nodes take the cache themselves."""
     return any(node.op_type == "Attention" and len(node.inputs) > 5 for node in graph) and not has_cache(graph)
+
+
+def _length_dependent(config: Any) -> str | None:
+    """Return the kind of rotary positions whose angles change with the length of the text, None for all others."""
+    found = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    each = [found, *(value for value in found.values() if isinstance(value, dict))] if isinstance(found, dict) else []
+    kinds = [str(item.get("rope_type", item.get("type", ""))) for item in each]
+    return next((kind for kind in kinds if kind == "longrope" or "dynamic" in kind), None)
 
 
 def _configuration(plan: Plan) -> Any:

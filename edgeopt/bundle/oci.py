@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,6 +23,7 @@ from typing import Any
 from edgeopt.bundle.pack import pack_bundle, unpack_bundle
 from edgeopt.documents import read_json
 from edgeopt.errors import DataError, IntegrityError, MachineError, ModelError, RecipeError
+from edgeopt.lifetime import temporary_folder
 
 ARTIFACT_TYPE = "application/vnd.edgeopt.bundle.v2"
 LAYER_TYPE = "application/vnd.edgeopt.bundle.v2.tar+zstd"
@@ -73,8 +73,8 @@ def push_bundle(bundle: Path, reference: str) -> str:
     """
     place = read_reference(reference)
     facts = read_json(bundle / "bundle.json", error=ModelError, what="a bundle's manifest")
-    with tempfile.TemporaryDirectory(prefix="edgeopt-oci-") as folder:
-        packed = Path(folder) / "bundle.tar.zst"
+    with temporary_folder("edgeopt-oci-") as folder:
+        packed = folder / "bundle.tar.zst"
         pack_bundle(bundle, packed)
         content = packed.read_bytes()
     empty = b"{}"
@@ -120,8 +120,8 @@ def pull_bundle(reference: str, output: Path) -> None:
         raise DataError(f"{reference}: not a bundle that edgeopt pushed")
     content = _call(place, "GET", f"/blobs/{digest}", None, {})[0]
     _check(content, digest)
-    with tempfile.TemporaryDirectory(prefix="edgeopt-oci-") as folder:
-        packed = Path(folder) / "bundle.tar.zst"
+    with temporary_folder("edgeopt-oci-") as folder:
+        packed = folder / "bundle.tar.zst"
         packed.write_bytes(content)
         unpack_bundle(packed, output)
 

@@ -21,6 +21,7 @@ from edgeopt import files
 from edgeopt.bundle.verify import device_verify
 from edgeopt.errors import DataError, ModelError, RecipeError
 from edgeopt.extras import need
+from edgeopt.lifetime import temporary_folder
 
 _SUFFIXES = (".tar.zst", ".zip")
 _MOST_BYTES = 64 << 30
@@ -86,9 +87,9 @@ def unpacked(place: Path) -> Iterator[Path]:
     if place.is_dir() or not place.name.endswith(_SUFFIXES):
         yield place
         return
-    with tempfile.TemporaryDirectory(prefix="edgeopt-bundle-") as parent:
-        unpack_bundle(place, Path(parent) / "bundle")
-        yield Path(parent) / "bundle"
+    with temporary_folder("edgeopt-bundle-") as parent:
+        unpack_bundle(place, parent / "bundle")
+        yield parent / "bundle"
 
 
 def _kind(path: Path) -> str:

@@ -22,7 +22,7 @@ from edgeopt.quantize.calibrate.stored import read_progress, resumed, write_prog
 from edgeopt.report.record import RunRecord, StageRecord
 from edgeopt.sealed import sealed_json
 from edgeopt.store import Store, key_of
-from edgeopt.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from edgeopt.train.checkpoint import Progress, Trained, load_checkpoint, save_checkpoint
 
 FLIPS = 60
 
@@ -88,15 +88,16 @@ def test_a_training_checkpoint(tmp_path: Path, notes: list[str]) -> None:
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 4, dtype=torch.bfloat16)).sum().backward()
     optimizer.step()
-    save_checkpoint(path, model, optimizer, Progress(step=7))
+    trained = Trained(model, optimizer)
+    save_checkpoint(path, trained, Progress(step=7))
     for place in damaged(path):
         notes.clear()
-        assert load_checkpoint(path, model, optimizer) is None, f"byte {place}"
+        assert load_checkpoint(path, trained) is None, f"byte {place}"
         assert f"{path}: damaged" in notes[0] or f"{path}: its SHA-256 is missing" in notes[0]
-    state = load_checkpoint(path, model, optimizer)
+    state = load_checkpoint(path, trained)
     assert state is not None
     assert state.step == 7
-    assert load_checkpoint(path, model, optimizer, key="another") is None
+    assert load_checkpoint(path, trained, key="another") is None
     assert "of another training" in notes[-1]
 
 

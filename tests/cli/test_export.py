@@ -40,7 +40,7 @@ def test_weights_inputs_outputs_and_caches_have_the_type_that_was_asked_for(tmp_
     model = onnx.load(tmp_path / "out" / "model.onnx")
     assert {entry.key: entry.value for entry in model.metadata_props}["edgeopt.dtype"] == dtype
     wanted = getattr(onnx.TensorProto, dtype.upper())
-    whole = {"input_ids", "attention_mask", "position_ids"}
+    whole = {"input_ids", "attention_mask", "position_ids", "logits_positions"}
     values = [value for value in (*model.graph.input, *model.graph.output) if value.name not in whole]
     assert len(values) == 5 and {value.type.tensor_type.elem_type for value in values} == {wanted}
     assert {tensor.data_type for tensor in model.graph.initializer if tensor.name.endswith("weight")} == {wanted}

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgeopt.distill.stage import Material
 from edgeopt.errors import RecipeError
 from edgeopt.stages.distill import run_distill
 
@@ -24,5 +25,11 @@ def test_the_teacher_teaches_on_the_training_samples(monkeypatch):
     monkeypatch.setattr("edgeopt.stages.distill.load", lambda job, name: name)
     monkeypatch.setattr("edgeopt.stages.distill.session", lambda job: "session")
     monkeypatch.setattr("edgeopt.distill.stage.distill", lambda *arguments, **rest: asked.append((arguments, rest)))
-    run_distill(job(distill="options"))
-    assert asked == [(("teacher", "train"), {"output": "out", "options": "options", "session": "session"})]
+    monkeypatch.setattr("edgeopt.stages.distill.judge", lambda job, task: f"judge of {task}")
+    monkeypatch.setattr("edgeopt.stages.task.task_of", lambda job, samples: "task")
+    options = SimpleNamespace(unlabelled=[])
+    run_distill(job(distill=options))
+    [(arguments, rest)] = asked
+    assert arguments == ("teacher", "train")
+    assert (rest["output"], rest["options"], rest["session"]) == ("out", options, "session")
+    assert rest["material"] == Material("judge of task", None, "task")

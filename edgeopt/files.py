@@ -60,7 +60,7 @@ def remove_leftovers(path: Path) -> None:
     with os.scandir(path.parent) as entries:
         found = [(Path(entry.path), pattern.fullmatch(entry.name)) for entry in entries]
     for leftover, match in found:
-        if match and not _alive(int(match[1])):
+        if match and not alive(int(match[1])):
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
@@ -100,7 +100,8 @@ def _read_holder(holder: Path) -> str:
         return "unknown"
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Return whether a process of this machine runs; True where that cannot be told."""
     if os.name == "nt":
         return True  # signal 0 ends a process there; what is left aside stays
     try:

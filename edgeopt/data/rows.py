@@ -20,6 +20,7 @@ import numpy as np
 from edgeopt.data.annotations import SpanTruth, TokenPlaces, Words
 from edgeopt.data.label_names import numbered
 from edgeopt.data.samples import Samples
+from edgeopt.data.tables import text_cell
 from edgeopt.data.text import Text, TextOptions, places_of, token_ids, tokenized, tokenizer_at
 from edgeopt.errors import DataError, nearest
 
@@ -71,11 +72,11 @@ def samples_of_rows(
     """
     columns = list(rows[0])
     options = _complete(options, rows, where)
-    texts = [_cell(row, options.text or "", number, where) for number, row in enumerate(rows)]
+    texts = [text_cell(row, options.text or "", number, where) for number, row in enumerate(rows)]
     made_from = f"{digest} {options}"
     if options.task == "question-answering" or ("answers" in columns and options.pair is not None):
         return _questions(rows, options, tokenizer, form, where=where, digest=made_from)
-    seconds = None if options.pair is None else [_cell(row, options.pair, number, where) for number, row in enumerate(rows)]
+    seconds = None if options.pair is None else [text_cell(row, options.pair, number, where) for number, row in enumerate(rows)]
     if seconds is not None and options.task == "sentence-embeddings":
         flat: list[Text] = [text for both in zip(texts, seconds, strict=True) for text in both]
         samples = tokenized(flat, None, tokenizer, form, made_from=made_from)
@@ -161,8 +162,8 @@ def _questions(
     rows: Sequence[Row], options: RowOptions, tokenizer: Path, form: TextOptions, *, where: str, digest: str
 ) -> Samples:
     """Return questions with their contexts; answers are those of SQuAD: {"text": […], "answer_start": […]}."""
-    questions = [_cell(row, options.text or "", number, where) for number, row in enumerate(rows)]
-    contexts = [_cell(row, options.pair or "context", number, where) for number, row in enumerate(rows)]
+    questions = [text_cell(row, options.text or "", number, where) for number, row in enumerate(rows)]
+    contexts = [text_cell(row, options.pair or "context", number, where) for number, row in enumerate(rows)]
     pairs: list[Text] = list(zip(questions, contexts, strict=True))
     samples = tokenized(pairs, None, tokenizer, form, made_from=digest)
     places = places_of(pairs, tokenizer, form)
@@ -194,7 +195,7 @@ def _span(answers: Any, place: TokenPlaces, where: str) -> SpanTruth:
 
 
 def _targets(samples: Samples, rows: Sequence[Row], column: str, tokenizer: Path, form: TextOptions, *, where: str) -> Samples:
-    texts = [_cell(row, column, number, where) for number, row in enumerate(rows)]
+    texts = [text_cell(row, column, number, where) for number, row in enumerate(rows)]
     tokens = token_ids(texts, tokenizer, form.max_length)
     to_text = _reader_of(tokenizer)
     return replace(samples, annotations=texts, contexts=[Words(row, to_text) for row in tokens])
@@ -205,22 +206,6 @@ def _reader_of(tokenizer: Path) -> Callable[[Sequence[int]], str]:
         return str(tokenizer_at(tokenizer).decode(list(ids), skip_special_tokens=True)).strip()
 
     return to_text
-
-
-def _cell(row: Row, name: str, number: int, where: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not _is_text(value):
-        raise DataError(f"{where}: row {number} has no text in column '{name}'; repair or remove it")
-    return value
-
-
-def _is_text(value: str) -> bool:
-    """Return whether a string is text that UTF-8 can hold (JSON can write halves of characters)."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _numbers(rows: Sequence[Row], column: str, where: str) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,11 +140,13 @@ def from_rows(rows: Sequence[dict[str, Any]], columns: Columns, *, where: str) -
     """Return the texts and labels of rows by column name; see `read_table`."""
     names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
     text = _column(columns.text, _TEXT, names, where, "text")
-    firsts = [_cell(row, text, number, where) for number, row in enumerate(rows)]
+    firsts = [text_cell(row, text, number, where) for number, row in enumerate(rows)]
     texts: list[Text] = list(firsts)
     if columns.pair is not None:
         pair = _column(columns.pair, (), names, where, "pair")
-        texts = [(first, _cell(row, pair, number, where)) for number, (first, row) in enumerate(zip(firsts, rows, strict=True))]
+        texts = [
+            (first, text_cell(row, pair, number, where)) for number, (first, row) in enumerate(zip(firsts, rows, strict=True))
+        ]
     label = columns.label or next((name for name in _LABEL if name in names), None)
     if label is None:
         return texts, None
@@ -164,7 +166,8 @@ def _column(wanted: str | None, usual: Sequence[str], names: list[str], where: s
     return found[0]
 
 
-def _cell(row: dict[str, Any], name: str, number: int, where: str) -> str:
+def text_cell(row: Mapping[str, Any], name: str, number: int, where: str) -> str:
+    """Return the text of row `number` in column `name`; `where` begins the error of a row that has none."""
     value = row.get(name)
     if not isinstance(value, str) or not _is_text(value):
         raise DataError(f"{where}: row {number} has no text in column '{name}'; repair or remove it")

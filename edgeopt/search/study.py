@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeopt.errors import MachineError
 from edgeopt.extras import need
+from edgeopt.files import alive
 from edgeopt.search.knobs import Knob, Setting
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Study:
 
         for trial in self._study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
             host, _, process = str(trial.user_attrs.get(_HOLDER, "")).rpartition(" ")
-            if host == socket.gethostname() and not _runs(int(process)):
+            if host == socket.gethostname() and not alive(int(process)):
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
                 self._study.enqueue_trial(trial.params)
 
@@ -155,17 +156,6 @@ class Study:
     @staticmethod
     def _label(params: Mapping[str, Any]) -> str:
         return json.dumps(params, sort_keys=True)
-
-
-def _runs(process: int) -> bool:
-    """Return whether a process of this machine runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _storage(url: str | None, folder: Path) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILE_LINES = 500
-ALONE = {"deploy/runner/verify.py": 650}
+ALONE = {"deploy/runner/verify.py": 720}
 """Programs that travel to a device alone, so that they cannot be two files, and the lines that they may have."""
 FUNCTION_LINES = 75
 PARAMETERS = 6

@@ -26,6 +26,7 @@ def bundle_files(folder: Path, model: bytes) -> dict[str, bytes]:
 def _resealed(folder: Path) -> None:
     """Give a changed bundle hashes that fit, as a forger would, so that what is behind them is looked at."""
     from edgeopt.bundle.verify import device_verify
+    from edgeopt.device_code import inference
 
     code, manifest = device_verify(), folder / "bundle.json"
     with contextlib.suppress(Exception):
@@ -33,6 +34,9 @@ def _resealed(folder: Path) -> None:
         for entry in values["files"]:
             entry["sha256"] = code.sha256(str(folder / entry["path"]))
             entry["size_bytes"] = (folder / entry["path"]).stat().st_size
+        if values.get("origins"):
+            values["origins"][-1]["sha256"] = code.sha256(str(folder / "model.onnx"))
+            values["origins"] = inference("provenance").chained(values["origins"])
         manifest.write_text(json.dumps(values), encoding="utf-8")
         (folder / "SHA256SUMS").write_text(code.sums_text(code.sha256(str(manifest)), values["files"]), encoding="utf-8")
 

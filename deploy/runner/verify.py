@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """Check an edgeopt bundle where it is going to run. Needs Python 3.9 or later, numpy and onnxruntime; nothing else.
 
-    python verify.py [BUNDLE] [--json] [--provider NAME] [--trusted KEY] [--time-limit SECONDS]
+    python verify.py [BUNDLE] [--json] [--provider NAME] [--trusted KEY] [--budget MS|recorded] [--time-limit SECONDS]
 
 BUNDLE is the folder of this file unless another is named; KEY a public key, whose signature is then demanded (with the package
 cryptography). Questions, in this order, since a later one means nothing when an earlier one is answered with no:
   1. Are the files the recorded ones?            size and SHA-256 of each; none missing, none extra, no links
   2. Are its inputs and outputs those of bundle.json?  names, dtypes and axes of inputs and outputs
   3. Does it compute what it computed?           golden inputs are run, outputs compared within the recorded tolerances
+  4. Does it answer what it answered?            golden raw inputs, by the folder `inference` beside this file
+  5. Does it run where it ran, and in time?      placement and integer kernels as recorded; latency, where a budget is named
 
 Exit status: 0 everything checked and right; 1 something is wrong; 2 not a bundle, or something could not be checked; of what is
 wrong, 4: a file is truncated, 5: the bundle is of a later version than this program, 6: made for another processor, 7: the
-signature is not of these files, 8: another key signed it, 9: a key is trusted and the bundle is unsigned.
-  4. Does it answer what it answered?            golden raw inputs, by the folder `inference` beside this file
+signature is not of these files, 8: another key signed it, 9: a key is trusted and the bundle is unsigned, 10: operators fell
+back to another provider, 11: integer kernels fell back to floating point, 12: over the budget, 13: over the time limit, 14: the
+chain of its origins is broken.
+
 Nothing from the bundle but its ONNX model is ever executed, and no pickle is read. The checks run in a process of their own: a
 crafted model can hang or crash onnxruntime, and that is an answer, too (status 1).
 """
@@ -38,11 +42,11 @@ SCHEMA_VERSIONS = (1, 2)
 MANIFEST = "bundle.json"
 SUMS = "SHA256SUMS"
 SIGNATURE = "model.sig"
-TRUNCATED, FUTURE, FOREIGN, TAMPERED, WRONG_KEY, UNSIGNED = 4, 5, 6, 7, 8, 9
+TRUNCATED, FUTURE, FOREIGN, TAMPERED, WRONG_KEY, UNSIGNED, TOO_LONG, BROKEN_CHAIN = 4, 5, 6, 7, 8, 9, 13, 14
 PROVIDER = "CPUExecutionProvider"
 NOT_COVERED = (
     "accuracy: the golden samples show that the model computes what it computed, not that it is right",
-    "latency and memory",
+    "latency, without --budget, and memory",
 )
 _TIME_LIMIT_S = 600.0
 _MANIFEST_LIMIT_BYTES = 16 << 20
@@ -257,20 +261,22 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def open_model(path: str, provider: str = PROVIDER, optimize: bool = True) -> Any:
-    """Return an onnxruntime session with one thread, so that sums are made in one order."""
+def open_model(path: str, provider: str = PROVIDER, optimize: bool = True, profile: Optional[str] = None) -> Any:
+    """Return an onnxruntime session with one thread, so that sums are made in one order; `profile`: where a profile begins."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised and said once
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, profile
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(path, options, providers=[provider])
 
 
-def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER) -> list[Check]:
+def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER, budget: Optional[str] = None) -> list[Check]:
     """Load the model, compare its inputs and outputs with the recorded ones and run the golden samples."""
     try:
         import onnxruntime as ort
@@ -297,7 +303,8 @@ def check_model(folder: str, manifest: dict[str, Any], provider: str = PROVIDER)
         return [*schema, Check("golden", "unchecked", "the model's inputs and outputs are not the recorded ones")]
     if manifest.get("kind") == "llm":
         return [*schema, *(Check("golden", *found) for found in companion("golden_tokens").check(folder, manifest, session))]
-    return schema + check_golden(folder, manifest, session) + check_raw(folder, manifest, session)
+    checks = schema + check_golden(folder, manifest, session) + check_raw(folder, manifest, session)
+    return checks + ([] if exit_code(checks) else check_conditions(folder, manifest, provider, budget))
 
 
 def check_schema(manifest: dict[str, Any], session: Any) -> list[Check]:
@@ -537,6 +544,37 @@ def check_raw(folder: str, manifest: dict[str, Any], session: Any) -> list[Check
     return [Check("raw", "passed", f"{len(entries)} raw inputs give the recorded answers")]
 
 
+def check_conditions(folder: str, manifest: dict[str, Any], provider: str, budget: Optional[str]) -> list[Check]:
+    """Compare placement, integer kernels and, with a budget, latency with what the bundle expects."""
+    if "expected" not in manifest and budget is None:
+        return []
+    model = os.path.join(folder, *manifest["model"]["file"].split("/"))
+    feeds = read_golden(os.path.join(folder, *manifest["golden"]["file"].split("/")), manifest)[0][0]
+    try:
+        found = companion("conditions").check(
+            manifest.get("expected"), model, feeds, provider, open_model=open_model, budget=budget
+        )
+    except ImportError as error:
+        return [Check("placement", "unchecked" if budget else "passed", _short(f"not asked: {error}", 300))]
+    except Exception as error:  # noqa: BLE001  (of a crafted manifest anything may come)
+        return [Check("placement", "failed", _short(f"what it expects cannot be read: {type(error).__name__}: {error}", 300))]
+    return [Check(name, status, _short(detail, 300), code or 1) for name, status, detail, code in found]
+
+
+def check_provenance(manifest: dict[str, Any]) -> list[Check]:
+    """Check the chain of hashes from what the model was made from to its file."""
+    origins = manifest.get("origins") or []
+    try:
+        code = companion("provenance")
+    except ImportError:
+        return []
+    problem = code.problem(origins, {entry["path"]: entry["sha256"] for entry in manifest["files"]})
+    if problem is not None:
+        return [Check("provenance", "failed", _short(problem, 300), BROKEN_CHAIN)]
+    named = " → ".join(f"{entry.get('role')} {str(entry.get('sha256'))[:8] or '(no hash)'}" for entry in origins)
+    return [Check("provenance", "passed", _short(named, 300))] if origins else []
+
+
 def check_machine(manifest: dict[str, Any]) -> list[Check]:
     """Say so if the model was compiled for other processors than this one."""
     wanted = manifest.get("architectures") or []
@@ -546,8 +584,10 @@ def check_machine(manifest: dict[str, Any]) -> list[Check]:
     return [Check("machine", "failed", f"made for {made}, this machine is {platform.machine()}: give its own bundle", FOREIGN)]
 
 
-def verify(folder: str, provider: str = PROVIDER, trusted: Optional[str] = None) -> list[Check]:
+def verify(folder: str, provider: str = PROVIDER, trusted: Optional[str] = None, budget: Optional[str] = None) -> list[Check]:
     """Answer the questions about the bundle in `folder`; `trusted` is the file of a public key that must have signed it.
+
+    `budget` is the p95 in ms that a run may take, or "recorded".
 
     Raises:
         NotABundleError: there is no bundle.json, or one of another schema version.
@@ -558,6 +598,7 @@ def verify(folder: str, provider: str = PROVIDER, trusted: Optional[str] = None)
         return [Check("manifest", "failed", _short(str(error), 300)), *_nothing_run(f"{MANIFEST} cannot be trusted")]
     try:
         checks = [*check_files(folder, manifest), *check_signature(folder, trusted), *check_machine(manifest)]
+        checks += check_provenance(manifest)
     except OSError as error:
         reason = _short(f"a file cannot be read: {error}", 300)
         return [Check("files", "unchecked", reason), *_nothing_run("not every file was checked, so nothing was run")]
@@ -565,7 +606,7 @@ def verify(folder: str, provider: str = PROVIDER, trusted: Optional[str] = None)
         failed = next(check.name for check in checks if check.status == "failed")
         what = "the files are not the recorded ones" if failed == "files" else f"the {failed} does not fit"
         return [*checks, *_nothing_run(f"{what}, so nothing was run")]
-    return checks + check_model(folder, manifest, provider)
+    return checks + check_model(folder, manifest, provider, budget)
 
 
 def _nothing_run(reason: str) -> list[Check]:
@@ -593,6 +634,8 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--provider", default=PROVIDER, help="execution provider to run the model with; default: %(default)s")
     parser.add_argument("--trusted", metavar="KEY", help="public key (PEM) that must have signed the bundle")
+    asked = "p95 in ms that a run may take; 'recorded': 1.25 × the recorded one, on the same kind of device"
+    parser.add_argument("--budget", type=read_budget, metavar="MS", help=asked)
     limit = "seconds until the check counts as failed, 0: none; default: %(default)g"
     parser.add_argument("--time-limit", type=float, default=_TIME_LIMIT_S, metavar="SECONDS", help=limit)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
@@ -600,10 +643,21 @@ def main(arguments: Optional[list[str]] = None) -> int:
     if not options.here:
         return _apart(options)
     try:
-        return _show(verify(options.bundle, options.provider, options.trusted), options.json)
+        return _show(verify(options.bundle, options.provider, options.trusted, options.budget), options.json)
     except (NotABundleError, OSError) as error:
         print(f"verify: {_short(str(error), 400)}", file=sys.stderr)
         return FUTURE if isinstance(error, FutureVersionError) else 2
+
+
+def read_budget(text: str) -> str:
+    """Return a budget that can be checked: a number of ms above 0, or "recorded".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text != "recorded" and not 0 < float(text) < math.inf:
+        raise ValueError(text)
+    return text
 
 
 def _show(checks: list[Check], as_values: bool) -> int:
@@ -622,16 +676,18 @@ def _apart(options: argparse.Namespace) -> int:
     """Run the checks in a process of their own, within the time limit, and return its exit status."""
     command = [sys.executable, os.path.abspath(__file__), "--here", "--provider", options.provider]
     command += [*(["--json"] if options.json else []), *(["--trusted", options.trusted] if options.trusted else [])]
+    command += ["--budget", options.budget] if options.budget else []
     command += ["--", options.bundle]
     limit = options.time_limit if options.time_limit > 0 else None
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
     try:
         done = subprocess.run(command, capture_output=True, timeout=limit, env=environment, check=False)
     except subprocess.TimeoutExpired:
-        return _show([Check("golden", "failed", f"the check did not end within {limit:g} s; see --time-limit")], options.json)
+        said = f"the check did not end within {limit:g} s; see --time-limit"
+        return _show([Check("time", "failed", said, TOO_LONG)], options.json)
     except (OSError, ValueError):  # a device that starts no other process, a name that no file can have
         return main([*command[2:]])
-    if done.returncode not in range(10) or b"Traceback" in done.stderr:
+    if done.returncode not in range(15) or b"Traceback" in done.stderr:
         said = _short(done.stderr.decode("utf-8", "replace").strip().split("\n")[-1], 200)
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit status {done.returncode}"
         return _show([Check("golden", "failed", f"the check crashed ({how}): {said or 'it said nothing'}")], options.json)

@@ -12,3 +12,5 @@ class BundleOptions(Options):
 
     golden_samples: int = Field(default=8, ge=1)
     """Number of evaluation samples whose inputs and outputs are recorded, with which the bundle verifies itself."""
+    latency: bool = False
+    """Measure p50 and p95 on this machine and record them with this device; the bundle's hash then differs between runs."""

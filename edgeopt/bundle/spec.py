@@ -55,7 +55,9 @@ class BundleSpec:
     raw: tuple[RawSample, ...] | None = None
     """Raw inputs that are recorded with their answers; None: the golden inputs, where their preprocessing can be undone."""
     origins: tuple[Origin, ...] = ()
-    """What the model was made from, the earliest first."""
+    """What the model was made from, the earliest first; the model's file is added as the last link of the chain."""
+    latency: bool = False
+    """Measure the latency here and record it with this device; the bundle's bytes then differ from one writing to the next."""
     licences: Mapping[str, str] = field(default_factory=dict)
     """Licences by what they are of, such as model and data; SPDX identifiers where there are some."""
     recipe_toml: str | None = None

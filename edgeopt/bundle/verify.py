@@ -38,7 +38,7 @@ class VerifyReport:
     verdict: str
     """ "passed", "failed", or "incomplete" when something could not be checked."""
     exit_code: int
-    """Exit code of ``verify.py``: 0, 1, 2, or 4 to 9 by what is wrong."""
+    """Exit code of ``verify.py``: 0, 1, 2, or 4 to 14 by what is wrong."""
     checks: tuple[CheckResult, ...]
     not_covered: tuple[str, ...]
     """What a verification does not cover."""
@@ -61,6 +61,7 @@ def verify_bundle(
     provider: str = "CPUExecutionProvider",
     trusted: Path | None = None,
     time_limit_s: float | None = None,
+    budget: str | None = None,
 ) -> VerifyReport:
     """Check the files, the schema and the golden outputs of the bundle in the folder `path`.
 
@@ -72,16 +73,19 @@ def verify_bundle(
         trusted: the file of a public key (PEM) that must have signed it.
         time_limit_s: with it the check runs in a process of its own, and a model that hangs or crashes counts as failed (0:
             without a limit); None: in this process.
+        budget: p95 in ms that a run may take, or "recorded": what the bundle records, on a device of the same kind.
 
     Raises:
         ModelError: the folder is not a bundle, or has a schema version that this edgeopt does not read.
     """
     path = Path(path)
     if time_limit_s is not None:
-        return _verified_apart(path, provider, trusted, time_limit_s)
+        options = ["--provider", provider, "--time-limit", str(time_limit_s)]
+        options += ["--budget", budget] if budget is not None else []
+        return _verified_apart(path, options, trusted)
     code = device_verify()
     try:
-        checks = code.verify(str(path), provider, None if trusted is None else str(trusted))
+        checks = code.verify(str(path), provider, None if trusted is None else str(trusted), budget)
     except code.FutureVersionError as error:
         raise BundleVersionError(f"{path}: {error}") from error
     except (code.NotABundleError, OSError) as error:
@@ -96,9 +100,9 @@ def verify_bundle(
     )
 
 
-def _verified_apart(path: Path, provider: str, trusted: Path | None, time_limit_s: float) -> VerifyReport:
+def _verified_apart(path: Path, options: list[str], trusted: Path | None) -> VerifyReport:
     """Return the report of ``verify.py``, run as on the device."""
-    command = [sys.executable, str(device_verify_path()), "--json", "--provider", provider, "--time-limit", str(time_limit_s)]
+    command = [sys.executable, str(device_verify_path()), "--json", *options]
     command += [] if trusted is None else ["--trusted", str(trusted)]
     done = subprocess.run([*command, "--", str(path)], capture_output=True, check=False)
     try:
@@ -109,6 +113,15 @@ def _verified_apart(path: Path, provider: str, trusted: Path | None, time_limit_
         said = done.stderr.decode("utf-8", "replace").strip().removeprefix("verify: ")
         kind = BundleVersionError if done.returncode == BundleVersionError.exit_code else ModelError
         raise kind(f"{path}: {said or 'the check gave no answer'}") from error
+
+
+def is_budget(text: str) -> bool:
+    """Whether `text` is a budget that a verification can check: a number of ms above 0, or "recorded"."""
+    try:
+        device_verify().read_budget(text)
+    except ValueError:
+        return False
+    return True
 
 
 @functools.cache

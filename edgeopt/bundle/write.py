@@ -26,10 +26,10 @@ from edgeopt.bundle.raw_golden import raw_of_samples, record_answers
 from edgeopt.bundle.readme import readme
 from edgeopt.bundle.result import BundleFile, BundleResult
 from edgeopt.bundle.sign import load_private_key, sign_bundle
-from edgeopt.bundle.spec import SCHEMA_VERSION, BundleSpec
+from edgeopt.bundle.spec import SCHEMA_VERSION, BundleSpec, Origin
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
 from edgeopt.data.preprocessing import ArrayInput, TokenizerInput, files_needed, inputs_fed
-from edgeopt.device_code import inference_folder
+from edgeopt.device_code import inference, inference_folder
 from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
 from edgeopt.graph import files as onnx_files
 from edgeopt.graph.requirements import minimum_onnxruntime, opsets
@@ -70,6 +70,7 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
     )
     _check_labels(spec, golden)
     facts = _model_facts(spec, model, signature, golden)
+    facts["expected"] = _expected(spec, golden)
     with files.disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(output)
@@ -165,11 +166,28 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Gol
         "decoding": _decoding(spec, signature, golden).model_dump(mode="json"),
         "labels": list(spec.labels),
         "architectures": architectures(model),
-        "origins": [asdict(origin) for origin in spec.origins],
+        "origins": _chain(spec),
         "licences": dict(spec.licences),
         "recipe": "recipe.toml" if spec.recipe_toml is not None else None,
         "versions": versions_of(spec.versions),
     }
+
+
+def _chain(spec: BundleSpec) -> list[dict[str, Any]]:
+    """Return the origins as a chain of hashes that ends in the model's file."""
+    code = inference("provenance")
+    last = Origin(code.FILE, _MODEL, files.sha256(spec.model))
+    chain: list[dict[str, Any]] = code.chained([asdict(origin) for origin in (*spec.origins, last)])
+    return chain
+
+
+def _expected(spec: BundleSpec, golden: Golden) -> dict[str, Any]:
+    """Return placement and integer kernels, and by choice the latency, of the first golden sample here."""
+    verifier = device_verify()
+    found: dict[str, Any] = inference("conditions").record(
+        verifier.open_model, str(spec.model), golden.inputs[0], verifier.PROVIDER, spec.latency
+    )
+    return found
 
 
 def _decoding(spec: BundleSpec, signature: Signature, golden: Golden) -> Decoding:

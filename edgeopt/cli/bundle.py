@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from edgeopt.cli.output import say
 
 if TYPE_CHECKING:
     from edgeopt.batches import Array
+    from edgeopt.bundle import BundleSpec
     from edgeopt.bundle.raw_golden import RawSample
     from edgeopt.bundle.result import BundleResult
     from edgeopt.data.manifest import Manifest
@@ -37,7 +39,24 @@ def bundle(
     decoding: Annotated[
         Path | None, typer.Option("--decoding", help="How outputs become answers (.toml, .json); default: by task and outputs.")
     ] = None,
-    licence: Annotated[str, typer.Option("--licence", help="Licence of the model, such as Apache-2.0.")] = "",
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--licence", "--license", help="Licence of the model, such as Apache-2.0; default: what its folder states."
+        ),
+    ] = "",
+    data_licence: Annotated[
+        str,
+        typer.Option(
+            "--data-licence", "--data-license", help="Licence of the data; default: what the set or its folder states."
+        ),
+    ] = "",
+    latency: Annotated[
+        bool,
+        typer.Option(
+            "--latency", help="Measure p50 and p95 here and record them with this device, for verify --budget recorded."
+        ),
+    ] = False,
     sign: Annotated[Path | None, typer.Option("--sign", help="Private key (PEM, ECDSA P-256) to sign the bundle with.")] = None,
     golden: Annotated[int, typer.Option("--golden", min=1, help="Number of golden samples.")] = 8,
     quiet: Quiet = False,
@@ -46,44 +65,71 @@ def bundle(
     if data is None:
         _bundle_language_model(model, output, target=target, name=name, licence=licence, sign=sign)
         return
-    from edgeopt.bundle import BundleSpec, write_bundle
+    from edgeopt.bundle import write_bundle
     from edgeopt.bundle.guess import read_decoding_file
-    from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, read_labels, takes_raw, task_beside, tokenizer_beside
-    from edgeopt.bundle.spec import Origin
+    from edgeopt.bundle.raw import read_labels
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.data.model_folder import facts_of
-    from edgeopt.data.preprocessing import read_preprocessing_file
-    from edgeopt.data.source import tokenizer_of
-    from edgeopt.files import sha256
-    from edgeopt.graph import files
     from edgeopt.targets.target import load_target
 
-    signature = files.signature(files.load(model))
-    tokenizer = tokenizer or tokenizer_of(data) or tokenizer_beside(model, signature)
-    folder = tokenizer if tokenizer and (tokenizer / "config.json").is_file() else model.parent
-    known = facts_of(folder)
-    place = tokenizer
-    words = Tokenizer(find_tokenizer(place)) if place else None
-    steps = read_preprocessing_file(preprocessing) if preprocessing else None
-    manifest, inputs, raw = _golden(data, steps, golden, model, tokenizer)
-    made = steps or for_model(manifest.preprocessing, words, signature)
-    spec = BundleSpec(
-        model=model,
-        name=name or model.stem,
-        task=task or (manifest.task if manifest.task != "generic" else "") or known.task or task_beside(folder) or "generic",
+    found = _spec(_Source(model, data, tokenizer, preprocessing, golden), model_licence=licence, data_licence=data_licence)
+    spec = replace(
+        found,
+        name=name or found.name,
+        task=task or found.task,
         target=load_target(target).name,
-        golden=inputs,
-        preprocessing=made,
-        labels=read_labels(labels) if labels else tuple(manifest.labels) or known.names,
+        labels=read_labels(labels) if labels else found.labels,
         decoding=read_decoding_file(decoding) if decoding else None,
-        raw=raw if takes_raw(made) else None,
-        origins=(Origin("model", model.name, sha256(model)), Origin("data", manifest.name, "")),
-        licences={**({"model": licence} if licence else {}), "data": manifest.licence},
-        files={"tokenizer.json": words.file} if words else {},
+        latency=latency,
     )
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output, sign=sign)
     _show(output, result)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a bundle is made of: options of the command."""
+
+    model: Path
+    data: str
+    tokenizer: Path | None
+    preprocessing: Path | None
+    golden: int
+
+
+def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSpec:
+    """Return the content of the bundle, as model, data and their folders tell it."""
+    from edgeopt.bundle import BundleSpec
+    from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, takes_raw, task_beside, tokenizer_beside
+    from edgeopt.cli.bundle_origins import licences_of, origins_of
+    from edgeopt.data.model_folder import facts_of
+    from edgeopt.data.preprocessing import read_preprocessing_file
+    from edgeopt.data.source import tokenizer_of
+    from edgeopt.graph import files
+
+    model, data = source.model, source.data
+    signature = files.signature(files.load(model))
+    tokenizer = source.tokenizer or tokenizer_of(data) or tokenizer_beside(model, signature)
+    folder = tokenizer if tokenizer and (tokenizer / "config.json").is_file() else model.parent
+    known = facts_of(folder)
+    words = Tokenizer(find_tokenizer(tokenizer)) if tokenizer else None
+    steps = read_preprocessing_file(source.preprocessing) if source.preprocessing else None
+    manifest, inputs, raw = _golden(data, steps, source.golden, model, tokenizer)
+    made = steps or for_model(manifest.preprocessing, words, signature)
+    stated = licences_of(model, data, manifest, model_licence=model_licence, data_licence=data_licence)
+    return BundleSpec(
+        model=model,
+        name=model.stem,
+        task=(manifest.task if manifest.task != "generic" else "") or known.task or task_beside(folder) or "generic",
+        target="",
+        golden=inputs,
+        preprocessing=made,
+        labels=tuple(manifest.labels) or known.names,
+        raw=raw if takes_raw(made) else None,
+        origins=origins_of(model, data, manifest),
+        licences=stated.names,
+        files={**({"tokenizer.json": words.file} if words else {}), **stated.files},
+    )
 
 
 def _golden(

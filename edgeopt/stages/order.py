@@ -60,8 +60,9 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             "bundle",
             run_bundle,
             _bundle_options(recipe),
-            needs=("quantize",),
+            needs=(*names, fp32, "quantize"),
             splits=_EVALUATION,
+            reads_machine=recipe.bundle.latency,
         ),
     ]
 

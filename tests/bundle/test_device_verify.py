@@ -17,7 +17,9 @@ import onnx.parser
 import pytest
 
 from edgeopt.bundle import verify_bundle, write_bundle
+from edgeopt.bundle.spec import Origin
 from edgeopt.bundle.verify import device_verify, device_verify_path
+from edgeopt.device_code import inference
 from edgeopt.errors import ModelError
 
 _ENDLESS = """
@@ -49,6 +51,9 @@ def reseal(folder: Path) -> None:
     manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     for entry in manifest["files"]:
         entry["sha256"], entry["size_bytes"] = code.sha256(folder / entry["path"]), (folder / entry["path"]).stat().st_size
+    if manifest.get("origins"):
+        manifest["origins"][-1]["sha256"] = code.sha256(folder / "model.onnx")
+        manifest["origins"] = inference("provenance").chained(manifest["origins"])
     (folder / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
     (folder / "SHA256SUMS").write_text(code.sums_text(code.sha256(folder / "bundle.json"), manifest["files"]), encoding="utf-8")
 
@@ -110,10 +115,10 @@ def test_a_model_that_never_ends_fails_after_the_time_limit(bundle: Path) -> Non
     onnx.save(model, bundle / "model.onnx")
     reseal(bundle)
     done = run(str(bundle), "--time-limit", "6")
-    assert done.returncode == 1, done
+    assert done.returncode == 13, done
     assert "the check did not end within 6 s" in done.stdout and done.stderr == ""
     report = verify_bundle(bundle, time_limit_s=3)
-    assert (report.verdict, report.exit_code) == ("failed", 1)
+    assert (report.verdict, report.exit_code) == ("failed", 13)
     assert "did not end within 3 s" in report.checks[0].detail
 
 
@@ -153,3 +158,25 @@ def test_a_folder_or_a_pipe_where_a_file_should_be_is_named(bundle: Path, name: 
     done = run(str(bundle), "--time-limit", "60")
     assert done.returncode == (2 if name == "bundle.json" else 1)
     assert name in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_bundle_carries_the_chain_of_its_origins_and_a_broken_one_has_status_14(make_spec, tmp_path: Path) -> None:
+    bundle = tmp_path / "chained"
+    write_bundle(make_spec(origins=(Origin("teacher", "t", "a" * 64),)), output=bundle)
+    manifest = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    assert [entry["role"] for entry in manifest["origins"]] == ["teacher", "file"]
+    check = next(check for check in verify_bundle(bundle).checks if check.name == "provenance")
+    assert check.detail.startswith("teacher aaaaaaaa → file ")
+    manifest["origins"][0]["sha256"] = "b" * 64
+    (bundle / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    code = device_verify()
+    sums = code.sums_text(code.sha256(bundle / "bundle.json"), manifest["files"])
+    (bundle / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    done = run(str(bundle))
+    assert done.returncode == 14 and "link 0 (teacher 't') is not the hash of what it links" in done.stdout
+
+
+@pytest.mark.parametrize("budget", ["0", "-3", "nan", "inf", "soon", ""])
+def test_a_budget_that_is_none_is_refused(bundle: Path, budget: str) -> None:
+    done = run(str(bundle), f"--budget={budget}")
+    assert done.returncode == 2 and "--budget" in done.stderr and done.stdout == ""

@@ -38,6 +38,9 @@ def reseal(folder: Path) -> None:
     manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     for entry in manifest["files"]:
         entry["sha256"], entry["size_bytes"] = code.sha256(folder / entry["path"]), (folder / entry["path"]).stat().st_size
+    if manifest.get("origins"):
+        manifest["origins"][-1]["sha256"] = code.sha256(folder / "model.onnx")
+        manifest["origins"] = inference("provenance").chained(manifest["origins"])
     (folder / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
     (folder / "SHA256SUMS").write_text(code.sums_text(code.sha256(folder / "bundle.json"), manifest["files"]), encoding="utf-8")
 

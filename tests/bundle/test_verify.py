@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgeopt.bundle import verify_bundle, write_bundle
 from edgeopt.bundle.verify import device_verify, device_verify_path
+from edgeopt.device_code import inference
 from edgeopt.errors import ModelError
 
 NAMES = ["README.md", "SHA256SUMS", "bundle.json", "example.py", "golden.npz", "model.onnx", "recipe.toml", "verify.py"]
@@ -28,6 +29,9 @@ def reseal(folder, manifest):
     for entry in manifest["files"]:
         entry["sha256"] = code.sha256(folder / entry["path"])
         entry["size_bytes"] = (folder / entry["path"]).stat().st_size
+    if manifest.get("origins"):
+        manifest["origins"][-1]["sha256"] = code.sha256(folder / "model.onnx")
+        manifest["origins"] = inference("provenance").chained(manifest["origins"])
     (folder / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
     (folder / "SHA256SUMS").write_text(code.sums_text(code.sha256(folder / "bundle.json"), manifest["files"]), encoding="utf-8")
 
@@ -162,6 +166,7 @@ def test_without_onnxruntime_files_are_checked_and_the_rest_is_said_to_be_open(b
     assert [(check.name, check.status) for check in report.checks] == [
         ("files", "passed"),
         ("signature", "passed"),
+        ("provenance", "passed"),
         ("schema", "unchecked"),
         ("golden", "unchecked"),
     ]

@@ -171,7 +171,7 @@ def _build(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Constant(value=value):
             return sympy.Integer(value) if type(value) is int else sympy.Float(value) if isinstance(value, float) else value
         case ast.Name(id=name):
-            return names[name] if name in names else _CONSTANTS.get(name) or sympy.Symbol(name)
+            return names[name] if name in names else _CONSTANTS[name] if name in _CONSTANTS else sympy.Symbol(name)
         case ast.UnaryOp(op=operator, operand=operand):
             value = _build(operand, names)
             return -value if isinstance(operator, ast.USub) else value

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from edgeopt.errors import ModelError
-from edgeopt.models.kept import Kept, narrow, width
+from edgeopt.models.kept import Kept, compose, narrow, width
+from edgeopt.models.residual_cnn import ResidualCNN
 
 
 def cut(layer: nn.Module, kept: dict[str, list[int]]) -> nn.Module:
@@ -72,3 +73,39 @@ def test_a_parameter_has_the_axes_it_has(kept: Kept, message: str) -> None:
     assert model.gamma.shape == (2, 1, 1)
     with pytest.raises(ModelError, match=message):
         narrow(Scaled(), kept)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ({"nothing": {"out": [0]}}, "no such layer"),
+        ({"stem.0": {"out": [0, 0]}}, "different numbers from 0 to 3"),
+        ({"stem.0": {"out": [4]}}, "different numbers from 0 to 3"),
+        ({"stem.0": {"out": []}}, "different numbers from 0 to 3"),
+        ({"stem.1": {"in": [0]}}, "no side 'in'"),
+        ({"stem.2": {"out": [0]}}, "no side 'out'"),
+    ],
+)
+def test_kept_channels_that_do_not_fit_are_refused(kept: dict[str, dict[str, list[int]]], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        narrow(ResidualCNN(width=4), kept)  # type: ignore[arg-type]
+
+
+def test_composed_cuts_are_one_cut() -> None:
+    torch.manual_seed(0)
+    twice, once = ResidualCNN(width=6), ResidualCNN(width=6)
+    once.load_state_dict(twice.state_dict())
+    first, then = {"head": {"in": [0, 2, 5, 7]}}, {"head": {"in": [1, 3]}, "stem.0": {"out": [0, 1, 5]}}
+    narrow(twice, first)  # type: ignore[arg-type]
+    narrow(twice, then)  # type: ignore[arg-type]
+    composed = compose(first, then)  # type: ignore[arg-type]
+    narrow(once, composed)
+    assert composed["head"]["in"] == [2, 7]
+    assert all(torch.equal(tensor, once.state_dict()[name]) for name, tensor in twice.state_dict().items())
+
+
+def test_depthwise_convolutions_shrink_on_both_sides() -> None:
+    layer = torch.nn.Sequential(torch.nn.Conv2d(6, 6, 3, groups=6))
+    narrow(layer, {"0": {"out": [1, 4]}})
+    assert (layer[0].in_channels, layer[0].out_channels, layer[0].groups) == (2, 2, 2)
+    assert layer(torch.zeros(1, 2, 5, 5)).shape == (1, 2, 3, 3)

@@ -1,4 +1,4 @@
-"""Models: saved and loaded without pickles, and without running untrusted code."""
+"""Models are loaded without pickles and without running untrusted code, and what is wrong with a source is named."""
 
 from __future__ import annotations
 
@@ -12,56 +12,9 @@ import transformers
 
 from edgeopt.errors import ModelError
 from edgeopt.models import load
-from edgeopt.models.kept import compose, narrow
 from edgeopt.models.load import Origin, load_model
-from edgeopt.models.residual_cnn import ResidualCNN
 from edgeopt.models.save import save_model
-
-BUILDER = "edgeopt.models.residual_cnn:ResidualCNN"
-
-
-def saved(folder: Path) -> ResidualCNN:
-    torch.manual_seed(0)
-    model = ResidualCNN(width=4).eval()
-    kept = {"stem.0": {"out": [0, 2]}, "stem.1": {"out": [0, 2]}, "blocks.0.conv1": {"in": [0, 2]}}
-    save_model(model, folder, origin=Origin(BUILDER, {"width": 4}, task="image-classification", labels=("a", "b")))
-    assert kept
-    return model
-
-
-def test_a_saved_model_comes_back_as_it_was(tmp_path: Path) -> None:
-    model = saved(tmp_path)
-    loaded = load_model(tmp_path)
-    image = torch.rand(2, 1, 8, 8)
-    assert torch.equal(model(image), loaded.module(image))
-    assert (loaded.task, loaded.labels) == ("image-classification", ("a", "b"))
-    assert not loaded.module.training
-
-
-class Tied(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
-        self.second.weight = self.first.weight
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.second(self.first(x))  # type: ignore[no-any-return]
-
-
-def test_tied_weights_are_saved_and_stay_tied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tied_nets", sys.modules[__name__])
-    model = Tied()
-    save_model(model, tmp_path, origin=Origin("tied_nets:Tied", {}))
-    again = load_model(tmp_path, source_builder="tied_nets:Tied").module
-    assert again.first.weight is again.second.weight  # type: ignore[union-attr]
-    assert torch.equal(model(torch.ones(1, 3)), again(torch.ones(1, 3)))
-
-
-def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        saved(tmp_path / name)
-    for file in ("model.json", "model.safetensors"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+from tests.models.conftest import saved
 
 
 def rewritten(folder: Path, **changes: object) -> Path:
@@ -223,39 +176,3 @@ def test_an_unknown_task_names_the_nearest(tmp_path: Path) -> None:
     transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="did you mean 'text-classification'"):
         load_model(tmp_path, task="text-classificatio")
-
-
-@pytest.mark.parametrize(
-    ("kept", "message"),
-    [
-        ({"nothing": {"out": [0]}}, "no such layer"),
-        ({"stem.0": {"out": [0, 0]}}, "different numbers from 0 to 3"),
-        ({"stem.0": {"out": [4]}}, "different numbers from 0 to 3"),
-        ({"stem.0": {"out": []}}, "different numbers from 0 to 3"),
-        ({"stem.1": {"in": [0]}}, "no side 'in'"),
-        ({"stem.2": {"out": [0]}}, "no side 'out'"),
-    ],
-)
-def test_kept_channels_that_do_not_fit_are_refused(kept: dict[str, dict[str, list[int]]], message: str) -> None:
-    with pytest.raises(ModelError, match=message):
-        narrow(ResidualCNN(width=4), kept)  # type: ignore[arg-type]
-
-
-def test_composed_cuts_are_one_cut() -> None:
-    torch.manual_seed(0)
-    twice, once = ResidualCNN(width=6), ResidualCNN(width=6)
-    once.load_state_dict(twice.state_dict())
-    first, then = {"head": {"in": [0, 2, 5, 7]}}, {"head": {"in": [1, 3]}, "stem.0": {"out": [0, 1, 5]}}
-    narrow(twice, first)  # type: ignore[arg-type]
-    narrow(twice, then)  # type: ignore[arg-type]
-    composed = compose(first, then)  # type: ignore[arg-type]
-    narrow(once, composed)
-    assert composed["head"]["in"] == [2, 7]
-    assert all(torch.equal(tensor, once.state_dict()[name]) for name, tensor in twice.state_dict().items())
-
-
-def test_depthwise_convolutions_shrink_on_both_sides() -> None:
-    layer = torch.nn.Sequential(torch.nn.Conv2d(6, 6, 3, groups=6))
-    narrow(layer, {"0": {"out": [1, 4]}})
-    assert (layer[0].in_channels, layer[0].out_channels, layer[0].groups) == (2, 2, 2)
-    assert layer(torch.zeros(1, 2, 5, 5)).shape == (1, 2, 3, 3)

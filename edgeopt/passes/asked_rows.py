@@ -7,7 +7,9 @@ looks at each position alone (the last layer's MLP) is computed for the asked po
     After:  h → Gather (axis 1, logits_positions) → MatMul → … → RMSNormalization → MatMul (head) → logits [b, a, v]
 
 `logits_positions` [a] is an initializer that is also an input, [-1] by default: a runtime that does not know it (onnxruntime's
-genai) gets the last position's logits. Negative positions count from the end.
+genai) gets the last position's logits. Negative positions count from the end. The output is declared as it is by default,
+[b, 1, v]: onnxruntime-genai reads from there that it must not reserve logits for the whole prompt. A file cannot say that the
+axis follows a default, so onnxruntime notes a warning, and no more, where other positions are asked for.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class AskedRows(Rewrite):
         graph.inputs.append(asked)
         graph.register_initializer(asked)
         _choose(graph, chosen, asked)
+        result.shape = _shape_by_default(result)
         return len(chosen)
 
 
@@ -95,6 +98,10 @@ def _choose(graph: ir.Graph, chosen: list[ir.Node], asked: ir.Value) -> None:
         for output in node.outputs:
             output.shape = _asked_shape(output)
         follow_last_axis(node)
+
+
+def _shape_by_default(value: ir.Value) -> ir.Shape | None:
+    return None if value.shape is None else ir.Shape([value.shape[0], 1, value.shape[2]])
 
 
 def _asked_shape(value: ir.Value) -> ir.Shape | None:

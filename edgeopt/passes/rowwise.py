@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgeopt.graph.matching import attribute, constant, rank
+from edgeopt.graph.matching import attribute, constant, produced_by, rank
 
 UNARY = frozenset(
     ("Abs", "Cast", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mish", "Neg")
@@ -33,7 +33,7 @@ def is_row_wise(node: ir.Node, has_rows: Callable[[ir.Value | None], bool], *, a
         return False
     first, others = node.inputs[0], node.inputs[1:]
     if node.op_type == "MatMul":
-        return has_rows(first) and constant(others[0]) is not None and rank(others[0]) == 2
+        return has_rows(first) and is_matrix(others[0])
     if node.op_type in ELEMENTWISE:
         return all(has_rows(value) or is_shared(value) for value in node.inputs)
     if node.op_type in LAST_AXIS and _axis(node) not in {-1, axes - 1}:
@@ -44,6 +44,13 @@ def is_row_wise(node: ir.Node, has_rows: Callable[[ir.Value | None], bool], *, a
 def _axis(node: ir.Node) -> int:
     axis: int = attribute(node, "axis", 0 if node.op_type == "Split" else -1)
     return axis
+
+
+def is_matrix(value: ir.Value | None) -> bool:
+    """Return whether `value` is a constant matrix, also one that a Transpose makes of a large table."""
+    transpose = produced_by(value, "Transpose")
+    source = value if transpose is None else transpose.inputs[0]
+    return constant(source) is not None and rank(source) == 2
 
 
 def is_shared(value: ir.Value | None) -> bool:

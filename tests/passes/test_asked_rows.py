@@ -56,3 +56,20 @@ def test_another_output_and_one_without_a_product_stay(parse_graph):
     assert not AskedRows("scores")(loaded).modified
     plain = ir.from_proto(parse_graph("g (float[b,s,8] x) => (float[b,s,8] logits) { logits = Relu(x) }"))
     assert not AskedRows()(plain).modified
+
+
+def test_a_head_that_is_a_large_table_turned_over_is_a_product_too(parse_graph):
+    text = "g (float[b,s,8] x) => (float[b,s,5] logits) { turned = Transpose<perm = [1, 0]>(table) logits = MatMul(x, turned) }"
+    loaded = ir.from_proto(parse_graph(text, table=(5, 8)))
+    x = np.random.default_rng(0).normal(size=(1, 6, 8)).astype(np.float32)
+    exact = session(ir.to_proto(loaded)).run(None, {"x": x})[0]
+    rewrite = AskedRows()
+    rewrite(loaded)
+    assert rewrite.count == 1
+    np.testing.assert_allclose(session(ir.to_proto(loaded)).run(None, {"x": x})[0], exact[:, -1:], rtol=1e-5)
+
+
+def test_the_output_is_declared_with_the_one_position_that_it_has_by_default(parse_graph):
+    loaded = ir.from_proto(parsed(parse_graph))
+    AskedRows()(loaded)
+    assert [str(size) for size in loaded.graph.outputs[0].shape] == ["b", "1", "5"], "genai reserves as many as the file says"

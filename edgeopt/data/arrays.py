@@ -76,8 +76,13 @@ def _joined(files: list[Path], signature: Signature | None) -> Samples:
     places: list[tuple[Path, int]] = []
     labels: list[NDArray[np.int64]] = []
     digest = hashlib.sha256()
+    names: set[str] = set()
     for file in files:
         part = read_arrays(file, signature)
+        names = names or set(part[0])
+        if set(part[0]) != names:
+            found, wanted = (", ".join(sorted(inputs)) for inputs in (part[0], names))
+            raise DataError(f"{file}: holds {found}, and {files[0].name} {wanted}; store the same inputs in all files")
         places += [(file, row) for row in range(len(part))]
         labels += [] if part.labels is None else [part.labels]
         digest.update(part.digest.encode())
@@ -115,8 +120,6 @@ def _shared(arrays: Mapping[str, StoredArray], labels: NDArray[np.int64] | None,
 
 
 def _read_npz(path: Path) -> dict[str, StoredArray]:
-    if path.is_dir():
-        raise DataError(f"{path}: a folder where an .npz file should be; name the file")
     if not path.is_file():
         raise DataError(
             f"{path}: no such calibration data; give an .npz file, a folder of .npy files or a calibration set's name"

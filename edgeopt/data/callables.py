@@ -26,23 +26,27 @@ def call_source(source: str) -> Samples:
         with named(source) as function:
             if not callable(function):
                 raise DataError(f"{source}: is {type(function).__name__}, not a callable")
-            made = _made(function, source)
+            made = _returned(function, source)
     except (ImportError, AttributeError, ValueError) as error:
         raise DataError(f"{source}: cannot be imported: {error}; give an importable module:callable") from error
     if isinstance(made, Samples):
         return made
     if not isinstance(made, Iterable) or isinstance(made, str | bytes | Mapping):
         raise DataError(f"{source}: returns {type(made).__name__}; return an iterable of samples, each arrays by input name")
-    kept: Sequence[Any] = made if isinstance(made, Sequence) else list(made)
+    kept: Sequence[Any] = made if isinstance(made, Sequence) else _returned(lambda: list(made), source)
+
+    def read(index: int) -> Sample:
+        return _sample(_returned(lambda: kept[index], source), index, source)
+
     digest = hashlib.sha256()
-    for index, sample in enumerate(kept):
-        digest.update(sample_digest(_sample(sample, index, source)).encode())
+    for index in range(len(kept)):
+        digest.update(sample_digest(read(index)).encode())
     if not kept:
         raise DataError(f"{source}: returns no samples")
-    return Samples(len(kept), lambda index: _sample(kept[index], index, source), None, digest.hexdigest())
+    return Samples(len(kept), read, None, digest.hexdigest())
 
 
-def _made(function: Callable[[], Any], source: str) -> Any:
+def _returned(function: Callable[[], Any], source: str) -> Any:
     try:
         return function()
     except Exception as error:

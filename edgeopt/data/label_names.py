@@ -18,6 +18,11 @@ def has_names(model: Sequence[str]) -> bool:
     return bool(model) and not all(_PLACEHOLDER.fullmatch(name) for name in model)
 
 
+def are_known(names: Sequence[str], model: Sequence[str]) -> bool:
+    """Return whether each of the names is the name of one of the model's classes."""
+    return has_names(model) and {_plain(name) for name in names} <= {_plain(name) for name in model}
+
+
 def numbered(values: Sequence[str], model: Sequence[str], *, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the numbers of labels that are names, and the names by number.
 
@@ -32,7 +37,7 @@ def numbered(values: Sequence[str], model: Sequence[str], *, where: str) -> tupl
     found = sorted(set(values))
     if not has_names(model):
         if model and len(found) > len(model):
-            raise DataError(f"{where}: has {len(found)} different labels ({_some(found)}), the model {len(model)} classes")
+            raise DataError(f"{where}: has {len(found)} different labels ({some_of(found)}), the model {len(model)} classes")
         numbers = {name: number for number, name in enumerate(found)}
         return np.array([numbers[value] for value in values], np.int64), tuple(found)
     plain = {_plain(name): number for number, name in enumerate(model)}
@@ -40,7 +45,7 @@ def numbered(values: Sequence[str], model: Sequence[str], *, where: str) -> tupl
     if missing:
         raise DataError(
             f"{where}: the label '{missing[0]}' is none of the model's classes{nearest(missing[0], list(model))}: "
-            f"{_some(model)}; rename the labels, or write the data's names into id2label of the model's config.json"
+            f"{some_of(model)}; rename the labels, or write the data's names into id2label of the model's config.json"
         )
     return np.array([plain[_plain(value)] for value in values], np.int64), tuple(model)
 
@@ -49,5 +54,6 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
 
 
-def _some(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few of the names, for a message."""
     return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

@@ -6,21 +6,25 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeopt.data.label_names import numbered
+from edgeopt.data.label_names import has_names, numbered
 from edgeopt.data.manifest import image_range
 from edgeopt.data.samples import Samples
 from edgeopt.data.source_options import Asked, text_options
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, nearest
 from edgeopt.extras import need
 from edgeopt.files import sha256
 
 if TYPE_CHECKING:
+    from edgeopt.data.hub import HubData
     from edgeopt.data.preprocessing import AudioInput, ImageInput
     from edgeopt.data.rows import RowOptions
+
+_LABELS = ("label", "class")
+"""Usual names of the column of labels beside images, recordings and arrays."""
 
 
 def _arrays(asked: Asked) -> Samples:
@@ -175,10 +179,8 @@ def row_options(asked: Asked) -> RowOptions:
     return RowOptions(options.text, options.pair, options.label, several, options.target, reader.task, asked.names)
 
 
-def _files_of_rows(asked: Asked, rows: list[dict[str, object]]) -> Samples:
+def _files_of_rows(asked: Asked, rows: list[dict[str, Any]]) -> Samples:
     """Return the images or recordings that a table names, with the table's labels."""
-    from edgeopt.data.rows import with_labels
-
     options = asked.options
     column = options.image or options.audio or ""
     if column not in rows[0]:
@@ -196,12 +198,39 @@ def _files_of_rows(asked: Asked, rows: list[dict[str, object]]) -> Samples:
         samples = _sound(files, asked)
     if options.text is not None and options.label is None:
         return replace(samples, annotations=[str(row[options.text]) for row in rows], names=asked.names)
-    chosen = row_options(asked)
-    chosen = replace(chosen, label=chosen.label or next((name for name in ("label", "class") if name in rows[0]), None))
-    labelled = with_labels(samples, rows, chosen, where=asked.place)
-    if labelled.labels is not None and options.first_label:
-        labelled = replace(labelled, labels=labelled.labels - options.first_label)
+    return _with_column(samples, rows, asked)
+
+
+def _with_column(samples: Samples, rows: list[dict[str, Any]], asked: Asked, *, names: tuple[str, ...] = ()) -> Samples:
+    """Return samples with the labels of the rows: of the column that the source names, or that is called label or class.
+
+    Raises:
+        DataError: a label is missing or is not one of the model's.
+    """
+    from edgeopt.data.rows import with_labels
+
+    label = _label_column(asked, list(rows[0]))
+    labelled = with_labels(
+        samples, rows, replace(row_options(asked), label=label, names=names or asked.names), where=asked.place
+    )
+    if labelled.labels is not None and asked.options.first_label:
+        labelled = replace(labelled, labels=labelled.labels - asked.options.first_label)
     return labelled
+
+
+def _label_column(asked: Asked, columns: list[str]) -> str | None:
+    """Return the column that the source names, else the one that is called label or class; None: there is none.
+
+    Raises:
+        DataError: the source names a column that is not there.
+    """
+    chosen = row_options(asked)
+    for name in (chosen.label, *chosen.labels):
+        if name is not None and name not in columns:
+            raise DataError(
+                f"{asked.place}: no column '{name}'{nearest(name, columns)}; it has: {', '.join(map(str, columns))}"
+            )
+    return chosen.label or next((name for name in _LABELS if name in columns), None)
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -254,9 +283,54 @@ def _maps(asked: Asked) -> Samples:
 
 
 def _dataset(asked: Asked) -> Samples:
-    from edgeopt.data.hub import read_dataset
+    """Return a data set's rows: a column of images, columns called as the model's inputs, or texts as in a table."""
+    from edgeopt.data.hub import open_dataset
 
-    return read_dataset(asked.place, asked.options, asked.reader, asked.options.tokenizer or asked.reader.tokenizer)
+    data, inputs = open_dataset(asked.place, asked.options), asked.reader.inputs
+    image = data.image_column()
+    if image is not None:
+        steps = _image_steps(asked)
+        name = asked.input_name(stated=steps.input)
+        samples = replace(data.images(image, name, steps), ranges=image_range(steps, [name]))
+    elif inputs and set(inputs) <= set(data.columns):
+        samples = data.arrays(inputs)
+    else:
+        return _texts_of_dataset(data, asked)
+    label = _label_column(asked, [name for name in data.columns if name not in {image, *inputs}])
+    columns = [*([] if label is None else [label]), *row_options(asked).labels]
+    if not columns:
+        return samples
+    rows = _labelled_rows(data, asked, columns)
+    return _with_column(samples, rows, asked, names=_names(data, asked, label))
+
+
+def _texts_of_dataset(data: HubData, asked: Asked) -> Samples:
+    """Return rows of text as those of a table are."""
+    from edgeopt.data.rows import LABELS, samples_of_rows
+
+    rows, options, form = (
+        _labelled_rows(data, asked, data.columns),
+        row_options(asked),
+        text_options(asked.options, asked.reader),
+    )
+    label = options.label or next((name for name in LABELS if name in rows[0]), None)
+    options = replace(options, names=_names(data, asked, label))
+    return samples_of_rows(rows, options, asked.tokenizer(), form, where=asked.place, digest=data.digest)
+
+
+def _names(data: HubData, asked: Asked, label: str | None) -> tuple[str, ...]:
+    """Return the names of the classes by number: the model's, else the data set's."""
+    stated = () if label is None else data.class_names(label)
+    return asked.names if has_names(asked.names) else stated or asked.names
+
+
+def _labelled_rows(data: HubData, asked: Asked, columns: list[str]) -> list[dict[str, Any]]:
+    """Return those columns of a data set, classes as the model numbers them; one of classes without any label is left out."""
+    rows = data.rows(columns, model_names=asked.names)
+    for name in columns:
+        if name != asked.options.label and data.class_names(name) and all(row[name] is None for row in rows):
+            rows = [{other: cell for other, cell in row.items() if other != name} for row in rows]
+    return rows
 
 
 def _callable(asked: Asked) -> Samples:

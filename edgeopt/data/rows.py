@@ -26,7 +26,8 @@ from edgeopt.errors import DataError, nearest
 
 Row = Mapping[str, Any]
 _TEXT = ("text", "sentence", "content", "document", "review", "premise", "question", "sentence1", "text1", "question1", "query")
-_LABEL = ("label", "labels", "class", "target", "score", "similarity_score", "similarity", "stars", "category")
+LABELS = ("label", "labels", "class", "target", "score", "similarity_score", "similarity", "stars", "category")
+"""Usual names of the column of labels."""
 _PAIRS = {
     "sentence1": "sentence2",
     "text1": "text2",
@@ -141,7 +142,7 @@ def _complete(options: RowOptions, rows: Sequence[Row], where: str) -> RowOption
     if pair is None and _PAIRS.get(text) in columns:
         pair = _PAIRS[text]
     if label is None and not options.labels and options.target is None:
-        label = next((name for name in _LABEL if name in columns), None)
+        label = next((name for name in LABELS if name in columns), None)
     return replace(options, text=text, pair=pair, label=label)
 
 

@@ -19,7 +19,6 @@ Options follow "?", as in a URL: `SourceOptions` lists them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from edgeopt.batches import Array
@@ -29,9 +28,6 @@ from edgeopt.data.samples import Samples
 from edgeopt.data.source_kinds import kind_of
 from edgeopt.data.source_options import Asked, Reader, SourceOptions
 from edgeopt.errors import DataError, RecipeError
-
-if TYPE_CHECKING:
-    pass
 
 
 def open_source(source: str, reader: Reader = Reader(), *, split: str = "calibration") -> Samples:

@@ -72,7 +72,7 @@ def _folder_kind(path: Path) -> Kind:
         "arrays": bool(suffixes & {".npy", ".npz"}),
         "images": bool(suffixes & IMAGES),
         "recordings": ".wav" in suffixes,
-        "dataset": (path / "state.json").is_file() and (path / "dataset_info.json").is_file(),
+        "dataset": _is_saved_dataset(path),
     }
     kinds = [kind for kind, there in found.items() if there]
     if not kinds and any(inner.suffix.lower() in IMAGES for inner in path.glob("*/*")):
@@ -85,6 +85,13 @@ def _folder_kind(path: Path) -> Kind:
         inside = ", ".join(sorted(suffixes - {""})) or "nothing"
         raise DataError(f"{path}: no samples in this folder (it holds {inside}); {_ALLOWED}")
     raise DataError(f"{path}: the folder holds {' and '.join(kinds)}; put one kind into a folder of its own")
+
+
+def _is_saved_dataset(path: Path) -> bool:
+    """Return whether `datasets` wrote the folder with `save_to_disk`: one data set, or its splits."""
+    return (
+        all((path / name).is_file() for name in ("state.json", "dataset_info.json")) or (path / "dataset_dict.json").is_file()
+    )
 
 
 _BESIDE_IMAGES: dict[str, Kind] = {"labels": "boxes", "masks": "maps", "annotations": "maps"}

@@ -10,35 +10,11 @@ import pytest
 from PIL import Image
 
 from edgeopt.data.images import read_image
-from edgeopt.data.manifest import load_manifest, set_names
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.sets import content_hash, fingerprint, load_set
 from edgeopt.errors import DataError, RecipeError
 
 Folder = Callable[[str], Path]
-
-
-def test_every_shipped_manifest_is_valid() -> None:
-    assert {"digits", "sst2", "ultraface"} <= set(set_names())
-    for name in set_names():
-        manifest = load_manifest(name)
-        assert manifest.origin
-        assert manifest.licence
-
-
-def test_the_digits_are_split_once_and_for_all() -> None:
-    splits = load_set("digits")
-    assert {name: len(samples) for name, samples in splits.items()} == {"train": 1197, "calibration": 200, "evaluation": 400}
-    assert {name: samples.digest[:12] for name, samples in splits.items()} == {
-        "train": "557fde103552",
-        "calibration": "f56887551f74",
-        "evaluation": "588d1a938ee3",
-    }
-    seen = [samples[index]["image"].tobytes() for samples in splits.values() for index in range(len(samples))]
-    assert len(seen) == 1797
-    first = splits["train"][0]["image"]
-    assert (first.shape, first.dtype) == ((1, 8, 8), np.float32)
-    assert 0 <= first.min() <= first.max() <= 1
 
 
 def test_sentences_keep_their_lengths(data_folder: Folder) -> None:

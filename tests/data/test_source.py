@@ -53,22 +53,6 @@ def one_line(source: str, reader: Reader = NO_MODEL) -> str:
     return str(caught.value)
 
 
-def test_arrays_in_one_file_and_in_many(tmp_path: Path) -> None:
-    np.savez(tmp_path / "all.npz", x=np.arange(6.0).reshape(3, 2), labels=np.array([2, 0, 1]))
-    whole = open_source(str(tmp_path / "all.npz"))
-    folder = tmp_path / "parts"
-    folder.mkdir()
-    np.savez(folder / "a.npz", x=np.zeros((2, 5)), labels=np.array([1, 1]))
-    np.savez(folder / "b.npz", x=np.ones((1, 7)), labels=np.array([4]))
-    parts = open_source(str(folder))
-    assert (len(whole), len(parts)) == (3, 3)
-    assert [parts[index]["x"].shape for index in range(3)] == [(5,), (5,), (7,)]
-    assert parts.labels is not None
-    assert parts.labels.tolist() == [1, 1, 4]
-    np.savez(folder / "b.npz", x=np.ones((1, 7)))
-    assert "some of the .npz files have labels" in one_line(str(folder))
-
-
 def test_images_with_classes_by_folder(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(PREPROCESSING)
     for name, shade in (("cat", 0), ("dog", 255)):
@@ -163,24 +147,6 @@ def test_recordings_are_cut_filled_normalised_but_never_resampled(tmp_path: Path
     assert "not a .wav file of integers" in one_line(f"{tmp_path}/speech?input=audio")
 
 
-def test_a_callable_gives_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_samples.py").write_text(
-        "import numpy as np\n"
-        "def make():\n    return ({'x': np.full(index + 1, index, np.float32)} for index in range(3))\n"
-        "def broken():\n    raise ValueError('no disk')\n"
-        "def wrong():\n    return [1, 2]\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    samples = open_source("own_samples:make")
-    assert [samples[index]["x"].shape for index in range(3)] == [(1,), (2,), (3,)]
-    assert samples.digest == open_source("own_samples:make").digest
-    assert "fails: ValueError: no disk" in one_line("own_samples:broken")
-    assert "sample 0 is int" in one_line("own_samples:wrong")
-    assert "cannot be imported" in one_line("own_samples:nothing")
-    assert str(tmp_path) not in sys.path
-    monkeypatch.delitem(sys.modules, "own_samples")
-
-
 def test_unknown_and_ambiguous_sources_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "did you mean 'digits'" in one_line("digit")
@@ -201,15 +167,6 @@ def test_unknown_and_ambiguous_sources_are_one_line(tmp_path: Path, monkeypatch:
         monkeypatch.setattr("edgeopt.extras.find_spec", lambda name: None)
         with pytest.raises(MachineError, match=r"edgeopt\[datasets\]"):
             open_source("hub:some/name")
-
-
-def test_a_data_set_on_disk(tmp_path: Path, tokenizer: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="the extra [datasets] is not installed")
-    made = datasets.Dataset.from_dict({"text": ["good film", "bad"], "label": [1, 0], "x": [[1.0, 2.0], [3.0, 4.0]]})
-    made.save_to_disk(str(tmp_path / "stored"))
-    texts = open_source(str(tmp_path / "stored"), Reader(("input_ids",), tokenizer))
-    assert texts[0]["input_ids"].tolist() == [1, 3]
-    assert open_source(str(tmp_path / "stored"), Reader(("x",)))[1]["x"].tolist() == [3.0, 4.0]
 
 
 def test_real_recordings_are_read(data_folder: Callable[[str], Path]) -> None:

@@ -6,51 +6,22 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.data.selection import CalibrateConfig, make_calibration_set, stage
-from edgeopt.data.selection.features import FeatureModel, feature_tensor
+from edgeopt.data.selection.features import FeatureModel
 from edgeopt.data.sets import load_set
 from edgeopt.errors import DataError, RecipeError
-from edgeopt.graph.files import load
 
-NET = """
-<ir_version: 10, opset_import: ["" : 21]>
-g (float[n, 3, 8, 8] x) => (float[n, 5] y) {
-    a = Conv <kernel_shape = [3, 3]> (x, w1)
-    r = Relu (a)
-    p = GlobalAveragePool (r)
-    f = Flatten (p)
-    y = Gemm <transB = 1> (f, w2)
-}
-"""
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.uniform(-1, 1, (40, 3, 8, 8)).astype(np.float32)
 
 
-@pytest.fixture
-def net(tmp_path: Path) -> Path:
-    model = onnx.parser.parse_model(NET)
-    for name, shape in {"w1": (6, 3, 3, 3), "w2": (5, 6)}.items():
-        values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
-    onnx.save_model(model, tmp_path / "net.onnx")
-    return tmp_path / "net.onnx"
-
-
 def labelled(images: np.ndarray = IMAGES) -> Samples:
     return from_arrays({"x": images}, np.arange(len(images)) % 4)
-
-
-def test_the_features_are_what_enters_the_last_product(net: Path) -> None:
-    assert feature_tensor(load(net)) == "f"
-    vectors = FeatureModel(net)(labelled(), [0, 7])
-    assert vectors.shape == (2, 6)
-    assert (vectors >= 0).all()
 
 
 def test_the_set_says_what_it_is_and_is_read_back(net: Path, tmp_path: Path) -> None:

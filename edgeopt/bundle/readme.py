@@ -34,7 +34,7 @@ The folder `inference` does what `bundle.json` says, in plain numpy, from raw da
 {labels}
 ## Files
 
-`model.onnx` the model{external} · `bundle.json` all of the above for programs · `golden.npz` recorded inputs and outputs ·
+`{model}` the model{external} · `bundle.json` all of the above for programs · `golden.npz` recorded inputs and outputs ·
 `golden/` raw inputs, whose answers are in `bundle.json` ·
 `verify.py`, `example.py`, `inference/` · `SHA256SUMS` hash of every file{recipe}{files}
 """
@@ -55,7 +55,8 @@ def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
         usage=_usage(spec),
         tensors="\n".join(_row(side, tensor) for side, tensor in rows),
         labels=f"{len(spec.labels)} labels: {_some(spec.labels)}\n" if spec.labels else "",
-        external=external,
+        model=model["file"],
+        external=external + (", `required_operators.config` what runs it" if spec.format == "ort" else ""),
         recipe=" · `recipe.toml` how it was made" if spec.recipe_toml is not None else "",
         files="".join(f" · {markdown_code(name)}" for name in sorted(spec.files)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from edgeopt.batches import Batches
 from edgeopt.bundle.raw_golden import RawSample
@@ -56,6 +57,8 @@ class BundleSpec:
     """Raw inputs that are recorded with their answers; None: the golden inputs, where their preprocessing can be undone."""
     origins: tuple[Origin, ...] = ()
     """What the model was made from, the earliest first; the model's file is added as the last link of the chain."""
+    format: Literal["onnx", "ort"] = "onnx"
+    """Form of the model's file: ONNX, or onnxruntime's own, with the operators that a reduced build must have."""
     latency: bool = False
     """Measure the latency here and record it with this device; the bundle's bytes then differ from one writing to the next."""
     licences: Mapping[str, str] = field(default_factory=dict)

@@ -18,10 +18,11 @@ from typing import Any
 
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
-from edgeopt.bundle import sbom
+from edgeopt.bundle import ort_format, sbom
 from edgeopt.bundle.example import try_example
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.guess import guess_decoding
+from edgeopt.bundle.ort_format import write_ort
 from edgeopt.bundle.raw_golden import raw_of_samples, record_answers
 from edgeopt.bundle.readme import readme
 from edgeopt.bundle.result import BundleFile, BundleResult
@@ -70,7 +71,6 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
     )
     _check_labels(spec, golden)
     facts = _model_facts(spec, model, signature, golden)
-    facts["expected"] = _expected(spec, golden)
     with files.disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(output)
@@ -78,6 +78,9 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
             aside = Path(parent) / output.name
             aside.mkdir()
             _copy(sources, aside)
+            if spec.format == "ort":
+                write_ort(spec.model, aside)
+            facts |= _facts_of_file(spec, aside / facts["model"]["file"], golden)
             write_golden(golden, aside / _GOLDEN, signature=signature)
             answers = _answers(aside, spec, facts, golden)
             (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
@@ -102,10 +105,23 @@ def refuse_foreign(output: Path) -> None:
 
 def _sources(spec: BundleSpec) -> dict[str, Path]:
     """Return path in the bundle → source, for all files that are copied."""
-    sources = {_MODEL: Path(spec.model)}
-    for path in onnx_files.external_files(spec.model):
-        sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
-    made = {"bundle.json", "SHA256SUMS", _GOLDEN, "README.md", "recipe.toml", "verify.py", "example.py", sbom.FILE}
+    sources = {}
+    if spec.format == "onnx":
+        sources[_MODEL] = Path(spec.model)
+        for path in onnx_files.external_files(spec.model):
+            sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
+    made = {
+        ort_format.MODEL,
+        ort_format.OPERATORS,
+        "bundle.json",
+        "SHA256SUMS",
+        _GOLDEN,
+        "README.md",
+        "recipe.toml",
+        "verify.py",
+        "example.py",
+        sbom.FILE,
+    }
     for name, path in spec.files.items():
         reason = device_verify().unsafe(name)
         if name in made | set(sources) or name.startswith(("inference/", "golden/")):
@@ -144,18 +160,19 @@ def _check_labels(spec: BundleSpec, golden: Golden) -> None:
 def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Golden) -> dict[str, Any]:
     """Return the model's part of bundle.json."""
     folder = Path(spec.model).parent
+    external = [] if spec.format == "ort" else onnx_files.external_files(spec.model)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": spec.name,
         "task": spec.task,
         "target": spec.target,
         "model": {
-            "file": _MODEL,
-            "external_data": [path.relative_to(folder).as_posix() for path in onnx_files.external_files(spec.model)],
+            "file": _MODEL if spec.format == "onnx" else ort_format.MODEL,
+            "external_data": [path.relative_to(folder).as_posix() for path in external],
             "opsets": opsets(model),
             "ir_version": model.ir_version,
             "arithmetic": arithmetic_of(model),
-            "minimum_onnxruntime": minimum_onnxruntime(model),
+            "minimum_onnxruntime": minimum_onnxruntime(model) if spec.format == "onnx" else ort_format.minimum(model),
         },
         "inputs": [_tensor(tensor) for tensor in signature.inputs],
         "outputs": [
@@ -166,28 +183,18 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Gol
         "decoding": _decoding(spec, signature, golden).model_dump(mode="json"),
         "labels": list(spec.labels),
         "architectures": architectures(model),
-        "origins": _chain(spec),
         "licences": dict(spec.licences),
         "recipe": "recipe.toml" if spec.recipe_toml is not None else None,
         "versions": versions_of(spec.versions),
     }
 
 
-def _chain(spec: BundleSpec) -> list[dict[str, Any]]:
-    """Return the origins as a chain of hashes that ends in the model's file."""
-    code = inference("provenance")
-    last = Origin(code.FILE, _MODEL, files.sha256(spec.model))
-    chain: list[dict[str, Any]] = code.chained([asdict(origin) for origin in (*spec.origins, last)])
-    return chain
-
-
-def _expected(spec: BundleSpec, golden: Golden) -> dict[str, Any]:
-    """Return placement and integer kernels, and by choice the latency, of the first golden sample here."""
-    verifier = device_verify()
-    found: dict[str, Any] = inference("conditions").record(
-        verifier.open_model, str(spec.model), golden.inputs[0], verifier.PROVIDER, spec.latency
-    )
-    return found
+def _facts_of_file(spec: BundleSpec, file: Path, golden: Golden) -> dict[str, Any]:
+    """Return what the bundle's model file tells: the chain of hashes that ends in it, and where its operators run."""
+    code, verifier = inference("provenance"), device_verify()
+    last = Origin(code.FILE, file.name, files.sha256(file))
+    expected = inference("conditions").record(verifier.open_model, str(file), golden.inputs[0], verifier.PROVIDER, spec.latency)
+    return {"origins": code.chained([asdict(origin) for origin in (*spec.origins, last)]), "expected": expected}
 
 
 def _decoding(spec: BundleSpec, signature: Signature, golden: Golden) -> Decoding:

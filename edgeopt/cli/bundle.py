@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -51,6 +51,10 @@ def bundle(
             "--data-licence", "--data-license", help="Licence of the data; default: what the set or its folder states."
         ),
     ] = "",
+    form: Annotated[
+        str,
+        typer.Option("--format", help="onnx, or ort: onnxruntime's format, with the operators of a reduced build."),
+    ] = "onnx",
     latency: Annotated[
         bool,
         typer.Option(
@@ -79,11 +83,20 @@ def bundle(
         target=load_target(target).name,
         labels=read_labels(labels) if labels else found.labels,
         decoding=read_decoding_file(decoding) if decoding else None,
+        format=_format(form),
         latency=latency,
     )
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output, sign=sign)
     _show(output, result)
+
+
+def _format(name: str) -> Literal["onnx", "ort"]:
+    from edgeopt.errors import RecipeError
+
+    if name not in ("onnx", "ort"):
+        raise RecipeError(f"--format {name}: allowed are onnx and ort")
+    return "ort" if name == "ort" else "onnx"
 
 
 @dataclass(frozen=True)

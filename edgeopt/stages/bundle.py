@@ -27,6 +27,7 @@ def run_bundle(job: Job) -> BundleResult:
         BundleSpec(
             origins=_origins(job),
             licences={"data": manifest.licence},
+            format=job.recipe.bundle.format,
             latency=job.recipe.bundle.latency,
             model=folder / "model.onnx",
             name=job.recipe.name,

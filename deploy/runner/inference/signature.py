@@ -2,7 +2,8 @@
 
 `model.sig` is a Sigstore bundle: a DSSE envelope around an in-toto statement that lists the SHA-256 of every file. Checked:
 the key's hash is that of the trusted key, the signature over the pre-authentication encoding is the key's, the subject's digest
-is that of the resources, and the resources are the files of the folder. Needs the package cryptography.
+is that of the resources, and the resources are the files of the folder, but for those that the signed statement ignores. Needs
+the package cryptography.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://model_signing/signature/v1.0"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+MANIFEST = "bundle.json"
+"""Never ignored: it has the hashes of all other files of a bundle."""
 _LIMIT_BYTES = 64 << 20
 
 
@@ -115,9 +118,10 @@ def check(content: bytes, pem: bytes, digests: Mapping[str, str]) -> str:
     except exceptions.InvalidSignature as error:
         raise SignatureFault("the signature is not the trusted key's over what it lists") from error
     name: str
-    name, resources = _resources(payload)
+    name, resources, ignored = _resources(payload)
     recorded = {resource["name"]: resource["digest"] for resource in resources}
-    for path in sorted(set(recorded) | set(digests)):
+    present = {path for path in digests if path == MANIFEST or not _below(path, ignored)}
+    for path in sorted(set(recorded) | present):
         if recorded.get(path) != digests.get(path):
             how = (
                 "is not signed" if path not in recorded else "is signed and missing" if path not in digests else "changed since"
@@ -126,18 +130,27 @@ def check(content: bytes, pem: bytes, digests: Mapping[str, str]) -> str:
     return name
 
 
+def _below(path: str, ignored: List[str]) -> bool:
+    """Whether a path is one of those that the signer left out, or lies in one of them."""
+    return any(path == left_out or path.startswith(left_out.rstrip("/") + "/") for left_out in ignored)
+
+
 def _envelope(content: bytes) -> Any:
     try:
         if len(content) > _LIMIT_BYTES:
             raise SignatureFault(f"{FILE}: larger than {_LIMIT_BYTES} bytes")
         values = json.loads(content.decode("utf-8"))
-        envelope = values["dsseEnvelope"]
+        if values["mediaType"] != MEDIA_TYPE:
+            raise SignatureFault(f"{FILE}: of the type {str(values['mediaType'])[:80]}; {MEDIA_TYPE} is read here")
+        envelope, material = values["dsseEnvelope"], values["verificationMaterial"]
+        if not isinstance(material.get("publicKey"), dict):
+            raise SignatureFault(f"{FILE}: made with a certificate or by Sigstore; signatures of a key are read here")
         signatures = envelope["signatures"]
         if envelope["payloadType"] != PAYLOAD_TYPE or len(signatures) != 1:
             raise SignatureFault(f"{FILE}: not one signature over an in-toto statement")
         payload = base64.b64decode(envelope["payload"], validate=True)
         signature = base64.b64decode(signatures[0]["sig"], validate=True)
-        hint = (values["verificationMaterial"].get("publicKey") or {}).get("hint")
+        hint = material["publicKey"].get("hint")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         raise SignatureFault(f"{FILE}: not a signature that can be read: {' '.join(str(error).split())[:120]}") from error
     if hint is not None and not isinstance(hint, str):
@@ -161,6 +174,9 @@ def _resources(payload: bytes) -> Any:
         expected = subject["digest"]["sha256"]
         if expected != root_digest(resources):
             raise SignatureFault(f"{FILE}: the digest of its subject is not that of its resources")
-        return str(subject["name"]), resources
+        ignored = values["predicate"]["serialization"].get("ignore_paths", [])
+        if not isinstance(ignored, list) or not all(isinstance(path, str) for path in ignored):
+            raise SignatureFault(f"{FILE}: the paths that it ignores are no list of texts")
+        return str(subject["name"]), resources, ignored
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SignatureFault(f"{FILE}: not a statement that can be read: {' '.join(str(error).split())[:120]}") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("project", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--bound", type=float, default=100.0, metavar="MS", help="latency bound (LATENCY_MS); 0: none")
     options = parser.parse_args()
     project = options.project.resolve()
     python = str(project / ".venv" / "bin" / "python")
@@ -51,7 +53,8 @@ def main() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen([python, "-m", "server", "--port", str(port)], cwd=project)
+    environment = {**os.environ, "LATENCY_MS": str(options.bound)}
+    server = subprocess.Popen([python, "-m", "server", "--port", str(port)], cwd=project, env=environment)
     try:
         requests = bodies(project)
         asyncio.run(ready(port))
@@ -64,8 +67,10 @@ def main() -> int:
         server.wait(40)
     row = {"loop_per_s": round(plain, 1), "server_per_s": round(rate, 1), "share": round(rate / plain, 3)}
     row |= {f"p{q}_ms_at_80": round(1000 * sorted(paced)[int(len(paced) * q / 100)], 2) for q in (50, 95, 99)}
+    late = sum(1000 * seconds > options.bound for seconds in paced) if options.bound else 0
+    row |= {"bound_ms": options.bound, "requests": len(paced), "late": late}
     print(json.dumps(row))
-    return 0
+    return int(bool(options.bound) and row["p95_ms_at_80"] > options.bound)
 
 
 def bodies(project: Path) -> list[bytes]:

@@ -5,6 +5,7 @@ Raw data is the path of an image or a recording, a text (or two), or the path of
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Bundle:
             return self.prepare_samples(samples, rate)
         if kind == "tokenizer":
             return self.prepare_text(raw)
-        return Prepared(self._arrays(_path(raw)))
+        return Prepared(self._arrays(raw if isinstance(raw, bytes) else _path(raw)))
 
     def prepare_pixels(self, pixels: Any) -> Prepared:
         """Return the model's inputs for an image, uint8 [height, width, 3] in RGB."""
@@ -153,18 +154,25 @@ class Bundle:
         name = self.steps["input"] or self.manifest["inputs"][0]["name"]
         return name, next(tensor["dtype"] for tensor in self.manifest["inputs"] if tensor["name"] == name)
 
-    def _arrays(self, path: str) -> Dict[str, Any]:
+    def _arrays(self, source: Union[str, bytes]) -> Dict[str, Any]:
+        """Return the arrays of an .npy or .npz, a file or its bytes, by the names of the model's inputs."""
+        path = source if isinstance(source, str) else "the arrays"
         try:
-            arrays = np.load(path, allow_pickle=False)
+            arrays = np.load(source if isinstance(source, str) else io.BytesIO(source), allow_pickle=False)
+            if isinstance(arrays, np.ndarray):
+                found = {tensor["name"]: arrays for tensor in self.manifest["inputs"]}
+            else:
+                with arrays:
+                    found = {name: arrays[name] for name in arrays.files}
         except Exception as error:  # (what numpy raises has no common base)
             raise ValueError(f"{path}: no arrays can be read: {' '.join(str(error).split())[:200]}") from error
-        names = [tensor["name"] for tensor in self.manifest["inputs"]]
-        if path.endswith(".npz"):
-            missing = [name for name in names if name not in arrays]
-            if missing:
-                raise ValueError(f"{path}: has no array '{missing[0]}'")
-            return {tensor["name"]: _typed(arrays[tensor["name"]], tensor) for tensor in self.manifest["inputs"]}
-        return {tensor["name"]: _typed(arrays, tensor) for tensor in self.manifest["inputs"]}
+        feeds = {}
+        for tensor in self.manifest["inputs"]:
+            if tensor["name"] not in found:
+                raise ValueError(f"{path}: has no array '{tensor['name']}'")
+            feeds[tensor["name"]] = _typed(found[tensor["name"]], tensor)
+            _check_shape(feeds[tensor["name"]], tensor, path)
+        return feeds
 
     def answer(self, outputs: Mapping[str, Any], prepared: Prepared) -> Answer:
         """Return the answer that the outputs of one sample are."""
@@ -262,7 +270,19 @@ def _path(raw: Raw) -> str:
 
 
 def _typed(values: Any, tensor: Mapping[str, Any]) -> Any:
-    return values.astype(object) if tensor["dtype"] == "object" else np.asarray(values).astype(tensor["dtype"], copy=False)
+    if tensor["dtype"] == "object":
+        return values.astype(object)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"array '{tensor['name']}' holds {values.dtype}, which is no number")
+    return values.astype(tensor["dtype"], copy=False)
+
+
+def _check_shape(values: Any, tensor: Mapping[str, Any], path: str) -> None:
+    """Raise an error where an array does not have the axes that the model takes."""
+    wanted = tensor["shape"]
+    fits = len(wanted) == values.ndim and all(isinstance(axis, str) or axis == size for axis, size in zip(wanted, values.shape))
+    if not fits:
+        raise ValueError(f"{path}: array '{tensor['name']}' has shape {list(values.shape)}, the model takes {wanted}")
 
 
 def stack(first: Prepared, other: Prepared) -> bool:

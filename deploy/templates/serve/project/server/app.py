@@ -24,6 +24,7 @@ BUNDLE = Path(os.environ.get("BUNDLE") or Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 MOST = int(os.environ.get("BATCH", "16"))
 WAIT_MS = float(os.environ.get("BATCH_WAIT_MS", "4"))
+LATENCY_MS = float(os.environ.get("LATENCY_MS", "100"))
 QUEUE = int(os.environ.get("QUEUE", "256"))
 LIMIT_BYTES = int(os.environ.get("LIMIT_BYTES", str(16 << 20)))
 LIMIT_CHARACTERS = int(os.environ.get("LIMIT_CHARACTERS", "100000"))
@@ -37,7 +38,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the model, answer, and finish what is in flight before the end."""
     bundle = await asyncio.to_thread(Bundle, str(BUNDLE), threads=THREADS)
     app.state.bundle, app.state.metrics = bundle, Metrics()
-    app.state.batcher = Batcher(bundle, most=MOST, wait_s=WAIT_MS / 1000, queue=QUEUE)
+    app.state.batcher = Batcher(bundle, most=MOST, wait_s=WAIT_MS / 1000, queue=QUEUE, bound_s=LATENCY_MS / 1000)
     app.state.ready = True
     yield
     app.state.ready = False
@@ -145,6 +146,10 @@ def _text(text: Any) -> Any:
     parts = text if isinstance(text, list) else [text]
     if not parts or not all(isinstance(part, str) for part in parts):
         raise HTTPException(422, 'send {"text": "…"}')
+    try:
+        "".join(parts).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise HTTPException(422, "the text holds half a character (a lone surrogate)") from error
     if sum(map(len, parts)) > LIMIT_CHARACTERS:
         raise HTTPException(413, f"more than {LIMIT_CHARACTERS} characters")
     return text
@@ -174,6 +179,7 @@ async def metrics() -> PlainTextResponse:
     """Answer with counters for Prometheus."""
     batcher = app.state.batcher
     gauges = {"queue_length": batcher.waiting, "model_runs": batcher.runs, "model_samples": batcher.samples}
+    gauges["largest_batch"] = batcher.largest
     return PlainTextResponse(app.state.metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
 

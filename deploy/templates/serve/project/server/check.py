@@ -6,12 +6,14 @@ import base64
 import json
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
+import zlib
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -112,6 +114,11 @@ def bad(address: str) -> List[str]:
         "no base64": (b'{"data": "%%%"}', "application/json"),
         "nothing": (b"", "application/octet-stream"),
         "no file": (b"\x89PNG not a file", "application/octet-stream"),
+        "half a character": (b'{"text": "\\ud800", "data": "\\ud800"}', "application/json"),
+        "no kind of content": (b"\xff\xfe", "image/x-unknown"),
+        "a form without a file": (b"--x--\r\n", "multipart/form-data; boundary=x"),
+        "an endless image": (_endless_png(), "application/octet-stream"),
+        "no array": (b"\x93NUMPY\x01\x00", "application/octet-stream"),
         "too much": (b"x" * ((16 << 20) + 1), "application/octet-stream"),
     }
     problems = []
@@ -123,6 +130,15 @@ def bad(address: str) -> List[str]:
         if not 400 <= status < 500:
             problems.append(f"{name}: status {status}")
     return problems
+
+
+def _endless_png() -> bytes:
+    """Return the start of an image of 60,000 × 60,000 pixels."""
+    size = struct.pack(">II", 60000, 60000) + b"\x08\x02\x00\x00\x00"
+    head = b"IHDR" + size
+    body = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (head, body, b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def pages(address: str) -> List[str]:

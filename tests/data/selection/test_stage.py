@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from edgeopt.cli.app import app
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.data.selection import CalibrateConfig, make_calibration_set, stage
 from edgeopt.data.selection.features import FeatureModel
@@ -109,26 +107,3 @@ def test_ragged_axes_get_a_name(net: Path, tmp_path: Path) -> None:
     make_calibration_set(ragged, output=tmp_path / "set", config=CalibrateConfig(samples=4, choose="random"))
     samples = load_set(str(tmp_path / "set"))["calibration"]
     assert sorted(samples[index]["x"].shape for index in range(4)) == [(1, 3), (2, 3), (3, 3), (4, 3)]
-
-
-def test_the_command_makes_a_set_that_quantize_takes(net: Path, tmp_path: Path) -> None:
-    np.savez(tmp_path / "pool.npz", x=IMAGES, labels=np.arange(40) % 4)
-    np.savez(tmp_path / "held.npz", x=IMAGES[30:])
-
-    def call(*arguments: object):
-        return CliRunner().invoke(app, [*map(str, arguments), "-q"])
-
-    folder = tmp_path / "set"
-    made = call(
-        "calibrate-data", net, "--data", tmp_path / "pool.npz", "--evaluation", tmp_path / "held.npz", "-n", 8, "-o", folder
-    )
-    assert made.exit_code == 0, made.output
-    assert "8 samples, picked from 30 (coverage)" in made.stdout
-    assert "the manifest does not state the licence of the data" in made.stderr
-    out = tmp_path / "net.int8.onnx"
-    quantized = call("quantize", net, "--calibration", folder, "-t", "x86-vnni", "-o", out)
-    assert quantized.exit_code == 0, quantized.output
-    assert "8 samples" in quantized.stdout
-    unknown = call("calibrate-data", net, "--data", tmp_path / "pool.npz", "--choose", "best", "-o", tmp_path / "other")
-    assert isinstance(unknown.exception, RecipeError)
-    assert "'coverage' or 'random'" in str(unknown.exception)

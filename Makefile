@@ -70,7 +70,7 @@ bench-quantize-switches: $(INSTALLED)  ## what each switch of the quantization g
 bench-quantize-rules: $(INSTALLED)  ## every target's rules on text, image and audio networks, on the CPU provider (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quantize.rules --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-rules
 
-bench-distill: $(INSTALLED)  ## students of the text classifier by kind and loss, three seeds each (needs EDGEOPT_DATA; up to 7 hours, resumable)
+bench-distill: $(INSTALLED)  ## students of the text classifier by kind and loss, three seeds each (needs EDGEOPT_DATA; fixed steps, up to 6 hours, resumable)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distill --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-distill
 
 sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and target, torch modules, damaged files (an hour)

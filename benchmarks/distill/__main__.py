@@ -38,7 +38,7 @@ def _views(count: int) -> dict[str, Any]:
 
 _NARROW: Mapping[str, Any] = {"learning_rate": 5e-4, "epochs": 12.0, "augment": _views(4)}
 ROWS: Mapping[str, Mapping[str, Any]] = {
-    "3 x 384": {"layers": _THREE, "loss": _HIDDEN, "train": {"epochs": 9.0, "augment": _views(9)}},
+    "3 x 384": {"layers": _THREE, "loss": _HIDDEN, "train": {"epochs": 12.0, "augment": _views(12), "keep": "last"}},
     "3 x 192": {"layers": _THREE, "width": 192, "loss": _HIDDEN, "train": _NARROW},
     "2 x 192": {"layers": _TWO, "width": 192, "loss": _HIDDEN, "train": _NARROW},
     "3 x 384, hard labels": {

@@ -65,10 +65,14 @@ def distill(
 
 
 def _say_scores(result: DistillResult) -> None:
-    """Print the student's metric beside the teacher's, and the other trials."""
-    if not result.evaluations or result.teacher_score is None:
+    """Print the student's metric beside the teacher's, the other trials, and their spread."""
+    from edgeopt.report.summary import spread
+
+    best = result.kept
+    if best is None or result.teacher_score is None:
         return
-    best = max(result.evaluations, key=lambda evaluation: evaluation.value)
     say(f"{best.metric}: {best.value:.4f} (step {best.step:,}), the teacher's {result.teacher_score:.4f}")
     for trial in result.trials:
         say(f"{trial.kind}, seed {trial.seed}: {trial.metric} {trial.value:.4f}")
+    if result.trials:
+        say(spread(result))

@@ -24,6 +24,8 @@ def metric(samples: Samples, target: Target, task_name: str | None = None) -> Ca
 
     task = find_task(task_name) if task_name else task_for(samples)
     if not task.is_labelled(samples):
+        if task_name:
+            raise DataError(f"--max-drop needs labelled samples, and {task.name} needs {task.wanted}")
         raise DataError(
             "--max-drop needs labelled samples: store an integer array called 'labels' in the .npz file of --evaluate, "
             "or name a set that has labels"

@@ -47,18 +47,28 @@ def read_options(kind: type[_T], changes: Sequence[str] | None, **given: Any) ->
 
 
 def read_calibration(
-    data: str, tokenizer: Path | None = None, model: Path | None = None, *, split: str = "calibration"
+    data: str,
+    tokenizer: Path | None = None,
+    model: Path | None = None,
+    *,
+    split: str = "calibration",
+    task: str | None = None,
 ) -> Samples:
-    """Return the samples that `data` names, for the inputs of the ONNX file `model` if given; see `edgeopt.data.source`."""
+    """Return the samples that `data` names, for the inputs of the ONNX file `model` if given; see `edgeopt.data.source`.
+
+    `task` says how labels are read; None: the data say it.
+    """
     from edgeopt.data.source import open_source
     from edgeopt.data.source_options import Reader
+    from edgeopt.tasks.registry import find_task, reading_name
 
-    reader = Reader((), tokenizer)
+    known = reading_name(find_task(task).name) if task else None
+    reader = Reader((), tokenizer, task=known)
     if model is not None:
         from edgeopt.graph import files
 
         signature = files.signature(files.load(model))
-        reader = Reader(tuple(spec.name for spec in signature.inputs), tokenizer, signature)
+        reader = Reader(tuple(spec.name for spec in signature.inputs), tokenizer, signature, task=known)
     return open_source(data, reader, split=split)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 
 _SAMPLES, _TRAINED_SAMPLES = 128, 1024
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Samples of --evaluate, if there are any, and the task of --task."""
+
+    samples: Samples | None
+    task: str | None
 
 
 def quantize(
@@ -51,6 +59,7 @@ def quantize(
     evaluate: Annotated[
         str | None, typer.Option("--evaluate", help="Labelled samples for --max-drop; default: all calibration samples.")
     ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="What --max-drop is a loss of; default: by the labels.")] = None,
     train: Annotated[str | None, typer.Option("--train", help="Train through the quantizer for so long: 5m.")] = None,
     memory_limit: Annotated[str | None, typer.Option("--memory-limit", help="Memory for calibration, such as 500MB.")] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Statistics to read, or to write if absent.")] = None,
@@ -87,8 +96,9 @@ def quantize(
     config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
     _check(config, calibration, ort_cache, dry_run=dry_run)
     loaded_target = load_target(target)
-    samples = read_calibration(calibration or "", tokenizer, model)
-    batches, measure = _data(config, samples, limit, loaded_target, evaluate and (evaluate, tokenizer, model))
+    samples = read_calibration(calibration or "", tokenizer, model, task=task)
+    judged = read_calibration(evaluate, tokenizer, model, task=task) if evaluate else None
+    batches, measure = _data(config, samples, limit, loaded_target, _Judge(judged, task))
     with shown(quiet=quiet):
         if dry_run:
             show_plan(draft(model, batches, target=loaded_target, config=config, evaluate=measure), form)
@@ -116,16 +126,16 @@ def _data(
     samples: Samples,
     limit: int | None,
     target: Target,
-    evaluate: tuple[str, Path | None, Path] | str | None,
+    judge: _Judge,
 ) -> tuple[Batches, Evaluate | None]:
-    """Return the calibration batches, and the metric where one is needed; `evaluate` says what to read it from."""
+    """Return the calibration batches, and the metric where one is needed."""
     from edgeopt.cli.evaluation import metric
-    from edgeopt.cli.options import checked_calibration, read_calibration
+    from edgeopt.cli.options import checked_calibration
 
     batches = checked_calibration(samples, limit or (_TRAINED_SAMPLES if config.train else _SAMPLES)).batches(1)
-    if config.max_drop is None and not (config.sensitivity and evaluate):
+    if config.max_drop is None and not (config.sensitivity and judge.samples):
         return batches, None
-    return batches, metric(read_calibration(*evaluate) if isinstance(evaluate, tuple) else samples, target)
+    return batches, metric(judge.samples or samples, target, judge.task)
 
 
 def _report(output: Path, result: QuantizeResult, ort_cache: Path | None, form: str) -> None:

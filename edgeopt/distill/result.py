@@ -34,6 +34,18 @@ class DistillFacts:
     """The teacher's metric on the same samples."""
     trials: tuple[Trial, ...] = field(default=())
     """All students that were trained, where there are several."""
+    kept_step: int | None = None
+    """The step whose weights were kept; None: the last one."""
+
+    @property
+    def kept(self) -> Evaluation | None:
+        """Return the evaluation of the weights that were kept; None: there was none."""
+        last = self.evaluations[-1] if self.evaluations else None
+        return next((one for one in self.evaluations if one.step == self.kept_step), last)
+
+    def scores(self, kind: Literal["distilled", "control"]) -> tuple[float, ...]:
+        """Return the metric of all students of one kind, by seed."""
+        return tuple(trial.value for trial in self.trials if trial.kind == kind)
 
 
 @dataclass(frozen=True)

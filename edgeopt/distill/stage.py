@@ -104,7 +104,7 @@ def distill(
     sizes = measure(teacher.module, one), measure(student.module, one)
     teachers = watch.evaluate(teacher.module).value if watch.evaluate else None
     trials = _trials(teacher, samples, options, session, replace(material, task=task), watch, result)
-    return DistillResult(*sizes, result.steps, result.history, result.evaluations, teachers, trials, output)
+    return DistillResult(*sizes, result.steps, result.history, result.evaluations, teachers, trials, result.kept_step, output)
 
 
 def _student(teacher: nn.Module, samples: Samples, options: DistillOptions) -> _Student:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeopt.metric import Metric, Scale
 from edgeopt.roles import Role
 from edgeopt.tasks.paired import Paired
 from edgeopt.verdict.findings import State
@@ -66,3 +67,12 @@ class VerifyFacts:
     """How the quantized model's metric differs from the baseline's on the same samples; None: there are no labels."""
     task: str = "single-label-classification"
     """What the models were judged as; see `edgeopt.tasks.registry`."""
+    scale: Scale = Scale.SHARE
+    """Of the metric."""
+    larger_is_better: bool = True
+    """Of the metric."""
+
+    @property
+    def kind(self) -> Metric:
+        """Return the metric with its direction and scale."""
+        return Metric(self.metric, self.scale, self.larger_is_better)

@@ -21,6 +21,7 @@ from edgeopt.graph.provider import Provider
 from edgeopt.interval import Interval
 from edgeopt.tasks.comparison import interval, paired, wilson
 from edgeopt.tasks.decoding import read_decoding
+from edgeopt.tasks.metric import Measured
 from edgeopt.tasks.paired import Paired
 from edgeopt.tasks.registry import find_task, reading_name, task_for
 from edgeopt.tasks.task import Task
@@ -54,6 +55,29 @@ class EvaluateConfig(Options):
 
 
 @dataclass(frozen=True)
+class Units:
+    """The metric on the units of the data, in their order.
+
+    Attributes:
+        larger_is_better: direction of the metric.
+        right: "1" for each answer that is right, else "0"; None: the metric is no share of right answers.
+        drawn: else the metric on units drawn with replacement, the same ones for all models.
+    """
+
+    larger_is_better: bool
+    right: str | None = None
+    drawn: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, measured: Measured) -> Units:
+        """Return the units of a metric that was measured."""
+        better = measured.metric.larger_is_better
+        if measured.right is not None:
+            return cls(better, right="".join("1" if right else "0" for right in measured.right))
+        return cls(better, drawn=tuple(float(value) for value in measured.drawn))
+
+
+@dataclass(frozen=True)
 class ModelScore:
     """How good one model is.
 
@@ -68,6 +92,7 @@ class ModelScore:
         changed: answers that differ from the first model's.
         output_error: root mean square of the outputs' difference from the first model's, as a share; None: no such outputs.
         further: other metrics by name, and distances such as KL.
+        units: how the metric came about, unit by unit, so that another evaluation can be compared with it in pairs.
     """
 
     name: str
@@ -80,6 +105,7 @@ class ModelScore:
     changed: int | None
     output_error: float | None
     further: dict[str, float]
+    units: Units | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +118,8 @@ class Evaluation:
     confidence: float
     models: tuple[ModelScore, ...]
     notes: tuple[str, ...]
+    data: str = ""
+    """SHA-256 of the samples as the first model takes them."""
 
 
 _DEFAULTS = EvaluateConfig()
@@ -230,6 +258,7 @@ def _judged(found: Sequence[Evaluated], task: Task, samples: Samples, confidence
                 changed=changed if number else None,
                 output_error=max(errors) if errors else None,
                 further=further,
+                units=Units.of(measured[number]) if measured else None,
             )
         )
     if not labelled:
@@ -237,7 +266,7 @@ def _judged(found: Sequence[Evaluated], task: Task, samples: Samples, confidence
             "the samples have no labels for this task: models are judged by agreement with the first and by output error"
         )
         progress.note(notes[-1])
-    return Evaluation(task.name, labelled, len(samples), confidence, tuple(scores), tuple(notes))
+    return Evaluation(task.name, labelled, len(samples), confidence, tuple(scores), tuple(notes), samples.digest)
 
 
 def _agreed(agreement: float | None, changed: int | None, count: int, task: Task, confidence: float) -> Interval | None:

@@ -10,9 +10,8 @@ with probability e at most; with e = rate / number of checks, all of them togeth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgeopt.config import Options
 from edgeopt.documents import read_json
 from edgeopt.errors import DataError
-from edgeopt.verdict.findings import State
+from edgeopt.verdict.changes import Change, Finding, Regressions
 from edgeopt.verdict.order_statistics import quantile_bounds
 
-Finding = Literal["regression", "improvement", "same", "undecided"]
+__all__ = ["Change", "CompareConfig", "Finding", "Regressions", "compare", "read_profile"]
 
 _QUANTILES: Mapping[str, float] = {"p50_ms": 0.5, "p95_ms": 0.95}
 _EXACT: Mapping[str, int] = {"size_bytes": 1, "macs": 1, "int8_macs_share": -1}
@@ -65,28 +64,6 @@ class CompareConfig(Options):
     """Smallest relative change that counts; two sessions of one file differ by a few percent."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """One figure in both profiles."""
-
-    variant: str
-    metric: str
-    base: float | None
-    new: float | None
-    finding: Finding
-    reason: str
-
-
-@dataclass(frozen=True)
-class Regressions:
-    """All compared figures; `verdict` is `fail` if any became worse."""
-
-    false_alarm_rate: float
-    changes: list[Change]
-    notes: list[str]
-    verdict: State
-
-
 def read_profile(path: Path) -> dict[str, Any]:
     """Read a profile as ``edgeopt profile --format json`` writes it.
 
@@ -125,9 +102,7 @@ def compare(base: Mapping[str, Any], new: Mapping[str, Any], *, config: CompareC
         for old, now in pairs
         for change in (*_latencies(old, now, error, config.margin, same_machine=same_machine), *_exact(old, now, config.margin))
     ]
-    findings = {change.finding for change in changes}
-    verdict: State = "fail" if "regression" in findings else "undecided" if "undecided" in findings else "pass"
-    return Regressions(config.false_alarm_rate, changes, notes, verdict)
+    return Regressions.of(config.false_alarm_rate, changes, notes)
 
 
 def _notes(base: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:

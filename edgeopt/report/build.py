@@ -9,6 +9,7 @@ from edgeopt import __version__
 from edgeopt.evaluate.result import VariantAccuracy, VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.interval import Interval
+from edgeopt.metric import ACCURACY
 from edgeopt.profile.result import ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
@@ -80,6 +81,7 @@ def evidence_of(results: Results, variants: Sequence[Variant]) -> Evidence:
     return Evidence(
         measured=bool(results.quantize or verify or results.profile),
         models=[_figures(variant) for variant in variants],
+        metric=verify.kind if verify else ACCURACY,
         shrinkage=_shrinkage(results.prune),
         quantized_accuracy=Answer(verify.verdict, verify.reason) if verify else None,
         whole_accuracy=whole,
@@ -163,15 +165,21 @@ def _conditions(run: RunRecord, results: Results) -> Conditions:
         versions={**run.versions, **(profile.versions if profile else {})},
         provider=profile.provider if profile else None,
         threads=profile.threads if profile else None,
-        metric=verify.metric if verify else "accuracy",
+        metric=verify.metric if verify else ACCURACY.name,
         evaluation_samples=verify.samples if verify else None,
         calibration_samples=results.quantize.samples if results.quantize else None,
+        scale=verify.scale if verify else ACCURACY.scale,
+        larger_is_better=verify.larger_is_better if verify else True,
     )
 
 
 def _epochs(results: Results) -> Iterator[TrainingEpoch]:
     for name, (_, history) in results.trained().items():
         yield from (TrainingEpoch(name, epoch.epoch, epoch.loss, epoch.accuracy) for epoch in history)
+        evaluations = results.evaluations(name)
+        for one in evaluations:
+            place = max(1, round(one.step / evaluations[-1].step * len(history)))
+            yield TrainingEpoch(name, place, None, one.value)
 
 
 def _warnings(run: RunRecord, results: Results) -> Iterator[Warned]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeopt.profile.regression import Regressions
 from edgeopt.profile.result import ProfileResult
 from edgeopt.report.model import Report
+from edgeopt.verdict.changes import Regressions
 from edgeopt.verdict.findings import State
 
 _VERDICTS: dict[str, State] = {"regression": "fail", "undecided": "undecided", "same": "pass", "improvement": "pass"}

@@ -56,17 +56,18 @@ def trade_off(report: Report) -> Figure | None:
     traces = [_point(variant, report, by_time, largest) for variant in shown]
     axis = "median latency (ms)" if by_time else "size (bytes)"
     places = [_place(variant, by_time)[0] for variant in shown]
-    metric = report.conditions.metric
+    metric = report.conditions.kind
     where = f", {conditions(report)}" if by_time and conditions(report) else ""
     return Figure(
         "trade-off",
-        "Accuracy and latency of each step",
-        f"{metric.capitalize()} on {report.conditions.evaluation_samples or '?'} samples over {axis}{where}; "
-        "up and to the left is better. Bars are confidence intervals, areas are file sizes.",
+        f"{metric.title} and {'latency' if by_time else 'size'} of each step",
+        f"{metric.title} on {report.conditions.evaluation_samples or '?'} samples over {axis}{where}; "
+        f"{'up' if metric.larger_is_better else 'down'} and to the left is better. "
+        "Bars are confidence intervals, areas are file sizes.",
         traces,
         {
             "xaxis": {"title": {"text": axis}, **_axis(places)},
-            "yaxis": {"title": {"text": f"{label(metric)} (%)"}},
+            "yaxis": {"title": {"text": label(metric.axis)}},
             "showlegend": False,
         },
     )
@@ -92,8 +93,9 @@ def _point(variant: Variant, report: Report, by_time: bool, largest: int) -> Tra
     accuracy = variant.accuracy
     if accuracy is None:
         raise ValueError(f"variant {variant.name} has no accuracy")
-    y = 100 * accuracy.value
-    bounds = tuple(None if bound is None else 100 * bound for bound in (accuracy.low, accuracy.high))
+    metric = report.conditions.kind
+    y = metric.plotted(accuracy.value)
+    bounds = tuple(None if bound is None else metric.plotted(bound) for bound in (accuracy.low, accuracy.high))
     name = label(variant.name)
     hue = colour(variant.name, report)
     return {
@@ -113,7 +115,8 @@ def _point(variant: Variant, report: Report, by_time: bool, largest: int) -> Tra
         },
         "error_x": bars(x, low, high, hue),
         "error_y": bars(y, bounds[0], bounds[1], f"rgba{faint(hue)}"),
-        "hovertemplate": f"<b>{name}</b><br>%{{x}}<br>%{{y:.2f}} %<br>{size(variant.size_bytes)}<extra></extra>",
+        "hovertemplate": f"<b>{name}</b><br>%{{x}}<br>{metric.text(accuracy.value)}<br>{size(variant.size_bytes)}"
+        "<extra></extra>",
     }
 
 
@@ -233,13 +236,14 @@ def _rule(height: float) -> Trace:
 
 
 def training_curves(report: Report) -> Figure | None:
-    """Plot loss, and accuracy where it was measured, over the epochs of each training stage."""
+    """Plot loss, and the metric where it was measured, over the epochs of each training stage."""
+    metric = report.conditions.kind
     stages = list(dict.fromkeys(epoch.stage for epoch in report.epochs))
     traces = []
     for stage in stages:
         epochs = [epoch for epoch in report.epochs if epoch.stage == stage]
         traces += _curve(stage, report, [(epoch.epoch, epoch.loss) for epoch in epochs], "x", "y")
-        accuracies = [(epoch.epoch, None if epoch.accuracy is None else 100 * epoch.accuracy) for epoch in epochs]
+        accuracies = [(epoch.epoch, None if epoch.accuracy is None else metric.plotted(epoch.accuracy)) for epoch in epochs]
         traces += _curve(stage, report, accuracies, "x2", "y2")
     if not traces:
         return None
@@ -252,9 +256,13 @@ def training_curves(report: Report) -> Figure | None:
     }
     if both:
         layout["xaxis2"] = {"title": {"text": "epoch"}, "domain": [0.56, 1], "anchor": "y2"}
-        layout["yaxis2"] = {"title": {"text": "accuracy (%)"}, "anchor": "x2"}
-    lengths = ", ".join(f"{stage} {count(sum(epoch.stage == stage for epoch in report.epochs))} epochs" for stage in stages)
+        layout["yaxis2"] = {"title": {"text": label(metric.axis)}, "anchor": "x2"}
+    lengths = ", ".join(f"{stage} {_epoch_count(report, stage)} epochs" for stage in stages)
     return Figure("training", "Training", f"Mean loss of each epoch of each stage ({lengths}).", traces, layout, wide=True)
+
+
+def _epoch_count(report: Report, stage: str) -> str:
+    return count(sum(epoch.stage == stage and epoch.loss is not None for epoch in report.epochs))
 
 
 def _curve(stage: str, report: Report, points: Sequence[tuple[int, float | None]], x: str, y: str) -> list[Trace]:

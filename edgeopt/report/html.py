@@ -15,13 +15,14 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from edgeopt import units
 from edgeopt.escaping import printable
+from edgeopt.interval import Interval
 from edgeopt.report.figure import Figure, colour
 from edgeopt.report.figures import all_figures
 from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report, Variant
 from edgeopt.report.table import (
-    COLUMNS,
     EXECUTION_COLUMNS,
+    columns,
     conditions_line,
     device_rows,
     execution_rows,
@@ -42,7 +43,7 @@ def to_html(report: Report) -> str:
             report=report,
             tiles=_tiles(report),
             table_title=table_title(report),
-            columns=COLUMNS,
+            columns=columns(report),
             known=known_columns(report),
             rows=list(zip(report.variants, variant_rows(report), strict=True)),
             conditions=conditions_line(report),
@@ -73,8 +74,9 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     if last.accuracy:
         of = base if base and base is not last and base.accuracy else first
         compared = of.accuracy if of is not last else None
-        against = f"{units.points(last.accuracy.value - compared.value)} against {of.name}" if compared else ""
-        tiles.append((f"{report.conditions.metric} of {last.name}", units.percent(last.accuracy.value), against))
+        metric = report.conditions.kind
+        against = f"{metric.difference(last.accuracy.value - compared.value)} against {of.name}" if compared else ""
+        tiles.append((f"{metric.name} of {last.name}", metric.interval(Interval(last.accuracy.value)), against))
     elif report.partings and report.partings[-1].relative_error is not None:
         tiles.append(
             ("output error", units.percent(report.partings[-1].relative_error, 2), f"against {report.partings[-1].source}")

@@ -9,8 +9,8 @@ from edgeopt.escaping import markdown, markdown_table
 from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report
 from edgeopt.report.table import (
-    COLUMNS,
     EXECUTION_COLUMNS,
+    columns,
     conditions_line,
     device_rows,
     execution_rows,
@@ -38,7 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
     rows = variant_rows(report)
     if rows:
         yield from ("", f"## {table_title(report)}\n\n{markdown(conditions_line(report))}", "")
-        yield from markdown_table(COLUMNS, rows)
+        yield from markdown_table(columns(report), rows)
     if report.executions:
         yield from ("", "## What ran", "")
         yield from markdown_table(EXECUTION_COLUMNS, execution_rows(report))

@@ -9,6 +9,7 @@ from typing import Any
 from edgeopt.bundle.result import BundleFile
 from edgeopt.evaluate.result import Divergence
 from edgeopt.interval import Interval
+from edgeopt.metric import Metric, Scale
 from edgeopt.profile.result import MemoryPoint, ModuleTime, OperatorTime, Stretch
 from edgeopt.quantize.result import Island, LayerNoise
 from edgeopt.roles import Role
@@ -152,6 +153,15 @@ class Conditions:
     metric: str = "accuracy"
     evaluation_samples: int | None = None
     calibration_samples: int | None = None
+    scale: Scale = Scale.SHARE
+    """Of the metric."""
+    larger_is_better: bool = True
+    """Of the metric."""
+
+    @property
+    def kind(self) -> Metric:
+        """Return the metric with its direction and scale."""
+        return Metric(self.metric, self.scale, self.larger_is_better)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.record import StageRecord
 from edgeopt.stages.results import StageFacts, read_facts
 from edgeopt.stages.teacher import TeacherFacts
-from edgeopt.train.epoch import Epoch
+from edgeopt.train.epoch import Epoch, Evaluation
 
 FactsType = TypeVar("FactsType")
 
@@ -67,6 +67,11 @@ class Results:
         if self.prune:
             found["prune"] = (self.prune.after, self.prune.history)
         return found
+
+    def evaluations(self, stage: str) -> tuple[Evaluation, ...]:
+        """Return the evaluations during the training of `stage`, in order; empty where there were none."""
+        facts = self.stages.get(stage)
+        return facts.evaluations if isinstance(facts, TeacherFacts | DistillFacts) else ()
 
 
 def _one(stages: Mapping[str, StageFacts], kind: type[FactsType]) -> FactsType | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Literal
 
 from edgeopt.bundle.result import BundleResult
 from edgeopt.distill.result import DistillFacts
@@ -28,7 +30,7 @@ def _parts(facts: StageFacts | None) -> Iterator[str]:
         case TeacherFacts():
             return _trained(facts, facts.history)
         case DistillFacts():
-            return _trained(facts.student, facts.history)
+            return _distilled(facts)
         case PruneFacts():
             return _prune(facts)
         case ExportFacts():
@@ -52,6 +54,31 @@ def _trained(model: ModelSize, history: Sequence[object]) -> Iterator[str]:
     yield f"{count(model.macs)} MACs"
     if history:
         yield f"{len(history)} epochs"
+
+
+def _distilled(facts: DistillFacts) -> Iterator[str]:
+    yield from _trained(facts.student, facts.history)
+    if facts.kept is not None and facts.teacher_score is not None:
+        kept = facts.kept
+        yield f"{kept.metric} {kept.value:.4f} at step {kept.step:,} (the teacher's {facts.teacher_score:.4f})"
+    if facts.trials:
+        yield spread(facts)
+
+
+def spread(facts: DistillFacts) -> str:
+    """Return the metric of all students and controls over their seeds: mean, lowest, highest, and what distilling gained."""
+    parts: list[str] = []
+    means: dict[str, float] = {}
+    kinds: tuple[Literal["distilled", "control"], ...] = ("distilled", "control")
+    for kind in kinds:
+        scores = facts.scores(kind)
+        if scores:
+            means[kind] = fmean(scores)
+            ends = f" ({min(scores):.4f} to {max(scores):.4f} over {len(scores)} seeds)" if len(scores) > 1 else ""
+            parts.append(f"{kind} {means[kind]:.4f}{ends}")
+    if len(means) == 2:
+        parts.append(f"difference {means['distilled'] - means['control']:+.4f}")
+    return f"{facts.trials[0].metric}: {', '.join(parts)}"
 
 
 def _prune(facts: PruneFacts) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeopt import units
+from edgeopt.metric import Metric
 from edgeopt.report.figure import conditions
 from edgeopt.report.model import Report, Variant
 from edgeopt.roles import Role
 
-COLUMNS = ("model", "accuracy", "agrees", "size", "parameters", "MACs", "p50", "p90", "p95", "speed-up", "peak memory")
+_FIGURES = ("agrees", "size", "parameters", "MACs", "p50", "p90", "p95", "speed-up", "peak memory")
 
 EXECUTION_COLUMNS = (
     "model",
@@ -29,22 +30,27 @@ def table_title(report: Report) -> str:
     return "The models" if all(item.stage == "profile" for item in report.variants) else "The model, step by step"
 
 
+def columns(report: Report) -> tuple[str, ...]:
+    """Return the head of the table of variants; the second column is the task's metric."""
+    return ("model", report.conditions.metric, *_FIGURES)
+
+
 def variant_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return one row of `COLUMNS` for each variant."""
-    return [_row(variant) for variant in report.variants]
+    """Return one row of `columns` for each variant."""
+    return [_row(variant, report.conditions.kind) for variant in report.variants]
 
 
 def known_columns(report: Report) -> list[int]:
-    """Return the indices of the `COLUMNS` that have values."""
+    """Return the indices of the `columns` that have values."""
     rows = variant_rows(report)
-    return [index for index in range(len(COLUMNS)) if any(row[index] != units.NONE for row in rows)]
+    return [index for index in range(len(columns(report))) if any(row[index] != units.NONE for row in rows)]
 
 
-def _row(variant: Variant) -> tuple[str, ...]:
+def _row(variant: Variant, metric: Metric) -> tuple[str, ...]:
     speed = variant.speed
     return (
         variant.name,
-        units.percent_interval(variant.accuracy),
+        metric.interval(variant.accuracy),
         units.percent(variant.agreement),
         units.size(variant.size_bytes),
         units.count(variant.parameters),
@@ -133,10 +139,11 @@ def _pairs(report: Report) -> Iterator[str]:
     for pair in report.pairs:
         found = pair.found
         how = "McNemar's exact test" if found.method == "mcnemar" else "bootstrap of pairs"
-        ends = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}".replace("-", "−")
+        metric = report.conditions.kind
         yield (
-            f"{pair.name} against {pair.against} on the same {found.samples:,}: {units.points(found.difference)} of "
-            f"{report.conditions.metric} ({ends}), {found.changed:,} answers changed, p = {found.p_value:.2g} ({how})."
+            f"{pair.name} against {pair.against} on the same {found.samples:,}: {metric.difference(found.difference)} of "
+            f"{metric.name} ({metric.ends(found.low, found.high)}), {found.changed:,} answers changed, "
+            f"p = {found.p_value:.2g} ({how})."
         )
 
 

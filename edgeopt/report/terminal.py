@@ -11,7 +11,7 @@ from rich.text import Text
 
 from edgeopt.escaping import one_line
 from edgeopt.report.model import Report
-from edgeopt.report.table import COLUMNS, conditions_line, known_columns, variant_rows
+from edgeopt.report.table import columns, conditions_line, known_columns, variant_rows
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "undecided": "bold yellow"}
 _ENDLESS = 1_000_000
@@ -47,11 +47,11 @@ def terminal_summary(report: Report, *, width: int | None = 120, colour: bool = 
 
 def _table(report: Report) -> Table:
     """Build the table without parameters and p90, which the HTML has, and without empty columns."""
-    known = [index for index in known_columns(report) if COLUMNS[index] not in {"parameters", "p90"}]
+    known = [index for index in known_columns(report) if columns(report)[index] not in {"parameters", "p90"}]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in known:
         justify: Literal["left", "right"] = "left" if index == 0 else "right"
-        table.add_column(COLUMNS[index], justify=justify, overflow="fold", no_wrap=index > 0)
+        table.add_column(columns(report)[index], justify=justify, overflow="fold", no_wrap=index > 0)
     for row in variant_rows(report):
         table.add_row(*(_cell(row[index]) for index in known))
     return table

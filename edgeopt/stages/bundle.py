@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeopt.bundle.result import BundleResult
 from edgeopt.bundle.spec import Origin
@@ -10,6 +11,13 @@ from edgeopt.stages.job import Job
 
 _MODELS = ("teacher", "distill", "prune", "export", "import", "quantize")
 """Stages whose models are links of the chain, in their order."""
+
+
+if TYPE_CHECKING:
+    from edgeopt.data.samples import Samples
+    from edgeopt.tasks.decoding import Decoding
+
+_THRESHOLDS = ("score_threshold", "iou_threshold")
 
 
 def run_bundle(job: Job) -> BundleResult:
@@ -31,11 +39,12 @@ def run_bundle(job: Job) -> BundleResult:
             latency=job.recipe.bundle.latency,
             model=folder / "model.onnx",
             name=job.recipe.name,
-            task=(job.recipe.teacher.task if job.recipe.teacher else None) or job.recipe.export.task or manifest.task,
+            task=_task_name(job),
             target=job.target.name,
             golden=list(samples.batches(1)),
             preprocessing=manifest.preprocessing,
             labels=tuple(manifest.labels),
+            decoding=decoding_of(job, samples, folder / "model.onnx"),
             recipe_toml=job.recipe.to_toml(),
             files=files,
         ),
@@ -59,3 +68,41 @@ def _named(job: Job, stage: str) -> str:
     """Return what the model of a stage is called: the first by its source, the others by their stage."""
     teacher = job.recipe.teacher
     return Path(teacher.source).name if stage == "teacher" and teacher else stage
+
+
+def _task_name(job: Job) -> str:
+    recipe = job.recipe
+    teacher = recipe.teacher.task if recipe.teacher else None
+    return recipe.task or teacher or recipe.export.task or job.data.manifest.task
+
+
+def decoding_of(job: Job, samples: Samples, model: Path) -> Decoding | None:
+    """Return how the run's task makes answers of the model's outputs; None: it does not say, the outputs' form must.
+
+    What the task leaves open (which output, whether the values are scores already) is read from the outputs. A detector whose
+    boxes were recognised for average precision, where all boxes count, has the usual thresholds on a device.
+    """
+    from edgeopt.bundle.guess import guess_decoding
+    from edgeopt.errors import DataError
+    from edgeopt.evaluate.outputs import onnx_model
+    from edgeopt.stages.task import task_of
+    from edgeopt.tasks.decoding import Boxes
+
+    manifest, task = job.data.manifest, task_of(job, samples)
+    runnable = onnx_model(model, samples, provider=job.target.provider, name=model.name)
+    outputs = runnable.run(runnable.samples.collate([0]))
+    try:
+        fitted = task.fitted({name: values[0] for name, values in outputs.items() if values.ndim}, samples)
+    except DataError:
+        return None
+    own = fitted.decoding(tuple(manifest.labels))
+    said = own.model_dump(exclude_unset=True)
+    if isinstance(own, Boxes) and task.decoding() != own:
+        said = {key: value for key, value in said.items() if key not in _THRESHOLDS or value is None}
+    named = [said.get(key) for key in ("output", "boxes", "scores", "start", "end")]
+    if own.kind == "arrays" or any(name is not None and name not in outputs for name in named):
+        return None
+    labels = tuple(manifest.labels)
+    guess = guess_decoding(task.name, list(outputs.items()), preprocessing=manifest.preprocessing, labels=labels)
+    kept = guess.model_dump(exclude_unset=True) if guess.kind == own.kind and not isinstance(own, Boxes) else {}
+    return type(own)(**{**kept, **said})

@@ -9,7 +9,7 @@ from edgeopt.models.model_size import ModelSize
 from edgeopt.stages.job import Job
 from edgeopt.stages.task import task_of
 from edgeopt.stages.torch_model import judge, session
-from edgeopt.train.epoch import Epoch
+from edgeopt.train.epoch import Epoch, Evaluation
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class TeacherFacts(ModelSize):
     """The size of the model everything starts from; `history` has one entry per epoch, none if it was not trained."""
 
     history: tuple[Epoch, ...]
+    evaluations: tuple[Evaluation, ...] = ()
+    """The metric on the samples that the best weights were chosen with, where there are any."""
 
 
 def run_teacher(job: Job) -> TeacherFacts:
@@ -35,6 +37,7 @@ def run_teacher(job: Job) -> TeacherFacts:
         options.source, task=options.task, arguments=options.arguments, trust_remote_code=options.trust_remote_code
     )
     history: tuple[Epoch, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     if options.train is not None:
         from edgeopt.train.fine_tune import fine_tune
 
@@ -42,9 +45,9 @@ def run_teacher(job: Job) -> TeacherFacts:
         task = task_of(job, samples)
         judges = judge(job, task)
         result = fine_tune(loaded, samples, task, options=options.train, session=session(job), evaluation=judges)
-        history = result.history
+        history, evaluations = result.history, result.evaluations
     output = job.workspace.output
     save_model(loaded.module, output, origin=loaded.origin)
     copy_tokenizer(loaded.folder, output)
     size = measure(loaded.module, job.data.example())
-    return TeacherFacts(size.parameters, size.size_bytes, size.macs, history)
+    return TeacherFacts(size.parameters, size.size_bytes, size.macs, history, evaluations)

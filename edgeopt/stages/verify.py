@@ -65,6 +65,8 @@ def run_verify(job: Job) -> VerifyFacts:
         whole_reason=whole.reason if whole else None,
         quantized=quantized,
         task=task.name,
+        scale=task.metric.scale,
+        larger_is_better=task.metric.larger_is_better,
     )
     write_json(job.workspace.output / "verify.json", TypeAdapter(VerifyFacts).dump_python(facts, mode="json"))
     return facts

@@ -79,7 +79,7 @@ def paired(before: Measured, after: Measured, *, changed: int, confidence: float
     difference = after.value - before.value
     if before.right is not None and after.right is not None:
         counts = AccuracyDrop.of(before.right, after.right)
-        low, high = (-bound / 100 for bound in reversed(counts.bounds(0.5 + confidence / 2)))
+        low, high = difference_bounds(counts.lost, counts.gained, before.count, confidence)
         p = mcnemar(counts.lost, counts.gained)
         return Paired(difference, low, high, p, changed, before.count, "mcnemar", counts.lost, counts.gained)
     drawn = after.drawn - before.drawn
@@ -87,6 +87,12 @@ def paired(before: Measured, after: Measured, *, changed: int, confidence: float
     share = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
     p = min(1.0, 2 * (share * RESAMPLES + 1) / (RESAMPLES + 1))  # never 0: one more draw could have been on the other side
     return Paired(difference, low, high, p, changed, before.count, "bootstrap")
+
+
+def difference_bounds(lost: int, gained: int, count: int, confidence: float) -> tuple[float, float]:
+    """Return the interval of the difference of two shares of right answers to the same `count` samples."""
+    low, high = AccuracyDrop(count, lost, gained).bounds(0.5 + confidence / 2)
+    return -high / 100, -low / 100
 
 
 def mcnemar(lost: int, gained: int) -> float:

@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.errors import DataError
+from edgeopt.metric import Metric, Scale
+
+__all__ = ["RESAMPLES", "Measured", "Metric", "Rows", "Scale", "of_sums", "share_of_right"]
 
 Rows = NDArray[np.int64]
 RESAMPLES = 1000
 """How often units are drawn again; the 2.5 % quantile then rests on 25 of them."""
-_LEAST = 1e-12  # a metric whose logarithm is taken
-
-
-class Scale(StrEnum):
-    """What the values of a metric mean, and so what a point of it is."""
-
-    SHARE = "share"
-    """0 to 1, printed in percent; a point is 0.01."""
-    COEFFICIENT = "coefficient"
-    """-1 to 1, such as a correlation; a point is 0.01."""
-    RATIO = "ratio"
-    """Positive without an upper bound, such as a perplexity; a point is one percent of the value."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Name, direction and scale of a metric."""
-
-    name: str
-    scale: Scale = Scale.SHARE
-    larger_is_better: bool = True
-
-    def merit(self, value: float) -> float:
-        """Return a number that is larger for a better model; 0.01 of it is a point."""
-        plain = math.log(max(value, _LEAST)) if self.scale is Scale.RATIO else value
-        return plain if self.larger_is_better else -plain
-
-    def points_lost(self, before: float, after: float) -> float:
-        """Return the points that `after` is worse than `before`; negative: it is better."""
-        return 100 * (self.merit(before) - self.merit(after))
-
-    def text(self, value: float) -> str:
-        """Return a value as people read it: a share in percent, others as they are."""
-        return f"{100 * value:.2f} %" if self.scale is Scale.SHARE else f"{value:.4f}"
 
 
 @dataclass(frozen=True)

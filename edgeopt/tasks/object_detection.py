@@ -167,6 +167,8 @@ def _place(samples: Samples, index: int) -> Any:
 def _whole_input(sample: Batch) -> Any:
     """Return the placement of an image that is the model's input itself."""
     image = max(sample.values(), key=lambda array: array.size)
+    if image.ndim < 2:
+        raise DataError(f"object-detection needs images, and a sample's largest input has shape {list(image.shape)}")
     shape = image.shape[-2:] if image.ndim < 3 or image.shape[-3] in {1, 3} else image.shape[-3:-1]
     size = (int(shape[1]), int(shape[0]))
     return decoding.inference("decoding").Placement(size, size)

@@ -58,15 +58,15 @@ class SentenceEmbeddings(Task):
         import torch.nn.functional as F
 
         outputs = super().call(model, inputs)
-        values = outputs.get(VECTOR)
-        if values is None:
-            values = outputs[next((name for name in _KNOWN if name in outputs), next(iter(outputs)))]
+        values = outputs[next((name for name in _KNOWN if name in outputs), next(iter(outputs)))]
         vectors = _pooled(values, inputs.get("attention_mask"), self.pooling) if values.ndim == 3 else values
         return {**outputs, VECTOR: F.normalize(vectors.reshape(len(vectors), -1).float(), dim=-1)}
 
     def predict(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the vectors alone."""
-        return {VECTOR: self.call(model, inputs)[VECTOR]}
+        """Return the vectors, and what they are pooled from, which is what an exported file of the model gives."""
+        outputs = self.call(model, inputs)
+        source = next(name for name in (*_KNOWN[1:], *outputs) if name in outputs)
+        return {source: outputs[source], VECTOR: outputs[VECTOR]}
 
     def loss(self, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> LossSum:
         """Return the squared error of the cosines of the pairs that are whole in this batch, summed over pairs."""

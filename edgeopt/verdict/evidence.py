@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgeopt.interval import Interval
+from edgeopt.metric import ACCURACY, Metric
 from edgeopt.roles import Role
 from edgeopt.verdict.findings import Answer, Judgement
 
@@ -17,6 +18,7 @@ class ModelFigures:
     name: str
     role: Role
     accuracy: float | None = None
+    """The value of the run's metric."""
     size_bytes: int | None = None
     p50_ms: float | None = None
     speedup: Interval | None = None
@@ -51,6 +53,8 @@ class Evidence:
     measured: bool
     """A stage that quantizes, verifies or profiles was run."""
     models: Sequence[ModelFigures] = ()
+    metric: Metric = ACCURACY
+    """What the models' `accuracy` is a value of."""
     shrinkage: Shrinkage | None = None
     quantized_accuracy: Answer | None = None
     """Of the quantized model compared with the baseline."""

@@ -74,13 +74,15 @@ def _gains(evidence: Evidence) -> str | None:
         gains.append(f"{times(before.size_bytes / after.size_bytes)} smaller{'' if gains else f' than {before.name}'}")
     text = f"{after.name} is {' and '.join(gains)}" if gains else ""
     if before.accuracy is not None and after.accuracy is not None:
-        lost = 100 * (before.accuracy - after.accuracy)
-        change = "keeps its accuracy of" if abs(lost) < _SMALL_POINTS else f"{_moved(lost)} of accuracy, to"
-        change += f" {100 * after.accuracy:.2f} %"
+        metric = evidence.metric
+        lost = metric.points_lost(before.accuracy, after.accuracy)
+        change = f"keeps its {metric.name} of" if abs(lost) < _SMALL_POINTS else f"{_moved(lost)} of {metric.name}, to"
+        change += f" {metric.text(after.accuracy)}"
         text = f"{text}, and {change}" if text else f"{after.name} {change}"
     if text and teacher and teacher.accuracy is not None and after.accuracy is not None:
-        lost = 100 * (teacher.accuracy - after.accuracy)
-        text += f" ({abs(lost):.2f} points {'below' if lost >= 0 else 'above'} the {teacher.name})"
+        lost = evidence.metric.points_lost(teacher.accuracy, after.accuracy)
+        below = (lost >= 0) == evidence.metric.larger_is_better
+        text += f" ({abs(lost):.2f} points {'below' if below else 'above'} the {teacher.name})"
     return text or None
 
 

@@ -150,3 +150,12 @@ def test_json_is_all_that_stdout_holds(folder):
     assert (facts["target"], facts["samples"]) == ("x86-vnni", 12)
     assert facts["output"] == str(folder / "a.onnx")
     assert call(folder, "-o", str(folder / "b.onnx"), "--format", "markdown").stdout.startswith(str(folder / "b.onnx"))
+
+
+def test_the_task_of_max_drop_is_named(folder):
+    assert call(folder, "--task", "image-classification", "--max-drop", "50%", "--dry-run").exit_code == 0
+    other = call(folder, "--task", "object-detection", "--max-drop", "50%", "--dry-run")
+    assert isinstance(other.exception, DataError)
+    assert "object-detection needs boxes with classes per image" in str(other.exception)
+    none = call(folder, "--task", "image-clasification", "--max-drop", "50%", "--dry-run")
+    assert "did you mean 'image-classification'" in str(none.exception)

@@ -42,3 +42,17 @@ def test_equal_or_zero_samples_make_no_broken_axis(facts, make_record):
     for figure in all_figures(build_report(make_record(facts))):
         for axis in (value for key, value in figure.layout.items() if key.startswith(("xaxis", "yaxis"))):
             assert all(math.isfinite(bound) for bound in axis.get("range", ()))
+
+
+def test_the_metric_of_the_task_is_plotted_in_its_own_unit(facts, make_record):
+    facts["verify"] |= {"metric": "Spearman", "scale": "coefficient"}
+    evaluations = [{"step": step, "metric": "Spearman", "value": value} for step, value in ((240, 0.7), (480, 0.8))]
+    facts["distill"] |= {"evaluations": evaluations, "history": [{"epoch": 1 + n, "loss": 1.0} for n in range(12)]}
+    figures = {figure.id: figure for figure in all_figures(build_report(make_record(facts)))}
+    assert figures["trade-off"].title == "Spearman and latency of each step"
+    assert figures["trade-off"].layout["yaxis"]["title"]["text"] == "Spearman"
+    assert figures["trade-off"].traces[-1]["y"] == [pytest.approx(0.9833)]
+    assert figures["training"].layout["yaxis2"]["title"]["text"] == "Spearman"
+    curve = next(trace for trace in figures["training"].traces if trace["yaxis"] == "y2" and trace["name"] == "distill")
+    assert (curve["x"], curve["y"]) == ([6, 12], [0.7, 0.8])
+    assert "(teacher 6 epochs, distill 12 epochs, prune 8 epochs)" in figures["training"].caption

@@ -29,3 +29,24 @@ def test_what_is_unknown_is_left_out(facts):
     assert line(facts, "bundle").endswith("verified")
     assert "narrower" not in line(facts, "prune")
     assert summarise(None) == ""
+
+
+def test_distilling_says_its_metric_and_what_it_gained_over_seeds(facts):
+    facts["distill"] |= {
+        "evaluations": [{"step": 5, "metric": "WER", "value": 0.2}, {"step": 9, "metric": "WER", "value": 0.3}],
+        "teacher_score": 0.1,
+        "kept_step": 5,
+        "trials": [
+            {"kind": kind, "seed": seed, "metric": "WER", "value": value}
+            for kind, seed, value in (
+                ("distilled", 0, 0.2),
+                ("distilled", 1, 0.3),
+                ("distilled", 2, 0.4),
+                ("control", 0, 0.5),
+            )
+        ],
+    }
+    assert line(facts, "distill") == (
+        "128 k parameters, 2.70 M MACs, 12 epochs, WER 0.2000 at step 5 (the teacher's 0.1000), "
+        "WER: distilled 0.3000 (0.2000 to 0.4000 over 3 seeds), control 0.5000, difference -0.2000"
+    )

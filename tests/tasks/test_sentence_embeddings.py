@@ -66,3 +66,17 @@ def test_the_loss_is_of_the_pairs_that_are_whole() -> None:
     found = TASK.loss({"sentence_embedding": vectors}, {name: torch.from_numpy(row) for name, row in labels.items()})
     assert float(found.count) == 1
     assert float(found.mean()) == pytest.approx((0.6 - 1.0) ** 2)
+
+
+def test_a_judged_model_also_gives_what_its_exported_file_gives() -> None:
+    class Pooled(nn.Module):
+        def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"sentence_embedding": torch.nn.functional.one_hot(input_ids[:, 0], 4).float()}
+
+    ids = torch.tensor([[1, 2]])
+    both = TASK.predict(Tokens(), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    assert {name: tuple(value.shape) for name, value in both.items()} == {
+        "last_hidden_state": (1, 2, 4),  # compared with the file's output of this name
+        "sentence_embedding": (1, 4),
+    }
+    assert list(TASK.predict(Pooled(), {"input_ids": ids})) == ["sentence_embedding"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeopt.interval import Interval
+from edgeopt.metric import Metric, Scale
 from edgeopt.roles import Role
 from edgeopt.verdict.evidence import Evidence, ExportParity, ModelFigures, Shrinkage
 from edgeopt.verdict.findings import Answer, Judgement, Verdict
@@ -28,6 +29,23 @@ def test_the_first_line_says_what_was_gained_and_lost() -> None:
     assert found.state == "pass"
     gains = "int8 is 2.00× as fast as fp32 and 4.00× smaller, and loses 1.00 points of accuracy, to 89.00 %"
     assert found.sentence == f"{gains} (6.00 points below the teacher)."
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "said"),
+    [
+        (
+            Metric("Spearman", Scale.COEFFICIENT),
+            (0.82, 0.81, 0.80),
+            "loses 1.00 points of Spearman, to 0.8000 (2.00 points below",
+        ),
+        (Metric("WER", larger_is_better=False), (0.05, 0.06, 0.08), "loses 2.00 points of WER, to 8.00 % (3.00 points above"),
+        (Metric("F1"), (0.9, 0.85, 0.85), "keeps its F1 of 85.00 % (5.00 points below"),
+    ],
+)
+def test_the_first_line_names_the_metric_with_its_unit(metric: Metric, values: tuple[float, ...], said: str) -> None:
+    models = [replace(model, accuracy=value) for model, value in zip((TEACHER, FP32, INT8), values, strict=True)]
+    assert verdict(*models, metric=metric).sentence.endswith(f"4.00× smaller, and {said} the teacher).")
 
 
 def test_roles_and_not_places_tell_which_model_is_meant() -> None:

@@ -9,14 +9,12 @@ from edgeopt.bundle.result import BundleResult
 from edgeopt.bundle.spec import Origin
 from edgeopt.stages.job import Job
 
-_MODELS = ("teacher", "distill", "prune", "export", "import", "quantize")
-"""Stages whose models are links of the chain, in their order."""
-
-
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.tasks.decoding import Decoding
 
+_MODELS = ("teacher", "distill", "prune", "export", "import", "quantize")
+"""Stages whose models are links of the chain, in their order."""
 _THRESHOLDS = ("score_threshold", "iou_threshold")
 
 

@@ -13,28 +13,35 @@ from edgeopt.graph.generation import Generation
 
 
 class CachedDecoder:
-    """One text [1, positions] in a decoder; `length` positions fit."""
+    """Texts of one length [rows, positions] in a decoder; `length` positions fit."""
 
-    def __init__(self, session: ort.InferenceSession, facts: Generation, length: int) -> None:
-        self._session, self._facts = session, facts
+    def __init__(self, session: ort.InferenceSession, facts: Generation, length: int, *, rows: int = 1) -> None:
+        self._session, self._facts, self._rows = session, facts, rows
         self.past = 0
         kind = np.float16 if facts.cache_type == "float16" else np.float32
         room = length if facts.shared_cache else 0
         names = (facts.inputs.past_key, facts.inputs.past_value)
         self._cache = {
-            name % layer: ort.OrtValue.ortvalue_from_numpy(np.zeros((1, facts.kv_heads, room, facts.head_size), kind))
+            name % layer: ort.OrtValue.ortvalue_from_numpy(np.zeros((rows, facts.kv_heads, room, facts.head_size), kind))
             for name in names
             for layer in range(facts.layers)
         }
 
     def read(self, tokens: Array) -> Array:
-        """Read more tokens [positions]; return the logits [positions, vocabulary] behind each of them."""
-        facts, end = self._facts, self.past + len(tokens)
-        given = {facts.inputs.tokens: np.ascontiguousarray(tokens)[None], facts.inputs.mask: np.ones((1, end), np.int64)}
+        """Read more tokens [positions] of one text; return the logits [positions, vocabulary] behind each of them."""
+        logits: Array = self.read_rows(tokens[None])[0]
+        return logits
+
+    def read_rows(self, tokens: Array) -> Array:
+        """Read more tokens [rows, positions]; return the logits [rows, positions, vocabulary] behind each of them."""
+        facts, count = self._facts, tokens.shape[1]
+        end = self.past + count
+        given = {facts.inputs.tokens: np.ascontiguousarray(tokens), facts.inputs.mask: np.ones((self._rows, end), np.int64)}
         if facts.inputs.positions is not None:
-            given[facts.inputs.positions] = np.arange(self.past, end, dtype=np.int64)[None]
+            positions = np.arange(self.past, end, dtype=np.int64)
+            given[facts.inputs.positions] = np.ascontiguousarray(np.broadcast_to(positions, (self._rows, count)))
         if facts.inputs.asked is not None:
-            given[facts.inputs.asked] = np.arange(len(tokens), dtype=np.int64)
+            given[facts.inputs.asked] = np.arange(count, dtype=np.int64)
         binding = self._session.io_binding()
         for name, array in given.items():  # (bind_cpu_input refuses initializers that may be overridden)
             binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
@@ -58,7 +65,7 @@ class CachedDecoder:
         if not facts.shared_cache:
             self._cache = {before: value for (before, _), value in zip(names, made, strict=False)}
         self.past = end
-        logits: Array = made[-1].numpy()[0].astype(np.float32)
+        logits: Array = made[-1].numpy().astype(np.float32)
         return logits
 
 

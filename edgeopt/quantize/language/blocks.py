@@ -16,7 +16,7 @@ Rows are worked on a few megabytes at a time, so that memory does not grow with 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -48,6 +48,16 @@ class Blocked:
         """Return what the blocks stand for, [outputs, inputs]."""
         whole = restored(self.numbers.astype(np.float32), self.scales[..., None], self.zeros[..., None].astype(np.float32))
         return np.asarray(whole.reshape(len(whole), -1)[:, : self.inputs], dtype=np.float32)
+
+
+def joined(parts: Sequence[Blocked]) -> Blocked:
+    """Return matrices of the same inputs as one, one below the other."""
+    if len(parts) == 1:
+        return parts[0]
+    numbers, scales, zeros = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "scales", "zeros")
+    )
+    return Blocked(numbers, scales, zeros, parts[0].inputs)
 
 
 def round_blocks(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from edgeopt import progress
 from edgeopt.graph.editing import copied, forget_names, remove_unused
-from edgeopt.quantize.language.blocks import Blocked, Rounding, round_blocks
+from edgeopt.quantize.language.blocks import Blocked, Rounding, joined, round_blocks
 from edgeopt.quantize.language.feedback import round_with_feedback
-from edgeopt.quantize.language.layers import Layer, Packed, declare, find_layers, find_tables
+from edgeopt.quantize.language.layers import Layer, Packed, declare, find_layers, find_tables, side_by_side
 
 Moments = Mapping[str, NDArray[np.float64]]
 
@@ -45,13 +45,18 @@ class Builder:
         tables = {table.source.name: table for table in find_tables(model)} if table_bits else {}
         chosen = [layer for layer in find_layers(model) if layer.name in bits]
         with progress.task("round weights", total=len(chosen)) as advance:
-            for layer in chosen:
-                made = Packed(graph, self._blocks(layer, bits[layer.name]), f"{layer.name}.weight", bits[layer.name])
+            for layers in side_by_side(chosen, bits):
+                layer, width = layers[0], bits[layers[0].name]
+                blocks = joined([self._blocks(layer, width) for layer in layers])
+                made = Packed(graph, blocks, f"{layer.name}.weight", width)
                 table = tables.pop(layer.source.name, None) if layer.turned and made.whole else None
-                made.multiply(layer)
+                if len(layers) > 1:
+                    made.multiply_all(layers)
+                else:
+                    made.multiply(layer)
                 if table is not None:
                     made.look_up(table)
-                advance()
+                advance(len(layers))
         for table in tables.values():
             block = self._block_for(np.asarray(table.source.const_value).shape[1]) if table.source.const_value else 0
             if block and table.source.const_value is not None:

@@ -15,7 +15,8 @@ class LanguageOptions(Options):
 
     method: Literal["auto", "rtn", "search", "hqq", "awq", "gptq"] = "auto"
     """How 4-bit weights are rounded. rtn: to nearest; search: scales by least squares; hqq: few large errors; awq: inputs are
-    scaled by their size first; gptq: later weights make up for earlier ones. auto: gptq with text, search without."""
+    scaled by their size first; gptq: later weights make up for earlier ones; both look at the text, or at text that the model
+    writes itself where none is given. auto: gptq."""
     body_bits: Literal[4, 8] = 4
     """Bits of the matrices between embedding and head."""
     head_bits: Literal[4, 8] = 8

@@ -8,7 +8,7 @@ An embedding that is the head, too, is one tensor: its blocks are read by row an
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgeopt.graph.editing import add_initializer, import_contrib_operators, take_over
-from edgeopt.graph.matching import array, attribute, constant, is_float, is_standard, name_of, produced_by
+from edgeopt.graph.matching import array, attribute, constant, int64, is_float, is_standard, name_of, produced_by
 from edgeopt.quantize.language.blocks import Blocked
 from edgeopt.quantize.schemes.pack import packed
 
@@ -105,6 +105,15 @@ def _head(logits: ir.Value | None) -> ir.Node | None:
     return None
 
 
+def side_by_side(layers: Sequence[Layer], bits: Mapping[str, int]) -> list[list[Layer]]:
+    """Return the layers in groups that become one product: those of one input and as many bits, a head always alone."""
+    groups: dict[tuple[ir.Value, int, str], list[Layer]] = {}
+    for layer in layers:
+        alone = layer.name if layer.head or layer.node.outputs[0].is_graph_output() else ""
+        groups.setdefault((layer.given, bits[layer.name], alone), []).append(layer)
+    return list(groups.values())
+
+
 def find_tables(model: ir.Model) -> list[Table]:
     """Return the embeddings of tokens: Gathers of rows of large constants."""
     found = []
@@ -142,6 +151,25 @@ class Packed:
         numbers = {"K": self.inputs, "N": self.outputs, "bits": self.bits, "block_size": self.block}
         for key, number in {**numbers, "accuracy_level": _ACCURACY_LEVEL}.items():
             node.attributes[key] = ir.AttrInt64(key, number)
+
+    def multiply_all(self, layers: Sequence[Layer]) -> None:
+        """Make the layers' nodes one MatMulNBits over these constants, which hold their matrices one below the other.
+
+        Before: g = x · G;  u = x · U        After: g, u = Split(x · [G U])
+        """
+        first, values = layers[0].node, [layer.node.outputs[0] for layer in layers]
+        widths = add_initializer(self._graph, f"{self._name}_widths", int64(*(layer.weight().shape[0] for layer in layers)))
+        whole = ir.Value(name=f"{values[0].name}_whole", type=values[0].type)
+        split = ir.node("Split", [whole, widths], {"axis": -1}, num_outputs=len(layers), name=f"{layers[0].name}/Split")
+        product = ir.Node("", "MatMul", first.inputs, outputs=[whole], name=layers[0].name)
+        product.metadata_props.update(first.metadata_props)
+        if values[0].shape is not None:
+            whole.shape = ir.Shape([*values[0].shape[:-1], self.outputs])
+        self._graph.insert_before(first, [product, split])
+        for value, part in zip(values, split.outputs, strict=True):
+            take_over(value, part)
+        self._graph.remove([layer.node for layer in layers], safe=True)
+        self.multiply(Layer(product, layers[0].source, turned=False, head=False))
 
     def look_up(self, table: Table) -> None:
         """Read the rows of an embedding from these constants; the bytes are the same that `multiply` reads."""

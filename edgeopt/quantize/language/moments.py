@@ -23,11 +23,8 @@ _ROOM = 1 << 30
 
 
 def input_moments(model: ir.Model, facts: Generation, windows: list[Tokens], *, threads: int) -> Moments:
-    """Return Σ xᵀx / positions of the input of each matrix but the head's, by the name of the tensor."""
-    sizes: dict[str, int] = {}
-    for layer in find_layers(model):
-        if not layer.head:
-            sizes[name_of(layer.given)] = layer.weight().shape[1]
+    """Return Σ xᵀx / positions of the input of each matrix, by the name of the tensor."""
+    sizes = {name_of(layer.given): layer.weight().shape[1] for layer in find_layers(model)}
     made: Moments = {}
     for names in _turns(sizes):
         made |= _sums(model, facts, {name: sizes[name] for name in names}, windows, threads)

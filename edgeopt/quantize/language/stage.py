@@ -2,8 +2,9 @@
 
 1. Every matrix of the body as 4-bit blocks, head and embedding as 8-bit blocks (one tensor where they are one), products at
    accuracy level 4, for which there are fast kernels.
-2. With text: importance of inputs, error feedback (gptq) or scaled inputs (awq); perplexity and divergence on other parts of
-   it. Without: divergence on what the model itself says after a few prompts.
+2. Error feedback (gptq), or inputs scaled by their size (awq), or blocks alone. What is calibrated on is the text, or, without
+   one, text that the model writes itself. Perplexity and divergence are measured on other parts of the text; without one,
+   divergence alone, on what the model says after a few prompts.
 3. Layers at 8 bits that a bound on the perplexity, or the guard against flipped tokens, asks for.
 4. Graph, weights, tokenizer, ``generation.json``, ``genai_config.json``, the plan and ``model.quality.json`` are written.
 """
@@ -34,6 +35,7 @@ from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.quantize.language.guard import Guarded, guard
 from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.moments import input_moments
+from edgeopt.quantize.language.own_text import write_own_text
 from edgeopt.quantize.language.search import Measures, grouped, lift_layers
 from edgeopt.quantize.language.text import Likelihood, Reader, Tokens, compare, own_prompts, read_windows, spread
 from edgeopt.quantize.plan.cause import Cause
@@ -105,7 +107,7 @@ def quantize_language_model(
     Raises:
         ModelError: the file is no decoder, or quantized already.
         DataError: the text is missing or too short.
-        RecipeError: an option needs text, or names no node.
+        RecipeError: a bound on the perplexity has no text, or an option names no node.
     """
     if model.is_dir():
         model = model / "model.onnx"
@@ -116,6 +118,8 @@ def quantize_language_model(
     method = _method(config, chosen)
     bits = _bits(loaded, config)
     threads = config.threads
+    if text is None and method in {"gptq", "awq"}:
+        chosen = replace(chosen, calibration=_written(loaded, facts, config))
     if chosen.calibration and method in {"gptq", "awq", "search"}:
         builder.moments = input_moments(loaded, facts, chosen.calibration, threads=threads)
         if method == "awq":
@@ -167,18 +171,14 @@ def _method(config: LanguageOptions, text: Text) -> str:
     """Return the method to use.
 
     Raises:
-        RecipeError: it, or the bound on the perplexity, needs text.
+        RecipeError: the bound on the perplexity needs text.
     """
-    needs: list[str] = [config.method] if config.method in {"awq", "gptq"} else []
-    needs += ["max_perplexity_increase"] if config.max_perplexity_increase is not None else []
-    if needs and text.name is None:
+    if config.max_perplexity_increase is not None and text.name is None:
         raise RecipeError(
-            f"{needs[0]} needs text: give --calibration TEXT.txt (a few thousand words of what the model will read)"
+            "max_perplexity_increase needs text: give --calibration TEXT.txt (a few thousand words of what the model will read)"
         )
-    if config.method == "auto" and config.body_bits == 8:
-        return "rtn"
     if config.method == "auto":
-        return "gptq" if text.name is not None else "search"
+        return "rtn" if config.body_bits == 8 else "gptq"
     return config.method
 
 
@@ -193,6 +193,12 @@ def _bits(model: ir.Model, config: LanguageOptions) -> dict[str, int]:
             raise RecipeError(f"exclude: '{name}'{nearest(name, names)} is not a product by a constant matrix of this model")
     kept = {layer.name: config.head_bits if layer.head else config.body_bits for layer in layers}
     return {name: bits for name, bits in kept.items() if name not in config.exclude}
+
+
+def _written(model: ir.Model, facts: Generation, config: LanguageOptions) -> list[Tokens]:
+    """Return text that the floating-point model writes, for calibration."""
+    session = open_model(model, config=SessionConfig(threads=config.threads))
+    return write_own_text(session, facts, count=config.calibration_windows)
 
 
 def _own_text(model: ir.Model, facts: Generation, folder: Path, threads: int) -> list[Tokens]:

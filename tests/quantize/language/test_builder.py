@@ -42,7 +42,7 @@ def test_every_product_is_at_level_4_and_nothing_is_transposed(decoder):
     model, _ = decoder
     made = Builder(model, 32, 64, "rtn").build(bits_of(model, 4))
     products = [node for node in made.graph if node.op_type == "MatMulNBits"]
-    assert len(products) == 11
+    assert len(products) == 9, "gate and up are one"
     assert all(node.attributes["accuracy_level"].value == 4 for node in products)
     assert not {"MatMul", "Transpose", "Gather"} & {node.op_type for node in made.graph if "embed" in (node.name or "")}
     assert [node.op_type for node in made.graph].count("GatherBlockQuantized") == 1
@@ -78,3 +78,12 @@ def test_matrices_that_are_not_named_stay(decoder):
     made = Builder(model, 32, 64, "rtn").build({names[0]: 4}, table_bits=0)
     kinds = [node.op_type for node in made.graph]
     assert (kinds.count("MatMulNBits"), kinds.count("MatMul"), kinds.count("Gather") > 0) == (1, 10, True)
+
+
+def test_products_of_one_input_are_one_unless_their_bits_differ(decoder):
+    model, _ = decoder
+    bits = bits_of(model, 4)
+    lifted = bits | {name: 8 for name in bits if "gate_proj" in name}
+    for given, products, splits in ((bits, 9, 2), (lifted, 11, 0)):
+        kinds = [node.op_type for node in Builder(model, 32, 64, "rtn").build(given).graph]
+        assert (kinds.count("MatMulNBits"), kinds.count("Split")) == (products, splits)

@@ -15,7 +15,7 @@ def test_levels_are_changed_in_a_copy(decoder):
     made = Builder(model, 32, 64, "rtn").build(bits)
     exact = at_level(made, 0, list(bits)[:2])
     levels = [node.attributes["accuracy_level"].value for node in exact.graph if node.op_type == "MatMulNBits"]
-    assert levels == [0, 0] + [4] * 9
+    assert levels == [0, 0] + [4] * 7
     assert all(node.attributes["accuracy_level"].value == 4 for node in made.graph if node.op_type == "MatMulNBits")
 
 

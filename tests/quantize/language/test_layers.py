@@ -4,8 +4,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeopt.graph.session import open_model
-from edgeopt.quantize.language.blocks import round_blocks
-from edgeopt.quantize.language.layers import Packed, declare, find_layers, find_tables
+from edgeopt.quantize.language.blocks import joined, round_blocks
+from edgeopt.quantize.language.layers import Packed, declare, find_layers, find_tables, side_by_side
 
 TEXT = """g (int64[b,s] ids, float[b,s,64] x) => (float[b,s,64] rows, float[b,s,40] logits) {
     rows = Gather<axis = 0>(table, ids)
@@ -30,6 +30,23 @@ def test_rows_and_products_are_read_from_blocks(parse_text):
     np.testing.assert_allclose(found[0], rows.matrix()[ids], atol=1e-5)
     exact = x @ products.matrix().T + bias
     assert np.abs(found[1] - exact).max() < 0.03 * np.abs(exact).max(), "activations are rounded to 8 bits"
+
+
+def test_two_products_of_one_input_become_one(parse_text):
+    text = """g (float[b,s,64] x) => (float[b,s,40] h, float[b,s,8] logits) {
+        g = MatMul(x, gate)  u = MatMul(x, up)  h = Mul(g, u)  logits = MatMul(x, head)
+    }"""
+    model = parse_text(text, gate=(64, 40), up=(64, 40), head=(64, 8))
+    layers = find_layers(model)
+    groups = side_by_side(layers, {layer.name: 4 for layer in layers})
+    assert [len(group) for group in groups] == ([2, 1] if len(layers) == 3 else [2])
+    parts = [round_blocks(layer.weight(), bits=4, block=32) for layer in groups[0]]
+    Packed(model.graph, joined(parts), "both", 4).multiply_all(groups[0])
+    declare(model)
+    x = np.random.default_rng(0).normal(size=(1, 3, 64)).astype(np.float32)
+    exact = (x @ parts[0].matrix().T) * (x @ parts[1].matrix().T)
+    found = open_model(model).run(["h"], {"x": x})[0]
+    assert np.abs(found - exact).max() < 0.03 * np.abs(exact).max(), "activations are rounded to 8 bits"
 
 
 def test_small_and_computed_matrices_are_no_layers(parse_text):

@@ -48,7 +48,6 @@ def test_a_name_that_ends_in_onnx_is_a_file(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"method": "gptq"}, "gptq needs text"),
         ({"max_perplexity_increase": 0.05}, "max_perplexity_increase needs text"),
         ({"exclude": ["nothing"]}, "'nothing'"),
     ],

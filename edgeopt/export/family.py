@@ -97,12 +97,6 @@ class Input:
                 return rng.normal(size=shape).astype(np.float32)
 
 
-def _freed(size: int | str | Resizable, names: Collection[str]) -> int | str:
-    if isinstance(size, Resizable):
-        return size.name if size.name in names else size.size
-    return size
-
-
 def _size(size: int | str | Resizable, sizes: Mapping[str, int]) -> int:
     if isinstance(size, Resizable):
         return size.size

@@ -115,7 +115,7 @@ def _choose(
     missing = [name for name in task.inputs(configuration) if given and name not in given[0]]
     if given and (task.wrap is unwrapped or not missing):
         more = random_samples(task, configuration, dynamic=config.dynamic) if config.dynamic else []
-        return [*given[: limit - len(more)], *more], remarks
+        return [*given[: max(1, limit - len(more))], *more], remarks
     reason = f"the samples lack '{missing[0]}'" if missing else "no samples were given"
     drawn = random_samples(task, configuration, dynamic=config.dynamic)
     return drawn, (f"traced and compared on random inputs: {reason}",)

@@ -134,29 +134,6 @@ def test_configuration_and_tokenizer_travel_along_but_no_weights(encoder):
     assert [file.name for file in encoder.files] == ["model.onnx", "config.json", "tokenizer.json"]
 
 
-def test_an_axis_the_code_fixes_is_an_error_that_names_it(tmp_path, target):
-    class Fixed(torch.nn.Module):
-        def forward(self, image, scale):
-            return image * 2 if image.shape[1] == 6 else image + scale
-
-    samples = [{"image": np.ones((2, n), np.float32), "scale": np.ones((2, 1), np.float32)} for n in (5, 6)]
-    with pytest.raises(ModelError, match=r"axis 1 of input 'image' .* fixes it at 6"):
-        export(Fixed(), samples, target=target, output=tmp_path)
-    assert not (tmp_path / "model.onnx").exists()
-
-
-def test_control_flow_on_values_names_the_line(tmp_path, target, capsys):
-    class Branching(torch.nn.Module):
-        def forward(self, x):
-            if x.sum() > 0:
-                return x
-            return -x
-
-    with pytest.raises(ModelError, match=r"test_stage\.py:\d+: if x\.sum\(\) > 0"):
-        export(Branching(), [{"x": np.ones((2, 3), np.float32)}], target=target, output=tmp_path)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_no_samples_and_wrong_names_are_told(tmp_path, target):
     with pytest.raises(DataError, match="samples are empty"):
         export(Convolution(), [], target=target, output=tmp_path)

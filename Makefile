@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill sweep deploy-test docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill sweep sweep-apps bench-serve deploy-killed deploy-test docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,17 @@ sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and ta
 	$(BIN)/python -m benchmarks.sweep.graphs
 	$(BIN)/python -m benchmarks.sweep.modules
 	$(BIN)/python -m benchmarks.sweep.readers
+
+sweep-apps: $(INSTALLED)  ## damaged bundles and inputs through apps, 10 minutes each; NODE= and CPP= are projects after make setup, BUNDLE= for Python
+	$(BIN)/python -m benchmarks.sweep.apps python $(BUNDLE)
+	$(BIN)/python -m benchmarks.sweep.apps node $(NODE)
+	$(BIN)/python -m benchmarks.sweep.apps cpp $(CPP)
+
+bench-serve: $(INSTALLED)  ## load on a generated server (PROJECT=, after make setup): throughput, and p95 against its bound at 80 % load
+	$(BIN)/python -m benchmarks.deploy.load $(PROJECT)
+
+deploy-killed: $(INSTALLED)  ## kill an update of a Linux project (PROJECT=) at every system call that touches files (strace; 10 minutes)
+	$(BIN)/python -m benchmarks.deploy.killed $(PROJECT)
 
 deploy-test: $(INSTALLED)  ## every platform's app with every bundle, installed from the registries; BUNDLES= names them (20 minutes for six)
 	$(BIN)/python -m benchmarks.deploy --work build/deploy-test $(if $(BUNDLES),$(BUNDLES),$(error say make deploy-test BUNDLES="FOLDER …"))

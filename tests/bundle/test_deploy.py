@@ -289,6 +289,28 @@ def test_cpp_answers_bad_input_in_one_line(program, bundles, tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "a/../../b", "", "a\\b"])
+def test_no_app_opens_a_file_outside_of_its_bundle(program, bundles, name, tmp_path):
+    command, _ = program
+    shutil.copytree(bundles["image"], tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle" / "bundle.json").read_text(encoding="utf-8"))
+    manifest["model"]["file"] = name
+    (tmp_path / "bundle" / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    done = run([*command, "--bundle", "bundle", "x.png"], tmp_path)
+    assert (done.returncode, done.stderr) == (2, "app: bundle.json: a path leaves the bundle; refused\n")
+    with pytest.raises(ValueError, match=r"leaves the bundle; refused"):
+        inference("pipeline").Bundle(str(tmp_path / "bundle"))
+    if (node := shutil.which("node")) is not None:
+        script = (
+            "const { openBundle } = await import(process.argv[1]); const text = new TextEncoder().encode(process.argv[2]);"
+            "const read = async (name) => { if (name !== 'bundle.json') console.log(name); return text; };"
+            "await openBundle(null, read).catch((error) => console.log(error.message));"
+        )
+        deploy_bundle(bundles["image"], Platform.NODE, output=tmp_path / "app")
+        done = run([node, "-e", script, str(tmp_path / "app" / "inference.mjs"), json.dumps(manifest)], tmp_path)
+        assert done.stdout == f"bundle.json: path {json.dumps(name)} leaves the bundle; refused\n"
+
+
 def test_docker_and_linux_projects_pass_their_own_checks(bundles, tmp_path):
     for package in ("fastapi", "uvicorn", "python_multipart"):
         pytest.importorskip(package)

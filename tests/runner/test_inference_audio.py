@@ -69,3 +69,9 @@ def test_log_mel_equals_transformers(scale: str, area: bool, log: str, theirs: s
 def test_what_is_no_recording_is_refused_in_one_line(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"not a \.wav file"):
         AUDIO.read_wav(content)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
+def test_a_rate_that_no_recording_has_is_refused_before_anything_is_resampled(rate: int) -> None:
+    with pytest.raises(ValueError, match=rf"16 bits, 1 channels, {rate} Hz cannot be read"):
+        AUDIO.read_wav(recording(np.zeros(10), rate))

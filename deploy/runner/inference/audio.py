@@ -13,6 +13,8 @@ from typing import Any, Mapping, Tuple, Union
 
 import numpy as np
 
+RATES = (1_000, 768_000)
+"""Rates in Hz that are read: resampling from a crafted one would take hours, or all memory."""
 _ZEROS = 16  # zero crossings of the resampler's sinc on either side
 
 
@@ -29,7 +31,7 @@ def read_wav(source: Union[str, bytes]) -> Tuple[Any, int]:
             frames = sound.readframes(sound.getnframes())
     except (wave.Error, EOFError, OSError, RuntimeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{name}: not a .wav file of integers (PCM): {error}") from error
-    if width not in (1, 2, 3, 4) or channels < 1 or rate < 1:
+    if width not in (1, 2, 3, 4) or channels < 1 or not RATES[0] <= rate <= RATES[1]:
         raise ValueError(f"{name}: {8 * width} bits, {channels} channels, {rate} Hz cannot be read")
     values = decoded(frames, width)
     return values[: len(values) // channels * channels].reshape(-1, channels).mean(axis=1), rate

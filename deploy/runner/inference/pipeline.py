@@ -75,7 +75,13 @@ class Bundle:
         return ort.InferenceSession(self.path(self.manifest["model"]["file"]), options, providers=[provider])
 
     def path(self, name: str) -> str:
-        """Return the path of one of the bundle's files."""
+        """Return the path of one of the bundle's files.
+
+        Raises:
+            ValueError: its name leaves the bundle.
+        """
+        if not isinstance(name, str) or any(part in ("", ".", "..") for part in name.split("/")) or set(name) & set("\\:\0"):
+            raise ValueError(f"bundle.json: the path {name!r} leaves the bundle; refused")
         return os.path.join(self.folder, *name.split("/"))
 
     @property

@@ -17,7 +17,7 @@ const TYPES = {
 /** Answer the three questions about the bundle whose files `read(name)` gives. */
 export async function verify(ort, read) {
   const listed = await read("bundle.json");
-  const manifest = JSON.parse(new TextDecoder().decode(listed));
+  const manifest = parsed(listed, "bundle.json");
   if (![1, 2].includes(manifest.schema_version)) {
     throw new Error(`bundle.json: schema version ${manifest.schema_version}, this program reads 1, 2`);
   }
@@ -26,10 +26,7 @@ export async function verify(ort, read) {
   const sums = new TextDecoder().decode(await read("SHA256SUMS")).split("\n");
   if (!sums.includes(`${await hash(listed)}  bundle.json`)) problems.push("bundle.json: its SHA-256 is not the one in SHA256SUMS");
   for (const { path, sha256, size_bytes: size } of manifest.files) {
-    if (path.split("/").some((part) => ["", ".", ".."].includes(part)) || path.includes("\\")) {
-      throw new Error(`bundle.json: path '${path}' leaves the bundle; refused`);
-    }
-    const bytes = await read(path);
+    const bytes = await read(inside(path));
     files.set(path, bytes);
     if (bytes.length !== size) problems.push(`${path}: ${bytes.length} bytes, recorded are ${size}`);
     else if ((await hash(bytes)) !== sha256) problems.push(`${path}: its SHA-256 is not the recorded one`);
@@ -42,6 +39,26 @@ export async function verify(ort, read) {
   checks.push({ name: "schema", status: "passed", detail: "names of inputs and outputs as recorded" });
   const arrays = await readNpz(files.get(manifest.golden.file));
   return [...checks, ...(await checkGolden(ort, manifest, session, arrays))];
+}
+
+/** Return the JSON object in a file's bytes; what is none is refused in one line. */
+export function parsed(bytes, name) {
+  let values = null;
+  try {
+    values = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    // said below
+  }
+  if (values === null || typeof values !== "object" || Array.isArray(values)) throw new Error(`${name}: not a JSON object`);
+  return values;
+}
+
+/** Return the path of a bundle's file, as it is; one that leaves the bundle is refused. */
+export function inside(path) {
+  if (typeof path !== "string" || path.split("/").some((part) => ["", ".", ".."].includes(part)) || /[\\\0:]/.test(path)) {
+    throw new Error(`bundle.json: path ${JSON.stringify(path)?.slice(0, 80)} leaves the bundle; refused`);
+  }
+  return path;
 }
 
 /** Return an onnxruntime session of the bundle's model, its external data included. */

@@ -14,7 +14,7 @@ export function readWav(bytes) {
     if (word(at) === "fmt " && at + 24 <= bytes.length) {
       const kind = view.getUint16(at + 8, true);
       format = { channels: view.getUint16(at + 10, true), rate: view.getUint32(at + 12, true), width: view.getUint16(at + 22, true) / 8 };
-      if ((kind !== 1 && kind !== 0xfffe) || ![1, 2, 3, 4].includes(format.width) || !format.channels || !format.rate) throw new Error("not a .wav file of integers (PCM)");
+      if ((kind !== 1 && kind !== 0xfffe) || ![1, 2, 3, 4].includes(format.width) || !format.channels || format.rate < 1000 || format.rate > 768000) throw new Error("not a .wav file of integers (PCM)");
     } else if (word(at) === "data" && format) {
       samples = bytes.subarray(at + 8, Math.min(bytes.length, at + 8 + size));
       break;

@@ -1,6 +1,8 @@
 // Outputs become an answer, for one sample (batch axis 1); and the comparison of two answers. The kinds of answers are those of the
 // bundle's inference/decoding.py. Outputs are a Map of name → {data: numbers, shape, dtype}.
 
+import { inside } from "./bundle.mjs";
+
 const sigmoid = (x) => 0.5 * (1 + Math.tanh(0.5 * x));
 
 function softmax(values) {
@@ -372,7 +374,7 @@ function numbers(got, want) {
 export async function checkGolden(manifest, read, predict) {
   const problems = [];
   for (const [index, { input, answer }] of (manifest.golden.raw ?? []).entries()) {
-    const raw = "text" in input ? input.text : await read(input.file);
+    const raw = "text" in input ? input.text : await read(inside(input.file));
     try {
       const problem = disagreement(await predict(raw), answer);
       if (problem) problems.push(`raw input ${index}: ${problem}`);

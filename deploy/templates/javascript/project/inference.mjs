@@ -7,7 +7,7 @@
 // happens is what bundle.json says; the reference, in Python, is the bundle's folder `inference`.
 
 import { audioInput, readWav } from "./audio.mjs";
-import { open, readNpy, readNpz } from "./bundle.mjs";
+import { inside, open, parsed, readNpy, readNpz } from "./bundle.mjs";
 import { decode } from "./decoding.mjs";
 import { imageInput } from "./images.mjs";
 import { Tokenizer } from "./text.mjs";
@@ -20,15 +20,15 @@ const DEFAULTS = { image: { letterbox: false, pad: [114], pad_position: "centre"
 
 /** Open the bundle whose files `read` gives; `options.library` encodes texts for tokenizers other than BERT's. */
 export async function openBundle(ort, read, options = {}) {
-  const manifest = JSON.parse(new TextDecoder().decode(await read("bundle.json")));
+  const manifest = parsed(await read("bundle.json"), "bundle.json");
   if (manifest.schema_version !== 2) throw new Error(`bundle.json: schema version ${manifest.schema_version}, this program reads 2`);
   const files = new Map();
-  for (const name of [manifest.model.file, ...manifest.model.external_data]) files.set(name, await read(name));
+  for (const name of [manifest.model.file, ...manifest.model.external_data]) files.set(name, await read(inside(name)));
   const session = options.session ?? (await open(ort, manifest, files, options.providers));
   const steps = { ...DEFAULTS[manifest.preprocessing.kind], ...manifest.preprocessing };
   let tokenizer = null;
   if (steps.kind === "tokenizer") {
-    const settings = JSON.parse(new TextDecoder().decode(await read(steps.file)));
+    const settings = parsed(await read(inside(steps.file)), steps.file);
     tokenizer = new Tokenizer(settings, steps.max_length, options.library);
   }
   return new Bundle(ort, manifest, steps, session, tokenizer, options.pixels);

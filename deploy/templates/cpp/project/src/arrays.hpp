@@ -26,6 +26,19 @@ inline std::vector<unsigned char> file(const std::string& path) {
   return bytes;
 }
 
+/** Return the path of a bundle's file; a name that leaves the folder is refused. */
+inline std::string inside(const std::string& folder, const std::string& name) {
+  std::string part;
+  for (size_t k = 0; k <= name.size(); ++k) {
+    const char c = k < name.size() ? name[k] : '/';
+    if (c == '\\' || c == '\0') throw std::runtime_error("bundle.json: a path leaves the bundle; refused");
+    if (c != '/') { part += c; continue; }
+    if (part.empty() || part == "." || part == "..") throw std::runtime_error("bundle.json: a path leaves the bundle; refused");
+    part.clear();
+  }
+  return folder + "/" + name;
+}
+
 inline std::string text(const std::string& path) {
   const auto bytes = file(path);
   return std::string(bytes.begin(), bytes.end());

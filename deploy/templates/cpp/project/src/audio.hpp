@@ -35,7 +35,7 @@ inline Samples read_wav(const std::vector<unsigned char>& b, int& rate) {
       channels = number(at + 10, 2);
       rate = static_cast<int>(number(at + 12, 4));
       width = number(at + 22, 2) / 8;
-      if ((kind != 1 && kind != 0xfffe) || width < 1 || width > 4 || channels < 1 || rate < 1) throw std::runtime_error("not a .wav file of integers (PCM)");
+      if ((kind != 1 && kind != 0xfffe) || width < 1 || width > 4 || channels < 1 || rate < 1000 || rate > 768000) throw std::runtime_error("not a .wav file of integers (PCM)");
     } else if (std::memcmp(&b[at], "data", 4) == 0 && channels) {
       const size_t bytes = std::min(size, b.size() - at - 8), count = bytes / width / channels;
       Samples samples(count);

@@ -19,11 +19,11 @@ class Bundle {
  public:
   Bundle(const std::string& folder, const std::string& library, const std::string& table, int threads)
       : folder_(folder), manifest_(parsed(folder + "/bundle.json")), steps_(manifest_["preprocessing"]),
-        session_(library, folder + "/" + manifest_["model"].str("file"), threads) {
+        session_(library, arrays::inside(folder, manifest_["model"].str("file")), threads) {
     for (const json::Value& name : manifest_.items("labels")) labels_.push_back(name.text);
     for (const json::Value& tensor : manifest_.items("outputs")) outputs_.push_back(tensor.str("name"));
     if (steps_.str("kind") == "tokenizer")
-      tokenizer_ = std::make_unique<text::Tokenizer>(folder + "/" + steps_.str("file"), table, static_cast<size_t>(steps_.whole("max_length")));
+      tokenizer_ = std::make_unique<text::Tokenizer>(arrays::inside(folder, steps_.str("file")), table, static_cast<size_t>(steps_.whole("max_length")));
   }
 
   bool takes_text() const { return tokenizer_ != nullptr; }

@@ -19,11 +19,11 @@ inline std::pair<std::string, bool> report(const Bundle& bundle, const std::stri
     for (const json::Value& entry : entries->list) {
       const json::Value& input = entry["input"];
       std::vector<std::string> raw;
-      if (const json::Value* file = input.find("file")) raw.push_back(folder + "/" + file->text);
-      else if (input["text"].kind == json::Value::Kind::list) for (const json::Value& text : input["text"].list) raw.push_back(text.text);
-      else raw.push_back(input["text"].text);
       std::string problem;
       try {
+        if (const json::Value* file = input.find("file")) raw.push_back(arrays::inside(folder, file->text));
+        else if (input["text"].kind == json::Value::Kind::list) for (const json::Value& text : input["text"].list) raw.push_back(text.text);
+        else raw.push_back(input["text"].text);
         problem = compare::disagreement(bundle.predict(raw), entry["answer"]);
       } catch (const std::exception& error) {
         problem = error.what();

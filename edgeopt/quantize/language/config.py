@@ -19,12 +19,13 @@ class LanguageOptions(Options):
     writes itself where none is given. auto: gptq."""
     body_bits: Literal[4, 8] = 4
     """Bits of the matrices between embedding and head."""
-    head_bits: Literal[4, 8] = 8
-    """Bits of the head and, if it is the same tensor, the embedding."""
+    head_bits: Literal["auto", 4, 8] = "auto"
+    """Bits of the head and, if it is the same tensor, the embedding. auto: 4 with gptq, which makes up for most of what the
+    head loses, so that a token takes less time; 8 otherwise, and where `max_perplexity_increase` would not hold."""
     block_size: Literal[16, 32, 64, 128] = 32
     """Number of weights along the input axis that share a scale and a zero point."""
     head_block_size: Literal[16, 32, 64, 128] = 64
-    """The same for the head and the embedding."""
+    """The same for a head and an embedding at 8 bits; at 4 bits `block_size` is used."""
     max_perplexity_increase: Annotated[float | None, BeforeValidator(share)] = Field(default=None, gt=0)
     """Largest increase of the perplexity on the text, such as 0.05 or "5%": layers are kept at 8 bits, those first that change
     the next token's distribution most, until it holds."""

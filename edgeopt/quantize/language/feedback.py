@@ -13,16 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.quantize.affine import nearest, restored
-from edgeopt.quantize.language.blocks import Blocked, Floats, search_grid
+from edgeopt.quantize.language.blocks import Blocked, Floats, joined, search_grid
 
 _DAMPING = 0.01
+_CHUNK = 1 << 22
+"""Elements that are worked on at a time."""
 
 
 def round_with_feedback(weight: Floats, inner: NDArray[np.float64], *, bits: int, block: int) -> Blocked:
-    """Return `weight` [outputs, inputs] as blocks, for inputs with second moments `inner` [inputs, inputs]."""
+    """Return `weight` [outputs, inputs] as blocks, for inputs with second moments `inner` [inputs, inputs].
+
+    Rows are independent of each other and worked on some at a time, so that a large vocabulary needs no more memory.
+    """
+    factor = _factor(inner)
+    rows = max(1, _CHUNK // weight.shape[1])
+    return joined(
+        [_round(weight[start : start + rows], factor, bits=bits, block=block) for start in range(0, len(weight), rows)]
+    )
+
+
+def _round(weight: Floats, factor: NDArray[np.float64], *, bits: int, block: int) -> Blocked:
     outputs, inputs = weight.shape
     count, top = ceil(inputs / block), 2**bits - 1
-    factor = _factor(inner)
     cost = (1 / np.square(np.diag(factor))).astype(np.float32)
     left = np.zeros((count * block, outputs), np.float32)
     left[:inputs] = weight.T

@@ -1,7 +1,7 @@
 """The preset ``llm``: a decoder as `export` writes it, in; a folder that generates text, out.
 
-1. Every matrix of the body as 4-bit blocks, head and embedding as 8-bit blocks (one tensor where they are one), products at
-   accuracy level 4, for which there are fast kernels.
+1. Every matrix of the body as 4-bit blocks, head and embedding as blocks of 4 or 8 bits (one tensor where they are one),
+   products at accuracy level 4, for which there are fast kernels.
 2. Error feedback (gptq), or inputs scaled by their size (awq), or blocks alone. What is calibrated on is the text, or, without
    one, text that the model writes itself. Perplexity and divergence are measured on other parts of the text; without one,
    divergence alone, on what the model says after a few prompts.
@@ -116,7 +116,7 @@ def quantize_language_model(
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
     chosen = _read(text, model.parent, config)
     method = _method(config, chosen)
-    bits = _bits(loaded, config)
+    bits = _bits(loaded, config, method)
     threads = config.threads
     if text is None and method in {"gptq", "awq"}:
         chosen = replace(chosen, calibration=_written(loaded, facts, config))
@@ -131,7 +131,8 @@ def quantize_language_model(
     if not chosen.measured:
         chosen = replace(chosen, measured=_own_text(loaded, facts, model.parent, threads))
     made = _build(builder, bits, exact, text=chosen, facts=facts, config=config)
-    made = replace(made, decisions=(*_decisions(made.bits, config, method), *made.decisions))
+    head = next((made.bits[layer.name] for layer in find_layers(loaded) if layer.head and layer.name in made.bits), 8)
+    made = replace(made, decisions=(*_decisions(made.bits, head, config, method), *made.decisions))
     return _write(made, facts, model, output, text=chosen, target=target)
 
 
@@ -182,7 +183,7 @@ def _method(config: LanguageOptions, text: Text) -> str:
     return config.method
 
 
-def _bits(model: ir.Model, config: LanguageOptions) -> dict[str, int]:
+def _bits(model: ir.Model, config: LanguageOptions, method: str) -> dict[str, int]:
     """Return the bits of each matrix, by the name of its node."""
     layers = find_layers(model)
     names = [layer.name for layer in layers]
@@ -191,7 +192,10 @@ def _bits(model: ir.Model, config: LanguageOptions) -> dict[str, int]:
     for name in config.exclude:
         if name not in names:
             raise RecipeError(f"exclude: '{name}'{nearest(name, names)} is not a product by a constant matrix of this model")
-    kept = {layer.name: config.head_bits if layer.head else config.body_bits for layer in layers}
+    head = config.head_bits
+    if head == "auto":
+        head = 4 if method == "gptq" and config.body_bits == 4 else 8
+    kept = {layer.name: head if layer.head else config.body_bits for layer in layers}
     return {name: bits for name, bits in kept.items() if name not in config.exclude}
 
 
@@ -221,10 +225,16 @@ def _build(
         return compare(exact, open_reader(model), text.measured)
 
     groups = grouped(find_layers(builder.model))
-    model = builder.build(bits, table_bits=config.head_bits)
+    table_bits = 8 if config.head_bits == "auto" else config.head_bits
+    model = builder.build(bits, table_bits=table_bits)
     likelihood, seen, warnings, decisions = measure(model), None, list[str](), list[Decision]()
     lifts: tuple[str, ...] = ()
     bound = config.max_perplexity_increase
+    head = {layer.name: 8 for layer in find_layers(builder.model) if layer.head and bits.get(layer.name) == 4}
+    if bound is not None and likelihood.increase > bound and head and config.head_bits == "auto":
+        bits = bits | head
+        likelihood = measure(builder.build(bits))
+        decisions.append(Decision("head at 8 bits", ", ".join(head), f"perplexity at most {bound:.1%} higher"))
     if bound is not None and likelihood.increase > bound:
         part = text.measured[:_SENSITIVITY_WINDOWS]
         found = lift_layers(builder, bits, Measures(exact, part, measure, open_reader), bound=bound)
@@ -241,7 +251,7 @@ def _build(
         if seen.lifted:
             decisions.append(Decision("layers at 8 bits", ", ".join(seen.lifted), "rounded activations flipped tokens"))
             lifts = (*lifts, *seen.lifted)
-    model = builder.build(bits, table_bits=config.head_bits)
+    model = builder.build(bits, table_bits=table_bits)
     if seen is not None and seen.lifted:
         likelihood = measure(model)
     return _Made(model, bits, likelihood, seen, lifts, tuple(decisions), tuple(warnings))
@@ -252,12 +262,12 @@ def _prompts(text: Text, count: int) -> list[Tokens]:
     return [tokens[: min(16, len(tokens) // 2)] for tokens in spread(text.measured, count)]
 
 
-def _decisions(bits: Mapping[str, int], config: LanguageOptions, method: str) -> tuple[Decision, ...]:
+def _decisions(bits: Mapping[str, int], head: int, config: LanguageOptions, method: str) -> tuple[Decision, ...]:
     low, high = sum(found == 4 for found in bits.values()), sum(found == 8 for found in bits.values())
     return (
         Decision("weights", f"{low} matrices at 4 bits, {high} at 8, blocks of {config.block_size}", _METHODS[method]),
         Decision("kernels", "MatMulNBits, accuracy level 4", "level 0 has no fast kernels on CPUs, for 8 bits none at all"),
-        Decision("embedding", f"{config.head_bits} bits", "one tensor for embedding and head, where the model ties them"),
+        Decision("embedding", f"{head} bits", "one tensor for embedding and head, where the model ties them"),
     )
 
 

@@ -33,3 +33,10 @@ def test_widths_that_no_block_divides_are_filled_up():
     made = round_with_feedback(weight, np.eye(50), bits=4, block=32)
     assert made.numbers.shape == (8, 2, 32)
     assert np.abs(made.matrix() - weight).max() < 0.5
+
+
+def test_rows_that_are_worked_on_in_turns_are_the_same(monkeypatch):
+    weight = np.random.default_rng(3).normal(size=(7, 64)).astype(np.float32)
+    whole = round_with_feedback(weight, np.eye(64), bits=4, block=32).matrix()
+    monkeypatch.setattr("edgeopt.quantize.language.feedback._CHUNK", 128)
+    assert np.array_equal(round_with_feedback(weight, np.eye(64), bits=4, block=32).matrix(), whole)

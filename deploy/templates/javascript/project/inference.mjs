@@ -18,7 +18,7 @@ const ARRAYS = {
 };
 const DEFAULTS = { image: { letterbox: false, pad: [114], pad_position: "centre" }, tokenizer: { pair: false } };
 
-/** Open the bundle whose files `read` gives; `options.library` encodes texts for tokenizers other than BERT's. */
+/** Open the bundle whose files `read` gives. */
 export async function openBundle(ort, read, options = {}) {
   const manifest = parsed(await read("bundle.json"), "bundle.json");
   if (manifest.schema_version !== 2) throw new Error(`bundle.json: schema version ${manifest.schema_version}, this program reads 2`);
@@ -29,7 +29,7 @@ export async function openBundle(ort, read, options = {}) {
   let tokenizer = null;
   if (steps.kind === "tokenizer") {
     const settings = parsed(await read(inside(steps.file)), steps.file);
-    tokenizer = new Tokenizer(settings, steps.max_length, options.library);
+    tokenizer = new Tokenizer(settings, steps.max_length);
   }
   return new Bundle(ort, manifest, steps, session, tokenizer, options.pixels);
 }

@@ -1,4 +1,6 @@
-// Texts become token ids: BERT's WordPiece with the character offsets of every token; other tokenizers through a library.
+// Texts become token ids, with the character offsets of every token: BERT's WordPiece here, other tokenizers in tokenizer.mjs.
+
+import { Pipeline, template, trimmed } from "./tokenizer.mjs";
 
 const CHINESE = /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u;
 const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u;
@@ -7,30 +9,26 @@ const MARK = /\p{Mn}/u;
 const PUNCTUATION = /[\p{P}!-/:-@[-`{-~]/u;
 
 export class Tokenizer {
-  /** `library(settings)` returns an object with encode(first, second) and decode(ids), for tokenizers other than BERT's. */
-  constructor(settings, maxLength, library) {
+  constructor(settings, maxLength) {
     this.settings = settings;
     this.maxLength = maxLength;
-    this.own = isWordpiece(settings);
-    if (this.own) this.vocabulary = new Map(Object.entries(settings.model.vocab));
-    else if (library) this.library = library(settings);
-    else throw new Error(`a ${settings.model?.type} tokenizer is not read here`);
+    this.pipeline = isWordpiece(settings) ? null : new Pipeline(settings);
+    this.template = template(settings.post_processor);
+    if (!this.pipeline) this.vocabulary = new Map(Object.entries(settings.model.vocab));
   }
 
   /** Return {ids, types, sequences, offsets}; offsets count characters (code points). */
   encode(first, second) {
-    if (!this.own) return this.library.encode(first, second, this.maxLength);
-    const { post_processor: processor } = this.settings;
-    const template = second === undefined ? processor.single : processor.pair;
-    const parts = { A: this.#pieces(first), B: second === undefined ? [] : this.#pieces(second) };
-    const special = (item) => processor.special_tokens[item.SpecialToken.id].ids;
-    const room = Math.max(0, this.maxLength - template.reduce((sum, item) => sum + (item.SpecialToken ? special(item).length : 0), 0));
+    const items = second === undefined ? this.template.single : this.template.pair;
+    const parts = { A: this.#trimmed(first), B: second === undefined ? [] : this.#trimmed(second) };
+    const special = (item) => this.template.special_tokens[item.SpecialToken.id].ids;
+    const room = Math.max(0, this.maxLength - items.reduce((sum, item) => sum + (item.SpecialToken ? special(item).length : 0), 0));
     const [a, b] = second === undefined ? [room, 0] : longestFirst(parts.A.length, parts.B.length, room);
     const found = { ids: [], types: [], sequences: [], offsets: [] };
     const add = ([id, start, end], type, sequence) => {
       found.ids.push(id); found.types.push(type); found.sequences.push(sequence); found.offsets.push([start, end]);
     };
-    for (const item of template) {
+    for (const item of items) {
       if (item.SpecialToken) for (const id of special(item)) add([id, 0, 0], item.SpecialToken.type_id, null);
       else for (const piece of parts[item.Sequence.id].slice(0, item.Sequence.id === "A" ? a : b)) add(piece, item.Sequence.type_id, item.Sequence.id === "A" ? 0 : 1);
     }
@@ -39,10 +37,17 @@ export class Tokenizer {
 
   /** Return the text of token ids, without special tokens. */
   decode(ids) {
-    if (!this.own) return this.library.decode(ids);
+    if (this.pipeline) return this.pipeline.decode(ids);
     const special = new Set(this.settings.added_tokens.filter((token) => token.special).map((token) => token.id));
     const words = new Map([...this.vocabulary].map(([word, id]) => [id, word]));
     return ids.filter((id) => !special.has(id)).map((id) => words.get(id) ?? "").join(" ").replaceAll(` ${this.settings.model.continuing_subword_prefix}`, "");
+  }
+
+  #trimmed(text) {
+    if (!this.pipeline) return this.#pieces(text);
+    const found = this.pipeline.pieces(text);
+    const { trims } = this.template;
+    return trims ? found.map((piece, k) => trimmed(piece, piece[3] ?? this.pipeline.model.names[piece[0]] ?? "", k === 0, trims.prefix)) : found;
   }
 
   #pieces(text) {

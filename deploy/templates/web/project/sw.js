@@ -1,6 +1,6 @@
 // Keeps everything that the page needs, so that it works offline; a new version of the bundle replaces the old one.
 
-const APP = ["./", "index.html", "app.mjs", "audio.mjs", "bundle.mjs", "decoding.mjs", "images.mjs", "inference.mjs", "text.mjs", "ui.mjs", "ui.css",
+const APP = ["./", "index.html", "app.mjs", "audio.mjs", "bundle.mjs", "decoding.mjs", "images.mjs", "inference.mjs", "text.mjs", "tokenizer.mjs", "ui.mjs", "ui.css",
   "app.webmanifest", "ort/ort.wasm.min.mjs", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
 const CACHE = "@@SLUG@@-@@HASH@@";
 

@@ -1,0 +1,29 @@
+"""Tokenizers of the templates beside the package tokenizers: ids, offsets and decoded texts, for the usual kinds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.deploy import tokens
+
+KINDS = ("gpt2", "roberta", "llama3", "qwen", "llama2", "clip", "albert")
+WORDS = (
+    "the quick brown fox jumps over 13 lazy dogs, isn't it? Über-naïve café: 42.5 % of $99! I'll say “yes”…\n"
+    "A SECOND LINE of Text with CamelCase, numbers 2024 and 1234567; snake_case, e-mail@example.org and (brackets).\n"
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_javascript_gives_the_tokens_of_the_package(kind: str, tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    text = tmp_path / "text.txt"
+    text.write_text(WORDS * 20, encoding="utf-8")
+    tokenizer = getattr(tokens, kind)(text)
+    sentences = [*tokens.CRAFTED, *WORDS.splitlines(), WORDS]
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (row,) = tokens.compared(tmp_path, tokenizer, sentences, None)
+    assert (row["sentences"], row["ids"], row["offsets"], row["decoded"]) == (len(sentences), 0, 0, 0), row

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgeopt.batches import Batches
-from edgeopt.errors import RecipeError, nearest
+from edgeopt.errors import ModelError, RecipeError, nearest
 from edgeopt.graph import files
 from edgeopt.graph.matching import attribute, constant, name_of, named_nodes, names_of
 from edgeopt.quantize.apply.perform import perform
@@ -31,7 +34,8 @@ from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
 from edgeopt.quantize.plan.shared_ranges import followers, following
 from edgeopt.quantize.prepare import Prepared
-from edgeopt.quantize.search.range_choice import WAYS, Way, best, figures, told
+from edgeopt.quantize.search.range_choice import WAYS, Choice
+from edgeopt.quantize.search.simulation import Simulation
 from edgeopt.quantize.search.trials import LARGEST_BYTES
 from edgeopt.quantize.search.wide import widen
 from edgeopt.targets.target import Rules, Target
@@ -40,7 +44,9 @@ _WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four,
 
 
 _HELD_ASIDE = 8  # batches at most, and a quarter of them all
+_JUDGED = 12  # batches, with those that calibration saw, where fewer are held aside: a clipped outlier may be in any
 _FEWEST = 8  # batches: of fewer none is held aside
+_COUNTED = 1 << 22, 1 << 15  # values of a tensor, in all and in one batch, that are enough for its histogram
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ class Draft:
     plan: Plan
     observations: Observations
     basis: PlanBasis
-    ranged: Callable[[Way], Plan] | None = None
-    """Plans the ranges in another way, where the ways were compared."""
+    choice: Choice | None = None
+    """How ranges are chosen, where that was put off."""
 
 
 def draft_plan(
@@ -60,8 +66,18 @@ def draft_plan(
     target: Target,
     config: QuantizeConfig,
     saved: Plan | None = None,
+    *,
+    choose: bool = True,
 ) -> Draft:
     """Calibrate and plan; a saved plan is taken as it stands, with what it leaves in floating point.
+
+    Args:
+        prepared: the model.
+        calibration: data.
+        target: where it is to run.
+        config: options.
+        saved: the plan that is to be carried out again.
+        choose: compare ways to choose ranges, where that is asked for, or leave it to the caller, who will know more.
 
     Raises:
         RecipeError: the saved plan is not for this model and target, or an option names a node that is not there.
@@ -85,17 +101,25 @@ def draft_plan(
     if not compares:
         plan = planning.plan(observations, config.ranges)
         return _widened(Draft(plan, observations, _basis(prepared, observations, target, config)), samples, target, config)
-    way, reason = _best_way(planning, observations, samples)
-    joined, known = observations.joined(), Known()
-    plan = planning.plan(joined, way, known).decided("ranges chosen", way, reason)
-    basis = _basis(prepared, joined, target, config)
-    drafted = Draft(plan, joined, basis, lambda way: planning.plan(joined, way, known))
-    return _widened(drafted, samples, target, config)
+    basis = _basis(prepared, observations, target, config)
+    known = Known()
+    plans = {way: planning.plan(observations, way, known) for way in WAYS}
+    held = observations.held[:_HELD_ASIDE]
+    batches = held if len(held) == _HELD_ASIDE else (*held, *samples.take(_JUDGED - len(held)))
+    choice = Choice(plans, batches, len(held), lambda way: planning.plan(observations.joined(), way))
+    drafted = Draft(plans["auto"], observations, basis, choice)
+    if not choose:
+        return drafted
+    plan = choice.by(_judge(choice, drafted, config))
+    return _widened(replace(drafted, plan=plan, choice=None), samples, target, config)
 
 
 def _basis(prepared: Prepared, observations: Observations, target: Target, config: QuantizeConfig) -> PlanBasis:
-    seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
-    highs = {name: channels.extremes[1] for name, channels in seen.items()}
+    highs: dict[str, NDArray[Any]] = {}
+    for name, item in (*observations.tensors.items(), *observations.aside.items()):
+        if item.channels is not None and item.count:
+            high = item.channels.extremes[1]
+            highs[name] = np.maximum(highs[name], high) if name in highs else high
     return PlanBasis(prepared.model, target.quantization, highs, config.share_ranges)
 
 
@@ -132,16 +156,19 @@ class _Planning:
         return plan
 
 
-def _best_way(planning: _Planning, observations: Observations, samples: CheckedSamples) -> tuple[Way, str]:
-    """Return how ranges are best chosen for this model, and the figures that say so."""
-    model, config = planning.prepared.model, planning.config
-    known = Known()
-    plans = {way: planning.plan(observations, way, known) for way in WAYS}
-    aside = bool(observations.held)
-    batches = (observations.held or samples.take(_HELD_ASIDE))[:_HELD_ASIDE]
+def _judge(choice: Choice, drafted: Draft, config: QuantizeConfig) -> Callable[[Plan], float]:
+    """Return what gives the SQNR of the outputs under a plan: simulated where the plans differ in ranges alone."""
+    model, plan, batches = drafted.basis.model, drafted.plan, choice.batches
+    if choice.in_ranges_alone and plan.integer_nodes:
+        try:
+            simulation = Simulation(model, plan, batches, threads=config.threads)
+        except ModelError:  # a subgraph reads what would be switched
+            pass
+        else:
+            integer, numbers = plan.on_integers, range(len(batches))
+            return lambda other: simulation.db(integer, other, numbers)
     exact = ExactOutputs(model, batches, config.threads)
-    found = figures(plans, lambda plan: perform(model, plan, observations, config), exact)
-    return best(found), told(found, batches, aside=aside)
+    return lambda other: exact.db(perform(model, other, drafted.observations, config))
 
 
 def _widened(drafted: Draft, samples: CheckedSamples, target: Target, config: QuantizeConfig) -> Draft:
@@ -258,6 +285,7 @@ def _observe(
         channels=_channel_axes(prepared, nodes, config),
         config=ObserveConfig(
             histograms=compares or _histograms(prepared.model, nodes, config),
+            counted=max(_COUNTED[0] // max(len(calibration), 1), _COUNTED[1]),
             momentum=config.momentum,
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,

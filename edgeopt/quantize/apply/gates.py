@@ -10,6 +10,8 @@ After:  x → If (gate) → …       then: x → Q → DQ; else: x → Identity
 With one gate open, the change of the outputs is what that rounding alone does. Constants stay constants in both branches, so
 kernels prepare the exact ones once (a Where between them makes MobileNetV2's runs ten times as long). Rounded ones stay
 integers, which onnxruntime does not fold, so that a large model is not held twice.
+
+Scale and zero point of the activations can be inputs as well (`adjustable`), so that other ranges need no other model.
 """
 
 from __future__ import annotations
@@ -52,38 +54,76 @@ class Gate:
     constant: Rounded | None = None
     symmetric: bool = False
     """Whether the activation's zero point lies in the middle."""
+    readers: frozenset[str] | None = None
+    """The nodes that read the activation rounded, by name; None: all."""
 
 
 class Gated:
     """A session on a model whose roundings can be switched on, and its outputs with none of them."""
 
-    def __init__(self, model: ir.Model, gates: Sequence[Gate], batches: Sequence[Batch], *, threads: int) -> None:
-        """Build the model; `model` is floating point and not changed, the names of the gates differ, the batches are few."""
+    def __init__(
+        self, model: ir.Model, gates: Sequence[Gate], batches: Sequence[Batch], *, threads: int, adjustable: bool = False
+    ) -> None:
+        """Build the model.
+
+        Args:
+            model: floating point; it is not changed.
+            gates: their names differ.
+            batches: a few samples.
+            threads: for inference.
+            adjustable: ranges of activations can be given with each question.
+        """
         self._outputs = [name_of(value) for value in model.graph.outputs if is_float(value)]
         self._labels = {gate.name: _label(number) for number, gate in enumerate(gates)}
-        self._session = _open(model, gates, threads)
+        self._gates = {gate.name: gate for gate in gates if _rounds_all(gate)} if adjustable else {}
+        self._session = _open(model, gates, threads, adjustable=adjustable)
         self._batches = batches
-        self._exact = [self._run(number, frozenset()) for number in range(len(batches))]
+        self._exact: dict[int, Mapping[str, Array]] = {}
 
-    def _run(self, number: int, opened: Set[str]) -> Mapping[str, Array]:
+    def _run(self, number: int, opened: Set[str], grids: Mapping[str, Array]) -> Mapping[str, Array]:
         switches = {label: np.array(name in opened) for name, label in self._labels.items()}
-        return run(self._session, self._outputs, {**self._batches[number], **switches}, sample=number)
+        return run(self._session, self._outputs, {**self._batches[number], **switches, **grids}, sample=number)
 
-    def noise(self, opened: Set[str]) -> NDArray[np.float64]:
-        """Return noise / signal at each floating-point output with the gates `opened`; one run for each batch."""
+    def noise(
+        self, opened: Set[str], *, ranges: Mapping[str, TensorPlan] | None = None, batches: Sequence[int] | None = None
+    ) -> NDArray[np.float64]:
+        """Return noise / signal at each floating-point output with the gates `opened`; one run for each batch.
+
+        Args:
+            opened: names of gates.
+            ranges: of activations, instead of those that the gates have (if they are adjustable).
+            batches: the numbers of those that are run; None: all.
+        """
         found = {name: Noise() for name in self._outputs}
-        for number, exact in enumerate(self._exact):
-            got = self._run(number, opened)
-            for name, values in exact.items():
+        grids = self._grids(ranges or {})
+        for number in range(len(self._batches)) if batches is None else batches:
+            got = self._run(number, opened, grids)
+            for name, values in self._exactly(number, grids).items():
                 found[name].add(values, got[name])
         return np.array([10 ** (-noise.db / 10) for noise in found.values()])
 
+    def _exactly(self, number: int, grids: Mapping[str, Array]) -> Mapping[str, Array]:
+        if number not in self._exact:
+            self._exact[number] = self._run(number, frozenset(), grids)
+        return self._exact[number]
+
+    def _grids(self, ranges: Mapping[str, TensorPlan]) -> dict[str, Array]:
+        """Return scales and zero points as inputs."""
+        found: dict[str, Array] = {}
+        for name, gate in self._gates.items():
+            tensor = gate.tensor
+            if tensor is not None:
+                affine = _affine(ranges.get(tensor.name, tensor), symmetric=gate.symmetric)
+                label = self._labels[name]
+                found |= {f"{label}_scale": affine.scale, f"{label}_zero": affine.zero}
+        return found
+
     def sqnr_db(self, opened: Set[str]) -> float:
         """Return the SQNR at the model's floating-point outputs with the gates `opened`; one run for each batch."""
-        noise = Noise()
-        for number, exact in enumerate(self._exact):
-            got = self._run(number, opened)
-            for name, values in exact.items():
+        noise, grids = Noise(), self._grids({})
+        for number in range(len(self._batches)):
+            got = self._run(number, opened, grids)
+            for name, values in self._exactly(number, grids).items():
                 noise.add(values, got[name])
         return noise.db
 
@@ -105,13 +145,18 @@ def _label(number: int) -> str:
     return f"edgeopt_gate_{number}"
 
 
-def _open(model: ir.Model, gates: Sequence[Gate], threads: int) -> ort.InferenceSession:
+def _rounds_all(gate: Gate) -> bool:
+    """Return whether the gate rounds an activation, and in one place."""
+    return gate.reader is None and gate.tensor is not None and gate.tensor.low < gate.tensor.high
+
+
+def _open(model: ir.Model, gates: Sequence[Gate], threads: int, *, adjustable: bool) -> ort.InferenceSession:
     """Open a session on the gated model, of which nothing stays in memory but what the session holds."""
     config = SessionConfig(threads=threads, entries=_AS_WRITTEN, arena=files.fits_one_message(model))
-    return open_model(_gated(model, gates), config=config)
+    return open_model(_gated(model, gates, adjustable=adjustable), config=config)
 
 
-def _gated(model: ir.Model, gates: Sequence[Gate]) -> ir.Model:
+def _gated(model: ir.Model, gates: Sequence[Gate], *, adjustable: bool = False) -> ir.Model:
     copy = copied(model)
     graph = copy.graph
     nodes, values = named_nodes(graph), by_name(graph)
@@ -120,18 +165,19 @@ def _gated(model: ir.Model, gates: Sequence[Gate]) -> ir.Model:
         graph.inputs.append(label)
         if gate.reader is not None:
             _choose(graph, nodes[gate.reader], gate, label)
-        elif gate.tensor is not None and gate.tensor.low < gate.tensor.high:
-            _switch(graph, values[gate.tensor.name], gate, label)
+        elif gate.tensor is not None and _rounds_all(gate):
+            _switch(graph, values[gate.tensor.name], gate, label, adjustable=adjustable)
     return copy
 
 
-def _switch(graph: ir.Graph, value: ir.Value, gate: Gate, label: ir.Value) -> None:
-    """Let all nodes of the graph read `value` rounded where the gate is open."""
-    readers = [use for use in value.uses() if use.node.graph is graph]
+def _switch(graph: ir.Graph, value: ir.Value, gate: Gate, label: ir.Value, *, adjustable: bool) -> None:
+    """Let the nodes of the graph, or those that the gate names, read `value` rounded where the gate is open."""
+    uses = [use for use in value.uses() if use.node.graph is graph]
+    readers = [use for use in uses if gate.readers is None or use.node.name in gate.readers]
     exact = ir.node("Identity", [value])
-    chosen = _either(
-        graph, label, {"then_branch": _rounding(graph, value, gate), "else_branch": [exact]}, f"{label.name}_choice"
-    )
+    grid = _grid_inputs(graph, gate, name_of(label)) if adjustable else None
+    rounding = _rounding(graph, value, gate, grid)
+    chosen = _either(graph, label, {"then_branch": rounding, "else_branch": [exact]}, f"{label.name}_choice")
     chosen.outputs[0].type, chosen.outputs[0].shape = value.type, value.shape
     producer = value.producer()
     if producer is not None:
@@ -190,12 +236,26 @@ def _shared(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy(), tensor.dtype, shape=ir.Shape(tensor.shape.numpy()))
 
 
-def _rounding(graph: ir.Graph, value: ir.Value, gate: Gate) -> list[ir.Node]:
-    tensor = gate.tensor
-    if tensor is None:
+def _grid_inputs(graph: ir.Graph, gate: Gate, label: str) -> list[ir.Value]:
+    """Return scale and zero point of the gate as new inputs of the graph."""
+    if gate.tensor is None:
         return []
-    affine = Affine.of_range(tensor.low, tensor.high, tensor.dtype, symmetric=gate.symmetric)
-    parts = {"scale": affine.scale, "zero": affine.zero}
-    grid = [add_initializer(graph, f"edgeopt_gate_{name}", part) for name, part in parts.items()]
+    kinds = {"scale": ir.DataType.FLOAT, "zero": ir.DataType[gate.tensor.dtype.upper()]}
+    found = [ir.Value(name=f"{label}_{name}", type=ir.TensorType(kind), shape=ir.Shape([])) for name, kind in kinds.items()]
+    graph.inputs.extend(found)
+    return found
+
+
+def _affine(tensor: TensorPlan, *, symmetric: bool) -> Affine:
+    return Affine.of_range(tensor.low, tensor.high, tensor.dtype, symmetric=symmetric)
+
+
+def _rounding(graph: ir.Graph, value: ir.Value, gate: Gate, grid: list[ir.Value] | None = None) -> list[ir.Node]:
+    if gate.tensor is None:
+        return []
+    if grid is None:
+        affine = _affine(gate.tensor, symmetric=gate.symmetric)
+        parts = {"scale": affine.scale, "zero": affine.zero}
+        grid = [add_initializer(graph, f"edgeopt_gate_{name}", part) for name, part in parts.items()]
     quantize = ir.node("QuantizeLinear", [value, *grid])
     return [quantize, ir.node("DequantizeLinear", [quantize.outputs[0], *grid])]

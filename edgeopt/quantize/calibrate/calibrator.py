@@ -39,6 +39,8 @@ class ObserveConfig:
 
     histograms: bool | frozenset[str] = True
     """Keep histograms of all tensors, of none, or of those named."""
+    counted: int | None = None
+    """The number of values of an array that are enough for its histogram; None: all are counted."""
     momentum: float = 0.9
     threads: int = 1
     memory_limit_bytes: int | None = None
@@ -62,14 +64,15 @@ class Observations:
     samples: int
     batches: int
     turns: int
-    aside: Mapping[str, TensorStatistics] = field(default_factory=dict)
-    """Of the batches that were held aside, by tensor."""
+    aside: dict[str, TensorStatistics] = field(default_factory=dict)
+    """Of the batches that were held aside, by tensor, until they join the others."""
     held: tuple[Batch, ...] = ()
     """These batches, in parts that the model takes."""
 
     def joined(self) -> Observations:
         """Return the observations with what was held aside among them; the statistics of these are changed in place."""
-        for name, statistics in self.aside.items():
+        while self.aside:
+            name, statistics = self.aside.popitem()
             self.tensors[name].merge(statistics)
         return replace(self, aside={}, held=())
 
@@ -206,10 +209,10 @@ def _take_in(
     task, sample = about
     for name in tensors:
         if name in batch:
-            statistics[name].add(batch[name])
+            statistics[name].add(batch[name], counted=task.config.counted)
     for name, values in exposed(batch, sample=sample).items():
         with np.errstate(invalid="ignore"):  # sums of infinities
-            statistics[name].add(values)
+            statistics[name].add(values, counted=task.config.counted)
         _check_finite(name, statistics[name], task, sample)
 
 

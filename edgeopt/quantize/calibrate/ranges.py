@@ -72,6 +72,8 @@ def choose_range(
     if statistics.histogram is None:
         raise ValueError(f"{method} needs a histogram, which was not kept")
     if method == "percentile":
+        if percentile >= 100.0:
+            return full
         low, high = quantiles(statistics.histogram, percentile)
         return grid.widen((max(low, statistics.minimum), min(high, statistics.maximum)))
     masses = statistics.histogram.masses()
@@ -114,23 +116,22 @@ def squared_error(masses: Masses, interval: Interval, grid: Grid) -> float:
     """Return the expected squared error, summed over all values, of quantizing `masses` with `grid` over `interval`."""
     low, high = interval
     step = (high - low) / grid.steps
-    inner_low, inner_high = np.clip(masses.low, low, high), np.clip(masses.high, low, high)
-    rounding = step**3 * (_sawtooth(inner_high / step) - _sawtooth(inner_low / step))
-    below = _cube(low - np.minimum(masses.low, low)) - _cube(low - np.minimum(masses.high, low))
-    above = _cube(np.maximum(masses.high, high) - high) - _cube(np.maximum(masses.low, high) - high)
-    width = masses.high - masses.low
-    spread = np.where(width > 0, (rounding + below + above) / np.where(width > 0, width, 1.0), 0.0)
-    return float(np.dot(masses.count, spread))
+    edges = masses.edges  # the antiderivative of the error, at both ends of every bin
+    inside = step**3 * _sawtooth(np.clip(edges, low, high) / step)
+    beyond = _cube(np.maximum(edges - high, 0.0)) - _cube(np.maximum(low - edges, 0.0))
+    sums = inside + beyond
+    return float(np.dot(masses.density, sums[1] - sums[0]))
 
 
 def _sawtooth(x: Floats) -> Floats:
     """Return the integral of (t - round(t))² from 0 to x."""
     nearest = np.round(x)
-    return np.asarray(nearest / 12.0 + (x - nearest) ** 3 / 3.0, dtype=np.float64)
+    rest = x - nearest
+    return np.asarray(nearest / 12.0 + rest * rest * rest / 3.0, dtype=np.float64)  # (a power of 3 takes ten times as long)
 
 
 def _cube(x: Floats) -> Floats:
-    return np.asarray(x**3 / 3.0, dtype=np.float64)
+    return np.asarray(x * x * x / 3.0, dtype=np.float64)
 
 
 def _search(cost: Callable[[Interval], float], full: Interval, grid: Grid) -> Interval:

@@ -114,8 +114,13 @@ class TensorStatistics:
     channels: Channels | None = None
     sample: RowSample | None = None
 
-    def add(self, values: NDArray[Any]) -> None:
-        """Take in one batch of values of any shape; an empty one changes nothing."""
+    def add(self, values: NDArray[Any], *, counted: int | None = None) -> None:
+        """Take in one batch of values of any shape; an empty one changes nothing.
+
+        Args:
+            values: of the tensor.
+            counted: the number of them that are enough for the histogram; None: all.
+        """
         if values.size == 0:
             return
         low, high = self.channels.add(values) if self.channels else (float(values.min()), float(values.max()))
@@ -124,7 +129,7 @@ class TensorStatistics:
         self.maximum = float(np.maximum(self.maximum, high))
         self.moving.add(low, high)
         if self.histogram is not None:
-            self.histogram.add(values)
+            self.histogram.add(values, enough=counted)
         if self.sample is not None:
             self.sample.add(values)
 

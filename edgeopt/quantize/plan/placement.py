@@ -15,8 +15,8 @@ The other placements, for providers that compile whole graphs, are in `compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -42,88 +42,127 @@ def place(model: ir.Model, floating: Mapping[str, Why], rules: Rules = _DEFAULT_
 
     More exceptions never bring another node to integers.
     """
-    nodes = [node for node in model.graph if is_floating(node)]
-    if rules.placement == "everywhere":
-        return compiled.decide_all(nodes, floating, rules)
-    if rules.placement == "inputs":
-        return tuple(compiled.decide_inputs(node, floating, rules) for node in nodes)
-    flow = _Flow(model.graph, floating, rules)
-    return tuple(_decide(node, flow) for node in nodes)
+    return Placer(model, rules).place(floating)
 
 
-class _Flow:
-    """The integer nodes, found by one pass forward and one back."""
+class Placer:
+    """Places the nodes of one model, which must not change meanwhile; what the exceptions do not change is looked at once."""
 
-    def __init__(self, graph: ir.Graph, floating: Mapping[str, Why], rules: Rules) -> None:
-        self.graph = graph
-        self.floating = floating
-        self.rules = rules
-        self.flowing = frozenset(rules.ops)
-        self.refused: dict[str, Why] = {}
-        self.nodes: set[str] = set()
-        nodes = list(graph)
-        for node in nodes:
-            if self._may(node):
-                self.nodes.add(name_of(node))
-        for node in reversed(nodes):
-            if node.name in self.nodes and node.op_type in self.flowing and not self._leads_to_integers(node):
-                if self._bounds(node):
-                    continue
-                self.nodes.discard(name_of(node))
-                self.refused[name_of(node)] = Why(Cause.READ_BY_FLOATS)
+    def __init__(self, model: ir.Model, rules: Rules = _DEFAULT_RULES) -> None:
+        self._rules = rules
+        self._floating_point = [node for node in model.graph if is_floating(node)]
+        kernels = rules.placement == "kernels"
+        self._facts = [_facts(node, model.graph, rules) for node in self._floating_point] if kernels else []
 
-    def _may(self, node: ir.Node) -> bool:
-        if node.domain or not is_floating(node):
-            return False
-        why = self._objection(node)
-        if why is not None:
-            self.refused[name_of(node)] = why
-        return why is None
+    def place(self, floating: Mapping[str, Why]) -> tuple[NodePlan, ...]:
+        """Return the plan of every floating-point node; see the function `place`."""
+        if self._rules.placement == "everywhere":
+            return compiled.decide_all(self._floating_point, floating, self._rules)
+        if self._rules.placement == "inputs":
+            return tuple(compiled.decide_inputs(node, floating, self._rules) for node in self._floating_point)
+        nodes, refused = self._flow(floating)
+        return tuple(_decided(facts, nodes, refused) for facts in self._facts)
 
-    def _objection(self, node: ir.Node) -> Why | None:
-        if node.name in self.floating:
-            return self.floating[name_of(node)]
-        if node.op_type in WEIGHTED:
-            return weight_objection(node)
-        if node.op_type not in self.flowing:
-            return Why(Cause.NOT_WORTH, node.op_type)
-        floats = activations(node)
-        producers = [value.producer() for value in floats]
-        if not floats or any(producer is None or producer.name not in self.nodes for producer in producers):
-            return Why(Cause.FED_FLOATS)
-        infinite = infinite_operand(node)
-        return Why(Cause.INFINITE, infinite) if infinite else None
+    def on_integers(self, floating: Mapping[str, Why]) -> dict[str, bool]:
+        """Return the names of the integer nodes alone, each with whether its output is rounded: what `place` says, sooner."""
+        if self._rules.placement != "kernels":
+            return {node.name: node.output != "float" for node in self.place(floating) if node.precision != "float"}
+        nodes, _ = self._flow(floating)
+        return {facts.name: _rounds(facts, nodes) for facts in self._facts if facts.name in nodes}
 
-    def _leads_to_integers(self, node: ir.Node) -> bool:
-        return any(reader.name in self.nodes for value in node.outputs for reader in own_consumers(value, self.graph))
-
-    def _bounds(self, node: ir.Node) -> bool:
-        """Return whether the node is an activation function behind a kernel that always rounds: its range is narrower."""
-        read = node.inputs[0] if node.op_type in ABSORBED else None
-        producer = read.producer() if read is not None else None
-        return producer is not None and producer.op_type in ALWAYS_ROUNDED and sole_consumer(producer.outputs[0]) is node
-
-    def rounds(self, node: ir.Node) -> bool:
-        """Return whether the integer node's output is rounded to integers."""
-        readers = self.readers(node)
-        if node.op_type in _FREE_OUTPUT:
-            return bool(readers) and all(reader.name in self.nodes for reader in readers)
-        floating = any(reader.op_type == "Add" and reader.name not in self.nodes for reader in readers)
-        return not (floating and self.rules.pointwise_products and is_projection(node))
-
-    def readers(self, node: ir.Node) -> list[ir.Node]:
-        """Return the consumers of the node's outputs; none, if one is an output of the graph as well."""
-        if any(value.is_graph_output() or is_captured(value, self.graph) for value in node.outputs):
-            return []
-        return [reader for value in node.outputs for reader in own_consumers(value, self.graph)]
+    def _flow(self, floating: Mapping[str, Why]) -> tuple[set[str], dict[str, Why]]:
+        """Return the integer nodes, found by one pass forward and one back, and why others are none."""
+        nodes: set[str] = set()
+        refused: dict[str, Why] = {}
+        for facts in self._facts:
+            why = floating.get(facts.name) or facts.objection
+            if why is None and not nodes.issuperset(facts.sources):
+                why = Why(Cause.FED_FLOATS)
+            why = why or facts.infinite
+            if why is None:
+                nodes.add(facts.name)
+            else:
+                refused[facts.name] = why
+        for facts in reversed(self._facts):
+            if facts.flows and facts.name in nodes and not facts.bounds and nodes.isdisjoint(facts.consumers):
+                nodes.discard(facts.name)
+                refused[facts.name] = Why(Cause.READ_BY_FLOATS)
+        return nodes, refused
 
 
-def _decide(node: ir.Node, flow: _Flow) -> NodePlan:
-    if node.name not in flow.nodes:
-        return NodePlan(name_of(node), node.op_type, "float", "float", *flow.refused.get(name_of(node), Why(Cause.NO_KERNEL)))
-    rounds: Literal["int8", "float"] = "int8" if flow.rounds(node) else "float"
-    cause = Cause.WEIGHTS if node.op_type in WEIGHTED else Cause.BETWEEN
-    return NodePlan(name_of(node), node.op_type, "int8", rounds, cause)
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of a node whatever else stays in floating point."""
+
+    name: str
+    op: str
+    flows: bool
+    """Whether it runs on integers for the sake of others only."""
+    objection: Why | None
+    """Why it never can."""
+    infinite: Why | None
+    sources: tuple[str, ...]
+    """The nodes that must be on integers for it to be."""
+    consumers: tuple[str, ...]
+    bounds: bool
+    """Whether it is an activation function behind a kernel that always rounds: its range is narrower."""
+    free: bool
+    """Whether its kernel can output floats at no cost, and does unless all consumers are integer nodes."""
+    read_outside: bool
+    """Whether it gives an output of the graph, or something that a subgraph reads."""
+    summed_by: tuple[str, ...]
+    """Residual Adds for which it is computed as a product that outputs floats, if one of them floats."""
+
+
+def _facts(node: ir.Node, graph: ir.Graph, rules: Rules) -> _Facts:
+    flows = not node.domain and node.op_type not in WEIGHTED and node.op_type in rules.ops
+    producers = [value.producer() for value in activations(node)] if flows else []
+    readers = [reader for value in node.outputs for reader in own_consumers(value, graph)]
+    adds = [name_of(reader) for reader in readers if reader.op_type == "Add"]
+    infinite = infinite_operand(node) if flows else ""
+    return _Facts(
+        name=name_of(node),
+        op=node.op_type,
+        flows=flows,
+        objection=_objection(node, producers, flows=flows),
+        infinite=Why(Cause.INFINITE, infinite) if infinite else None,
+        sources=tuple(name_of(producer) for producer in producers if producer is not None),
+        consumers=tuple(name_of(reader) for reader in readers),
+        bounds=_bounds(node),
+        free=node.op_type in _FREE_OUTPUT,
+        read_outside=any(value.is_graph_output() or is_captured(value, graph) for value in node.outputs),
+        summed_by=tuple(adds) if adds and rules.pointwise_products and is_projection(node) else (),
+    )
+
+
+def _objection(node: ir.Node, producers: Sequence[ir.Node | None], *, flows: bool) -> Why | None:
+    if node.domain:
+        return Why(Cause.NO_KERNEL)
+    if node.op_type in WEIGHTED:
+        return weight_objection(node)
+    if not flows:
+        return Why(Cause.NOT_WORTH, node.op_type)
+    return Why(Cause.FED_FLOATS) if not producers or None in producers else None
+
+
+def _bounds(node: ir.Node) -> bool:
+    read = node.inputs[0] if node.op_type in ABSORBED else None
+    producer = read.producer() if read is not None else None
+    return producer is not None and producer.op_type in ALWAYS_ROUNDED and sole_consumer(producer.outputs[0]) is node
+
+
+def _rounds(facts: _Facts, nodes: set[str]) -> bool:
+    """Return whether an integer node's output is rounded to integers."""
+    if facts.free:
+        return not facts.read_outside and bool(facts.consumers) and nodes.issuperset(facts.consumers)
+    return facts.read_outside or nodes.issuperset(facts.summed_by)
+
+
+def _decided(facts: _Facts, nodes: set[str], refused: Mapping[str, Why]) -> NodePlan:
+    if facts.name not in nodes:
+        return NodePlan(facts.name, facts.op, "float", "float", *refused[facts.name])
+    cause = Cause.BETWEEN if facts.flows else Cause.WEIGHTS
+    return NodePlan(facts.name, facts.op, "int8", "int8" if _rounds(facts, nodes) else "float", cause)
 
 
 def rounded_tensors(model: ir.Model, nodes: Iterable[NodePlan]) -> tuple[str, ...]:

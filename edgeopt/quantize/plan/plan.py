@@ -155,6 +155,11 @@ class Plan:
         return tuple(node for node in self.nodes if node.precision != "float")
 
     @property
+    def on_integers(self) -> dict[str, bool]:
+        """The names of the nodes that are to run on integers, each with whether its output is rounded."""
+        return {node.name: node.output != "float" for node in self.integer_nodes}
+
+    @property
     def floating(self) -> dict[str, Why]:
         """The nodes that stay in floating point, with the cause; `Cause.EDITED` for those edited by hand."""
         nodes = [node for node in self.nodes if node.precision == "float"]

@@ -22,11 +22,10 @@ from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.planner import Draft, draft_plan
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.schemes.scheme import Converted, Request
-from edgeopt.quantize.search.balance import balance
+from edgeopt.quantize.search.balance import balanced
 from edgeopt.quantize.search.collapse import avoid_collapse
 from edgeopt.quantize.search.exceptions import keep_metric, with_metric
 from edgeopt.quantize.search.latency import keep_fast
-from edgeopt.quantize.search.range_choice import judged_again
 from edgeopt.quantize.search.trials import Metric, Outcome, Trials
 from edgeopt.targets.target import Target
 
@@ -51,7 +50,7 @@ def convert(request: Request) -> Converted:
     config = request.config
     if config.max_drop is not None and request.evaluate is None:
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
-    prepared, drafted = _draft(request)
+    prepared, drafted = _draft(request, choose=config.max_drop is not None or not _balances(config, _target(request)))
     trials = _trials(prepared, drafted, request)
     outcome = _search(drafted, trials, (_metric(request), _target(request)), config)
     if config.rounding == "adaptive":
@@ -89,14 +88,14 @@ def _metric(request: Request) -> Metric | None:
     return Metric(request.evaluate, request.path, config.max_drop or 0.0)
 
 
-def _draft(request: Request) -> tuple[Prepared, Draft]:
-    """Equalize and plan."""
+def _draft(request: Request, *, choose: bool = True) -> tuple[Prepared, Draft]:
+    """Equalize and plan; `choose` ranges, or leave that for when it is known what floats."""
     config, saved, target = request.config, request.saved, _target(request)
     if saved is not None:
         prepared = apply_plans(request.prepared, saved.equalization, str(config.plan))
     else:
         prepared = equalized(request.prepared, request.samples, target, config)
-    return prepared, draft_plan(prepared, request.samples, target, config, saved)
+    return prepared, draft_plan(prepared, request.samples, target, config, saved, choose=choose)
 
 
 def _trials(prepared: Prepared, drafted: Draft, request: Request) -> Trials:
@@ -125,12 +124,9 @@ def _search(drafted: Draft, trials: Trials, measured: tuple[Metric | None, Targe
         plan, _ = keep_fast(plan, trials, target)
     if metric is not None and config.max_drop is not None:
         return keep_metric(plan, trials, metric)
+    if _balances(config, target):
+        plan = balanced(plan, trials, drafted.choice)
     outcome = Outcome(plan, trials.make(plan))
-    if _balances(config, target) and plan.integer_nodes:
-        outcome = balance(plan, outcome.quantized, trials)
-        if drafted.ranged is not None and outcome.plan.floating.keys() != plan.floating.keys():
-            outcome = judged_again(outcome, drafted.ranged, trials, trials.exact)
-        plan = outcome.plan
     if config.collapse_db is not None and plan.integer_nodes and config.plan is None:
         outcome = avoid_collapse(plan, outcome.quantized, trials, wanted_db=config.collapse_db)
     if not config.sensitivity:

@@ -76,7 +76,7 @@ def test_a_layers_sensitivity_is_that_of_rounding_it_by_hand(kind, vnni):
 def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
     batches = batches_of("conv")
     prepared = prepare(ir.from_proto(conv_net()), "conv")
-    plan = draft_plan(prepared, batches, vnni, QuantizeConfig()).plan
+    plan = draft_plan(prepared, batches, vnni, QuantizeConfig(ranges="mse")).plan
     gates = [Gate(tensor.name, tensor) for tensor in plan.tensors]
     gated = Gated(prepared.model, gates, batches, threads=1)
     assert gated.sqnr_db(set()) == 150

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from edgeopt.quantize.calibrate.histogram import Histogram
 
@@ -43,3 +44,21 @@ def test_zeros_and_denormals_are_exactly_zero():
     assert masses.count.sum() == 4
     assert (masses.low == 0).all()
     assert (masses.high == 0).all()
+
+
+def test_of_large_arrays_a_share_is_counted_with_its_weight():
+    """A step that has a factor in common with the rows would see some channels alone."""
+    channels = np.exp2(np.arange(12, dtype=np.float32))
+    values = np.tile(channels, 10_000)
+    histogram = Histogram()
+    histogram.add(values.reshape(100, 100, 12), enough=10_000)
+    masses = histogram.masses()
+    assert masses.count.size == channels.size
+    assert masses.count.sum() == pytest.approx(values.size, rel=0.01)
+    assert masses.count == pytest.approx(np.full(12, 10_000), rel=0.02)
+
+
+def test_all_of_a_small_array_is_counted():
+    histogram = Histogram()
+    histogram.add(np.arange(1, 1000, dtype=np.float32), enough=1000)
+    assert histogram.counts.sum() == 999 and set(np.unique(histogram.counts)) <= {0, 1, 2, 4}

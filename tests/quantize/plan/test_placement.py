@@ -9,7 +9,8 @@ import pytest
 
 from edgeopt.graph.files import as_ir
 from edgeopt.quantize import QuantizeConfig, quantize
-from edgeopt.quantize.plan.cause import Cause
+from edgeopt.quantize.plan.cause import Cause, Why
+from edgeopt.quantize.plan.placement import Placer, place
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme, TensorPlan
 from edgeopt.quantize.plan.shared_ranges import unite_ranges
 from edgeopt.targets.target import load_target, target_names
@@ -198,3 +199,22 @@ def test_operators_of_opset_23_are_kept_and_the_model_stays_valid(name, saved, t
         ort.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, batch)[0] for file in (path, result.path)
     )
     assert np.square(exact - got).sum() < 0.05 * np.square(exact).sum()
+
+
+@pytest.mark.parametrize("target", ["x86-vnni", "tensorrt", "qnn-htp-emulated"])
+def test_what_is_on_integers_is_the_same_said_sooner(target):
+    rules = load_target(target).quantization.rules
+    for text, shapes in (
+        (RESIDUAL, {"w1": (4, 4, 3, 3), "w2": (4, 4, 3, 3), "b1": (4,)}),
+        (ATTENTION, {"wq": (8, 8), "wk": (8, 8)}),
+    ):
+        model = as_ir(filled(text, **shapes))
+        for node in model.graph:
+            node.name = node.outputs[0].name
+        placer = Placer(model, rules)
+        for floating in ((), ("a",), ("c", "s"), ("q",)):
+            exceptions = dict.fromkeys(floating, Why(Cause.EXCLUDED))
+            plan = placer.place(exceptions)
+            assert plan == place(model, exceptions, rules)
+            expected = {node.name: node.output != "float" for node in plan if node.precision != "float"}
+            assert placer.on_integers(exceptions) == expected

@@ -29,7 +29,7 @@ from edgeopt.quantize.result import Coverage, Island
 from edgeopt.targets.target import Target
 
 _KERNEL = "_kernel_time"
-_DYNAMIC = "_quant"  # what onnxruntime's quantizer appends to a product that it makes dynamic
+_DYNAMIC = "_quant"  # what `schemes/integer_products.py` appends to a product that it makes dynamic
 _SEEN = 0.5
 """Share of the model's MACs that a profile must account for to be believed."""
 

@@ -29,6 +29,12 @@ def test_ends_have_the_names_that_were_asked_for_and_no_other_value_has() -> Non
     assert [node.outputs[0].name for node in made.graph] == ["logits_", "image_", "logits"]
 
 
+def test_no_two_values_get_one_name() -> None:
+    made = model("(float[2] x) => (float[2] y) { logits = Relu(x) logits_ = Neg(logits) y = Abs(logits_) }")
+    name_ends(made, ["x"], ["logits"])
+    assert [node.outputs[0].name for node in made.graph] == ["logits_", "logits__", "logits"]
+
+
 def test_ends_may_swap_their_names() -> None:
     made = model("(float[2] a, float[2] b) => (float[2] y) { y = Sub(a, b) }")
     name_ends(made, ["b", "y"], ["a"])

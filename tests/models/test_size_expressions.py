@@ -24,6 +24,7 @@ S0, S1 = sympy.Symbol("s0"), sympy.Symbol("s1")
         ("7 % 4", sympy.Integer(3)),
         ("2 ** 3", sympy.Integer(8)),
         ("Add(Mul(Symbol('s0'), Integer(2)), Integer(1))", 2 * S0 + 1),
+        ("s0 * 0.5", S0 * sympy.Float(0.5)),
         ("Rational(1, 3)", sympy.Rational(1, 3)),
         ("Max(s0, 2) ", sympy.Max(S0, 2)),
         ("oo", sympy.oo),
@@ -78,6 +79,7 @@ def test_everything_else_is_refused(text: str) -> None:
     ("largest", "refused"),
     [
         (str(2**64 - 1), str(2**64)),
+        ("-1e19", "-1e20"),
         ("s0 ** 8", "s0 ** 9"),
         ("s0 ** -8", "s0 ** -9"),
         ("Pow(s0, Integer(8))", "Pow(s0, Integer(9))"),

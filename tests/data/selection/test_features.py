@@ -42,6 +42,15 @@ def test_features_are_what_enters_the_last_layer_with_weights(nodes: str, tensor
     assert feature_tensor(ir.from_proto(model)) == tensor
 
 
+def test_an_input_that_was_left_out_leads_nowhere() -> None:
+    model = parser.parse_model(
+        f"{HEAD} (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {{1, 0, 0, 1}}, float high = {{6}}> "
+        "{ r = Relu(x) p = MatMul(r, w) y = Clip(p) }"
+    )
+    model.graph.node[-1].input.extend(["", "high"])
+    assert feature_tensor(ir.from_proto(model)) == "r"
+
+
 def test_the_features_of_a_network_of_convolutions_are_not_negative_after_its_rectifier(net: Path) -> None:
     assert feature_tensor(load(net)) == "f"
     images = np.random.default_rng(0).uniform(-1, 1, (8, 3, 8, 8)).astype(np.float32)

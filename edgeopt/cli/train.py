@@ -28,11 +28,13 @@ def train(
     seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Train: fine-tune a model on labels. A killed run resumes. Options: --set epochs=3.0 (see TrainOptions)."""
+    """Train: fine-tune a model on labels. A killed run resumes. Options: --set epochs=3.0 (see TrainOptions).
+
+    A transformers model without a head for the task and the classes of the samples gets a new one.
+    """
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training import process_output, reader_samples, resumable, time_limit, training_samples
-    from edgeopt.models.load import load_model
+    from edgeopt.cli.training import process_output, reader_samples, resumable, time_limit, to_train
     from edgeopt.tasks.registry import find_task, task_for
     from edgeopt.train.config import AdapterOptions, TrainOptions
     from edgeopt.train.fine_tune import fine_tune, save_trained
@@ -42,9 +44,8 @@ def train(
     options = read_options(TrainOptions, [*given, *(changes or [])])
     if lora and options.adapter is None:
         options = options.model_copy(update={"adapter": AdapterOptions()})
-    loaded = load_model(model, task=task, source_builder=builder)
     with shown(quiet=quiet or rank() > 0), process_output(output) as place:
-        samples = training_samples(data, loaded, task=task)
+        loaded, samples = to_train(model, data, task=task, builder=builder, seed=seed)
         judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
         chosen = find_task(task) if task else task_for(samples, loaded.task)
         known = {**options.model_dump(mode="json"), "data": judged.digest if judged else None}

@@ -35,16 +35,57 @@ def reader_samples(
         task: what the model is for; None: what its folder says.
     """
     from edgeopt.data.model_folder import FolderFacts, facts_of
+
+    facts = facts_of(model.folder) if model.folder is not None else FolderFacts()
+    return _read(data, model.folder, model.labels or facts.names, split=split, inputs=inputs, task=task or model.task)
+
+
+def _read(
+    data: str,
+    folder: Path | None,
+    names: Sequence[str],
+    *,
+    split: str = "train",
+    inputs: Sequence[str] = (),
+    task: str | None = None,
+) -> Samples:
+    """Return samples for the model in `folder`, whose classes have these names."""
+    from edgeopt.data.model_folder import FolderFacts, facts_of
     from edgeopt.data.source import is_set, open_source
     from edgeopt.data.source_options import Reader
     from edgeopt.tasks.registry import reading_name
 
-    folder = model.folder
     facts = facts_of(folder) if folder is not None else FolderFacts()
     tokenizer = folder if folder is not None and (folder / "tokenizer.json").is_file() else None
     known = tuple(inputs) or (() if is_set(data) else facts.inputs)
-    reader = Reader(known, tokenizer, None, folder, facts.names, reading_name(task or model.task))
-    return open_source(data, reader, split=split)
+    return open_source(data, Reader(known, tokenizer, None, folder, tuple(names), reading_name(task)), split=split)
+
+
+def to_train(source: str, data: str, *, task: str | None, builder: str | None, seed: int) -> tuple[LoadedModel, Samples]:
+    """Return the model at `source` and its training samples; a transformers folder gets a head for their task and classes.
+
+    Its own head is trained further where it answers the samples' classes; where it has none, or one for other classes, a new
+    one takes its place, and a note says so.
+    """
+    from edgeopt import progress
+    from edgeopt.models.load import MODEL_FILE, LoadedModel, head_of, load_model
+    from edgeopt.models.new_head import new_head
+    from edgeopt.train.head import described, missing_head, reading_task
+
+    folder = Path(source)
+    if not (folder / "config.json").is_file() or (folder / MODEL_FILE).is_file():
+        loaded = load_model(source, task=task, source_builder=builder)
+        return loaded, training_samples(data, loaded, task=task)
+    own, names = head_of(folder)
+    wanted = missing_head(_read(data, folder, (), task=reading_task(task, own)), task, own, names)
+    if wanted is None:
+        loaded = load_model(source, task=task, source_builder=builder)
+        return loaded, training_samples(data, loaded, task=task)
+    before = f", in place of {described(own, names)}" if reading_task(None, own) else ""
+    progress.note(f"{folder.name} gets a new head: {described(*wanted)}{before}")
+    module = new_head(source, wanted.task, wanted.names, seed)
+    loaded = LoadedModel(module, wanted.task, folder, wanted.names)
+    return loaded, _read(data, folder, wanted.names, task=task or wanted.task)
 
 
 def numbers(text: str) -> list[int]:

@@ -264,6 +264,22 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     return LoadedModel(module.eval(), task or _task_of(config), folder, tuple(str(names[index]) for index in sorted(names)))
 
 
+def head_of(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the task and the class names that the config.json of a transformers folder states, without its weights.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: transformers cannot read it: {str(error).splitlines()[0][:300]}") from error
+    names = getattr(config, "id2label", None) or {}
+    return _task_of(config), tuple(str(names[index]) for index in sorted(names))
+
+
 def _check_kernels(source: str, config: Any, *, names_code: bool = False) -> None:
     """Refuse a config that makes transformers download kernels of attention or experts, which are code, from the hub."""
     if isinstance(config, dict):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
+from edgeopt.models.load import load_model
+from tests.conftest import WORDS
 
 _NETS = """
 import torch
@@ -63,3 +68,28 @@ def test_a_time_limit_ends_the_training(folder: Path) -> None:
     result = run("--time", "1s")
     assert result.exception is None, result.output
     assert int(result.output.split("trained for ")[1].split(" ")[0].replace(",", "")) > 20
+
+
+def test_a_pretrained_encoder_gets_a_head_for_the_classes_of_the_data(tmp_path: Path, word_tokenizer: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "initializer_range": 0.3,
+    }
+    torch.manual_seed(0)
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(base)
+    shutil.copy(word_tokenizer / "tokenizer.json", base)
+    rows = [f"{word} film,{label}" for word, label in (("good", "yes"), ("bad", "no"), ("the", "maybe")) for _ in range(12)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    call = ["train", str(base), "--train", str(tmp_path / "rows.csv"), "--evaluate", str(tmp_path / "rows.csv"), "-o", str(out)]
+    result = CliRunner().invoke(app, [*call, "--set", "epochs=30.0", "--set", "learning_rate=0.003"])
+    assert result.exception is None, result.output
+    assert "base gets a new head: text-classification with 3 classes (maybe, no, yes)" in " ".join(result.output.split())
+    made = load_model(out)
+    assert (made.task, made.labels) == ("text-classification", ("maybe", "no", "yes"))
+    assert "accuracy after step 60: 1.0000" in result.output
+    again = CliRunner().invoke(app, ["train", str(out), *call[2:], "--set", "epochs=1.0", "-q"])
+    assert again.exception is None and "gets a new head" not in again.output

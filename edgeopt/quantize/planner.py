@@ -46,7 +46,7 @@ _WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four,
 _HELD_ASIDE = 8  # batches at most, and a quarter of them all
 _JUDGED = 12  # batches, with those that calibration saw, where fewer are held aside: a clipped outlier may be in any
 _FEWEST = 8  # batches: of fewer none is held aside
-_COUNTED = 1 << 22, 1 << 15  # values of a tensor, in all and in one batch, that are enough for its histogram
+_COUNTED = 1 << 21, 1 << 14  # values of a tensor, in all and in one batch, that are enough for its histogram
 
 
 @dataclass(frozen=True)

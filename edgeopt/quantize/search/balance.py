@@ -38,6 +38,7 @@ _FLOOR_DB = 12.0
 _WORTH_DB = 0.25
 _SAMPLES = 3
 _LOOKED_AT = 40  # moves that are tried for each one that is made
+_LOOKED_AT_AGAIN = 8  # of those that were tried before: what the others were worth then tells enough
 _FASTER_SHARE = 0.03  # of the time: for less, the file need not grow
 _KEPT_SHARE = 0.1  # of the MACs on integers: a model that is faster without them is warned of instead
 _KEPT_GAIN = 0.6  # of the time that integers save: accuracy may cost the rest
@@ -191,17 +192,22 @@ class _Search:
         """Make the moves that remove the most noise per microsecond, as long as they are worth it."""
         whole = placed.us
         most = whole + (1 - _KEPT_GAIN) * max(self._times.us({}) - whole, 0.0)
+        worths: dict[frozenset[str], float] = {}
+        """What each move was worth when it was tried last."""
         while placed.db < _GOAL_DB:
-            others = [self.known(self.placed(placed.floating | move)) for move in self._noisiest(placed)]
-            affordable = most if placed.db >= _FLOOR_DB else np.inf
-            better = [other for other in others if other.db > placed.db and other.us <= affordable]
-            if not better:
+            below = placed.db < _FLOOR_DB
+            moves = sorted(self._noisiest(placed), key=lambda move: -worths.get(move, np.inf))
+            likeliest = len([move for move in moves if move not in worths]) + _LOOKED_AT_AGAIN
+            for some in (moves[:likeliest], moves[likeliest:]):
+                others = {move: self.known(self.placed(placed.floating | move)) for move in some}
+                worths |= {move: _worth(placed, other, whole) for move, other in others.items()}
+                able = [other for other in others.values() if other.db > placed.db and (below or other.us <= most)]
+                best = max(able, key=lambda other: _worth(placed, other, whole), default=None)
+                if best is not None and (below or _worth(placed, best, whole) >= _WORTH_DB):
+                    placed = best
+                    break
+            else:
                 return placed
-            before = placed
-            best = max(better, key=lambda other: _worth(before, other, whole))
-            if placed.db >= _FLOOR_DB and _worth(placed, best, whole) < _WORTH_DB:
-                return placed
-            placed = best
         return placed
 
     def _noisiest(self, placed: _Placed) -> list[frozenset[str]]:

@@ -10,9 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edgeopt.errors import MachineError, RecipeError
+from edgeopt.errors import MachineError, ModelError, RecipeError
 from edgeopt.train.config import TrainOptions
 
+_VOCABULARY = (
+    "training: the samples have token numbers beyond a model's vocabulary: teacher and student must have the tokenizer "
+    "that the samples were made with; choose a student with as many embeddings"
+)
 _ADVICE = "lower train.learning_rate, or look for values in the samples that are not finite"
 
 
@@ -45,9 +49,14 @@ def memory_advice(options: TrainOptions) -> Iterator[None]:
 
     Raises:
         MachineError: memory was not enough.
+        ModelError: a token of the samples has no embedding, as where the data's tokenizer is not the model's.
     """
     try:
         yield
+    except IndexError as error:
+        if "out of range in self" not in str(error):
+            raise
+        raise ModelError(_VOCABULARY) from error
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise MachineError(_memory(options)) from error
     except RuntimeError as error:

@@ -133,21 +133,68 @@ def evaluator(task: Task, samples: Samples) -> Evaluator:
 
 
 def check_classes(task: Task, teacher: nn.Module, student: nn.Module | None, samples: Samples) -> None:
-    """Make sure that the labels are classes of the teacher, and that the student has as many.
+    """Make sure that the models take the samples, the labels are classes of the teacher, and the student has as many.
 
     Raises:
         DataError: a label is none of the teacher's classes.
-        ModelError: student and teacher have different numbers of classes.
+        ModelError: a model cannot take the samples, or student and teacher have different vocabularies or numbers of classes.
     """
+    one = samples.collate([0])
+    for model, whose in ((teacher, "teacher" if student is not None else "model"), (student, "student")):
+        if model is not None:
+            _check_runs(task, model, one, whose)
+    if student is not None:
+        _check_vocabulary(teacher, student)
     if not isinstance(task, SingleLabel):
         return
-    one = samples.collate([0])
     theirs = _classes(task, teacher, one)
     if samples.labels is not None and theirs is not None:
         check_labels(samples.labels, theirs, where="the training split")
     ours = _classes(task, student, one) if student is not None else theirs
     if ours != theirs:
         raise ModelError(f"the student has {ours} classes, the teacher {theirs}: give the student as many (or train it alone)")
+
+
+def _check_runs(task: Task, model: nn.Module, batch: Batch, whose: str) -> None:
+    """Make sure that a model takes a sample."""
+    was = model.training
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        with torch.inference_mode():
+            task.call(model.eval(), to_tensors(batch, device))
+    except IndexError as error:
+        if "out of range in self" in str(error):
+            raise ModelError(
+                f"the {whose}'s vocabulary lacks tokens of the samples: they were made with another tokenizer"
+            ) from error
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        given = ", ".join(f"{name} {list(values.shape)}" for name, values in batch.items())
+        said = str(error).strip().splitlines()[0][:200]
+        raise ModelError(f"the {whose} cannot take the samples ({given}): {said}") from error
+    finally:
+        model.train(was)
+
+
+def _check_vocabulary(teacher: nn.Module, student: nn.Module) -> None:
+    """Make sure that a student has an embedding for each token of its teacher, where both say how many they have."""
+    theirs, ours = (_vocabulary(model) for model in (teacher, student))
+    if ours is not None and theirs is not None and ours < theirs:
+        raise ModelError(
+            f"the student's vocabulary has {ours:,} tokens, the teacher's {theirs:,}: both read the same token numbers, "
+            "so give the student the teacher's vocabulary"
+        )
+
+
+def _vocabulary(model: nn.Module) -> int | None:
+    """Return the number of a transformers model's token embeddings; None: it has none."""
+    find = getattr(model, "get_input_embeddings", None)
+    try:
+        found = find() if callable(find) else None
+    except NotImplementedError:
+        return None
+    count = getattr(found, "num_embeddings", None)
+    return count if isinstance(count, int) else None
 
 
 def _classes(task: Task, model: nn.Module, batch: Batch) -> int | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeopt.data.samples import from_arrays
-from edgeopt.errors import MachineError, RecipeError
+from edgeopt.errors import MachineError, ModelError, RecipeError
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.faults import memory_advice
 from edgeopt.train.loop import Session, fit
@@ -67,3 +67,10 @@ def test_too_little_memory_proposes_an_accumulation(error: Exception) -> None:
 def test_other_errors_are_left_alone() -> None:
     with pytest.raises(RuntimeError, match="shapes"), memory_advice(_OPTIONS):
         raise RuntimeError("shapes cannot be multiplied")
+
+
+def test_a_token_without_an_embedding_is_said_and_other_faults_are_not_hidden() -> None:
+    with pytest.raises(ModelError, match="token numbers beyond a model's vocabulary"), memory_advice(_OPTIONS):
+        torch.nn.Embedding(4, 2)(torch.tensor([5]))
+    with pytest.raises(IndexError, match="list index"), memory_advice(_OPTIONS):
+        raise IndexError("list index out of range")

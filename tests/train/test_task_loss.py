@@ -109,3 +109,35 @@ def test_numbers_of_classes_are_compared_before_any_step() -> None:
         check_classes(SingleLabel(), nn.Linear(2, 4), nn.Linear(2, 3), samples)
     with pytest.raises(DataError, match="labels from 0 to 2 are impossible for a model of 2 classes"):
         check_classes(SingleLabel(), nn.Linear(2, 2), nn.Linear(2, 2), samples)
+
+
+def test_models_that_cannot_take_the_samples_are_named() -> None:
+    samples = from_arrays({"input": np.zeros((4, 5), np.float32)}, np.array([0, 1, 0, 1]))
+    with pytest.raises(ModelError, match=r"the student cannot take the samples \(input \[1, 5\]\): mat1 and mat2"):
+        check_classes(SingleLabel(), nn.Linear(5, 2), nn.Linear(3, 2), samples)
+    with pytest.raises(ModelError, match="the model cannot take the samples"):
+        check_classes(SingleLabel(), nn.Linear(3, 2), None, samples)
+
+
+class Words(nn.Module):
+    """A classifier of tokens."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(count, 3), nn.Linear(3, 2)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embed
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.embed(input_ids).mean(dim=1))
+
+
+def test_a_student_with_a_smaller_vocabulary_is_refused() -> None:
+    low = from_arrays({"input_ids": np.ones((4, 5), np.int64)}, np.array([0, 1, 0, 1]))
+    with pytest.raises(ModelError, match="the student's vocabulary has 4 tokens, the teacher's 9"):
+        check_classes(SingleLabel(), Words(9), Words(4), low)
+    check_classes(SingleLabel(), Words(9), Words(12), low)
+    high = from_arrays({"input_ids": np.full((4, 5), 9)}, np.array([0, 1, 0, 1]))
+    with pytest.raises(ModelError, match="the teacher's vocabulary lacks tokens of the samples"):
+        check_classes(SingleLabel(), Words(9), Words(12), high)

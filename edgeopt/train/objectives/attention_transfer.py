@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgeopt.errors import ModelError
 from edgeopt.train.objectives.reduction import Reduction, reduced
 
 
@@ -33,7 +34,17 @@ def attention_transfer(student: Sequence[Tensor], teacher: Sequence[Tensor], *, 
 
 
 def same_size(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both maps at the smaller of their sizes, by averaging."""
+    """Return both maps at the smaller of their sizes, by averaging.
+
+    Raises:
+        ModelError: one is no map [N, channels, height, width].
+    """
+    for one, whose in ((ours, "student"), (theirs, "teacher")):
+        if one.ndim != 4:
+            raise ModelError(
+                f"loss.features: a module of the {whose} gives {list(one.shape)}, and a feature map is [samples, channels, "
+                "height, width]; name a convolution or a stage in front of the pooling"
+            )
     size = min(ours.shape[2], theirs.shape[2]), min(ours.shape[3], theirs.shape[3])
     fitted = [one if tuple(one.shape[2:]) == size else F.adaptive_avg_pool2d(one, size) for one in (ours, theirs)]
     return fitted[0], fitted[1]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgeopt.errors import ModelError
 from edgeopt.train.objectives.attention_transfer import attention_transfer
 
 
@@ -25,3 +26,8 @@ def test_a_larger_map_is_averaged_to_the_smaller_one() -> None:
     teacher = torch.randn(2, 5, 8, 8)
     small = torch.nn.functional.avg_pool2d(teacher, 2)
     assert attention_transfer([small], [teacher]).item() == pytest.approx(0.0, abs=1e-10)
+
+
+def test_what_is_no_map_is_named() -> None:
+    with pytest.raises(ModelError, match=r"the student gives \[2, 5\], and a feature map is \[samples, channels"):
+        attention_transfer([torch.zeros(2, 5)], [torch.zeros(2, 5, 4, 4)])

@@ -22,6 +22,7 @@ from edgeopt.train.objectives.decoupled import decoupled
 from edgeopt.train.objectives.embeddings import embedding_values, pairwise_similarities
 from edgeopt.train.objectives.hidden_states import hidden_states
 from edgeopt.train.objectives.relations import relations
+from edgeopt.train.objectives.sequences import Written, on_policy, sequence_likelihood, written
 from edgeopt.train.objectives.sigmoid import sigmoid_labels
 from edgeopt.train.objectives.soft_labels import soft_labels
 from edgeopt.train.objectives.spans import aligned_spans, span_likelihoods
@@ -31,6 +32,7 @@ from edgeopt.train.objectives.top_classes import TopClasses, top_classes, top_di
 __all__ = [
     "Divergence",
     "TopClasses",
+    "Written",
     "aligned_spans",
     "attention_maps",
     "attention_transfer",
@@ -39,12 +41,15 @@ __all__ = [
     "decoupled",
     "embedding_values",
     "hidden_states",
+    "on_policy",
     "pairwise_similarities",
     "relations",
+    "sequence_likelihood",
     "sigmoid_labels",
     "soft_labels",
     "span_likelihoods",
     "token_divergence",
     "top_classes",
     "top_divergence",
+    "written",
 ]

@@ -72,6 +72,7 @@ bench-quantize-rules: $(INSTALLED)  ## every target's rules on text, image and a
 
 bench-distill: $(INSTALLED)  ## students of the text classifier by kind and loss, three seeds each (needs EDGEOPT_DATA; fixed steps, up to 6 hours, resumable)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distill --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-distill
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distill.cache --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-distill-cache
 
 sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and target, torch modules, damaged files (an hour)
 	$(BIN)/python -m benchmarks.sweep.graphs

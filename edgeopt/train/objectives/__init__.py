@@ -22,7 +22,7 @@ from edgeopt.train.objectives.decoupled import decoupled
 from edgeopt.train.objectives.embeddings import embedding_values, pairwise_similarities
 from edgeopt.train.objectives.hidden_states import hidden_states
 from edgeopt.train.objectives.relations import relations
-from edgeopt.train.objectives.sequences import Written, on_policy, sequence_likelihood, written
+from edgeopt.train.objectives.sequences import Drawn, Written, on_policy, sequence_likelihood, written
 from edgeopt.train.objectives.sigmoid import sigmoid_labels
 from edgeopt.train.objectives.soft_labels import soft_labels
 from edgeopt.train.objectives.spans import aligned_spans, span_likelihoods
@@ -31,6 +31,7 @@ from edgeopt.train.objectives.top_classes import TopClasses, top_classes, top_di
 
 __all__ = [
     "Divergence",
+    "Drawn",
     "TopClasses",
     "Written",
     "aligned_spans",

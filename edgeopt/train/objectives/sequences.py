@@ -10,7 +10,7 @@ A step of either, in any training loop:
     text = written(teacher, prompts, mask, count=32)                          # sequence-level
     loss = sequence_likelihood(student(text.tokens, text.attention).logits, text)
 
-    text = written(student, prompts, mask, count=32, temperature=1.0, seed=step)       # on-policy
+    text = written(student, prompts, mask, count=32, drawn=Drawn(seed=step))          # on-policy
     with torch.no_grad():
         judged = teacher(text.tokens, text.attention).logits
     loss = on_policy(student(text.tokens, text.attention).logits, judged, text)
@@ -29,6 +29,14 @@ from edgeopt.train.objectives.reduction import Reduction, reduced
 from edgeopt.train.objectives.tokens import Divergence, token_divergence
 
 _REVERSE = Divergence("reverse")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How tokens are drawn from a model's distribution."""
+
+    temperature: float = 1.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,8 @@ def written(
     attention: Tensor,
     *,
     count: int,
-    temperature: float | None = None,
+    drawn: Drawn | None = None,
     end: int | None = None,
-    seed: int = 0,
 ) -> Written:
     """Let a decoder write `count` tokens behind each prompt.
 
@@ -64,23 +71,22 @@ def written(
         prompts: int64 [N, length], padded on the left.
         attention: 0 at padding.
         count: tokens to write.
-        temperature: of the softmax that tokens are drawn from; None: the best token each time.
+        drawn: how tokens are drawn; None: the best token each time.
         end: token after which a text counts no more; None: there is none.
-        seed: of the drawing.
 
     Raises:
         ModelError: a prompt is padded on the right, so that the model would write behind the padding.
     """
     if not bool((attention[:, -1] > 0).all()):
-        raise ModelError("the prompts are padded on the right; pad them on the left, so that the text goes on where they end")
-    generator = torch.Generator(device=prompts.device).manual_seed(seed)
+        raise ModelError("the prompts are padded on the right; pad them on the left, so that the text continues behind them")
+    generator = torch.Generator(device=prompts.device).manual_seed(drawn.seed if drawn else 0)
     was = model.training
     model.eval()
     tokens, mask = prompts, attention.long()
     counts = torch.zeros_like(mask)
     going = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     for _ in range(count):
-        chosen = _next(_logits(model(tokens, mask))[:, -1], temperature, generator)
+        chosen = _next(_logits(model(tokens, mask))[:, -1], drawn, generator)
         counts = torch.cat([counts[:, :-1], going[:, None].long(), torch.zeros_like(counts[:, :1])], dim=1)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         mask = torch.cat([mask, going[:, None].long()], dim=1)
@@ -98,10 +104,10 @@ def _logits(outputs: object) -> Tensor:
     return found
 
 
-def _next(logits: Tensor, temperature: float | None, generator: torch.Generator) -> Tensor:
-    if temperature is None:
+def _next(logits: Tensor, drawn: Drawn | None, generator: torch.Generator) -> Tensor:
+    if drawn is None:
         return logits.argmax(dim=-1)
-    chances = F.softmax(logits.float() / temperature, dim=-1)
+    chances = F.softmax(logits.float() / drawn.temperature, dim=-1)
     return torch.multinomial(chances, 1, generator=generator)[:, 0]
 
 

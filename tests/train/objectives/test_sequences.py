@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeopt.errors import ModelError
-from edgeopt.train.objectives.sequences import on_policy, sequence_likelihood, written
+from edgeopt.train.objectives.sequences import Drawn, on_policy, sequence_likelihood, written
 from edgeopt.train.objectives.tokens import Divergence, token_divergence
 
 VOCABULARY = 6
@@ -47,7 +47,7 @@ def test_a_text_goes_on_behind_the_prompt_until_its_end() -> None:
 
 def test_drawn_texts_depend_on_the_seed_alone_and_the_model_stays_in_its_mode() -> None:
     model = Bigrams(torch.zeros(VOCABULARY, VOCABULARY)).train()
-    first, again, other = (written(model, PROMPTS, MASK, count=20, temperature=1.0, seed=seed).tokens for seed in (3, 3, 4))
+    first, again, other = (written(model, PROMPTS, MASK, count=20, drawn=Drawn(seed=seed)).tokens for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert model.training and first.unique().numel() == VOCABULARY
 
@@ -71,7 +71,7 @@ def test_a_student_learns_to_write_as_its_teacher_does(kind: str) -> None:
     optimizer = torch.optim.Adam(student.parameters(), lr=0.2)
     for step in range(60):
         if kind == "on-policy":
-            text = written(student, PROMPTS, MASK, count=8, temperature=1.0, seed=step)
+            text = written(student, PROMPTS, MASK, count=8, drawn=Drawn(seed=step))
             loss = on_policy(student(text.tokens, text.attention), teacher(text.tokens, text.attention), text)
         else:
             text = written(teacher, PROMPTS, MASK, count=8)

@@ -46,7 +46,21 @@ def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int
         raise DataError(f"{path}: not a table of UTF-8 text: {error}") from error
     if not rows:
         raise DataError(f"{path}: no rows in it")
-    return from_rows(rows, columns, where=str(path))
+    where = str(path)
+    names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
+    text = _column(columns.text, _TEXT, names, where, "text")
+    firsts = [text_cell(row, text, number, where) for number, row in enumerate(rows)]
+    texts: list[Text] = list(firsts)
+    if columns.pair is not None:
+        pair = _column(columns.pair, (), names, where, "pair")
+        texts = [
+            (first, text_cell(row, pair, number, where)) for number, (first, row) in enumerate(zip(firsts, rows, strict=True))
+        ]
+    label = columns.label or next((name for name in _LABEL if name in names), None)
+    if label is None:
+        return texts, None
+    label = _column(label, (), names, where, "label")
+    return texts, _numbered([row.get(label) for row in rows], where, label)
 
 
 @dataclass(frozen=True)
@@ -134,24 +148,6 @@ def _squad_rows(articles: list[Any], path: Path) -> list[dict[str, Any]]:
     except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: not of SQuAD's form: {type(error).__name__}: {error}") from error
     return rows
-
-
-def from_rows(rows: Sequence[dict[str, Any]], columns: Columns, *, where: str) -> tuple[list[Text], NDArray[np.int64] | None]:
-    """Return the texts and labels of rows by column name; see `read_table`."""
-    names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
-    text = _column(columns.text, _TEXT, names, where, "text")
-    firsts = [text_cell(row, text, number, where) for number, row in enumerate(rows)]
-    texts: list[Text] = list(firsts)
-    if columns.pair is not None:
-        pair = _column(columns.pair, (), names, where, "pair")
-        texts = [
-            (first, text_cell(row, pair, number, where)) for number, (first, row) in enumerate(zip(firsts, rows, strict=True))
-        ]
-    label = columns.label or next((name for name in _LABEL if name in names), None)
-    if label is None:
-        return texts, None
-    label = _column(label, (), names, where, "label")
-    return texts, _numbered([row.get(label) for row in rows], where, label)
 
 
 def _column(wanted: str | None, usual: Sequence[str], names: list[str], where: str, option: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.data.label_names import numbered
+from edgeopt.data.label_names import are_known, numbered, some_of
 from edgeopt.errors import DataError
 
 
@@ -25,3 +25,22 @@ def test_a_name_the_model_does_not_know_is_an_error_that_lists_its_names() -> No
         numbered(["positiv"], ("negative", "positive"), where="a.csv")
     with pytest.raises(DataError, match=r"has 3 different labels .* the model 2 classes"):
         numbered(["a", "b", "c"], ("LABEL_0", "LABEL_1"), where="a.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "known"),
+    [
+        (("New York", "rome"), ("rome", "new_york", "oslo"), True),  # whatever their letters and blanks
+        (("rome", "paris"), ("rome", "oslo"), False),
+        (("LABEL_0",), ("LABEL_0", "LABEL_1"), False),  # placeholders name nothing
+        (("rome",), (), False),
+    ],
+)
+def test_names_are_known_if_each_is_one_of_the_models(names: tuple[str, ...], model: tuple[str, ...], known: bool) -> None:
+    assert are_known(names, model) is known
+
+
+def test_a_message_lists_at_most_eight_names() -> None:
+    assert some_of("abc") == "a, b, c"
+    assert some_of("abcdefgh") == "a, b, c, d, e, f, g, h"
+    assert some_of("abcdefghi") == "a, b, c, d, e, f, g, h, …"

@@ -34,6 +34,8 @@ def test_kinds_of_files(tmp_path: Path, name: str, text: str, kind: str) -> None
         (["images/a.jpg", "masks/a.png"], "maps"),
         (["yes/a.wav", "no/b.wav"], "recordings"),
         (["cat/a.jpg", "dog/a.jpg"], "images"),
+        (["state.json", "dataset_info.json", "data.arrow"], "dataset"),
+        (["dataset_dict.json", "train/state.json"], "dataset"),
     ],
 )
 def test_kinds_of_folders(tmp_path: Path, files: list[str], kind: str) -> None:

@@ -55,6 +55,13 @@ def test_a_transformers_model_gives_hidden_states_when_they_are_asked_for() -> N
     assert [state.tolist() for state in found.hidden] == [[[2.0, -1.0]], [[3.0, 0.0]]]
 
 
+def test_a_module_with_a_configuration_of_its_own_is_called_as_any_other() -> None:
+    model = Giving(lambda x: x * 3)
+    model.config = {"width": 2}  # type: ignore[assignment]
+    assert call(model, {"x": X}).logits.tolist() == [[3.0, -6.0]]
+    assert list(named_outputs(model, {"x": X})) == ["logits"]
+
+
 def test_what_is_no_classifier_is_refused() -> None:
     with pytest.raises(ModelError, match="Giving returns tuple; a classifier must return its logits as one tensor"):
         call(Giving(lambda x: (x, x)), {"x": X})

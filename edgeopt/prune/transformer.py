@@ -130,7 +130,7 @@ class _Allocation:
         self.parts = [part for part in anatomy.parts if (options.heads if part.kind is Kind.HEADS else options.neurons)]
         self.grid = grid_of(model, self.parts, setting.step)
         self.costs = self._costs()
-        self.whole = whole or self.costs.total(self.parts, {part.name: part.units for part in self.parts})
+        self.whole = whole or self.costs.whole(self.parts)
         self.budget = options.budget(self.whole)
 
     def _costs(self) -> Costs:

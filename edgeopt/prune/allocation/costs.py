@@ -28,11 +28,17 @@ class Costs:
         unit: what they are in, such as "ms".
         rest: of everything else.
         of: cost of a part with this many units.
+        measured: cost of the whole model where it was measured, which a share of it is a share of; None: it is the sum.
     """
 
     unit: str
     rest: float
     of: Callable[[Part, int], float]
+    measured: float | None = None
+
+    def whole(self, parts: Sequence[Part]) -> float:
+        """Return the cost of the model with all units."""
+        return self.total(parts, {part.name: part.units for part in parts}) if self.measured is None else self.measured
 
     def total(self, parts: Sequence[Part], counts: Mapping[str, int]) -> float:
         """Return the cost of the model whose parts have this many units."""

@@ -39,12 +39,14 @@ class LatencyModel:
         base_ms: a.
         factor: b.
         errors: relative errors of the fit on the whole models it was made with.
+        whole_ms: measured time of the model with all units; None: not measured.
     """
 
     times: Mapping[str, Mapping[int, float]]
     base_ms: float = 0.0
     factor: float = 1.0
     errors: list[float] = field(default_factory=list)
+    whole_ms: float | None = None
 
     def part_ms(self, part: Part, units: int) -> float:
         """Return the time of a part with this many units, interpolated between those that were measured."""
@@ -53,7 +55,7 @@ class LatencyModel:
 
     def costs(self) -> Costs:
         """Return it as costs of an allocation."""
-        return Costs("ms", self.base_ms, self.part_ms)
+        return Costs("ms", self.base_ms, self.part_ms, self.whole_ms)
 
     def predict(self, counts: Mapping[str, int], parts: Sequence[Part]) -> float:
         """Return the time of a model whose parts have this many units."""
@@ -131,7 +133,7 @@ class Measurer:
         factor, base = np.polyfit(x, y, 1, w=1 / y)
         if base < 0 or factor <= 0:  # a model of nothing takes no time: through the origin
             factor, base = float((x / y).sum() / ((x / y) ** 2).sum()), 0.0
-        model.factor, model.base_ms = float(factor), float(base)
+        model.factor, model.base_ms, model.whole_ms = float(factor), float(base), measured[0]
         predicted = model.base_ms + model.factor * np.array(sums)
         model.errors = [float(error) for error in predicted / np.array(measured) - 1]
 

@@ -1,0 +1,1 @@
+"""Pruning measured: predicted latency, accuracy after recovery, and what each part of a chain brings."""

@@ -39,9 +39,7 @@ def main() -> None:
     loaded = load_model(arguments.model)
     parts = anatomy_of(loaded.module).parts
     grid = grid_of(loaded.module, parts, target.pruning.step)
-    with measuring(
-        Timing(target, arguments.precision, arguments.sequence), loaded.module, parts, task=loaded.task
-    ) as measurer:
+    with measuring(Timing(target, arguments.precision, arguments.sequence), loaded.module, parts, task=loaded.task) as measurer:
         model = measurer.latency_model(grid)
         print(f"{model.base_ms:.3f} ms + {model.factor:.3f} · Σt; errors of the fit: {_spread(model.errors)}", flush=True)
         rows = measured(measurer, model, arguments.count, arguments.seed)

@@ -97,6 +97,12 @@ def _show(result: PruneResult, run: Pruning, options: PruneOptions) -> None:
         say(f"removed layers of {stack}: {', '.join(map(str, gone))}")
     if found is not None and found.unit == "ms":
         say(f"latency: {found.planned:.3g} ms predicted, {found.budget:.3g} ms allowed, {found.whole:.3g} ms before")
+    if result.zeros:
+        weights, zeros = sum(layer.weights for layer in result.zeros), sum(layer.zeros for layer in result.zeros)
+        say(
+            f"zeros: {zeros:,} of {weights:,} weights in {len(result.zeros)} layers; CPU providers multiply them like others, "
+            "so no time is gained; the compressed file is smaller"
+        )
     for line in run.exported_lines(result, options):
         say(line)
     for line in accuracy_lines(run, result.path):

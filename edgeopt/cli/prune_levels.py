@@ -32,6 +32,7 @@ class LevelRow:
     metric: str = ""
     value: float | None = None
     problem: str = ""
+    compressed_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,9 @@ class Pruning:
         whole = self.load()
         timing = self.timing(options, self.samples(whole))
         again = load_model(output, source_builder=self.builder)
-        return exported_figures(timing, whole, latency=latency), exported_figures(timing, again, latency=latency)
+        sparse = options.sparsity is not None
+        before, after = (exported_figures(timing, one, latency=latency, compressed=sparse) for one in (whole, again))
+        return before, after
 
     def exported_lines(self, result: PruneResult, options: PruneOptions) -> Iterator[str]:
         """Export both models, check that the file became smaller as planned, and yield what to say about it.
@@ -102,7 +104,7 @@ class Pruning:
         Raises:
             ModelError: it did not.
         """
-        from edgeopt.stages.pruned_files import check_fell
+        from edgeopt.stages.pruned_files import check_compressed, check_fell
 
         plan = result.allocation
         try:
@@ -110,6 +112,11 @@ class Pruning:
         except (ModelError, DataError) as error:
             yield f"not exported, so the file's size is not checked: {error}"
             return
+        if before.compressed_bytes and after.compressed_bytes:
+            check_compressed(before, after)
+            yield f"compressed: {after.compressed_bytes / 1e6:.2f} MB of {before.compressed_bytes / 1e6:.2f}"
+        if result.zeros and result.before.parameters == result.after.parameters:
+            return  # zeros are stored like any other value
         check_fell(
             before, after, planned=plan.planned / plan.whole if plan and plan.unit != "ms" else None, asked=options.asked()
         )

@@ -58,7 +58,7 @@ def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Ba
     for name in layers:
 
         def add(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
-            x = _unpadded(given[0].detach(), current["mask"]).double()
+            x = unpadded(given[0].detach(), current["mask"]).double()
             sums[name] = sums[name] + x.T @ x if name in sums else x.T @ x
             rows[name] = rows.get(name, 0) + len(x)
 
@@ -75,7 +75,7 @@ def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Ba
     return {name: value / max(1, rows[name]) for name, value in sums.items()}
 
 
-def _unpadded(x: Tensor, mask: Tensor | None) -> Tensor:
+def unpadded(x: Tensor, mask: Tensor | None) -> Tensor:
     """Return the rows [tokens, channels] of x [..., channels] that are not padding."""
     if mask is not None and x.ndim == 3 and x.shape[:2] == mask.shape:
         return x[mask.bool()]

@@ -21,6 +21,15 @@ class LayerWidth:
 
 
 @dataclass(frozen=True)
+class LayerZeros:
+    """Weights of a layer, and how many of them were set to zero."""
+
+    name: str
+    weights: int
+    zeros: int
+
+
+@dataclass(frozen=True)
 class Allocation:
     """How the budget was met: the costs in `unit` (predicted, where it is a latency), and the choices that were judged."""
 
@@ -47,6 +56,8 @@ class PruneFacts:
     spared: Mapping[str, str]
     allocation: Allocation | None = None
     dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    zeros: tuple[LayerZeros, ...] = ()
+    """Layers with weights that were set to zero."""
     uniform: bool = False
     """The folder is a plain transformers folder, which `from_pretrained` loads."""
 

@@ -28,7 +28,10 @@ from edgeopt.prune.channels import PrunedChannels, prune_channels
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import loss_for
 from edgeopt.prune.recovery import recover
-from edgeopt.prune.result import Allocation, PruneFacts, PruneResult
+from edgeopt.prune.result import Allocation, LayerZeros, PruneFacts, PruneResult
+from edgeopt.prune.sparse.layerwise import sparsify
+from edgeopt.prune.sparse.pattern import read_pattern
+from edgeopt.prune.sparse.zeros import kept_zeros
 from edgeopt.prune.structure.heads import heads
 from edgeopt.prune.structure.neurons import neurons
 from edgeopt.prune.structure.uniform import uniform_config
@@ -87,13 +90,25 @@ def prune(
     before = measure(model.module, one)
     changed = _Changed(model)
     facts = _cut(model, changed, samples, options, known)
-    history = recover(model.module, teacher.module, samples, options, session, known.seconds)
+    zeros = _zeros(model.module, samples, options, session.seed)
+    with kept_zeros(model.module, [layer.name for layer in zeros]):
+        history = recover(model.module, teacher.module, samples, options, session, known.seconds)
     origin = changed.origin()
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)
     check_saved(model.module, output, origin, samples.collate(range(min(2, len(samples)))))
-    done = replace(facts, before=before, after=measure(model.module, one), history=history, uniform=origin is None)
+    done = replace(facts, before=before, after=measure(model.module, one), history=history, zeros=zeros, uniform=origin is None)
     return PruneResult(**vars(done), path=output)
+
+
+def _zeros(module: nn.Module, samples: Samples, options: PruneOptions, seed: int) -> tuple[LayerZeros, ...]:
+    if options.sparsity is None:
+        return ()
+    if options.recovery == "lora":
+        raise RecipeError("prune.sparsity: low-rank updates would fill the zeros again; set recovery to train, fit or none")
+    calibration = limited(samples, options.calibration_samples, seed=seed)
+    pattern = read_pattern(str(options.sparsity))
+    return sparsify(module, calibration, pattern=pattern, method=options.sparsity_method, ignore=options.ignore)
 
 
 class _Changed:
@@ -128,6 +143,8 @@ class _Changed:
 def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: PruneOptions, session: PruneSession) -> PruneFacts:
     module = model.module
     nothing = measure(module, samples.collate([0]))
+    if options.without_budget and not options.drop_layers:
+        return PruneFacts(nothing, nothing, (), (), {})
     if is_transformer(module) or options.rules:
         step = options.round_to or session.step or _STEP
         setting = Setting(session.costs_of, step, session.seed)

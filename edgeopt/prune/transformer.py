@@ -89,11 +89,11 @@ def prune_transformer(
     anatomy = anatomy_of(model, rules=options.rules, ignore=options.ignore)
     shape = Shape()
     dropped: dict[str, tuple[int, ...]] = {}
-    first = _Allocation(model, anatomy, calibration, options, setting)
+    first = None if options.without_budget else _Allocation(model, anatomy, calibration, options, setting)
     if options.drop_layers:
         shape, dropped = drop_layers(model, calibration, anatomy, count=options.drop_layers)
-        if not options.model_fields_set & {"macs", "parameters", "latency"}:
-            return PrunedTransformer(shape, None, (), dropped, anatomy.unknown)
+    if first is None:
+        return PrunedTransformer(shape, None, (), dropped, anatomy.unknown)
     run = _Allocation(model, _after(model, options), calibration, options, setting, whole=first.whole) if dropped else first
     found, levels = run.choose()
     choices = [Choice(part, levels[part.name][found.chosen[part.name]].kept) for part in run.parts]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from edgeopt.targets.target import Target
 
 
+_CHUNK = 1 << 20
+
+
 @dataclass(frozen=True)
 class ExportedFigures:
     """What an exported file has: parameters, multiply-accumulates for the timed input, bytes, and ms on the target."""
@@ -35,6 +39,7 @@ class ExportedFigures:
     macs: int
     size_bytes: int
     latency_ms: float | None = None
+    compressed_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,15 +129,29 @@ def measuring(timing: Timing, module: nn.Module, parts: Sequence[Part], *, task:
         yield Measurer(path, parts, inputs, made, timing.convert if timing.precision == "int8" else None)
 
 
-def exported_figures(timing: Timing, loaded: LoadedModel, *, latency: bool) -> ExportedFigures:
-    """Export a model and return what the file has."""
+def exported_figures(timing: Timing, loaded: LoadedModel, *, latency: bool, compressed: bool = False) -> ExportedFigures:
+    """Export a model and return what the file has; how small it is `compressed` on request."""
     with temporary_folder("edgeopt-exported-") as folder:
         path, inputs = timing.export(loaded.module, loaded.task, Path(folder))
         found = figures_of(path, inputs)
+        if compressed:
+            found = replace(found, compressed_bytes=compressed_bytes(path))
         if not latency:
             return found
         with bench(timing.target) as made:
-            return ExportedFigures(found.parameters, found.macs, found.size_bytes, timing.time_ms(made, path, inputs))
+            return replace(found, latency_ms=timing.time_ms(made, path, inputs))
+
+
+def compressed_bytes(path: Path) -> int:
+    """Return the bytes of the ONNX file at `path`, and of its data file, as zlib compresses them for a download."""
+    total = 0
+    for file in sorted(path.parent.glob(f"{path.name}*")):
+        packer = zlib.compressobj()
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                total += len(packer.compress(chunk))
+        total += len(packer.flush())
+    return total
 
 
 def figures_of(path: Path, inputs: Batch) -> ExportedFigures:
@@ -166,3 +185,16 @@ def check_fell(before: ExportedFigures, after: ExportedFigures, *, planned: floa
     share = getattr(after, name) / max(1, getattr(before, name))
     if planned is not None and share > planned + 0.05:
         raise ModelError(f"the exported file keeps {share:.3f} of the {name}, {planned:.3f} were planned ({asked})")
+
+
+def check_compressed(before: ExportedFigures, after: ExportedFigures) -> None:
+    """Compare the compressed files of the whole and the sparse model.
+
+    Raises:
+        ModelError: zeros did not make it smaller.
+    """
+    if (after.compressed_bytes or 0) >= (before.compressed_bytes or 0):
+        raise ModelError(
+            f"the exported file, compressed, did not become smaller: {after.compressed_bytes:,} bytes of "
+            f"{before.compressed_bytes:,}; the zeros do not reach the file"
+        )

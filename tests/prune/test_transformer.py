@@ -7,6 +7,8 @@ import pytest
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.models.size import macs, parameters
 from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.latency.table import LatencyModel
+from edgeopt.prune.structure.parts import Kind, Part
 from edgeopt.prune.transformer import Setting, prune_transformer
 from tests.prune.tiny_models import texts, tiny
 
@@ -54,6 +56,13 @@ def test_layers_are_dropped_before_the_rest() -> None:
     done = prune_transformer(model, texts(), options=options, setting=_SETTING)
     assert done.allocation is not None and len(done.shape.layers["bert.encoder.layer"]) == 1
     assert done.allocation.planned <= 0.3 * done.allocation.whole
+
+
+def test_a_share_of_the_latency_is_one_of_the_measured_whole_model() -> None:
+    part = Part("a", Kind.NEURONS, 64, (), ())
+    measured = LatencyModel({"a": {0: 0.0, 64: 3.0}}, base_ms=1.0, whole_ms=3.5).costs()
+    assert (measured.whole([part]), measured.total([part], {"a": 64})) == (3.5, 4.0)
+    assert LatencyModel({"a": {0: 0.0, 64: 3.0}}, base_ms=1.0).costs().whole([part]) == 4.0
 
 
 def test_latency_needs_a_target() -> None:

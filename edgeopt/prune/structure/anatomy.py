@@ -46,7 +46,7 @@ def anatomy_of(model: nn.Module, *, rules: Sequence[Rule] = (), ignore: Sequence
         RecipeError: a rule or a pattern matches nothing.
         ModelError: the model has no attention and no feed-forward network that is known.
     """
-    stacks = _stacks(model)
+    stacks = stacks_of(model)
     own = by_rules(model, list(rules))
     for rule in rules:
         if not any(cut.layer.endswith(rule.reader) for part in own for cut in part.readers):
@@ -84,7 +84,7 @@ def ignored(model: nn.Module, patterns: Iterable[str]) -> set[str]:
     return found
 
 
-def _stacks(model: nn.Module) -> dict[str, int]:
+def stacks_of(model: nn.Module) -> dict[str, int]:
     """Return the outermost lists of layers of one class."""
     found: dict[str, int] = {}
     for name, module in model.named_modules():

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill sweep sweep-apps bench-serve deploy-killed deploy-test docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill bench-prune sweep sweep-apps bench-serve deploy-killed deploy-test docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,11 @@ bench-quantize-rules: $(INSTALLED)  ## every target's rules on text, image and a
 bench-distill: $(INSTALLED)  ## students of the text classifier by kind and loss, three seeds each (needs EDGEOPT_DATA; fixed steps, up to 6 hours, resumable)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distill --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-distill
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.distill.cache --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-distill-cache
+
+bench-prune: $(INSTALLED)  ## pruned models by row (20 minutes each, resumable), then latency and predictions on a quiet machine (needs EDGEOPT_DATA)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune train --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-prune
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune measure --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-prune
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune.predicted $${EDGEOPT_DATA:-../shared/data}/sst2_teacher
 
 sweep: $(INSTALLED)  ## look for faults: generated graphs by every scheme and target, torch modules, damaged files (an hour)
 	$(BIN)/python -m benchmarks.sweep.graphs

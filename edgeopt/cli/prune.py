@@ -97,6 +97,8 @@ def _show(result: PruneResult, run: Pruning, options: PruneOptions) -> None:
         say(f"removed layers of {stack}: {', '.join(map(str, gone))}")
     if found is not None and found.unit == "ms":
         say(f"latency: {found.planned:.3g} ms predicted, {found.budget:.3g} ms allowed, {found.whole:.3g} ms before")
+    if result.tokens is not None:
+        say(f"vocabulary: {result.tokens[1]:,} of {result.tokens[0]:,} tokens, in the model and in its tokenizer.json")
     if result.zeros:
         weights, zeros = sum(layer.weights for layer in result.zeros), sum(layer.zeros for layer in result.zeros)
         say(

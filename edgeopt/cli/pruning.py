@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,7 @@ class Pruning:
                 latency_of=latency_of(timing, task=loaded.task),
                 step=target.pruning.step,
                 seconds=seconds,
+                reread=lambda folder: self.samples(replace(loaded, folder=folder)),
             )
             return run(loaded, guide, samples, output=output, options=options, session=told)
 

@@ -49,6 +49,13 @@ class PruneOptions(Options):
     """Remove neurons of feed-forward networks."""
     drop_layers: int = Field(default=0, ge=0)
     """Remove this many whole layers of a transformer first: those whose absence changes the outputs least."""
+    hidden: float | None = Field(default=None, gt=0)
+    """Narrow a transformer's hidden width first: below 1 the share of it to keep, otherwise the width; rounded to multiples of
+    the target's step. Channels are ranked by weights times inputs of all layers that read them, or by magnitude."""
+    vocabulary: bool = False
+    """Remove the tokens that the training texts never use: their rows in the embedding and the head, and the tokens in
+    tokenizer.json (WordPiece, BPE with its merges, Unigram), whose new form is checked token by token on these texts. Single
+    characters, bytes and special tokens stay."""
     sparsity: str | float | None = None
     """Set single weights to zero, after what else is removed: a share such as 0.5, or ``2:4`` for two of every four. CPU
     providers gain no speed from it; the compressed file becomes smaller."""
@@ -95,7 +102,7 @@ class PruneOptions(Options):
     @property
     def without_budget(self) -> bool:
         """Return whether only what other options name is removed: no budget was given, and at least one of them was."""
-        others = bool(self.drop_layers) or self.sparsity is not None
+        others = bool(self.drop_layers) or self.hidden is not None or self.vocabulary or self.sparsity is not None
         return others and not self.model_fields_set & {"macs", "parameters", "latency"}
 
     def budget(self, whole: float) -> float:

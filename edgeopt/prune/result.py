@@ -58,6 +58,8 @@ class PruneFacts:
     dropped: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     zeros: tuple[LayerZeros, ...] = ()
     """Layers with weights that were set to zero."""
+    tokens: tuple[int, int] | None = None
+    """Tokens of the vocabulary before and after, where it was trimmed."""
     uniform: bool = False
     """The folder is a plain transformers folder, which `from_pretrained` loads."""
 

@@ -35,7 +35,10 @@ from edgeopt.prune.sparse.zeros import kept_zeros
 from edgeopt.prune.structure.heads import heads
 from edgeopt.prune.structure.neurons import neurons
 from edgeopt.prune.structure.uniform import uniform_config
+from edgeopt.prune.surgery import same_outputs
 from edgeopt.prune.transformer import CostsOf, Setting, prune_transformer
+from edgeopt.prune.vocabulary.rows import smaller_config
+from edgeopt.prune.vocabulary.trim import Reread, Vocabulary, trim, vocabulary_of
 from edgeopt.train.loop import Session
 
 _TAYLOR_SAMPLES = 64
@@ -51,12 +54,14 @@ class PruneSession(Session):
         latency_of: latency in ms of any model on the target; a latency budget of other networks needs it.
         step: counts of channels and neurons that the target computes fastest are multiples of this.
         seconds: time for the recovery; None: what its options say.
+        reread: reads the training texts through the tokenizer in another folder; a trimmed vocabulary needs it.
     """
 
     costs_of: CostsOf | None = None
     latency_of: Callable[[nn.Module], float] | None = None
     step: int | None = None
     seconds: float | None = None
+    reread: Reread | None = None
 
 
 _DEFAULTS = PruneSession()
@@ -89,15 +94,26 @@ def prune(
     one = samples.collate([0])
     before = measure(model.module, one)
     changed = _Changed(model)
+    found = vocabulary_of(model.module, model.folder, samples, known.reread) if options.vocabulary else None
+    if found is not None:
+        teacher = replace(teacher, module=copy.deepcopy(teacher.module))
+        trim(teacher.module, found, samples)
+        changed.trim(found, samples)
+        samples = found.samples(samples)
+        one = samples.collate([0])
     facts = _cut(model, changed, samples, options, known)
     zeros = _zeros(model.module, samples, options, session.seed)
     with kept_zeros(model.module, [layer.name for layer in zeros]):
         history = recover(model.module, teacher.module, samples, options, session, known.seconds)
-    origin = changed.origin()
+    origin = changed.origin(one)
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)
+    if found is not None and model.folder is not None:
+        found.write(model.folder, output)
     check_saved(model.module, output, origin, samples.collate(range(min(2, len(samples)))))
     done = replace(facts, before=before, after=measure(model.module, one), history=history, zeros=zeros, uniform=origin is None)
+    if found is not None:
+        done = replace(done, tokens=(found.whole, len(found.kept)))
     return PruneResult(**vars(done), path=output)
 
 
@@ -123,17 +139,23 @@ class _Changed:
             self.config = whole_config(model.origin.arguments)
             self.shape = shape_of(model.origin.arguments, model.origin.kept)
 
+    def trim(self, found: Vocabulary, samples: Samples) -> None:
+        """Trim the model's vocabulary, and the one of the configuration that it is rebuilt from."""
+        rebuilt = self.model.origin is not None and self.model.origin.builder == RESHAPED
+        trim(self.model.module, found, samples, whole=self.config if rebuilt else None)
+        self.config = smaller_config(self.config, found.kept)
+
     def take(self, shape: Shape) -> None:
         """Note that the model was given another shape."""
         self.shape = followed(self.shape, shape)
 
-    def origin(self) -> Origin | None:
-        """Return how the model is rebuilt; None if its own configuration can say it."""
+    def origin(self, sample: Batch) -> Origin | None:
+        """Return how the model is rebuilt; None if its own configuration can say it, with the same outputs on `sample`."""
         model = self.model
         if model.origin is not None and model.origin.builder != RESHAPED:
             return replace(model.origin, kept=compose(self.kept_before, self.shape.kept))
         config = uniform_config(model.module, self.config, self.shape)
-        if config is not None:
+        if config is not None and same_outputs(model.module, config, sample):
             model.module.config = config
             return None
         arguments = arguments_of(model.module, self.config, self.shape)
@@ -143,7 +165,7 @@ class _Changed:
 def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: PruneOptions, session: PruneSession) -> PruneFacts:
     module = model.module
     nothing = measure(module, samples.collate([0]))
-    if options.without_budget and not options.drop_layers:
+    if options.without_budget and not options.drop_layers and options.hidden is None:
         return PruneFacts(nothing, nothing, (), (), {})
     if is_transformer(module) or options.rules:
         step = options.round_to or session.step or _STEP
@@ -166,8 +188,9 @@ def _cut_channels(
     loss: Callable[[nn.Module], Tensor] | None,
     session: PruneSession,
 ) -> tuple[PrunedChannels, Allocation | None]:
-    if options.drop_layers:
-        raise RecipeError("prune.drop_layers is for transformers, and this model has no attention or feed-forward network")
+    for name in ("drop_layers", "hidden"):
+        if getattr(options, name):
+            raise RecipeError(f"prune.{name} is for transformers, and this model has no attention or feed-forward network")
     if options.latency is None and options.parameters is None:
         return prune_channels(module, sample, options=options, loss=loss), None
     if options.parameters is not None:

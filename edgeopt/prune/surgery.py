@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,15 +121,33 @@ def outputs_of(model: nn.Module, sample: Batch) -> list[Tensor]:
     return list(tensors_of(model(**given)))
 
 
-def compare(masked: Sequence[Tensor], cut: Sequence[Tensor], name: str) -> None:
+def compare(masked: Sequence[Tensor], cut: Sequence[Tensor], name: str, *, kept: Sequence[int] = (), size: int = 0) -> None:
     """Compare the outputs of the masked model with those of the smaller one.
+
+    Args:
+        masked: outputs of the whole model with zeros.
+        cut: outputs of the smaller one.
+        name: of the model, for messages.
+        kept: channels that are left of outputs with `size` channels, where those are cut, too.
+        size: 0: no output is cut.
 
     Raises:
         InternalError: they differ by more than 1e-5 of their magnitude.
     """
+    if size:
+        masked = [one[..., list(kept)] if one.shape[-1:] == (size,) else one for one in masked]
     if [tensor.shape for tensor in masked] != [tensor.shape for tensor in cut]:
         raise InternalError(f"{name}: the pruned model's outputs have other shapes than the masked model's")
     for number, (before, after) in enumerate(zip(masked, cut, strict=True)):
         error = float((before - after).abs().max()) if before.numel() else 0.0
         if not error <= TOLERANCE * max(1.0, float(before.abs().max()) if before.numel() else 0.0):
             raise InternalError(f"{name}: output {number} of the pruned model differs by {error:.1e} from the masked model's")
+
+
+@torch.no_grad()
+def same_outputs(model: nn.Module, config: Any, sample: Batch) -> bool:
+    """Return whether a model made from `config` with the weights of `model` gives the same for `sample`."""
+    other = type(model)(config).eval()
+    other.load_state_dict(model.state_dict())
+    pairs = zip(outputs_of(model, sample), outputs_of(other, sample), strict=True)
+    return all(torch.allclose(one, two, rtol=1e-4, atol=1e-5, equal_nan=True) for one, two in pairs)

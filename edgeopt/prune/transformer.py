@@ -22,6 +22,7 @@ from edgeopt.prune.allocation.dynamic import Option
 from edgeopt.prune.allocation.search import Found, search
 from edgeopt.prune.calibration import Evidence
 from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.hidden import cut_hidden, hidden_width
 from edgeopt.prune.importance.levels import Level, levels_of
 from edgeopt.prune.losses import Judge, loss_for
 from edgeopt.prune.result import Allocation, LayerWidth
@@ -90,11 +91,21 @@ def prune_transformer(
     shape = Shape()
     dropped: dict[str, tuple[int, ...]] = {}
     first = None if options.without_budget else _Allocation(model, anatomy, calibration, options, setting)
+    hidden: LayerWidth | None = None
+    if options.hidden is not None:
+        shape, hidden = _narrow_hidden(model, calibration, options, setting)
+        anatomy = anatomy_of(model, rules=options.rules, ignore=options.ignore)
     if options.drop_layers:
-        shape, dropped = drop_layers(model, calibration, anatomy, count=options.drop_layers)
+        without, dropped = drop_layers(model, calibration, anatomy, count=options.drop_layers)
+        shape = followed(shape, without)
+    narrower = (hidden,) if hidden else ()
     if first is None:
-        return PrunedTransformer(shape, None, (), dropped, anatomy.unknown)
-    run = _Allocation(model, _after(model, options), calibration, options, setting, whole=first.whole) if dropped else first
+        return PrunedTransformer(shape, None, narrower, dropped, anatomy.unknown)
+    run = (
+        _Allocation(model, _after(model, options), calibration, options, setting, whole=first.whole)
+        if dropped or hidden
+        else first
+    )
     found, levels = run.choose()
     choices = [Choice(part, levels[part.name][found.chosen[part.name]].kept) for part in run.parts]
     if options.recovery != "none":
@@ -103,7 +114,27 @@ def prune_transformer(
     planned = run.costs.total(run.parts, found.chosen)
     allocation = Allocation(run.costs.unit, run.whole, run.budget, planned, found.divergence, found.judged)
     widths = tuple(LayerWidth(part.name, part.units, found.chosen[part.name], part.kind.value) for part in run.parts)
-    return PrunedTransformer(followed(shape, cut), allocation, widths, dropped, anatomy.unknown)
+    return PrunedTransformer(followed(shape, cut), allocation, (*narrower, *widths), dropped, anatomy.unknown)
+
+
+def _narrow_hidden(model: nn.Module, samples: Samples, options: PruneOptions, setting: Setting) -> tuple[Shape, LayerWidth]:
+    """Narrow the hidden width as the options say.
+
+    Raises:
+        RecipeError: the width is not smaller than the model's, or part of the model is to be ignored.
+    """
+    if options.ignore:
+        raise RecipeError("prune.hidden narrows all layers, so that none can be ignored; leave out prune.ignore")
+    size, asked = hidden_width(model), options.hidden or 0.0
+    left = asked * size if asked < 1 else asked
+    left = max(setting.step, round(left / setting.step) * setting.step) if size > setting.step else round(left)
+    if not 0 < left < size:
+        raise RecipeError(f"prune.hidden is {asked:g}: {left} channels would be left of {size}; give less")
+    parts = anatomy_of(model, rules=options.rules).parts
+    importance = "magnitude" if options.importance == "magnitude" else "activations"
+    refit = options.recovery != "none"
+    shape, kept = cut_hidden(model, parts, samples, left=int(left), importance=importance, refit=refit)
+    return shape, LayerWidth("hidden", size, len(kept), "hidden")
 
 
 def _after(model: nn.Module, options: PruneOptions) -> Anatomy:

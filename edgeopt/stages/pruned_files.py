@@ -72,6 +72,14 @@ class Timing:
         """Return an input of one sample: a text of `sequence` tokens without any before it."""
         return random_batches(path, count=1, dynamic_size=self.sequence, sizes={"batch": 1, "past_sequence": 0})[0]
 
+    def planned_input(self, path: Path, timed: Batch) -> Batch:
+        """Return an input as long as the sample of which a plan counts multiply-accumulates; the `timed` one for other models."""
+        sample = self.samples.collate([0]) if self.samples is not None else {}
+        tokens = sample.get("input_ids")
+        if tokens is None or tokens.ndim != 2:
+            return timed
+        return random_batches(path, count=1, dynamic_size=tokens.shape[1], sizes={"batch": 1, "past_sequence": 0})[0]
+
     def convert(self, path: Path, batches: Sequence[Batch]) -> Path:
         """Return the int8 form of the file at `path`, or the file itself where nothing of it is quantized."""
         from edgeopt.quantize import quantize
@@ -133,7 +141,7 @@ def exported_figures(timing: Timing, loaded: LoadedModel, *, latency: bool, comp
     """Export a model and return what the file has; how small it is `compressed` on request."""
     with temporary_folder("edgeopt-exported-") as folder:
         path, inputs = timing.export(loaded.module, loaded.task, Path(folder))
-        found = figures_of(path, inputs)
+        found = figures_of(path, timing.planned_input(path, inputs))
         if compressed:
             found = replace(found, compressed_bytes=compressed_bytes(path))
         if not latency:

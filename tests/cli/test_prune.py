@@ -14,6 +14,7 @@ import transformers
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
+from edgeopt.errors import RecipeError
 from edgeopt.models.load import load_model
 from edgeopt.models.model_size import ModelSize
 from edgeopt.prune.result import Allocation, PruneResult
@@ -60,6 +61,34 @@ def test_a_uniform_result_is_a_transformers_folder(model: Path, tmp_path: Path) 
 
 
 BEFORE, AFTER = ModelSize(1000, 4000, 20_000), ModelSize(600, 2400, 9_000)
+
+
+def test_two_of_four_weights_are_zero_after_the_recovery_and_the_compressed_file_is_smaller(
+    model: Path, tmp_path: Path
+) -> None:
+    command = ["prune", str(model), "--train", str(tmp_path / "train.npz"), "--set", "sparsity=2:4", "--set", "train.epochs=1"]
+    done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "sparse"), "-q"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "no time is gained" in done.output and "compressed: " in done.output
+    layer = load_model(tmp_path / "sparse").module.get_submodule("bert.encoder.layer.1.output.dense")
+    assert (layer.weight.reshape(-1, 4) == 0).sum(1).tolist() == [2] * (layer.weight.numel() // 4)
+    lora = [*command, "--set", "recovery=lora", "-o", str(tmp_path / "no"), "-q"]
+    with pytest.raises(RecipeError, match="low-rank updates would fill the zeros"):
+        CliRunner().invoke(app, lora, catch_exceptions=False)
+
+
+def test_a_narrower_transformer_loads_and_is_exported(model: Path, tmp_path: Path) -> None:
+    command = ["prune", str(model), "--train", str(tmp_path / "train.npz"), "-o", str(tmp_path / "narrow"), "-q"]
+    settings = ["--set", "hidden=0.5", "--macs", "0.4x", "--set", "search_rounds=2", "--set", "train.epochs=1"]
+    done = CliRunner().invoke(app, [*command, *settings], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    whole, narrow = (load_model(path).module for path in (model, tmp_path / "narrow"))
+    half = whole.config.hidden_size // 2
+    assert narrow.get_input_embeddings().embedding_dim == half
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "narrow"), "-o", str(tmp_path / "onnx"), "-q"])
+    assert done.exit_code == 0, done.output
+    shapes = [list(value.dims) for value in onnx.load(tmp_path / "onnx" / "model.onnx").graph.initializer]
+    assert [100, half] in shapes
 
 
 def made(**changes: Any) -> PruneResult:

@@ -16,16 +16,3 @@ def test_shares_and_times_are_read_as_people_write_them() -> None:
     for text in ("soon", "-3m"):
         with pytest.raises(RecipeError, match=f"--time {text}"):
             seconds_of("--time", text)
-
-
-def test_two_of_four_weights_are_zero_after_the_recovery_and_the_compressed_file_is_smaller(
-    model: Path, tmp_path: Path
-) -> None:
-    command = ["prune", str(model), "--train", str(tmp_path / "train.npz"), "--set", "sparsity=2:4", "--set", "train.epochs=1"]
-    done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "sparse"), "-q"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert "no time is gained" in done.output and "compressed: " in done.output
-    layer = load_model(tmp_path / "sparse").module.get_submodule("bert.encoder.layer.1.output.dense")
-    assert (layer.weight.reshape(-1, 4) == 0).sum(1).tolist() == [2] * (layer.weight.numel() // 4)
-    done = CliRunner().invoke(app, [*command, "--set", "recovery=lora", "-o", str(tmp_path / "no"), "-q"])
-    assert done.exit_code == 2 and "low-rank updates would fill the zeros" in done.output

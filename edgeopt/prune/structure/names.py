@@ -53,3 +53,5 @@ FEED_FORWARD: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Wi",), "Wo"),
 )
 """Up-projections (with gates) and the down-projection."""
+WIDTHS = ("hidden_size", "d_model", "n_embd", "dim")
+"""What configurations call the hidden width."""

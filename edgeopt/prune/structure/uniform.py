@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeopt.models.reshape import Shape, fitting_config
 from edgeopt.prune.structure.heads import heads
+from edgeopt.prune.structure.names import WIDTHS
 from edgeopt.prune.structure.neurons import neurons
 
 _WIDTHS = ("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner", "hidden_dim", "ffn_dim")
@@ -32,11 +33,21 @@ def uniform_config(model: nn.Module, whole: Any, shape: Shape) -> Any | None:
     return fitting_config(model, config, list(_changes(model, config)))
 
 
+def _narrower(model: nn.Module, config: Any) -> Iterator[tuple[str, int]]:
+    """Yield the hidden width under each of its names, where the embeddings are narrower than the configuration says."""
+    read: Any = getattr(model, "get_input_embeddings", None)
+    embeddings = read() if read is not None else None
+    size = getattr(embeddings, "embedding_dim", None)
+    whole = next((value for name in WIDTHS if isinstance(value := getattr(config, name, None), int)), None)
+    if isinstance(size, int) and whole is not None and size < whole:
+        yield from ((name, size) for name in WIDTHS if getattr(config, name, None) == whole)
+
+
 def _changes(model: nn.Module, config: Any) -> Iterator[Mapping[str, int]]:
     """Yield what may have to change in `config`: the numbers of heads and neurons, where they are the same in all layers."""
     units = {(part.units, part.readers[0].width) for part in heads(model)}
     widths = {part.units for part in neurons(model)}
-    change: dict[str, int] = {}
+    change = dict(_narrower(model, config))
     if len(widths) == 1:
         change |= {name: next(iter(widths)) for name in _WIDTHS if isinstance(getattr(config, name, None), int)}
         if getattr(config, "n_inner", 0) is None:

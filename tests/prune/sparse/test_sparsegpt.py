@@ -18,7 +18,7 @@ _ROWS = torch.randn(5, 12, generator=_GENERATOR)
 
 
 def _plainly(rows: Tensor, moment: Tensor, group: int, zeros: int) -> Tensor:
-    """Return algorithm 1 for n:m, weight by weight, without blocks; the inverse is taken anew for the rest of each row."""
+    """Return algorithm 1 for n:m, weight by weight, without blocks; the inverse is computed again for the rest of each row."""
     weights = rows.double().numpy().copy()
     hessian = moment.numpy() + 0.01 * float(moment.diagonal().mean()) * np.eye(len(moment))
     inputs = weights.shape[1]

@@ -76,6 +76,7 @@ bench-distill: $(INSTALLED)  ## students of the text classifier by kind and loss
 
 bench-prune: $(INSTALLED)  ## pruned models by row (20 minutes each, resumable), then latency and predictions on a quiet machine (needs EDGEOPT_DATA)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune train --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-prune
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune prepare --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-prune
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune measure --data $${EDGEOPT_DATA:-../shared/data} --work build/bench-prune
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.prune.predicted $${EDGEOPT_DATA:-../shared/data}/sst2_teacher
 

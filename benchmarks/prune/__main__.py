@@ -1,17 +1,17 @@
 """Pruned models by row: runs `edgeopt prune` as its users would, then measures what came out of it.
 
     python -m benchmarks.prune train --data DATA --work FOLDER [--rows sst2-2x …] [--seeds 1]
+    python -m benchmarks.prune prepare --data DATA --work FOLDER [--rows …]
     python -m benchmarks.prune measure --data DATA --work FOLDER [--rows …]          (wants a quiet machine)
 
-Rows that are done are kept in FOLDER and not trained again. `measure` exports both models, makes int8 forms of them, and times
-all four in turns, one thread; it prints a Markdown table.
+Rows that are done are kept in FOLDER and not trained again. `prepare` exports the whole and the pruned model, quantizes both
+with 128 training samples, and evaluates all four; `measure` times them in turns, one thread, and prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,17 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeopt.lifetime import temporary_folder
+from edgeopt.cli.training import training_samples
+from edgeopt.data.select import limited
+from edgeopt.graph.files import size_bytes
 from edgeopt.models.load import load_model
-from edgeopt.prune.latency.bench import Bench, bench
+from edgeopt.prune.latency.bench import bench
+from edgeopt.quantize import quantize
 from edgeopt.stages.pruned_files import Timing
 from edgeopt.targets.target import load_target
 
 _TARGET = "x86-vnni"
-_TURNS = 5
+_TURNS, _CALIBRATION = 7, 128
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Row:
 _SST2 = ("DATA/sst2_teacher", "sst2", "sst2")
 ROWS: Mapping[str, Row] = {
     "sst2-2x": Row(*_SST2, ["--latency", "0.5x", "--set", "train.epochs=1"]),
+    "sst2-5x": Row(*_SST2, ["--latency", "0.2x", "--set", "train.epochs=2"]),
     "sst2-4x": Row(*_SST2, ["--latency", "0.25x", "--set", "train.epochs=5"]),
 }
 
@@ -57,7 +61,7 @@ ROWS: Mapping[str, Row] = {
 def main() -> None:
     """Train or measure the rows that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "measure"))
+    parser.add_argument("what", choices=("train", "prepare", "measure"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
@@ -68,11 +72,16 @@ def main() -> None:
         for name, seed, place in places:
             _train(ROWS[name], arguments.data, place, seed)
         return
-    print("| row | seed | metric, whole | pruned | fp32 ms, whole | pruned | × | int8 ms, whole | pruned | × |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    if arguments.what == "prepare":
+        for name, _, place in places:
+            if (place / "said.txt").is_file():
+                _prepare(ROWS[name], arguments.data, place)
+        return
+    print("| row | seed | file | metric | ms | whole model's ms / ms | MB |\n|---|---|---|---|---|---|---|")
     for name, seed, place in places:
-        if (place / "said.txt").is_file():
-            print(f"| {name} | {seed} | {_measured(ROWS[name], arguments.data, place)} |", flush=True)
+        if (place / "metrics.json").is_file():
+            for line in _measured(place):
+                print(f"| {name} | {seed} | {line} |", flush=True)
 
 
 def _train(row: Row, data: Path, place: Path, seed: int) -> None:
@@ -87,31 +96,41 @@ def _train(row: Row, data: Path, place: Path, seed: int) -> None:
         said.write_text(done.stdout, encoding="utf-8")
 
 
-def _measured(row: Row, data: Path, place: Path) -> str:
-    """Return the cells of a row: metric and latency of the whole and the pruned model, fp32 and int8."""
-    said = (place / "said.txt").read_text(encoding="utf-8")
-    values = [float(value) for value in re.findall(r"^\S+ of .*: (\d+\.\d+)$", said, re.MULTILINE)][-2:]
-    cells = [f"{value:.4f}" for value in values]
-    target = load_target(_TARGET)
-    with temporary_folder("edgeopt-prune-bench-") as folder, bench(target) as made:
-        times = _times([row.model.replace("DATA", str(data)), str(place / "model")], made, Path(folder))
-    for whole, pruned in ((times[0], times[1]), (times[2], times[3])):
-        cells += [f"{whole:.2f}", f"{pruned:.2f}", f"{whole / pruned:.2f}"]
-    (place / "times.json").write_text(json.dumps(times), encoding="utf-8")
-    return " | ".join(cells)
+FILES = ("whole", "pruned", "whole-int8", "pruned-int8")
 
 
-def _times(sources: Sequence[str], made: Bench, folder: Path) -> list[float]:
-    """Return the median over turns of the latency of every source, first fp32, then int8."""
-    timing = Timing(made.target)
-    files = []
-    for number, source in enumerate(sources):
+def _prepare(row: Row, data: Path, place: Path) -> None:
+    """Export both models, quantize them, and evaluate all four files."""
+    model = row.model.replace("DATA", str(data))
+    timing = Timing(load_target(_TARGET))
+    files = {name: place / name / "model.onnx" for name in FILES}
+    for name, source in (("whole", model), ("pruned", str(place / "model"))):
         loaded = load_model(source)
-        path, inputs = timing.export(loaded.module, loaded.task, folder / str(number))
-        files.append((path, inputs))
-    files += [(timing.convert(path, [inputs]), inputs) for path, inputs in files]
-    rounds = [[made.time_ms(path, inputs) for path, inputs in files] for _ in range(_TURNS)]
-    return [float(value) for value in np.median(np.array(rounds), axis=0)]
+        if not files[name].is_file():
+            timing.export(loaded.module, loaded.task, files[name].parent)
+        small = files[f"{name}-int8"]
+        small.parent.mkdir(parents=True, exist_ok=True)
+        if not small.is_file():
+            samples = limited(training_samples(row.train.replace("DATA", str(data)), loaded), _CALIBRATION)
+            quantize(files[name], list(samples.batches(1)), target=timing.target, output=small)
+    command = [sys.executable, "-m", "edgeopt", "evaluate", *map(str, files.values()), "--tokenizer", model, "--format", "json"]
+    done = subprocess.run([*command, "--data", row.evaluate.replace("DATA", str(data))], stdout=subprocess.PIPE, check=True)
+    (place / "metrics.json").write_bytes(done.stdout)
+
+
+def _measured(place: Path) -> list[str]:
+    """Return the cells of the four files: metric, latency, how many times faster than the whole model, size."""
+    metrics = [one["value"] for one in json.loads((place / "metrics.json").read_text(encoding="utf-8"))["models"]]
+    files = [place / name / "model.onnx" for name in FILES]
+    inputs = [Timing(load_target(_TARGET)).inputs(file) for file in files]
+    with bench(load_target(_TARGET)) as made:
+        turns = [[made.time_ms(*one) for one in zip(files, inputs, strict=True)] for _ in range(_TURNS)]
+    times = [float(value) for value in np.median(np.array(turns), axis=0)]
+    (place / "times.json").write_text(json.dumps(turns), encoding="utf-8")
+    return [
+        f"{name} | {metric:.4f} | {ms:.2f} | {times[0] / ms:.2f} | {size_bytes(file) / 1e6:.1f}"
+        for name, metric, ms, file in zip(FILES, metrics, times, files, strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from edgeopt.stages.torch_model import load
 
 
 def run_export(job: Job) -> ExportFacts:
-    """Export the model to ONNX and compare it with PyTorch."""
+    """Export the model to ONNX and compare it with PyTorch; of a pruned one also its size."""
     from edgeopt.data.select import limited
     from edgeopt.export import export
 
@@ -19,4 +19,9 @@ def run_export(job: Job) -> ExportFacts:
         update={"task": job.recipe.export.task or loaded.task, "source": job.recipe.name}
         | ({"source_folder": folder} if (folder / "config.json").is_file() else {})
     )
-    return export(loaded.module, samples.batches(1), target=job.target, output=job.workspace.output, config=config)
+    facts = export(loaded.module, samples.batches(1), target=job.target, output=job.workspace.output, config=config)
+    if name == "prune":
+        from edgeopt.stages.pruned_files import check_as_pruned
+
+        check_as_pruned(facts.path, loaded.module, samples.collate([0]))
+    return facts

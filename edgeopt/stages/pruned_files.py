@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 1 << 20
+_MORE, _TABLES = 1.05, 4096
+"""A file may have this much more than its module."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Timing:
         return random_batches(path, count=1, dynamic_size=self.sequence, sizes={"batch": 1, "past_sequence": 0})[0]
 
     def planned_input(self, path: Path, timed: Batch) -> Batch:
-        """Return an input as long as the sample of which a plan counts multiply-accumulates; the `timed` one for other models."""
+        """Return an input as long as the sample that a plan is counted on; for other models the `timed` one."""
         sample = self.samples.collate([0]) if self.samples is not None else {}
         tokens = sample.get("input_ids")
         if tokens is None or tokens.ndim != 2:
@@ -206,3 +208,22 @@ def check_compressed(before: ExportedFigures, after: ExportedFigures) -> None:
             f"the exported file, compressed, did not become smaller: {after.compressed_bytes:,} bytes of "
             f"{before.compressed_bytes:,}; the zeros do not reach the file"
         )
+
+
+def check_as_pruned(path: Path, module: nn.Module, sample: Batch) -> None:
+    """Compare the ONNX file at `path` with the pruned `module` that it was made from, on the same sample.
+
+    Tables that an export computes beforehand (positions, masks) and norms that it folds leave a few percent of difference.
+
+    Raises:
+        ModelError: the file has more parameters or multiply-accumulates than the module: what was removed is still in it.
+    """
+    from edgeopt.models.size import macs
+
+    found = figures_of(path, sample)
+    own = sum(value.numel() for _, value in module.named_parameters(remove_duplicate=False))
+    for what, in_file, in_module in (("parameters", found.parameters, own), ("macs", found.macs, macs(module, sample))):
+        if in_file > _MORE * in_module + _TABLES:
+            raise ModelError(
+                f"the exported file has {in_file:,} {what}, the pruned model {in_module:,}: what was removed does not reach it"
+            )

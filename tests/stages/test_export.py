@@ -30,3 +30,17 @@ def test_the_task_is_the_recipes_or_the_models_and_a_folder_of_transformers_is_c
     assert asked["arguments"] == ("distill", (16, 1))
     assert (config.task, config.source) == ("text-classification", "mine")
     assert config.source_folder == (tmp_path if transformers else None)
+
+
+def test_the_file_of_a_pruned_model_is_compared_with_it(monkeypatch, tmp_path):
+    checked = []
+    samples = SimpleNamespace(batches=lambda size: size, collate=lambda indices: f"samples {indices}")
+    monkeypatch.setattr("edgeopt.stages.export.load", lambda job, name: SimpleNamespace(task=None, module=name))
+    monkeypatch.setattr("edgeopt.data.select.limited", lambda _, count: samples)
+    monkeypatch.setattr("edgeopt.export.export", lambda *arguments, **rest: SimpleNamespace(path="file"))
+    monkeypatch.setattr("edgeopt.stages.pruned_files.check_as_pruned", lambda *arguments: checked.append(arguments))
+    recipe = SimpleNamespace(export=ExportConfig(), name="mine")
+    data, workspace = SimpleNamespace(split=lambda name: name), SimpleNamespace(output=tmp_path / "out")
+    for stage in ("prune", "distill"):
+        run_export(SimpleNamespace(recipe=recipe, data=data, inputs={stage: tmp_path}, target="t", workspace=workspace))
+    assert checked == [("file", "prune", "samples [0]")]

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from edgeopt.errors import ModelError
-from edgeopt.stages.pruned_files import ExportedFigures, check_fell, figures_of
+from edgeopt.stages.pruned_files import ExportedFigures, check_as_pruned, check_fell, figures_of
 
 _BEFORE = ExportedFigures(1000, 5000, 4100)
 
@@ -42,3 +42,25 @@ def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
     onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
     found = figures_of(tmp_path / "m.onnx", {"x": np.ones((2, 3), np.float32)})
     assert (found.parameters, found.macs, found.size_bytes) == (12, 24, (tmp_path / "m.onnx").stat().st_size)
+
+
+@pytest.mark.parametrize(
+    ("left", "message"), [(100, None), (60, "the exported file has 10,000 parameters, the pruned model 6,000")]
+)
+def test_a_file_is_compared_with_the_module_it_was_made_from(tmp_path: Path, left: int, message: str | None) -> None:
+    import numpy as np
+    from torch import nn
+
+    weight = onnx.numpy_helper.from_array(np.ones((100, 100), np.float32), "w")
+    node = onnx.helper.make_node("MatMul", ["input", "w"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [80, 100]) for name in ("input", "y")]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx"
+    )
+    module, sample = nn.Linear(100, left, bias=False), {"input": np.ones((80, 100), np.float32)}
+    if message is None:
+        check_as_pruned(tmp_path / "m.onnx", module, sample)
+    else:
+        with pytest.raises(ModelError, match=message):
+            check_as_pruned(tmp_path / "m.onnx", module, sample)

@@ -82,10 +82,19 @@ class TrainingOptions(Options):
     """Stop after this many steps, if the time is not over before; none: the time decides."""
     batch_size: int = Field(default=16, ge=1)
     """Samples per step."""
-    learning_rate: float = Field(default=0.05, gt=0)
-    """Highest learning rate of weights, in steps of each weight's own grid."""
+    rounding: Literal["adaptive", "nearest"] = "adaptive"
+    """adaptive: before training, each weight goes up or down as its layer's output needs it; nearest: to the nearest."""
+    block_learning_rate: float = Field(default=0.01, ge=0)
+    """Highest learning rate of weights while blocks are trained one by one, in steps of each weight's own grid; 0: they are
+    not."""
+    block_steps: int | None = Field(default=None, ge=1)
+    """Steps of each block; none: the time decides."""
+    learning_rate: float = Field(default=0.005, gt=0)
+    """Highest learning rate of weights while the whole network is trained, in steps of each weight's own grid."""
     scale_learning_rate: float = Field(default=1e-3, gt=0)
-    """Highest learning rate of scales, as a share of each scale."""
+    """Highest learning rate of activations' scales, as a share of each scale."""
+    weight_scale_learning_rate: float = Field(default=0.0, ge=0)
+    """The same for weights' scales; 0: they stay, since the least change of one rounds large weights to other integers."""
     inner_weight: float = Field(default=0.0, ge=0)
     """Weight of the error of the residual stream beside that of the outputs."""
     max_gradient_norm: float = Field(default=10.0, gt=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import onnx_ir as ir
 
@@ -53,12 +54,13 @@ def convert(request: Request) -> Converted:
     prepared, drafted = _draft(request, choose=config.max_drop is not None or not _balances(config, _target(request)))
     trials = _trials(prepared, drafted, request)
     outcome = _search(drafted, trials, (_metric(request), _target(request)), config)
-    if config.rounding == "adaptive":
+    if config.rounding == "adaptive" and config.train is None:
         outcome = adapted(prepared, outcome, request.samples, config)
     if config.train is not None and outcome.plan.integer_nodes:
         from edgeopt.quantize.training.stage import trained  # PyTorch is an extra
 
-        outcome = trained(prepared, outcome, list(request.samples), config.train)
+        round_again = partial(adapted, prepared, config=config) if config.train.rounding == "adaptive" else None
+        outcome = trained(prepared, outcome, list(request.samples), config.train, rounded=round_again)
     plan, model = outcome.plan, outcome.quantized
     padded, tables = _finish(model, _target(request), config) if plan.integer_nodes else (0, 0)
     return Converted(

@@ -2,9 +2,9 @@
 
     x → QuantizeLinear → DequantizeLinear → Conv ← DequantizeLinear ← w₈      becomes      conv(grid_x(x), grid_w(w), …)
 
-Weights start from the floating-point values that were rounded; their grids, those of activations, biases, and the weights of
-layers that stay in floating point are parameters. Lookup tables and all other constants are not trained. `write` puts what was
-learned back into the graph, which keeps its nodes: what is trained is what is deployed.
+Weights start from the floating-point values that were rounded, or from the integers that the graph has; their grids, those of
+activations, biases, and the weights of layers that stay in floating point are parameters. Lookup tables and all other constants
+are not trained. `write` puts what was learned back into the graph, which keeps its nodes: what is trained is what is deployed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOLDS_WEIGHTS = frozenset({*WEIGHTED, *NORMALIZATIONS, "PRelu", "RMSNormalizati
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One operator: what it computes, and the values it reads and gives."""
 
     compute: Callable[..., Any]
@@ -46,19 +46,20 @@ class _Step:
 class GraphModule(nn.Module):
     """The function of a Q/DQ graph, to be trained."""
 
-    def __init__(self, quantized: ir.Model, floating: ir.Model, plan: Plan) -> None:
+    def __init__(self, quantized: ir.Model, floating: ir.Model, plan: Plan, *, at_integers: bool = False) -> None:
         """Translate `quantized`.
 
         Args:
             quantized: with Q/DQ nodes, as the plan makes it; `write` changes it, nothing else does.
             floating: the model that was rounded, whose nodes have the same names.
             plan: says which weights have 7 bits.
+            at_integers: start from the integers that the graph has, as after adaptive rounding, not from the weights before.
 
         Raises:
             ModelError: it has operators that cannot be trained through; the message names them.
         """
         super().__init__()
-        self._model = quantized
+        self._model, self._at_integers = quantized, at_integers
         _refuse_unknown(quantized)
         self._reduced = {node.name for node in plan.integer_nodes if node.reduce_range}
         self._floating = named_nodes(floating.graph)
@@ -74,7 +75,7 @@ class GraphModule(nn.Module):
             self._take_grids(node)
         for node in quantized.graph:
             self._take_constants(node)
-        self._steps = self._translated()
+        self.steps = self._translated()
 
     # translation
 
@@ -91,7 +92,7 @@ class GraphModule(nn.Module):
             reduced = any(reader.name in self._reduced for reader in readers)
             grid = Grid(affine, symmetric=symmetric, reduced=reduced)
             self.grids.append(grid)
-            values = self._exact(node, readers)
+            values = dequantized(node) if self._at_integers else self._exact(node, readers)
             weight = nn.Parameter(torch.from_numpy(np.array(values, dtype=np.float32)))
             self.weights.append(weight)
             self._weight_of[integers] = weight, grid
@@ -145,8 +146,8 @@ class GraphModule(nn.Module):
                 found.append(self._grid_of[scale])
         return found
 
-    def _translated(self) -> list[_Step]:
-        nodes = list(self._model.graph)
+    def _translated(self) -> list[Step]:
+        nodes = list(_late_constants(self._model.graph))
         last: dict[ir.Value, ir.Node] = {}
         for node in nodes:
             last.update((value, node) for value in node.inputs if value is not None)
@@ -155,7 +156,7 @@ class GraphModule(nn.Module):
         for value, node in last.items():
             if value not in kept and constant(value) is None:
                 done.setdefault(node, []).append(value)
-        return [_Step(self._operator(node), node, tuple(done.get(node, ()))) for node in nodes]
+        return [Step(self._operator(node), node, tuple(done.get(node, ()))) for node in nodes]
 
     def _operator(self, node: ir.Node) -> Callable[..., Any]:
         if node.op_type == _QUANTIZE:
@@ -178,36 +179,57 @@ class GraphModule(nn.Module):
 
     # use
 
+    @property
+    def model(self) -> ir.Model:
+        """The Q/DQ graph, which `write` changes."""
+        return self._model
+
+    @property
+    def outputs(self) -> list[ir.Value]:
+        """The graph's outputs."""
+        return list(self._model.graph.outputs)
+
     def forward(self, inputs: Mapping[str, Tensor], watch: frozenset[str] = frozenset()) -> dict[str, Tensor]:
         """Return the model's outputs by name, and the inner tensors called in `watch`."""
-        known = self._given(inputs)
+        known = self.given(inputs)
         seen: dict[str, Tensor] = {}
-        for step in self._steps:
+        for step in self.steps:
             for value, tensor in self._made(step, known):
                 known[value] = tensor
                 if value.name in watch:
                     seen[value.name] = tensor
             for value in step.done:
                 known.pop(value, None)
-        return {**seen, **{name_of(value): self._value(value, known) for value in self._model.graph.outputs}}
+        return {**seen, **{name_of(value): self._value(value, known) for value in self.outputs}}
+
+    def advance(self, known: Mapping[ir.Value, Tensor], steps: Iterable[int]) -> dict[ir.Value, Tensor]:
+        """Return the values that are alive after some steps, from those that are alive before them."""
+        alive = dict(known)
+        for number in steps:
+            step = self.steps[number]
+            alive.update(self._made(step, alive))
+            for value in step.done:
+                alive.pop(value, None)
+        return alive
 
     def each(self, inputs: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """Yield each tensor that has a name in `exact`, in the graph's order, computed from the values that `exact` has.
 
         So every operator is seen alone: what earlier ones do differently does not reach it.
         """
-        known = self._given(inputs)
-        for step in self._steps:
+        known = self.given(inputs)
+        for step in self.steps:
             for value, tensor in self._made(step, known):
                 name = name_of(value)
                 known[value] = exact.get(name, tensor)
                 if name in exact:
                     yield name, tensor
 
-    def _given(self, inputs: Mapping[str, Tensor]) -> dict[ir.Value, Tensor]:
+    def given(self, inputs: Mapping[str, Tensor]) -> dict[ir.Value, Tensor]:
+        """Return the model's inputs as values of the graph."""
         return {value: inputs[name_of(value)] for value in self._model.graph.inputs}
 
-    def _made(self, step: _Step, known: Mapping[ir.Value, Tensor]) -> list[tuple[ir.Value, Tensor]]:
+    def _made(self, step: Step, known: Mapping[ir.Value, Tensor]) -> list[tuple[ir.Value, Tensor]]:
         """Return what one operator gives."""
         given = [None if value is None else self._value(value, known) for value in step.node.inputs]
         try:
@@ -222,6 +244,22 @@ class GraphModule(nn.Module):
             return found
         weight = self._float_of.get(value)
         return weight if weight is not None else self._constants[value]
+
+    def weight_of(self, node: ir.Node) -> tuple[nn.Parameter, Grid] | None:
+        """Return the weight that a DequantizeLinear gives, with its grid; None where it gives something else."""
+        return self._weight_of.get(cast("ir.Value", node.inputs[0])) if node.op_type == _DEQUANTIZE else None
+
+    def bias_of(self, node: ir.Node) -> Bias | None:
+        """Return the bias that a DequantizeLinear gives."""
+        return self._bias_of.get(cast("ir.Value", node.inputs[0])) if node.op_type == _DEQUANTIZE else None
+
+    def grid_of(self, node: ir.Node) -> Grid | None:
+        """Return the grid of a QuantizeLinear."""
+        return self._grid(node) if node.op_type == _QUANTIZE else None
+
+    def floats_of(self, node: ir.Node) -> list[nn.Parameter]:
+        """Return the trained constants that a node reads in floating point."""
+        return [self._float_of[value] for value in node.inputs if value is not None and value in self._float_of]
 
     def rounded_weights(self) -> list[tuple[nn.Parameter, Grid]]:
         """Return the weights that are rounded, each with its grid."""
@@ -260,6 +298,20 @@ class GraphModule(nn.Module):
                 wanted = np.resize(sums.numpy(), tuple(scale.const_value.shape.numpy()))
                 replace_constant(scale, wanted)
             replace_constant(integers, affine_of(node).quantize(bias.values.detach().numpy()))
+
+
+def _late_constants(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """Yield nodes in an order in which a DequantizeLinear of constants comes right before the first node that reads it."""
+    waiting: dict[ir.Value, ir.Node] = {}
+    for node in nodes:
+        if node.op_type == _DEQUANTIZE and constant(node.inputs[0]) is not None:
+            waiting[node.outputs[0]] = node
+            continue
+        for value in node.inputs:
+            if value in waiting:
+                yield waiting.pop(value)
+        yield node
+    yield from waiting.values()
 
 
 def _clipped(numbers: NDArray[Any], affine: Affine, low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:

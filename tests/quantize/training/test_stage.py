@@ -58,25 +58,42 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 def test_training_gives_back_what_rounding_took(uneven: Path, tmp_path: Path) -> None:
     plain = _quantized(uneven, tmp_path / "plain.onnx", None)
-    better = _quantized(uneven, tmp_path / "trained.onnx", {"time": "60s", "steps": 60, "batch_size": 12})
+    options: dict[str, object] = {"time": 600, "steps": 40, "block_steps": 10, "batch_size": 12}
+    better = _quantized(uneven, tmp_path / "trained.onnx", options)
     assert _db(uneven, better.path) > _db(uneven, plain.path) + 3
     before, after = (onnx.load(item.path) for item in (plain, better))
     assert [node.op_type for node in before.graph.node] == [node.op_type for node in after.graph.node]
     decision = next(item for item in better.facts.decisions if item.what == "training")
-    assert "dB become" in decision.reason and "60 steps" in decision.reason
+    assert all(
+        text in decision.reason
+        for text in ("dB become", "by adaptive rounding", "by training block by block", "40 steps end to end")
+    )
     ranges = {tensor.name: (tensor.low, tensor.high) for tensor in load_plan(plain.plan_path).tensors}
     assert any(ranges[tensor.name] != (tensor.low, tensor.high) for tensor in load_plan(better.plan_path).tensors)
 
 
 def test_same_steps_give_the_same_file(uneven: Path, tmp_path: Path) -> None:
-    made = [_quantized(uneven, tmp_path / f"{name}.onnx", {"time": 600, "steps": 5}).path.read_bytes() for name in "ab"]
+    made = [
+        _quantized(uneven, tmp_path / f"{name}.onnx", {"time": 600, "steps": 5, "block_steps": 5}).path.read_bytes()
+        for name in "ab"
+    ]
     assert made[0] == made[1]
 
 
 def test_nothing_changes_where_training_gains_nothing(uneven: Path, tmp_path: Path) -> None:
     plain = _quantized(uneven, tmp_path / "plain.onnx", None)
     wild = _quantized(
-        uneven, tmp_path / "wild.onnx", {"time": 600, "steps": 3, "learning_rate": 1e5, "scale_learning_rate": 50}
+        uneven,
+        tmp_path / "wild.onnx",
+        {
+            "time": 600,
+            "steps": 3,
+            "block_steps": 3,
+            "rounding": "nearest",
+            "learning_rate": 1e5,
+            "block_learning_rate": 1e5,
+            "scale_learning_rate": 50,
+        },
     )
     assert wild.path.read_bytes() == plain.path.read_bytes()
     assert "gained nothing" in next(item.reason for item in wild.facts.decisions if item.what == "training")
@@ -87,7 +104,7 @@ def test_an_operator_that_computes_something_else_is_refused_by_its_tensor(
 ) -> None:
     monkeypatch.setitem(OPERATORS, "GlobalAveragePool", lambda _, x: x.amax(dim=(2, 3), keepdim=True))  # type: ignore[index]
     with pytest.raises(ModelError, match=r"part at 'p.*dB.*leave --train out"):
-        _quantized(uneven, tmp_path / "other.onnx", {"time": 600, "steps": 1})
+        _quantized(uneven, tmp_path / "other.onnx", {"time": 600, "steps": 1, "block_steps": 1})
 
 
 def test_loss_that_is_not_finite_is_named(uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,4 +112,4 @@ def test_loss_that_is_not_finite_is_named(uneven: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(objective, "relative_error", lambda made, wanted: made.sum() * float("nan"))
     with pytest.raises(ModelError, match="loss part 'outputs' is not finite"):
-        _quantized(uneven, tmp_path / "nan.onnx", {"time": 600, "steps": 1})
+        _quantized(uneven, tmp_path / "nan.onnx", {"time": 600, "steps": 1, "block_steps": 1})

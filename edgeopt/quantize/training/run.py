@@ -1,0 +1,104 @@
+"""What one training through the quantizer works on: the network, its teacher, and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import torch
+from torch import Tensor
+
+from edgeopt.batches import Batch
+from edgeopt.errors import ModelError
+from edgeopt.graph.batch_axes import Axes
+from edgeopt.graph.matching import by_name
+from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.graph.signature import Signature
+from edgeopt.quantize.config import TrainingOptions
+from edgeopt.quantize.search.trials import Outcome
+from edgeopt.quantize.sqnr import Noise
+from edgeopt.quantize.training import objective
+from edgeopt.quantize.training.graph_module import GraphModule
+from edgeopt.quantize.training.samples import Split, split, stack, stackable
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one training needs."""
+
+    module: GraphModule
+    floating: ir.Model
+    teacher: ort.InferenceSession
+    outputs: tuple[str, ...]
+    wanted: tuple[str, ...]
+    """The outputs, and inner tensors where these are compared."""
+    data: Split
+    axes: Axes | None
+    options: TrainingOptions
+
+
+def prepared_run(
+    floating: ir.Model, outcome: Outcome, samples: Sequence[Batch], signature: Signature, options: TrainingOptions
+) -> TrainingRun:
+    """Return what a training of the Q/DQ graph of `outcome` works on.
+
+    Raises:
+        ModelError: an operator cannot be trained through, or the model has no floating-point output.
+    """
+    module = GraphModule(outcome.quantized, floating, outcome.plan)
+    outputs = objective.outputs_of(floating)
+    if not outputs:
+        raise ModelError("no output of the model is a floating-point tensor, so there is nothing to train towards")
+    there = by_name(outcome.quantized.graph)
+    inner = [name for name in objective.residual_sums(floating) if name in there] if options.inner_weight else []
+    wanted = list(dict.fromkeys([*outputs, *inner]))
+    teacher = open_exposed(floating, inner, threads=torch.get_num_threads())
+    axes = stackable(signature)
+    work = TrainingRun(module, floating, teacher, tuple(outputs), tuple(wanted), split(samples, seed=_SEED), axes, options)
+    return work if _stacks(work) else replace(work, axes=None)
+
+
+def _stacks(work: TrainingRun) -> bool:
+    """Return whether two samples have the same outputs together as alone: a model may have its batch size in its constants."""
+    first = work.data.training[0]
+    if work.axes is None:
+        return False
+    try:
+        twice = run(work.teacher, work.outputs, stack([first, first], work.axes), sample=0)
+        once = run(work.teacher, work.outputs, first, sample=0)
+    except Exception:  # noqa: BLE001  (whatever onnxruntime says: it does not take two)
+        return False
+    return all(
+        twice[name].shape == (2 * value.shape[0], *value.shape[1:])
+        and np.allclose(twice[name][: len(value)], value, 1e-3, 1e-4)
+        for name, value in once.items()
+        if value.ndim
+    )
+
+
+def targets(work: TrainingRun, batch: Batch) -> dict[str, Tensor]:
+    """Return what the floating-point model gives on a batch, by name."""
+    found = run(work.teacher, work.wanted, batch, sample=0)
+    return {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in found.items()}
+
+
+def tensors(batch: Batch) -> dict[str, Tensor]:
+    """Return a batch as tensors that own their memory."""
+    return {name: torch.from_numpy(np.array(values)) for name, values in batch.items()}
+
+
+def held_db(work: TrainingRun) -> float:
+    """Return the SQNR of the worst output on the held-aside samples."""
+    noises = {name: Noise() for name in work.outputs}
+    with torch.no_grad():
+        for sample in work.data.held:
+            made: dict[str, Tensor] = work.module(tensors(sample))
+            for name, values in targets(work, sample).items():
+                if name in noises:
+                    noises[name].add(values.numpy(), made[name].numpy())
+    return min(noise.db for noise in noises.values())

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import numpy as np
+
+from edgeopt.quantize.training.run import TrainingRun, held_db, targets, tensors
+
+
+def test_targets_are_the_floating_point_model_s_outputs_and_samples_own_their_memory(residual_run: TrainingRun) -> None:
+    sample = residual_run.data.held[0]
+    exact = residual_run.teacher.run(["y"], dict(sample))[0]
+    np.testing.assert_array_equal(targets(residual_run, sample)["y"].numpy(), exact)
+    given = tensors(sample)["x"]
+    given += 1
+    assert not np.array_equal(given.numpy(), sample["x"])
+
+
+def test_held_aside_samples_are_compared_in_decibels(residual_run: TrainingRun) -> None:
+    signal = noise = 0.0
+    for sample in residual_run.data.held:
+        exact = residual_run.teacher.run(["y"], dict(sample))[0]
+        made = residual_run.module(tensors(sample))["y"].detach().numpy()
+        signal, noise = signal + float((exact**2).sum()), noise + float(((exact - made) ** 2).sum())
+    np.testing.assert_allclose(held_db(residual_run), 10 * np.log10(signal / noise), rtol=1e-4)

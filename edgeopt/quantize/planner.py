@@ -157,9 +157,12 @@ class _Planning:
 
 
 def _judge(choice: Choice, drafted: Draft, config: QuantizeConfig) -> Callable[[Plan], float]:
-    """Return what gives the SQNR of the outputs under a plan: simulated where the plans differ in ranges alone."""
+    """Return what gives the SQNR of the outputs under a plan: simulated where the plans differ in ranges alone.
+
+    Weights of one scale per tensor bring as much noise as activations, so there the plans are carried out.
+    """
     model, plan, batches = drafted.basis.model, drafted.plan, choice.batches
-    if choice.in_ranges_alone and plan.integer_nodes:
+    if choice.in_ranges_alone and plan.scheme.per_channel and plan.integer_nodes:
         try:
             simulation = Simulation(model, plan, batches, threads=config.threads)
         except ModelError:  # a subgraph reads what would be switched

@@ -8,11 +8,12 @@ import onnx_ir as ir
 import pytest
 
 from edgeopt.errors import RecipeError
-from edgeopt.quantize import QuantizeConfig
+from edgeopt.quantize import QuantizeConfig, planner
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import SmoothPlan
 from edgeopt.quantize.planner import draft_plan, excluded_nodes
 from edgeopt.quantize.prepare import prepare
+from edgeopt.quantize.search.simulation import Simulation
 from edgeopt.targets.target import load_target
 from tests.quantize.conftest import conv_net, named, text_net
 
@@ -65,3 +66,20 @@ def test_kernels_that_saturate_count_their_seven_bit_layers(prepared, images):
     plan = draft_plan(prepared, images, load_target("x86-avx2"), QuantizeConfig()).plan
     reduced = sum(node.reduce_range for node in plan.nodes)
     assert next(it.choice for it in plan.decisions if it.what == "7-bit weights") == f"{reduced} of 3 layers"
+
+
+@pytest.mark.parametrize(("target", "simulated"), [("arm64", True), ("nnapi", False)])
+def test_ranges_are_compared_with_rounded_weights_where_these_bring_much_noise(
+    prepared, images, monkeypatch, target, simulated
+):
+    """One scale per weight tensor (NNAPI): a simulation with exact weights would choose other ranges."""
+    used = []
+
+    def simulation(*arguments, **options):
+        used.append(arguments)
+        return Simulation(*arguments, **options)
+
+    monkeypatch.setattr(planner, "Simulation", simulation)
+    plan = draft_plan(prepared, images, load_target(target), QuantizeConfig()).plan
+    assert bool(used) is simulated
+    assert any(decision.what == "ranges chosen" for decision in plan.decisions)

@@ -49,6 +49,9 @@ class PruneOptions(Options):
     """Remove neurons of feed-forward networks."""
     drop_layers: int = Field(default=0, ge=0)
     """Remove this many whole layers of a transformer first: those whose absence changes the outputs least."""
+    rounds: int = Field(default=1, ge=1, le=20)
+    """Prune in this many rounds with a recovery after each, which share time and epochs; the budget, a share, falls by the
+    same factor in each. Layers and hidden width go in the first round, single weights in the last."""
     hidden: float | None = Field(default=None, gt=0)
     """Narrow a transformer's hidden width first: below 1 the share of it to keep, otherwise the width; rounded to multiples of
     the target's step. Channels are ranked by weights times inputs of all layers that read them, or by magnitude."""
@@ -97,6 +100,8 @@ class PruneOptions(Options):
             raise ValueError(f"give one budget, not {' and '.join(given)}")
         if self.latency is not None and self.latency.endswith("x") and float(self.latency[:-1]) >= 1:
             raise ValueError("a latency share must be below 1x")
+        if self.rounds > 1 and (self.without_budget or (self.latency or "").endswith("ms")):
+            raise ValueError("several rounds need a budget that is a share, such as 0.5x")
         return self
 
     @property
@@ -111,6 +116,18 @@ class PruneOptions(Options):
             number, unit = _LATENCY.fullmatch(self.latency).groups()  # type: ignore[union-attr]  # (checked above)
             return float(number) * (whole if unit == "x" else 1.0)
         return whole * (self.parameters or self.macs)
+
+    def in_round(self, number: int) -> PruneOptions:
+        """Return the options of one of the `rounds`: share^(1 / rounds) of what the one before left, and part of the epochs."""
+        if self.rounds == 1:
+            return self
+        name = next((name for name in ("latency", "parameters") if getattr(self, name) is not None), "macs")
+        given = getattr(self, name)
+        share = (float(given[:-1]) if isinstance(given, str) else given) ** (1 / self.rounds)
+        train = self.train.model_copy(update={"epochs": self.train.epochs / self.rounds})
+        changes = {name: f"{share:.6f}x" if isinstance(given, str) else share, "train": train}
+        first = {} if number == 0 else {"hidden": None, "drop_layers": 0}
+        return self.model_copy(update={**changes, **first})
 
     def asked(self) -> str:
         """Return the budget as it was given, for messages."""

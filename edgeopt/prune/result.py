@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeopt.models.model_size import ModelSize
@@ -62,6 +62,26 @@ class PruneFacts:
     """Tokens of the vocabulary before and after, where it was trimmed."""
     uniform: bool = False
     """The folder is a plain transformers folder, which `from_pretrained` loads."""
+
+
+def joined(first: PruneFacts, then: PruneFacts) -> PruneFacts:
+    """Return what went in two rounds one after the other."""
+    widths = {layer.name: layer for layer in first.layers}
+    for layer in then.layers:
+        before = widths.get(layer.name, layer).channels_before
+        widths[layer.name] = replace(layer, channels_before=before)
+    allocation = then.allocation
+    if allocation is not None and first.allocation is not None:
+        allocation = replace(allocation, whole=first.allocation.whole, judged=first.allocation.judged + allocation.judged)
+    return replace(
+        then,
+        before=first.before,
+        layers=tuple(widths.values()),
+        history=(*first.history, *then.history),
+        spared={**first.spared, **then.spared},
+        allocation=allocation,
+        dropped=first.dropped,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

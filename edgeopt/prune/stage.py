@@ -28,7 +28,7 @@ from edgeopt.prune.channels import PrunedChannels, prune_channels
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import loss_for
 from edgeopt.prune.recovery import recover
-from edgeopt.prune.result import Allocation, LayerZeros, PruneFacts, PruneResult
+from edgeopt.prune.result import Allocation, LayerZeros, PruneFacts, PruneResult, joined
 from edgeopt.prune.sparse.layerwise import sparsify
 from edgeopt.prune.sparse.pattern import read_pattern
 from edgeopt.prune.sparse.zeros import kept_zeros
@@ -101,20 +101,42 @@ def prune(
         changed.trim(found, samples)
         samples = found.samples(samples)
         one = samples.collate([0])
-    facts = _cut(model, changed, samples, options, known)
-    zeros = _zeros(model.module, samples, options, session.seed)
-    with kept_zeros(model.module, [layer.name for layer in zeros]):
-        history = recover(model.module, teacher.module, samples, options, session, known.seconds)
+    facts = _in_rounds(model, teacher.module, changed, samples, options, known)
     origin = changed.origin(one)
     save_model(model.module, output, origin=origin)
     copy_tokenizer(model.folder, output)
     if found is not None and model.folder is not None:
         found.write(model.folder, output)
     check_saved(model.module, output, origin, samples.collate(range(min(2, len(samples)))))
-    done = replace(facts, before=before, after=measure(model.module, one), history=history, zeros=zeros, uniform=origin is None)
+    done = replace(facts, before=before, after=measure(model.module, one), uniform=origin is None)
     if found is not None:
         done = replace(done, tokens=(found.whole, len(found.kept)))
     return PruneResult(**vars(done), path=output)
+
+
+def _in_rounds(  # noqa: PLR0917
+    model: LoadedModel,
+    teacher: nn.Module,
+    changed: _Changed,
+    samples: Samples,
+    options: PruneOptions,
+    session: PruneSession,
+) -> PruneFacts:
+    """Prune and recover as many times as the options say; return what went in all rounds together."""
+    done: PruneFacts | None = None
+    seconds = None if session.seconds is None else session.seconds / options.rounds
+    for number in range(options.rounds):
+        own, known = options.in_round(number), session
+        if options.rounds > 1 and session.checkpoint is not None:
+            known = replace(session, checkpoint=session.checkpoint / f"round-{number}", key=f"{session.key} round {number}")
+        facts = _cut(model, changed, samples, own, session)
+        zeros = _zeros(model.module, samples, own, session.seed) if number == options.rounds - 1 else ()
+        with kept_zeros(model.module, [layer.name for layer in zeros]):
+            history = recover(model.module, teacher, samples, own, known, seconds)
+        facts = replace(facts, history=history, zeros=zeros)
+        done = facts if done is None else joined(done, facts)
+    assert done is not None  # (there is at least one round)
+    return done
 
 
 def _zeros(module: nn.Module, samples: Samples, options: PruneOptions, seed: int) -> tuple[LayerZeros, ...]:

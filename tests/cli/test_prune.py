@@ -17,6 +17,7 @@ from edgeopt.cli.app import app
 from edgeopt.errors import RecipeError
 from edgeopt.models.load import load_model
 from edgeopt.models.model_size import ModelSize
+from edgeopt.models.size import macs
 from edgeopt.prune.result import Allocation, PruneResult
 from tests.cli.conftest import edgeopt_here
 from tests.prune.tiny_models import texts, tiny
@@ -89,6 +90,19 @@ def test_a_narrower_transformer_loads_and_is_exported(model: Path, tmp_path: Pat
     assert done.exit_code == 0, done.output
     shapes = [list(value.dims) for value in onnx.load(tmp_path / "onnx" / "model.onnx").graph.initializer]
     assert [100, half] in shapes
+
+
+def test_two_rounds_leave_the_share_of_one(model: Path, tmp_path: Path) -> None:
+    command = ["prune", str(model), "--train", str(tmp_path / "train.npz"), "-o", str(tmp_path / "slim"), "-q"]
+    settings = ["rounds=2", "search_rounds=2", "train.epochs=1", "calibration_samples=8"]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    done = CliRunner().invoke(app, [*command, *changes, "--macs", "0.5x"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    sample = texts(1).collate([0])
+    whole, left = (macs(load_model(path).module, sample) for path in (model, tmp_path / "slim"))
+    assert 0.4 * whole < left <= 0.5 * whole
+    done = edgeopt_here(*command, "--latency", "5ms", "--set", "rounds=2")
+    assert done.returncode == 2 and "several rounds need a budget that is a share" in done.stderr
 
 
 def made(**changes: Any) -> PruneResult:

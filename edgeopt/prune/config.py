@@ -28,11 +28,11 @@ class PruneOptions(Options):
     """The form of the model whose latency is meant."""
     sequence: int = Field(default=64, ge=1)
     """Tokens of the text whose latency is meant."""
-    importance: Literal["auto", "magnitude", "taylor", "fisher", "activations", "obs", "norm-scale"] = "auto"
+    importance: Literal["auto", "magnitude", "taylor", "fisher", "activations", "movement", "obs", "norm-scale"] = "auto"
     """How units are ranked. magnitude: norm of all weights that go; taylor: first-order change of the loss; fisher: diagonal
-    Fisher information; activations: weights times inputs (Wanda); obs: error of the layer's output, with an update of what is
-    left; norm-scale: factors of the batch normalisations; auto: obs for transformers, magnitude for other networks, which take
-    magnitude, taylor and norm-scale."""
+    Fisher information; activations: weights times inputs (Wanda); movement: where a short training moves weights; obs: error
+    of the layer's output, with an update of what is left; norm-scale: factors of the batch normalisations; auto: obs for
+    transformers, magnitude for other networks, which take magnitude, taylor and norm-scale."""
     scope: Literal["global", "layer"] = "global"
     """global: rank over the whole model; layer: remove the same share of every layer."""
     round_to: int | None = Field(default=None, ge=1)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from edgeopt.prune.calibration import Evidence
-from edgeopt.prune.importance import activations, fisher, magnitude, obs, taylor
+from edgeopt.prune.importance import activations, fisher, magnitude, movement, obs, taylor
 from edgeopt.prune.structure.parts import Part, rows_of
 
 SCORES = {
@@ -25,6 +25,7 @@ SCORES = {
     "taylor": taylor.scores,
     "fisher": fisher.scores,
     "activations": activations.scores,
+    "movement": movement.scores,
 }
 """Importances that score every unit once."""
 

@@ -8,7 +8,7 @@ print(engine.answered.decode_tokens_per_s)
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ class Engine:
         """
         described = describe(path)
         folder = described.model.parent
+        tokens = Tokens(folder / "tokenizer.json") if (folder / "tokenizer.json").is_file() else None
         session = open_session(described.model, threads=threads)
         described = check_inputs(session, described)
-        tokens = Tokens(folder / "tokenizer.json") if (folder / "tokenizer.json").is_file() else None
         if tokens is not None and described.vocabulary is not None:
             _check_vocabulary(tokens, described)
         return cls(session, described, tokens, read_template(folder, template))
@@ -145,6 +145,13 @@ class Engine:
         What the cache holds is used again for a prompt that begins like the last one.
         """
         stream = self.request(prompt, options, grammar=grammar, speculate=speculate)
+        for _ in self._steps(stream):
+            piece = stream.read()
+            if piece:
+                yield piece
+
+    def _steps(self, stream: Stream) -> Iterator[None]:
+        """Run a stream, and stop after each step."""
         if self._loop is None:
             self._loop = self.loop()
         loop = self._loop
@@ -152,9 +159,7 @@ class Engine:
         try:
             while stream.reason is None:
                 loop.step()
-                piece = stream.read()
-                if piece:
-                    yield piece
+                yield
         finally:
             loop.drop(stream)
             self.answered = stream.answer()
@@ -168,7 +173,7 @@ class Engine:
         speculate: bool = False,
     ) -> Answer:
         """Return the answer to one prompt."""
-        for _ in self.stream(prompt, options, grammar=grammar, speculate=speculate):
+        for _ in self._steps(self.request(prompt, options, grammar=grammar, speculate=speculate)):
             pass
         if self.answered is None:
             raise PromptError("the answer was not finished")

@@ -85,7 +85,12 @@ class Loop:
 
     def step(self) -> list[Stream]:
         """Read a part of a prompt, decode a token in every row, and return the streams that got tokens."""
-        changed: list[Stream] = []
+        if self._reading is None and len(self._active) == 1 and self._active[0].drafter is None:  # (as below, with less to do)
+            changed = self._decode()
+            if changed[0].reason is not None:
+                self._leave(changed[0])
+            return changed
+        changed = []
         if self._reading is not None:
             changed += self._read()
         if len(self._active) == 1 and self._reading is None and self._active[0].drafter is not None:

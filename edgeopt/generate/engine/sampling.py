@@ -109,13 +109,17 @@ class Sampler:
             allowed: which tokens are allowed, [vocabulary] bool; None: all.
         """
         options = self._options
-        if not options.plain:
+        if options.plain:
+            if allowed is None and options.temperature == 0.0:
+                return int(logits.argmax())
+        else:
             logits = self._penalized(logits)
         if allowed is not None:
             logits = np.where(allowed, logits, np.float32(-np.inf))
         token = int(logits.argmax()) if options.temperature == 0.0 else self._draw(logits)
-        self._seen.add(token)
-        self._counts[token] += 1
+        if not options.plain:
+            self._seen.add(token)
+            self._counts[token] += 1
         return token
 
     def _penalized(self, logits: Array) -> Array:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 
 from .description import Description
 from .errors import FolderError
+from .memory import return_memory
 
 _QUIET = 4
 _ARRAY_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16"}
@@ -25,10 +27,12 @@ def open_session(path: Any, *, threads: int = 1) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's error classes have no public common base
         reason = " ".join(str(error).split())[:300]
         raise FolderError(f"{path}: onnxruntime {ort.__version__} does not load it: {reason}") from error
+    return_memory(Path(path).parent)
+    return session
 
 
 def check_inputs(session: ort.InferenceSession, described: Description) -> Description:

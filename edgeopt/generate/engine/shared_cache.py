@@ -151,10 +151,15 @@ class _View:
         count = len(parts[0][2])
         self._tokens = np.zeros((count, 1), np.int64)
         self._positions = np.zeros((count, 1), np.int64)
-        self._ones = np.ones(count * capacity, np.int64)
+        self._wide = described.form == "decoder-cpu"
+        """Whether a mask may be wider than the texts are long; graphs of others may choose by its width."""
+        self._mask = np.zeros((count, capacity), np.int64)
+        self._ones = [0] * count
         self._logits: Any = None
         self._run_options = ort.RunOptions()
         self._binding = self._bind(self._tokens, self._positions)
+        if self._wide and described.names.mask is not None:
+            self._bind_mask(self._mask)
 
     def _bind(self, tokens: Array, positions: Array) -> Any:
         binding, names = self._session.io_binding(), self._names
@@ -167,12 +172,17 @@ class _View:
         binding.bind_output(names.logits, "cpu")
         return binding
 
+    def _bind_mask(self, mask: Array) -> None:
+        self._binding.bind_ortvalue_input(self._names.mask, ort.OrtValue.ortvalue_from_numpy(mask))
+
     def step(self, tokens: Array, lengths: Sequence[int]) -> Array:
         """Run one token in each row, [rows, 1]; return logits [rows, 1, vocabulary] in a buffer that the next step reuses."""
         self._tokens[:] = tokens
         self._positions[:, 0] = lengths
         if self._names.mask is not None:
-            self._binding.bind_ortvalue_input(self._names.mask, ort.OrtValue.ortvalue_from_numpy(self._mask(lengths)))
+            self._cover(lengths)
+            if not self._wide:
+                self._bind_mask(np.ascontiguousarray(self._mask[:, : max(lengths) + 1]))
         self._session.run_with_iobinding(self._binding, self._run_options)
         if self._logits is None:
             made = self._binding.get_outputs()[-1].numpy()
@@ -180,12 +190,15 @@ class _View:
             self._binding.bind_ortvalue_output(self._names.logits, ort.OrtValue.ortvalue_from_numpy(self._logits))
         return np.asarray(self._logits)
 
-    def _mask(self, lengths: Sequence[int]) -> Array:
-        total = max(lengths) + 1
-        mask = self._ones[: len(lengths) * total].reshape(len(lengths), total)
-        if len(lengths) > 1:
-            mask[:] = np.arange(total) <= np.array(lengths)[:, None]
-        return mask
+    def _cover(self, lengths: Sequence[int]) -> None:
+        """Let the mask cover each row's tokens and the one that comes."""
+        for row, length in enumerate(lengths):
+            ones = self._ones[row]
+            if length + 1 > ones:
+                self._mask[row, ones : length + 1] = 1
+            else:
+                self._mask[row, length + 1 : ones] = 0
+            self._ones[row] = length + 1
 
     def extend(self, tokens: Array, start: int, want: int) -> Array:
         """Run many tokens in a single row, [1, tokens]; return the logits of the last `want` at least, [1, …, vocabulary]."""

@@ -84,6 +84,8 @@ class Stream:
         self._stop = StopStrings(self.options.stop)
         self._detokenizer = Detokenizer(self.tokens) if self.tokens is not None else None
         self._pieces: list[str] = []
+        self._unread: list[int] = []
+        """Tokens whose text nobody has asked for yet; without stop strings that can wait."""
         self._read = 0
         self._probabilities: list[TokenProbability] = []
         self._limit = self.options.max_tokens
@@ -122,8 +124,9 @@ class Stream:
             self._end("stop")
             return
         complete = self.constraint.accept(token) if self.constraint is not None else False
-        if self._detokenizer is not None:
-            self._say(self._stop.add(self._detokenizer.add(token)))
+        self._unread.append(token)
+        if self.options.stop:
+            self._write()
         if self._stop.found is not None:
             self.reason = "stop"
         elif complete:
@@ -138,7 +141,15 @@ class Stream:
         if self.reason is None:
             self._end(reason)
 
+    def _write(self) -> None:
+        """Turn tokens into text."""
+        tokens, self._unread = self._unread, []
+        if self._detokenizer is not None:
+            for token in tokens:
+                self._say(self._stop.add(self._detokenizer.add(token)))
+
     def _end(self, reason: Reason) -> None:
+        self._write()
         if self._detokenizer is not None:
             self._say(self._stop.add(self._detokenizer.flush()))
             if self._stop.found is None:
@@ -151,6 +162,7 @@ class Stream:
 
     def read(self) -> str:
         """Return the text since the last call."""
+        self._write()
         pieces = self._pieces[self._read :]
         self._read += len(pieces)
         return "".join(pieces)

@@ -13,6 +13,7 @@ bindings of a step are made once for each number of rows; a step then changes a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from .description import Description
 from .errors import PromptError
 
 _GRAIN = 64
+_LINE = 64
+"""Bytes."""
 _TYPES = {"float32": np.float32, "float16": np.float16}
 
 
@@ -68,8 +71,9 @@ class SharedCache:
         old = self._buffers
         self._views.clear()
         self._buffers = []
+        store = aligned_zeros((len(pairs), *shape), _TYPES[described.cache_type])
         for index, (past, present) in enumerate(pairs):
-            buffer = np.zeros(shape, _TYPES[described.cache_type])
+            buffer = store[index]
             if used:
                 buffer[:, :, :used] = old[index][2][:, :, :used]
             self._buffers.append((past, present, buffer))
@@ -140,6 +144,15 @@ class SharedCache:
         return view
 
 
+def aligned_zeros(shape: tuple[int, ...], kind: Any) -> Array:
+    """Return zeros that begin at a line of the processor's cache: numpy's own arrays make every wide load cross two lines."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    room = np.zeros(size + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    made: Array = room[start : start + size].view(kind).reshape(shape)
+    return made
+
+
 class _View:
     """Some consecutive rows of the buffers, bound to the session."""
 
@@ -186,7 +199,8 @@ class _View:
         self._session.run_with_iobinding(self._binding, self._run_options)
         if self._logits is None:
             made = self._binding.get_outputs()[-1].numpy()
-            self._logits = np.ascontiguousarray(made)
+            self._logits = aligned_zeros(made.shape, made.dtype)
+            self._logits[:] = made
             self._binding.bind_ortvalue_output(self._names.logits, ort.OrtValue.ortvalue_from_numpy(self._logits))
         return np.asarray(self._logits)
 

@@ -13,7 +13,7 @@ from edgeopt.generate.engine.errors import PromptError
 from edgeopt.generate.engine.loop import Loop
 from edgeopt.generate.engine.sampling import Sampling
 from edgeopt.generate.engine.session import check_inputs, open_session
-from edgeopt.generate.engine.shared_cache import SharedCache
+from edgeopt.generate.engine.shared_cache import SharedCache, aligned_zeros
 from edgeopt.generate.engine.stream import Stream
 
 VOCABULARY, HEADS, SIZE = 20, 2, 16
@@ -163,3 +163,12 @@ def test_streams_that_come_and_go_are_not_mixed(described: Description) -> None:
     alone = [run(1, [request])[0] for request in requests()]
     assert run(5, requests()) == alone
     assert run(1, requests()) == alone
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_buffers_begin_at_a_line_of_the_cache(kind):
+    made = aligned_zeros((3, 5, 7), kind)
+    assert made.ctypes.data % 64 == 0
+    assert (made.shape, made.dtype, made.any()) == ((3, 5, 7), kind, False)
+    assert made.flags.c_contiguous
+    assert made.flags.writeable

@@ -85,7 +85,7 @@ class Stream:
         self._detokenizer = Detokenizer(self.tokens) if self.tokens is not None else None
         self._pieces: list[str] = []
         self._unread: list[int] = []
-        """Tokens whose text nobody has asked for yet; without stop strings that can wait."""
+        """Tokens that are not text yet; without stop strings that can wait until the text is read."""
         self._read = 0
         self._probabilities: list[TokenProbability] = []
         self._limit = self.options.max_tokens

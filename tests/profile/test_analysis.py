@@ -96,3 +96,49 @@ def test_many_samples_are_thinned_evenly_from_first_to_last():
     kept, thinned = thin(np.arange(10_001, dtype=float), most=11)
     assert (kept, thinned) == ([float(1000 * n) for n in range(11)], True)
     assert thin(np.array([0.123456])) == ([0.1235], False)
+
+
+def test_a_quarter_of_the_rounds_must_be_quiet_for_the_others_to_be_left_out():
+    busy = {"others_cores": 1.5}
+    one = count(sampled({"a": 1.0, "b": 1.0}, rounds=80))
+    kept = len(one.rounds["a"])
+    assert kept >= 76
+    too_few = count(sampled({"a": 1.0, "b": 1.0}, rounds=80, noise=[{}] * 4 + [busy] * 62))  # 18 of 80
+    assert len(too_few.rounds["a"]) == kept
+
+
+def test_processor_times_that_end_early_are_not_taken_for_those_of_other_rounds():
+    given = sampled({"a": 1.0, "b": 1.0}, cpu=True)
+    last = given.chunks[-1]
+    short = Sampled(given.names, [*given.chunks[:-1], Chunk(last.blocks, last.noise, last.state, {})])
+    assert count(short).own("a") is None
+
+
+@pytest.mark.parametrize("noise", [{"others_cores": 0.25}, {"steal_share": 0.02}])
+def test_a_bound_of_the_load_itself_is_quiet(noise):
+    assert not is_busy({**QUIET, **noise})
+
+
+def load(*energies: float | None, wall_s: float = 0.25):
+    """Return the load of chunks whose energy counter (microjoules) stands at these values, each hotter than the one before."""
+    given = sampled({"a": 1.0}, rounds=len(energies))
+    chunks = [
+        Chunk(chunk.blocks, {**QUIET, "wall_s": wall_s}, {**STATE, "energy_uj": energy, "temperature_c": 50.0 + turn}, {})
+        for turn, (chunk, energy) in enumerate(zip(given.chunks, energies, strict=True))
+    ]
+    return conditions(chunks, count(given))
+
+
+def test_energy_is_what_the_counter_went_on_by_in_joules():
+    assert load(1e6, 9e6, 4e6).energy_j == pytest.approx(3.0)
+    assert load(5e6, 5e6).energy_j == 0.0
+    assert load(5e6, 9e6, 1e6).energy_j is None  # it wrapped around
+    assert load(None, 1e6).energy_j is None and load(1e6, None).energy_j is None
+
+
+def test_the_state_is_that_at_the_end():
+    assert load(None, None, None).temperature_c == 52.0
+
+
+def test_no_time_at_all_divides_by_next_to_nothing():
+    assert load(None, wall_s=0.0).wall_s == 1e-9

@@ -1,8 +1,8 @@
 """The difference between two bundles: what a device that has the old one needs to make the new one.
 
 Idea. Files are cut at the borders of the model's tensors, and each part is known by its SHA-256. A part that the old bundle has
-is named, not sent; another one is sent compressed (zstd), with the old tensor of the same name as a dictionary where that is
-smaller. A requantized model shares little: its scales move, and so do most of its bytes; the result says so in bytes.
+is named, not sent; another one is sent compressed (zstd), with the old tensor (or file) of the same name as a dictionary where
+that is smaller. A requantized model shares little: its scales move, and so do most of its bytes; the result says so in bytes.
 
 A delta is a .zip (stored) of ``delta.json`` and the parts. Nothing is used before its hash was checked: the old parts, each new
 part, each file, and at the end the hash of the new bundle.
@@ -25,6 +25,7 @@ from edgeopt.errors import DataError, IntegrityError, ModelError, RecipeError
 from edgeopt.extras import need
 
 _LEAST_BYTES = 1024  # a smaller tensor is no part of its own
+_MOST_OF_FILE_BYTES = 64 << 20  # of a file that its old version is a dictionary for
 _MOST_BYTES = 8 << 30
 _LEVEL = 12
 _STAMP = (1980, 1, 1, 0, 0, 0)
@@ -46,7 +47,7 @@ class DeltaResult:
 
 @dataclass(frozen=True)
 class _Part:
-    """A piece of a file; `tensor` is the name of the tensor that it holds, if it holds one."""
+    """A piece of a file; `tensor` is the name of what it holds: a tensor, or a file that is one part."""
 
     path: str
     start: int
@@ -233,7 +234,8 @@ def _parts(bundle: Path) -> Iterator[_Part]:
             yield _Part(name, start, content[start:end], tensor)
             at = end
         if at < len(content) or not content:
-            yield _Part(name, at, content[at:])
+            whole = f"file {name}" if not borders and len(content) <= _MOST_OF_FILE_BYTES else ""
+            yield _Part(name, at, content[at:], whole)
 
 
 def _tensors(path: Path, content: bytes) -> list[tuple[str, int, int]]:

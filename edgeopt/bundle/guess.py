@@ -33,6 +33,8 @@ from edgeopt.tasks.decoding import (
     read_decoding,
 )
 
+_CORNERS = 0.98
+"""Share of a detector's boxes whose second corner must lie behind the first."""
 _STRIDES = ([8, 16, 32], [8, 16, 32, 64], [16, 32])
 _EMBEDDINGS = ("feature-extraction", "sentence-similarity", "sentence-embeddings", "embedding", "embeddings")
 
@@ -143,7 +145,7 @@ def _boxes(outputs: _Outputs, steps: ImageInput, labels: Sequence[str]) -> Boxes
     return Boxes(output=name, objectness=True, encoding="cxcywh", unit=_unit(rows[0, :, :4]))
 
 
-def _pair(boxes: tuple[str, Array], scores: tuple[str, Array], labels: Sequence[str]) -> Boxes:
+def _pair(boxes: tuple[str, Array], scores: tuple[str, Array], labels: Sequence[str]) -> Boxes | None:
     """Return the decoding of boxes beside scores: DETR's (logits, centres, no suppression) or SSD-like."""
     rows = np.asarray(scores[1], np.float64)
     classes = rows.shape[-1]
@@ -152,6 +154,9 @@ def _pair(boxes: tuple[str, Array], scores: tuple[str, Array], labels: Sequence[
             boxes=boxes[0], scores=scores[0], encoding="cxcywh", unit="relative", activation="softmax", background=-1,
             iou_threshold=None,
         )  # fmt: skip
+    corners = np.asarray(boxes[1], np.float64)
+    if float(((corners[..., 2] >= corners[..., 0]) & (corners[..., 3] >= corners[..., 1])).mean()) < _CORNERS:
+        return None  # offsets from anchors, which only a file of anchors can decode
     has_background = bool(np.allclose(rows.sum(axis=-1), 1, atol=1e-2)) and classes != len(labels)
     background = 0 if has_background or classes == 2 else None
     return Boxes(boxes=boxes[0], scores=scores[0], unit=_unit(boxes[1]), background=background)

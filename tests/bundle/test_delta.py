@@ -116,3 +116,15 @@ def test_every_cut_and_flipped_byte_is_noticed(pair, tmp_path):
             for path in sorted((tmp_path / "made").rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()
             (tmp_path / "made").rmdir()
+
+
+def test_a_file_that_changed_in_places_is_sent_as_what_changed(make_spec, tmp_path):
+    noise = np.random.default_rng(3).integers(0, 256, 200_000, dtype=np.uint8).tobytes()
+    for name, content in (("old", noise), ("new", noise[:90_000] + b"changed" + noise[90_000:])):
+        (tmp_path / "table.bin").write_bytes(content)
+        write_bundle(make_spec(files={"table.bin": tmp_path / "table.bin"}), output=tmp_path / name)
+    made = write_delta(tmp_path / "old", tmp_path / "new", tmp_path / "d.delta")
+    assert made.new_bytes > 200_000
+    assert made.delta_bytes < 8_000
+    apply_delta(tmp_path / "old", tmp_path / "d.delta", tmp_path / "made")
+    assert contents(tmp_path / "made") == contents(tmp_path / "new")

@@ -45,10 +45,12 @@ def test_detectors():
     assert (other.encoding, other.objectness, other.unit) == ("cxcywh", True, "pixels")
     assert guessed("object-detection", [("output", logits(1, 14, 200))]).transposed
     assert guessed("object-detection", [("output", logits(1, 85, 4, 4))]).encoding == "tanh-grid"
-    boxes = np.random.default_rng(0).uniform(size=(1, 9, 4)).astype(np.float32)
+    boxes = np.sort(np.random.default_rng(0).uniform(size=(1, 9, 4)).astype(np.float32), axis=-1)
     scores = np.stack([np.full((1, 9), 0.9), np.full((1, 9), 0.1)], axis=-1)
     face = guessed("object-detection", [("scores", scores), ("boxes", boxes)], labels=("none", "face"))
     assert (face.boxes, face.scores, face.unit, face.background) == ("boxes", "scores", "relative", 0)
+    offsets = guessed("object-detection", [("scores", scores), ("boxes", logits(1, 9, 4))])
+    assert offsets.kind == "arrays"  # offsets from anchors that are not known: no boxes are better than wrong ones
     detr = guessed("object-detection", [("logits", logits(1, 9, 5)), ("pred_boxes", boxes)])
     assert (detr.encoding, detr.activation, detr.background, detr.iou_threshold) == ("cxcywh", "softmax", -1, None)
 

@@ -370,6 +370,8 @@ function numbers(got, want) {
   return wrong < 0 ? null : `${got[wrong]} where ${want[wrong]} is recorded`;
 }
 
+const inOneLine = (text) => text.replace(/\s+/g, " ").trim();
+
 /** Put the golden raw inputs of a bundle through `predict` and return what is wrong, one line each. */
 export async function checkGolden(manifest, read, predict) {
   const problems = [];
@@ -377,9 +379,9 @@ export async function checkGolden(manifest, read, predict) {
     const raw = "text" in input ? input.text : await read(inside(input.file));
     try {
       const problem = disagreement(await predict(raw), answer);
-      if (problem) problems.push(`raw input ${index}: ${problem}`);
+      if (problem) problems.push(inOneLine(`raw input ${index}: ${problem}`));
     } catch (error) {
-      problems.push(`raw input ${index}: ${error.message}`);
+      problems.push(inOneLine(`raw input ${index}: ${error.message}`));
     }
   }
   return problems;

@@ -196,3 +196,32 @@ def test_a_reduced_grid_has_the_steps_of_its_limits():
 def test_rounding_and_back_are_each_others_inverse_on_the_grid():
     numbers = np.arange(-8, 8, dtype=np.float64)
     np.testing.assert_array_equal(nearest(restored(numbers, 0.25, 3), 0.25, 3, (-8, 7)), numbers)
+
+
+def test_limits_of_sums_and_of_reduced_16_bits():
+    assert limits("int32") == (-(2**31), 2**31 - 1)
+    assert limits("int16", reduced=True) == (-16384, 16384)
+
+
+def test_a_widened_interval_holds_zero_and_no_more():
+    assert Grid(8).widen((-3.0, -1.0)) == (-3.0, 0.0)
+    assert Grid(8).widen((0.2, 0.5)) == (0.0, 0.5)
+    assert Grid(8, symmetric=True).widen((0.2, 0.5)) == (-0.5, 0.5)
+
+
+def test_activations_are_rounded_to_8_or_16_bits():
+    values = np.linspace(0, 1, 5000, dtype=np.float32)
+    eight, sixteen = (Grid(bits).fake_quantize(values, (0.0, 1.0)) for bits in (8, 16))
+    assert len(np.unique(eight)) == 256 and np.abs(sixteen - values).max() < 1 / 65535
+    with pytest.raises(ValueError, match="8 or 16 bits, not 9"):
+        Grid(9).fake_quantize(values, (0.0, 1.0))
+
+
+def test_the_smallest_normal_number_is_a_scale():
+    tiny = np.finfo(np.float32).tiny
+    assert Affine.of_range(0.0, np.float32(255) * tiny, "uint8", symmetric=False).scale == tiny
+
+
+def test_biases_keep_all_32_bits():
+    one = Affine(np.asarray(1.0, np.float32), np.asarray(0, np.int32), "int32")
+    assert one.quantize(np.array([2.0**30 + 1]))[0] == 2**30 + 1

@@ -55,7 +55,7 @@ def convert(request: Request) -> Converted:
     trials = _trials(prepared, drafted, request)
     outcome = _search(drafted, trials, (_metric(request), _target(request)), config)
     if config.rounding == "adaptive" and config.train is None:
-        outcome = adapted(prepared, outcome, request.samples, config)
+        outcome = adapted(prepared, outcome, request.samples, config=config)
     if config.train is not None and outcome.plan.integer_nodes:
         from edgeopt.quantize.training.stage import trained  # PyTorch is an extra
 

@@ -39,8 +39,11 @@ _SEED = 0
 _BLOCKS_SHARE = 0.6
 """Of the time that adaptive rounding leaves: for training block by block."""
 
-Round = Callable[[Outcome, Sequence[Batch]], Outcome]
-"""Chooses the integers of all weights again, in place."""
+_ROUNDING_SHARE = 0.5
+"""Of the time: adaptive rounding leaves later layers as they are when it is over."""
+
+Round = Callable[[Outcome, Sequence[Batch], float], Outcome]
+"""Chooses the integers of weights again, in place, for so many seconds."""
 
 
 def trained(
@@ -110,7 +113,7 @@ class _Phases:
     def _round(self, rounded: Round) -> None:
         """Round adaptively, if that is better."""
         copy = replace(self.outcome, quantized=copied(self.outcome.quantized))
-        found = rounded(copy, self.work.data.training)
+        found = rounded(copy, self.work.data.training, _ROUNDING_SHARE * self.work.options.time)
         work = replace(self.work, module=GraphModule(found.quantized, self.work.floating, found.plan, at_integers=True))
         gained = held_db(work)
         self.told.append(f"{gained:.1f} by adaptive rounding")

@@ -72,6 +72,15 @@ def test_training_gives_back_what_rounding_took(uneven: Path, tmp_path: Path) ->
     assert any(ranges[tensor.name] != (tensor.low, tensor.high) for tensor in load_plan(better.plan_path).tensors)
 
 
+def test_rounding_ends_with_its_share_of_the_time(uneven: Path, tmp_path: Path) -> None:
+    rounded = {}
+    for seconds in (1e-6, 600):
+        options = {"time": seconds, "steps": 1, "block_steps": 1}
+        result = _quantized(uneven, tmp_path / f"{seconds}.onnx", options)
+        rounded[seconds] = any(decision.what == "rounding" for decision in result.facts.decisions)
+    assert rounded == {1e-6: False, 600: True}
+
+
 def test_same_steps_give_the_same_file(uneven: Path, tmp_path: Path) -> None:
     made = [
         _quantized(uneven, tmp_path / f"{name}.onnx", {"time": 600, "steps": 5, "block_steps": 5}).path.read_bytes()

@@ -12,6 +12,8 @@ before do as well.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +46,9 @@ class Adapted:
     after: float
 
 
-def adapt(model: ir.Model, quantized: ir.Model, samples: Sequence[Batch], *, threads: int) -> tuple[Adapted, ...]:
+def adapt(
+    model: ir.Model, quantized: ir.Model, samples: Sequence[Batch], *, threads: int, seconds: float = math.inf
+) -> tuple[Adapted, ...]:
     """Choose the integers of all weights in `quantized` again, in place, and its biases; return what that did, layer by layer.
 
     Args:
@@ -52,10 +56,14 @@ def adapt(model: ir.Model, quantized: ir.Model, samples: Sequence[Batch], *, thr
         quantized: its quantized form.
         samples: batches of real inputs; all are used for every layer.
         threads: for running the models.
+        seconds: layers not begun by then stay as they are; the first, whose errors all others inherit, come first.
     """
+    end = time.monotonic() + seconds
     progress.note(f"adaptive rounding on {len(samples)} batches")
     found = []
     for layer in _layers(model, quantized):
+        if time.monotonic() >= end:
+            break
         sums = _gather(layer, model, quantized, samples, threads=threads)
         if sums is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,20 @@ from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.trials import Outcome
 
 
-def adapted(prepared: Prepared, outcome: Outcome, calibration: Batches | CheckedSamples, config: QuantizeConfig) -> Outcome:
-    """Return `outcome` with the integers of its weights, and its biases, chosen again (the model is changed in place)."""
+def adapted(
+    prepared: Prepared,
+    outcome: Outcome,
+    calibration: Batches | CheckedSamples,
+    seconds: float = math.inf,
+    *,
+    config: QuantizeConfig,
+) -> Outcome:
+    """Return `outcome` with the integers of its weights, and its biases, chosen again (the model is changed in place).
+
+    After `seconds` the layers that are left stay as they are.
+    """
     samples = samples_of(calibration, prepared.signature).take(config.rounding_samples)
-    layers = adapt(smoothed(prepared.model, outcome.plan), outcome.quantized, samples, threads=config.threads)
+    layers = adapt(smoothed(prepared.model, outcome.plan), outcome.quantized, samples, threads=config.threads, seconds=seconds)
     if not layers:
         return outcome
     gains = [10 * float(np.log10(layer.before / layer.after)) for layer in layers if layer.before > 0 < layer.after]

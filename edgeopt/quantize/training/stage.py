@@ -43,7 +43,7 @@ _ROUNDING_SHARE = 0.5
 """Of the time: adaptive rounding leaves later layers as they are when it is over."""
 
 Round = Callable[[Outcome, Sequence[Batch], float], Outcome]
-"""Chooses the integers of weights again, in place, for so many seconds."""
+"""Chooses the integers of weights again, in place, for this many seconds."""
 
 
 def trained(

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeopt import progress
 from edgeopt.data.annotations import SpanTruth, TokenPlaces, Words
 from edgeopt.data.label_names import numbered
 from edgeopt.data.samples import Samples
@@ -143,7 +144,17 @@ def _complete(options: RowOptions, rows: Sequence[Row], where: str) -> RowOption
         pair = _PAIRS[text]
     if label is None and not options.labels and options.target is None:
         label = next((name for name in LABELS if name in columns), None)
+        perhaps = [name for name in columns if name not in (text, pair) and _few_values([row.get(name) for row in rows])]
+        if label is None and perhaps and "answers" not in columns:
+            progress.note(f"{where}: no column is called label; if '{perhaps[0]}' holds the labels, write ?label={perhaps[0]}")
     return replace(options, text=text, pair=pair, label=label)
+
+
+def _few_values(values: Sequence[object]) -> bool:
+    """Return whether cells could be labels: none is empty, there is more than one value, and each comes ten times on average."""
+    if any(value is None or isinstance(value, list | dict) for value in values):
+        return False
+    return 2 <= len(set(values)) <= len(values) / 10
 
 
 def _guessed(rows: Sequence[Row], columns: Sequence[str]) -> tuple[str | None, str | None, str | None]:

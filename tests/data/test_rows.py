@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeopt import progress
 from edgeopt.data.annotations import SpanTruth
 from edgeopt.data.samples import Samples
 from edgeopt.data.source import open_source
@@ -112,3 +113,20 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path: Path, word_tokenizer: Pat
     task = "regression" if "high" in text else None
     with pytest.raises(DataError, match=said):
         read(tmp_path / "a.csv", word_tokenizer, options, task=task)
+
+
+def test_a_column_that_may_hold_the_labels_is_named(tmp_path: Path, word_tokenizer: Path) -> None:
+    rows = [f"text {number},{('good', 'bad')[number % 2]},{number}" for number in range(20)]
+    path = tmp_path / "moods.csv"
+    path.write_text("\n".join(["sentence,mood,id", *rows]))
+    said: list[str] = []
+
+    class Notes(progress.Silent):
+        def note(self, message: str) -> None:
+            said.append(message)
+
+    with progress.listen(Notes()):
+        assert read(path, word_tokenizer).labels is None
+        assert said == [f"{path}: no column is called label; if 'mood' holds the labels, write ?label=mood"]
+        assert read(path, word_tokenizer, "?label=mood").labels is not None
+    assert len(said) == 1

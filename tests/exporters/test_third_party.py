@@ -25,7 +25,7 @@ def installed(tmp_path_factory) -> Path:
     """Build the package of the page and install it into a folder of its own."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     (source / "pyproject.toml").write_text(fenced("toml", "edgeopt.exporters"), encoding="utf-8")
-    (source / "edgeopt_mobilebert.py").write_text(fenced("python", "FAMILY = Family("), encoding="utf-8")
+    (source / "edgeopt_megatron_bert.py").write_text(fenced("python", "FAMILY = Family("), encoding="utf-8")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*command, "--target", str(target), str(source)], check=True, capture_output=True)
     return target
@@ -39,8 +39,8 @@ def test_a_family_of_another_package_is_found_and_exports(tmp_path, installed):
         from edgeopt.export.registry import family_names, family_of
         from edgeopt.targets.target import load_target
 
-        assert "mobilebert" in family_names()
-        family = family_of("mobilebert")
+        assert "megatron_bert" in family_names()
+        family = family_of("megatron-bert")
         row = prove(family, "text-classification", target=load_target("x86-vnni"), folder=Path(sys.argv[1]))
         print(row.exports, row.reason, sorted(row.dynamic), row.relative_error < 1e-4)
     """)
@@ -54,5 +54,5 @@ def test_without_the_package_there_is_no_such_family():
     from edgeopt.errors import ModelError
     from edgeopt.export.registry import family_of
 
-    with pytest.raises(ModelError, match="no family exports models of type 'mobilebert'"):
-        family_of("mobilebert")
+    with pytest.raises(ModelError, match="no family exports models of type 'megatron-bert'"):
+        family_of("megatron-bert")

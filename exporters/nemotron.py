@@ -1,0 +1,18 @@
+"""Nemotron-4 (https://arxiv.org/abs/2402.16819): squared ReLU, rotary positions on a part of each head."""
+
+from edgeopt.export.decoder import decoder
+from edgeopt.export.family import Family
+
+FAMILY = Family(
+    name="nemotron",
+    model_types=("nemotron",),
+    tasks=decoder(),
+    tiny={
+        "vocab_size": 100,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "num_key_value_heads": 2,
+    },
+)

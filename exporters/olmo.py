@@ -1,0 +1,18 @@
+"""OLMo (https://arxiv.org/abs/2402.00838): norms without weights."""
+
+from edgeopt.export.decoder import decoder
+from edgeopt.export.family import Family
+
+FAMILY = Family(
+    name="olmo",
+    model_types=("olmo",),
+    tasks=decoder(),
+    tiny={
+        "vocab_size": 100,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "num_key_value_heads": 2,
+    },
+)

@@ -1,0 +1,19 @@
+"""Seed-OSS (ByteDance)."""
+
+from edgeopt.export.decoder import decoder
+from edgeopt.export.family import Family
+
+FAMILY = Family(
+    name="seed_oss",
+    model_types=("seed_oss",),
+    tasks=decoder(),
+    tiny={
+        "vocab_size": 100,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    },
+)

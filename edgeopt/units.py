@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from edgeopt.interval import Interval
 
 NONE = "–"
@@ -87,19 +89,15 @@ def seconds(value: float) -> str:
 
 
 def read_seconds(text: str) -> float:
-    """Return the seconds in a duration such as "90s", "5m", "1.5h" or "90".
+    """Return the seconds in a duration such as "90s", "5m", "10min", "1.5h" or "90".
 
     Raises:
         ValueError: it is none, or not above 0.
     """
-    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text.strip()[-1:], 0.0)
-    try:
-        value = float(text.strip()[:-1] if unit else text) * (unit or 1.0)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ValueError("write a duration such as 90s, 5m or 1h")
-    return value
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|min|h|)", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError("write a number and s, m or h, such as 20m")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}[match[2]]
 
 
 def figures(value: float) -> str:

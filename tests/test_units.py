@@ -41,3 +41,11 @@ def test_intervals_share_their_figure_s_unit():
     assert units.percent_interval(Interval(0.9833, 0.969, 0.989)) == "98.3 % [96.9, 98.9]"
     assert units.times_interval(Interval(2.386, 2.35, 2.42)) == "2.39× [2.35, 2.42]"
     assert units.times_interval(None) == "–"
+
+
+def test_durations_are_read_with_each_unit() -> None:
+    read = [units.read_seconds(text) for text in ("90", "90s", "5m", "10min", "1.5h", " .5 m ")]
+    assert read == [90.0, 90.0, 300.0, 600.0, 5400.0, 30.0]
+    for wrong in ("soon", "0m", "-5s", "1e3", "inf", "5 d", ""):
+        with pytest.raises(ValueError, match="write a number and s, m or h, such as 20m"):
+            units.read_seconds(wrong)

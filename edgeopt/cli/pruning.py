@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeopt.errors import DataError, ModelError, RecipeError
+from edgeopt.units import read_seconds
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from edgeopt.prune.config import PruneOptions
     from edgeopt.prune.result import PruneResult
     from edgeopt.stages.pruned_files import ExportedFigures, Timing
-
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -183,11 +182,7 @@ def seconds_of(option: str, text: str | None) -> float | None:
     """
     if text is None:
         return None
-    unit = next((unit for unit in ("min", "m", "h", "s") if text.endswith(unit)), "")
     try:
-        seconds = float(text.removesuffix(unit)) * _SECONDS.get(unit, 1)
+        return read_seconds(text)
     except ValueError as error:
-        raise RecipeError(f"{option} {text}: write a time such as 20m, 90s or 1h") from error
-    if seconds <= 0:
-        raise RecipeError(f"{option} {text}: must be more than nothing")
-    return seconds
+        raise RecipeError(f"{option} {text}: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
     from edgeopt.train.loop import Session
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "": 1}
 
 
 def training_samples(data: str, model: LoadedModel, *, task: str | None = None) -> Samples:
@@ -105,14 +102,16 @@ def time_limit(text: str | None, changes: Sequence[str] | None) -> list[str]:
         RecipeError: the text is no time.
     """
     from edgeopt.errors import RecipeError
+    from edgeopt.units import read_seconds
 
     if text is None:
         return []
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise RecipeError(f"--time {text}: write a number and s, m or h, such as 20m")
+    try:
+        seconds = read_seconds(text)
+    except ValueError as error:
+        raise RecipeError(f"--time {text}: {error}") from error
     epochs = [] if any(change.startswith("train.epochs=") for change in changes or ()) else ["train.epochs=1000.0"]
-    return [f"train.max_seconds={float(match[1]) * _UNITS[match[2]]}", *epochs]
+    return [f"train.max_seconds={seconds}", *epochs]
 
 
 @contextmanager

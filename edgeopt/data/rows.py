@@ -151,7 +151,7 @@ def _complete(options: RowOptions, rows: Sequence[Row], where: str) -> RowOption
 
 
 def _few_values(values: Sequence[object]) -> bool:
-    """Return whether cells could be labels: none is empty, there is more than one value, and each comes ten times on average."""
+    """Return whether cells could be labels: none is empty, there is more than one value, each ten times on average."""
     if any(value is None or isinstance(value, list | dict) for value in values):
         return False
     return 2 <= len(set(values)) <= len(values) / 10

@@ -147,7 +147,7 @@ def family_of(model_type: str) -> Family:
             return load_family(name)
     known = {kind: name for name, types in FAMILIES.items() for kind in types}
     raise ModelError(
-        f"no family exports models of type '{model_type}'{nearest(model_type, known)}; docs/families.md lists the {len(family_names())} "
-        f"families; for any other module set family 'generic' and give samples named as the arguments of its forward(): "
-        f"--set family=generic --data FILE.npz"
+        f"no family exports models of type '{model_type}'{nearest(model_type, known)}; docs/families.md lists the "
+        f"{len(family_names())} families; for any other module set family 'generic' and give samples named as the arguments "
+        f"of its forward(): --set family=generic --data FILE.npz"
     )

@@ -41,8 +41,15 @@ _OTHERS = {
     "charset": "an HTTP header",
     "status": "a label of Prometheus",
 }
-_ELSEWHERE = ("targets/transports", "targets/environments.py", "lifetime.py", "bundle/llm_readme.py", "search/ray_workers.py")
-"""Command lines of other programs, a bundle's own chat.py among them."""
+_ELSEWHERE = (
+    "targets/transports",
+    "targets/environments.py",
+    "lifetime.py",
+    "bundle/llm_readme.py",
+    "bundle/ort_format.py",
+    "search/ray_workers.py",
+)
+"""Command lines of other programs, a bundle's own chat.py and onnxruntime's build script among them."""
 _TAG = re.compile(r"<[a-zA-Z!/][^>]*>")
 
 

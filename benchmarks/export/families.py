@@ -40,7 +40,7 @@ onnxruntime's optimisations, and compared with PyTorch.
 - *error*: largest difference as a share of the output's largest magnitude; 1e-4 is allowed.
 - *Attention*: `Attention` nodes in the graph; a family that computes its scores in another way has none.
 - *greedy*: 32 tokens decoded one by one with the cache equal those PyTorch gives without one.
-- *seconds*: building, exporting and comparing, on two shared cores; only an order of magnitude.
+- *seconds*: building, exporting and comparing, on two cores that other work shared: an order of magnitude at best.
 
 | family | task | exports | dynamic axes | error | nodes | Attention | greedy | seconds |
 |---|---|---|---|---|---|---|---|---|

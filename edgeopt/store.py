@@ -172,6 +172,12 @@ def key_of(ingredients: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
+def digest_of(folder: Path) -> str:
+    """Return the `Artifact.digest` of a folder: over its files, without the record, which holds seconds."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path != folder / _RECORD]
+    return _digest({str(path.relative_to(folder)): sha256(path) for path in files})
+
+
 def _digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()
 

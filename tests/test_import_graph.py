@@ -101,10 +101,10 @@ def test_a_builder_of_the_users_counts(tmp_path: Path, monkeypatch: pytest.Monke
 CHANGED = {
     "edgeopt/config.py": {"teacher", "export", "quantize", "verify", "profile", "bundle"},
     "edgeopt/files.py": {"teacher", "export", "quantize", "verify", "profile", "bundle"},
-    "edgeopt/graph/macs.py": {"profile", "quantize"},
-    "edgeopt/graph/session.py": {"teacher", "verify", "profile", "quantize", "export"},
+    "edgeopt/graph/macs.py": {"profile", "quantize", "export"},
+    "edgeopt/graph/session.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
     "edgeopt/graph/files.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
-    "deploy/runner/measure.py": {"profile", "quantize"},
+    "deploy/runner/measure.py": {"profile", "quantize", "export"},
     "exporters/bert.py": {"export"},
     "edgeopt/report/html.py": set(),
     "edgeopt/cli/run.py": set(),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeopt.errors import IntegrityError, MachineError
-from edgeopt.store import Artifact, Store, key_of
+from edgeopt.store import Artifact, Store, digest_of, key_of
 
 INGREDIENTS = {"stage": "teach", "options": {"width": 3}}
 
@@ -31,6 +31,13 @@ def test_a_finished_stage_is_found_with_its_facts(tmp_path: Path) -> None:
     assert found is not None
     assert found.facts == {"accuracy": 0.5}
     assert (found.folder / "sub" / "labels.txt").read_bytes() == b"a b c"
+
+
+def test_a_folder_has_the_digest_of_its_artifact(tmp_path: Path) -> None:
+    made = finish(Store(tmp_path))
+    assert digest_of(made.folder) == made.digest
+    (made.folder / "sub" / "labels.txt").write_bytes(b"a b d")
+    assert digest_of(made.folder) != made.digest
 
 
 def test_another_key_is_not_found(tmp_path: Path) -> None:

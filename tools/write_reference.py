@@ -16,6 +16,7 @@ from edgeopt.config import Options
 from edgeopt.data.manifest import Manifest
 from edgeopt.data.selection.stage import CalibrateConfig
 from edgeopt.data.source_options import SourceOptions
+from edgeopt.evaluate.regression import EvaluationCompareConfig
 from edgeopt.evaluate.stage import EvaluateConfig
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.graph.generation import Generation
@@ -80,6 +81,11 @@ nearest valid one.""",
         "Compare",
         "The options of `edgeopt compare --set KEY=VALUE` and of `edgeopt.profile.regression.compare`.",
         CompareConfig,
+    ),
+    "compare-evaluations": (
+        "Compare evaluations",
+        "The options of `edgeopt compare --set KEY=VALUE` for evaluations.",
+        EvaluationCompareConfig,
     ),
     "evaluate": ("Evaluate", "The options of `edgeopt evaluate --set KEY=VALUE` and of `edgeopt.evaluate`.", EvaluateConfig),
     "language": (

@@ -51,7 +51,7 @@ def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in known:
         justify: Literal["left", "right"] = "left" if index == 0 else "right"
-        table.add_column(columns(report)[index], justify=justify, overflow="fold", no_wrap=index > 0)
+        table.add_column(Text(one_line(columns(report)[index])), justify=justify, overflow="fold", no_wrap=index > 0)
     for row in variant_rows(report):
         table.add_row(*(_cell(row[index]) for index in known))
     return table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgeopt.bundle.result import BundleResult
 from edgeopt.bundle.spec import Origin
 from edgeopt.stages.job import Job
+from edgeopt.store import digest_of
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
@@ -58,7 +59,7 @@ def _origins(job: Job) -> tuple[Origin, ...]:
     start = Path(teacher.source) if teacher else None
     data = [Origin("data", job.data.manifest.name, job.data.split("evaluation").digest)]
     source = [Origin("source", start.name, content_hash(start))] if start is not None and start.exists() else []
-    models = [Origin(name, _named(job, name), content_hash(job.inputs[name])) for name in _MODELS if name in job.inputs]
+    models = [Origin(name, _named(job, name), digest_of(job.inputs[name])) for name in _MODELS if name in job.inputs]
     return (*source, *data, *models)
 
 

@@ -74,11 +74,11 @@ def test_an_unknown_format_is_refused_before_anything_is_read(asked: dict[str, A
 
 
 def test_a_source_adds_the_step_of_the_export(asked: dict[str, Any], small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (small / "own_nets.py").write_text(
+    (small / "nets_of_diagnose.py").write_text(
         "import torch\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return torch.relu(x + 1.0)\n"
     )
     onnx.save(parser.parse_model(SMALL), small / "model.onnx")  # adds 1 and rectifies, too
-    done = edgeopt_here(*COMMAND, "--source", "own_nets:Net", "--format", "json")
+    done = edgeopt_here(*COMMAND, "--source", "nets_of_diagnose:Net", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert [(row["step"], row["verdict"]) for row in json.loads(done.stdout)] == [
         ("torch → onnx", "fine"),
@@ -86,4 +86,4 @@ def test_a_source_adds_the_step_of_the_export(asked: dict[str, Any], small: Path
     ]
     onnx.save(parser.parse_model(SMALL.replace("Relu", "Neg")), small / "model.onnx")
     np.savez(small / "data.npz", x=np.full((4, 16), 2.0, np.float32))
-    assert edgeopt_here(*COMMAND, "--source", "own_nets:Net").returncode == 1
+    assert edgeopt_here(*COMMAND, "--source", "nets_of_diagnose:Net").returncode == 1

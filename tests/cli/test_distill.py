@@ -101,11 +101,12 @@ def test_sizes_are_printed_and_scores_where_something_was_evaluated(asked: dict[
     evaluations = (Evaluation(10, "accuracy", 0.5), Evaluation(1200, "accuracy", 0.75), Evaluation(1300, "accuracy", 0.7))
     trials = (Trial("distilled", 0, "accuracy", 0.75), Trial("control", 1, "accuracy", 0.625))
     sizes = RESULT.teacher, RESULT.student
-    asked["result"] = DistillResult(*sizes, 7, (), evaluations, 0.8125, trials, path=Path("student"))
+    asked["result"] = DistillResult(*sizes, 7, (), evaluations, 0.8125, trials, path=Path("student"), kept_step=1200)
     assert edgeopt_here(*COMMAND, "--width", "8").stdout.splitlines()[1:] == [
         "accuracy: 0.7500 (step 1,200), the teacher's 0.8125",
         "distilled, seed 0: accuracy 0.7500",
         "control, seed 1: accuracy 0.6250",
+        "accuracy: distilled 0.7500, control 0.6250, difference +0.1250",
     ]
 
 

@@ -77,7 +77,7 @@ def test_samples_are_checked_once(monkeypatch, text_model, saved, tmp_path, vnni
     quantize(saved(text_model), batches, target=vnni, output=tmp_path / "q.onnx")
     counts = [checks.count(id(batch)) for batch in batches.batches]
     assert counts == [2, *[1] * 11], "the first one before calibration, too"
-    assert batches.read == [3, *[2] * 7, *[1] * 4], "for calibration, and the first eight for the noise"
+    assert batches.read == [3, *[2] * 8, *[1] * 3], "for calibration, and nine to judge ranges beside the three held aside"
 
 
 def test_parts_that_were_taken_are_not_read_again_and_known_batches_not_checked_again(text_model):

@@ -32,7 +32,7 @@ def test_the_model_is_saved_measured_and_trained_if_asked(tmp_path, monkeypatch,
     monkeypatch.setattr("edgeopt.models.save.copy_tokenizer", lambda folder, output: None)
     size = SimpleNamespace(parameters=8, size_bytes=32, macs=6)
     monkeypatch.setattr("edgeopt.models.size.measure", lambda module, example: size)
-    trained = SimpleNamespace(history=("epoch",))
+    trained = SimpleNamespace(history=("epoch",), evaluations=("evaluation",))
     monkeypatch.setattr("edgeopt.train.fine_tune.fine_tune", lambda *_, **__: trained)
     monkeypatch.setattr("edgeopt.stages.teacher.task_of", lambda job, samples: "task")
     monkeypatch.setattr("edgeopt.stages.teacher.judge", lambda job, task: None)
@@ -40,5 +40,5 @@ def test_the_model_is_saved_measured_and_trained_if_asked(tmp_path, monkeypatch,
     teacher = SimpleNamespace(source="m:n", task=None, arguments={}, trust_remote_code=False, train=train)
     facts = run_teacher(job(tmp_path, teacher))
     assert (facts.parameters, facts.size_bytes, facts.macs) == (8, 32, 6)
-    assert facts.history == (("epoch",) if train else ())
+    assert (facts.history, facts.evaluations) == ((("epoch",), ("evaluation",)) if train else ((), ()))
     assert done == [("saved", tmp_path, "origin")]

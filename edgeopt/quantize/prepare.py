@@ -37,6 +37,8 @@ from edgeopt.quantize.plan.plan import Decision, EqualizePlan
 from edgeopt.targets.target import Target
 
 _OLDEST_OPSET = 13
+_WORTH_FREEING = 32 << 20
+"""Bytes of weights."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,17 @@ def prepare_for(path: Path, target: Target, *, rewrite: bool) -> Prepared:
     bounded = rewrite and target.quantization.rules.placement == "everywhere"
     rewrite = rewrite and target.provider.name == "CPUExecutionProvider"
     prepared = prepare(files.load(path), str(path), rewrite=rewrite, bounded=bounded)
-    gc.collect()  # graphs refer to themselves: without this the weights of the original model would stay in memory
+    _free_graphs(prepared)
     return prepared
+
+
+def _free_graphs(prepared: Prepared) -> None:
+    """Free graphs that are no longer used: they refer to themselves, and the original weights would stay in memory.
+
+    For a small model it is not worth it: a collection takes half a second or more where transformers is imported.
+    """
+    if files.weights_bytes(prepared.model) >= _WORTH_FREEING:
+        gc.collect()
 
 
 def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
@@ -98,7 +109,7 @@ def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
         InternalError: the model without the rewrites computes something else, too.
     """
     same = same_outputs(path, prepared.model, first)
-    gc.collect()
+    _free_graphs(prepared)
     if same:
         return prepared
     plain = prepare(files.load(path), str(path), rewrite=False)

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.errors import ModelError
-from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize import QuantizeConfig, prepare, quantize
 
 HEAD = '<ir_version: {ir}, opset_import: ["" : {opset}{domains}]>\n'
 PLAIN = "g (float[n,16] x) => (float[n,4] y{more}) {{ a = Gemm(x, w, b)  r = {act}(a)  y = Gemm(r, v, c) {tail} }}"
@@ -140,3 +140,14 @@ def test_a_weight_that_holds_nan_is_named(saved, tmp_path, vnni, scheme):
     model.graph.initializer[2].CopyFrom(onnx.numpy_helper.from_array(weight, "v"))
     with pytest.raises(ModelError, match=r"weight 'v' holds NaN \(1 of 32 numbers\)"):
         quantize(saved(model), samples(model), target=vnni, output=tmp_path / "q.onnx", config=QuantizeConfig(scheme=scheme))
+
+
+@pytest.mark.parametrize(("worth", "collected"), [(1 << 20, 0), (1, 2)])
+def test_memory_is_collected_where_weights_are_large(tmp_path, monkeypatch, vnni, worth, collected):
+    onnx.save(plain(), tmp_path / "model.onnx")
+    calls = []
+    monkeypatch.setattr(prepare, "_WORTH_FREEING", worth)
+    monkeypatch.setattr(prepare.gc, "collect", lambda: calls.append(1))
+    prepared = prepare.prepare_for(tmp_path / "model.onnx", vnni, rewrite=True)
+    prepare.checked_on(prepared, tmp_path / "model.onnx", {"x": np.ones((2, 16), np.float32)})
+    assert len(calls) == collected

@@ -2,17 +2,11 @@
 
 from edgeopt.export.family import Family
 from edgeopt.export.text import text_encoder
+from edgeopt.export.tiny import LAYERS
 
 FAMILY = Family(
     name="albert",
     model_types=("albert",),
     tasks=text_encoder(("input_ids", "attention_mask", "token_type_ids")),
-    tiny={
-        "vocab_size": 100,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "embedding_size": 16,
-    },
+    tiny={**LAYERS, "embedding_size": 16},
 )

@@ -2,17 +2,11 @@
 
 from edgeopt.export.decoder import decoder
 from edgeopt.export.family import Family
+from edgeopt.export.tiny import GPT
 
 FAMILY = Family(
     name="codegen",
     model_types=("codegen",),
     tasks=decoder(),
-    tiny={
-        "vocab_size": 100,
-        "n_embd": 32,
-        "n_layer": 2,
-        "n_head": 4,
-        "n_positions": 64,
-        "rotary_dim": 4,
-    },
+    tiny={**GPT, "rotary_dim": 4},
 )

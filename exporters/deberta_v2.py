@@ -2,19 +2,11 @@
 
 from edgeopt.export.family import Family
 from edgeopt.export.text import text_encoder
+from edgeopt.export.tiny import LAYERS
 
 FAMILY = Family(
     name="deberta_v2",
     model_types=("deberta-v2",),
     tasks=text_encoder(("input_ids", "attention_mask", "token_type_ids")),
-    tiny={
-        "vocab_size": 100,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "relative_attention": True,
-        "pos_att_type": ["p2c", "c2p"],
-        "position_buckets": 16,
-    },
+    tiny={**LAYERS, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16},
 )

@@ -2,17 +2,11 @@
 
 from edgeopt.export.family import Family
 from edgeopt.export.text import text_encoder
+from edgeopt.export.tiny import POSITIONS
 
 FAMILY = Family(
     name="ernie",
     model_types=("ernie",),
     tasks=text_encoder(("input_ids", "attention_mask", "token_type_ids")),
-    tiny={
-        "vocab_size": 100,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "max_position_embeddings": 64,
-    },
+    tiny=POSITIONS,
 )

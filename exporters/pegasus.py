@@ -2,20 +2,11 @@
 
 from edgeopt.export.family import Family
 from edgeopt.export.seq2seq import encoder_decoder, text_source
+from edgeopt.export.tiny import ENCODER_DECODER
 
 FAMILY = Family(
     name="pegasus",
     model_types=("pegasus",),
     tasks=encoder_decoder("text2text-generation", "AutoModelForSeq2SeqLM", text_source, masked=True),
-    tiny={
-        "vocab_size": 100,
-        "d_model": 32,
-        "encoder_layers": 2,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4,
-        "encoder_ffn_dim": 64,
-        "decoder_ffn_dim": 64,
-        "max_position_embeddings": 64,
-    },
+    tiny=ENCODER_DECODER,
 )

@@ -2,18 +2,11 @@
 
 from edgeopt.export.family import Family
 from edgeopt.export.seq2seq import encoder_decoder, text_source
+from edgeopt.export.tiny import T5
 
 FAMILY = Family(
     name="t5",
     model_types=("t5",),
     tasks=encoder_decoder("text2text-generation", "AutoModelForSeq2SeqLM", text_source, masked=True),
-    tiny={
-        "vocab_size": 100,
-        "d_model": 32,
-        "d_kv": 8,
-        "d_ff": 64,
-        "num_layers": 2,
-        "num_heads": 4,
-        "decoder_start_token_id": 0,
-    },
+    tiny=T5,
 )

@@ -1,6 +1,6 @@
 // Texts become token ids, with the character offsets of every token: BERT's WordPiece here, other tokenizers in tokenizer.mjs.
 
-import { Pipeline, template, trimmed } from "./tokenizer.mjs";
+import { Pipeline, WordPiece, template, trimmed } from "./tokenizer.mjs";
 
 const CHINESE = /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u;
 const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u;
@@ -14,7 +14,7 @@ export class Tokenizer {
     this.maxLength = maxLength;
     this.pipeline = isWordpiece(settings) ? null : new Pipeline(settings);
     this.template = template(settings.post_processor);
-    if (!this.pipeline) this.vocabulary = new Map(Object.entries(settings.model.vocab));
+    if (!this.pipeline) this.model = new WordPiece(settings.model);
   }
 
   /** Return {ids, types, sequences, offsets}; offsets count characters (code points). */
@@ -39,8 +39,7 @@ export class Tokenizer {
   decode(ids) {
     if (this.pipeline) return this.pipeline.decode(ids);
     const special = new Set(this.settings.added_tokens.filter((token) => token.special).map((token) => token.id));
-    const words = new Map([...this.vocabulary].map(([word, id]) => [id, word]));
-    return ids.filter((id) => !special.has(id)).map((id) => words.get(id) ?? "").join(" ").replaceAll(` ${this.settings.model.continuing_subword_prefix}`, "");
+    return ids.filter((id) => !special.has(id)).map((id) => this.model.names[id] ?? "").join(" ").replaceAll(` ${this.settings.model.continuing_subword_prefix}`, "");
   }
 
   #trimmed(text) {
@@ -59,13 +58,13 @@ export class Tokenizer {
     for (const part of parts) {
       const chars = [...part];
       if (special.has(part)) found.push([special.get(part), start, start + chars.length]);
-      else for (const word of this.#words(chars)) for (const [id, a, b] of this.#ofWord(word)) found.push([id, start + a, start + b]);
+      else for (const word of this.#words(chars)) for (const [id, a, b] of this.model.pieces(word)) found.push([id, start + a, start + b]);
       start += chars.length;
     }
     return found;
   }
 
-  /** Return the words and single punctuation marks, as lists of [character, place]. */
+  /** Return the words and single punctuation marks, as lists of [character, start, end]. */
   #words(chars) {
     const options = this.settings.normalizer;
     const strip = options.strip_accents ?? options.lowercase;
@@ -81,31 +80,12 @@ export class Tokenizer {
       if (options.lowercase) char = [...char].map((part) => part.toLowerCase()).join("");
       for (const part of char) {
         if (SPACE.test(part)) words.push([]);
-        else if (alone || PUNCTUATION.test(part)) words.push([[part, place]], []);
-        else words.at(-1).push([part, place]);
+        else if (alone || PUNCTUATION.test(part)) words.push([[part, place, place + 1]], []);
+        else words.at(-1).push([part, place, place + 1]);
       }
       if (alone) words.push([]);
     });
     return words.filter((word) => word.length);
-  }
-
-  #ofWord(word) {
-    const { unk_token: unknown, max_input_chars_per_word: most, continuing_subword_prefix: prefix } = this.settings.model;
-    const lost = [[this.vocabulary.get(unknown), word[0][1], word.at(-1)[1] + 1]];
-    if (word.length > most) return lost;
-    const found = [];
-    for (let start = 0; start < word.length; ) {
-      let end = word.length;
-      let id;
-      for (; end > start; end -= 1) {
-        id = this.vocabulary.get((start ? prefix : "") + word.slice(start, end).map(([char]) => char).join(""));
-        if (id !== undefined) break;
-      }
-      if (end === start) return lost;
-      found.push([id, word[start][1], word[end - 1][1] + 1]);
-      start = end;
-    }
-    return found;
   }
 }
 

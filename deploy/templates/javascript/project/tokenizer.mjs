@@ -423,7 +423,7 @@ class Unigram {
   }
 }
 
-class WordPiece {
+export class WordPiece {
   constructor(model) {
     this.options = model;
     this.vocabulary = new Map(Object.entries(model.vocab));

@@ -142,7 +142,7 @@ class Store:
         """Make the workspace's output the stage's artifact, in one atomic step."""
         key = key_of(ingredients)
         output = self._place("work", stage, key) / "output"
-        files = {str(path.relative_to(output)): sha256(path) for path in sorted(output.rglob("*")) if path.is_file()}
+        files = _files(output)
         record = {
             "stage": stage,
             "key": key,
@@ -174,8 +174,13 @@ def key_of(ingredients: Mapping[str, Any]) -> str:
 
 def digest_of(folder: Path) -> str:
     """Return the `Artifact.digest` of a folder: over its files, without the record, which holds seconds."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path != folder / _RECORD]
-    return _digest({str(path.relative_to(folder)): sha256(path) for path in files})
+    return _digest(_files(folder))
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of an artifact but its record, by its path below `folder`."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / _RECORD]
+    return {str(path.relative_to(folder)): sha256(path) for path in paths}
 
 
 def _digest(files: Mapping[str, str]) -> str:

@@ -56,7 +56,8 @@ def prune(
     """
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.pruning import Pruning, seconds_of, share_of
+    from edgeopt.cli.pruning import Pruning, share_of
+    from edgeopt.cli.training import seconds_of
     from edgeopt.errors import RecipeError
     from edgeopt.prune.config import PruneOptions
 

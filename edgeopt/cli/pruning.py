@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeopt.errors import DataError, ModelError, RecipeError
-from edgeopt.units import read_seconds
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
@@ -172,17 +171,3 @@ def share_of(option: str, text: str | None) -> float | None:
         return float(plain) * scale
     except ValueError as error:
         raise RecipeError(f"{option} {text}: write a share such as 0.5x") from error
-
-
-def seconds_of(option: str, text: str | None) -> float | None:
-    """Return the seconds in ``20m``, ``90s``, ``1h`` or ``90``.
-
-    Raises:
-        RecipeError: it is none of these.
-    """
-    if text is None:
-        return None
-    try:
-        return read_seconds(text)
-    except ValueError as error:
-        raise RecipeError(f"{option} {text}: {error}") from error

@@ -44,20 +44,16 @@ def search(
     from edgeopt.cli.options import need_format
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
-    from edgeopt.errors import RecipeError
+    from edgeopt.cli.training import seconds_of
     from edgeopt.recipe import load_recipe
     from edgeopt.search.front import FILE
     from edgeopt.search.search import SearchRequest
     from edgeopt.search.search import search as run
-    from edgeopt.units import read_seconds
 
     need_format(form)
     loaded = load_recipe(recipe, changes or [])
     folder = out or Path("searches") / loaded.name
-    try:
-        seconds = read_seconds(time)
-    except ValueError as error:
-        raise RecipeError(f"--time {time}: {error}") from error
+    seconds = seconds_of("--time", time)
     request = SearchRequest(loaded, folder, tuple(budget or ()), seconds, workers, storage, ray, tuple(target or ()))
     with shown(quiet=quiet):
         front = run(request)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
@@ -95,23 +95,41 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+@overload
+def seconds_of(option: str, text: str) -> float: ...
+
+
+@overload
+def seconds_of(option: str, text: None) -> None: ...
+
+
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Return the seconds in ``20m``, ``90s``, ``1h`` or ``90``; None for None.
+
+    Raises:
+        RecipeError: it is none of these.
+    """
+    from edgeopt.errors import RecipeError
+    from edgeopt.units import read_seconds
+
+    if text is None:
+        return None
+    try:
+        return read_seconds(text)
+    except ValueError as error:
+        raise RecipeError(f"{option} {text}: {error}") from error
+
+
 def time_limit(text: str | None, changes: Sequence[str] | None) -> list[str]:
     """Return the options that ``--time 20m`` stands for: the time, and epochs that do not end before it.
 
     Raises:
         RecipeError: the text is no time.
     """
-    from edgeopt.errors import RecipeError
-    from edgeopt.units import read_seconds
-
     if text is None:
         return []
-    try:
-        seconds = read_seconds(text)
-    except ValueError as error:
-        raise RecipeError(f"--time {text}: {error}") from error
     epochs = [] if any(change.startswith("train.epochs=") for change in changes or ()) else ["train.epochs=1000.0"]
-    return [f"train.max_seconds={seconds}", *epochs]
+    return [f"train.max_seconds={seconds_of('--time', text)}", *epochs]
 
 
 @contextmanager

@@ -144,10 +144,16 @@ def _complete(options: RowOptions, rows: Sequence[Row], where: str) -> RowOption
         pair = _PAIRS[text]
     if label is None and not options.labels and options.target is None:
         label = next((name for name in LABELS if name in columns), None)
-        perhaps = [name for name in columns if name not in (text, pair) and _few_values([row.get(name) for row in rows])]
-        if label is None and perhaps and "answers" not in columns:
-            progress.note(f"{where}: no column is called label; if '{perhaps[0]}' holds the labels, write ?label={perhaps[0]}")
+        if label is None and "answers" not in columns:
+            _note_labels([name for name in columns if name not in (text, pair)], rows, where)
     return replace(options, text=text, pair=pair, label=label)
+
+
+def _note_labels(columns: Sequence[str], rows: Sequence[Row], where: str) -> None:
+    """Name a column that may hold labels, where none is called so."""
+    found = next((name for name in columns if _few_values([row.get(name) for row in rows])), None)
+    if found is not None:
+        progress.note(f"{where}: no column is called label; if '{found}' holds the labels, write ?label={found}")
 
 
 def _few_values(values: Sequence[object]) -> bool:

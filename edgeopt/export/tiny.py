@@ -55,7 +55,7 @@ PATCHES: Mapping[str, Any] = {
     "intermediate_size": 64,
     "patch_size": 8,
 }
-"""A transformer for patches of a picture, as ViT calls its sizes."""
+"""A transformer for patches of an image, as ViT calls its sizes."""
 
 SPEECH: Mapping[str, Any] = {
     "vocab_size": 32,

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,10 +95,14 @@ def exclusive(lock: Path, what: str) -> Iterator[None]:
 
 
 def _read_holder(holder: Path) -> str:
-    try:
-        return holder.read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
-    except OSError:
-        return "unknown"
+    """Return the id of the process that holds a lock; it writes it just after it took the lock, so wait a moment for it."""
+    for _ in range(20):
+        with suppress(OSError):
+            written = holder.read_text(encoding="ascii", errors="replace")[:20].strip()
+            if written.isdecimal() and alive(int(written)):
+                return written
+        time.sleep(0.05)
+    return "unknown"
 
 
 def alive(process: int) -> bool:

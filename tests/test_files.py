@@ -8,6 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,26 @@ def test_a_lock_goes_with_the_process_that_was_killed(tmp_path: Path) -> None:
         other.kill()
     with exclusive(tmp_path / "deep" / "lock", "x"):
         pass
+
+
+def test_who_holds_a_lock_is_said_though_it_was_taken_a_moment_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr("edgeopt.progress.note", notes.append)
+    lock, holder, taken = tmp_path / "x.lock", tmp_path / "x.lock-holder", threading.Event()
+
+    def hold() -> None:
+        with FileLock(lock):
+            holder.write_text("4194305")  # left by a process that is no more
+            taken.set()
+            time.sleep(0.2)
+            holder.write_text(str(os.getpid()))
+            time.sleep(0.3)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hold)
+        assert taken.wait(10)
+        with exclusive(lock, "work"):
+            assert notes == [f"work: another process ({os.getpid()}) is working here; waiting for it"]
 
 
 def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path) -> None:

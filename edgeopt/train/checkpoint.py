@@ -122,7 +122,8 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _restore_random(states: Tensor, process: int) -> None:
-    torch.set_rng_state(states if states.ndim == 1 else states[process % len(states)])
+    own = states if states.ndim == 1 else states[process % len(states)]
+    torch.set_rng_state(own.clone())  # PyTorch 2.13 reads a view's memory from the start of its storage, or crashes
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.loop import Session, epoch_batches, fit
-from edgeopt.train.schedule import learning_rate
 from edgeopt.train.supervised import train_supervised
 
 
@@ -100,16 +99,3 @@ def test_ragged_samples_are_batched_with_their_like() -> None:
     assert sorted(index for batch in batches for index in batch) == list(range(600))
     spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
     assert spread < 10, f"lengths within a batch differ by {spread:.1f} on average; random batches by about 80"
-
-
-def test_the_schedule_rises_and_falls() -> None:
-    chosen = options(warmup=0.1, learning_rate=1.0, schedule="linear")
-    rates = [learning_rate(chosen, step, 100) for step in range(100)]
-    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
-    assert rates[10] == 1.0
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[99] == pytest.approx(1 / 90)
-    cosine = options(warmup=0.0, learning_rate=1.0, schedule="cosine")
-    assert learning_rate(cosine, 50, 100) == pytest.approx(0.5)
-    constant = options(warmup=0.0, learning_rate=1.0, schedule="constant")
-    assert learning_rate(constant, 99, 100) == 1.0

@@ -12,6 +12,8 @@ import pytest
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.graph.requirements import MINIMUM
 from edgeopt.quantize import QuantizeConfig, draft, quantize
+from edgeopt.quantize.schemes.scheme import SCHEMES as NAMES
+from edgeopt.quantize.schemes.scheme import scheme_called, uniform
 from edgeopt.targets.target import load_target
 
 WIDE = """
@@ -126,13 +128,6 @@ def test_each_scheme_shrinks_the_model_and_keeps_what_it_computes(path, tokens, 
     assert {node.precision for node in draft(path, tokens, target=vnni, config=config).nodes} - {"float"}
 
 
-def test_a_gemm_is_quantized_dynamically_too(conv_model, images, saved, tmp_path, vnni):
-    config = QuantizeConfig(scheme="dynamic")
-    result = quantize(saved(conv_model), images, target=vnni, output=tmp_path / "made.onnx", config=config)
-    assert "MatMulInteger" in [node.op_type for node in onnx.load(result.path).graph.node]
-    assert result.facts.layers[0].sqnr_db > 30
-
-
 @pytest.mark.parametrize("scheme", ["dynamic", "weights-int8", "weights-int4"])
 def test_nothing_is_quantized_twice(path, tokens, tmp_path, vnni, scheme):
     config = QuantizeConfig(scheme=scheme)
@@ -159,8 +154,6 @@ def test_a_plan_is_carried_out_again_and_another_schemes_is_refused(path, tokens
 
 def test_options_that_do_not_go_together_are_refused(path, tokens, tmp_path, vnni):
     for values, words in (
-        ({"scheme": "weights-int8", "weights": {"method": "hqq"}}, "4 bits"),
-        ({"scheme": "weights-int4", "weights": {"method": "hqq", "symmetric": True}}, "symmetric"),
         ({"scheme": "dynamic", "max_drop": 0.1}, "max_drop"),
         ({"scheme": "float16", "half": {"block_ops": ["Sofmax"]}}, "Sofmax"),
         ({"scheme": "dynamic", "exclude": ["absent"]}, "absent"),
@@ -169,3 +162,20 @@ def test_options_that_do_not_go_together_are_refused(path, tokens, tmp_path, vnn
             config = QuantizeConfig.read(values, where="test")
             quantize(path, tokens, target=vnni, output=tmp_path / "no.onnx", config=config, evaluate=lambda path: 1.0)
     assert not (tmp_path / "no.onnx").exists()
+
+
+def test_every_scheme_has_what_the_stage_calls():
+    assert {case[0] for case in SCHEMES} | {"static"} == set(NAMES)  # none is left out above
+    rewriting = set()
+    for name in NAMES:
+        scheme = scheme_called(name)
+        assert callable(scheme.convert) and callable(scheme.draft)
+        if scheme.REWRITES:
+            rewriting.add(name)
+    assert rewriting == {"static"}
+
+
+def test_a_scheme_without_grids_is_described_by_its_types():
+    assert (uniform("float16").activation, uniform("float16").weight) == ("float16", "float16")
+    blocks = uniform("float32", "int4", per_channel=True)
+    assert (blocks.activation, blocks.weight, blocks.per_channel) == ("float32", "int4", True)

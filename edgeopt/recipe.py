@@ -5,6 +5,7 @@ Each stage of a recipe is a table; a stage without its table is not run:
     [teacher]  [distill]  [prune]      PyTorch stages; the last one's model is exported
     model = "FILE.onnx"                instead of a teacher: an ONNX file that enters at quantize
     [export]  [quantize]  [verify]  [profile]  [bundle]
+    [language]  [generation]           for a language model, in place of [quantize] and [profile]
 
 Text in a path such as ``${EDGEOPT_DATA}/sst2_teacher`` is replaced by the environment variable's value.
 """
@@ -31,9 +32,10 @@ from edgeopt.documents import read_toml
 from edgeopt.errors import RecipeError, nearest
 from edgeopt.evaluate.config import VerifyOptions
 from edgeopt.export.config import ExportConfig
-from edgeopt.profile.config import ProfileConfig
+from edgeopt.profile.config import GenerationConfig, ProfileConfig
 from edgeopt.prune.config import PruneOptions
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.train.config import TrainOptions
 
 _SHIPPED = Path(__file__).parent / "recipes"
@@ -135,6 +137,11 @@ class Recipe(Options):
     the last model."""
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
+    language: LanguageOptions | None = None
+    """The last model is a decoder: its weights become 4 bits, as by `edgeopt quantize --preset llm`, and the bundle talks. In
+    place of [quantize]."""
+    generation: GenerationConfig | Literal[False] = GenerationConfig()
+    """How generation is measured where there is [language], in place of [profile]; false: do not measure."""
     verify: VerifyOptions = VerifyOptions()
     profile: ProfileConfig | Literal[False] = ProfileConfig()
     """How to measure; false: do not measure, for a target that cannot be measured from this machine."""
@@ -147,6 +154,18 @@ class Recipe(Options):
             raise ValueError('give either a [teacher] table or model = "FILE.onnx"')
         if self.teacher is None and (self.distill or self.prune):
             raise ValueError("[distill] and [prune] need a [teacher]")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Refuse tables that the kind of model does not read, before an hour of training."""
+        unread = ("quantize", "profile") if self.language is not None else ("generation",)
+        for name in unread:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                why = "without [language]" if self.language is None else "with [language]; set [language] and [generation]"
+                raise ValueError(f"[{name}] is not read {why}")
+        if self.language is not None and self.teacher is None:
+            raise ValueError("[language] needs a [teacher]; edgeopt quantize --preset llm takes exported folders")
         return self
 
     def to_toml(self) -> str:

@@ -24,6 +24,7 @@ _OF_NAME = {
     "prune": Role.PRUNED,
     "fp32": Role.BASELINE,
     "int8": Role.QUANTIZED,
+    "int4": Role.QUANTIZED,
 }
 
 

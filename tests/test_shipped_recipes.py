@@ -191,6 +191,48 @@ def test_text_goes_through_the_same_stages(tmp_path: Path, data_folder: Callable
     assert edgeopt("verify", "text/bundle", cwd=tmp_path).returncode == 0
 
 
+def test_a_language_model_becomes_a_bundle_that_talks(tmp_path: Path) -> None:
+    """In miniature: a tiny Llama with random weights and a text of few words, every step of the recipe."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tests.generate.conftest import VOCABULARY, make_tokenizer
+
+    teacher = tmp_path / "teacher"
+    make_tokenizer(teacher)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = LlamaConfig(**sizes, vocab_size=VOCABULARY, max_position_embeddings=512, tie_word_embeddings=True)
+    LlamaForCausalLM(config).save_pretrained(teacher)
+    for name, times in (("train", 300), ("test", 60)):
+        (tmp_path / f"{name}.txt").write_text("the cat sat on the mat and the dog ran far away. " * times, encoding="utf-8")
+    texts = [f"data.train={tmp_path}/train.txt?max_length=32", f"data.evaluation={tmp_path}/test.txt?max_length=32"]
+    limits = ["data.train_limit=16", "data.calibration_limit=8", "data.evaluation_limit=4", "distill.layer_count=2"]
+    measured = ["generation.contexts=[16]", "generation.tokens=4", "generation.repeats=1", "compare=last", "allow_worse=true"]
+    recipe = load_recipe("language-model", [f"teacher.source={teacher}", *texts, *limits, *measured])
+    Pipeline(recipe, tmp_path / "run").run()
+    found = facts(tmp_path / "run")
+    rows = {row["name"]: row for row in found["verify"]["variants"]}
+    assert list(rows) == ["teacher", "distill", "fp32", "int4"]
+    assert found["verify"]["metric"] == "perplexity"
+    assert rows["distill"]["parameters"] < rows["teacher"]["parameters"]
+    assert rows["fp32"]["accuracy"] == pytest.approx(rows["distill"]["accuracy"], rel=1e-4)
+    assert rows["int4"]["distances"]["KL"] > 1e-4 > rows["fp32"]["distances"]["KL"]
+    assert [model["model"] for model in found["generation"]["models"]] == ["fp32", "int4"]
+    assert found["generation"]["models"][1]["budgets"][0]["passed"]
+    assert found["quantize"]["size_bytes_after"] < found["quantize"]["size_bytes_before"] / 2
+    bundle = tmp_path / "run" / "bundle"
+    answer = subprocess.run(
+        [sys.executable, str(bundle / "chat.py"), "Hello", "--max-tokens", "4", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert len(json.loads(answer.stdout)["tokens"]) <= 4
+    assert (bundle / "chat_template.jinja").is_file(), "the teacher's template reaches the bundle"
+
+
 OF_TASKS = [f"{kind}-classification" for kind in ("text", "token", "image", "audio")] + ["sentence-embeddings", "detection"]
 
 

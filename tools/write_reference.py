@@ -20,7 +20,7 @@ from edgeopt.evaluate.regression import EvaluationCompareConfig
 from edgeopt.evaluate.stage import EvaluateConfig
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.graph.generation import Generation
-from edgeopt.profile.generation import GenerationConfig
+from edgeopt.profile.config import GenerationConfig
 from edgeopt.profile.regression import CompareConfig
 from edgeopt.profile.scenarios import ScenarioConfig
 from edgeopt.profile.sweeps import SweepConfig

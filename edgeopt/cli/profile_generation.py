@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeopt import progress
 from edgeopt.cli.output import print_json, say
 
 if TYPE_CHECKING:
-    from edgeopt.profile.generation import ContextProfile
+    from edgeopt.profile.result import ContextProfile
 
 
 def profile_folders(models: list[Path], *, budgets: list[str], changes: list[str] | None, form: str, quiet: bool) -> int:
@@ -17,12 +18,18 @@ def profile_folders(models: list[Path], *, budgets: list[str], changes: list[str
     from edgeopt.cli.options import need_format, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
-    from edgeopt.profile.generation import GenerationConfig, profile_generation
+    from edgeopt.profile.config import GenerationConfig
+    from edgeopt.profile.generation import budgets_for, profile_apart
 
     need_format(form)
     config = read_options(GenerationConfig, changes, budget=budgets or None)
-    with shown(quiet=quiet):
-        found = [profile_generation(model, config=config) for model in models]
+    names = [model.name for model in models]
+    chosen = [budgets_for(name, names, config.budget, unnamed=True) for name in names]
+    found = []
+    with shown(quiet=quiet), progress.task("generate", total=len(models)) as advance:
+        for model, budget in zip(models, chosen, strict=True):
+            found.append(profile_apart(model, config=config.model_copy(update={"budget": budget})))
+            advance()
     if form == "json":
         print_json({"schema_version": 1, "kind": "generation", "models": [asdict(one) for one in found]})
     else:
@@ -35,7 +42,7 @@ def profile_folders(models: list[Path], *, budgets: list[str], changes: list[str
                 "decode": f"{row.tokens_per_s:.1f} t/s",
                 "p50 / p95 / p99": _percentiles(row),
                 "memory": "" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
-                "of the limit": f"{100 * row.tokens_per_s / row.limit_tokens_per_s:.0f} % of {row.limit_tokens_per_s:.0f} t/s",
+                "of the limit": f"{100 * row.share_of_limit:.0f} % of {row.limit_tokens_per_s:.0f} t/s",
             }
             for one in found
             for row in one.contexts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgeopt.data.samples import Samples
@@ -48,6 +48,8 @@ class Variant:
     size_bytes: int | None
     parameters: int | None
     macs: int | None
+    distances: Mapping[str, float] = field(default_factory=dict)
+    """Means of the task's distances from the model it was made from."""
 
 
 def compare_accuracy(
@@ -83,6 +85,7 @@ def compared(
                 parameters=variant.parameters,
                 macs=variant.macs,
                 paired=differs,
+                distances=variant.distances,
             )
         )
     last = None

@@ -12,7 +12,11 @@ from edgeopt.batches import Array, Batch
 from edgeopt.data.fit import fit
 from edgeopt.data.outputs import Outputs, Runnable, collect
 from edgeopt.data.samples import Samples
+from edgeopt.errors import DataError
 from edgeopt.graph import files
+from edgeopt.graph.cached_decoder import CachedDecoder
+from edgeopt.graph.generation import FILE as GENERATION_FILE
+from edgeopt.graph.generation import Generation, decoder_layers
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.session import open_session
 
@@ -59,7 +63,10 @@ def onnx_model(path: Path, samples: Samples, *, provider: Provider, name: str) -
         DataError: the samples lack one of its inputs.
         ModelError: it cannot be opened.
     """
-    signature = files.signature(files.load(path))
+    model = files.load(path)
+    if decoder_layers(model.graph) and (path.parent / GENERATION_FILE).is_file():
+        return _decoder(path, samples, provider=provider, name=name)
+    signature = files.signature(model)
     samples, inputs = fit(samples, signature), signature.inputs
     layout = samples.layout
     free = layout is None or (layout.size is None and all(axis == 0 for axis in layout.axes.values()))
@@ -70,3 +77,16 @@ def onnx_model(path: Path, samples: Samples, *, provider: Provider, name: str) -
         return dict(zip(names, session.run(names, {spec.name: batch[spec.name] for spec in inputs}), strict=True))
 
     return Runnable(name, run, samples, _BATCH if free else (layout.size if layout is not None and layout.size else 1))
+
+
+def _decoder(path: Path, samples: Samples, *, provider: Provider, name: str) -> Runnable:
+    """Return a decoder that reads each text as a whole, with an empty cache, and gives the logits of all its positions."""
+    facts, session = Generation.beside(path), open_session(path, provider)
+    if not len(samples) or "input_ids" not in samples[0]:
+        raise DataError(f"{path}: a language model reads texts: give a .txt file, or samples with input_ids")
+
+    def run(batch: Batch) -> Outputs:
+        tokens = np.asarray(batch["input_ids"], np.int64)
+        return {"logits": CachedDecoder(session, facts, tokens.shape[1], rows=len(tokens)).read_rows(tokens)}
+
+    return Runnable(name, run, samples, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgeopt.metric import Metric, Scale
 from edgeopt.roles import Role
@@ -29,6 +30,8 @@ class VariantAccuracy:
     macs: int | None
     paired: Paired | None = None
     """How its metric differs from the first variant's on the same samples; None: it is the first, or there are no labels."""
+    distances: Mapping[str, float] = field(default_factory=dict)
+    """How far its outputs are from those of the variant it was made from, by what the task calls it, such as KL."""
 
 
 @dataclass(frozen=True)

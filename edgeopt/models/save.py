@@ -24,6 +24,7 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "generation_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
     "vocab.txt",
     "preprocessor_config.json",
 )

@@ -39,3 +39,19 @@ class ProfileConfig(Options):
     """Two variants differ in speed if the interval of their ratio lies outside 1 ± this."""
     busy_margin: float = Field(default=0.10, ge=0)
     """The margin while other processes use the machine, because their load does not affect both variants equally."""
+
+
+class GenerationConfig(Options):
+    """How generation is measured."""
+
+    contexts: list[int] = Field(default_factory=lambda: [128, 512, 1024], min_length=1)
+    """Lengths of prompts."""
+    tokens: int = Field(default=32, ge=4)
+    """Tokens decoded after each prompt."""
+    repeats: int = Field(default=3, ge=1)
+    """Prompts of each length."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of onnxruntime."""
+    budget: list[str] = Field(default_factory=list)
+    """Such as ``ttft_ms<=300`` or ``int4: tokens_per_s>=40``; judged at the first context. In a recipe a budget without a name
+    is for the quantized model."""

@@ -6,98 +6,41 @@ graph, then tokens are decoded one by one. A decode step reads every weight and 
     (bytes of weights + context · bytes of cache per token) / bandwidth
 
 with the bandwidth that onnxruntime reaches here on a vector times a matrix far larger than any cache (the roofline).
+`profile_apart` measures in a process of its own, so that the memory is that of one model.
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from pydantic import Field
+from pydantic import TypeAdapter
 
-from edgeopt import progress
-from edgeopt.config import Options
-from edgeopt.errors import RecipeError, nearest
+from edgeopt import errors, progress
+from edgeopt.errors import EdgeoptError, MachineError, RecipeError, nearest
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.faults import engine_errors
 from edgeopt.generate.opening import open_engine
 from edgeopt.graph import files
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.session import open_session
+from edgeopt.lifetime import run
+from edgeopt.profile.config import GenerationConfig
+from edgeopt.profile.result import BudgetFinding, ContextProfile, GenerationProfile
 
 _GEMV = (4096, 8192)  # 128 MiB of fp32
 _GEMV_RUNS = 6
-_BUDGET = re.compile(r"^\s*([a-z0-9_]+)\s*(<=|>=)\s*([0-9.]+)\s*$")
-
-
-class GenerationConfig(Options):
-    """How generation is measured."""
-
-    contexts: list[int] = Field(default_factory=lambda: [128, 512, 1024], min_length=1)
-    """Lengths of prompts."""
-    tokens: int = Field(default=32, ge=4)
-    """Tokens decoded after each prompt."""
-    repeats: int = Field(default=3, ge=1)
-    """Prompts of each length."""
-    threads: int = Field(default=1, ge=1)
-    """Threads of onnxruntime."""
-    budget: list[str] = Field(default_factory=list)
-    """Such as ``ttft_ms<=300`` or ``tokens_per_s>=40``; judged at the first context."""
-
-
-@dataclass(frozen=True)
-class ContextProfile:
-    """Generation after prompts of one length."""
-
-    context: int
-    ttft_ms: float
-    """Median time from the prompt to its first token."""
-    prefill_tokens_per_s: float
-    tokens_per_s: float
-    """Median rate of decoding."""
-    inter_token_p50_ms: float
-    inter_token_p95_ms: float
-    inter_token_p99_ms: float
-    samples: int
-    """Tokens that the percentiles are of."""
-    rss_bytes: int | None
-    """Memory of this process after the prompt and its answer."""
-    cache_bytes: int
-    bytes_per_token: int
-    """Bytes of weights and cache that a step reads."""
-    limit_tokens_per_s: float
-    """What the memory's bandwidth allows."""
-
-
-@dataclass(frozen=True)
-class GenerationProfile:
-    """Generation by context."""
-
-    model: str
-    threads: int
-    weight_bytes: int
-    bandwidth_bytes_per_s: float
-    contexts: tuple[ContextProfile, ...]
-    budgets: tuple[BudgetFinding, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every budget is kept."""
-        return all(finding.passed for finding in self.budgets)
-
-
-@dataclass(frozen=True)
-class BudgetFinding:
-    """A budget and what was measured."""
-
-    budget: str
-    value: float
-    passed: bool
+_BUDGET = re.compile(r"^\s*(?:[^:<>=]+:)?\s*([a-z0-9_]+)\s*(<=|>=)\s*([0-9.]+)\s*$")
+_RESULT = "profile"
+_SECONDS_PER_TOKEN = 5.0
+"""A process that takes longer for each token has hung."""
 
 
 def profile_generation(path: Path, *, config: GenerationConfig) -> GenerationProfile:
@@ -112,40 +55,79 @@ def profile_generation(path: Path, *, config: GenerationConfig) -> GenerationPro
     longest = max(config.contexts) + config.tokens
     if longest > engine.described.context:
         raise RecipeError(f"contexts of {max(config.contexts)}: the model's context is {engine.described.context}")
-    weights = _weight_bytes(engine.described.model)
-    bandwidth = measure_bandwidth(config.threads)
     random = np.random.default_rng(0)
     found = []
     with engine_errors(), progress.task("generate", total=len(config.contexts)) as advance:
         _measure(engine, 16, config, random)  # warm-up
         for context in config.contexts:
-            found.append(_context(engine, context, config, random, weights=weights, bandwidth=bandwidth))
+            found.append(_context(engine, context, config, random))
             advance()
-    judged = tuple(_judge(found[0], *budget) for budget in budgets)
-    return GenerationProfile(str(path), config.threads, weights, bandwidth, tuple(found), judged)
+    weights, bandwidth = _weight_bytes(engine.described.model), measure_bandwidth(config.threads)
+    rows = tuple(_limited(row, weights, bandwidth) for row in found)
+    judged = tuple(_judge(rows[0], *budget) for budget in budgets)
+    return GenerationProfile(str(path), config.threads, weights, bandwidth, rows, judged)
 
 
-def _context(
-    engine: Engine, context: int, config: GenerationConfig, random: np.random.Generator, *, weights: int, bandwidth: float
-) -> ContextProfile:
+def profile_apart(path: Path, *, config: GenerationConfig, name: str | None = None) -> GenerationProfile:
+    """Return `profile_generation`, measured in a process of its own; `name` is what the model is called, None: its path.
+
+    Raises:
+        EdgeoptError: as `profile_generation`.
+        MachineError: the process did not end.
+    """
+    patience = 60 + _SECONDS_PER_TOKEN * config.repeats * sum(context + config.tokens for context in config.contexts)
+    command = [sys.executable, "-m", __name__, str(path), config.model_dump_json()]
+    try:
+        done = run(command, timeout_s=patience)
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"{path}: generating was not measured within {patience:.0f} s") from error
+    kind, _, text = (done.stdout.strip().splitlines() or [""])[-1].partition(" ")
+    if kind == _RESULT:
+        return replace(TypeAdapter(GenerationProfile).validate_json(text), model=name or str(path))
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    raise getattr(errors, kind or "MachineError", MachineError)(text or f"{path}: generating was not measured: {last}")
+
+
+def budgets_for(name: str, names: Sequence[str], budgets: Sequence[str], *, unnamed: bool) -> list[str]:
+    """Return the budgets that apply to the model `name`: those that name it, and those without a name where `unnamed` says so.
+
+    Raises:
+        RecipeError: a budget names no model.
+    """
+    found = []
+    for budget in budgets:
+        before, colon, _ = budget.partition(":")
+        if colon and before.strip() not in names:
+            raise RecipeError(f"budget '{budget}': no model is called '{before.strip()}'; measured: {', '.join(names)}")
+        if before.strip() == name if colon else unnamed:
+            found.append(budget)
+    return found
+
+
+def _context(engine: Engine, context: int, config: GenerationConfig, random: np.random.Generator) -> ContextProfile:
     runs = [_measure(engine, context, config, random) for _ in range(config.repeats)]
-    first = float(np.median([run[0] for run in runs]))
-    gaps = np.concatenate([run[1] for run in runs]) * 1e3
-    cache = (context + config.tokens // 2) * engine.described.cache_bytes_per_token
+    first = float(np.median([seconds for seconds, _ in runs]))
+    gaps = np.concatenate([between for _, between in runs]) * 1e3
     return ContextProfile(
         context=context,
         ttft_ms=1e3 * first,
         prefill_tokens_per_s=context / first,
-        tokens_per_s=float(np.median([len(run[1]) / run[1].sum() for run in runs])),
+        tokens_per_s=float(np.median([len(between) / between.sum() for _, between in runs])),
         inter_token_p50_ms=float(np.quantile(gaps, 0.5)),
         inter_token_p95_ms=float(np.quantile(gaps, 0.95)),
         inter_token_p99_ms=float(np.quantile(gaps, 0.99)),
         samples=len(gaps),
         rss_bytes=_rss_bytes(),
         cache_bytes=(context + config.tokens) * engine.described.cache_bytes_per_token,
-        bytes_per_token=weights + cache,
-        limit_tokens_per_s=bandwidth / (weights + cache),
+        bytes_per_token=(context + config.tokens // 2) * engine.described.cache_bytes_per_token,
+        limit_tokens_per_s=0.0,
     )
+
+
+def _limited(row: ContextProfile, weights: int, bandwidth: float) -> ContextProfile:
+    """Return a row with the weights among the bytes of a step, and with what the memory's bandwidth allows."""
+    step = weights + row.bytes_per_token
+    return replace(row, bytes_per_token=step, limit_tokens_per_s=bandwidth / step)
 
 
 def _measure(
@@ -218,7 +200,7 @@ def _read_budget(text: str) -> tuple[str, str, str, float]:
     found = _BUDGET.match(text)
     if found is None:
         raise RecipeError(
-            f"budget '{text}' is not understood; write METRIC<=NUMBER, such as 'ttft_ms<=300' or 'tokens_per_s>=40'"
+            f"budget '{text}' is not understood; write METRIC<=NUMBER, such as 'ttft_ms<=300' or 'int4: tokens_per_s>=40'"
         )
     metric, sign, number = found.groups()
     allowed: Sequence[str] = (*_METRICS, "rss_mb")
@@ -232,3 +214,17 @@ def _read_budget(text: str) -> tuple[str, str, str, float]:
 def _judge(measured: ContextProfile, text: str, metric: str, sign: str, number: float) -> BudgetFinding:
     value = (measured.rss_bytes or 0) / 1e6 if metric == "rss_mb" else float(getattr(measured, metric))
     return BudgetFinding(text, value, value <= number if sign == "<=" else value >= number)
+
+
+def main() -> None:
+    """Measure the model named first with the options given as JSON; print the profile, or the error, in one line."""
+    try:
+        found = profile_generation(Path(sys.argv[1]), config=GenerationConfig.model_validate_json(sys.argv[2]))
+    except EdgeoptError as error:
+        sys.stdout.write(f"{type(error).__name__} {error}\n")
+        sys.exit(2)
+    sys.stdout.write(f"{_RESULT} {TypeAdapter(GenerationProfile).dump_json(found).decode()}\n")
+
+
+if __name__ == "__main__":
+    main()

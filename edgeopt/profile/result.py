@@ -248,3 +248,65 @@ class ProfileResult:
     def facts(self) -> dict[str, Any]:
         """Return everything as plain dicts and lists."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ContextProfile:
+    """Generation after prompts of one length."""
+
+    context: int
+    ttft_ms: float
+    """Median time from the prompt to its first token."""
+    prefill_tokens_per_s: float
+    tokens_per_s: float
+    """Median rate of decoding."""
+    inter_token_p50_ms: float
+    inter_token_p95_ms: float
+    inter_token_p99_ms: float
+    samples: int
+    """Tokens that the percentiles are of."""
+    rss_bytes: int | None
+    """Memory of the process after the prompt and its answer."""
+    cache_bytes: int
+    bytes_per_token: int
+    """Bytes of weights and cache that a step reads."""
+    limit_tokens_per_s: float
+    """What the memory's bandwidth allows."""
+
+    @property
+    def share_of_limit(self) -> float:
+        """Return the rate of decoding as a share of what the memory's bandwidth allows."""
+        return self.tokens_per_s / self.limit_tokens_per_s
+
+
+@dataclass(frozen=True)
+class BudgetFinding:
+    """A budget on generation and what was measured."""
+
+    budget: str
+    value: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class GenerationProfile:
+    """Generation by context; `model` is a path, or the model's name in a run."""
+
+    model: str
+    threads: int
+    weight_bytes: int
+    bandwidth_bytes_per_s: float
+    contexts: tuple[ContextProfile, ...]
+    budgets: tuple[BudgetFinding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every budget is kept."""
+        return all(finding.passed for finding in self.budgets)
+
+
+@dataclass(frozen=True)
+class GenerationFacts:
+    """What the stage `generation` returns: the language models of a run, measured one after the other."""
+
+    models: tuple[GenerationProfile, ...]

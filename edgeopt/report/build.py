@@ -10,7 +10,7 @@ from edgeopt.evaluate.result import VariantAccuracy, VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.interval import Interval
 from edgeopt.metric import ACCURACY
-from edgeopt.profile.result import ProfileResult
+from edgeopt.profile.result import GenerationFacts, ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.gather_profile import baseline, executions, roof, speed
@@ -31,7 +31,7 @@ from edgeopt.report.summary import summarise
 from edgeopt.roles import role_of
 from edgeopt.stages.results import StageFacts
 from edgeopt.verdict.evidence import Evidence, ExportParity, ModelFigures, Shrinkage
-from edgeopt.verdict.findings import Answer
+from edgeopt.verdict.findings import Answer, Judgement
 from edgeopt.verdict.run import judge
 
 
@@ -59,6 +59,7 @@ def build_report(run: RunRecord) -> Report:
         epochs=tuple(_epochs(results)),
         partings=verify.divergence if verify else (),
         executions=tuple(executions(profile)) if profile else (),
+        generations=results.generation.models if results.generation else (),
         layers=quantize.layers if quantize else (),
         sensitivity=quantize.sensitivity if quantize else (),
         pairs=tuple(_pairs(verify)),
@@ -79,19 +80,30 @@ def evidence_of(results: Results, variants: Sequence[Variant]) -> Evidence:
     verify = results.verify
     whole = Answer(verify.whole_verdict, verify.whole_reason or "") if verify and verify.whole_verdict else None
     return Evidence(
-        measured=bool(results.quantize or verify or results.profile),
+        measured=bool(results.quantize or verify or results.profile or results.generation),
         models=[_figures(variant) for variant in variants],
         metric=verify.kind if verify else ACCURACY,
         shrinkage=_shrinkage(results.prune),
         quantized_accuracy=Answer(verify.verdict, verify.reason) if verify else None,
         whole_accuracy=whole,
-        budgets=results.profile.budgets if results.profile else (),
+        budgets=(*(results.profile.budgets if results.profile else ()), *_generation_budgets(results.generation)),
+        rates={model.model: model.contexts[0].tokens_per_s for model in results.generation.models}
+        if results.generation
+        else {},
         parities={
             name: ExportParity(facts.parity.passed, facts.parity.relative_error, facts.parity.tolerance)
             for name, facts in results.exports.items()
         },
         bundle_verified=results.bundle.verified if results.bundle else None,
     )
+
+
+def _generation_budgets(generation: GenerationFacts | None) -> Iterator[Judgement]:
+    """Yield the budgets on generation as any other budget."""
+    for model in generation.models if generation else ():
+        for it in model.budgets:
+            measured = f"{it.value:.1f} after a prompt of {model.contexts[0].context} tokens"
+            yield Judgement(it.budget, model.model, "pass" if it.passed else "fail", it.value, measured)
 
 
 def _shrinkage(prune: PruneFacts | None) -> Shrinkage | None:
@@ -125,8 +137,10 @@ def _variants(results: Results) -> Iterator[Variant]:
             sizes = (size.size_bytes, size.parameters, size.macs)
             found[name] = Variant(name, name, None, None, *sizes, role=role_of(name))
     if results.quantize:
+        roles = {variant.role for variant in found.values()}
         for name, size_bytes in (("fp32", results.quantize.size_bytes_before), ("int8", results.quantize.size_bytes_after)):
-            found.setdefault(name, Variant(name, "quantize", size_bytes=size_bytes, role=role_of(name)))
+            if role_of(name) not in roles:
+                found[name] = Variant(name, "quantize", size_bytes=size_bytes, role=role_of(name))
     for row in results.profile.variants if results.profile else ():
         variant = found.get(row.name, Variant(row.name, "profile", role=role_of(row.name)))
         own = speed(row, results.profile) if results.profile else None
@@ -144,6 +158,7 @@ def _verified(row: VariantAccuracy, confidence: float) -> Variant:
         parameters=row.parameters,
         macs=row.macs,
         role=row.role,
+        distances=row.distances,
     )
 
 

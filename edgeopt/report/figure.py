@@ -17,7 +17,14 @@ from edgeopt.report.model import Report
 
 Trace = dict[str, Any]
 
-_COLOURS = {"teacher": "#8b5cf6", "distill": "#0ea5e9", "prune": "#ec4899", "fp32": "#f59e0b", "int8": "#10b981"}
+_COLOURS = {
+    "teacher": "#8b5cf6",
+    "distill": "#0ea5e9",
+    "prune": "#ec4899",
+    "fp32": "#f59e0b",
+    "int8": "#10b981",
+    "int4": "#10b981",
+}
 _OTHERS = ("#6366f1", "#f43f5e", "#84cc16", "#06b6d4", "#a16207")
 
 

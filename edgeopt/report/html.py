@@ -22,10 +22,13 @@ from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report, Variant
 from edgeopt.report.table import (
     EXECUTION_COLUMNS,
+    GENERATION_COLUMNS,
     columns,
     conditions_line,
     device_rows,
     execution_rows,
+    generation_line,
+    generation_rows,
     known_columns,
     table_title,
     variant_rows,
@@ -48,6 +51,9 @@ def to_html(report: Report) -> str:
             rows=list(zip(report.variants, variant_rows(report), strict=True)),
             conditions=conditions_line(report),
             device=device_rows(report),
+            generation_columns=GENERATION_COLUMNS,
+            generation_rows=generation_rows(report),
+            generation_line=generation_line(report) if report.generations else "",
             execution_columns=EXECUTION_COLUMNS,
             execution_rows=execution_rows(report),
             largest=max((variant.size_bytes or 0 for variant in report.variants), default=0),

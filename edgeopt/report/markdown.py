@@ -10,10 +10,13 @@ from edgeopt.report.limits import WORTH_COLUMNS, worth_rows
 from edgeopt.report.model import Report
 from edgeopt.report.table import (
     EXECUTION_COLUMNS,
+    GENERATION_COLUMNS,
     columns,
     conditions_line,
     device_rows,
     execution_rows,
+    generation_line,
+    generation_rows,
     table_title,
     variant_rows,
 )
@@ -39,6 +42,9 @@ def _lines(report: Report) -> Iterator[str]:
     if rows:
         yield from ("", f"## {table_title(report)}\n\n{markdown(conditions_line(report))}", "")
         yield from markdown_table(columns(report), rows)
+    if report.generations:
+        yield from ("", f"## Generation\n\n{markdown(generation_line(report))}", "")
+        yield from markdown_table(GENERATION_COLUMNS, generation_rows(report))
     if report.executions:
         yield from ("", "## What ran", "")
         yield from markdown_table(EXECUTION_COLUMNS, execution_rows(report))

@@ -10,7 +10,7 @@ from edgeopt.bundle.result import BundleFile
 from edgeopt.evaluate.result import Divergence
 from edgeopt.interval import Interval
 from edgeopt.metric import Metric, Scale
-from edgeopt.profile.result import MemoryPoint, ModuleTime, OperatorTime, Stretch
+from edgeopt.profile.result import GenerationProfile, MemoryPoint, ModuleTime, OperatorTime, Stretch
 from edgeopt.quantize.result import Island, LayerNoise
 from edgeopt.roles import Role
 from edgeopt.tasks.paired import Paired
@@ -71,6 +71,8 @@ class Variant:
     macs: int | None = None
     speed: Speed | None = None
     role: Role = Role.OTHER
+    distances: Mapping[str, float] = field(default_factory=dict)
+    """How far its outputs are from those of the variant it was made from, such as KL."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class Report:
     epochs: tuple[TrainingEpoch, ...] = ()
     partings: tuple[Divergence, ...] = ()
     executions: tuple[Execution, ...] = ()
+    generations: tuple[GenerationProfile, ...] = ()
+    """How fast the language models of the run generate."""
     layers: tuple[LayerNoise, ...] = ()
     sensitivity: tuple[LayerNoise, ...] = ()
     """Effect of each layer alone on the outputs, worst first."""

@@ -11,7 +11,7 @@ from edgeopt.distill.result import DistillFacts
 from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.models.model_size import ModelSize
-from edgeopt.profile.result import ProfileResult
+from edgeopt.profile.result import GenerationFacts, ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.record import StageRecord
@@ -33,6 +33,7 @@ class Results:
     quantize: QuantizeFacts | None = None
     verify: VerifyFacts | None = None
     profile: ProfileResult | None = None
+    generation: GenerationFacts | None = None
     bundle: BundleResult | None = None
     exports: Mapping[str, ExportFacts] = field(default_factory=dict)
 
@@ -54,6 +55,7 @@ class Results:
             quantize=_one(stages, QuantizeFacts),
             verify=_one(stages, VerifyFacts),
             profile=_one(stages, ProfileResult),
+            generation=_one(stages, GenerationFacts),
             bundle=_one(stages, BundleResult),
         )
 

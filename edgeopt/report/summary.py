@@ -11,7 +11,7 @@ from edgeopt.distill.result import DistillFacts
 from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.models.model_size import ModelSize
-from edgeopt.profile.result import ProfileResult
+from edgeopt.profile.result import GenerationFacts, ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.onnx_import import ImportFacts
@@ -43,6 +43,8 @@ def _parts(facts: StageFacts | None) -> Iterator[str]:
             return _verify(facts)
         case ProfileResult():
             return _profile(facts)
+        case GenerationFacts():
+            return _generation(facts)
         case BundleResult():
             return _bundle(facts)
         case None:
@@ -124,6 +126,13 @@ def _profile(facts: ProfileResult) -> Iterator[str]:
         yield f"{len(runs)} variants, {min(runs):,} runs or more of each" if len(runs) > 1 else f"{runs[0]:,} runs"
     yield facts.provider
     yield "1 thread" if facts.threads == 1 else f"{facts.threads} threads"
+
+
+def _generation(facts: GenerationFacts) -> Iterator[str]:
+    for model in facts.models:
+        first = model.contexts[0]
+        yield f"{model.model} {first.tokens_per_s:.1f} tokens/s, first of them after {first.ttft_ms:.0f} ms"
+    yield f"prompts of {facts.models[0].contexts[0].context} tokens"
 
 
 def _bundle(facts: BundleResult) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeopt import units
-from edgeopt.metric import Metric
 from edgeopt.report.figure import conditions
 from edgeopt.report.model import Report, Variant
 from edgeopt.roles import Role
@@ -25,6 +24,19 @@ EXECUTION_COLUMNS = (
 )
 
 
+GENERATION_COLUMNS = (
+    "model",
+    "prompt",
+    "first token",
+    "prefill tokens/s",
+    "decode tokens/s",
+    "p50 / p95 / p99 between tokens",
+    "memory",
+    "cache",
+    "of the bandwidth's limit",
+)
+
+
 def table_title(report: Report) -> str:
     """Return the title of the table of variants; a profile may be of models that have nothing in common."""
     return "The models" if all(item.stage == "profile" for item in report.variants) else "The model, step by step"
@@ -32,12 +44,17 @@ def table_title(report: Report) -> str:
 
 def columns(report: Report) -> tuple[str, ...]:
     """Return the head of the table of variants; the second column is the task's metric."""
-    return ("model", report.conditions.metric, *_FIGURES)
+    return ("model", report.conditions.metric, *_distances(report), *_FIGURES)
 
 
 def variant_rows(report: Report) -> list[tuple[str, ...]]:
     """Return one row of `columns` for each variant."""
-    return [_row(variant, report.conditions.kind) for variant in report.variants]
+    return [_row(variant, report) for variant in report.variants]
+
+
+def _distances(report: Report) -> list[str]:
+    """Return the names of the distances from the variant before, such as KL, that any variant has."""
+    return list(dict.fromkeys(name for variant in report.variants for name in variant.distances))
 
 
 def known_columns(report: Report) -> list[int]:
@@ -46,11 +63,15 @@ def known_columns(report: Report) -> list[int]:
     return [index for index in range(len(columns(report))) if any(row[index] != units.NONE for row in rows)]
 
 
-def _row(variant: Variant, metric: Metric) -> tuple[str, ...]:
+def _row(variant: Variant, report: Report) -> tuple[str, ...]:
     speed = variant.speed
     return (
         variant.name,
-        metric.interval(variant.accuracy),
+        report.conditions.kind.interval(variant.accuracy),
+        *(
+            f"{max(0.0, variant.distances[name]):.4f}" if name in variant.distances else units.NONE
+            for name in _distances(report)
+        ),
         units.percent(variant.agreement),
         units.size(variant.size_bytes),
         units.count(variant.parameters),
@@ -91,6 +112,41 @@ def execution_rows(report: Report) -> list[tuple[str, ...]]:
         )
         for row in report.executions
     ]
+
+
+def generation_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return one row of `GENERATION_COLUMNS` for each language model and length of the prompt."""
+    return [
+        (
+            model.model,
+            f"{row.context:,}",
+            units.milliseconds(row.ttft_ms),
+            f"{row.prefill_tokens_per_s:.0f}",
+            f"{row.tokens_per_s:.1f}",
+            f"{row.inter_token_p50_ms:.1f} / {row.inter_token_p95_ms:.1f} / {row.inter_token_p99_ms:.1f} ms",
+            units.size(row.rss_bytes),
+            units.size(row.cache_bytes),
+            f"{units.percent(row.share_of_limit, 0)} of {row.limit_tokens_per_s:.0f}",
+        )
+        for model in report.generations
+        for row in model.contexts
+    ]
+
+
+def generation_line(report: Report) -> str:
+    """Return how the limit of decoding comes about: bytes per token against the memory's measured bandwidth."""
+    parts = []
+    for model in report.generations:
+        first = model.contexts[0]
+        cache = first.bytes_per_token - model.weight_bytes
+        parts.append(
+            f"{model.model} reads {units.size(model.weight_bytes)} of weights and, after {first.context:,} tokens, "
+            f"{units.size(cache)} of cache for each token"
+        )
+    last = report.generations[-1]
+    rate = f"{last.bandwidth_bytes_per_s / 1e9:.1f} GB/s measured with {last.threads} thread{'s' if last.threads > 1 else ''}"
+    samples = min(row.samples for model in report.generations for row in model.contexts)
+    return f"{'; '.join(parts)}. The limit is the memory's bandwidth, {rate}. {samples} tokens or more of each."
 
 
 def device_rows(report: Report) -> list[tuple[str, str]]:

@@ -11,7 +11,15 @@ from rich.text import Text
 
 from edgeopt.escaping import one_line
 from edgeopt.report.model import Report
-from edgeopt.report.table import columns, conditions_line, known_columns, variant_rows
+from edgeopt.report.table import (
+    GENERATION_COLUMNS,
+    columns,
+    conditions_line,
+    generation_line,
+    generation_rows,
+    known_columns,
+    variant_rows,
+)
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "undecided": "bold yellow"}
 _ENDLESS = 1_000_000
@@ -40,6 +48,10 @@ def terminal_summary(report: Report, *, width: int | None = 120, colour: bool = 
             console.print()
             console.print(_table(report))
             console.print(Text(one_line(conditions_line(report)), style="dim"))
+        if report.generations:
+            console.print()
+            console.print(_generations(report))
+            console.print(Text(one_line(generation_line(report)), style="dim"))
         if report.warnings:
             console.print(Text(f"warnings: {len(report.warnings)}, see the report", style="yellow"))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
@@ -54,6 +66,15 @@ def _table(report: Report) -> Table:
         table.add_column(Text(one_line(columns(report)[index])), justify=justify, overflow="fold", no_wrap=index > 0)
     for row in variant_rows(report):
         table.add_row(*(_cell(row[index]) for index in known))
+    return table
+
+
+def _generations(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, name in enumerate(GENERATION_COLUMNS):
+        table.add_column(Text(name), justify="right" if index else "left")
+    for row in generation_rows(report):
+        table.add_row(*map(one_line, row))
     return table
 
 

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgeopt.errors import RecipeError
 from edgeopt.recipe import Recipe
 from edgeopt.stages.bundle import run_bundle
 from edgeopt.stages.distill import run_distill
 from edgeopt.stages.export import run_export
 from edgeopt.stages.job import Stage
+from edgeopt.stages.language import run_bundle_language, run_generation, run_quantize_language
 from edgeopt.stages.onnx_import import run_import
 from edgeopt.stages.profile import run_profile
 from edgeopt.stages.prune import run_prune
@@ -33,20 +35,11 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
     fp32 = exports[0].name if exports else "import"
     if not exports:
         exports = [_import_stage(recipe)]
-    quantization = {**_json(recipe.quantize), "target": _json(target.quantization), "provider": _json(target.provider)}
-    plans = (recipe.quantize.plan,) if recipe.quantize.plan else ()
     others = tuple(stage.name for stage in exports[1:])
     return [
         *torch_stages,
         *exports,
-        Stage(
-            "quantize",
-            run_quantize,
-            quantization,
-            needs=(fp32,),
-            splits=_CALIBRATION,
-            sources=plans,
-        ),
+        _quantize_stage(recipe, target, fp32),
         Stage(
             "verify",
             run_verify,
@@ -55,16 +48,17 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
             splits=_EVALUATION,
             builders=_builders(recipe),
         ),
-        *([_profile_stage(recipe, target, (fp32, "quantize", *others))] if recipe.profile else []),
-        Stage(
-            "bundle",
-            run_bundle,
-            _bundle_options(recipe),
-            needs=(*names, fp32, "quantize"),
-            splits=_EVALUATION,
-            reads_machine=recipe.bundle.latency,
-        ),
+        *_profile_stages(recipe, target, (fp32, "quantize", *others)),
+        _bundle_stage(recipe, (*names, fp32, "quantize")),
     ]
+
+
+def _quantize_stage(recipe: Recipe, target: Target, fp32: str) -> Stage:
+    if recipe.language is not None:
+        return Stage("quantize", run_quantize_language, _json(recipe.language), needs=(fp32,), splits=_CALIBRATION)
+    options = {**_json(recipe.quantize), "target": _json(target.quantization), "provider": _json(target.provider)}
+    plans = (recipe.quantize.plan,) if recipe.quantize.plan else ()
+    return Stage("quantize", run_quantize, options, needs=(fp32,), splits=_CALIBRATION, sources=plans)
 
 
 def _torch_stages(recipe: Recipe) -> list[Stage]:
@@ -127,20 +121,25 @@ def _import_stage(recipe: Recipe) -> Stage:
     return Stage("import", run_import, {"file": path.name}, sources=(path,))
 
 
-def _profile_stage(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> Stage:
+def _profile_stages(recipe: Recipe, target: Target, needs: tuple[str, ...]) -> list[Stage]:
+    """Return the stage that measures the models; none where the recipe says so."""
+    if recipe.language is not None:
+        if not recipe.generation:
+            return []
+        if target.device.transport != "local" or target.device.python or target.device.launcher:
+            raise RecipeError(f"generation is measured on this machine, not on target '{target.name}': set generation = false")
+        return [Stage("generation", run_generation, _json(recipe.generation), needs=needs, reads_machine=True)]
+    if not recipe.profile:
+        return []
     options = {**_json(recipe.profile), "provider": _json(target.provider), "device": _json(target.device)}
-    return Stage(
-        "profile",
-        run_profile,
-        options,
-        needs=needs,
-        splits=_EVALUATION,
-        reads_machine=True,
-    )
+    return [Stage("profile", run_profile, options, needs=needs, splits=_EVALUATION, reads_machine=True)]
 
 
-def _bundle_options(recipe: Recipe) -> dict[str, Any]:
-    return {**_json(recipe.bundle), "recipe": recipe.to_toml()}
+def _bundle_stage(recipe: Recipe, needs: tuple[str, ...]) -> Stage:
+    options = {**_json(recipe.bundle), "recipe": recipe.to_toml()}
+    if recipe.language is not None:  # (it records tokens per second)
+        return Stage("bundle", run_bundle_language, options, needs=needs, reads_machine=True)
+    return Stage("bundle", run_bundle, options, needs=needs, splits=_EVALUATION, reads_machine=recipe.bundle.latency)
 
 
 def _json(options: Any) -> dict[str, Any]:

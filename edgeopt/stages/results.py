@@ -19,7 +19,7 @@ from edgeopt.distill.result import DistillFacts
 from edgeopt.errors import DataError
 from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.export.result import ExportFacts
-from edgeopt.profile.result import ProfileResult
+from edgeopt.profile.result import GenerationFacts, ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.onnx_import import ImportFacts
@@ -34,6 +34,7 @@ StageFacts = (
     | QuantizeFacts
     | VerifyFacts
     | ProfileResult
+    | GenerationFacts
     | BundleResult
 )
 _TYPES: Mapping[str, type[StageFacts]] = {
@@ -45,6 +46,7 @@ _TYPES: Mapping[str, type[StageFacts]] = {
     "quantize": QuantizeFacts,
     "verify": VerifyFacts,
     "profile": ProfileResult,
+    "generation": GenerationFacts,
     "bundle": BundleResult,
 }
 _EXPECTED = {

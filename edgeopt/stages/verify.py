@@ -15,6 +15,7 @@ from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.roles import role_of
 from edgeopt.stages.job import Job
+from edgeopt.stages.language import quantized_name
 from edgeopt.stages.onnx_import import ImportFacts
 from edgeopt.stages.task import task_of
 from edgeopt.stages.teacher import TeacherFacts
@@ -41,7 +42,8 @@ def run_verify(job: Job) -> VerifyFacts:
     trained = [_torch_model(job, name, samples, task) for name in _TORCH_STAGES if name in job.inputs]
     fp32 = "export" if "export" in job.inputs else "import"
     stages = [*(model.name for model in trained), fp32, "quantize"]
-    models = [*trained, _onnx_model(job, "fp32", fp32, samples), _onnx_model(job, "int8", "quantize", samples)]
+    last_name = quantized_name(job.recipe)
+    models = [*trained, _onnx_model(job, "fp32", fp32, samples), _onnx_model(job, last_name, "quantize", samples)]
     task = usable(task, models)
     references = [None, *range(len(models) - 1)]  # each is compared with the one that it was made from
     found = evaluate_together(models, task, references)
@@ -49,7 +51,7 @@ def run_verify(job: Job) -> VerifyFacts:
     variants = [_variant(job, model, stage, last) for model, stage in zip(found, stages, strict=True)]
     rows, quantized = compared(variants, samples, task, job.recipe.verify)
     exported = [diverge(trained[-1].name, "fp32", found[-2].errors)] if trained else []
-    rounded = diverge("fp32", "int8", found[-1].errors, job.facts_of("quantize", QuantizeFacts).layers)
+    rounded = diverge("fp32", last_name, found[-1].errors, job.facts_of("quantize", QuantizeFacts).layers)
     kept = verdict(rows, rounded, job.recipe.verify, task.metric)
     asked = "max_drop_points" in job.recipe.model_fields_set
     whole = whole_verdict(rows, allowed_points=job.recipe.max_drop_points, asked=asked, metric=task.metric)
@@ -89,14 +91,11 @@ def _variant(job: Job, found: Evaluated, stage: str, trained: ModelSize | None) 
     """Return a model's answers and size; parameters and MACs of an ONNX model are those of the model it was exported from."""
     from edgeopt.evaluate.compare import Variant
 
-    facts = job.facts[stage]
-    if stage in _TORCH_STAGES:
-        size = _size(job, stage)
-        sizes: tuple[int | None, ...] = (size.size_bytes, size.parameters, size.macs)
-    else:
-        counts = (trained.parameters, trained.macs) if trained else (None, None)
-        sizes = (_onnx_bytes(job, stage, facts), *counts)
-    return Variant(found.name, role_of(found.name), stage, found.answers, *sizes)
+    size = _size(job, stage) if stage in _TORCH_STAGES else trained
+    size_bytes = size.size_bytes if size and stage in _TORCH_STAGES else _onnx_bytes(job, stage, job.facts[stage])
+    parameters, macs = (size.parameters, size.macs) if size else (None, None)
+    distances = {name: mean for name in found.distances if (mean := found.distance(name)) is not None}
+    return Variant(found.name, role_of(found.name), stage, found.answers, size_bytes, parameters, macs, distances)
 
 
 def _onnx_bytes(job: Job, stage: str, facts: StageFacts) -> int:

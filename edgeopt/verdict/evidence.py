@@ -61,6 +61,8 @@ class Evidence:
     whole_accuracy: Answer | None = None
     """Of the final model compared with the teacher."""
     budgets: Sequence[Judgement] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Tokens per second that language models decode, by the model's name."""
     parities: Mapping[str, ExportParity] = field(default_factory=dict)
     """By the name of the export stage."""
     bundle_verified: bool | None = None

@@ -15,6 +15,7 @@ from edgeopt.verdict.evidence import Evidence, ModelFigures
 from edgeopt.verdict.findings import Finding, State, Verdict
 
 _GRAVITY: dict[State, int] = {"fail": 0, "undecided": 1, "pass": 2}
+_SAME_RATE = 0.9  # medians of a few prompts differ by less from run to run
 _SMALL_POINTS = 0.005  # less is not shown in two decimals
 
 
@@ -99,6 +100,11 @@ def _never_worse(evidence: Evidence, allow_worse: bool) -> Iterator[Finding]:
     before, after = evidence.of(Role.BASELINE), evidence.of(Role.QUANTIZED)
     if before and after and after.decision:
         yield _faster(before, after, allow_worse)
+    if before and after and before.name in evidence.rates and after.name in evidence.rates:
+        base, own = evidence.rates[before.name], evidence.rates[after.name]
+        slower = own < _SAME_RATE * base
+        text = f"{after.name} decodes {'slower' if slower else 'no slower'} than {before.name}"
+        yield finding(slower, f"{text}: {own:.1f} against {base:.1f} tokens per second", "generation")
     if before and after and before.size_bytes and after.size_bytes:
         larger = after.size_bytes >= before.size_bytes
         text = (

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.errors import RecipeError
-from edgeopt.profile.generation import ContextProfile, GenerationConfig, _judge, _read_budget, _weight_bytes, profile_generation
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.profile.config import GenerationConfig
+from edgeopt.profile.generation import _judge, _read_budget, _weight_bytes, budgets_for, profile_apart, profile_generation
+from edgeopt.profile.result import ContextProfile
 from tests.cli.conftest import edgeopt_here, exported
 
 MEASURED = ContextProfile(128, 200.0, 640.0, 50.0, 20.0, 21.0, 22.0, 96, 250_000_000, 1000, 100_000_000, 120.0)
@@ -44,6 +46,24 @@ def test_budgets_are_judged(budget: str, passed: bool, value: float) -> None:
     finding = _judge(MEASURED, *_read_budget(budget))
     assert (finding.passed, finding.value) == (passed, value)
     assert _judge(replace(MEASURED, tokens_per_s=49.0), *_read_budget("tokens_per_s>=50")).passed is False
+
+
+def test_a_budget_names_a_model_or_is_on_all() -> None:
+    names, budgets = ["a", "b"], ["ttft_ms<=200", "b: tokens_per_s>=50"]
+    assert budgets_for("a", names, budgets, unnamed=True) == ["ttft_ms<=200"]
+    assert budgets_for("b", names, budgets, unnamed=True) == budgets
+    assert budgets_for("b", names, budgets, unnamed=False) == ["b: tokens_per_s>=50"]
+    assert _judge(MEASURED, *_read_budget(budgets[1])).passed
+    with pytest.raises(RecipeError, match="no model is called 'c'"):
+        budgets_for("a", names, ["c: ttft_ms<=1"], unnamed=True)
+
+
+def test_a_process_of_its_own_measures_one_model_and_passes_its_errors_on(model: Path, tmp_path: Path) -> None:
+    config = GenerationConfig(contexts=[16], tokens=4, repeats=1)
+    found = profile_apart(model, config=config, name="int4")
+    assert (found.model, found.contexts[0].samples, found.threads) == ("int4", 4, 1)
+    with pytest.raises(ModelError, match="holds no ONNX file"):
+        profile_apart(tmp_path, config=config)
 
 
 @pytest.mark.parametrize(("budget", "said"), [("ttft<=3", "did you mean 'ttft_ms'"), ("fast", "is not understood")])

@@ -3,8 +3,22 @@
 from dataclasses import replace
 
 from edgeopt import units
+from edgeopt.profile.result import ContextProfile, GenerationProfile
+from edgeopt.report.markdown import to_markdown
 from edgeopt.report.model import PairedModels
-from edgeopt.report.table import columns, conditions_line, device_rows, known_columns, latency, table_title, variant_rows
+from edgeopt.report.table import (
+    GENERATION_COLUMNS,
+    columns,
+    conditions_line,
+    device_rows,
+    generation_line,
+    generation_rows,
+    known_columns,
+    latency,
+    table_title,
+    variant_rows,
+)
+from edgeopt.report.terminal import terminal_summary
 from edgeopt.tasks.paired import Paired
 
 
@@ -58,3 +72,25 @@ def test_models_are_compared_in_pairs_below_the_table(report):
         f"int8 against fp32 on the same 102: −1.04 points of {report.conditions.metric} (−2.10 to +0.07), 12 answers changed, "
         "p = 0.07 (bootstrap of pairs)."
     )
+
+
+def test_generation_has_a_row_per_prompt_and_its_limit(report):
+    row = ContextProfile(128, 200.0, 640.0, 50.0, 20.0, 21.0, 22.0, 96, 250_000_000, 7_000_000, 103_000_000, 200.0)
+    model = GenerationProfile("int4", 1, 100_000_000, 20.6e9, (row, replace(row, context=512)), ())
+    told = replace(report, generations=(model,))
+    (first, second) = (dict(zip(GENERATION_COLUMNS, cells, strict=True)) for cells in generation_rows(told))
+    assert (first["prompt"], second["prompt"], first["decode tokens/s"]) == ("128", "512", "50.0")
+    assert first["of the bandwidth's limit"] == "25 % of 200"
+    line = generation_line(told)
+    assert "int4 reads 100 MB of weights and, after 128 tokens, 3.00 MB of cache for each token" in line
+    assert "20.6 GB/s measured with 1 thread. 96 tokens" in line
+    assert "## Generation" in to_markdown(told)
+    assert "25 % of 200" in terminal_summary(told, width=None)
+
+
+def test_the_distance_from_the_model_before_is_a_column_where_there_is_one(report):
+    assert "KL" not in columns(report)
+    last = replace(report.variants[-1], distances={"KL": 0.1234567})
+    told = replace(report, variants=(*report.variants[:-1], last))
+    place = columns(told).index("KL")
+    assert [row[place] for row in variant_rows(told)][-2:] == [units.NONE, "0.1235"]

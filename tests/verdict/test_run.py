@@ -110,3 +110,12 @@ def test_without_measurements_or_questions_nothing_is_claimed() -> None:
     alone = judge(Evidence(measured=True, models=[ModelFigures("a", Role.OTHER, p50_ms=2.0)]), allow_worse=False)
     assert (alone.state, alone.findings) == ("undecided", ())
     assert alone.sentence.endswith("measured (p50): a 2.00 ms.")
+
+
+@pytest.mark.parametrize(("rate", "state"), [(80.0, "fail"), (95.0, "pass"), (200.0, "pass")])
+def test_a_quantized_language_model_decodes_no_slower(rate: float, state: str) -> None:
+    plain, low = ModelFigures("fp32", Role.BASELINE), ModelFigures("int4", Role.QUANTIZED)
+    found = verdict(plain, low, rates={"fp32": 100.0, "int4": rate})
+    assert found.findings[0].state == state
+    assert f"{rate:.1f} against 100.0 tokens per second" in found.findings[0].text
+    assert verdict(plain, low, rates={"fp32": 100.0, "int4": rate}, allow_worse=True).state == "pass"

@@ -37,7 +37,7 @@ from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.moments import input_moments
 from edgeopt.quantize.language.own_text import write_own_text
 from edgeopt.quantize.language.search import Measures, grouped, lift_layers
-from edgeopt.quantize.language.text import Likelihood, Reader, Tokens, compare, own_prompts, read_windows, spread
+from edgeopt.quantize.language.text import Likelihood, Reader, Tokens, Windows, compare, own_prompts, read_windows, spread
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, save_plan
 from edgeopt.quantize.prepare import refuse_quantized
@@ -93,13 +93,13 @@ class LanguageResult:
 
 
 def quantize_language_model(
-    model: Path, text: Path | None, *, output: Path, config: LanguageOptions = _DEFAULTS, target: str = "host"
+    model: Path, text: Path | Windows | None, *, output: Path, config: LanguageOptions = _DEFAULTS, target: str = "host"
 ) -> LanguageResult:
     """Quantize the weights of the decoder at `model` and write it to `output`.
 
     Args:
         model: an exported decoder in floating point, ``generation.json`` beside it.
-        text: plain text to calibrate and measure on; None: methods that need none.
+        text: plain text to calibrate and measure on, or its tokens; None: text that the model writes itself.
         output: a folder, or a path that ends in ``.onnx``; the other files stand beside that.
         config: the options.
         target: name that the plan is for.
@@ -155,11 +155,11 @@ def _loaded(path: Path) -> ir.Model:
     return loaded
 
 
-def _read(text: Path | None, folder: Path, config: LanguageOptions) -> Text:
+def _read(text: Path | Windows | None, folder: Path, config: LanguageOptions) -> Text:
     """Return windows of the text: those measured come from its last fifth."""
     if text is None:
         return Text([], [], None)
-    windows = read_windows(text, folder)
+    windows = text.windows if isinstance(text, Windows) else read_windows(text, folder)
     start = max(1, len(windows) * 4 // 5) if len(windows) > 1 else 0
     return Text(
         spread(windows[:start] or windows, config.calibration_windows),

@@ -35,6 +35,14 @@ _PROMPTS = (
 )
 
 
+@dataclass(frozen=True)
+class Windows:
+    """A text that is tokens already."""
+
+    name: str
+    windows: list[Tokens]
+
+
 def tokenize(text: str, folder: Path) -> Tokens:
     """Return the token ids of a text by the ``tokenizer.json`` in `folder`, without special tokens.
 

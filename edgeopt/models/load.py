@@ -25,6 +25,7 @@ from torch import nn
 
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
+from edgeopt.models.pretrained import read_config, read_pretrained
 from edgeopt.models.remembered import is_remembered
 from edgeopt.models.reshaped import BUILDER as RESHAPED
 from edgeopt.models.reshaped import rebuild
@@ -227,27 +228,9 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     whole = task.partition("/")[0] if task else None
     if whole is not None and whole not in AUTO_CLASSES:
         raise ModelError(f"task '{task}' is not known{nearest(whole, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
-    try:
-        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-        if not trust_remote_code:
-            _check_kernels(source, transformers.PretrainedConfig.get_config_dict(source)[0])
-        auto = getattr(transformers, _auto_class(config, whole or _task_of(config)))
-        module, info = auto.from_pretrained(
-            source,
-            config=config,
-            dtype=torch.float32,
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # reported below, by name
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        if not trust_remote_code and "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{source}: the model contains Python code, which is not run unless you allow it; "
-                f"read it, then pass --trust-remote-code (trust_remote_code=True)"
-            ) from error
-        raise ModelError(f"{source}: transformers cannot load it: {str(error).splitlines()[0][:300]}") from error
+    config = read_config(source, trust_remote_code=trust_remote_code)
+    auto = getattr(transformers, _auto_class(config, whole or _task_of(config)))
+    module, info = read_pretrained(auto, source, config=config, trust_remote_code=trust_remote_code)
     for name, found, wanted in sorted(info["mismatched_keys"])[:1]:
         raise ModelError(
             f"{source}: the weight {name} has shape {list(found)}, but its config.json makes it {list(wanted)}; "
@@ -270,26 +253,9 @@ def head_of(folder: Path) -> tuple[str, tuple[str, ...]]:
     Raises:
         ModelError: it cannot be read.
     """
-    import transformers
-
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: transformers cannot read it: {str(error).splitlines()[0][:300]}") from error
+    config = read_config(str(folder))
     names = getattr(config, "id2label", None) or {}
     return _task_of(config), tuple(str(names[index]) for index in sorted(names))
-
-
-def _check_kernels(source: str, config: Any, *, names_code: bool = False) -> None:
-    """Refuse a config that makes transformers download kernels of attention or experts, which are code, from the hub."""
-    if isinstance(config, dict):
-        for key, value in config.items():
-            _check_kernels(source, value, names_code=names_code or "implementation" in str(key))
-    elif names_code and isinstance(config, str) and "/" in config:
-        raise ModelError(
-            f"{source}: its config.json names code of the hub ('{config}'), which is not run unless you allow it; "
-            f"read it, then pass --trust-remote-code (trust_remote_code=True)"
-        )
 
 
 _TASK_OF_ENDING = {

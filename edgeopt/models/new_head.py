@@ -18,6 +18,7 @@ from torch import nn
 
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.load import AUTO_CLASSES
+from edgeopt.models.pretrained import read_config, read_pretrained
 
 
 def new_head(source: str, task: str, labels: Sequence[str], seed: int = 0) -> nn.Module:
@@ -34,19 +35,10 @@ def new_head(source: str, task: str, labels: Sequence[str], seed: int = 0) -> nn
     torch.manual_seed(seed)
     names = {number: str(name) for number, name in enumerate(labels)}
     auto: Any = getattr(transformers, AUTO_CLASSES[task])
-    try:
-        module, info = auto.from_pretrained(
-            source,
-            id2label=names,
-            label2id={name: number for number, name in names.items()},
-            num_labels=len(names),
-            dtype=torch.float32,
-            output_loading_info=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ModelError(f"{source}: transformers cannot load it: {str(error).splitlines()[0][:300]}") from error
+    config = read_config(
+        source, id2label=names, label2id={name: number for number, name in names.items()}, num_labels=len(names)
+    )
+    module, info = read_pretrained(auto, source, config=config)
     base = getattr(module, "base_model_prefix", "")
     inner = [name for name in info["missing_keys"] if base and name.startswith(f"{base}.")]
     if inner:

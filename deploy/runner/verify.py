@@ -150,8 +150,8 @@ def _check_tensor(tensor: Any, where: str) -> None:
 def _check_tolerance(entry: Any, where: str) -> str:
     for key in ("absolute", "relative"):
         value = _get(entry, key, (int, float), where)
-        if not 0 <= value < math.inf:
-            raise DamagedError(f"{MANIFEST}: {where}.{key} is {value!r}; a finite number of at least 0 is allowed")
+        if not 0 <= value <= sys.float_info.max:
+            raise DamagedError(f"{MANIFEST}: {where}.{key} is {_short(repr(value))}; a finite number of at least 0 is allowed")
     _get(entry, "top1", bool, where)
     output: str = _get(entry, "output", str, where)
     return output

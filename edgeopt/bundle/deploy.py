@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +18,10 @@ from typing import Any
 
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
+from edgeopt.bundle.manifest import Manifest, read_manifest
 from edgeopt.bundle.unicode_table import unicode_table
 from edgeopt.bundle.verify import verify_bundle
+from edgeopt.data.preprocessing import AudioInput, TokenizerInput
 from edgeopt.device_code import inference, inference_folder
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError, RecipeError
@@ -30,6 +32,8 @@ _TEXTS = (
     *(".pro", ".properties", ".py", ".raucm", ".service", ".sh", ".toml", ".txt", ".webmanifest", ".xml", ".yaml"),
 )
 """Suffixes of templates that are texts."""
+_NORMALIZER = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
+"""What a project reads of BERT's normalizer."""
 
 
 class Platform(StrEnum):
@@ -128,13 +132,12 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
     return Project(output, platform, tuple(names), commands)
 
 
-def _write_unicode(manifest: Mapping[str, Any], bundle: Path, place: Path) -> None:
+def _write_unicode(manifest: Manifest, bundle: Path, place: Path) -> None:
     """Write what Unicode says of characters, for a program that tokenizes without a Unicode library."""
-    steps = manifest["preprocessing"]
-    if steps["kind"] == "tokenizer":
-        settings = read_json(bundle / steps["file"], error=ModelError, what="a tokenizer")
+    steps = manifest.preprocessing
+    if isinstance(steps, TokenizerInput):
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(unicode_table(settings["normalizer"]), encoding="utf-8")
+        place.write_text(unicode_table(_tokenizer(steps, bundle)["normalizer"]), encoding="utf-8")
 
 
 def next_commands(project: Project) -> Iterator[str]:
@@ -144,25 +147,39 @@ def next_commands(project: Project) -> Iterator[str]:
         yield f"{command:<40}  # {what}"
 
 
-def _checked(bundle: Path) -> dict[str, Any]:
+def _checked(bundle: Path) -> Manifest:
     report = verify_bundle(bundle)
     failed = next((check for check in report.checks if check.status == "failed"), None)
     if failed is not None:
         raise ModelError(f"{bundle}: does not verify: {failed.name}: {failed.detail}")
-    manifest: dict[str, Any] = read_json(bundle / "bundle.json", error=ModelError, what="a bundle's manifest")
-    if manifest["schema_version"] < 2:
-        raise ModelError(f"{bundle}: a bundle of schema version 1 carries no decoding; write it again with edgeopt bundle")
-    return manifest
+    return read_manifest(bundle)
 
 
-def _refuse(manifest: Mapping[str, Any], bundle: Path, platform: Platform) -> None:
+def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
-    steps = manifest["preprocessing"]
-    if platform in (Platform.CPP, Platform.ANDROID) and steps["kind"] == "tokenizer":
-        settings = read_json(bundle / steps["file"], error=ModelError, what="a tokenizer")
+    steps = manifest.preprocessing
+    if platform in (Platform.CPP, Platform.ANDROID) and isinstance(steps, TokenizerInput):
+        settings = _tokenizer(steps, bundle)
         if not inference("text").is_wordpiece(settings):
             kind = (settings.get("model") or {}).get("type")
             raise ModelError(f"{bundle}: the {platform} template tokenizes as BERT does (WordPiece), this is {kind}")
+
+
+def _tokenizer(steps: TokenizerInput, bundle: Path) -> dict[str, Any]:
+    """Return the contents of the bundle's tokenizer file.
+
+    Raises:
+        ModelError: it lacks what a project reads of it.
+    """
+    settings = read_json(bundle / steps.file, error=ModelError, what="a tokenizer")
+    try:
+        wordpiece = inference("text").is_wordpiece(settings)
+        whole = not wordpiece or set(settings["normalizer"]) >= {*_NORMALIZER}
+    except (AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ModelError(f"{bundle / steps.file}: not a whole tokenizer.json; copy the model's again")
+    return dict(settings)
 
 
 def _refuse_foreign(output: Path, bundle: Path) -> None:
@@ -174,49 +191,36 @@ def _refuse_foreign(output: Path, bundle: Path) -> None:
         raise RecipeError(f"{output}: holds files that edgeopt deploy did not write; give another folder")
 
 
-def project_facts(manifest: Mapping[str, Any], bundle: Path) -> dict[str, str]:
+def project_facts(manifest: Manifest, bundle: Path) -> dict[str, str]:
     """Return what templates are filled with, by mark."""
-    steps, name = manifest["preprocessing"], manifest["name"]
+    steps, name = manifest.preprocessing, manifest.name
     slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
-    raw = manifest["golden"].get("raw", [])
-    packages = ["numpy", f"onnxruntime>={manifest['model']['minimum_onnxruntime'] or '1.20'}"]
-    kind = {"image": "image", "tokenizer": "text", "audio": "audio"}.get(steps["kind"], "array")
+    packages = ["numpy", f"onnxruntime>={manifest.model.minimum_onnxruntime or '1.20'}"]
+    kind = {"image": "image", "tokenizer": "text", "audio": "audio"}.get(steps.kind, "array")
     if kind == "image":
         packages.append("pillow")
-    own_tokenizer = True
-    if kind == "text":
-        own_tokenizer = inference("text").is_wordpiece(read_json(bundle / steps["file"], error=ModelError, what="a tokenizer"))
-        packages += [] if own_tokenizer else ["tokenizers"]
+    own_tokenizer = not isinstance(steps, TokenizerInput) or inference("text").is_wordpiece(_tokenizer(steps, bundle))
+    packages += [] if own_tokenizer else ["tokenizers"]
     return {
         "NAME": re.sub(r"[^\w .,+()-]", " ", name),
         "SLUG": slug,
         "IDENT": re.sub("[^a-z0-9]", "", slug) or "model",
-        "TASK": re.sub(r"[^\w-]", " ", manifest["task"]),
+        "TASK": re.sub(r"[^\w-]", " ", manifest.task),
         "KIND": kind,
-        "PAIR": "true" if steps.get("pair") else "false",
-        "DECODING": manifest["decoding"]["kind"],
+        "PAIR": "true" if isinstance(steps, TokenizerInput) and steps.pair else "false",
         "REQUIREMENTS": "\n".join(packages),
         "TOKENIZERS": "false" if own_tokenizer else "true",
-        "EXAMPLE": _example(raw),
+        "EXAMPLE": _example(manifest.first_raw),
         "EDGEOPT": __version__,
-        "RATE": str(steps.get("rate") or 16000),
+        "RATE": str(steps.rate if isinstance(steps, AudioInput) else 16000),
         "HASH": files.sha256(bundle / "SHA256SUMS")[:16],
     }
 
 
-def _example(raw: list[dict[str, Any]]) -> str:
-    """Return the first raw input, as arguments of a shell command; the path of a file is relative to the bundle."""
-    if not raw:
-        return ""
-    entry = raw[0]["input"]
-    texts = (
-        [f"BUNDLE/{entry['file']}"]
-        if "file" in entry
-        else entry["text"]
-        if isinstance(entry["text"], list)
-        else [entry["text"]]
-    )
-    return " ".join("'" + text.replace("'", "'\\''").replace("$", "$$").replace("\n", " ") + "'" for text in texts)
+def _example(words: Sequence[str]) -> str:
+    """Return a raw input as arguments of a shell command in a Makefile; the path of a file begins with BUNDLE."""
+    plain = ("".join(char if char.isprintable() else " " for char in word) for word in words)
+    return " ".join("'" + word.replace("'", "'\\''").replace("$", "$$") + "'" for word in plain)
 
 
 def _fill(template: Path, folder: Path, facts: Mapping[str, str]) -> None:

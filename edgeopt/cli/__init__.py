@@ -5,16 +5,23 @@ Exit codes: 0 fine, 1 a budget or a check failed, 2 the input or the machine is 
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from typing import TextIO
 
 from edgeopt.cli.app import app
-from edgeopt.errors import DeprecatedKey, EdgeoptError, InternalError
+from edgeopt.errors import DeprecatedKey, EdgeoptError, InternalError, MachineError
 from edgeopt.escaping import one_line
 from edgeopt.extras import missing_extra
 from edgeopt.lifetime import stop_on_interrupt
 from edgeopt.user_code import forget_current_folder
+
+_OF_THE_PATH = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS),
+    *(errno.ETXTBSY, errno.ENXIO, errno.ENODEV, errno.EINVAL),
+}
+"""What the operating system says where a path, or who may use it, is the reason."""
 
 
 def main() -> None:
@@ -31,15 +38,29 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("edgeopt: stopped; run the same command again to resume\n")
         sys.exit(130)
+    except OSError as error:
+        sys.exit(_report_os_error(error))
     except Exception as error:  # noqa: BLE001  (the last resort: an internal error, with its traceback in a file)
         absent = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
         if absent:
             sys.stderr.write(f"edgeopt: {absent}\n")
             sys.exit(absent.exit_code)
-        from edgeopt.cli.crash import report_crash
+        sys.exit(_report_internal(error))
 
-        sys.stderr.write(report_crash(error))
-        sys.exit(3)
+
+def _report_os_error(error: OSError) -> int:
+    """Write what the operating system says of a path that nobody could have used, and return the exit code."""
+    if error.errno not in _OF_THE_PATH or error.filename is None:
+        return _report_internal(error)
+    sys.stderr.write(f"edgeopt: {one_line(str(error.filename)[:200])}: {error.strerror}; check the path and who may use it\n")
+    return MachineError.exit_code
+
+
+def _report_internal(error: BaseException) -> int:
+    from edgeopt.cli.crash import report_crash
+
+    sys.stderr.write(report_crash(error))
+    return InternalError.exit_code
 
 
 _show_as_python_does = warnings.showwarning

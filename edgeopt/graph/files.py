@@ -24,6 +24,7 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, flush, write_aside
+from edgeopt.graph.external_data import check_external, inside, mapped
 from edgeopt.graph.signature import Signature, TensorSpec
 from edgeopt.graph.tensors import write_tensor
 
@@ -117,16 +118,17 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
         ModelError: as `load` for the external data; or onnx_ir cannot read the structure.
     """
     name = "the model" if path is None else str(path)
+    check_external(proto, name)
     try:
         model = as_ir(proto)
     except Exception as error:  # (its exception classes share no base but Exception)
         raise ModelError(f"{name}: its graph cannot be read: {_root(error)}") from error
-    mapped: dict[Path, np.memmap] = {}
+    maps: dict[Path, np.memmap] = {}
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor):
-                value.const_value = _mapped(tensor, Path() if path is None else path.parent, name, mapped)
+                value.const_value = mapped(tensor, Path() if path is None else path.parent, name, maps)
             elif isinstance(tensor, ir.TensorProtoTensor):
                 try:
                     value.const_value = _held(tensor)
@@ -213,36 +215,6 @@ def _held(tensor: ir.TensorProtoTensor) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy(), tensor.dtype, shape=tensor.shape, **about)
 
 
-def _mapped(tensor: ir.ExternalTensor, folder: Path, model: str, maps: dict[Path, np.memmap]) -> ir.TensorProtocol:
-    """Return the tensor on the pages of its data file, each of which is mapped once."""
-    path = _inside(str(tensor.location), folder)
-    if not path.is_file():
-        raise ModelError(f"{model}: its external data {path.name} is missing; copy it beside the model")
-    start, size = tensor.offset or 0, ceil(prod(tensor.shape.numpy()) * tensor.dtype.bitwidth / 8)
-    if size == 0:
-        return ir.Tensor(np.empty(tensor.shape.numpy(), dtype=tensor.dtype.numpy()), tensor.dtype, name=tensor.name)
-    if start + size > path.stat().st_size or (tensor.length is not None and tensor.length != size):
-        raise ModelError(
-            f"{model}: its external data {path.name} ends early or is of another model ({path.stat().st_size:,} bytes, "
-            f"'{tensor.name}' takes {size:,} at {start:,}); copy it again"
-        )
-    if path not in maps:
-        maps[path] = np.memmap(path, dtype=np.uint8, mode="r")
-    data = maps[path][start : start + size].view(np.ndarray)
-    if tensor.dtype.bitwidth < 8:
-        return ir.PackedTensor(data, tensor.dtype, shape=tensor.shape, name=tensor.name)
-    if start % tensor.dtype.itemsize:
-        data = data.copy()
-    array = data.view(tensor.dtype.numpy()).reshape(tensor.shape.numpy())
-    return ir.Tensor(array, tensor.dtype, shape=tensor.shape, name=tensor.name)
-
-
-def _inside(location: str, folder: Path) -> Path:
-    if Path(location).is_absolute() or ".." in Path(location).parts:
-        raise ModelError(f"external data location '{location}' leaves the model's folder; refused")
-    return folder / location
-
-
 def external_files(path: Path) -> list[Path]:
     """Return the external data files that the model at `path` refers to, each once, sorted.
 
@@ -257,7 +229,7 @@ def external_files(path: Path) -> list[Path]:
         for tensor in _get_all_tensors(_parsed(path))
         if tensor.data_location == onnx.TensorProto.EXTERNAL
     }
-    return [_inside(name, path.parent) for name in sorted(names)]
+    return [inside(name, path.parent) for name in sorted(names)]
 
 
 def size_bytes(path: Path) -> int:

@@ -40,3 +40,17 @@ def test_where_no_file_can_be_written_the_traceback_is_shown(monkeypatch: pytest
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
     text = report_crash(ValueError("bad"))
     assert text.endswith("edgeopt: internal error: ValueError: bad\n") and "ValueError: bad\n\n" in text
+
+
+@pytest.mark.parametrize("command", ["quantize", "profile", "export", "verify", "report"])
+def test_a_path_that_no_system_takes_is_the_callers_fault(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    import edgeopt.cli
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["edgeopt", command, "a" * 300 + ".onnx", "-o", "b"])
+        edgeopt.cli.main()
+    text = capsys.readouterr().err
+    assert ended.value.code == 2, text
+    assert "internal error" not in text

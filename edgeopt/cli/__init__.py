@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _report_os_error(error: OSError) -> int:
-    """Write what the operating system says of a path that nobody could have used, and return the exit code."""
+    """Write what the operating system says of a path that it does not take, and return the exit code."""
     if error.errno not in _OF_THE_PATH or error.filename is None:
         return _report_internal(error)
     sys.stderr.write(f"edgeopt: {one_line(str(error.filename)[:200])}: {error.strerror}; check the path and who may use it\n")

@@ -6,14 +6,16 @@ import hashlib
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edgeopt.batches import Array
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Samples
+from edgeopt.device_code import inference
 from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError
 
@@ -42,6 +44,8 @@ UNREADABLE = (  # what Pillow's readers raise, one or the other, on damaged file
     struct.error,
     zlib.error,
 )
+_FORMATS: tuple[str, ...] = inference("images").FORMATS
+_ORIENTATION, _ON_THE_SIDE = 0x0112, {5, 6, 7, 8}  # EXIF
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -79,16 +83,27 @@ def read_image_files(
 
 
 def image_size(file: Path) -> tuple[int, int]:
-    """Return width and height of an image in a file, from its head.
+    """Return width and height of an image in a file, from its head, turned as its EXIF orientation says.
 
     Raises:
         DataError: the file is not an image that can be read.
     """
     try:
-        with Image.open(file) as opened:
-            return opened.size
+        with open_image(file) as opened:
+            turned = opened.getexif().get(_ORIENTATION, 1) in _ON_THE_SIDE
+            return (opened.height, opened.width) if turned else opened.size
     except UNREADABLE as error:
         raise DataError(f"{file}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def open_image(source: Path | BinaryIO) -> Image.Image:
+    """Return the image in a file, opened; its content says its format, which must be one of those that Pillow reads itself."""
+    return Image.open(source, formats=_FORMATS)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image turned as its EXIF orientation says, as the apps of a bundle read it."""
+    return ImageOps.exif_transpose(image)
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -108,8 +123,8 @@ def read_image(file: Path, preprocessing: ImageInput) -> Array:
         DataError: the file is not an image that can be read.
     """
     try:
-        with Image.open(file) as opened:
-            pixels = opened.convert(_MODES[preprocessing.colour])
+        with open_image(file) as opened:
+            pixels = upright(opened).convert(_MODES[preprocessing.colour])
     except UNREADABLE as error:
         raise DataError(f"{file}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
     return prepared(pixels, preprocessing)

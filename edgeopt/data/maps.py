@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from edgeopt.data.image_place import place_of
-from edgeopt.data.images import UNREADABLE, image_files, image_size, read_image
+from edgeopt.data.images import UNREADABLE, image_files, image_size, open_image, read_image, upright
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 from edgeopt.files import sha256
+
+_MOST = 255
 
 
 def read_maps(folder: Path, name: str, steps: ImageInput) -> Samples:
@@ -62,13 +63,15 @@ class _Masks(Sequence[NDArray[np.uint8]]):
         """Return the classes of the pixels of one image, uint8 [height, width]."""
         image, mask = self._pairs[index]
         try:
-            with Image.open(mask) as opened:
+            with open_image(mask) as opened:
                 if opened.mode not in {"L", "P", "1", "I", "I;16"}:
                     raise DataError(f"{mask}: has channels ({opened.mode}); a mask has one, with the numbers of the classes")
-                values = np.asarray(opened)
+                values = np.asarray(upright(opened))
         except UNREADABLE as error:
             raise DataError(f"{mask}: not an image that can be read: {error}") from error
         width, height = image_size(image)
         if values.shape != (height, width):
             raise DataError(f"{mask}: is {values.shape[1]}×{values.shape[0]}, its image {width}×{height}")
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= _MOST:
+            raise DataError(f"{mask}: holds the number {int(values.max())}; classes are numbered from 0 to {_MOST}")
         return values.astype(np.uint8)

@@ -41,14 +41,18 @@ def read_packed(path: Path, name: str, preprocessing: ImageInput, split: str | N
         DataError: the arrays do not fit each other, or there is no such split.
     """
     need("PIL", purpose="reading images")
-    from PIL import Image
-
-    from edgeopt.data.images import prepared
+    from edgeopt.data.images import UNREADABLE, open_image, prepared, upright
 
     arrays = _unpacked(path)
     data, offset = arrays["jpeg"], arrays["offset"]
-    if offset.ndim != 1 or len(offset) < 2 or int(offset[-1]) != len(data) or (np.diff(offset.astype(np.int64)) <= 0).any():
-        raise DataError(f"{path}: 'offset' does not cut 'jpeg' ({len(data):,} bytes) into images; pack it again")
+    if not _cuts(offset, data):
+        raise DataError(f"{path}: 'offset' does not cut 'jpeg' ({data.size:,} bytes) into images; pack it again")
+    for key in ("label", "split"):
+        found = arrays.get(key)
+        if found is not None and (found.shape != (len(offset) - 1,) or found.dtype.kind not in "iu"):
+            raise DataError(
+                f"{path}: '{key}' is {found.dtype}{list(found.shape)}, not one number for each image; pack it again"
+            )
     rows = _rows(arrays, split, path, len(offset) - 1)
     labels = arrays["label"].astype(np.int64)[rows] if "label" in arrays else None
     names = tuple(str(item) for item in arrays["classes"]) if "classes" in arrays else ()
@@ -57,13 +61,20 @@ def read_packed(path: Path, name: str, preprocessing: ImageInput, split: str | N
         row = rows[index]
         content = data[int(offset[row]) : int(offset[row + 1])].tobytes()
         try:
-            image: Any = Image.open(io.BytesIO(content))
-            return {name: prepared(image, preprocessing)}
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataError(f"{path}: image {row} cannot be read: {error}") from error
+            return {name: prepared(upright(open_image(io.BytesIO(content))), preprocessing)}
+        except UNREADABLE as error:
+            raise DataError(f"{path}: image {row} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
     digest = f"{sha256(path)} {split} {preprocessing.model_dump_json()}"
     return Samples(len(rows), read, labels, digest, names=names)
+
+
+def _cuts(offset: Array, data: Array) -> bool:
+    """Return whether the offsets are where images begin, and then where the bytes end."""
+    if data.ndim != 1 or data.dtype != np.uint8 or offset.ndim != 1 or len(offset) < 2 or offset.dtype.kind not in "iu":
+        return False
+    places = offset.astype(np.int64)
+    return bool(places[0] == 0 and places[-1] == len(data) and (np.diff(places) > 0).all())
 
 
 def _unpacked(path: Path) -> dict[str, Array]:

@@ -59,6 +59,9 @@ def _with_names(samples: Samples, asked: Asked) -> Samples:
     """Return samples whose classes are numbered as the model's are: by name, where both have names."""
     if samples.labels is None or not samples.names:
         return samples
+    wrong = samples.labels[(samples.labels < 0) | (samples.labels >= len(samples.names))]
+    if wrong.size:
+        raise DataError(f"{asked.place}: has the label {wrong[0]} and names {len(samples.names)} classes, numbered from 0")
     return _named_labels(samples, [samples.names[number] for number in samples.labels], asked)
 
 

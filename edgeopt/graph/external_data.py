@@ -1,6 +1,6 @@
 """Constants outside of the model's file: where they may lie, and how they are mapped.
 
-A file names its data file, and the place in it. Both are a stranger's text: the name must not lead out of the model's folder, and
+A model names its data file, and the place in it. Both are untrusted text: the name must not lead out of the model's folder, and
 the place is two whole numbers within the file.
 """
 
@@ -31,8 +31,8 @@ def check_external(model: onnx.ModelProto, name: str) -> None:
         for entry in tensor.external_data:
             if entry.key in ("offset", "length") and not (entry.value.isascii() and entry.value.isdecimal()):
                 raise ModelError(
-                    f"{name}: the constant {tensor.name!r} lies at the {entry.key} {entry.value[:40]!r} of its data file, which is "
-                    "no whole number of at least 0; export or copy the model again"
+                    f"{name}: the constant {tensor.name!r} lies at the {entry.key} {entry.value[:40]!r} of its data file, "
+                    "which is no whole number of at least 0; export or copy the model again"
                 )
 
 

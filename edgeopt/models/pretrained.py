@@ -1,8 +1,8 @@
 """transformers folders and hub ids: their configuration and weights, read so that no file in them runs code.
 
-transformers follows what a folder's files name: an index may list shards that are pickles or that lie elsewhere, an adapter names
-the model that it belongs to, a configuration names kernels of the hub. Here the folder is checked before transformers reads it,
-and what transformers raises, whatever its class, is one error of ours.
+transformers follows what a folder's files name: an index may list shards that are pickles or that lie elsewhere, an adapter
+names the model that it belongs to, a configuration names kernels of the hub. Here the folder is checked before transformers
+reads it, and what transformers raises, whatever its class, is one error of ours.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def read_config(source: str, *, trust_remote_code: bool = False, **changes: Any)
         return transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **changes)
 
 
-def read_pretrained(auto: Any, source: str, *, trust_remote_code: bool = False, **options: Any) -> tuple[nn.Module, dict[str, Any]]:
+def read_pretrained(
+    auto: Any, source: str, *, trust_remote_code: bool = False, **options: Any
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return the module that transformers' class `auto` loads in float32, and what it says of missing and unfit weights.
 
     Call `read_config` first: it checks the folder.
@@ -77,7 +79,8 @@ def _refused(source: str, *, trust_remote_code: bool) -> Iterator[None]:
 
 def _names_code(source: str, what: str) -> ModelError:
     return ModelError(
-        f"{source}: {what}, which is not run unless you allow it; read it, then pass --trust-remote-code (trust_remote_code=True)"
+        f"{source}: {what}, which is not run unless you allow it; "
+        f"read it, then pass --trust-remote-code (trust_remote_code=True)"
     )
 
 
@@ -87,7 +90,8 @@ def _check_folder(folder: Path) -> None:
         return
     if (folder / _ADAPTER).is_file():
         raise ModelError(
-            f"{folder}: holds an adapter of another model ({_ADAPTER}); merge the two (peft: merge_and_unload) and save the result"
+            f"{folder}: holds an adapter of another model ({_ADAPTER}); "
+            f"merge the two (peft: merge_and_unload) and save the result"
         )
     shards = _shards(folder) if (folder / _INDEX).is_file() else {"model.safetensors"}
     tensors = sum(_tensor_count(folder / name) for name in sorted(shards) if (folder / name).is_file())
@@ -128,7 +132,9 @@ def _check_layers(folder: Path, config: Any, tensors: int) -> None:
     for key, value in config.items():
         _check_layers(folder, value, tensors)
         if "layers" in str(key) and isinstance(value, int) and value > max(_MOST_LAYERS, tensors):
-            raise ModelError(f"{folder}: its config.json asks for {value:,} layers ({key}), its weights have {tensors:,} tensors")
+            raise ModelError(
+                f"{folder}: its config.json asks for {value:,} layers ({key}), its weights have {tensors:,} tensors"
+            )
 
 
 def _check_kernels(source: str, config: Any, *, names_code: bool = False) -> None:

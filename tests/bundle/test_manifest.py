@@ -63,7 +63,11 @@ def test_a_version_in_a_bundle_lists_no_package(whole, version, tmp_path):
         *((("name",), {}), (("name",), {"to": ["a"]}), (("task",), {"to": None}), (("task",), {}), (("model",), {"to": "m"})),
         *((("decoding",), {}), (("decoding",), {"to": []}), (("decoding", "kind"), {"to": "evil"})),
         *((("preprocessing",), {}), (("preprocessing", "kind"), {"to": 5}), (("preprocessing", "rate"), {"to": "1; evil()"})),
-        *((("golden", "raw"), {"to": "x"}), (("golden", "raw"), {"to": [{"input": {"text": 5}}]}), (("golden", "raw"), {"to": 5})),
+        *(
+            (("golden", "raw"), {"to": "x"}),
+            (("golden", "raw"), {"to": [{"input": {"text": 5}}]}),
+            (("golden", "raw"), {"to": 5}),
+        ),
         (("golden", "raw"), {"to": [{"input": {"file": "../../secret"}}]}),
     ],
 )
@@ -76,7 +80,12 @@ def test_a_value_of_another_kind_is_one_line(whole, keys, value, tmp_path):
 
 def test_a_whole_bundle_is_read(whole):
     found = read_manifest(whole)
-    assert (found.name, found.task, found.preprocessing.kind, found.first_raw) == ("b", "t", "array", ("BUNDLE/golden/000.npz",))
+    assert (found.name, found.task, found.preprocessing.kind, found.first_raw) == (
+        "b",
+        "t",
+        "array",
+        ("BUNDLE/golden/000.npz",),
+    )
 
 
 def test_a_tolerance_beyond_every_float_is_damage(whole, tmp_path):

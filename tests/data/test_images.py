@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeopt.data.images import prepared, read_image, read_images
+from edgeopt.data.images import image_size, prepared, read_image, read_images
 from edgeopt.data.preprocessing import ImageInput
+from edgeopt.device_code import inference
 from edgeopt.errors import DataError
 
 RED_BLUE = np.zeros((2, 4, 3), np.uint8)
@@ -66,3 +67,33 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").unlink()
     with pytest.raises(DataError, match="no images here"):
         read_images(tmp_path, "pixels", options())
+
+
+@pytest.mark.parametrize("form", ["EPS", "PDF", "PCX", "SGI", "TGA"])
+def test_a_format_that_is_not_listed_is_no_image_whatever_its_name(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow reads EPS by starting Ghostscript on the file."""
+
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
+    Image.new("RGB", (4, 4)).save(tmp_path / "photo.png", form)
+    for read in (image_size, lambda file: read_image(file, ImageInput(width=4, height=4))):
+        with pytest.raises(DataError, match="not an image that can be read"):
+            read(tmp_path / "photo.png")
+    with pytest.raises(ValueError, match="not an image that can be read"):
+        inference("images").read_pixels(str(tmp_path / "photo.png"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_samples_are_turned_as_the_apps_of_a_bundle_turn_them(tmp_path: Path, orientation: int) -> None:
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(file, exif=exif)
+    width, height = (6, 4) if orientation < 5 else (4, 6)
+    assert image_size(file) == (width, height)
+    steps = ImageInput(width=width, height=height, resample="nearest", scale=[1.0])
+    on_the_device = inference("images").read_pixels(str(file))
+    assert np.array_equal(read_image(file, steps).transpose(1, 2, 0), on_the_device)

@@ -52,3 +52,35 @@ def test_offsets_that_cut_no_images_are_an_error(tmp_path: Path, packed: str) ->
     np.savez(path, **{**values, "jpeg": np.zeros_like(values["jpeg"])})
     with pytest.raises(DataError, match="image 0 cannot be read"):
         open_source(packed)[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("label", [0, 1, 2], "has the label 2 and names 2 classes"),
+        ("label", [0, -1, 1], "has the label -1 and names 2 classes"),
+        ("label", [0, 1], r"'label' is int64\[2\], not one number for each image"),
+        ("label", [0.5, 1, 0], "'label' is float64"),
+        ("split", [[0, 0, 1]], r"'split' is int64\[1, 3\]"),
+        ("offset", [-5, 60, 90], "'offset' does not cut 'jpeg'"),
+        ("offset", [0.0, 1.0], "'offset' does not cut 'jpeg'"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_named(packed: str, key: str, value: list[float], message: str) -> None:
+    path = Path(packed.partition("?")[0])
+    values = dict(np.load(path))
+    wrong = np.array(value)
+    if key == "offset":
+        wrong[-1] = len(values["jpeg"])
+    np.savez(path, **{**values, key: wrong})
+    with pytest.raises(DataError, match=message):
+        open_source(packed)
+
+
+def test_any_error_of_an_images_reader_names_the_image(packed: str) -> None:
+    path = Path(packed.partition("?")[0])
+    values = dict(np.load(path))
+    values["jpeg"][12:16] = np.frombuffer(b"iCCP", np.uint8)  # (Pillow: a struct.error or a bare SyntaxError, by its version)
+    np.savez(path, **values)
+    with pytest.raises(DataError, match="image 0 cannot be read"):
+        open_source(packed)[0]

@@ -1,4 +1,4 @@
-"""Data files of a model that a stranger wrote: their names stay in the folder, their places are numbers."""
+"""Data files of a model of untrusted models: their names stay in the folder, their places are numbers."""
 
 import numpy as np
 import onnx
@@ -31,7 +31,9 @@ def test_values_come_from_their_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "location", ["../w.bin", "/etc/passwd", "a/../../w.bin", "", "a" * 300, "w\0.bin", "b/" + "c" * 256], ids=lambda name: name[:12]
+    "location",
+    ["../w.bin", "/etc/passwd", "a/../../w.bin", "", "a" * 300, "w\0.bin", "b/" + "c" * 256],
+    ids=lambda name: name[:12],
 )
 @pytest.mark.parametrize("read", [files.load, files.external_files, files.size_bytes])
 def test_a_name_that_is_none_or_leaves_the_folder_is_refused(tmp_path, location, read):
@@ -42,7 +44,7 @@ def test_a_name_that_is_none_or_leaves_the_folder_is_refused(tmp_path, location,
 
 @pytest.mark.parametrize("place", [{"offset": "-4"}, {"offset": "abc"}, {"length": "-1"}, {"length": "1e3"}, {"offset": "²"}])
 def test_a_place_that_is_no_number_names_the_constant(tmp_path, place):
-    with pytest.raises(ModelError, match="the constant 'w' lies at the (offset|length) '.*no whole number of at least 0"):
+    with pytest.raises(ModelError, match=r"the constant 'w' lies at the (offset|length) '.*no whole number of at least 0"):
         files.load(model(tmp_path, location="w.bin", **place))
 
 

@@ -74,9 +74,9 @@ def test_shards_of_the_folder_are_read(folder: Path) -> None:
 
 
 def test_an_adapter_does_not_say_which_model_is_loaded(folder: Path) -> None:
-    named = {"peft_type": "LORA", "base_model_name_or_path": "somebody/model", "r": 2, "target_modules": ["query"]}
+    named = {"peft_type": "LORA", "base_model_name_or_path": "acme/model", "r": 2, "target_modules": ["query"]}
     (folder / "adapter_config.json").write_text(json.dumps(named), encoding="utf-8")
-    with pytest.raises(ModelError, match="an adapter of another model.*merge"):
+    with pytest.raises(ModelError, match=r"an adapter of another model.*merge"):
         load_model(folder)
 
 
@@ -85,7 +85,7 @@ def test_an_adapter_does_not_say_which_model_is_loaded(folder: Path) -> None:
     "read", [load_model, lambda folder: new_head(str(folder), "text-classification", ["a", "b"]), head_of], ids=str
 )
 def test_no_reader_loads_kernels_that_a_configuration_names(folder: Path, key: str, read: Callable[[Path], object]) -> None:
-    configured(folder, **{key: "somebody/kernel"})
+    configured(folder, **{key: "acme/kernel"})
     with pytest.raises(ModelError, match="names code of the hub"):
         read(folder)
 

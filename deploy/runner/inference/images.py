@@ -12,6 +12,8 @@ import numpy as np
 
 from .decoding import Placement
 
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+"""Formats that are read, whatever a file is called: others (EPS, for one) have Pillow start programs."""
 _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 
 
@@ -32,7 +34,7 @@ def read_pixels(source: Union[str, bytes]) -> Any:
     except ImportError as error:
         raise ValueError(f"{path}: to read it, install Pillow, or give the pixels as .npy") from error
     try:
-        with Image.open(source if isinstance(source, str) else io.BytesIO(source)) as opened:
+        with Image.open(source if isinstance(source, str) else io.BytesIO(source), formats=FORMATS) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except Exception as error:  # (what Pillow's readers raise has no common base)
         raise ValueError(f"{path}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error

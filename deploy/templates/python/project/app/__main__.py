@@ -77,8 +77,10 @@ def draw(path: str, answer: dict[str, Any], folder: Path) -> None:
     """Write the image at `path` with its boxes into `folder`."""
     from PIL import Image, ImageDraw, ImageOps
 
+    from app.inference.images import FORMATS
+
     folder.mkdir(parents=True, exist_ok=True)
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
     pen = ImageDraw.Draw(image)
     for box in answer["boxes"]:

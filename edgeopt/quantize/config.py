@@ -99,6 +99,9 @@ class TrainingOptions(Options):
     """Weight of the error of the residual stream beside that of the outputs."""
     max_gradient_norm: float = Field(default=10.0, gt=0)
     """Gradients are clipped to this norm."""
+    checkpoint: Path | None = Field(default=None, strict=False)
+    """File that keeps the state, so that a run that was killed goes on; none: beside the output until that is written (in a
+    recipe: in the run's folder)."""
 
 
 class QuantizeConfig(Options):

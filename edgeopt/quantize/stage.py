@@ -51,9 +51,21 @@ def quantize(
         RecipeError: an option does not fit the model, or `max_drop` is set without `evaluate`.
         MachineError: the disk is full or `output` may not be written.
     """
+    config = _resumable(config, Path(output))
     request = _request(Path(model), calibration, target, config, evaluate)
     converted = scheme_called(config.scheme).convert(request)
-    return write_quantized(converted, request, Path(output))
+    result = write_quantized(converted, request, Path(output))
+    if config.train is not None and config.train.checkpoint is not None:
+        config.train.checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def _resumable(config: QuantizeConfig, output: Path) -> QuantizeConfig:
+    """Return the options with a place for the state of the training, beside the output where they name none."""
+    if config.train is None or config.train.checkpoint is not None:
+        return config
+    train = config.train.model_copy(update={"checkpoint": output.with_name(f"{output.name}.training")})
+    return config.model_copy(update={"train": train})
 
 
 def draft(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.errors import RecipeError
+from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.job import Job
 
@@ -26,10 +27,19 @@ def run_quantize(job: Job) -> QuantizeFacts:
         fit_to(samples, folder / "model.onnx").batches(1),
         target=job.target,
         output=job.workspace.output / "model.onnx",
-        config=job.recipe.quantize,
+        config=_config(job),
         evaluate=_metric(job) if job.recipe.quantize.max_drop is not None else None,
     )
     return replace(result.facts, warnings=(*warnings_of(found), *result.facts.warnings))
+
+
+def _config(job: Job) -> QuantizeConfig:
+    """Return the recipe's options; a training keeps its state in the run's folder."""
+    config = job.recipe.quantize
+    if config.train is None or config.train.checkpoint is not None:
+        return config
+    train = config.train.model_copy(update={"checkpoint": job.workspace.checkpoint / "training.safetensors"})
+    return config.model_copy(update={"train": train})
 
 
 def _metric(job: Job) -> Callable[[Path], float]:

@@ -32,6 +32,7 @@ from edgeopt.targets.target import Target
 
 REWRITES = True
 _NOTHING = "no node can run on integers: the model was written as it was"
+_UNTRAINED = "nothing was trained, since no node runs on integers"
 
 
 def draft(request: Request) -> Plan:
@@ -51,6 +52,10 @@ def convert(request: Request) -> Converted:
     config = request.config
     if config.max_drop is not None and request.evaluate is None:
         raise RecipeError("max_drop is set, but nothing measures the metric; pass evaluate, a function of the model's path")
+    if config.train is not None:
+        from edgeopt.quantize.training.graph_module import refuse_unknown  # PyTorch is an extra
+
+        refuse_unknown(request.prepared.model)
     prepared, drafted = _draft(request, choose=config.max_drop is not None or not _balances(config, _target(request)))
     trials = _trials(prepared, drafted, request)
     outcome = _search(drafted, trials, (_metric(request), _target(request)), config)
@@ -68,13 +73,22 @@ def convert(request: Request) -> Converted:
         plan.scheme,
         plan.nodes,
         (),
-        tuple(filter(None, [outcome.warning, trials.slower(plan) if plan.integer_nodes else _NOTHING])),
+        tuple(filter(None, [outcome.warning, *_warnings(plan, trials, config)])),
         drafted.observations.samples,
         calibrated=plan,
         afterwards=(*_padding(padded, _target(request)), *_tables(tables)),
         sensitivity=outcome.sensitivity,
         exact=trials.exact,
     )
+
+
+def _warnings(plan: Plan, trials: Trials, config: QuantizeConfig) -> Iterator[str]:
+    if plan.integer_nodes:
+        yield trials.slower(plan)
+        return
+    yield _NOTHING
+    if config.train is not None:
+        yield _UNTRAINED
 
 
 def _target(request: Request) -> Target:

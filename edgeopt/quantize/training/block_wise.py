@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ _MEMORY_BYTES = 1 << 30  # of what blocks read and of what they are trained towa
 _FEWEST_STEPS = 8
 _WANTED_STEPS, _SMALLEST_BATCH, _LARGEST_BATCH = 200, 2, 4
 _LOOKS = 6
+_BEGINNING_SHARE = 0.2  # of the time: for running the floating-point model on the samples
 
 Alive = dict[ir.Value, Tensor]
 
@@ -45,27 +46,43 @@ class _Sample:
     wanted: Mapping[str, Tensor]
 
 
-def train_blocks(work: TrainingRun, *, seconds: float, steps: int | None) -> int:
+def _nothing(_: int) -> None:
+    """Keep no state."""
+
+
+def train_blocks(
+    work: TrainingRun, *, seconds: float, steps: int | None, first: int = 0, after: Callable[[int], None] = _nothing
+) -> int:
     """Train each block in turn; return the number of blocks that gained.
 
     Args:
         work: the network, and samples.
         seconds: for all blocks together.
         steps: of each block; None: as many as its share of the time allows.
+        first: the first block to train: those before it are trained.
+        after: called after each block, with the number of blocks that are trained then.
     """
     blocks = blocks_of(work.module, work.floating)
     names = list(dict.fromkeys(name for block in blocks for name in block.outputs))
     teacher = open_exposed(work.floating, names, threads=torch.get_num_threads())
     held = [_begun(work, teacher, names, sample) for sample in work.data.held]
-    training = [_begun(work, teacher, names, sample) for sample in _within(work.data.training, held, work)]
+    end = time.monotonic() + seconds
+    training: list[_Sample] = []
+    for sample in _within(work.data.training, held, work):
+        if len(training) >= _LARGEST_BATCH and time.monotonic() > end - (1 - _BEGINNING_SHARE) * seconds:
+            break  # (many samples, little time)
+        training.append(_begun(work, teacher, names, sample))
     costs = _costs(work, blocks, held[0])
-    gained, end = 0, time.monotonic() + seconds
+    gained = 0
     with progress.task("train block by block", total=len(blocks)) as advance:
         for number, block in enumerate(blocks):
-            share = max(end - time.monotonic(), 0.0) * costs[number] / sum(costs[number:])
-            gained += _trained(work, block, (training, held), seconds=share, steps=steps)
+            if number >= first:
+                share = max(end - time.monotonic(), 0.0) * costs[number] / sum(costs[number:])
+                gained += _trained(work, block, (training, held), seconds=share, steps=steps)
             training = [_passed(work, block, sample) for sample in training]
             held = [_passed(work, block, sample) for sample in held]
+            if number >= first:
+                after(number + 1)
             advance()
     return gained
 

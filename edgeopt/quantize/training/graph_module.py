@@ -60,7 +60,7 @@ class GraphModule(nn.Module):
         """
         super().__init__()
         self._model, self._at_integers = quantized, at_integers
-        _refuse_unknown(quantized)
+        refuse_unknown(quantized)
         self._reduced = {node.name for node in plan.integer_nodes if node.reduce_range}
         self._floating = named_nodes(floating.graph)
         self.grids = nn.ModuleList()
@@ -342,8 +342,8 @@ def _called(node: ir.Node) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain not in {"", "ai.onnx"} else node.op_type
 
 
-def _refuse_unknown(model: ir.Model) -> None:
-    """Raise a `ModelError` where an operator has no form in PyTorch."""
+def refuse_unknown(model: ir.Model) -> None:
+    """Raise a `ModelError` where an operator has no form in PyTorch; integer operators of Q/DQ graphs have one."""
     known = {*OPERATORS, _QUANTIZE, _DEQUANTIZE, f"com.microsoft.{_QUANTIZE}", f"com.microsoft.{_DEQUANTIZE}"}
     unknown = {_called(node): node for node in reversed(list(model.graph)) if _called(node) not in known}
     if unknown:

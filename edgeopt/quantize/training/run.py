@@ -53,7 +53,10 @@ def prepared_run(
     module = GraphModule(outcome.quantized, floating, outcome.plan)
     outputs = objective.outputs_of(floating)
     if not outputs:
-        raise ModelError("no output of the model is a floating-point tensor, so there is nothing to train towards")
+        raise ModelError(
+            "no output of the model is a floating-point tensor, so there is nothing to train towards; export it with its "
+            "scores or logits as an output, or leave --train out"
+        )
     there = by_name(outcome.quantized.graph)
     inner = [name for name in objective.residual_sums(floating) if name in there] if options.inner_weight else []
     wanted = list(dict.fromkeys([*outputs, *inner]))

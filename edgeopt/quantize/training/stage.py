@@ -6,7 +6,8 @@
 4. The whole network is trained towards the floating-point model's outputs (`end_to_end.py`).
 5. What was written is compared once more with onnxruntime; a file that does not do what was trained is refused.
 
-After each phase the held-aside samples are looked at; a phase that gains nothing is taken back.
+After each phase the held-aside samples are looked at; a phase that gains nothing is taken back. The state is kept on disk
+(`checkpoint.py`), so that a run that was killed goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from dataclasses import replace
 
 import onnx_ir as ir
 import torch
-from torch import Tensor
 
 from edgeopt import progress
 from edgeopt.batches import Batch
@@ -30,6 +30,7 @@ from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.trials import Outcome
 from edgeopt.quantize.training.block_wise import train_blocks
+from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, Progress, State, key_of
 from edgeopt.quantize.training.checks import check_same
 from edgeopt.quantize.training.end_to_end import train_whole
 from edgeopt.quantize.training.graph_module import GraphModule
@@ -68,15 +69,17 @@ def trained(
             floating, replace(outcome, quantized=copied(outcome.quantized)), samples, prepared.signature, options
         )
         check_same(work, outcome.quantized, when="before training")
-        made = _Phases(work, outcome, time.monotonic()).run(rounded)
-        if made.best <= made.start:
+        checkpoint = Checkpoint(options.checkpoint, key_of(work.module.state_dict(), samples, options))
+        made = _Phases(work, outcome, checkpoint).run(rounded)
+        done = made.progress
+        if done.best <= done.start:
             warning = f"training for {options.time:g} s gained nothing on {len(work.data.held)} held-aside samples"
-            plan = outcome.plan.decided("training", "as calibrated", f"{warning}: {made.start:.1f} dB stay")
-            return replace(outcome, plan=plan)
+            plan = outcome.plan.decided("training", "as calibrated", f"{warning}: {done.start:.1f} dB stay")
+            return replace(outcome, plan=plan, warning="; ".join(filter(None, [outcome.warning, warning])))
         made.work.module.write()
         check_same(made.work, made.outcome.quantized, when="after training")
     reason = (
-        f"held-aside outputs of {made.start:.1f} dB become {made.best:.1f} dB ({', '.join(made.told)}); the file has the "
+        f"held-aside outputs of {done.start:.1f} dB become {done.best:.1f} dB ({', '.join(done.told)}); the file has the "
         "trained weights, the plan alone does not make it again"
     )
     plan = _with_ranges(made.outcome.plan, made.outcome.quantized).decided(
@@ -88,51 +91,108 @@ def trained(
 class _Phases:
     """The phases of one training, and what each gained."""
 
-    def __init__(self, work: TrainingRun, outcome: Outcome, began: float) -> None:
+    def __init__(self, work: TrainingRun, outcome: Outcome, checkpoint: Checkpoint) -> None:
         self.work, self.outcome = work, replace(outcome, quantized=work.module.model)
-        self._began = began
-        self.start = self.best = held_db(work)
-        self.told: list[str] = []
+        self.progress = Progress()
+        self._checkpoint, self._began = checkpoint, time.monotonic()
 
     def run(self, rounded: Round | None) -> _Phases:
-        """Run all phases, and return this."""
-        options = self.work.options
-        if rounded is not None:
-            self._round(rounded)
-        left = max(options.time - (time.monotonic() - self._began), options.time / 4)
-        if options.block_learning_rate:
-            state = self._state()
-            train_blocks(self.work, seconds=_BLOCKS_SHARE * left, steps=options.block_steps)
-            self._judge(state, "training block by block")
-        left = max(options.time - (time.monotonic() - self._began), options.time / 8)
-        state = self._state()
-        steps = train_whole(self.work, seconds=left, start=self.best)
-        self._judge(state, f"{steps} steps end to end")
+        """Run all phases that an earlier run has not done, and return this."""
+        loaded = self._checkpoint.load()
+        if loaded is None:
+            self.progress.start = self.progress.best = held_db(self.work)
+            kept = now = self._state()
+        else:
+            self.progress, kept, now = loaded
+            if self.progress.rounding is not None:
+                self._take(replace(self.outcome, plan=self.outcome.plan.decided(*self.progress.rounding)))
+            self.work.module.load_state_dict(now)
+        self._earlier_s = self.progress.seconds
+        if self.progress.phase is Phase.ROUNDING:
+            if rounded is not None:
+                self._round(rounded)
+            kept = self._ended(Phase.BLOCKS)
+        if self.progress.phase is Phase.BLOCKS:
+            if self.work.options.block_learning_rate:
+                self._train_blocks(kept)
+            self._ended(Phase.WHOLE)
+        self._train_whole()
         return self
+
+    def _spent(self) -> float:
+        """Return the seconds of this run and earlier ones."""
+        return self._earlier_s + time.monotonic() - self._began
 
     def _round(self, rounded: Round) -> None:
         """Round adaptively, if that is better."""
         copy = replace(self.outcome, quantized=copied(self.outcome.quantized))
         found = rounded(copy, self.work.data.training, _ROUNDING_SHARE * self.work.options.time)
-        work = replace(self.work, module=GraphModule(found.quantized, self.work.floating, found.plan, at_integers=True))
-        gained = held_db(work)
-        self.told.append(f"{gained:.1f} by adaptive rounding")
-        progress.note(f"held-aside outputs: {self.best:.1f} dB, {self.told[-1]}")
-        if gained > self.best:
-            self.work, self.outcome, self.best = work, found, gained
+        before, first = (self.work, self.outcome), self.progress.best
+        self._take(found)
+        gained = held_db(self.work)
+        self._tell(gained, "adaptive rounding")
+        if gained > first:
+            self.progress.best = gained
+            self.progress.rounding = next(
+                ([item.what, item.choice, item.reason] for item in reversed(found.plan.decisions) if item.what == "rounding"),
+                None,
+            )
+        else:
+            self.work, self.outcome = before
 
-    def _state(self) -> dict[str, Tensor]:
+    def _take(self, outcome: Outcome) -> None:
+        """Go on with a graph whose integers are not the nearest."""
+        module = GraphModule(outcome.quantized, self.work.floating, outcome.plan, at_integers=True)
+        self.work, self.outcome = replace(self.work, module=module), outcome
+
+    def _train_blocks(self, kept: State) -> None:
+        """Train block by block; `kept`: the state before."""
+        options, done = self.work.options, self.progress
+
+        def after(count: int) -> None:
+            done.blocks, done.seconds = count, self._spent()
+            self._checkpoint.save(done, kept, self.work.module.state_dict())
+
+        left = _BLOCKS_SHARE * max(options.time - self._spent(), options.time / 4)
+        train_blocks(self.work, seconds=left, steps=options.block_steps, first=done.blocks, after=after)
+        self._judge(kept, "training block by block")
+
+    def _train_whole(self) -> None:
+        """Train the whole network."""
+        done, before = self.progress, self._state()
+
+        def after(steps: int, best: float, kept: State) -> None:
+            done.steps, done.best, done.seconds = steps, best, self._spent()
+            self._checkpoint.save(done, kept)
+
+        options, start = self.work.options, done.best
+        left = max(options.time - self._spent(), options.time / 8)
+        steps = train_whole(self.work, seconds=left, start=start, done=done.steps, after=after)
+        done.best = start
+        self._judge(before, f"{steps} steps end to end")
+
+    def _ended(self, following: Phase) -> State:
+        """Keep the state on disk between two phases, and return it."""
+        kept = self._state()
+        self.progress.phase, self.progress.seconds = following, self._spent()
+        self._checkpoint.save(self.progress, kept, always=True)
+        return kept
+
+    def _state(self) -> State:
         return {name: value.clone() for name, value in self.work.module.state_dict().items()}
 
-    def _judge(self, before: dict[str, Tensor], what: str) -> None:
+    def _judge(self, before: State, what: str) -> None:
         """Keep what a phase did, if it is better on held-aside samples; else take it back."""
         gained = held_db(self.work)
-        self.told.append(f"{gained:.1f} by {what}")
-        progress.note(f"held-aside outputs: {self.best:.1f} dB, {self.told[-1]}")
-        if gained > self.best:
-            self.best = gained
+        self._tell(gained, what)
+        if gained > self.progress.best:
+            self.progress.best = gained
         else:
             self.work.module.load_state_dict(before)
+
+    def _tell(self, gained: float, what: str) -> None:
+        self.progress.told.append(f"{gained:.1f} by {what}")
+        progress.note(f"held-aside outputs: {self.progress.best:.1f} dB, {self.progress.told[-1]}")
 
 
 def _with_ranges(plan: Plan, quantized: ir.Model) -> Plan:

@@ -33,3 +33,14 @@ def test_steps_are_few_where_there_is_no_time(residual_run: TrainingRun, monkeyp
     monkeypatch.setattr(block_wise, "warmed", lambda *given: made.append(given) or inner(*given))
     train_blocks(residual_run, seconds=0.0, steps=None)
     assert len(made) == 3 * 8
+
+
+def test_blocks_that_are_trained_are_not_trained_again(residual_run: TrainingRun) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+    train_blocks(residual_run, seconds=600, steps=10, after=lambda _: states.append(_state(residual_run)))
+    assert len(states) == 3
+    residual_run.module.load_state_dict(states[1])
+    counts: list[int] = []
+    train_blocks(residual_run, seconds=600, steps=10, first=2, after=counts.append)
+    assert counts == [3]
+    assert all(torch.equal(value, states[2][name]) for name, value in _state(residual_run).items())

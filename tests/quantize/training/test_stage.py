@@ -14,7 +14,9 @@ from edgeopt.graph import files
 from edgeopt.graph.outputs import open_exposed
 from edgeopt.quantize import QuantizeConfig, QuantizeResult
 from edgeopt.quantize.plan.plan import load_plan
+from edgeopt.quantize.schemes import static
 from edgeopt.quantize.sqnr import Noise
+from edgeopt.quantize.training import stage
 from edgeopt.quantize.training.operators import OPERATORS
 
 
@@ -89,6 +91,33 @@ def test_same_steps_give_the_same_file(uneven: Path, tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
+@pytest.mark.parametrize("phase", ["adapted", "blocks", "whole"])
+def test_a_killed_training_goes_on_and_gives_the_same_file(
+    phase: str, uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, object] = {"time": 600, "steps": 5, "block_steps": 5}
+    wanted = _quantized(uneven, tmp_path / "whole.onnx", options)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    place = {"adapted": (static, "adapted"), "blocks": (stage, "train_blocks"), "whole": (stage, "train_whole")}[phase]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(*place, killed)
+        _quantized(uneven, tmp_path / "killed.onnx", options)
+    state = tmp_path / "killed.onnx.training"
+    assert state.is_file() is (phase != "adapted")
+    rounded = []
+    if state.is_file():
+        monkeypatch.setattr(static, "adapted", lambda *_, **__: rounded.append(1))
+    made = _quantized(uneven, tmp_path / "killed.onnx", options)
+    assert made.path.read_bytes() == wanted.path.read_bytes()
+    assert not rounded
+    assert not state.exists()
+    reasons = [[item.reason for item in result.facts.decisions if item.what == "rounding"] for result in (wanted, made)]
+    assert reasons[0] == reasons[1] != []
+
+
 def test_nothing_changes_where_training_gains_nothing(uneven: Path, tmp_path: Path) -> None:
     plain = _quantized(uneven, tmp_path / "plain.onnx", None)
     wild = _quantized(
@@ -106,6 +135,7 @@ def test_nothing_changes_where_training_gains_nothing(uneven: Path, tmp_path: Pa
     )
     assert wild.path.read_bytes() == plain.path.read_bytes()
     assert "gained nothing" in next(item.reason for item in wild.facts.decisions if item.what == "training")
+    assert any("gained nothing" in warning for warning in wild.facts.warnings)
 
 
 def test_an_operator_that_computes_something_else_is_refused_by_its_tensor(
@@ -114,6 +144,33 @@ def test_an_operator_that_computes_something_else_is_refused_by_its_tensor(
     monkeypatch.setitem(OPERATORS, "GlobalAveragePool", lambda _, x: x.amax(dim=(2, 3), keepdim=True))  # type: ignore[index]
     with pytest.raises(ModelError, match=r"part at 'p.*dB.*leave --train out"):
         _quantized(uneven, tmp_path / "other.onnx", {"time": 600, "steps": 1, "block_steps": 1})
+
+
+def test_operators_that_cannot_be_trained_are_refused_before_calibration(
+    saved: Callable[[onnx.ModelProto], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        '<ir_version: 10, opset_import: ["" : 21]> net (float[n, 3, 16, 16] x) => (float[n, 4, 16, 16] y) '
+        '{ e = Einsum <equation = "nchw,nchw->nchw"> (x, x) y = Conv (e, w1) }'
+    )
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w1"))
+    monkeypatch.setattr(static, "draft_plan", lambda *_, **__: pytest.fail("calibrated first"))
+    with pytest.raises(ModelError, match="cannot train through Einsum"):
+        _quantized(saved(model), tmp_path / "e.onnx", {"time": 600})
+
+
+def test_training_without_integer_nodes_is_warned_of(saved: Callable[[onnx.ModelProto], Path], tmp_path: Path) -> None:
+    text = '<ir_version: 10, opset_import: ["" : 21]> net (float[n, 3, 16, 16] x) => (float[n, 3, 16, 16] y) { y = Relu (x) }'
+    config = QuantizeConfig.read({"train": {"time": 1, "steps": 1, "block_steps": 1}}, where="test")
+    made = edgeopt.quantize(
+        saved(onnx.parser.parse_model(text)),
+        _images(4, 0),
+        target=edgeopt.load_target("x86-vnni"),
+        output=tmp_path / "f.onnx",
+        config=config,
+    )
+    assert any("nothing was trained" in warning for warning in made.facts.warnings)
 
 
 def test_loss_that_is_not_finite_is_named(uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ class TrainingOptions(Options):
     max_gradient_norm: float = Field(default=10.0, gt=0)
     """Gradients are clipped to this norm."""
     checkpoint: Path | None = Field(default=None, strict=False)
-    """File that keeps the state, so that a run that was killed goes on; none: beside the output until that is written (in a
+    """File that keeps the state, so that a run that was killed resumes; none: beside the output until that is written (in a
     recipe: in the run's folder)."""
 
 

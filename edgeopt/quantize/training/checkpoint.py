@@ -1,4 +1,4 @@
-"""The state of a training on disk, so that a run that was killed goes on where it was.
+"""The state of a training on disk, so that a run that was killed resumes.
 
 It is written when a phase ends, and within one at most every ten seconds: after a block, or when held-aside samples were looked
 at. The file belongs to one network, its samples and options (`key`): the state of another training is replaced, and so is a
@@ -89,7 +89,7 @@ class Checkpoint:
             {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             for prefix in (_KEPT, _NOW)
         )
-        progress.note(f"training goes on from {self._path}: {found.best:.1f} dB after {found.seconds:.0f} s")
+        progress.note(f"training resumes from {self._path}: {found.best:.1f} dB after {found.seconds:.0f} s")
         return found, kept, now or kept
 
     def save(self, state: Progress, kept: State, now: State | None = None, *, always: bool = False) -> None:

@@ -7,7 +7,7 @@
 5. What was written is compared once more with onnxruntime; a file that does not do what was trained is refused.
 
 After each phase the held-aside samples are looked at; a phase that gains nothing is taken back. The state is kept on disk
-(`checkpoint.py`), so that a run that was killed goes on.
+(`checkpoint.py`), so that a run that was killed resumes.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ _CARD_NAMES = {
     for identifier in (*(name for name, _ in _MARKS), "BSD-3-Clause", "CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0", "0BSD", "Zlib")
 } | {"agpl-3.0": "AGPL-3.0-only", "gpl-3.0": "GPL-3.0-only", "gpl-2.0": "GPL-2.0-only", "lgpl-2.1": "LGPL-2.1-only"}
 _LIMIT_BYTES = 200_000
+UNSTATED = "not stated"
+"""What a bundle says of a licence that nobody states."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,36 @@ class Licence:
     name: str
     stated_in: Path
     text: Path | None = None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the folders of a model and of its data state; None: nothing."""
+
+    model: Licence | None = None
+    data: Licence | None = None
+
+    def names(self, *, model: str = "", data: str = "") -> dict[str, str]:
+        """Return the licences by what they are of; `model` and `data` are known otherwise and count before the folders."""
+        given = {"model": model, "data": "" if data == UNSTATED else data}
+        stated = {"model": self.model, "data": self.data}
+        return {of: given[of] or (found.name if found else UNSTATED) for of, found in stated.items()}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The text of the model's licence, by its path in a bundle."""
+        return {"LICENSE": self.model.text} if self.model and self.model.text else {}
+
+
+def stated_beside(model: str, data: str) -> Stated:
+    """Return what the folders of a model (a file, a folder) and of a source of data state; other names state nothing."""
+    return Stated(_beside(Path(model)), _beside(Path(data.partition("?")[0])))
+
+
+def _beside(place: Path) -> Licence | None:
+    if not place.exists():
+        return None
+    return licence_of(place if place.is_dir() else place.resolve().parent)
 
 
 def licence_of(folder: Path) -> Licence | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgeopt.bundle.licence import UNSTATED
 from edgeopt.bundle.spec import BundleSpec
 from edgeopt.data.preprocessing import ArrayInput, AudioInput, ImageInput, TokenizerInput
 from edgeopt.escaping import markdown, markdown_code
@@ -32,6 +33,8 @@ The folder `inference` does what `bundle.json` says, in plain numpy, from raw da
 {tensors}
 
 {labels}
+Licence of the model: {licence}; of the data: {data_licence}.
+
 ## Files
 
 `{model}` the model{external} · `bundle.json` all of the above for programs · `golden.npz` recorded inputs and outputs ·
@@ -55,6 +58,8 @@ def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
         usage=_usage(spec),
         tensors="\n".join(_row(side, tensor) for side, tensor in rows),
         labels=f"{len(spec.labels)} labels: {_some(spec.labels)}\n" if spec.labels else "",
+        licence=markdown(facts["licences"].get("model") or UNSTATED),
+        data_licence=markdown(facts["licences"].get("data") or UNSTATED),
         model=model["file"],
         external=external + (", `required_operators.config` what runs it" if spec.format == "ort" else ""),
         recipe=" · `recipe.toml` how it was made" if spec.recipe_toml is not None else "",

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgeopt.bundle.licence import UNSTATED
 from edgeopt.bundle.result import BundleFile
 
 FILE = "sbom.cdx.json"
@@ -48,7 +49,7 @@ def bill_of_materials(facts: Mapping[str, Any], files: Sequence[BundleFile]) -> 
 
 
 def _model(facts: Mapping[str, Any], file: BundleFile) -> dict[str, Any]:
-    data = facts["licences"].get("data")
+    data = facts["licences"].get("data") or UNSTATED
     card: dict[str, Any] = {
         "modelParameters": {
             "task": facts["task"],
@@ -58,7 +59,7 @@ def _model(facts: Mapping[str, Any], file: BundleFile) -> dict[str, Any]:
                 {
                     "type": "dataset",
                     "name": origin["name"],
-                    "description": f"licence: {data}" if data else "licence: not stated",
+                    "description": f"licence: {data}",
                 }
                 for origin in facts["origins"]
                 if origin["role"] == "data"
@@ -77,8 +78,8 @@ def _model(facts: Mapping[str, Any], file: BundleFile) -> dict[str, Any]:
             {"name": "edgeopt:arithmetic", "value": facts["model"]["arithmetic"]},
         ],
     }
-    licence = facts["licences"].get("model")
-    if licence:
+    licence = facts["licences"].get("model", UNSTATED)
+    if licence != UNSTATED:
         component["licenses"] = [{"license": _licence(licence)}]
     return component
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from edgeopt.bundle.spec import Origin
     from edgeopt.data.manifest import Manifest
 
-_UNSTATED = "not stated"
-
 
 @dataclass(frozen=True)
 class Licences:
@@ -40,25 +38,14 @@ def origins_of(model: Path, data: str, manifest: Manifest) -> tuple[Origin, ...]
 
 def licences_of(model: Path, data: str, manifest: Manifest, *, model_licence: str, data_licence: str) -> Licences:
     """Return the licences that are given, or that the folders of model and data state; what was read is said on stderr."""
-    from edgeopt.bundle.licence import licence_of
+    from edgeopt.bundle.licence import UNSTATED, stated_beside
 
-    found = Licences()
-    stated = licence_of(model.resolve().parent)
-    if stated is not None and stated.text is not None:
-        found.files["LICENSE"] = stated.text
-    if model_licence:
-        found.names["model"] = model_licence
-    elif stated is not None:
-        found.names["model"] = stated.name
-        say(f"licence of the model: {stated.name}, as {stated.stated_in.name} beside it says", err=True)
-    found.names["data"] = data_licence or manifest.licence
-    place = _place(data)
-    if found.names["data"] == _UNSTATED and place is not None:
-        beside = licence_of(place if place.is_dir() else place.resolve().parent)
-        if beside is not None:
-            found.names["data"] = beside.name
-            say(f"licence of the data: {beside.name}, as {beside.stated_in.name} beside it says", err=True)
-    return found
+    stated = stated_beside(str(model), data)
+    given = {"model": model_licence, "data": data_licence or manifest.licence}
+    for of, found in (("model", stated.model), ("data", stated.data)):
+        if found is not None and given[of] in ("", UNSTATED):
+            say(f"licence of the {of}: {found.name}, as {found.stated_in.name} beside it says", err=True)
+    return Licences(stated.names(model=given["model"], data=given["data"]), stated.files)
 
 
 def _place(data: str) -> Path | None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from edgeopt.bundle.result import BundleResult
 from edgeopt.bundle.spec import Origin
+from edgeopt.data.preprocessing import TokenizerInput
 from edgeopt.stages.job import Job
 from edgeopt.store import digest_of
 
 if TYPE_CHECKING:
+    from edgeopt.bundle.raw_golden import RawSample
     from edgeopt.data.samples import Samples
     from edgeopt.tasks.decoding import Decoding
 
@@ -22,6 +24,7 @@ _THRESHOLDS = ("score_threshold", "iou_threshold")
 def run_bundle(job: Job) -> BundleResult:
     """Write the bundle."""
     from edgeopt.bundle import BundleSpec, write_bundle
+    from edgeopt.bundle.licence import stated_beside
     from edgeopt.data.fit import fit_to
     from edgeopt.data.select import limited
 
@@ -30,10 +33,11 @@ def run_bundle(job: Job) -> BundleResult:
     samples = fit_to(limited(job.data.split("evaluation"), job.recipe.bundle.golden_samples), folder / "model.onnx")
     tokenizer = job.data.own_tokenizer
     files = {"tokenizer.json": tokenizer / "tokenizer.json"} if tokenizer and manifest.reader == "text" else {}
+    licences = stated_beside(_start(job), _data(job))
     return write_bundle(
         BundleSpec(
             origins=_origins(job),
-            licences={"data": manifest.licence},
+            licences=licences.names(data=manifest.licence),
             format=job.recipe.bundle.format,
             latency=job.recipe.bundle.latency,
             model=folder / "model.onnx",
@@ -42,13 +46,36 @@ def run_bundle(job: Job) -> BundleResult:
             target=job.target.name,
             golden=list(samples.batches(1)),
             preprocessing=manifest.preprocessing,
+            raw=_raw(job),
             labels=tuple(manifest.labels),
             decoding=decoding_of(job, samples, folder / "model.onnx"),
             recipe_toml=job.recipe.to_toml(),
-            files=files,
+            files={**files, **licences.files},
         ),
         output=job.workspace.output / "bundle",
     )
+
+
+def _raw(job: Job) -> tuple[RawSample, ...] | None:
+    """Return the files and sentences that the data's samples are made of; None: they are not known, or the model takes others."""
+    from edgeopt.bundle.raw import takes_raw
+    from edgeopt.bundle.raw_source import raw_of_source
+
+    steps = job.data.manifest.preprocessing
+    raw = raw_of_source(_data(job), job.recipe.bundle.golden_samples) if takes_raw(steps) else None
+    pair = isinstance(steps, TokenizerInput) and steps.pair
+    return raw if raw and all(isinstance(sample.text, tuple) is pair for sample in raw) else None
+
+
+def _data(job: Job) -> str:
+    """Return the source of the data that the golden inputs are of."""
+    options = job.recipe.data
+    return next(source for source in (options.evaluation, options.set, options.calibration, options.train) if source)
+
+
+def _start(job: Job) -> str:
+    """Return what everything starts from: the teacher's source, or the file that entered."""
+    return job.recipe.teacher.source if job.recipe.teacher else str(job.recipe.model)
 
 
 def _origins(job: Job) -> tuple[Origin, ...]:

@@ -37,7 +37,10 @@ def test_data_plan_and_model_are_linked_by_their_hashes(place: Path) -> None:
 def test_licences_are_those_given_else_those_of_the_folders(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, data = place / "model" / "int8.onnx", str(place / "data.npz")
     manifest = described(data, from_arrays({"x": np.zeros((2, 3), np.float32)}))
-    assert licences_of(model, data, manifest, model_licence="", data_licence="").names == {"data": "not stated"}
+    assert licences_of(model, data, manifest, model_licence="", data_licence="").names == {
+        "model": "not stated",
+        "data": "not stated",
+    }
     (place / "model" / "LICENSE").write_text(MIT, encoding="utf-8")
     (place / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n", encoding="utf-8")
     found = licences_of(model, data, manifest, model_licence="", data_licence="")

@@ -43,7 +43,7 @@ def make_job(tmp_path: Path) -> MakeJob:
         for stage, weights in models.items():
             inputs[stage] = write_linear(tmp_path / stage / "model.onnx", weights).parent
         model = next(iter(inputs.values())) / "model.onnx"
-        options = DataOptions(set=str(tmp_path / "rows.npz"))
+        options = DataOptions.model_validate(recipe.pop("data", {"set": str(tmp_path / "rows.npz")}))
         values = Recipe.model_validate({"name": "r", "data": options, "model": str(model), **recipe})
         data = Data(options, None, model=model)
         workspace = Store(tmp_path / "run").workspace("stage", "0" * 16)

@@ -96,8 +96,8 @@ bench-serve: $(INSTALLED)  ## load on a generated server (PROJECT=, after make s
 deploy-killed: $(INSTALLED)  ## kill an update of a Linux project (PROJECT=) at every system call that touches files (strace; 10 minutes)
 	$(BIN)/python -m benchmarks.deploy.killed $(PROJECT)
 
-deploy-test: $(INSTALLED)  ## every platform's app with every bundle, installed from the registries; BUNDLES= names them (20 minutes for six)
-	$(BIN)/python -m benchmarks.deploy --work build/deploy-test $(if $(BUNDLES),$(BUNDLES),$(error say make deploy-test BUNDLES="FOLDER …"))
+deploy-test: $(INSTALLED)  ## docs/deploy-test.md: every platform's app with every bundle, installed from the registries; BUNDLES= names others (an hour)
+	$(BIN)/python -m benchmarks.deploy --work build/deploy-test --output docs/deploy-test.md $(BUNDLES)
 
 docs: $(INSTALLED)  ## the documentation site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

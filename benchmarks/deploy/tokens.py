@@ -1,6 +1,6 @@
 """Tokenizers of the JavaScript and C++ templates beside the package tokenizers: ids and offsets of many sentences, one by one.
 
-    python -m benchmarks.deploy.tokens TEXT… [--tokenizer tokenizer.json …] [--count 5000] [--program APP]
+    python -m benchmarks.deploy.tokens TEXT… [--tokenizer tokenizer.json …] [--count 5000]
 
 Tokenizers of the usual kinds are trained on the first text: byte-level BPE (GPT-2's, RoBERTa's, Llama 3's, Qwen's), BPE with
 byte fallback (Llama 2's), with end-of-word marks (CLIP's), and Unigram (T5's and XLM-R's, whose map of characters comes from
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from edgeopt._folders import shipped
-from edgeopt.bundle.unicode_table import unicode_table as tables
+from edgeopt.bundle.unicode_table import unicode_table
 
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
@@ -55,19 +56,19 @@ def main() -> int:
     parser.add_argument("--tokenizer", action="append", default=[], type=Path)
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--only", default="")
-    parser.add_argument("--program", type=Path, help="the C++ template's program, built from its sources")
     options = parser.parse_args()
     lines = [line for path in options.texts for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     random.Random(0).shuffle(lines)
     sentences = [*CRAFTED, *lines[: options.count]]
     failed = False
     with tempfile.TemporaryDirectory() as folder:
+        program = built(Path(folder))
         made = [(path.parent.name, Tokenizer.from_file(str(path))) for path in options.tokenizer]
         for name, tokenizer in [*made, *trained(options.texts[0], options.only)]:
             if options.only and options.only not in name:
                 continue
             tokenizer.save(f"{folder}/tokenizer.json")
-            rows = compared(Path(folder), tokenizer, sentences, options.program)
+            rows = compared(Path(folder), tokenizer, sentences, program)
             for row in rows:
                 print(json.dumps({"tokenizer": name, **row}, ensure_ascii=False), flush=True)
                 failed |= bool(row["ids"] or row["offsets"])
@@ -100,6 +101,17 @@ def compared(folder: Path, tokenizer: Tokenizer, sentences: list[str], program: 
         yield row
 
 
+def built(folder: Path, *flags: str) -> Path | None:
+    """Return the tokenizer of the C++ template as a program, compiled in `folder`; None without a compiler."""
+    if shutil.which("g++") is None:
+        return None
+    sources = shipped("deploy") / "templates" / "cpp" / "project" / "src"
+    program = folder / "tokenize"
+    own = Path(__file__).with_name("tokenize.cpp")
+    subprocess.run(["g++", "-std=c++17", *(flags or ("-O2",)), "-I", str(sources), str(own), "-o", str(program)], check=True)
+    return program
+
+
 def javascript(folder: Path, program: Path | None) -> Found:
     """Return ids, offsets and decoded text by the JavaScript template."""
     del program
@@ -114,8 +126,10 @@ def javascript(folder: Path, program: Path | None) -> Found:
 
 def cpp(folder: Path, program: Path | None) -> Found:
     """Return ids and offsets by the C++ template."""
-    (folder / "unicode.txt").write_text(tables(json.loads((folder / "tokenizer.json").read_text("utf-8"))), encoding="utf-8")
-    command = [str(program), "--tokenize", "tokenizer.json", "unicode.txt", "sentences.json"]
+    (folder / "unicode.txt").write_text(
+        unicode_table(json.loads((folder / "tokenizer.json").read_text("utf-8"))), encoding="utf-8"
+    )
+    command = [str(program), "tokenizer.json", "unicode.txt", "sentences.json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)

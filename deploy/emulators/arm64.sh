@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the emulated arm64 device that the target `arm64-emulated` uses: an emulator (qemu-user), a Python and onnxruntime for arm64,
-# all in one folder. For Debian and its descendants; needs no root and changes nothing outside that folder.
+# and the libraries for images that cross-compiled programs are linked with, all in one folder. For Debian and its descendants;
+# needs no root and changes nothing outside that folder.
 #
 #   sh deploy/emulators/arm64.sh [FOLDER]          (default: ~/.cache/edgeopt/arm64)
 #
@@ -10,12 +11,12 @@ folder=${1:-"$HOME/.cache/edgeopt/arm64"}
 onnxruntime=1.32.0
 numpy=2.4.6
 
-[ -f "$folder/done" ] && { echo "$folder is there already"; exit 0; }
+[ -f "$folder/done" ] && [ -f "$folder/images" ] && { echo "$folder is there already"; exit 0; }
 . /etc/os-release
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' | awk -v c="$VERSION_CODENAME" '$2 == c {print $1; exit}')
 [ -n "$mirror" ] || { echo "no Debian mirror for '$VERSION_CODENAME' in apt's configuration" >&2; exit 1; }
 
-rm -rf "$folder"
+[ -f "$folder/done" ] || rm -rf "$folder"
 mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/debs"
 emulator_suite=$VERSION_CODENAME
 [ "$VERSION_CODENAME" = bookworm ] && emulator_suite=bookworm-backports
@@ -34,6 +35,11 @@ own_apt() {
 }
 own_apt update > "$folder/apt.log" 2>&1
 cd "$folder/debs"
+own_apt download libjpeg62-turbo-dev:arm64 libpng-dev:arm64 zlib1g-dev:arm64 >> "$folder/apt.log" 2>&1
+for package in *.deb; do dpkg -x "$package" "$folder/root"; done
+rm -f ./*.deb
+touch "$folder/images"
+[ -f "$folder/done" ] && { rm -rf "$folder/debs" "$folder/apt"; echo "made $folder"; exit 0; }
 python=$(apt-cache depends python3-minimal | sed -n 's/.*Depends: \(python3\.[0-9]*\)-minimal.*/\1/p' | head -1)
 own_apt download "$python:arm64" "$python-minimal:arm64" "lib$python-minimal:arm64" "lib$python-stdlib:arm64" libc6:arm64 \
     libstdc++6:arm64 libgcc-s1:arm64 zlib1g:arm64 libexpat1:arm64 libffi8:arm64 libbz2-1.0:arm64 liblzma5:arm64 libuuid1:arm64 \

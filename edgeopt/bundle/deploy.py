@@ -19,7 +19,7 @@ from typing import Any
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
 from edgeopt.bundle.manifest import Manifest, read_manifest
-from edgeopt.bundle.unicode_table import unicode_table
+from edgeopt.bundle.unicode_table import unicode_table, unread
 from edgeopt.bundle.verify import verify_bundle
 from edgeopt.data.preprocessing import AudioInput, TokenizerInput
 from edgeopt.device_code import inference, inference_folder
@@ -112,8 +112,11 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
         for template in layout.templates:
             _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
         if platform is Platform.ANDROID:
-            _fill(shipped("deploy") / "templates" / "cpp" / "project" / "src", aside / "app/src/main/cpp", facts)
-            shutil.copyfile(shipped("deploy") / "templates" / "cpp" / "project" / "library.py", aside / "library.py")
+            native = shipped("deploy") / "templates" / "cpp" / "project"
+            _fill(native / "src", aside / "app/src/main/cpp", facts)
+            for source, place in (("library.py", aside), ("CMakeLists.txt", aside / "host-build")):
+                place.mkdir(exist_ok=True)
+                shutil.copyfile(native / source, place / source)
         if platform in (Platform.CPP, Platform.ANDROID):
             _write_unicode(manifest, bundle, aside / _UNICODE[platform])
         if "javascript" in layout.templates:
@@ -137,7 +140,7 @@ def _write_unicode(manifest: Manifest, bundle: Path, place: Path) -> None:
     steps = manifest.preprocessing
     if isinstance(steps, TokenizerInput):
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(unicode_table(_tokenizer(steps, bundle)["normalizer"]), encoding="utf-8")
+        place.write_text(unicode_table(_tokenizer(steps, bundle)), encoding="utf-8")
 
 
 def next_commands(project: Project) -> Iterator[str]:
@@ -159,10 +162,8 @@ def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
     steps = manifest.preprocessing
     if platform in (Platform.CPP, Platform.ANDROID) and isinstance(steps, TokenizerInput):
-        settings = _tokenizer(steps, bundle)
-        if not inference("text").is_wordpiece(settings):
-            kind = (settings.get("model") or {}).get("type")
-            raise ModelError(f"{bundle}: the {platform} template tokenizes as BERT does (WordPiece), this is {kind}")
+        if (part := unread(_tokenizer(steps, bundle))) is not None:
+            raise ModelError(f"{bundle}: the {platform} template does not read {part}; python, serve, node and web may")
 
 
 def _tokenizer(steps: TokenizerInput, bundle: Path) -> dict[str, Any]:
@@ -175,7 +176,8 @@ def _tokenizer(steps: TokenizerInput, bundle: Path) -> dict[str, Any]:
     try:
         wordpiece = inference("text").is_wordpiece(settings)
         whole = not wordpiece or set(settings["normalizer"]) >= {*_NORMALIZER}
-    except (AttributeError, KeyError, TypeError):
+        unread(settings)
+    except (AttributeError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise ModelError(f"{bundle / steps.file}: not a whole tokenizer.json; copy the model's again")

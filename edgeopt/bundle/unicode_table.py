@@ -1,14 +1,26 @@
-"""What Unicode says of characters, as a table for programs without a Unicode library: what BERT's tokenizer does to each.
+"""What Unicode says of characters, as a table for programs without a Unicode library.
 
-Lines, all numbers hexadecimal:  D first last  dropped · S first last  white space · P first last  stands alone (punctuation) ·
-C first last  Chinese, stands alone · R code code…  becomes these (without accents, in lower case).
+Lines, all numbers hexadecimal. For BERT's tokenizer what it does to each character:
+
+    D first last  dropped                         S first last  white space
+    P first last  stands alone (punctuation)      C first last  Chinese, stands alone
+    R code code…  becomes these (without accents, in lower case)
+
+For any other, the last four where a normalizer composes or decomposes:
+
+    G first last category                         L code code…  in lower case
+    N code code…  decomposed                      K code code…  decomposed by compatibility
+    O code order  combining class                 M first second code  composed
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
+
+from edgeopt.device_code import inference
 
 _LAST = 0x10FFFF
 _CONTROLS = {"Cc", "Cf", "Co", "Cs"}
@@ -16,10 +28,77 @@ _CHINESE = (
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2B81F), (0x2B920, 0x2CEAF),
     (0x2F800, 0x2FA1F),
 )  # fmt: skip
+_FORMS = {"NFC", "NFD", "NFKC", "NFKD", "BertNormalizer"}
+_READ = _FORMS | {
+    *("BPE", "Unigram", "WordPiece", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace", "Precompiled", "Nmt"),
+    *("ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "Split", "Digits", "Punctuation", "BertPreTokenizer"),
+    *("TemplateProcessing", "RobertaProcessing", "BertProcessing"),
+}  # fmt: skip
+"""Parts of a tokenizer.json that the C++ templates read, models, normalizers, pre-tokenizers and post-processors."""
 
 
-def unicode_table(normalizer: Mapping[str, Any]) -> str:
-    """Return the table for the options of a tokenizer's BertNormalizer."""
+def unicode_table(settings: Mapping[str, Any]) -> str:
+    """Return the table for a tokenizer.json."""
+    return _bert(settings["normalizer"]) if inference("text").is_wordpiece(settings) else _general(settings)
+
+
+def _general(settings: Mapping[str, Any]) -> str:
+    lines = []
+    chars = [chr(code) for code in range(_LAST + 1) if not 0xD800 <= code < 0xE000]
+    for category, group in groupby(chars, unicodedata.category):
+        run = list(group)
+        if category != "Cn":
+            lines.append(f"G {ord(run[0]):x} {ord(run[-1]):x} {category}")
+    lines += [_change("L", char, char.lower()) for char in chars if char.lower() != char]
+    if any(step["type"] in _FORMS for step in _steps(settings.get("normalizer"))):
+        lines += _forms(chars)
+    return "\n".join(lines) + "\n"
+
+
+def _forms(chars: Iterable[str]) -> Iterator[str]:
+    """Yield how characters decompose and compose (Hangul excepted, which does by arithmetic)."""
+    for char in chars:
+        order, canonical, compatible = (
+            unicodedata.combining(char),
+            unicodedata.normalize("NFD", char),
+            unicodedata.normalize("NFKD", char),
+        )
+        if order:
+            yield f"O {ord(char):x} {order:x}"
+        if "가" <= char <= "힣":
+            continue
+        if canonical != char:
+            yield _change("N", char, canonical)
+        if compatible != canonical:
+            yield _change("K", char, compatible)
+        parts = unicodedata.decomposition(char).split()
+        if len(parts) == 2 and not parts[0].startswith("<") and unicodedata.normalize("NFC", char) == char:
+            yield " ".join(["M", *(f"{code:x}" for code in (*(int(part, 16) for part in parts), ord(char)))])
+
+
+def _change(kind: str, char: str, became: str) -> str:
+    return " ".join([kind, f"{ord(char):x}", *(f"{ord(part):x}" for part in became)])
+
+
+def _steps(step: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    """Yield the steps of a normalizer or pre-tokenizer, those of a sequence one by one."""
+    if step is None:
+        return
+    if step["type"] != "Sequence":
+        yield step
+    for inner in [*step.get("normalizers", []), *step.get("pretokenizers", [])]:
+        yield from _steps(inner)
+
+
+def unread(settings: Mapping[str, Any]) -> str | None:
+    """Return what of a tokenizer.json the C++ templates do not read, in words; None: they read all of it."""
+    processor = settings.get("post_processor") or {}
+    after = processor.get("processors", [processor] if processor else [])
+    parts = [settings["model"], *_steps(settings.get("normalizer")), *_steps(settings.get("pre_tokenizer")), *after]
+    return next((f"a tokenizer with {part['type']}" for part in parts if part["type"] not in _READ), None)
+
+
+def _bert(normalizer: Mapping[str, Any]) -> str:
     codes = range(_LAST + 1)
     lines = [*_lines("S", (code for code in codes if chr(code).isspace()))]
     lines += _lines("P", (code for code in codes if _stands_alone(chr(code))))
@@ -32,7 +111,7 @@ def unicode_table(normalizer: Mapping[str, Any]) -> str:
             continue
         became = _became(chr(code), normalizer)
         if became != chr(code):
-            lines.append(" ".join(["R", f"{code:x}", *(f"{ord(part):x}" for part in became)]))
+            lines.append(_change("R", chr(code), became))
     return "\n".join(lines) + "\n"
 
 

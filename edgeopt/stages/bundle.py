@@ -57,7 +57,7 @@ def run_bundle(job: Job) -> BundleResult:
 
 
 def _raw(job: Job) -> tuple[RawSample, ...] | None:
-    """Return the files and sentences that the data's samples are made of; None: they are not known, or the model takes others."""
+    """Return the files and sentences that the samples are made of; None: they are not known, or the model takes others."""
     from edgeopt.bundle.raw import takes_raw
     from edgeopt.bundle.raw_source import raw_of_source
 

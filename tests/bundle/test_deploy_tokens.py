@@ -16,8 +16,13 @@ WORDS = (
 )
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    return tokens.built(tmp_path_factory.mktemp("cpp"), "-O0", "-Wall", "-Wextra", "-Werror")
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_javascript_gives_the_tokens_of_the_package(kind: str, tmp_path: Path) -> None:
+def test_javascript_and_cpp_give_the_tokens_of_the_package(kind: str, program: Path | None, tmp_path: Path) -> None:
     if shutil.which("node") is None:
         pytest.skip("Node is not installed")
     text = tmp_path / "text.txt"
@@ -25,5 +30,7 @@ def test_javascript_gives_the_tokens_of_the_package(kind: str, tmp_path: Path) -
     tokenizer = getattr(tokens, kind)(text)
     sentences = [*tokens.CRAFTED, *WORDS.splitlines(), WORDS]
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    (row,) = tokens.compared(tmp_path, tokenizer, sentences, None)
-    assert (row["sentences"], row["ids"], row["offsets"], row["decoded"]) == (len(sentences), 0, 0, 0), row
+    rows = list(tokens.compared(tmp_path, tokenizer, sentences, program))
+    assert [row["in"] for row in rows] == ["JavaScript", *(["C++"] if program else [])]
+    for row in rows:
+        assert (row["sentences"], row["ids"], row["offsets"], row["decoded"]) == (len(sentences), 0, 0, 0), row

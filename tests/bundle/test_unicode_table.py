@@ -1,12 +1,18 @@
 """The table for programs without a Unicode library: what it says of some characters."""
 
-from edgeopt.bundle.unicode_table import unicode_table
+from edgeopt.bundle.unicode_table import unicode_table, unread
 
 OPTIONS = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
 
 
+def settings(**normalizer: object) -> dict[str, object]:
+    kinds = {"pre_tokenizer": "BertPreTokenizer", "model": "WordPiece", "post_processor": "TemplateProcessing"}
+    parts = {name: {"type": kind} for name, kind in kinds.items()}
+    return {**parts, "added_tokens": [], "normalizer": {"type": "BertNormalizer", **OPTIONS, **normalizer}}
+
+
 def test_the_table_lists_what_a_tokenizer_does_to_characters() -> None:
-    lines = unicode_table(OPTIONS).splitlines()
+    lines = unicode_table(settings()).splitlines()
     assert "R c9 65" in lines  # É becomes e
     assert "R 41 61" in lines
     assert "C 4e00 9fff" in lines
@@ -16,5 +22,27 @@ def test_the_table_lists_what_a_tokenizer_does_to_characters() -> None:
 
 
 def test_a_cased_tokenizer_keeps_accents_and_capitals() -> None:
-    table = unicode_table({**OPTIONS, "lowercase": False, "clean_text": False, "handle_chinese_chars": False})
+    table = unicode_table(settings(lowercase=False, clean_text=False, handle_chinese_chars=False))
     assert {line[0] for line in table.splitlines()} == {"S", "P"}
+
+
+def test_other_tokenizers_get_categories_and_what_their_normalizers_need() -> None:
+    plain = {"normalizer": None, "pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE"}, "added_tokens": []}
+    lines = unicode_table(plain).splitlines()
+    assert "G 41 5a Lu" in lines
+    assert "L 130 69 307" in lines  # İ becomes i and a dot
+    assert {line[0] for line in lines} == {"G", "L"}
+    steps = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "NFKC"}]}
+    lines = unicode_table({**plain, "normalizer": steps}).splitlines()
+    assert "N e9 65 301" in lines and "M 65 301 e9" in lines  # é
+    assert "K fb01 66 69" in lines  # ﬁ
+    assert "O 301 e6" in lines
+    assert not any(line.startswith("M 2add") for line in lines), "2ADC is not composed again"
+
+
+def test_what_the_programs_do_not_read_is_named() -> None:
+    known = {"normalizer": None, "pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE"}, "post_processor": None}
+    assert unread(known) is None
+    inner = {"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]}
+    assert unread({**known, "pre_tokenizer": inner}) == "a tokenizer with UnicodeScripts"
+    assert unread({**known, "model": {"type": "WordLevel"}}) == "a tokenizer with WordLevel"

@@ -17,6 +17,9 @@ def main() -> int:
     """Download the wheel for the processor with pip and take the library out of it."""
     wanted = sys.argv[1] if sys.argv[1:] else platform.machine()
     folder = HERE / ("lib" if wanted == platform.machine() else f"lib-{wanted}")
+    if (folder / "libonnxruntime.so").is_file():
+        print(f"{folder.name}/libonnxruntime.so: is there already")
+        return 0
     platforms = [part for version in ("2_28", "2_27", "2_17") for part in ("--platform", f"manylinux_{version}_{wanted}")]
     with tempfile.TemporaryDirectory() as place:
         command = [

@@ -1,48 +1,26 @@
-// Texts become token ids: BERT's WordPiece with the character offsets of every token. What Unicode says of characters was written
-// into unicode.txt when this project was made, for this tokenizer.
+// Texts become token ids, with the character offsets of every token: BERT's WordPiece here, other tokenizers in tokenizer.hpp. What
+// Unicode says of characters was written into unicode.txt when this project was made, for this tokenizer.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
-#include <map>
-#include <sstream>
+#include <memory>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "arrays.hpp"
 #include "json.hpp"
+#include "models.hpp"
+#include "tokenizer.hpp"
+#include "unicode.hpp"
 
 namespace text {
 
-using Chars = std::vector<uint32_t>;
-
-/** Return the code points of UTF-8; bytes that are none become U+FFFD. */
-inline Chars decoded(const std::string& bytes) {
-  Chars chars;
-  for (size_t at = 0; at < bytes.size();) {
-    const auto first = static_cast<unsigned char>(bytes[at]);
-    const int more = first < 0x80 ? 0 : first >= 0xf0 && first < 0xf8 ? 3 : first >= 0xe0 ? 2 : first >= 0xc2 ? 1 : -1;
-    uint32_t code = more == 3 ? first & 7u : more == 2 ? first & 15u : more == 1 ? first & 31u : first;
-    bool good = more >= 0 && at + static_cast<size_t>(more) < bytes.size() + 0 && first < 0xf8;
-    for (int k = 1; good && k <= more; ++k) {
-      const auto next = static_cast<unsigned char>(bytes[at + static_cast<size_t>(k)]);
-      good = (next & 0xc0) == 0x80;
-      code = code << 6 | (next & 63u);
-    }
-    chars.push_back(good ? code : 0xfffd);
-    at += good ? static_cast<size_t>(more) + 1 : 1;
-  }
-  return chars;
-}
-
-inline std::string encoded(const Chars& chars, size_t from, size_t to) {
-  std::string bytes;
-  for (size_t k = from; k < std::min(to, chars.size()); ++k) json::Parser::append(bytes, chars[k]);
-  return bytes;
-}
+using models::Piece;
+using unicode::Chars;
+using unicode::decoded;
+using unicode::encoded;
 
 struct Encoded {
   std::vector<int64_t> ids, types;
@@ -50,55 +28,91 @@ struct Encoded {
   std::vector<std::pair<int, int>> offsets;
 };
 
-class Tokenizer {
- public:
-  Tokenizer(const std::string& file, const std::string& table, size_t max_length) : most_(max_length) {
-    const std::string content = arrays::text(file);
-    settings_ = json::Parser(content).parse();
-    for (const auto& [word, id] : settings_["model"]["vocab"].object) vocabulary_[word] = static_cast<int64_t>(id.number);
-    for (const auto& token : settings_.items("added_tokens")) special_.emplace_back(decoded(token.str("content")), token.whole("id"));
-    std::ifstream stream(table);
-    if (!stream) throw std::runtime_error(table + ": missing");
-    std::string line;
-    while (std::getline(stream, line)) {
-      std::istringstream parts(line);
-      char kind = 0;
-      uint32_t first = 0, value = 0;
-      parts >> kind >> std::hex >> first;
-      if (kind == 'R') {
-        Chars& to = replaced_[first];
-        while (parts >> value) to.push_back(value);
-      } else {
-        parts >> value;
-        ranges_[kind].emplace_back(first, value);
-      }
-    }
+/** One place of a template: a special token, or a text. */
+struct Place { int text; int type; std::vector<int64_t> ids; };  // text -1: special tokens
+
+/** What a post-processor puts around one text or two, and whether white space is left out of offsets. */
+struct Template {
+  std::vector<Place> single = {{0, 0, {}}}, pair = {{0, 0, {}}, {1, 1, {}}};
+  bool trims = false, prefix = false;
+
+  explicit Template(const json::Value* processor) {
+    if (!processor || processor->is_null()) return;
+    if (processor->str("type") != "Sequence") read(*processor);
+    else for (const json::Value& part : processor->items("processors")) read(part);
   }
 
+ private:
+  void read(const json::Value& part) {
+    const std::string& kind = part.str("type");
+    if (kind == "TemplateProcessing") {
+      single = places(part, "single");
+      pair = places(part, "pair");
+    } else if (kind == "RobertaProcessing" || kind == "BertProcessing") {
+      const int second = kind == "BertProcessing" ? 1 : 0;
+      const auto mark = [&part](const char* name, int type) { return Place{-1, type, {static_cast<int64_t>(part.items(name).at(1).number)}}; };
+      single = {mark("cls", 0), {0, 0, {}}, mark("sep", 0)};
+      pair = single;
+      if (!second) pair.push_back(mark("sep", 0));
+      pair.push_back({1, second, {}});
+      pair.push_back(mark("sep", second));
+      if (models::says(part, "trim_offsets")) trim(part);
+    } else if (kind == "ByteLevel") {
+      if (models::says(part, "trim_offsets")) trim(part);
+    } else {
+      throw std::runtime_error("tokenizer.json: a post-processor of the kind " + kind + " is not read here");
+    }
+  }
+  void trim(const json::Value& part) { trims = true; prefix = models::says(part, "add_prefix_space"); }
+
+  static std::vector<Place> places(const json::Value& part, const char* which) {
+    std::vector<Place> found;
+    for (const json::Value& item : part.items(which)) {
+      if (const json::Value* token = item.find("SpecialToken")) {
+        found.push_back({-1, token->whole("type_id"), {}});
+        for (const json::Value& id : part["special_tokens"][token->str("id")].items("ids")) found.back().ids.push_back(static_cast<int64_t>(id.number));
+      } else {
+        found.push_back({item["Sequence"].str("id") == "A" ? 0 : 1, item["Sequence"].whole("type_id"), {}});
+      }
+    }
+    return found;
+  }
+};
+
+class Tokenizer {
+ public:
+  Tokenizer(const std::string& file, const std::string& table, size_t max_length)
+      : settings_(json::Parser(arrays::text(file)).parse()), table_(table), template_(settings_.find("post_processor")), most_(max_length) {
+    if (is_wordpiece()) {
+      model_ = models::made(settings_["model"]);
+      for (const auto& token : settings_.items("added_tokens")) special_.emplace_back(decoded(token.str("content")), token.whole("id"));
+    } else {
+      pipeline_ = std::make_unique<tokenizer::Pipeline>(settings_, table_);
+    }
+  }
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
   Encoded encode(const std::vector<std::string>& texts) const {
-    const json::Value& processor = settings_["post_processor"];
-    const auto& pattern = processor.items(texts.size() > 1 ? "pair" : "single");
+    const auto& places = texts.size() > 1 ? template_.pair : template_.single;
     std::vector<std::vector<Piece>> parts;
-    for (const auto& one : texts) parts.push_back(pieces(one));
+    for (const auto& one : texts) parts.push_back(pipeline_ ? trimmed(pipeline_->pieces(one)) : pieces(one));
     size_t room = most_;
-    const auto specials = [&](const json::Value& item) -> const std::vector<json::Value>& { return processor["special_tokens"][item["SpecialToken"].str("id")].items("ids"); };
-    for (const auto& item : pattern) if (item.find("SpecialToken")) room -= std::min(room, specials(item).size());
+    for (const Place& place : places) room -= std::min(room, place.ids.size());
     std::vector<size_t> sizes = {room, 0};
     if (parts.size() > 1) sizes = longest_first(parts[0].size(), parts[1].size(), room);
     Encoded found;
-    const auto add = [&](const Piece& piece, int type, int sequence) {
+    const auto add = [&](const Piece& piece, const Place& place) {
       found.ids.push_back(piece.id);
-      found.types.push_back(type);
-      found.sequences.push_back(sequence);
+      found.types.push_back(place.type);
+      found.sequences.push_back(place.text);
       found.offsets.emplace_back(piece.start, piece.end);
     };
-    for (const auto& item : pattern) {
-      if (const json::Value* token = item.find("SpecialToken")) {
-        for (const auto& id : specials(item)) add({static_cast<int64_t>(id.number), 0, 0}, token->whole("type_id"), -1);
-        continue;
-      }
-      const size_t which = item["Sequence"].str("id") == "A" ? 0 : 1;
-      for (size_t k = 0; k < std::min(parts[which].size(), sizes[which]); ++k) add(parts[which][k], item["Sequence"].whole("type_id"), static_cast<int>(which));
+    for (const Place& place : places) {
+      for (const int64_t id : place.ids) add({id, 0, 0}, place);
+      if (place.text < 0) continue;
+      const auto which = static_cast<size_t>(place.text);
+      for (size_t k = 0; k < std::min(parts.at(which).size(), sizes[which]); ++k) add(parts[which][k], place);
     }
     return found;
   }
@@ -113,20 +127,37 @@ class Tokenizer {
   }
 
  private:
-  struct Piece { int64_t id; int start, end; };
-  using Word = std::vector<std::pair<uint32_t, int>>;
   json::Value settings_;
+  unicode::Table table_;
+  Template template_;
   size_t most_;
-  std::unordered_map<std::string, int64_t> vocabulary_;
+  std::unique_ptr<tokenizer::Pipeline> pipeline_;  // not of BERT's tokenizer
+  std::unique_ptr<models::Model> model_;
   std::vector<std::pair<Chars, int>> special_;
-  std::map<char, std::vector<std::pair<uint32_t, uint32_t>>> ranges_;  // Drop, Space, Punctuation, Chinese: sorted
-  std::unordered_map<uint32_t, Chars> replaced_;
 
-  bool in(char kind, uint32_t code) const {
-    const auto found = ranges_.find(kind);
-    if (found == ranges_.end()) return false;
-    const auto after = std::upper_bound(found->second.begin(), found->second.end(), code, [](uint32_t c, const auto& range) { return c < range.first; });
-    return after != found->second.begin() && code <= std::prev(after)->second;
+  bool is_wordpiece() const {
+    const std::pair<const char*, const char*> kinds[] = {{"normalizer", "BertNormalizer"}, {"pre_tokenizer", "BertPreTokenizer"}, {"model", "WordPiece"}, {"post_processor", "TemplateProcessing"}};
+    for (const auto& [part, kind] : kinds) if (const json::Value* found = settings_.find(part); !found || models::said(*found, "type") != kind) return false;
+    const auto& added = settings_.items("added_tokens");
+    return std::none_of(added.begin(), added.end(), [](const json::Value& token) { return models::says(token, "normalized") || models::says(token, "lstrip") || models::says(token, "rstrip"); });
+  }
+
+  /** Return the tokens, of byte-level ones the offsets without the white space at their ends. */
+  std::vector<Piece> trimmed(const std::vector<std::pair<Piece, std::string>>& given) const {
+    std::vector<Piece> found;
+    for (const auto& [piece, name] : given) {
+      found.push_back(piece);
+      if (!template_.trims) continue;
+      const auto blank = [](uint32_t c) { return c == 0x120 || unicode::is_white_space(c); };
+      const Chars letters = decoded(name);
+      size_t leading = 0, trailing = 0;
+      while (leading < letters.size() && blank(letters[leading])) ++leading;
+      while (trailing < letters.size() && blank(letters[letters.size() - 1 - trailing])) ++trailing;
+      if (leading && (found.size() == 1 || piece.start == 0) && template_.prefix) --leading;
+      found.back().start = std::min(piece.start + static_cast<int>(leading), piece.end);
+      if (trailing && piece.end >= static_cast<int>(trailing)) found.back().end = std::max(piece.end - static_cast<int>(trailing), found.back().start);
+    }
+    return found;
   }
 
   std::vector<Piece> pieces(const std::string& bytes) const {
@@ -141,7 +172,7 @@ class Tokenizer {
         break;
       }
       if (!hit && at < chars.size()) { ++at; continue; }
-      for (const Word& word : words(chars, start, at)) of_word(word, found);
+      for (const models::Text& word : words(chars, start, at)) model_->pieces(word, found);
       if (!hit) break;
       found.push_back({hit->second, static_cast<int>(at), static_cast<int>(at + hit->first.size())});
       at += hit->first.size();
@@ -150,46 +181,21 @@ class Tokenizer {
     return found;
   }
 
-  std::vector<Word> words(const Chars& chars, size_t from, size_t to) const {
-    std::vector<Word> found(1);
-    for (size_t place = from; place < to; ++place) {
-      const uint32_t code = chars[place];
-      if (in('D', code)) continue;
-      const bool alone = in('C', code);
-      const auto other = replaced_.find(code);
-      const Chars parts = other == replaced_.end() ? Chars{code} : other->second;
-      for (const uint32_t part : parts) {
-        if (in('S', part)) found.emplace_back();
-        else if (alone || in('P', part)) { found.push_back({{part, static_cast<int>(place)}}); found.emplace_back(); }
-        else found.back().emplace_back(part, static_cast<int>(place));
+  std::vector<models::Text> words(const Chars& chars, size_t from, size_t to) const {
+    std::vector<models::Text> found(1);
+    for (size_t k = from; k < to; ++k) {
+      const int place = static_cast<int>(k);
+      if (table_.in('D', chars[k])) continue;
+      const bool alone = table_.in('C', chars[k]);
+      for (const uint32_t part : table_.became('R', chars[k])) {
+        if (table_.in('S', part)) found.emplace_back();
+        else if (alone || table_.in('P', part)) { found.push_back({{part, place, place + 1}}); found.emplace_back(); }
+        else found.back().push_back({part, place, place + 1});
       }
       if (alone) found.emplace_back();
     }
-    found.erase(std::remove_if(found.begin(), found.end(), [](const Word& word) { return word.empty(); }), found.end());
+    found.erase(std::remove_if(found.begin(), found.end(), [](const models::Text& word) { return word.empty(); }), found.end());
     return found;
-  }
-
-  void of_word(const Word& word, std::vector<Piece>& found) const {
-    const json::Value& model = settings_["model"];
-    const size_t before = found.size();
-    bool known = word.size() <= static_cast<size_t>(model.whole("max_input_chars_per_word"));
-    for (size_t start = 0; known && start < word.size();) {
-      std::string piece = start ? model.str("continuing_subword_prefix") : "";
-      std::vector<size_t> lengths = {piece.size()};
-      for (size_t k = start; k < word.size(); ++k) { json::Parser::append(piece, word[k].first); lengths.push_back(piece.size()); }
-      size_t end = word.size();
-      for (; end > start; --end) {
-        const auto hit = vocabulary_.find(piece.substr(0, lengths[end - start]));
-        if (hit == vocabulary_.end()) continue;
-        found.push_back({hit->second, word[start].second, word[end - 1].second + 1});
-        break;
-      }
-      known = end > start;
-      start = end;
-    }
-    if (known) return;
-    found.resize(before);
-    found.push_back({vocabulary_.at(model.str("unk_token")), word.front().second, word.back().second + 1});
   }
 };
 

@@ -13,6 +13,7 @@ import argparse
 import datetime
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from edgeopt.errors import EdgeoptError
 from edgeopt.machine import describe
 
 MADE = (".venv", "node_modules", "ort", "lib", "lib-aarch64", "host")
+PROGRAMS = ("build/app", "build-aarch64/app")
 _LIMIT_S = 900
 _ARM64 = Path("~/.cache/edgeopt/arm64").expanduser()
 _EMULATOR = f"{_ARM64}/emulator/usr/bin/qemu-aarch64 -cpu cortex-a76 -L {_ARM64}/root"
@@ -121,13 +123,13 @@ def tried(way: Way, bundle: Path, work: Path, made: dict[str, Path]) -> Tried:
     key = requirements(folder)
     if key in made:
         share(made[key], folder)
-    if key not in made or way.platform is Platform.CPP:  # (the program is built for each)
+    else:
         done = emulator() if way.setup == "emulator" else make(folder, way.setup)
         if done.returncode:
             return Tried(way.name, bundle.name, "failed", f"make {way.setup}: {last(done)}")
-        made.setdefault(key, folder)
     start = time.perf_counter()
-    done = make(folder, *way.test)
+    done = make(folder, *way.test, *(["-o", "cross"] if key in made else []))
+    made.setdefault(key, folder)
     result = "failed" if done.returncode else "passed"
     return Tried(way.name, bundle.name, result, last(done), round(time.perf_counter() - start, 1))
 
@@ -150,6 +152,10 @@ def share(source: Path, folder: Path) -> None:
     for name in MADE:
         if (source / name).is_dir():
             (folder / name).symlink_to(source / name)
+    for name in PROGRAMS:  # (they look for their bundle beside themselves)
+        if (source / name).is_file():
+            (folder / name).parent.mkdir()
+            shutil.copy2(source / name, folder / name)
 
 
 def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

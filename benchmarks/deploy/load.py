@@ -24,7 +24,7 @@ import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from inference.pipeline import Bundle
 from inference.golden import raw_of
-bundle = Bundle(sys.argv[1] + "/bundle")
+bundle = Bundle(sys.argv[1] + "/bundle", threads=int(sys.argv[3]))
 raws = [raw_of(bundle, entry) for entry in bundle.manifest["golden"]["raw"]]
 size, end, count = (16 if bundle.batches() else 1), time.perf_counter() + float(sys.argv[2]), 0
 prepared = [bundle.prepare(raws[k % len(raws)]) for k in range(size)]
@@ -45,15 +45,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--bound", type=float, default=100.0, metavar="MS", help="latency bound (LATENCY_MS); 0: none")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="that run the model, in the loop and in the server; 0: all cores"
+    )
     options = parser.parse_args()
     project = options.project.resolve()
     python = str(project / ".venv" / "bin" / "python")
-    command = [python, "-c", LOOP, str(project), str(options.seconds)]
+    command = [python, "-c", LOOP, str(project), str(options.seconds), str(options.threads)]
     plain = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "LATENCY_MS": str(options.bound)}
+    environment = {**os.environ, "LATENCY_MS": str(options.bound), "THREADS": str(options.threads)}
     server = subprocess.Popen([python, "-m", "server", "--port", str(port)], cwd=project, env=environment)
     try:
         requests = bodies(project)
@@ -68,7 +71,7 @@ def main() -> int:
     row = {"loop_per_s": round(plain, 1), "server_per_s": round(rate, 1), "share": round(rate / plain, 3)}
     row |= {f"p{q}_ms_at_80": round(1000 * sorted(paced)[int(len(paced) * q / 100)], 2) for q in (50, 95, 99)}
     late = sum(1000 * seconds > options.bound for seconds in paced) if options.bound else 0
-    row |= {"bound_ms": options.bound, "requests": len(paced), "late": late}
+    row |= {"threads": options.threads, "bound_ms": options.bound, "requests": len(paced), "late": late}
     print(json.dumps(row))
     return int(bool(options.bound) and row["p95_ms_at_80"] > options.bound)
 

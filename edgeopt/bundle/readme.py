@@ -26,7 +26,8 @@ the files alone.
 
     python example.py            # the first golden sample
 {usage}
-The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named answer: copy what you need.
+{from_image}The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named answer: copy what you
+need.
 
 | | name | dtype | shape |
 |---|---|---|---|
@@ -56,6 +57,7 @@ def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
         target=markdown(spec.target),
         least=least,
         usage=_usage(spec),
+        from_image=_from_image(facts.get("in_graph")),
         tensors="\n".join(_row(side, tensor) for side, tensor in rows),
         labels=f"{len(spec.labels)} labels: {_some(spec.labels)}\n" if spec.labels else "",
         licence=markdown(facts["licences"].get("model") or UNSTATED),
@@ -77,6 +79,17 @@ def _usage(spec: BundleSpec) -> str:
             return "    python example.py SOUND.wav  # PCM, any rate; channels are mixed\n"
         case ArrayInput():
             return "    python example.py INPUT.npy  # or .npz with one array for each input\n"
+
+
+def _from_image(facts: dict[str, Any] | None) -> str:
+    """Return how to run the model whose preprocessing is in its graph, or nothing where there is none."""
+    if facts is None:
+        return ""
+    agree = f"{facts['same_answers']} of {facts['raw_inputs']} golden raw inputs have the recorded answer with it"
+    return (
+        f"`{facts['file']}` takes the bytes of an image file (input `{facts['input']}`, uint8) where the session options\n"
+        f"register the library of the package {facts['package']}; {agree}.\n\n"
+    )
 
 
 def _row(side: str, tensor: dict[str, Any]) -> str:

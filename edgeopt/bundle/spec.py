@@ -59,6 +59,8 @@ class BundleSpec:
     """What the model was made from, the earliest first; the model's file is added as the last link of the chain."""
     format: Literal["onnx", "ort"] = "onnx"
     """Form of the model's file: ONNX, or onnxruntime's own, with the operators that a reduced build must have."""
+    in_graph: bool = False
+    """Add a second file whose input is an image file: the preprocessing is in its graph (needs onnxruntime-extensions)."""
     latency: bool = False
     """Measure the latency here and record it with this device; the bundle's bytes then differ from one writing to the next."""
     licences: Mapping[str, str] = field(default_factory=dict)

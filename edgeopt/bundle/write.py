@@ -22,6 +22,8 @@ from edgeopt.bundle import ort_format, sbom
 from edgeopt.bundle.example import try_example
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.guess import guess_decoding
+from edgeopt.bundle.in_graph import FILE as FROM_IMAGE
+from edgeopt.bundle.in_graph import write_in_graph
 from edgeopt.bundle.ort_format import write_ort
 from edgeopt.bundle.raw_golden import raw_of_samples, record_answers
 from edgeopt.bundle.readme import readme
@@ -83,6 +85,8 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
             facts |= _facts_of_file(spec, aside / facts["model"]["file"], golden)
             write_golden(golden, aside / _GOLDEN, signature=signature)
             answers = _answers(aside, spec, facts, golden)
+            if spec.in_graph:
+                facts["in_graph"] = write_in_graph(spec.model, spec.preprocessing, aside, facts, answers)
             (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
             manifest = _seal(aside, spec, facts, golden, answers)
             checks = (*checked(aside), f"example: {try_example(aside, spec.preprocessing, golden.inputs[0])}")
@@ -113,6 +117,7 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
     made = {
         ort_format.MODEL,
         ort_format.OPERATORS,
+        FROM_IMAGE,
         "bundle.json",
         "SHA256SUMS",
         _GOLDEN,

@@ -55,6 +55,10 @@ def bundle(
         str,
         typer.Option("--format", help="onnx, or ort: onnxruntime's format, with the operators of a reduced build."),
     ] = "onnx",
+    in_graph: Annotated[
+        bool,
+        typer.Option("--in-graph", help="Add a model that takes image files: decoding and resizing in its graph."),
+    ] = False,
     latency: Annotated[
         bool,
         typer.Option(
@@ -84,6 +88,7 @@ def bundle(
         labels=read_labels(labels) if labels else found.labels,
         decoding=read_decoding_file(decoding) if decoding else None,
         format=_format(form),
+        in_graph=in_graph,
         latency=latency,
     )
     with shown(quiet=quiet):

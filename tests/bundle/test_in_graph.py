@@ -1,0 +1,109 @@
+"""Preprocessing in the graph: the pixels of the code that travels with bundles, and a bundle that holds such a model."""
+
+import builtins
+import io
+import json
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnx_ir as ir
+import pytest
+from PIL import Image
+
+from edgeopt.bundle import BundleSpec, ImageInput, TokenizerInput, write_bundle
+from edgeopt.bundle.in_graph import FILE, extensions_library, put_in_graph
+from edgeopt.bundle.raw_golden import RawSample, prepared_inputs
+from edgeopt.device_code import inference
+from edgeopt.errors import MachineError, RecipeError
+from edgeopt.graph import files
+
+COPY = '<ir_version: 10, opset_import: ["" : {opset}]> g (float[{shape}] x) => (float[{shape}] y) {{ y = Identity (x) }}'
+
+
+def copying(shape: str, opset: int = 20) -> ir.Model:
+    return ir.from_onnx_text(COPY.format(shape=shape, opset=opset))
+
+
+def photo(width: int, height: int) -> bytes:
+    """Return a PNG of waves with a hard edge."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = np.stack([128 + 120 * np.sin(rows / 5 + columns / (3 + k)) for k in range(3)], axis=-1)
+    waves[height // 3 :, : width // 4] = (255, 0, 40)
+    place = io.BytesIO()
+    Image.fromarray(waves.astype(np.uint8)).save(place, "PNG")
+    return place.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("steps", "shape"),
+    [
+        (ImageInput(width=24, height=20), "1, 3, 20, 24"),
+        (ImageInput(width=30, height=50, resample="nearest", colour="BGR"), "1, 3, 50, 30"),
+        (ImageInput(width=24, height=20, shorter_edge=28, resample="bicubic", mean=[1.0, 2.0, 3.0]), "1, 3, 20, 24"),
+        (ImageInput(width=40, height=40, letterbox=True, pad=[1.0, 2.0, 3.0], scale=[1.0]), "1, 3, 40, 40"),
+        (ImageInput(width=40, height=44, letterbox=True, pad_position="corner", colour="GREY", layout="NHWC"), "1, 44, 40, 1"),
+    ],
+)
+def test_pixels_are_those_of_the_code_that_travels(steps, shape):
+    pytest.importorskip("onnxruntime_extensions")
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.register_custom_ops_library(extensions_library())
+    session = ort.InferenceSession(files.serialized(put_in_graph(copying(shape), steps)), options)
+    images = inference("images")
+    for size in ((60, 37), (13, 90)):
+        given = photo(*size)
+        (found,) = session.run(None, {"image_file": np.frombuffer(given, np.uint8)})
+        wanted = images.image_input(images.read_pixels(given), steps.model_dump())[0]
+        levels = np.abs(found - wanted) * max(steps.scale)
+        assert found.shape == wanted.shape
+        assert levels.max() < 1.01, f"{size}: largest difference {levels.max()} levels"
+        assert (levels > 0.01).mean() < 0.05
+
+
+def test_a_bundle_says_how_many_answers_such_a_model_gives(tmp_path):
+    pytest.importorskip("onnxruntime_extensions")
+    text = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 8, 8] image) => (float[batch, 3] colour)
+{ axes = Constant <value_ints = [2, 3]> ()  colour = ReduceMean <keepdims = 0> (image, axes) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
+    steps = ImageInput(width=8, height=8)
+    raw = [RawSample(content=photo(30, 20), suffix=".png"), RawSample(content=photo(9, 40), suffix=".png")]
+    golden = prepared_inputs(raw, steps, files.signature(files.load(tmp_path / "model.onnx")), None)
+    more = {"preprocessing": steps, "raw": tuple(raw), "labels": ("red", "green", "blue"), "in_graph": True}
+    spec = BundleSpec(tmp_path / "model.onnx", "colours", "image-classification", "x86-vnni", golden, **more)
+    write_bundle(spec, output=tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "bundle.json").read_text(encoding="utf-8"))
+    assert facts["in_graph"] == {
+        **{"file": FILE, "input": "image_file", "package": "onnxruntime-extensions"},
+        **{"raw_inputs": 2, "same_answers": 2},
+    }
+    assert FILE in {entry["path"] for entry in facts["files"]}
+    assert "2 of 2 golden raw inputs have the recorded answer" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("steps", "opset", "said"),
+    [
+        (TokenizerInput(max_length=4), 20, "is for images; this model takes tokenizer"),
+        (ImageInput(width=4, height=4, resample="lanczos"), 20, "cannot resize by lanczos"),
+        (ImageInput(width=4, height=4), 17, "needs opset 18, the model has 17"),
+    ],
+)
+def test_what_cannot_be_in_a_graph_is_refused(steps, opset, said):
+    with pytest.raises(RecipeError, match=said):
+        put_in_graph(copying("1, 3, 4, 4", opset), steps)
+
+
+def test_a_missing_package_is_said_with_its_command(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == "onnxruntime_extensions":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MachineError, match="pip install onnxruntime-extensions"):
+        extensions_library()

@@ -161,9 +161,9 @@ def _checked(bundle: Path) -> Manifest:
 def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
     steps = manifest.preprocessing
-    if platform in (Platform.CPP, Platform.ANDROID) and isinstance(steps, TokenizerInput):
-        if (part := unread(_tokenizer(steps, bundle))) is not None:
-            raise ModelError(f"{bundle}: the {platform} template does not read {part}; python, serve, node and web may")
+    native = platform in (Platform.CPP, Platform.ANDROID)
+    if native and isinstance(steps, TokenizerInput) and (part := unread(_tokenizer(steps, bundle))) is not None:
+        raise ModelError(f"{bundle}: the {platform} template does not read {part}; python, serve, node and web may")
 
 
 def _tokenizer(steps: TokenizerInput, bundle: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ _CARD_NAMES = {
 } | {"agpl-3.0": "AGPL-3.0-only", "gpl-3.0": "GPL-3.0-only", "gpl-2.0": "GPL-2.0-only", "lgpl-2.1": "LGPL-2.1-only"}
 _LIMIT_BYTES = 200_000
 UNSTATED = "not stated"
-"""What a bundle says of a licence that nobody states."""
+"""What a bundle says of a licence that is stated nowhere."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from edgeopt.graph.macs import count_macs
 from edgeopt.profile.placement import read_placement
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.sqnr import sqnr_db
+from edgeopt.targets.requests import Sent, find_partitions, open_variant, time_blocks, write_outputs
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Rules, Target, load_target
 from edgeopt.targets.transports import connect
@@ -95,9 +96,8 @@ def _table(target: Target, models: Mapping[str, Path], samples: Samples) -> str:
         opened = {}
         measured = {name: path for name, path in models.items() if name != "fp32" or not target.device.emulated}
         for name, path in measured.items():
-            request = {"do": "open", "name": name, "model": str(path), "inputs": str(inputs), "session": session}
             try:
-                runner.ask(request)
+                open_variant(runner, name, Sent(str(path), str(inputs), session))
             except Exception as error:  # noqa: BLE001  (a model the provider refuses is a row, not the end)
                 lines.append(f"| {name} | refused: {str(error)[:120]} ||||||")
                 continue
@@ -105,8 +105,8 @@ def _table(target: Target, models: Mapping[str, Path], samples: Samples) -> str:
         faster = {} if target.device.emulated else _ratios(runner, list(opened))
         for name, path in opened.items():
             model = onnx_files.load(path)
-            placement = read_placement(runner.ask({"do": "placement", "name": name}), model, count_macs(model, batches[0]))
-            with np.load(runner.ask({"do": "outputs", "name": name}, timeout_s=3000.0)["path"]) as stored:
+            placement = read_placement(find_partitions(runner, name), model, count_macs(model, batches[0]))
+            with np.load(write_outputs(runner, name, timeout_s=3000.0).path) as stored:
                 got = {key: stored[key] for key in stored.files}
             cells = ["?", "?", "?"]
             if placement:
@@ -130,8 +130,8 @@ def _reference(path: Path, samples: Samples) -> dict[str, Any]:
 
 def _ratios(runner: Runner, names: list[str]) -> dict[str, float]:
     """Return how many times faster than the first model each is: the median over blocks taken in turns."""
-    blocks = [[name, 0, _RUNS] for _ in range(_BLOCKS) for name in names]
-    taken = runner.ask({"do": "sample", "blocks": [[name, 0, 3] for name in names] + blocks, "limit_s": 240.0})["blocks"]
+    blocks = [(name, 0, _RUNS) for _ in range(_BLOCKS) for name in names]
+    taken = time_blocks(runner, [(name, 0, 3) for name in names] + blocks, limit_s=240.0).blocks
     times: dict[str, list[float]] = {name: [] for name in names}
     for name, ns, *_ in taken[len(names) :]:
         times[name].append(min(ns))

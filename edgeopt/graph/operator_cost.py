@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -50,28 +50,37 @@ class Cost:
     kind: Kind | None
 
 
-def cost(
-    node: Mapping[str, Any], planned: Mapping[str, int] = MappingProxyType({}), levels: Mapping[str, int] | None = None
-) -> Cost:
-    """Return the cost of one call of `node`, an entry of the runner's `operators` reply.
+@dataclass(frozen=True)
+class Executed:
+    """A node that onnxruntime ran, perhaps fused or renamed: types and shapes of its tensors, and the bytes of all of them."""
+
+    name: str
+    op: str
+    inputs: list[tuple[str, list[int]]]
+    outputs: list[tuple[str, list[int]]]
+    bytes: int
+
+
+def cost(node: Executed, planned: Mapping[str, int] = MappingProxyType({}), levels: Mapping[str, int] | None = None) -> Cost:
+    """Return the cost of one call of `node`.
 
     Args:
-        node: name, op, inputs and outputs with their types and shapes, bytes.
+        node: as a profile shows it.
         planned: MACs by node name from the model file, for kernels (LSTM, ConvTranspose, QLinearConv) that repack their
             weights, which the profile then leaves out.
         levels: the accuracy_level of MatMulNBits nodes by name (`accuracy_levels`); one that is not in the file was fused by
             onnxruntime, which gives it level 4. None: the file is not known, and floats are assumed.
     """
-    counter = _COUNTERS.get(node["op"])
-    inputs = [shape for _, shape in node["inputs"]]
-    outputs = [shape for _, shape in node["outputs"]]
+    counter = _COUNTERS.get(node.op)
+    inputs: list[Shape] = [shape for _, shape in node.inputs]
+    outputs = [shape for _, shape in node.outputs]
     if counter is None or not inputs or not outputs:
-        return Cost(0, node["bytes"], None)
+        return Cost(0, node.bytes, None)
     try:
         macs = counter(inputs, outputs[0])
     except (IndexError, ValueError, ZeroDivisionError):
-        macs = planned.get(source_name(node["name"]), 0)
-    return Cost(macs, node["bytes"], _kind(node, levels) if macs else None)
+        macs = planned.get(source_name(node.name), 0)
+    return Cost(macs, node.bytes, _kind(node, levels) if macs else None)
 
 
 def source_name(name: str) -> str:
@@ -85,11 +94,11 @@ def accuracy_levels(model: ir.Model) -> dict[str, int]:
     return {node_name(node): attribute(node, "accuracy_level", 0) for node in nodes}
 
 
-def _kind(node: Mapping[str, Any], levels: Mapping[str, int] | None) -> Kind:
-    op, dtype = node["op"], node["inputs"][0][0]
+def _kind(node: Executed, levels: Mapping[str, int] | None) -> Kind:
+    op, dtype = node.op, node.inputs[0][0]
     if op in GIVE_FLOATS or dtype in ("uint8", "int8"):
         return "int8"
-    if op == "MatMulNBits" and levels is not None and levels.get(source_name(node["name"]), _FUSED_LEVEL) == _INTEGER_LEVEL:
+    if op == "MatMulNBits" and levels is not None and levels.get(source_name(node.name), _FUSED_LEVEL) == _INTEGER_LEVEL:
         return "int8"
     kinds: Mapping[str, Kind] = {"float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
     return kinds.get(dtype, "fp32")

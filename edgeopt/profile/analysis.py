@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from edgeopt.profile.measurement import Chunk, Sampled
 from edgeopt.profile.ratio import decide, ratio_interval
 from edgeopt.profile.result import Comparison, Latency, MachineLoad, Withheld
 from edgeopt.profile.steady import find_steady
+from edgeopt.targets.replies import Noise
 from edgeopt.verdict.order_statistics import Samples, fewest_samples, quantile_interval
 
 STATISTICS: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -86,13 +86,13 @@ def _round_of(blocks: Sequence[Samples], run: int) -> int:
     return int(np.searchsorted(begins, run, side="left"))
 
 
-def is_busy(noise: Mapping[str, Any]) -> bool:
+def is_busy(noise: Noise) -> bool:
     """Return whether other processes notably used the machine while a chunk was taken."""
-    if noise["wall_s"] < _SHORTEST_S:
+    if noise.wall_s < _SHORTEST_S:
         return False  # the system counts in ticks of 10 ms
-    if noise["others_cores"] is None:  # as on Android, where programs cannot read the load
-        return bool(noise["involuntary_switches"] > _SWITCHES_PER_S * noise["wall_s"])
-    return noise["others_cores"] > _BUSY_CORES or (noise["steal_share"] or 0.0) > _STOLEN_SHARE
+    if noise.others_cores is None:  # as on Android, where programs cannot read the load
+        return bool(noise.involuntary_switches > _SWITCHES_PER_S * noise.wall_s)
+    return noise.others_cores > _BUSY_CORES or (noise.steal_share or 0.0) > _STOLEN_SHARE
 
 
 def latencies(samples_ms: Samples, confidence: float) -> tuple[list[Latency], list[Withheld]]:
@@ -121,21 +121,21 @@ def compare(counted: Counted, a: str, b: str, *, confidence: float, margin: floa
 
 def conditions(chunks: Sequence[Chunk], counted: Counted) -> MachineLoad:
     """Sum up how quiet the machine was over all chunks."""
-    wall_s = max(1e-9, sum(chunk.noise["wall_s"] for chunk in chunks))
+    wall_s = max(1e-9, sum(chunk.noise.wall_s for chunk in chunks))
     others = _mean(chunks, "others_cores", wall_s)
     steal = _mean(chunks, "steal_share", wall_s)
     first, last = chunks[0].state, chunks[-1].state
-    energy = None if last["energy_uj"] is None or first["energy_uj"] is None else (last["energy_uj"] - first["energy_uj"]) / 1e6
-    throttled = None if last["throttle_events"] is None else last["throttle_events"] - (first["throttle_events"] or 0.0)
+    energy = None if last.energy_uj is None or first.energy_uj is None else (last.energy_uj - first.energy_uj) / 1e6
+    throttled = None if last.throttle_events is None else last.throttle_events - (first.throttle_events or 0.0)
     return MachineLoad(
         wall_s=wall_s,
         others_cores=others,
         steal_share=steal,
-        involuntary_switches_per_s=sum(chunk.noise["involuntary_switches"] for chunk in chunks) / wall_s,
+        involuntary_switches_per_s=sum(chunk.noise.involuntary_switches for chunk in chunks) / wall_s,
         quiet_chunks=counted.quiet_chunks,
         chunks=counted.chunks,
-        frequency_mhz=last["frequency_mhz"],
-        temperature_c=last["temperature_c"],
+        frequency_mhz=last.frequency_mhz,
+        temperature_c=last.temperature_c,
         throttle_events=throttled,
         energy_j=energy if energy is None or energy >= 0 else None,  # the counter wrapped around
         busy=counted.quiet_chunks * 2 < counted.chunks,
@@ -143,7 +143,7 @@ def conditions(chunks: Sequence[Chunk], counted: Counted) -> MachineLoad:
 
 
 def _mean(chunks: Sequence[Chunk], key: str, wall_s: float) -> float | None:
-    known = [chunk.noise[key] * chunk.noise["wall_s"] for chunk in chunks if chunk.noise[key] is not None]
+    known = [getattr(chunk.noise, key) * chunk.noise.wall_s for chunk in chunks if getattr(chunk.noise, key) is not None]
     return sum(known) / wall_s if known else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from edgeopt.profile.judging import Judge
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement, taken_nodes
 from edgeopt.profile.result import Numerics, Placement, ProfileResult, VariantProfile
 from edgeopt.targets.outputs import fetch_outputs
+from edgeopt.targets.replies import Hello, Opened
+from edgeopt.targets.requests import Sent, find_partitions, open_variant
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection
@@ -38,38 +40,36 @@ class Emulation:
     connection: Connection
     runner: Runner
     target: Target
-    hello: Mapping[str, Any]
+    hello: Hello
     batch: Batch
     """The first batch of inputs."""
     instruction_runs: int = 0
     """Extra runs for counting instructions; 0: do not count."""
 
 
-def examine(
-    emulation: Emulation, requests: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path], judge: Judge
-) -> ProfileResult:
+def examine(emulation: Emulation, sent: Mapping[str, Sent], models: Mapping[str, Path], judge: Judge) -> ProfileResult:
     """Return the emulator's results for `models`; latency budgets stay undecided."""
     hello, target = emulation.hello, emulation.target
-    opened: dict[str, Any] = {}
+    opened: list[Opened] = []
     notes: list[str] = []
     variants = []
     for name, path in models.items():
-        opened = emulation.runner.ask({"do": "open", "name": name, **requests[name]})
-        counted = _count(emulation, name, requests[name])
+        opened.append(open_variant(emulation.runner, name, sent[name]))
+        counted = _count(emulation, name, sent[name])
         notes += counted.notes
-        variants.append(_variant(emulation, name, path, requests[name], counted.per_run))
+        variants.append(_variant(emulation, name, path, sent[name], counted.per_run))
     judgements = judge.unmeasured({variant.name: _figures(variant) for variant in variants}, "an emulator's times mean nothing")
     return ProfileResult(
         target=target.name,
-        provider=opened["providers"][0],
+        provider=opened[-1].providers[0],
         threads=target.provider.threads,
-        device=dict(hello["device"]),
-        versions=dict(hello["versions"]),
+        device=dict(hello.device),
+        versions=dict(hello.versions),
         seconds=0.0,
         elapsed_s=0.0,
-        overhead_ns=hello["overhead_ns"],
-        batches=opened["batches"],
-        call=opened["call"],
+        overhead_ns=hello.overhead_ns,
+        batches=opened[-1].batches,
+        call=opened[-1].call,
         variants=variants,
         comparisons=[],
         budgets=judgements,
@@ -86,7 +86,7 @@ class _Counted:
     notes: list[str]
 
 
-def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Counted:
+def _count(emulation: Emulation, name: str, sent: Sent) -> _Counted:
     """Return the instructions of one run, or a warning with the reason why there are none."""
     target = emulation.target
     if not emulation.instruction_runs or not target.device.counting_launcher:
@@ -95,7 +95,7 @@ def _count(emulation: Emulation, name: str, request: Mapping[str, Any]) -> _Coun
     if reason:
         return _Counted(None, [f"no instruction counts: {reason}"])
     try:
-        found = count_instructions(target, request, runs=emulation.instruction_runs)
+        found = count_instructions(target, sent, runs=emulation.instruction_runs)
     except MachineError as error:
         return _Counted(None, [f"{name}: no instruction counts: {error}"])
     if found.apart > 1:
@@ -123,17 +123,15 @@ def _warnings(variants: list[VariantProfile]) -> list[str]:
     return found
 
 
-def _variant(
-    emulation: Emulation, name: str, path: Path, request: Mapping[str, Any], instructions: int | None
-) -> VariantProfile:
+def _variant(emulation: Emulation, name: str, path: Path, sent: Sent, instructions: int | None) -> VariantProfile:
     model = files.load(path)
     macs = count_macs(model, emulation.batch)
     if emulation.target.provider.name == CPU:
         placement: Placement | None = all_on_cpu(model)
         taken: set[str] | None = None
     else:
-        reply = emulation.runner.ask({"do": "placement", "name": name})
-        placement, taken = read_placement(reply, model, macs), taken_nodes(reply)
+        found = find_partitions(emulation.runner, name)
+        placement, taken = read_placement(found, model, macs), taken_nodes(found)
     return VariantProfile(
         name=name,
         size_bytes=files.size_bytes(path),
@@ -163,16 +161,16 @@ def _variant(
         floor_ms=None,
         instructions=instructions,
         placement=placement,
-        numerics=_numerics(emulation, name, request),
+        numerics=_numerics(emulation, name, sent),
     )
 
 
-def _numerics(emulation: Emulation, name: str, request: Mapping[str, Any]) -> Numerics:
+def _numerics(emulation: Emulation, name: str, sent: Sent) -> Numerics:
     """Compare the emulator's outputs with those of this machine's CPU provider."""
     got = fetch_outputs(emulation.connection, emulation.runner, name)
     here = this_machine()
     with here.start() as runner:
-        runner.ask({"do": "open", "name": name, **request, "session": {"provider": CPU, "threads": 1}})
+        open_variant(runner, name, replace(sent, session={"provider": CPU, "threads": 1}))
         return compare_outputs(got, fetch_outputs(here, runner, name))
 
 

@@ -14,15 +14,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edgeopt import lifetime
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.targets.replies import UnreadableReply
+from edgeopt.targets.requests import Sent
 from edgeopt.targets.runner import read_reply
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports.local import command_of
@@ -50,29 +49,29 @@ def why_not(target: Target) -> str | None:
     return f"there is no {device.counting_launcher[0]}{make}"
 
 
-def count_instructions(target: Target, request: Mapping[str, Any], *, runs: int) -> Instructions:
-    """Count the instructions of one run of the model that `request` (model, inputs, session) opens.
+def count_instructions(target: Target, sent: Sent, *, runs: int) -> Instructions:
+    """Count the instructions of one run of a model.
 
     Args:
         target: an emulator of this machine that counts (`why_not` is None).
-        request: as the runner's request `cold`.
+        sent: the model, its inputs and its session.
         runs: k, more for a smaller model.
 
     Raises:
         MachineError: the emulator printed no count, or the model did not run.
     """
-    first, second, third = (_whole(target, request, _FIRST + times * runs) for times in range(3))
+    first, second, third = (_whole(target, sent, _FIRST + times * runs) for times in range(3))
     per_run = (third - first) / (2 * runs)
     apart = abs((third - second) - (second - first)) / runs
     return Instructions(max(0, round(per_run)), apart / per_run if per_run > 0 else float("inf"))
 
 
-def _whole(target: Target, request: Mapping[str, Any], runs: int) -> int:
+def _whole(target: Target, sent: Sent, runs: int) -> int:
     _, python = command_of(target)
     script = shipped("deploy") / "runner" / "measure.py"
     launcher = [str(Path(part).expanduser()) if part.startswith("~") else part for part in target.device.counting_launcher]
     command = [*launcher, python, str(script), "cold"]
-    line = json.dumps({"do": "cold", "runs": runs, "seconds": 1e9, **request}) + "\n"
+    line = json.dumps({"do": "cold", "runs": runs, "seconds": 1e9, **asdict(sent)}) + "\n"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}  # otherwise hashing differs between processes
     done = lifetime.run(command, stdin=line.encode(), environment=environment)
     found = _TOTAL.findall(done.stderr)

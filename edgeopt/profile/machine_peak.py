@@ -25,19 +25,21 @@ from edgeopt.graph.files import serialized
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.peak import Bandwidth, Peak
 from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
+from edgeopt.targets.replies import Hello
+from edgeopt.targets.requests import Duration, time_alone
 from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.transports import Connection
 
 _PRODUCTS = ((64, 1024, 1024), (256, 512, 512), (256, 1024, 1024))
 _SUM_BYTES = (3 << 16, 3 << 20, 3 << 22, 3 << 25)
-_RUNS_S = 0.08
+_DURATION = Duration(0.08, fewest=5, most=2000)
 
 
-def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any], hello: Mapping[str, Any]) -> Peak:
+def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any], hello: Hello) -> Peak:
     """Return the device's peak for `session` (provider, options, threads): cached, or measured now (a second) and cached."""
     asked = {
-        "device": hello["device"],
-        "versions": hello["versions"],
+        "device": hello.device,
+        "versions": hello.versions,
         "session": dict(session),
         "sizes": [_PRODUCTS, _SUM_BYTES],
     }
@@ -96,15 +98,8 @@ class _Bench:
         path, inputs = self.folder / f"{self.count}.onnx", self.folder / f"{self.count}.npz"
         path.write_bytes(serialized(model))
         write_batches([batch], inputs)
-        request = {"model": self.connection.send(path), "inputs": self.connection.send(inputs), "session": dict(self.session)}
-        self.runner.ask({"do": "open", "name": "peak", **request})
-        try:
-            [[_, pilot, *_]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, 3]]})["blocks"]
-            runs = max(5, min(2000, int(_RUNS_S * 1e9 / max(1, min(pilot)))))
-            [[_, samples, *_]] = self.runner.ask({"do": "sample", "blocks": [["peak", 0, runs]]})["blocks"]
-        finally:
-            self.runner.ask({"do": "close", "name": "peak"})
-        return float(np.quantile(samples, 0.1)) / 1e9
+        times = time_alone(self.connection, self.runner, (path, inputs), self.session, _DURATION)
+        return float(np.quantile(times, 0.1)) / 1e9
 
 
 def _product(size: tuple[int, int, int], *, integer: bool) -> ir.Model:

@@ -12,12 +12,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from edgeopt import progress
 from edgeopt.errors import MachineError
+from edgeopt.targets.replies import Noise, State
+from edgeopt.targets.requests import Block, Sent, start_cold, time_blocks
 from edgeopt.targets.runner import Runner
 from edgeopt.verdict.order_statistics import Samples
 
@@ -28,7 +29,7 @@ _CHUNK_MS = 250.0
 _PILOT_RUNS = 3
 _MOST_RUNS_A_BLOCK = 200
 _LEAST_PATIENCE_S, _PATIENCE = 60.0, 6.0
-_ANSWER_S = 30.0
+_COLD_S, _ANSWER_S = 0.5, 30.0
 _BLOCK_PATIENCE_S = 600.0  # a block that began before the limit is finished
 
 
@@ -40,7 +41,7 @@ class Cold:
     first_run_ms: float
     peak_rss_bytes: int | None
     model_rss_bytes: int | None
-    memory: Sequence[tuple[str, int, int | None]] = ()
+    memory: Sequence[tuple[str, float, int | None]] = ()
     """Tuples (moment, ns since the start of loading, resident bytes), in the order of time."""
 
 
@@ -49,8 +50,8 @@ class Chunk:
     """Result of one request: the blocks of each variant (one array of ms per round), and the machine's load meanwhile."""
 
     blocks: Mapping[str, list[Samples]]
-    noise: Mapping[str, Any]
-    state: Mapping[str, Any]
+    noise: Noise
+    state: State
     cpu: Mapping[str, list[Samples]] = field(default_factory=dict)
     """As `blocks`, processor time of the calling thread in ms; empty where the device does not report it."""
 
@@ -87,26 +88,26 @@ def patience_s(seconds: float) -> float:
     return _LEAST_PATIENCE_S + _PATIENCE * seconds
 
 
-def start_cold(runner: Runner, request: Mapping[str, Any], *, limit_s: float = _LEAST_PATIENCE_S) -> Cold:
+def cold_start(runner: Runner, sent: Sent, *, limit_s: float = _LEAST_PATIENCE_S) -> Cold:
     """Load and run a model in a fresh process on the device.
 
     Raises:
         ModelError: it took longer than `limit_s`.
     """
-    reply = runner.ask({"do": "cold", "seconds": 0.5, "limit_s": limit_s, **request}, timeout_s=limit_s + _ANSWER_S)
-    peak, before = reply["peak_rss_bytes"], reply["before_rss_bytes"]
+    started = start_cold(runner, sent, seconds=_COLD_S, limit_s=limit_s, answer_s=_ANSWER_S)
+    peak, before = started.peak_rss_bytes, started.before_rss_bytes
     return Cold(
-        load_ms=reply["load_ns"] / 1e6,
-        first_run_ms=reply["first_run_ns"] / 1e6,
+        load_ms=started.load_ns / 1e6,
+        first_run_ms=started.first_run_ns / 1e6,
         peak_rss_bytes=peak,
         model_rss_bytes=None if peak is None or before is None else max(0, peak - before),
-        memory=[(label, nanoseconds, resident) for label, nanoseconds, resident in reply.get("memory", ())],
+        memory=started.memory or (),
     )
 
 
 def start_all_cold(
     runner: Runner,
-    requests: Mapping[str, Mapping[str, Any]],
+    sent: Mapping[str, Sent],
     *,
     times: int,
     deadline: float,
@@ -114,13 +115,13 @@ def start_all_cold(
     clock: Clock = time.monotonic,
 ) -> dict[str, list[Cold]]:
     """Start every variant cold, interleaved: at least once, and up to `times` before `deadline`."""
-    found: dict[str, list[Cold]] = {name: [] for name in requests}
-    with progress.task("cold starts", total=times * len(requests)) as advance:
+    found: dict[str, list[Cold]] = {name: [] for name in sent}
+    with progress.task("cold starts", total=times * len(sent)) as advance:
         for turn in range(times):
             if turn and clock() >= deadline:
                 break
-            for name, request in requests.items():
-                found[name].append(start_cold(runner, request, limit_s=limit_s))
+            for name, one in sent.items():
+                found[name].append(cold_start(runner, one, limit_s=limit_s))
                 advance()
     return found
 
@@ -136,7 +137,7 @@ def sample(
 ) -> Sampled:
     """Time interleaved runs of the open variants `names` until the limits are reached or `enough` returns True."""
     sampled = Sampled(names)
-    pilot = _take(runner, [[name, 0, _PILOT_RUNS] for name in names], overhead_ns, limit_s=60.0)
+    pilot = _take(runner, [(name, 0, _PILOT_RUNS) for name in names], overhead_ns, limit_s=60.0)
     sampled.chunks.append(pilot)
     run_ms = [float(np.median(pilot.blocks[name][0])) for name in names]
     runs = min(max(_PILOT_RUNS, math.ceil(_BLOCK_MS / max(run_ms))), _MOST_RUNS_A_BLOCK)
@@ -153,24 +154,24 @@ def sample(
     return sampled
 
 
-def _plan(names: Sequence[str], *, first: int, rounds: int, runs: int) -> list[list[Any]]:
+def _plan(names: Sequence[str], *, first: int, rounds: int, runs: int) -> list[Block]:
     """Plan blocks [name, first batch, runs]; every round gives all variants the same batches, in alternating order."""
-    blocks: list[list[Any]] = []
+    blocks: list[Block] = []
     for turn in range(first, first + rounds):
         order = names if turn % 2 == 0 else list(reversed(names))
-        blocks.extend([name, turn * runs, runs] for name in order)
+        blocks.extend((name, turn * runs, runs) for name in order)
     return blocks
 
 
-def _take(runner: Runner, plan: list[list[Any]], overhead_ns: float, *, limit_s: float) -> Chunk:
-    reply = runner.ask({"do": "sample", "blocks": plan, "limit_s": limit_s}, timeout_s=limit_s + _BLOCK_PATIENCE_S)
-    blocks: dict[str, list[Samples]] = {str(name): [] for name, _, _ in plan}
+def _take(runner: Runner, plan: Sequence[Block], overhead_ns: float, *, limit_s: float) -> Chunk:
+    timed = time_blocks(runner, plan, limit_s=limit_s, timeout_s=limit_s + _BLOCK_PATIENCE_S)
+    blocks: dict[str, list[Samples]] = {name: [] for name, _, _ in plan}
     cpu: dict[str, list[Samples]] = {name: [] for name in blocks}
-    for name, nanoseconds, *own in reply["blocks"]:
+    for name, nanoseconds, *own in timed.blocks:
         blocks[name].append(np.maximum(np.array(nanoseconds, dtype=np.float64) - overhead_ns, 1.0) / 1e6)
         cpu[name] += [np.array(part, dtype=np.float64) / 1e6 for part in own]
     whole = min(len(taken) for taken in blocks.values())  # the last round may be incomplete
-    if not whole and plan[0][1:] == [0, _PILOT_RUNS]:
+    if not whole and plan[0][1:] == (0, _PILOT_RUNS):
         raise MachineError(f"{_PILOT_RUNS} runs of every model took longer than {limit_s:.0f} s; profile fewer models at once")
     kept, kept_cpu = ({name: taken[:whole] for name, taken in series.items()} for series in (blocks, cpu))
-    return Chunk(kept, reply["noise"], reply["state"], kept_cpu)
+    return Chunk(kept, timed.noise, timed.state, kept_cpu)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 from edgeopt.graph.operator_cost import CONVERSIONS, Cost, cost
 from edgeopt.profile.peak import Peak
 from edgeopt.profile.result import MemoryPoint, OperatorTime
+from edgeopt.targets.replies import Operators
 
 _SEEN = 0.5
 """Share of the model's MACs that a profile must account for to be used; fused kernels may show slightly less than all."""
@@ -30,23 +30,22 @@ class Insight:
 
 
 def read_operators(
-    reply: Mapping[str, Any],
+    executed: Operators,
     peak: Peak | None,
     planned: Mapping[str, int] = MappingProxyType({}),
     levels: Mapping[str, int] | None = None,
 ) -> Insight:
-    """Return the runner's `operators` reply, one entry per node; a node's cost is the mean over the shapes it ran with.
+    """Return what a runner executed, one entry per node; a node's cost is the mean over the shapes it ran with.
 
     Args:
-        reply: of the runner.
+        executed: as the runner timed it.
         peak: the machine's peak rates, if known.
         planned: MACs by node name from the model file, for kernels whose weights the profile leaves out.
         levels: the accuracy_level of each MatMulNBits node, from the model file; see `cost`.
     """
     calls: dict[tuple[str, str, str], list[tuple[float, float, Cost]]] = {}
-    for entry in reply["operators"]:
-        key = (entry["name"], entry["op"], entry["provider"])
-        calls.setdefault(key, []).append((entry["calls"], entry["us"] / 1e3, cost(entry, planned, levels)))
+    for row in executed.operators:
+        calls.setdefault((row.name, row.op, row.provider), []).append((row.calls, row.us / 1e3, cost(row, planned, levels)))
     total_ms = sum(ms for parts in calls.values() for _, ms, _ in parts) or 1.0
     operators = sorted(
         (_operator(key, parts, total_ms, peak) for key, parts in calls.items()), key=lambda it: (-it.ms, it.name)
@@ -55,14 +54,14 @@ def read_operators(
     integer = sum(operator.macs for operator in operators if operator.kind == "int8")
     return Insight(
         operators=operators,
-        arena_peak_bytes=reply.get("arena_peak_bytes") or None,
+        arena_peak_bytes=executed.arena_peak_bytes or None,
         macs=macs or None,
         int8_macs_share=integer / macs if macs else None,
         conversion_share=sum((operator.share for operator in operators if operator.op in CONVERSIONS), 0.0),
         floor_ms=None if peak is None or not operators else sum(operator.bound_ms or 0.0 for operator in operators),
         held=[
             MemoryPoint("arena", place, us / 1e3, name, op, held)
-            for place, (name, op, us, held) in enumerate(reply.get("memory", ()))
+            for place, (name, op, us, held) in enumerate(executed.memory or ())
         ],
     )
 

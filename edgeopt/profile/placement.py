@@ -11,28 +11,28 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
 from edgeopt.graph.macs import integer_products
 from edgeopt.profile.result import Placement, Stretch
+from edgeopt.targets.replies import Partitions
 
 CPU = "CPUExecutionProvider"
 _SHOWN = 500
 
 
-def read_placement(reply: Mapping[str, Any], model: ir.Model, macs: Mapping[str, int]) -> Placement | None:
-    """Return the placement of `model` from the runner's `placement` reply; None: not reported by this onnxruntime.
+def read_placement(found: Partitions, model: ir.Model, macs: Mapping[str, int]) -> Placement | None:
+    """Return the placement of `model` from the runner's partitions; None: not reported by this onnxruntime.
 
     Args:
-        reply: ``partitions``: [{"provider", "nodes": [[name, op], …]}].
+        found: the nodes of each provider.
         model: the model that was sent; its order of nodes is the running order.
         macs: MACs by node name (`edgeopt.graph.macs.count_macs`).
     """
-    if reply["partitions"] is None:
+    if found.partitions is None:
         return None
-    told = [(_source(name), op, part["provider"]) for part in reply["partitions"] for name, op in part["nodes"]]
+    told = [(_source(name), op, part.provider) for part in found.partitions for name, op in part.nodes]
     named = {name or f"unnamed {number}": (op, provider) for number, (name, op, provider) in enumerate(told)}
     known = [node.name for node in model.graph if node.name in named]
     order = known or list(named)
@@ -83,8 +83,8 @@ def quantized_macs_share(model: ir.Model, macs: Mapping[str, int], *, taken: Con
     return sum(macs.get(name, 0) for name in products) / total
 
 
-def taken_nodes(reply: Mapping[str, Any]) -> set[str] | None:
+def taken_nodes(found: Partitions) -> set[str] | None:
     """Return the nodes that did not fall back to the CPU, by name; None: that onnxruntime does not tell."""
-    if reply["partitions"] is None:
+    if found.partitions is None:
         return None
-    return {_source(name) for part in reply["partitions"] if part["provider"] != CPU for name, _ in part["nodes"]}
+    return {_source(name) for part in found.partitions if part.provider != CPU for name, _ in part.nodes}

@@ -45,7 +45,8 @@ from edgeopt.profile.inputs import take_batches
 from edgeopt.profile.measurement import Limits, patience_s, sample
 from edgeopt.profile.stage import session_of
 from edgeopt.profile.sweeps import join
-from edgeopt.targets.runner import greet, write_batches
+from edgeopt.targets.requests import Sent, greet, open_variant
+from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
 from edgeopt.verdict.order_statistics import Samples, binomial_cdf, fewest_samples
@@ -180,11 +181,10 @@ def measure_scenarios(
         hello = greet(runner, where=connection.where)
         for size, batch in batches.items():
             write_batches([batch], folder / f"{size}.npz")
-            sent = connection.send(folder / f"{size}.npz")
-            request = {"do": "open", "name": names[size], "model": there, "inputs": sent, "session": session}
-            runner.ask(request, timeout_s=patience_s(config.seconds))
+            sent = Sent(there, connection.send(folder / f"{size}.npz"), session)
+            open_variant(runner, names[size], sent, timeout_s=patience_s(config.seconds))
         limits = Limits(time.monotonic() + config.seconds, max_runs=200_000)
-        sampled = sample(runner, list(names.values()), limits=limits, overhead_ns=hello["overhead_ns"], enough=lambda _: False)
+        sampled = sample(runner, list(names.values()), limits=limits, overhead_ns=hello.overhead_ns, enough=lambda _: False)
     counted = count(sampled)
     runs = {size: counted.samples(name) for size, name in names.items()}
     if not all(len(times) for times in runs.values()):
@@ -193,8 +193,8 @@ def measure_scenarios(
     return ScenarioResult(
         target=target.name,
         threads=target.provider.threads,
-        device=dict(hello["device"]),
-        versions=dict(hello["versions"]),
+        device=dict(hello.device),
+        versions=dict(hello.versions),
         seconds=config.seconds,
         figures=[_figure(scenario, runs, config) for scenario in config.scenarios],
         warnings=["the machine was busy; measure again when it is idle"] if busy else [],

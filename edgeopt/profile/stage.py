@@ -31,7 +31,9 @@ from edgeopt.profile.peak import Peak
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement
 from edgeopt.profile.result import Placement, ProfileResult
 from edgeopt.targets.availability import require
-from edgeopt.targets.runner import Runner, greet, write_batches
+from edgeopt.targets.replies import Hello, Opened, Operators
+from edgeopt.targets.requests import Sent, close_variant, find_partitions, greet, open_variant, time_operators
+from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.target import Target, target_names
 from edgeopt.targets.transports import Connection, connect
 from edgeopt.verdict.accuracy_drop import Drop
@@ -79,22 +81,22 @@ def profile(
         folder = stack.enter_context(temporary_folder("edgeopt-profile-"))
         write_batches(batches, folder / "inputs.npz")
         connection = stack.enter_context(connect(target))
-        requests = make_requests(connection, models, folder / "inputs.npz", target)
+        sent = send_models(connection, models, folder / "inputs.npz", target)
         runner = stack.enter_context(connection.start())
         hello = greet(runner, where=connection.where)
         failed: Mapping[str, str] = {}
         if (target.provider.name != CPU or target.device.emulated) and len(models) > 1:
-            failed = failures(runner, requests, limit_s=patience_s(config.seconds))
+            failed = failures(runner, sent, limit_s=patience_s(config.seconds))
             models = {name: path for name, path in models.items() if name not in failed}
-            requests = {name: request for name, request in requests.items() if name not in failed}
+            sent = {name: one for name, one in sent.items() if name not in failed}
             judge.leave_out(failed)
         if target.device.emulated:
             emulation = Emulation(connection, runner, target, hello, batches[0], config.instruction_runs)
-            return _told_of(examine(emulation, requests, models, judge), batches, failed)
-        raw = measure(runner, requests, config=config, judge=judge, overhead_ns=hello["overhead_ns"])
+            return _told_of(examine(emulation, sent, models, judge), batches, failed)
+        raw = measure(runner, sent, config=config, judge=judge, overhead_ns=hello.overhead_ns)
         planned = {name: count_macs(files.load(path), batches[0]) for name, path in models.items()}
         placements = {name: _placement(runner, name, path, planned[name], target) for name, path in models.items()}
-        session = next(iter(requests.values()))["session"]
+        session = next(iter(sent.values())).session
         peak = find_peak(connection, runner, session, hello) if config.roofline and target.provider.name == CPU else None
     insights = {name: _insight(raw.operators[name], peak, planned[name], path) for name, path in models.items()}
     sizes = {name: files.size_bytes(path) for name, path in models.items()}
@@ -112,21 +114,21 @@ def profile(
     return _told_of(found, batches, failed)
 
 
-def failures(runner: Runner, requests: Mapping[str, Mapping[str, Any]], *, limit_s: float) -> dict[str, str]:
+def failures(runner: Runner, sent: Mapping[str, Sent], *, limit_s: float) -> dict[str, str]:
     """Return why variants do not run on the target, by name: a provider may take the int8 form of a model only.
 
     Raises:
         ModelError: none of them runs; the first one's reason.
     """
     reasons: dict[str, ModelError] = {}
-    for name, request in requests.items():
+    for name, one in sent.items():
         try:
-            runner.ask({"do": "open", "name": name, **request}, timeout_s=limit_s)
+            open_variant(runner, name, one, timeout_s=limit_s)
         except ModelError as error:
             reasons[name] = error
         else:
-            runner.ask({"do": "close", "name": name})
-    if len(reasons) == len(requests):
+            close_variant(runner, name)
+    if len(reasons) == len(sent):
         raise next(iter(reasons.values()))
     return {name: str(error) for name, error in reasons.items()}
 
@@ -160,13 +162,11 @@ def make_judge(
     return Judge(BudgetJudge(here, names, references=config.references, drops=drops), comparer)
 
 
-def make_requests(
-    connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target
-) -> dict[str, dict[str, Any]]:
+def send_models(connection: Connection, models: Mapping[str, Path], inputs: Path, target: Target) -> dict[str, Sent]:
     """Copy everything to the device and return how each variant is opened there."""
     session = session_of(target, threads=target.provider.threads, shared=len(models) > 1)
     there = connection.send(inputs)
-    return {name: {"model": connection.send(path), "inputs": there, "session": session} for name, path in models.items()}
+    return {name: Sent(connection.send(path), there, session) for name, path in models.items()}
 
 
 def session_of(target: Target, *, threads: int, shared: bool) -> dict[str, Any]:
@@ -182,15 +182,15 @@ class Raw:
     """Measurements from the device, before any statistics."""
 
     cold: Mapping[str, list[Cold]]
-    opened: Mapping[str, Mapping[str, Any]]
+    opened: Mapping[str, Opened]
     sampled: Sampled
-    operators: Mapping[str, Mapping[str, Any]]
+    operators: Mapping[str, Operators]
     elapsed_s: float
 
 
 def measure(
     runner: Runner,
-    requests: Mapping[str, Mapping[str, Any]],
+    sent: Mapping[str, Sent],
     *,
     config: ProfileConfig,
     judge: Judge,
@@ -201,36 +201,32 @@ def measure(
     begin = clock()
     hurry = begin + _COLD_SHARE * config.seconds
     limit_s = patience_s(config.seconds)
-    cold = start_all_cold(runner, requests, times=config.cold_starts, deadline=hurry, limit_s=limit_s, clock=clock)
-    opened = {
-        name: runner.ask({"do": "open", "name": name, **request}, timeout_s=limit_s) for name, request in requests.items()
-    }
+    cold = start_all_cold(runner, sent, times=config.cold_starts, deadline=hurry, limit_s=limit_s, clock=clock)
+    opened = {name: open_variant(runner, name, one, timeout_s=limit_s) for name, one in sent.items()}
     deadline = max(begin + (1 - _OPERATOR_SHARE) * config.seconds, clock() + _SAMPLING_SHARE * config.seconds)
     limits = Limits(deadline, config.max_runs)
-    sampled = sample(runner, list(requests), limits=limits, overhead_ns=overhead_ns, enough=judge.enough, clock=clock)
-    operators: dict[str, Mapping[str, Any]] = {name: {"operators": []} for name in requests}
+    sampled = sample(runner, list(sent), limits=limits, overhead_ns=overhead_ns, enough=judge.enough, clock=clock)
+    operators = dict.fromkeys(sent, Operators(runs=0, operators=[], arena_peak_bytes=None))
     if config.operator_runs:
-        runs = config.operator_runs
-        operators = {name: runner.ask({"do": "operators", "name": name, "runs": runs}) for name in requests}
+        operators = {name: time_operators(runner, name, runs=config.operator_runs) for name in sent}
     return Raw(cold, opened, sampled, operators, elapsed_s=clock() - begin)
 
 
-def _insight(reply: Mapping[str, Any], peak: Peak | None, planned: Mapping[str, int], path: Path) -> Insight:
+def _insight(operators: Operators, peak: Peak | None, planned: Mapping[str, int], path: Path) -> Insight:
     model = files.load(path)
-    insight = read_operators(reply, peak, planned, accuracy_levels(model))
+    insight = read_operators(operators, peak, planned, accuracy_levels(model))
     return hidden(insight, planned, quantized_macs_share(model, planned))
 
 
 def _placement(runner: Runner, name: str, path: Path, macs: Mapping[str, int], target: Target) -> Placement | None:
     if target.provider.name == CPU:
         return all_on_cpu(files.load(path))
-    reply = runner.ask({"do": "placement", "name": name})
-    return read_placement(reply, files.load(path), macs)
+    return read_placement(find_partitions(runner, name), files.load(path), macs)
 
 
 def summarize(
     raw: Raw,
-    hello: Mapping[str, Any],
+    hello: Hello,
     judge: Judge,
     evidence: Mapping[str, Evidence],
     *,
@@ -247,15 +243,15 @@ def summarize(
     opened = raw.opened[names[0]]
     return ProfileResult(
         target=target.name,
-        provider=opened["providers"][0],
+        provider=opened.providers[0],
         threads=target.provider.threads,
-        device=dict(hello["device"]),
-        versions=dict(hello["versions"]),
+        device=dict(hello.device),
+        versions=dict(hello.versions),
         seconds=config.seconds,
         elapsed_s=raw.elapsed_s,
-        overhead_ns=hello["overhead_ns"],
-        batches=opened["batches"],
-        call=opened["call"],
+        overhead_ns=hello.overhead_ns,
+        batches=opened.batches,
+        call=opened.call,
         variants=variants,
         comparisons=comparisons,
         budgets=judgements,

@@ -31,7 +31,8 @@ from edgeopt.profile.inputs import check_batches
 from edgeopt.profile.measurement import Limits, patience_s, sample
 from edgeopt.profile.result import Latency
 from edgeopt.profile.stage import session_of
-from edgeopt.targets.runner import greet, write_batches
+from edgeopt.targets.requests import Sent, greet, open_variant
+from edgeopt.targets.runner import write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import connect
 from edgeopt.verdict.order_statistics import Samples
@@ -112,20 +113,19 @@ def sweep(model: Path, inputs: Batches, *, target: Target, config: SweepConfig =
         hello = greet(runner, where=connection.where)
         for name, (threads, place) in zip(names, points, strict=True):
             session = session_of(target, threads=threads, shared=len(points) > 1)
-            request = {"do": "open", "name": name, "model": there, "inputs": sent[place], "session": session}
-            runner.ask(request, timeout_s=patience_s(config.seconds))
+            open_variant(runner, name, Sent(there, sent[place], session), timeout_s=patience_s(config.seconds))
         limits = Limits(time.monotonic() + config.seconds, max_runs=20_000)
-        sampled = sample(runner, names, limits=limits, overhead_ns=hello["overhead_ns"], enough=lambda _: False)
+        sampled = sample(runner, names, limits=limits, overhead_ns=hello.overhead_ns, enough=lambda _: False)
     counted = count(sampled)
     return SweepResult(
         target=target.name,
-        device=dict(hello["device"]),
-        versions=dict(hello["versions"]),
+        device=dict(hello.device),
+        versions=dict(hello.versions),
         points=[
             _point(threads, shapes[place], counted.samples(name), config.confidence)
             for name, (threads, place) in zip(names, points, strict=True)
         ],
-        warnings=_warnings(counted, config.threads, hello["device"].get("cores")),
+        warnings=_warnings(counted, config.threads, hello.device.get("cores")),
     )
 
 

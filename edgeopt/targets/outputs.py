@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeopt.errors import MachineError
 from edgeopt.lifetime import temporary_folder
+from edgeopt.targets.requests import write_outputs
 from edgeopt.targets.runner import Runner
 from edgeopt.targets.transports import Connection
 
@@ -25,7 +26,7 @@ def fetch_outputs(connection: Connection, runner: Runner, name: str) -> dict[str
     """
     with temporary_folder("edgeopt-outputs-") as folder:
         to = folder / "outputs.npz"
-        path = runner.ask({"do": "outputs", "name": name})["path"]
+        path = write_outputs(runner, name).path
         try:
             connection.fetch(path, to)
             with np.load(to, allow_pickle=False) as stored:

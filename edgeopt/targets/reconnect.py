@@ -28,7 +28,7 @@ class ReconnectingRunner:
         self._answered = False
         self.cuts = 0
 
-    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> Any:
         """Send one request and return the reply (see `Runner.ask`)."""
         attempt = 0
         while True:
@@ -42,7 +42,7 @@ class ReconnectingRunner:
                 progress.note(f"{lost}; connecting again")
                 time.sleep(self._pause_s * 2 ** (attempt - 1))
 
-    def _attempt(self, request: Mapping[str, Any], timeout_s: float, *, again: bool) -> dict[str, Any]:
+    def _attempt(self, request: Mapping[str, Any], timeout_s: float, *, again: bool) -> Any:
         if again:
             self._begin_again(request, timeout_s)
         reply = self._runner.ask(request, timeout_s=timeout_s)

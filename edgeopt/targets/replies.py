@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+
+from edgeopt.graph.operator_cost import Executed
 
 MOST_BYTES = 64 << 20
 """Longest line that is read from a runner, in bytes."""
@@ -22,7 +24,6 @@ _Positive = Annotated[FiniteFloat, Field(ge=0)]
 _Number = FiniteFloat | None
 _Times = Annotated[list[_Positive], Field(min_length=1)]
 _Block = tuple[str, _Times] | tuple[str, _Times, _Times]
-_Shapes = list[tuple[str, list[_Count]]]
 
 
 class UnreadableReply(ValueError):  # noqa: N818  (it becomes an error that says where)
@@ -85,8 +86,8 @@ class State:
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """Timed runs."""
+class TimedBlocks:
+    """Timed runs, block by block: the variant's name, ns of each run, and perhaps the calling thread's ns in each."""
 
     blocks: list[_Block]
     noise: Noise
@@ -105,15 +106,10 @@ class ColdStart:
 
 
 @dataclass(frozen=True)
-class OperatorRow:
-    """One node of onnxruntime's profile."""
+class OperatorRow(Executed):
+    """One node of onnxruntime's profile, with one combination of shapes."""
 
-    name: str
-    op: str
     provider: str
-    inputs: _Shapes
-    outputs: _Shapes
-    bytes: _Positive
     calls: _Positive
     us: _Positive
 
@@ -155,7 +151,7 @@ _FORMS: Mapping[str, Any] = {
     "hello": Hello,
     "state": State,
     "open": Opened,
-    "sample": Sampled,
+    "sample": TimedBlocks,
     "cold": ColdStart,
     "operators": Operators,
     "placement": Partitions,
@@ -168,8 +164,8 @@ def _adapter(form: Any) -> TypeAdapter[Any]:
     return TypeAdapter(form)
 
 
-def parse_reply(line: bytes, request: Mapping[str, Any]) -> tuple[Literal["ok", "error"], dict[str, Any]]:
-    """Return ("ok", the result) or ("error", kind and message).
+def parse_reply(line: bytes, request: Mapping[str, Any]) -> Any:
+    """Return the answer to `request` as the type that belongs to it (a dict where there is none), or an error as `Told`.
 
     Raises:
         UnreadableReply: the line is not a JSON object.
@@ -182,28 +178,35 @@ def parse_reply(line: bytes, request: Mapping[str, Any]) -> tuple[Literal["ok", 
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
         raise UnreadableReply(f"unreadable reply {line[:80]!r}") from error
     if isinstance(reply, dict) and reply.keys() >= {"error"}:
-        return "error", _checked(Told, reply["error"], "error")
+        return _checked(Told, reply["error"], "error")
     if not isinstance(reply, dict) or "ok" not in reply:
         raise ReplyFormError(f"neither 'ok' nor 'error' in {line[:80]!r}")
-    answer = _checked(_FORMS.get(request["do"], dict[str, Any]), reply["ok"], f"reply to '{request['do']}'")
-    if request["do"] == "sample":
+    return as_answer(reply["ok"], request)
+
+
+def as_answer(value: Any, request: Mapping[str, Any]) -> Any:
+    """Return the JSON value of an answer to `request` as the type that belongs to it.
+
+    Raises:
+        ReplyFormError: it has another form.
+    """
+    answer = _checked(_FORMS.get(request["do"], dict[str, Any]), value, f"reply to '{request['do']}'")
+    if isinstance(answer, TimedBlocks):
         _check_names(answer, {str(name) for name, *_ in request["blocks"]})
-    return "ok", answer
+    return answer
 
 
-def _checked(form: Any, value: Any, what: str) -> dict[str, Any]:
+def _checked(form: Any, value: Any, what: str) -> Any:
     try:
-        _adapter(form).validate_json(json.dumps(value), strict=True)
+        return _adapter(form).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ReplyFormError(f"{what}{f', {place[:80]}' if place else ''}: {first['msg']}") from error
-    found: dict[str, Any] = value
-    return found
 
 
-def _check_names(answer: Mapping[str, Any], asked: set[str]) -> None:
-    for name, *_ in answer["blocks"]:
+def _check_names(answer: TimedBlocks, asked: set[str]) -> None:
+    for name, *_ in answer.blocks:
         if name not in asked:
             raise ReplyFormError(f"reply to 'sample', blocks: times of {name[:80]!r}, which was not requested")
 

@@ -21,9 +21,8 @@ from edgeopt import lifetime
 from edgeopt.batches import Batch
 from edgeopt.errors import EdgeoptError, InternalError, MachineError, ModelError
 from edgeopt.escaping import one_line
-from edgeopt.targets.replies import MOST_BYTES, ReplyFormError, UnreadableReply, parse_reply
+from edgeopt.targets.replies import MOST_BYTES, ReplyFormError, Told, UnreadableReply, parse_reply
 
-PROTOCOL = 1
 _INTERRUPTED_S = 0.5
 _WAITING = 64  # replies that are read ahead; a runner that never stops must not fill the memory
 _LAST_WORDS = 1 << 16
@@ -36,10 +35,10 @@ _KINDS: Mapping[str, type[EdgeoptError]] = {
 
 
 class Runner(Protocol):
-    """Anything that answers the runner's requests; ``deploy/runner/measure.py`` lists them."""
+    """Anything that answers the runner's requests, which `edgeopt.targets.requests` has as functions."""
 
-    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
-        """Send one request and return the reply.
+    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> Any:
+        """Send one request and return the reply, as the type that belongs to the request (`edgeopt.targets.replies`).
 
         Raises:
             ModelError, MachineError, InternalError: reported by the runner.
@@ -52,7 +51,7 @@ class ConnectionLost(MachineError):  # noqa: N818  (the error is the machine's; 
     """The runner exited unexpectedly: a cut connection, a killed process, a device out of memory."""
 
 
-def read_reply(line: bytes, request: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+def read_reply(line: bytes, request: Mapping[str, Any], *, where: str) -> Any:
     """Return the result in the reply `line` to `request`, or raise the error that it reports.
 
     Raises:
@@ -60,13 +59,13 @@ def read_reply(line: bytes, request: Mapping[str, Any], *, where: str) -> dict[s
         MachineError: the reply has the wrong form.
     """
     try:
-        kind, answer = parse_reply(line, request)
+        answer = parse_reply(line, request)
     except ReplyFormError as error:
         raise MachineError(
             f"{where}: its runner's reply has the wrong form ({error}); copy this edgeopt's runner there"
         ) from error
-    if kind == "error":
-        who, message = answer["kind"], one_line(answer["message"])
+    if isinstance(answer, Told):
+        who, message = answer.kind, one_line(answer.message)
         raise _KINDS.get(who, InternalError)(message if who in ("model", "machine") else f"{where}: {message}")
     return answer
 
@@ -108,7 +107,7 @@ class ProcessRunner:
                 self._lines.put(line, timeout=0.1)
                 return
 
-    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> Any:
         """Send one request and return the reply (see `Runner.ask`)."""
         line = self._exchange(json.dumps(request), timeout_s)
         try:
@@ -160,14 +159,6 @@ class ProcessRunner:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close(grace_s=5.0 if kind is None or issubclass(kind, Exception) else _INTERRUPTED_S)
-
-
-def greet(runner: Runner, *, where: str) -> dict[str, Any]:
-    """Ask for the description of the device and check that both ends use the same protocol."""
-    hello = runner.ask({"do": "hello"}, timeout_s=120.0)
-    if hello["protocol"] != PROTOCOL:
-        raise MachineError(f"{where}: its runner speaks protocol {hello['protocol']}, this edgeopt {PROTOCOL}; copy it again")
-    return hello
 
 
 def write_batches(batches: Sequence[Batch], path: Path) -> None:

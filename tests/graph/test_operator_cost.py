@@ -12,8 +12,10 @@ import pytest
 
 from edgeopt.graph.files import as_ir
 from edgeopt.graph.macs import count_macs
-from edgeopt.graph.operator_cost import accuracy_levels, cost
+from edgeopt.graph.operator_cost import Executed, accuracy_levels, cost
 from edgeopt.profile.operators import read_operators
+from edgeopt.targets.replies import Operators
+from edgeopt.targets.requests import Sent, open_variant, time_operators
 from edgeopt.targets.runner import ProcessRunner
 from edgeopt.targets.transports.local import this_machine
 
@@ -46,11 +48,11 @@ def _made(name: str) -> onnx.ModelProto:
     return model
 
 
-def _operators(model: Path, batch: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+def _operators(model: Path, batch: dict[str, Any], tmp_path: Path) -> Operators:
     np.savez(tmp_path / "in.npz", **{f"0/{name}": array for name, array in batch.items()})
     with _runner() as runner:
-        runner.ask({"do": "open", "name": "m", "model": str(model), "inputs": str(tmp_path / "in.npz")})
-        return runner.ask({"do": "operators", "name": "m", "runs": 3})
+        open_variant(runner, "m", Sent(str(model), str(tmp_path / "in.npz"), {}))
+        return time_operators(runner, "m", runs=3)
 
 
 def _runner() -> ProcessRunner:
@@ -128,7 +130,7 @@ def test_int8_coverage_counts_what_really_ran_in_int8(tmp_path: Path) -> None:
     ],
 )
 def test_costs_of_single_operators(op: str, inputs: list[Any], out: list[int], macs: int, kind: str | None) -> None:
-    found = cost({"name": "n", "op": op, "inputs": inputs, "outputs": [["float", out]], "bytes": 77})
+    found = cost(Executed("n", op, inputs, [("float", out)], 77))
     assert (found.macs, found.kind, found.bytes) == (macs, kind, 77)
 
 

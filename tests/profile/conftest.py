@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeopt.targets.replies import as_answer
+
 Law = Callable[[np.random.Generator, int, float], np.ndarray[Any, np.dtype[np.float64]]]
 """(generator, runs, seconds on the clock) -> milliseconds of each run."""
 
@@ -42,10 +44,9 @@ class FakeRunner:
     def clock(self) -> float:
         return self.now
 
-    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> Any:
         self.asked.append(request["do"])
-        answer: dict[str, Any] = getattr(self, "_" + request["do"])(request)
-        return answer
+        return as_answer(getattr(self, "_" + request["do"])(request), request)
 
     def _hello(self, request: Mapping[str, Any]) -> dict[str, Any]:
         device = {"machine": "abacus", "cores": 1}

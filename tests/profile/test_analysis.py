@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgeopt.profile.analysis import compare, conditions, count, is_busy, latencies, thin
 from edgeopt.profile.measurement import Chunk, Sampled
+from edgeopt.targets.replies import Noise, State
 
-QUIET = {"wall_s": 0.25, "others_cores": 0.0, "steal_share": 0.0, "involuntary_switches": 1}
-STATE = {"frequency_mhz": 2400.0, "temperature_c": 50.0, "throttle_events": 1.0, "energy_uj": None}
+QUIET = Noise(wall_s=0.25, own_cpu_s=None, others_cores=0.0, steal_share=0.0, involuntary_switches=1)
+STATE = State(frequency_mhz=2400.0, temperature_c=50.0, throttle_events=1.0, energy_uj=None)
 
 
 def sampled(seconds: dict[str, float], *, rounds: int = 40, noise=(), cpu: bool = False) -> Sampled:
@@ -19,7 +22,7 @@ def sampled(seconds: dict[str, float], *, rounds: int = 40, noise=(), cpu: bool 
     for turn in range(rounds):
         blocks = {name: [np.array([10 * ms, *(ms * rng.lognormal(sigma=0.02, size=10))])] for name, ms in seconds.items()}
         own = {name: [parts[0] / 2] for name, parts in blocks.items()} if cpu else {}
-        chunks.append(Chunk(blocks, {**QUIET, **(noise[turn] if turn < len(noise) else {})}, STATE, own))
+        chunks.append(Chunk(blocks, replace(QUIET, **(noise[turn] if turn < len(noise) else {})), STATE, own))
     return Sampled(list(seconds), chunks)
 
 
@@ -61,7 +64,7 @@ def test_processor_time_follows_the_rounds_that_count():
     ],
 )
 def test_a_chunk_is_busy_by_load_or_by_switches(noise, busy):
-    assert is_busy({**QUIET, **noise}) is busy
+    assert is_busy(replace(QUIET, **noise)) is busy
 
 
 def test_quantiles_with_too_few_samples_are_withheld():
@@ -82,8 +85,8 @@ def test_a_comparison_is_the_ratio_of_times_by_one_of_two_clocks():
 
 def test_the_load_is_weighed_by_time_and_a_wrapped_counter_is_unknown():
     chunks = [
-        Chunk({}, {**QUIET, "wall_s": 1.0, "others_cores": 1.0}, {**STATE, "energy_uj": 9e6, "throttle_events": 1.0}),
-        Chunk({}, {**QUIET, "wall_s": 3.0, "others_cores": 0.0}, {**STATE, "energy_uj": 1e6, "throttle_events": 4.0}),
+        Chunk({}, replace(QUIET, wall_s=1.0, others_cores=1.0), replace(STATE, energy_uj=9e6, throttle_events=1.0)),
+        Chunk({}, replace(QUIET, wall_s=3.0, others_cores=0.0), replace(STATE, energy_uj=1e6, throttle_events=4.0)),
     ]
     counted = count(sampled({"a": 1.0}))
     found = conditions(chunks, counted)
@@ -116,14 +119,14 @@ def test_processor_times_that_end_early_are_not_taken_for_those_of_other_rounds(
 
 @pytest.mark.parametrize("noise", [{"others_cores": 0.25}, {"steal_share": 0.02}])
 def test_a_bound_of_the_load_itself_is_quiet(noise):
-    assert not is_busy({**QUIET, **noise})
+    assert not is_busy(replace(QUIET, **noise))
 
 
 def load(*energies: float | None, wall_s: float = 0.25):
     """Return the load of chunks whose energy counter (microjoules) stands at these values, each hotter than the one before."""
     given = sampled({"a": 1.0}, rounds=len(energies))
     chunks = [
-        Chunk(chunk.blocks, {**QUIET, "wall_s": wall_s}, {**STATE, "energy_uj": energy, "temperature_c": 50.0 + turn}, {})
+        Chunk(chunk.blocks, replace(QUIET, wall_s=wall_s), replace(STATE, energy_uj=energy, temperature_c=50.0 + turn), {})
         for turn, (chunk, energy) in enumerate(zip(given.chunks, energies, strict=True))
     ]
     return conditions(chunks, count(given))

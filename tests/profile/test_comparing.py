@@ -8,13 +8,14 @@ import pytest
 from edgeopt.profile.comparing import Comparer
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.measurement import Chunk, Sampled
+from edgeopt.targets.replies import Noise, State
 
-STATE = {"frequency_mhz": None, "temperature_c": None, "throttle_events": None, "energy_uj": None}
+STATE = State(frequency_mhz=None, temperature_c=None, throttle_events=None, energy_uj=None)
 
 
 def sampled(times: dict[str, float], *, others: float = 0.0, rounds: int = 60) -> Sampled:
     rng = np.random.default_rng(0)
-    noise = {"wall_s": 0.25, "others_cores": others, "steal_share": 0.0, "involuntary_switches": 0}
+    noise = Noise(wall_s=0.25, own_cpu_s=None, others_cores=others, steal_share=0.0, involuntary_switches=0)
     blocks = lambda: {name: [ms * rng.lognormal(sigma=0.01, size=6)] for name, ms in times.items()}  # noqa: E731
     return Sampled(list(times), [Chunk(blocks(), noise, STATE) for _ in range(rounds)])
 

@@ -8,6 +8,7 @@ import pytest
 
 from edgeopt.errors import MachineError
 from edgeopt.profile import instructions
+from edgeopt.targets.requests import Sent
 from edgeopt.targets.target import load_target
 
 
@@ -33,20 +34,20 @@ def done(total: int | None, *, code: int = 0, said: str = ""):
 
 def test_the_runs_that_were_added_are_counted(counting):
     target = counting(done(1_000_000), done(1_500_000), done(2_000_000))
-    found = instructions.count_instructions(target, {"model": "m"}, runs=10)
+    found = instructions.count_instructions(target, Sent("m", "i", {}), runs=10)
     assert (found.per_run, found.apart) == (50_000, 0.0)
 
 
 def test_differences_that_disagree_are_said(counting):
     target = counting(done(1_000_000), done(1_400_000), done(2_000_000))
-    found = instructions.count_instructions(target, {"model": "m"}, runs=10)
+    found = instructions.count_instructions(target, Sent("m", "i", {}), runs=10)
     assert found.per_run == 50_000 and found.apart == pytest.approx(0.4)
 
 
 def test_without_a_count_the_last_line_is_the_reason(counting):
     target = counting(done(None, code=1, said="first\nqemu: no such plugin"))
     with pytest.raises(MachineError, match="counted no instructions: qemu: no such plugin"):
-        instructions.count_instructions(target, {"model": "m"}, runs=10)
+        instructions.count_instructions(target, Sent("m", "i", {}), runs=10)
 
 
 def test_a_target_without_a_counter_says_why(monkeypatch):

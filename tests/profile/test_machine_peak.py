@@ -9,6 +9,8 @@ import onnxruntime
 import pytest
 
 from edgeopt.profile import machine_peak
+from edgeopt.targets.replies import Hello
+from edgeopt.targets.requests import Duration
 from edgeopt.targets.target import load_target
 from edgeopt.targets.transports.local import this_machine
 
@@ -16,8 +18,8 @@ from edgeopt.targets.transports.local import this_machine
 def test_the_peak_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(machine_peak, "_SUM_BYTES", (3 << 16, 3 << 20))
-    monkeypatch.setattr(machine_peak, "_RUNS_S", 0.01)
-    hello = {"device": {"cpu": "x"}, "versions": {"onnxruntime": onnxruntime.__version__}}
+    monkeypatch.setattr(machine_peak, "_DURATION", Duration(0.01, fewest=5, most=2000))
+    hello = Hello(1, {"onnxruntime": onnxruntime.__version__}, [], {"cpu": "x"}, overhead_ns=0.0)
     session = {"provider": load_target("x86-avx2").provider.name, "threads": 1}
     with this_machine().start() as runner:
         first = machine_peak.find_peak(this_machine(), runner, session, hello)

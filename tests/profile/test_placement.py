@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx_ir as ir
 import pytest
 
 from edgeopt.profile.placement import CPU, all_on_cpu, quantized_macs_share, read_placement, taken_nodes
+from edgeopt.targets.replies import Partition, Partitions
 
 _NPU = "AbacusExecutionProvider"
 _MODEL = ir.from_onnx_text(
@@ -18,9 +17,9 @@ _MODEL = ir.from_onnx_text(
 )
 
 
-def _reply(**owners: str) -> dict[str, Any]:
+def _reply(**owners: str) -> Partitions:
     ops = {node.name: node.op_type for node in _MODEL.graph}
-    return {"partitions": [{"provider": provider, "nodes": [[name, ops[name]]]} for name, provider in owners.items()]}
+    return Partitions([Partition(provider, [(name, ops[name])]) for name, provider in owners.items()])
 
 
 def test_fallback_is_weighed_by_macs_and_its_causes_are_named() -> None:
@@ -43,10 +42,10 @@ def test_without_macs_nodes_count() -> None:
 
 
 def test_names_that_layout_changes_made_are_led_back() -> None:
-    reply = {"partitions": [{"provider": _NPU, "nodes": [["mul_token_3", "MatMul"], ["Transpose_token_9", "Transpose"]]}]}
+    reply = Partitions([Partition(_NPU, [("mul_token_3", "MatMul"), ("Transpose_token_9", "Transpose")])])
     placement = read_placement(reply, _MODEL, {"mul": 5})
     assert placement is not None and placement.nodes == {_NPU: 2}
-    assert read_placement({"partitions": None}, _MODEL, {}) is None
+    assert read_placement(Partitions(None), _MODEL, {}) is None
 
 
 def test_quantized_share() -> None:
@@ -64,7 +63,7 @@ def test_quantized_share() -> None:
 
 def test_what_the_provider_took() -> None:
     assert taken_nodes(_reply(mul=_NPU, erf=CPU, mul2=_NPU)) == {"mul", "mul2"}
-    assert taken_nodes({"partitions": None}) is None
+    assert taken_nodes(Partitions(None)) is None
 
 
 def test_a_graph_without_nodes_is_one_stretch() -> None:

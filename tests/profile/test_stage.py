@@ -18,6 +18,7 @@ from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.operators import read_operators
 from edgeopt.profile.result import ProfileResult
 from edgeopt.profile.stage import make_judge, measure, profile, summarize
+from edgeopt.targets.requests import Sent, greet
 from edgeopt.targets.target import load_target
 
 _MODEL = """
@@ -30,9 +31,14 @@ def _run(runner: Any, *, sizes: dict[str, int] | None = None, **options: Any) ->
     config = ProfileConfig(**{"seconds": 5.0, **options})
     names = list(runner.laws)
     judge = make_judge(names, config, target=load_target("arm64"), drops={"a": 0.4})
-    hello = runner.ask({"do": "hello"})
+    hello = greet(runner, where="here")
     raw = measure(
-        runner, {name: {} for name in names}, config=config, judge=judge, overhead_ns=hello["overhead_ns"], clock=runner.clock
+        runner,
+        dict.fromkeys(names, Sent("m", "i", {})),
+        config=config,
+        judge=judge,
+        overhead_ns=hello.overhead_ns,
+        clock=runner.clock,
     )
     evidence = {
         name: Evidence((sizes or {}).get(name, 1_000_000), raw.cold[name], read_operators(raw.operators[name], None), None)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edgeopt.targets.replies import MOST_BYTES, ReplyFormError, UnreadableReply, parse_reply
+from edgeopt.targets.replies import MOST_BYTES, Noise, ReplyFormError, TimedBlocks, Told, UnreadableReply, parse_reply
 
 NOISE = {"wall_s": 0.1, "own_cpu_s": 0.1, "others_cores": None, "steal_share": None, "involuntary_switches": 0}
 STATE = {"frequency_mhz": None, "temperature_c": None, "throttle_events": None, "energy_uj": None}
@@ -19,13 +19,18 @@ def sampled(**changes):
     return {"blocks": [["net", [1.0, 2.0]]], "noise": NOISE, "state": STATE, **changes}
 
 
-def test_a_reply_of_the_right_form_is_returned_with_its_further_fields():
-    kind, found = parse_reply(line(ok=sampled(more="x")), SAMPLE)
-    assert kind == "ok" and found["blocks"] == [["net", [1.0, 2.0]]] and found["more"] == "x"
+def test_a_reply_of_the_right_form_becomes_its_type_whatever_else_is_in_it():
+    found = parse_reply(line(ok=sampled(more="x")), SAMPLE)
+    assert isinstance(found, TimedBlocks) and found.blocks == [("net", [1.0, 2.0])]
+    assert found.noise == Noise(0.1, 0.1, None, None, 0)
+
+
+def test_a_request_without_a_form_is_answered_by_what_came():
+    assert parse_reply(line(ok={"closed": True}), {"do": "close"}) == {"closed": True}
 
 
 def test_an_error_has_its_kind_and_message():
-    assert parse_reply(line(error={"kind": "model", "message": "no"}), SAMPLE) == ("error", {"kind": "model", "message": "no"})
+    assert parse_reply(line(error={"kind": "model", "message": "no"}), SAMPLE) == Told("model", "no")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import onnx.parser
 import pytest
 
 from edgeopt.errors import InternalError, MachineError, ModelError
-from edgeopt.profile.measurement import start_cold
-from edgeopt.targets.runner import PROTOCOL, ConnectionLost, ProcessRunner, greet, write_batches
+from edgeopt.profile.measurement import cold_start
+from edgeopt.targets.requests import PROTOCOL, Sent, greet, time_blocks
+from edgeopt.targets.runner import ConnectionLost, ProcessRunner, write_batches
 from edgeopt.targets.transports.local import this_machine
 
 
@@ -103,9 +104,9 @@ def test_times_of_a_variant_that_was_not_asked_for_are_refused() -> None:
     state = dict.fromkeys(("frequency_mhz", "temperature_c", "throttle_events", "energy_uj"))
     reply = json.dumps({"ok": {"blocks": [["other", [1, 2, 3]]], "noise": noise, "state": state}})
     with _replying(reply.encode() + b"\n") as runner:
-        assert runner.ask({"do": "sample", "blocks": [["other", 0, 3]]})["blocks"] == [["other", [1, 2, 3]]]
+        assert time_blocks(runner, [("other", 0, 3)]).blocks == [("other", [1, 2, 3])]
         with pytest.raises(MachineError, match="times of 'other', which was not requested"):
-            runner.ask({"do": "sample", "blocks": [["mine", 0, 3]]})
+            time_blocks(runner, [("mine", 0, 3)])
 
 
 def test_a_line_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,11 +137,11 @@ def test_a_cold_start_that_does_not_end_is_ended(tmp_path: Path) -> None:
     """
     onnx.save(onnx.parser.parse_model(endless), tmp_path / "endless.onnx")
     write_batches([{"x": np.ones(1, np.float32)}], tmp_path / "inputs.npz")
-    request = {"model": str(tmp_path / "endless.onnx"), "inputs": str(tmp_path / "inputs.npz")}
+    sent = Sent(str(tmp_path / "endless.onnx"), str(tmp_path / "inputs.npz"), {})
     with this_machine().start() as runner:
         with pytest.raises(ModelError, match="did not end within 3 s"):
-            start_cold(runner, request, limit_s=3.0)
-        assert greet(runner, where="here")["protocol"] == PROTOCOL  # and the runner goes on
+            cold_start(runner, sent, limit_s=3.0)
+        assert greet(runner, where="here").protocol == PROTOCOL  # and the runner goes on
 
 
 def test_a_runner_that_does_not_answer_is_ended() -> None:

@@ -20,11 +20,12 @@ from edgeopt.files import write_json
 from edgeopt.lifetime import temporary_folder
 from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
 from edgeopt.targets.availability import require
-from edgeopt.targets.runner import Runner, greet, write_batches
+from edgeopt.targets.requests import Duration, greet, time_alone
+from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.target import Target
 from edgeopt.targets.transports import Connection, connect
 
-_RUN_S, _LEAST, _MOST = 0.15, 9, 2000
+_DURATION = Duration(0.15, fewest=9, most=2000)
 _QUANTILE = 0.25
 """The time of a machine that is not disturbed; the median of a busy one is its neighbours'."""
 
@@ -82,15 +83,8 @@ class Bench:
         batches = self.folder / f"inputs-{self.count}.npz"
         write_batches([inputs], batches)
         session = {**self.target.provider.session(), "threads": self.target.provider.threads}
-        request = {"model": self.connection.send(model), "inputs": self.connection.send(batches), "session": session}
-        self.runner.ask({"do": "open", "name": "block", **request})
-        try:
-            [[_, pilot, *_]] = self.runner.ask({"do": "sample", "blocks": [["block", 0, 3]]})["blocks"]
-            runs = max(_LEAST, min(_MOST, int(_RUN_S * 1e9 / max(1, min(pilot)))))
-            [[_, samples, *_]] = self.runner.ask({"do": "sample", "blocks": [["block", 0, runs]]})["blocks"]
-        finally:
-            self.runner.ask({"do": "close", "name": "block"})
-        found = float(np.quantile(samples, _QUANTILE)) / 1e6
+        times = time_alone(self.connection, self.runner, (model, batches), session, _DURATION)
+        found = float(np.quantile(times, _QUANTILE)) / 1e6
         if name is not None:
             self.table.times[name] = found
         return found
@@ -116,7 +110,7 @@ def bench(target: Target) -> Iterator[Bench]:
     with temporary_folder("edgeopt-latency-") as folder, connect(target) as connection, connection.start() as runner:
         hello = greet(runner, where=connection.where)
         session = {**target.provider.session(), "threads": target.provider.threads}
-        made_for = {"device": hello["device"], "versions": hello["versions"], "session": session}
+        made_for = {"device": hello.device, "versions": hello.versions, "session": session}
         made = Bench(connection, runner, target, Path(folder), Table.open(target.name, made_for))
         try:
             yield made

@@ -20,7 +20,7 @@ from edgeopt.graph import files
 from edgeopt.graph.integer_operators import PAIRS
 from edgeopt.graph.macs import integer_products
 from edgeopt.graph.matching import name_of, names_of, own_consumers, produced_by
-from edgeopt.graph.operator_cost import accuracy_levels, cost, source_name
+from edgeopt.graph.operator_cost import Executed, accuracy_levels, cost, source_name
 from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder
@@ -50,11 +50,11 @@ def inspect(model: ir.Model, macs: Mapping[str, int], plan: Plan, target: Target
     with temporary_folder() as folder:
         path, optimized = folder / "quantized.onnx", folder / "optimized.onnx"
         files.save(model, path)
-        entries = _run(path, optimized, target, _as_taken(sample, files.signature(model)))
+        ran = _run(path, optimized, target, _as_taken(sample, files.signature(model)))
         graph = files.load_structure(optimized).graph
     levels = accuracy_levels(model)
     makers = {name: name_of(node) for node in model.graph for name in names_of(node.outputs)}
-    kernels = [(_source(entry["name"], macs, makers), cost(entry, macs, levels)) for entry in entries]
+    kernels = [(_source(node.name, macs, makers), cost(node, macs, levels)) for node in ran]
     kinds = {name: one.kind for name, one in kernels if one.macs}
     counts = {name: macs.get(name, one.macs) for name, one in kernels if one.macs}  # kernels pad channels; the model has fewer
     total = sum(counts.values())
@@ -78,7 +78,7 @@ def _promised(model: ir.Model, macs: Mapping[str, int], plan: Plan, target: Targ
     return Coverage(None, islands, seen, promised)
 
 
-def _run(path: Path, optimized: Path, target: Target, sample: Batch) -> list[dict[str, Any]]:
+def _run(path: Path, optimized: Path, target: Target, sample: Batch) -> list[Executed]:
     """Run the graph once as onnxruntime runs it on the target, write it to `optimized`, and return the kernels that ran.
 
     On x86-64 onnxruntime leaves signed activations unfused, on Arm it does not; the session option that says so lets one
@@ -99,14 +99,13 @@ def _as_taken(sample: Batch, signature: Signature) -> Batch:
     return {name: array.astype(types[name]) for name, array in sample.items() if name in types}
 
 
-def _kernel(event: Mapping[str, Any]) -> dict[str, Any]:
+def _kernel(event: Mapping[str, Any]) -> Executed:
     facts = event["args"]
 
     def tensors(end: str) -> list[tuple[str, list[int]]]:
         return [pair for entry in facts.get(f"{end}_type_shape", []) for pair in entry.items()]
 
-    name = event["name"].removesuffix(_KERNEL)
-    return {"name": name, "op": facts["op_name"], "bytes": 0, "inputs": tensors("input"), "outputs": tensors("output")}
+    return Executed(event["name"].removesuffix(_KERNEL), facts["op_name"], tensors("input"), tensors("output"), bytes=0)
 
 
 def _source(name: str, macs: Mapping[str, int], makers: Mapping[str, str]) -> str:

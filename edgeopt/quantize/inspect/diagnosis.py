@@ -207,6 +207,7 @@ def on_target(target: Target) -> Runtime:
 
     def run_there(model: ir.Model, batches: Sequence[Batch]) -> list[Values]:
         from edgeopt.targets.outputs import fetch_outputs
+        from edgeopt.targets.requests import Sent, open_variant
         from edgeopt.targets.transports import connect
 
         with temporary_folder() as folder, connect(target) as connection:
@@ -214,8 +215,8 @@ def on_target(target: Target) -> Runtime:
             files.save(model, path)
             write_batches(batches, inputs)
             with connection.start() as runner:
-                sent = {"model": connection.send(path), "inputs": connection.send(inputs)}
-                runner.ask({"do": "open", "name": "cut", **sent, "session": target.provider.session()})
+                sent = Sent(connection.send(path), connection.send(inputs), target.provider.session())
+                open_variant(runner, "cut", sent)
                 outputs = fetch_outputs(connection, runner, "cut")
             return [
                 {key.split("/", 1)[1]: array for key, array in outputs.items() if key.startswith(f"{number}/")}

@@ -27,6 +27,7 @@ from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.search.trials import Trials
+from edgeopt.targets.requests import Sent, open_variant, time_blocks, time_operators
 from edgeopt.targets.runner import Runner, write_batches
 from edgeopt.targets.target import Target
 
@@ -118,8 +119,7 @@ def _running(target: Target, models: Mapping[str, ir.Model], batches: Sequence[B
             for name, model in models.items():
                 path = Path(folder) / f"{name}.onnx"
                 files.save(model, path)
-                request = {"model": connection.send(path), "inputs": sent, "session": target.provider.session()}
-                runner.ask({"do": "open", "name": name, **request})
+                open_variant(runner, name, Sent(connection.send(path), sent, target.provider.session()))
             yield runner
 
 
@@ -129,9 +129,9 @@ def _best(runner: Runner, name: str) -> dict[str, float]:
     with progress.task(f"time {name} layers", total=_TURNS) as advance:
         for _ in range(_TURNS):
             turn: dict[str, float] = {}
-            for row in runner.ask({"do": "operators", "name": name, "runs": _RUNS})["operators"]:
-                source = _RENAMED.sub("", row["name"])
-                turn[source] = turn.get(source, 0.0) + row["us"]
+            for row in time_operators(runner, name, runs=_RUNS).operators:
+                source = _RENAMED.sub("", row.name)
+                turn[source] = turn.get(source, 0.0) + row.us
             best = {node: min(us, best.get(node, us)) for node, us in turn.items()}
             advance()
     return best
@@ -139,8 +139,8 @@ def _best(runner: Runner, name: str) -> dict[str, float]:
 
 def compare(runner: Runner, before: str, after: str) -> tuple[float, float]:
     """Return how many times as fast as `before` the variant `after` is, in turns, and half the span of the middle turns."""
-    blocks = [[name, 0, _RUNS] for _ in range(2 * _TURNS) for name in (before, after)]
-    taken = runner.ask({"do": "sample", "blocks": blocks, "limit_s": 120.0})["blocks"]
+    blocks = [(name, 0, _RUNS) for _ in range(2 * _TURNS) for name in (before, after)]
+    taken = time_blocks(runner, blocks, limit_s=120.0).blocks
     best = [min(block[1]) for block in taken]
     ratios = sorted(a / b for a, b in zip(best[::2], best[1::2], strict=False))
     middle = ratios[len(ratios) // 4 : len(ratios) - len(ratios) // 4]

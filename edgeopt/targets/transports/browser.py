@@ -74,7 +74,7 @@ class Page:
         command = [browser, *_FLAGS, *as_root, f"--user-data-dir={profile}", "--remote-debugging-port=0", address]
         self._browser = lifetime.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any], *, timeout_s: float = 600.0) -> Any:
         """Send one request and return the reply (see `Runner.ask`)."""
         self._requests.put(json.dumps(request))
         waited = 0.0

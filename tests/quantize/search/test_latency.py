@@ -10,6 +10,7 @@ from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme
 from edgeopt.quantize.search import latency
 from edgeopt.quantize.search.latency import compare, layer_times
+from edgeopt.targets.replies import Noise, OperatorRow, Operators, State, TimedBlocks
 
 
 class Told:
@@ -20,8 +21,13 @@ class Told:
 
     def ask(self, request, *, timeout_s=600.0):
         if request["do"] == "operators":
-            return {"operators": [{"name": name, "us": us} for name, us in self.operators[request["name"]].items()]}
-        return {"blocks": [[name, [self.runs[name]] * runs] for name, _, runs in request["blocks"]]}
+            return Operators(10, [row(name, us) for name, us in self.operators[request["name"]].items()], None)
+        blocks = [(name, [self.runs[name]] * runs) for name, _, runs in request["blocks"]]
+        return TimedBlocks(blocks, Noise(1.0, 1.0, 0.0, 0.0, 0), State(None, None, None, None))
+
+
+def row(name, us):
+    return OperatorRow(name, "Conv", [], [], 0, "CPUExecutionProvider", 1, us)
 
 
 @pytest.fixture

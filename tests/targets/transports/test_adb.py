@@ -23,6 +23,7 @@ from edgeopt.errors import MachineError
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.stage import profile
 from edgeopt.targets.availability import available
+from edgeopt.targets.requests import Sent, open_variant, time_blocks
 from edgeopt.targets.target import Target, load_target
 from edgeopt.targets.transports import connect
 
@@ -105,14 +106,14 @@ def test_bytes_arrive_as_they_are_and_come_back(phone: Phone, tmp_path: Path) ->
 def test_the_line_cut_in_mid_run_is_taken_up_again(phone: Phone, model: Path) -> None:
     np.savez(model.parent / "rows.npz", **{"0/x": _ROWS[0]["x"]})
     with connect(phone.target) as there:
-        sent = {"model": there.send(model), "inputs": there.send(model.parent / "rows.npz")}
+        sent = Sent(there.send(model), there.send(model.parent / "rows.npz"), {})
         with there.start() as runner:
-            runner.ask({"do": "open", "name": "n", **sent})
+            open_variant(runner, "n", sent)
             threading.Timer(0.3, phone.cut).start()
             began = time.monotonic()
             taken = 0
             while time.monotonic() - began < 1.0:
-                [[_, samples, _]] = runner.ask({"do": "sample", "blocks": [["n", 0, 200]]})["blocks"]
+                [[_, samples, _]] = time_blocks(runner, [("n", 0, 200)]).blocks
                 taken += len(samples)
             assert getattr(runner, "cuts", 0) >= 1 and taken > 400  # adb may take a moment to notice
     assert list(phone.folder.iterdir()) == []

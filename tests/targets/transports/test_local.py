@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from edgeopt.targets.requests import greet
 from edgeopt.targets.target import Device, Target, load_target
 from edgeopt.targets.transports.local import command_of, connect, this_machine
 
@@ -39,4 +40,4 @@ def test_where_it_runs_is_said() -> None:
 
 def test_the_runner_answers() -> None:
     with this_machine().start() as runner:
-        assert "CPUExecutionProvider" in runner.ask({"do": "hello"})["providers"]
+        assert "CPUExecutionProvider" in greet(runner, where="here").providers

@@ -14,9 +14,10 @@ import pytest
 
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.profile.config import ProfileConfig
-from edgeopt.profile.measurement import start_cold
+from edgeopt.profile.measurement import cold_start
 from edgeopt.profile.stage import profile
 from edgeopt.targets.availability import available
+from edgeopt.targets.requests import Sent, greet
 from edgeopt.targets.runner import ConnectionLost
 from edgeopt.targets.target import Target, load_target
 from edgeopt.targets.transports import connect
@@ -87,11 +88,11 @@ def test_a_cold_start_that_does_not_end_is_ended(target: Target, tmp_path: Path)
     }"""
     onnx.save(onnx.parser.parse_model(endless), tmp_path / "endless.onnx")
     np.savez(tmp_path / "in.npz", **{"0/x": np.ones(1, np.float32)})
-    request = {"model": str(tmp_path / "endless.onnx"), "inputs": str(tmp_path / "in.npz"), "session": {"provider": "cpu"}}
+    sent = Sent(str(tmp_path / "endless.onnx"), str(tmp_path / "in.npz"), {"provider": "cpu"})
     with connect(target) as node, node.start() as runner:
         with pytest.raises(ModelError, match="did not end within 3 s"):
-            start_cold(runner, request, limit_s=3.0)
-        assert runner.ask({"do": "hello"})["protocol"] == 1
+            cold_start(runner, sent, limit_s=3.0)
+        assert greet(runner, where="here").protocol == 1
 
 
 def test_without_node_or_its_package_the_target_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

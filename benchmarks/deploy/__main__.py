@@ -60,6 +60,12 @@ WAYS = (
     Way("linux", Platform.LINUX, how="two slots, refused and rolled back updates, then the server in the slot"),
     Way("docker", Platform.DOCKER, how="Dockerfile linted, its server outside a container; the image is not built"),
     Way(
+        "android, on a JVM",
+        Platform.ANDROID,
+        test=(),
+        how="its Kotlin compiled (npm's kotlin-compiler, declarations for Android's), golden inputs through Model.kt and JNI",
+    ),
+    Way(
         "android",
         Platform.ANDROID,
         how="resources and sources looked at, its native code on this machine; the APK is not built",
@@ -128,7 +134,7 @@ def tried(way: Way, bundle: Path, work: Path, made: dict[str, Path]) -> Tried:
         if done.returncode:
             return Tried(way.name, bundle.name, "failed", f"make {way.setup}: {last(done)}")
     start = time.perf_counter()
-    done = make(folder, *way.test, *(["-o", "cross"] if key in made else []))
+    done = make(folder, *way.test, *(["-o", "cross"] if key in made else [])) if way.test else on_a_jvm(folder, work)
     made.setdefault(key, folder)
     result = "failed" if done.returncode else "passed"
     return Tried(way.name, bundle.name, result, last(done), round(time.perf_counter() - start, 1))
@@ -137,6 +143,18 @@ def tried(way: Way, bundle: Path, work: Path, made: dict[str, Path]) -> Tried:
 def emulator() -> subprocess.CompletedProcess[str]:
     """Make the emulated device, where it is not there."""
     command = ["sh", str(Path(__file__).parents[2] / "deploy" / "emulators" / "arm64.sh")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S)
+
+
+def on_a_jvm(project: Path, work: Path) -> subprocess.CompletedProcess[str]:
+    """Compile the Kotlin of an Android project, and put its golden raw inputs through it."""
+    place = (work / "kotlin").resolve()
+    compiler = place / "node_modules" / "kotlin-compiler" / "bin" / "kotlinc"
+    if not compiler.is_file():
+        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(place), "kotlin-compiler"]
+        subprocess.run(command, check=True, capture_output=True)
+        compiler.chmod(0o755)
+    command = [sys.executable, "-m", "benchmarks.deploy.kotlin", str(project), "--kotlinc", str(compiler)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S)
 
 

@@ -1,0 +1,16 @@
+package androidx.activity.result.contract
+
+import android.graphics.Bitmap
+import android.net.Uri
+import androidx.activity.result.PickVisualMediaRequest
+
+abstract class ActivityResultContract<I, O>
+
+class ActivityResultContracts {
+    class PickVisualMedia : ActivityResultContract<PickVisualMediaRequest, Uri?>() {
+        interface VisualMediaType
+        object ImageOnly : VisualMediaType
+    }
+    class TakePicturePreview : ActivityResultContract<Void?, Bitmap?>()
+    class RequestPermission : ActivityResultContract<String, Boolean>()
+}

@@ -20,6 +20,8 @@ from edgeopt.data.preprocessing import ImageInput, Preprocessing
 from edgeopt.device_code import inference
 from edgeopt.errors import MachineError, RecipeError
 from edgeopt.graph import files
+from edgeopt.graph.editing import opset_of
+from edgeopt.graph.opsets import inline_functions, upgrade
 
 FILE = "model.from-image.onnx"
 INPUT = "image_file"
@@ -44,19 +46,17 @@ def extensions_library() -> str:
 
 
 def put_in_graph(model: ir.Model, steps: Preprocessing) -> ir.Model:
-    """Return `model`, changed in place: instead of pixels it takes the bytes of an image file.
+    """Return `model`, changed: instead of pixels it takes the bytes of an image file; an old opset is brought up.
 
     Raises:
-        RecipeError: the preprocessing is not one of images, or the model's opset lacks what it needs.
+        RecipeError: the preprocessing is not one of images, or the model's opset lacks what it needs and cannot be brought up.
     """
     if not isinstance(steps, ImageInput):
         raise RecipeError(f"preprocessing in the graph is for images; this model takes {steps.kind}")
     if steps.resample == "lanczos":
         raise RecipeError("preprocessing in the graph cannot resize by lanczos, which ONNX lacks; use bicubic or leave it out")
-    opset = model.opset_imports.get("", 0)
-    if opset < _OLDEST_OPSET:
-        raise RecipeError(f"preprocessing in the graph needs opset {_OLDEST_OPSET}, the model has {opset}; export it again")
-    graph = model.graph
+    model = _new_enough(model)
+    graph, opset = model.graph, opset_of(model)
     pixels = next(value for value in graph.inputs if steps.input in (None, value.name))
     dtype = int(pixels.dtype or ir.DataType.FLOAT)
     made = ir.from_onnx_text(_text(steps, opset, dtype)).graph
@@ -74,6 +74,19 @@ def put_in_graph(model: ir.Model, steps: Preprocessing) -> ir.Model:
     graph.insert_before(first, nodes)
     model.opset_imports[_DOMAIN] = 1
     return model
+
+
+def _new_enough(model: ir.Model) -> ir.Model:
+    opset = opset_of(model)
+    if opset >= _OLDEST_OPSET:
+        return model
+    try:
+        inline_functions(model)
+        return upgrade(model, _OLDEST_OPSET)
+    except Exception as error:  # (onnx's converter raises what it likes)
+        said = " ".join(str(error).split())[:200]
+        needs = f"preprocessing in the graph needs opset {_OLDEST_OPSET}, the model has {opset}"
+        raise RecipeError(f"{needs} and cannot be brought up ({said}); export it again") from error
 
 
 def _text(steps: ImageInput, opset: int, dtype: int) -> str:

@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, str] = {
     "jinja2": "report",
     "llguidance": "generate",
     "fastapi": "serve",
+    "python_multipart": "serve",
     "uvicorn": "serve",
     "onnxruntime_genai": "genai",
     "plotly": "report",

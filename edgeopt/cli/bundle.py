@@ -182,10 +182,19 @@ def _bundle_language_model(
 ) -> None:
     """Bundle a language model, whose golden tokens need no data."""
     from edgeopt.bundle.language_model import LanguageModelSpec, write_language_model
-    from edgeopt.errors import RecipeError
+    from edgeopt.errors import ModelError, RecipeError
+    from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
     from edgeopt.generate.opening import is_language_model
     from edgeopt.targets.target import load_target
 
+    if not model.exists():
+        raise ModelError(
+            f"{model}: no such file or folder; give an ONNX file, or a folder that edgeopt export or quantize wrote"
+        )
+    if is_encoder_decoder(model):
+        raise ModelError(
+            f"{model}: is an encoder-decoder, and a bundle holds one graph: run it with edgeopt generate or edgeopt serve"
+        )
     if not is_language_model(model):
         raise RecipeError("--data is missing: name golden inputs, a file, a folder or a set (only language models need none)")
     made_for = load_target(target).name

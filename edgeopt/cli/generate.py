@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,11 +75,11 @@ def _from_source(
 ) -> Answer | None:
     """Generate with an encoder-decoder: a translation, a summary, what is said in a recording."""
     from edgeopt.cli.generating import show_piece
-    from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
     from edgeopt.generate.faults import engine_errors
+    from edgeopt.generate.opening import open_encoder_decoder
 
+    runner = open_encoder_decoder(model, threads=threads)
     with engine_errors():
-        runner = EncoderDecoder(model, threads=threads or os.cpu_count() or 1)
         for piece in runner.stream(source, options, language=language):
             if stream:
                 show_piece(piece)

@@ -11,6 +11,7 @@ from typing import Any
 from edgeopt.errors import EdgeoptError, ModelError
 from edgeopt.extras import need
 from edgeopt.generate.engine.description import describe
+from edgeopt.generate.engine.encoder_decoder import EncoderDecoder, is_encoder_decoder
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.engine.errors import EngineError
 from edgeopt.generate.engine.sampling import Sampling
@@ -35,8 +36,24 @@ def open_engine(path: Path, *, threads: int | None = None, template: Path | None
     need("tokenizers", purpose="generating text")
     need("jinja2", purpose="generating text")
     refuse_other_bundle(path)
+    if is_encoder_decoder(path):
+        raise ModelError(
+            f"{path}: is an encoder-decoder, which answers one text or recording: use edgeopt generate or edgeopt serve"
+        )
     with engine_errors():
         return Engine.open(path, threads=threads or os.cpu_count() or 1, template=template)
+
+
+def open_encoder_decoder(path: Path, *, threads: int | None = None) -> EncoderDecoder:
+    """Return the encoder-decoder in the folder `path`, with its two graphs in ``encoder`` and ``decoder``.
+
+    Raises:
+        ModelError: a graph or a file beside it is missing, or no encoder-decoder's.
+        MachineError: a package is not installed.
+    """
+    need("tokenizers", purpose="generating text")
+    with engine_errors():
+        return EncoderDecoder(path, threads=threads or os.cpu_count() or 1)
 
 
 def is_language_model(path: Path) -> bool:

@@ -65,3 +65,24 @@ def test_wrong_use_is_one_line_and_exit_code_2(language_model: Path, arguments: 
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("chat",), "is an encoder-decoder, which answers one text or recording: use edgeopt generate or edgeopt serve"),
+        (("bundle", "-o", "bundle"), "is an encoder-decoder, and a bundle holds one graph"),
+        (("profile",), "is an encoder-decoder"),
+    ],
+)
+def test_what_an_encoder_decoder_does_not_do_is_one_line(tmp_path: Path, command: tuple[str, ...], said: str) -> None:
+    for half in ("encoder", "decoder"):
+        (tmp_path / half).mkdir()
+        (tmp_path / half / "model.onnx").write_bytes(b"")
+    done = edgeopt_here(command[0], str(tmp_path), *command[1:])
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_a_bundle_of_nothing_names_what_is_missing(tmp_path: Path) -> None:
+    done = edgeopt_here("bundle", str(tmp_path / "nothing"), "-o", str(tmp_path / "bundle"))
+    assert (done.returncode, "no such file or folder" in done.stderr) == (2, True), done.stderr

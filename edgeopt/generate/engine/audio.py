@@ -6,6 +6,7 @@ The steps and constants are those of Whisper (https://arxiv.org/abs/2212.04356, 
 
 from __future__ import annotations
 
+import io
 import json
 import wave
 from dataclasses import dataclass
@@ -53,14 +54,15 @@ def read_listening(folder: Path) -> Listening:
         raise FolderError(f"{file}: cannot be read: {error}") from error
 
 
-def read_wav(path: Path, rate_hz: int) -> Array:
-    """Return the samples of a .wav file at `rate_hz`, one channel, -1 … 1, [samples] float32."""
+def read_wav(source: Path | bytes, rate_hz: int) -> Array:
+    """Return the samples of a .wav file, or of the content of one, at `rate_hz`, one channel, -1 … 1, [samples] float32."""
     try:
-        with wave.open(str(path), "rb") as file:
+        with wave.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
             data = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
-        raise PromptError(f"{path}: is not a .wav file with whole numbers as samples: {error}") from error
+        name = "the recording" if isinstance(source, bytes) else source
+        raise PromptError(f"{name}: is not a .wav file with whole numbers as samples: {error}") from error
     if width == 1:
         values = np.frombuffer(data, np.uint8).astype(np.float64) - 128
     elif width == 3:

@@ -8,7 +8,7 @@ decoder whose prompt is one start token, or a few that say language and task (Wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,23 @@ class EncoderDecoder:
         """Whether the source is speech."""
         return "input_features" in self._inputs
 
-    def stream(self, source: str | Path, options: Sampling = _GREEDY, *, language: str | None = None) -> Iterator[str]:
+    def stream(
+        self,
+        source: str | Path | bytes,
+        options: Sampling = _GREEDY,
+        *,
+        language: str | None = None,
+        deadline: float | None = None,
+    ) -> Generator[str]:
         """Yield the answer to a text, or what is said in a .wav file, in pieces; `answered` is set at the end.
 
         Args:
-            source: the text, or the path of the file.
+            source: the text, or the path or the content of the file.
             options: how tokens are chosen.
             language: of speech, such as "en"; None: the model tells.
+            deadline: by `time.perf_counter`, when the answer ends.
         """
+        self.answered = None
         answers: list[Answer] = []
         for feeds in self._sources(source):
             made = self._encoder.run(self._outputs, feeds)
@@ -88,10 +97,12 @@ class EncoderDecoder:
             cache = GrowingCache(
                 self._decoder, self.described, constants={name: value for name, value in constants.items() if name in known}
             )
-            yield from self._decode(cache, options, language, answers)
+            yield from self._decode(cache, options, answers, prompt=self._prompt(cache, language), deadline=deadline)
+            if answers[-1].reason == "time":
+                break
         self.answered = _joined(answers)
 
-    def generate(self, source: str | Path, options: Sampling = _GREEDY, *, language: str | None = None) -> Answer:
+    def generate(self, source: str | Path | bytes, options: Sampling = _GREEDY, *, language: str | None = None) -> Answer:
         """Return the answer to one source."""
         for _ in self.stream(source, options, language=language):
             pass
@@ -99,13 +110,15 @@ class EncoderDecoder:
             raise PromptError("the source is empty")
         return self.answered
 
-    def _decode(self, cache: GrowingCache, options: Sampling, language: str | None, answers: list[Answer]) -> Iterator[str]:
-        prompt = self._prompt(cache, language)
+    def _decode(
+        self, cache: GrowingCache, options: Sampling, answers: list[Answer], *, prompt: list[int], deadline: float | None
+    ) -> Iterator[str]:
         stream = Stream(
             prompt=prompt,
             options=options,
             tokens=self.tokens,
             eos=self.described.eos,
+            deadline=deadline,
             constraint=Suppressed(
                 self.described.vocabulary or self.tokens.size,
                 never=[*(self._config.get("suppress_tokens") or []), *_single(self._config.get("bad_words_ids"))],
@@ -121,7 +134,7 @@ class EncoderDecoder:
                 yield piece
         answers.append(stream.answer())
 
-    def _sources(self, source: str | Path) -> Iterator[dict[str, Array]]:
+    def _sources(self, source: str | Path | bytes) -> Iterator[dict[str, Array]]:
         """Yield the encoder's inputs: one for a text, one for every 30 seconds of speech."""
         if self.listening is None:
             ids = np.array([self.tokens.encode(str(source))], np.int64)
@@ -133,9 +146,9 @@ class EncoderDecoder:
             given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
             yield {name: value for name, value in given.items() if name in self._inputs}
             return
-        samples = read_wav(Path(source), self.listening.rate_hz)
+        samples = read_wav(source if isinstance(source, bytes) else Path(source), self.listening.rate_hz)
         if not len(samples):
-            raise PromptError(f"{source}: holds no sound")
+            raise PromptError(f"{'the recording' if isinstance(source, bytes) else source}: holds no sound")
         for start in range(0, len(samples), self.listening.samples):
             yield {"input_features": log_mel(samples[start : start + self.listening.samples], self.listening)}
 

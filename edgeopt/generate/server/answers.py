@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeopt.generate.engine.stream import Stream, TokenProbability
+from edgeopt.generate.engine.stream import Answer, Stream, TokenProbability
 from edgeopt.generate.engine.tokens import Tokens
 
 _CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*(?:</tool_call>|$)", re.DOTALL)
@@ -34,6 +34,13 @@ class Form:
         choices = [self._choice(index, stream, echo) for index, stream in enumerate(streams)]
         kind = "chat.completion" if self.chat else "text_completion"
         return {**self._common, "object": kind, "choices": choices, "usage": usage(streams)}
+
+    def answered(self, answer: Answer) -> dict[str, Any]:
+        """Return the complete answer of a model that has no streams of its own to follow."""
+        choice = {"index": 0, "text": answer.text, "logprobs": None, "finish_reason": _REASONS[answer.reason]}
+        made = len(answer.tokens)
+        counts = {"prompt_tokens": answer.prompt_tokens, "completion_tokens": made, "total_tokens": answer.prompt_tokens + made}
+        return {**self._common, "object": "text_completion", "choices": [choice], "usage": counts}
 
     def _choice(self, index: int, stream: Stream, echo: str) -> dict[str, Any]:
         text = stream.answer().text

@@ -3,6 +3,7 @@
 GET  /                       a page to chat               POST /v1/chat/completions
 GET  /healthz  /metrics      for monitoring               POST /v1/completions
 GET  /v1/models                                           POST /v1/embeddings       where an encoder is served
+                                                          POST /v1/audio/transcriptions   where the model hears
 
 400 the request is malformed, or its prompt too long      429 too many requests wait        503 no memory, or shutting down
 404 no such model or path                                 504 no token within the time limit
@@ -13,11 +14,11 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, Form, HTTPException, UploadFile
 from fastapi import Request as HttpRequest
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +26,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 
 from edgeopt import __version__
 from edgeopt.errors import MachineError
+from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.engine.errors import CacheError, EngineError, FolderError
 from edgeopt.generate.server.answers import error_body
@@ -33,11 +35,13 @@ from edgeopt.generate.server.encoder import Encoder
 from edgeopt.generate.server.guard import Guard
 from edgeopt.generate.server.metrics import Metrics
 from edgeopt.generate.server.requests import ChatRequest, CompletionRequest, EmbeddingRequest
+from edgeopt.generate.server.sources import Sources
 from edgeopt.generate.server.texts import Answering, Texts, TimeLimitError
 from edgeopt.generate.server.worker import QueueFullError, ShuttingDownError, Worker
 
 _PAGE = Path(__file__).with_name("page.html")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+Served: TypeAlias = Engine | EncoderDecoder | Encoder
 _STATUS: dict[type[Exception], int] = {
     QueueFullError: 429,
     ShuttingDownError: 503,
@@ -48,14 +52,17 @@ _STATUS: dict[type[Exception], int] = {
 
 
 class Service:
-    """One model behind the API: a language model with its decoding thread, or an encoder."""
+    """One model behind the API: a language model with its decoding thread, an encoder-decoder, or an encoder."""
 
-    def __init__(self, model: Engine | Encoder, config: ServeConfig, *, name: str) -> None:
+    def __init__(self, model: Served, config: ServeConfig, *, name: str) -> None:
         self.config, self.name, self.metrics = config, config.name or name, Metrics()
         self.encoder = model if isinstance(model, Encoder) else None
         self.worker: Worker | None = None
         self.texts: Texts | None = None
+        self.sources: Sources | None = None
         self.open = True
+        if isinstance(model, EncoderDecoder):
+            self.sources = Sources(model, config, self.metrics, name=self.name)
         if isinstance(model, Engine):
             loop = model.loop(rows=config.streams)
             self.worker = Worker(loop, self.metrics, queue=config.queue)
@@ -71,7 +78,10 @@ class Service:
         """Return the figures that go up and down."""
         worker = self.worker
         return {
-            "edgeopt_queue_length": ("Requests that wait.", worker.waiting if worker else 0),
+            "edgeopt_queue_length": (
+                "Requests that wait.",
+                worker.waiting if worker else self.sources.waiting if self.sources else 0,
+            ),
             "edgeopt_running": ("Requests that are being answered.", worker.running if worker else 0),
             "edgeopt_cache_tokens": ("Tokens in the cache.", worker.cached_tokens if worker else 0),
         }
@@ -88,6 +98,7 @@ def create_app(service: Service) -> Any:
     _add_errors(app)
     _add_facts(app, service)
     _add_texts(app, service)
+    _add_recordings(app, service)
     _add_embeddings(app, service)
     return Guard(app, config=service.config, metrics=service.metrics)
 
@@ -148,6 +159,9 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
 def _add_texts(app: FastAPI, service: Service) -> None:
     def texts() -> Texts:
+        if service.sources is not None:
+            path = "a .wav file to /v1/audio/transcriptions" if service.sources.hears else "the text to /v1/completions"
+            raise HTTPException(404, f"'{service.name}' is an encoder-decoder and does not chat: send {path}")
         if service.texts is None:
             raise HTTPException(404, f"'{service.name}' is a text encoder: it has /v1/embeddings and writes no texts")
         return service.texts
@@ -161,6 +175,10 @@ def _add_texts(app: FastAPI, service: Service) -> None:
     @app.post("/v1/completions")
     async def complete(asked: CompletionRequest, http: HttpRequest) -> Response:
         service.check_model(asked.model)
+        if service.sources is not None:
+            if asked.stream:
+                return _events(await service.sources.begun(asked))
+            return JSONResponse(await service.sources.complete(asked, http.is_disconnected))
         summary = asked.stream_options is not None and asked.stream_options.include_usage
         return await _answer(texts().complete(asked), http.is_disconnected, stream=asked.stream, summary=summary)
 
@@ -173,9 +191,29 @@ async def _answer(answering: Answering, gone: Callable[[], Awaitable[bool]], *, 
     except BaseException:
         answering.cancel()
         raise
-    return StreamingResponse(
-        answering.pieces(summary=summary), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    return _events(answering.pieces(summary=summary))
+
+
+def _events(pieces: AsyncIterator[str]) -> Response:
+    return StreamingResponse(pieces, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _add_recordings(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/audio/transcriptions")
+    async def transcribe(
+        http: HttpRequest,
+        file: UploadFile,
+        *,
+        model: Annotated[str | None, Form()] = None,
+        language: Annotated[str | None, Form()] = None,
+        temperature: Annotated[float, Form(ge=0, le=100)] = 0.0,
+        response_format: Annotated[Literal["json", "text"], Form()] = "json",
+    ) -> Response:
+        service.check_model(model)
+        if service.sources is None or not service.sources.hears:
+            raise HTTPException(404, f"'{service.name}' does not hear: serve a speech model for transcriptions")
+        text = await service.sources.transcribe(await file.read(), language, temperature, http.is_disconnected)
+        return PlainTextResponse(text) if response_format == "text" else JSONResponse({"text": text})
 
 
 def _add_embeddings(app: FastAPI, service: Service) -> None:

@@ -25,7 +25,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _OPEN_PATHS = {"/", "/healthz"}
 """Paths that need no key: they disclose nothing about users."""
-_KNOWN_PATHS = {"/", "/healthz", "/metrics", "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
+_KNOWN_PATHS = {"/", "/healthz", "/metrics", "/v1/models"} | {
+    f"/v1/{path}" for path in ("chat/completions", "completions", "embeddings", "audio/transcriptions")
+}
 
 
 class _TooLargeError(Exception):

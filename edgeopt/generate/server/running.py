@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.extras import need
-from edgeopt.generate.engine.engine import Engine
-from edgeopt.generate.opening import open_engine, refuse_other_bundle
+from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
+from edgeopt.generate.opening import open_encoder_decoder, open_engine, refuse_other_bundle
 from edgeopt.generate.server.config import ServeConfig
 
 if TYPE_CHECKING:
-    from edgeopt.generate.server.app import Service
-    from edgeopt.generate.server.encoder import Encoder
+    from edgeopt.generate.server.app import Served, Service
 
 
 def serve(
@@ -28,7 +27,7 @@ def serve(
     template: Path | None = None,
     ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve the language model or text encoder at `path` until the process is told to stop (SIGINT or SIGTERM).
+    """Serve the language model, encoder-decoder or text encoder at `path` until a signal to stop (SIGINT or SIGTERM) comes.
 
     Requests that run then get ``config.grace_s`` seconds to end; new ones are refused with 503 meanwhile.
 
@@ -40,10 +39,10 @@ def serve(
         ready: called with the address when the server listens.
 
     Raises:
-        ModelError: it is neither a language model nor a text encoder.
+        ModelError: it is no language model, encoder-decoder or text encoder.
         MachineError: the port is taken, or a package is not installed.
     """
-    for package in ("fastapi", "uvicorn", "tokenizers", "jinja2"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "tokenizers", "jinja2"):
         need(package, purpose="the server")
     from edgeopt.generate.server.app import Service
 
@@ -55,11 +54,13 @@ def serve(
             service.close()
 
 
-def _opened(path: Path, threads: int | None, template: Path | None) -> Engine | Encoder:
-    """Return the language model or the text encoder at `path`."""
+def _opened(path: Path, threads: int | None, template: Path | None) -> Served:
+    """Return the language model, the encoder-decoder or the text encoder at `path`."""
     from edgeopt.generate.server.encoder import Encoder
 
     refuse_other_bundle(path)
+    if is_encoder_decoder(path):
+        return open_encoder_decoder(path, threads=threads)
     try:
         return open_engine(path, threads=threads, template=template)
     except ModelError as error:

@@ -62,23 +62,9 @@ class Texts:
         return self._queued(request, prompt, options, Form(self._name, chat=False, tokens=self._engine.tokens), echo=echo)
 
     def _options(self, request: Request, prompt: Sequence[int], *, most: int | None, logprobs: int | None) -> Sampling:
-        config, context = self._config, self._engine.described.context
-        limit = config.max_prompt_tokens
-        if limit is not None and len(prompt) > limit:
-            raise PromptError(f"the prompt has {len(prompt)} tokens, this server takes at most {limit}")
-        if most is not None and most > config.max_tokens:
-            raise PromptError(f"max_tokens is {most}, this server gives at most {config.max_tokens}")
-        names = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias")
-        given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
-        stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
-        return Sampling(
-            temperature=config.temperature if request.temperature is None else request.temperature,
-            max_tokens=max(1, min(most or config.max_tokens, context - len(prompt))),
-            seed=None if request.seed is None else request.seed & 0xFFFFFFFF,
-            stop=stop,
-            logprobs=logprobs,
-            **given,
-        )
+        check_lengths(self._config, len(prompt), most)
+        left = self._engine.described.context - len(prompt)
+        return sampling_of(self._config, request, most=max(1, min(most or self._config.max_tokens, left)), logprobs=logprobs)
 
     def _queued(
         self,
@@ -195,6 +181,33 @@ class Answering:
                 raise job.error
             if job.stream.reason == "time" and not job.stream.made:
                 raise TimeLimitError("no token within the time limit of this server; it is busy, try again later")
+
+
+def check_lengths(config: ServeConfig, prompt: int, most: int | None) -> None:
+    """Check the tokens of a prompt, and those that an answer may have at most, against the server's limits.
+
+    Raises:
+        PromptError: there are more.
+    """
+    limit = config.max_prompt_tokens
+    if limit is not None and prompt > limit:
+        raise PromptError(f"the prompt has {prompt} tokens, this server takes at most {limit}")
+    if most is not None and most > config.max_tokens:
+        raise PromptError(f"max_tokens is {most}, this server gives at most {config.max_tokens}")
+
+
+def sampling_of(config: ServeConfig, request: Request, *, most: int, logprobs: int | None) -> Sampling:
+    """Return how the tokens of an answer are chosen; there are at most `most`."""
+    names = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias")
+    given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
+    return Sampling(
+        temperature=config.temperature if request.temperature is None else request.temperature,
+        max_tokens=most,
+        seed=None if request.seed is None else request.seed & 0xFFFFFFFF,
+        stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ()),
+        logprobs=logprobs,
+        **given,
+    )
 
 
 def _event(values: dict[str, Any]) -> str:

@@ -37,7 +37,17 @@ from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.moments import input_moments
 from edgeopt.quantize.language.own_text import write_own_text
 from edgeopt.quantize.language.search import Measures, grouped, lift_layers
-from edgeopt.quantize.language.text import Likelihood, Reader, Tokens, Windows, compare, own_prompts, read_windows, spread
+from edgeopt.quantize.language.text import (
+    WINDOW,
+    Likelihood,
+    Reader,
+    Tokens,
+    Windows,
+    compare,
+    own_prompts,
+    read_windows,
+    spread,
+)
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, save_plan
 from edgeopt.quantize.prepare import refuse_quantized
@@ -114,7 +124,7 @@ def quantize_language_model(
     facts = Generation.beside(model)
     loaded = _loaded(model)
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
-    chosen = _read(text, model.parent, config)
+    chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
     method = _method(config, chosen)
     bits = _bits(loaded, config, method)
     threads = config.threads
@@ -155,11 +165,12 @@ def _loaded(path: Path) -> ir.Model:
     return loaded
 
 
-def _read(text: Path | Windows | None, folder: Path, config: LanguageOptions) -> Text:
-    """Return windows of the text: those measured come from its last fifth."""
+def _read(text: Path | Windows | None, folder: Path, config: LanguageOptions, *, length: int) -> Text:
+    """Return windows of the text, of at most `length` tokens: those measured come from its last fifth."""
     if text is None:
         return Text([], [], None)
-    windows = text.windows if isinstance(text, Windows) else read_windows(text, folder)
+    given = text.windows if isinstance(text, Windows) else read_windows(text, folder, length=length)
+    windows = [window[:length] for window in given]
     start = max(1, len(windows) * 4 // 5) if len(windows) > 1 else 0
     return Text(
         spread(windows[:start] or windows, config.calibration_windows),

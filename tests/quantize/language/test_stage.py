@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.graph.generation import Generation
 from edgeopt.quantize import LanguageOptions, quantize_language_model
+from edgeopt.quantize.language.text import Windows
 
 HEAD = "decoder.lm_head/MatMul"
 
@@ -77,3 +79,11 @@ def test_a_head_that_nothing_makes_up_for_stays_at_8_bits(folder, tmp_path, opti
     assert made.facts.bits[HEAD] == bits
     assert {number for name, number in made.facts.bits.items() if name != HEAD} == {4}
     assert next(decision.choice for decision in made.facts.decisions if decision.what == "embedding") == f"{bits} bits"
+
+
+def test_windows_are_no_longer_than_the_models_context(folder, tmp_path):
+    assert Generation.beside(folder).context == 64
+    tokens = [np.arange(5, 100) for _ in range(5)]
+    config = LanguageOptions(calibration_windows=2, measured_windows=1, guard_prompts=0)
+    facts = quantize_language_model(folder, Windows("words", tokens), output=tmp_path, config=config).facts
+    assert (facts.text, facts.likelihood.tokens) == ("words", 63)

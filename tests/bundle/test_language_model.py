@@ -20,6 +20,7 @@ from edgeopt.device_code import inference
 from edgeopt.errors import RecipeError
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.engine.sampling import Sampling
+from edgeopt.targets.target import load_target
 from tests.cli.conftest import edgeopt_here, exported
 
 
@@ -154,3 +155,15 @@ def test_a_classifier_without_data_is_told_what_is_missing(tmp_path: Path) -> No
     done = edgeopt_here("bundle", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "b"))
     assert done.returncode == 2
     assert "--data is missing" in done.stderr
+
+
+def test_the_golden_tokens_hold_on_emulated_arm64(bundle: Path) -> None:
+    device = load_target("arm64-emulated").device
+    command = [os.path.expanduser(part) for part in (*device.launcher, device.python or "")]
+    if not Path(command[0]).is_file():
+        pytest.skip("the emulator is not there: edgeopt targets install arm64-emulated")
+    done = subprocess.run(
+        [*command, str(bundle / "verify.py"), "--here", str(bundle)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tokens in 4 samples as recorded" in done.stdout

@@ -159,7 +159,7 @@ def test_a_classifier_without_data_is_told_what_is_missing(tmp_path: Path) -> No
 
 def test_the_golden_tokens_hold_on_emulated_arm64(bundle: Path) -> None:
     device = load_target("arm64-emulated").device
-    command = [os.path.expanduser(part) for part in (*device.launcher, device.python or "")]
+    command = [str(Path(part).expanduser()) for part in (*device.launcher, device.python or "")]
     if not Path(command[0]).is_file():
         pytest.skip("the emulator is not there: edgeopt targets install arm64-emulated")
     done = subprocess.run(

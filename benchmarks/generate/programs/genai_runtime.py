@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnxruntime_genai as og
@@ -13,6 +14,7 @@ config = og.Config(folder)
 config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
 model = og.Model(config)
 rng = np.random.default_rng(seed)
+vocabulary = json.loads(Path(folder, "genai_config.json").read_text(encoding="utf-8"))["model"]["vocab_size"]
 
 
 def run(length: int, count: int) -> tuple[float, float]:
@@ -20,7 +22,7 @@ def run(length: int, count: int) -> tuple[float, float]:
     params = og.GeneratorParams(model)
     params.set_search_options(max_length=length + count + 2, min_length=length + count + 2, do_sample=False)
     generator = og.Generator(model, params)
-    tokens = rng.integers(5, 40000, length).astype(np.int32)
+    tokens = rng.integers(5, vocabulary, length).astype(np.int32)
     start = time.perf_counter()
     generator.append_tokens(tokens)
     generator.generate_next_token()

@@ -13,6 +13,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import closing
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -27,6 +28,7 @@ from edgeopt.generate.server.requests import CompletionRequest
 from edgeopt.generate.server.texts import TimeLimitError, check_lengths, sampling_of
 from edgeopt.generate.server.worker import QueueFullError
 
+_LATE = "no token within the time limit of this server; it is busy, try again later"
 _Gone = Callable[[], Awaitable[bool]]
 
 
@@ -74,8 +76,8 @@ class Sources:
         async for _ in pieces:
             if await gone():
                 await pieces.aclose()
-        if not found or (found[0].reason == "time" and not found[0].tokens):
-            raise TimeLimitError("no token within the time limit of this server; it is busy, try again later")
+        if not found:  # (the client has gone)
+            raise TimeLimitError(_LATE)
         return found[0]
 
     async def _pieces(
@@ -85,19 +87,22 @@ class Sources:
         if self._turn.locked() and self.waiting >= self._config.queue:
             raise QueueFullError(f"{self.waiting} requests are waiting, at most {self._config.queue} may; try again later")
         start = time.perf_counter()
+        deadline = start + self._config.time_limit_s
         self.waiting += 1
         try:
             await self._turn.acquire()
         finally:
             self.waiting -= 1
-        pieces = self._model.stream(source, options, language=language, deadline=start + self._config.time_limit_s)
         try:
-            while (piece := await run_in_threadpool(next, pieces, None)) is not None:
-                yield piece
+            if time.perf_counter() > deadline:
+                raise TimeLimitError(_LATE)
+            pieces = self._model.stream(source, options, language=language, deadline=deadline)
+            with closing(pieces):
+                while (piece := await run_in_threadpool(next, pieces, None)) is not None:
+                    yield piece
             found += [answer] if (answer := self._model.answered) is not None else []
             self._count(found, time.perf_counter() - start)
         finally:
-            pieces.close()
             self._turn.release()
 
     def _count(self, found: list[Answer], seconds: float) -> None:

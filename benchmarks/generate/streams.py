@@ -29,24 +29,12 @@ def main() -> None:
     prompts = [engine.prompt([{"role": "user", "content": text}]) for text in texts]
     for turn in range(options.rounds + 1):  # the first one is a warm-up: buffers grow
         start = time.perf_counter()
-        alone = []
-        for prompt in prompts:
-            loop = engine.loop(rows=1)
-            stream = engine.request(prompt, sampling)
-            loop.add(stream)
-            while stream.reason is None:
-                loop.step()
-            alone.append(tuple(stream.made))
+        alone = [engine.generate(prompt, sampling).tokens for prompt in prompts]
         middle = time.perf_counter()
-        loop = engine.loop(rows=options.rows)
-        streams = [engine.request(prompt, sampling) for prompt in prompts]
-        for stream in streams:
-            loop.add(stream)
-        while any(stream.reason is None for stream in streams):
-            loop.step()
+        answers = engine.generate_many([engine.request(prompt, sampling) for prompt in prompts], rows=options.rows)
         end = time.perf_counter()
         made = options.rows * options.tokens
-        same = sum(one == tuple(stream.made) for one, stream in zip(alone, streams, strict=True))
+        same = sum(one == answer.tokens for one, answer in zip(alone, answers, strict=True))
         rates = made / (middle - start), made / (end - middle)
         label = "warm-up" if turn == 0 else f"round {turn}"
         print(

@@ -20,8 +20,8 @@ class LanguageOptions(Options):
     body_bits: Literal[4, 8] = 4
     """Bits of the matrices between embedding and head."""
     head_bits: Literal["auto", 4, 8] = "auto"
-    """Bits of the head and, if it is the same tensor, the embedding. auto: 4 with gptq, which makes up for most of what the
-    head loses, so that a token takes less time; 8 otherwise, and where `max_perplexity_increase` would not hold."""
+    """Bits of the head and, if it is the same tensor, the embedding. auto: 4 with gptq on a text, which makes up for most of
+    what the head loses, so that a token takes less time; 8 otherwise, and where `max_perplexity_increase` would not hold."""
     block_size: Literal[16, 32, 64, 128] = 32
     """Number of weights along the input axis that share a scale and a zero point."""
     head_block_size: Literal[16, 32, 64, 128] = 64
@@ -30,7 +30,7 @@ class LanguageOptions(Options):
     """Largest increase of the perplexity on the text, such as 0.05 or "5%": layers are kept at 8 bits, those first that change
     the next token's distribution most, until it holds."""
     calibration_windows: int = Field(default=32, ge=1)
-    """Windows of 256 tokens that awq and gptq look at."""
+    """Windows of 256 tokens that awq and gptq look at; of text that the model writes itself twice as many."""
     measured_windows: int = Field(default=16, ge=1)
     """Windows of 256 tokens on which perplexity and divergence are measured; others than those."""
     guard_prompts: int = Field(default=8, ge=0)

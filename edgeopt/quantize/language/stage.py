@@ -35,7 +35,7 @@ from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.quantize.language.guard import Guarded, guard
 from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.moments import input_moments
-from edgeopt.quantize.language.own_text import write_own_text
+from edgeopt.quantize.language.own_text import find_separator, write_own_text
 from edgeopt.quantize.language.search import Measures, grouped, lift_layers
 from edgeopt.quantize.language.text import (
     WINDOW,
@@ -58,6 +58,8 @@ _DEFAULTS = LanguageOptions()
 _BESIDE = ("*.json", "*.txt", "*.model", "*.jinja")
 _OURS = ("generation.json", "genai_config.json", ".plan.json", ".quality.json")
 _OWN_STEPS = 32
+_OWN_WINDOWS = 2
+"""Windows that the model writes for each one of a text."""
 _SENSITIVITY_WINDOWS = 2
 _METHODS = {
     "rtn": "each weight to the nearest point of its block's grid",
@@ -126,10 +128,10 @@ def quantize_language_model(
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
     chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
     method = _method(config, chosen)
-    bits = _bits(loaded, config, method)
+    bits = _bits(loaded, config, method, has_text=text is not None)
     threads = config.threads
     if text is None and method in {"gptq", "awq"}:
-        chosen = replace(chosen, calibration=_written(loaded, facts, config))
+        chosen = replace(chosen, calibration=_written(loaded, facts, config, find_separator(model.parent, facts)))
     if chosen.calibration and method in {"gptq", "awq", "search"}:
         builder.moments = input_moments(loaded, facts, chosen.calibration, threads=threads)
         if method == "awq":
@@ -194,7 +196,7 @@ def _method(config: LanguageOptions, text: Text) -> str:
     return config.method
 
 
-def _bits(model: ir.Model, config: LanguageOptions, method: str) -> dict[str, int]:
+def _bits(model: ir.Model, config: LanguageOptions, method: str, *, has_text: bool) -> dict[str, int]:
     """Return the bits of each matrix, by the name of its node."""
     layers = find_layers(model)
     names = [layer.name for layer in layers]
@@ -205,15 +207,15 @@ def _bits(model: ir.Model, config: LanguageOptions, method: str) -> dict[str, in
             raise RecipeError(f"exclude: '{name}'{nearest(name, names)} is not a product by a constant matrix of this model")
     head = config.head_bits
     if head == "auto":
-        head = 4 if method == "gptq" and config.body_bits == 4 else 8
+        head = 4 if method == "gptq" and has_text and config.body_bits == 4 else 8
     kept = {layer.name: head if layer.head else config.body_bits for layer in layers}
     return {name: bits for name, bits in kept.items() if name not in config.exclude}
 
 
-def _written(model: ir.Model, facts: Generation, config: LanguageOptions) -> list[Tokens]:
-    """Return text that the floating-point model writes, for calibration."""
+def _written(model: ir.Model, facts: Generation, config: LanguageOptions, first: int | None) -> list[Tokens]:
+    """Return text that the floating-point model writes, for calibration: it takes more than of real text."""
     session = open_model(model, config=SessionConfig(threads=config.threads))
-    return write_own_text(session, facts, count=config.calibration_windows)
+    return write_own_text(session, facts, count=_OWN_WINDOWS * config.calibration_windows, first=first)
 
 
 def _own_text(model: ir.Model, facts: Generation, folder: Path, threads: int) -> list[Tokens]:

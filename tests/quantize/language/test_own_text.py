@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from edgeopt.graph.cached_decoder import read_text
 from edgeopt.graph.session import open_model
-from edgeopt.quantize.language.own_text import write_own_text
+from edgeopt.quantize.language.own_text import find_separator, write_own_text
 
 
 def test_windows_are_drawn_from_the_models_distribution(decoder):
@@ -20,3 +22,16 @@ def test_windows_are_drawn_from_the_models_distribution(decoder):
     others = float(np.mean([scores[places] for scores in logits]))
     assert own > others + 0.1, "tokens that the model finds likely are drawn more often"
     assert all(np.array_equal(*pair) for pair in zip(windows[:2], write_own_text(session, facts, count=18)[:2], strict=True))
+
+
+def test_windows_begin_with_the_token_between_documents(decoder, tmp_path):
+    model, facts = decoder
+    assert find_separator(tmp_path, facts.model_copy(update={"bos": None})) is None
+    assert find_separator(tmp_path, facts.model_copy(update={"bos": 7})) == 7
+    added = [{"id": 3, "content": "<|im_end|>"}, {"id": 9, "content": "<|endoftext|>"}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    assert find_separator(tmp_path, facts) == 9
+    assert find_separator(tmp_path, facts.model_copy(update={"vocabulary": 9, "bos": 1})) is None
+    windows = write_own_text(open_model(model), facts, count=3, first=9)
+    assert [row[0] == 9 for row in windows] == [True, False, True]
+    assert not np.array_equal(windows[0], windows[2])

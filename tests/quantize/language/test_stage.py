@@ -8,6 +8,7 @@ import pytest
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.graph.generation import Generation
 from edgeopt.quantize import LanguageOptions, quantize_language_model
+from edgeopt.quantize.language.stage import _bits
 from edgeopt.quantize.language.text import Windows
 
 HEAD = "decoder.lm_head/MatMul"
@@ -30,7 +31,7 @@ def test_a_folder_comes_out_that_says_what_it_is(folder, tmp_path):
     assert Generation.beside(made) == Generation.beside(folder)
     facts = result.facts
     assert facts.size_bytes_after < facts.size_bytes_before
-    assert facts.bits[HEAD] == 4, "gptq makes up for what the head loses"
+    assert facts.bits[HEAD] == 8, "without a text gptq does not make up for what the head loses"
     assert facts.text is None
     quality = json.loads((made / "model.quality.json").read_text())
     assert quality["perplexity"] is None
@@ -87,3 +88,8 @@ def test_windows_are_no_longer_than_the_models_context(folder, tmp_path):
     config = LanguageOptions(calibration_windows=2, measured_windows=1, guard_prompts=0)
     facts = quantize_language_model(folder, Windows("words", tokens), output=tmp_path, config=config).facts
     assert (facts.text, facts.likelihood.tokens) == ("words", 63)
+
+
+@pytest.mark.parametrize(("has_text", "bits"), [(True, 4), (False, 8)])
+def test_the_head_is_at_4_bits_where_a_text_makes_up_for_it(decoder, has_text, bits):
+    assert _bits(decoder[0], LanguageOptions(), "gptq", has_text=has_text)[HEAD] == bits

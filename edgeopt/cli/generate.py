@@ -51,8 +51,12 @@ def generate(
     if engine not in ("edgeopt", "genai"):
         raise RecipeError(f"--engine {engine}: choose edgeopt or genai")
     if is_encoder_decoder(model):
+        others = {"--chat": chat, "--template": template, "--schema": schema, "--grammar": lark, "--speculate": speculate}
+        _refuse([name for name, value in {**others, "--engine genai": engine == "genai"}.items() if value], model)
         _show(_from_source(model, text, options, language=language, threads=threads, stream=form == "table"), form)
         return
+    if language is not None:
+        raise RecipeError("--language is for speech models: leave it out")
     runner = open_engine(model, threads=threads, template=template)
     with engine_errors():
         given = runner.prompt([{"role": "user", "content": text}]) if chat else runner.tokens.encode(text)
@@ -68,6 +72,14 @@ def generate(
     if engine == "genai" and answer is not None and form == "table":
         show_piece(answer.text)
     _show(answer, form)
+
+
+def _refuse(options: list[str], model: Path) -> None:
+    """Refuse options that an encoder-decoder does not take."""
+    from edgeopt.errors import RecipeError
+
+    if options:
+        raise RecipeError(f"{', '.join(options)}: not for {model}, which is an encoder-decoder; leave it out")
 
 
 def _from_source(

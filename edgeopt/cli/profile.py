@@ -9,6 +9,7 @@ import typer
 
 from edgeopt.cli.options import Format, Quiet, Set, TargetName, Undecided
 from edgeopt.cli.output import print_json, say
+from edgeopt.errors import ModelError
 
 if TYPE_CHECKING:
     from edgeopt.profile.result import ProfileResult
@@ -37,6 +38,9 @@ def profile(
 
     Formats: table, json, markdown, junit, github (annotations for a workflow).
     """
+    missing = next((model for model in models if not model.exists()), None)
+    if missing is not None:
+        raise ModelError(f"{missing}: no such model file or folder; give an ONNX file, or the folder of a language model")
     if models and all(model.is_dir() for model in models):
         from edgeopt.cli.profile_generation import profile_folders
 

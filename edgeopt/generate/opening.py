@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeopt.errors import EdgeoptError, ModelError
+from edgeopt.errors import EdgeoptError, ModelError, RecipeError
 from edgeopt.extras import need
 from edgeopt.generate.engine.description import describe
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder, is_encoder_decoder
@@ -90,5 +90,8 @@ def read_sampling(values: Mapping[str, Any]) -> Sampling:
         RecipeError: an option is unknown or has an impossible value.
     """
     stop = values.get("stop", ())
+    texts = (stop,) if isinstance(stop, str) else stop
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise RecipeError(f"stop is {stop!r}: give a text, or a list of texts")
     with engine_errors():
-        return Sampling.read({**values, "stop": (stop,) if isinstance(stop, str) else tuple(stop)})
+        return Sampling.read({**values, "stop": tuple(texts)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from edgeopt.config import Options
@@ -44,7 +46,7 @@ class ProfileConfig(Options):
 class GenerationConfig(Options):
     """How generation is measured."""
 
-    contexts: list[int] = Field(default_factory=lambda: [128, 512, 1024], min_length=1)
+    contexts: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [128, 512, 1024], min_length=1)
     """Lengths of prompts."""
     tokens: int = Field(default=32, ge=4)
     """Tokens decoded after each prompt."""

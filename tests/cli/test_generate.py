@@ -58,10 +58,21 @@ def test_a_schema_and_the_chat_template(language_model: Path, tmp_path: Path) ->
         (("MODEL", "hi", "--engine", "other"), "choose edgeopt or genai"),
         (("MODEL", "hi", "--schema", "a", "--grammar", "b"), "give one of them"),
         (("MODEL", "hi", "--schema", "absent.json"), "cannot be read"),
+        (("MODEL", "hi", "--grammar", "GRAMMAR"), "the lark cannot be read: 1(8): Expected value"),
+        (("MODEL", "hi", "--language", "en"), "--language is for speech models"),
+        (("MODEL", "hi", "--set", "stop=3"), "stop is 3: give a text, or a list of texts"),
+        (("HALVES", "hi", "--chat", "--engine", "genai"), "--chat, --engine genai: not for"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(language_model: Path, arguments: tuple[str, ...], said: str) -> None:
-    done = edgeopt_here("generate", *(str(language_model) if argument == "MODEL" else argument for argument in arguments))
+def test_wrong_use_is_one_line_and_exit_code_2(
+    language_model: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "wrong.lark").write_text("start: ???\n", encoding="utf-8")
+    for half in ("encoder", "decoder"):
+        (tmp_path / half).mkdir()
+        (tmp_path / half / "model.onnx").write_bytes(b"")
+    places = {"MODEL": str(language_model), "GRAMMAR": str(tmp_path / "wrong.lark"), "HALVES": str(tmp_path)}
+    done = edgeopt_here("generate", *(places.get(argument, argument) for argument in arguments))
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -63,7 +63,8 @@ class Grammars:
             raise PromptError(f"the {grammar.kind} cannot be read: {error}") from error
         made = matcher(self._tokenizer, text)
         if made.is_error():
-            raise PromptError(f"the {grammar.kind} cannot be read: {made.get_error().strip()}")
+            first = (made.get_error().strip().splitlines() or ["no reason was given"])[0]
+            raise PromptError(f"the {grammar.kind} cannot be read: {first}")
         return Constraint(made, self._vocabulary)
 
 

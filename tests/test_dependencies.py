@@ -23,6 +23,7 @@ NOT_DECLARED = {
 NOT_IMPORTED = {
     "onnxscript": "torch.onnx.export needs it and does not declare it",
     "plotly": "its JavaScript goes into the report's page",
+    "python-multipart": "FastAPI reads uploaded files with it and does not declare it",
     "tensorboard": "accelerate opens it by its name",
     "edgeopt": "extras that bring other extras",
 }

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.prune.sources import make_sources
 from edgeopt.cli.training import training_samples
 from edgeopt.data.select import limited
 from edgeopt.graph.files import size_bytes
@@ -42,19 +43,34 @@ class Row:
     evaluate: str
     options: Sequence[str]
 
-    def command(self, data: Path, output: Path, seed: int) -> list[str]:
+    def placed(self, data: Path, work: Path) -> Row:
+        """Return the row with the paths of this machine."""
+        known = make_sources(data, work / "sources")
+        texts = (known.get(text, text.replace("DATA", str(data))) for text in (self.model, self.train, self.evaluate))
+        return Row(*texts, self.options)
+
+    def command(self, output: Path, seed: int) -> list[str]:
         """Return the arguments of edgeopt."""
-        places = [text.replace("DATA", str(data)) for text in (self.model, self.train, self.evaluate)]
-        model, train, evaluate = places
+        model, train, evaluate = self.model, self.train, self.evaluate
         given = ["--train", train, "--evaluate", evaluate, "--teacher", model, "--target", _TARGET, "--seed", str(seed)]
         return ["prune", model, *given, *self.options, "-o", str(output)]
 
 
+_PHOTOGRAPHS = ("DATA/mobilenetv2_imagenet/hf", "photographs-train", "photographs-test")
+_YOLOX = ("benchmarks.prune.networks:yolox_nano", "coco128-train", "coco128-test")
+_PARTS = ["--set", "importance=obs", "--set", "calibration_samples=64", "--set", "search_rounds=12"]
+_SHORT = ["--set", "train.epochs=3", "--set", "train.batch_size=16", "--set", "train.learning_rate=2e-4"]
+_BOXES = ["--set", "train.epochs=12", "--set", "train.batch_size=8", "--set", "train.learning_rate=5e-4"]
 _SST2 = ("DATA/sst2_teacher", "sst2", "sst2")
 ROWS: Mapping[str, Row] = {
     "sst2-2x": Row(*_SST2, ["--latency", "0.5x", "--set", "train.epochs=1"]),
     "sst2-5x": Row(*_SST2, ["--latency", "0.2x", "--set", "train.epochs=2"]),
     "sst2-4x": Row(*_SST2, ["--latency", "0.25x", "--set", "train.epochs=5"]),
+    "mobilenetv2": Row(*_PHOTOGRAPHS, ["--macs", "0.72x", *_PARTS, *_SHORT, "--set", "loss.temperature=2.0"]),
+    **{
+        f"yolox-{level}": Row(*_YOLOX, ["--macs", f"{1 - level / 100:.2f}x", *_PARTS, *_BOXES, "--set", "round_to=8"])
+        for level in (10, 30, 50)
+    },
 }
 
 
@@ -70,12 +86,12 @@ def main() -> None:
     places = [(name, seed, arguments.work / name / str(seed)) for name in arguments.rows for seed in range(arguments.seeds)]
     if arguments.what == "train":
         for name, seed, place in places:
-            _train(ROWS[name], arguments.data, place, seed)
+            _train(ROWS[name].placed(arguments.data, arguments.work), place, seed)
         return
     if arguments.what == "prepare":
         for name, _, place in places:
             if (place / "said.txt").is_file():
-                _prepare(ROWS[name], arguments.data, place)
+                _prepare(ROWS[name].placed(arguments.data, arguments.work), place)
         return
     print("| row | seed | file | metric | ms | whole model's ms / ms | MB |\n|---|---|---|---|---|---|---|")
     for name, seed, place in places:
@@ -84,12 +100,12 @@ def main() -> None:
                 print(f"| {name} | {seed} | {line} |", flush=True)
 
 
-def _train(row: Row, data: Path, place: Path, seed: int) -> None:
+def _train(row: Row, place: Path, seed: int) -> None:
     said = place / "said.txt"
     if said.is_file():
         return
     place.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "edgeopt", *row.command(data, place / "model", seed)]
+    command = [sys.executable, "-m", "edgeopt", *row.command(place / "model", seed)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout, flush=True)
     if done.returncode == 0:
@@ -99,22 +115,22 @@ def _train(row: Row, data: Path, place: Path, seed: int) -> None:
 FILES = ("whole", "pruned", "whole-int8", "pruned-int8")
 
 
-def _prepare(row: Row, data: Path, place: Path) -> None:
+def _prepare(row: Row, place: Path) -> None:
     """Export both models, quantize them, and evaluate all four files."""
-    model = row.model.replace("DATA", str(data))
-    timing = Timing(load_target(_TARGET))
     files = {name: place / name / "model.onnx" for name in FILES}
-    for name, source in (("whole", model), ("pruned", str(place / "model"))):
+    for name, source in (("whole", row.model), ("pruned", str(place / "model"))):
         loaded = load_model(source)
+        timing = Timing(load_target(_TARGET), samples=training_samples(row.train, loaded))
         if not files[name].is_file():
             timing.export(loaded.module, loaded.task, files[name].parent)
         small = files[f"{name}-int8"]
         small.parent.mkdir(parents=True, exist_ok=True)
         if not small.is_file():
-            samples = limited(training_samples(row.train.replace("DATA", str(data)), loaded), _CALIBRATION)
+            samples = limited(training_samples(row.train, loaded), _CALIBRATION)
             quantize(files[name], list(samples.batches(1)), target=timing.target, output=small)
-    command = [sys.executable, "-m", "edgeopt", "evaluate", *map(str, files.values()), "--tokenizer", model, "--format", "json"]
-    done = subprocess.run([*command, "--data", row.evaluate.replace("DATA", str(data))], stdout=subprocess.PIPE, check=True)
+    command = [sys.executable, "-m", "edgeopt", "evaluate", *map(str, files.values()), "--format", "json"]
+    tokenizer = ["--tokenizer", row.model] if (Path(row.model) / "tokenizer.json").is_file() else []
+    done = subprocess.run([*command, *tokenizer, "--data", row.evaluate], stdout=subprocess.PIPE, check=True)
     (place / "metrics.json").write_bytes(done.stdout)
 
 

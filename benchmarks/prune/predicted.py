@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from edgeopt.models.load import load_model
+from edgeopt.prune.choice import grid_of
 from edgeopt.prune.latency.table import LatencyModel, Measurer, random_counts
 from edgeopt.prune.structure.anatomy import anatomy_of
-from edgeopt.prune.transformer import grid_of
 from edgeopt.stages.pruned_files import Timing, measuring
 from edgeopt.targets.target import load_target
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from edgeopt.batches import Batch
 from edgeopt.data.samples import Samples
@@ -14,6 +16,8 @@ from edgeopt.models.call import to_tensors
 from edgeopt.prune.structure.parts import Part
 
 _BATCH = 16
+_PLACES = 256
+"""Of an image, so many windows of a convolution are looked at."""
 
 
 @dataclass
@@ -50,15 +54,18 @@ class Evidence:
 
 @torch.no_grad()
 def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """Return for every one of the linear `layers` the mean of x xᵀ over its inputs; padded tokens do not count."""
+    """Return for every one of `layers` the mean of x xᵀ over its inputs; padded tokens do not count.
+
+    The inputs of a convolution are the windows it sees, [channels · kernel], of some places of every image.
+    """
     sums: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
     current: dict[str, Tensor | None] = {"mask": None}
     hooks = []
     for name in layers:
 
-        def add(_: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
-            x = unpadded(given[0].detach(), current["mask"]).double()
+        def add(layer: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
+            x = columns_of(layer, given[0].detach(), current["mask"], places=_PLACES).double()
             sums[name] = sums[name] + x.T @ x if name in sums else x.T @ x
             rows[name] = rows.get(name, 0) + len(x)
 
@@ -73,6 +80,23 @@ def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Ba
         for hook in hooks:
             hook.remove()
     return {name: value / max(1, rows[name]) for name, value in sums.items()}
+
+
+def columns_of(layer: nn.Module, x: Tensor, mask: Tensor | None = None, *, places: int | None = None) -> Tensor:
+    """Return what a layer's weights multiply, [positions, inputs]; of a convolution windows, at most `places` of each image."""
+    if not isinstance(layer, _ConvNd):
+        return unpadded(x, mask)
+    if layer.transposed:  # each position is multiplied by itself
+        windows = x.flatten(2)
+    else:
+        flat = len(layer.kernel_size) == 1
+        sizes: list[tuple[int, ...]] = [layer.kernel_size, layer.dilation, layer.stride]
+        kernel, dilation, stride = [(1, *size) if flat else size for size in sizes]
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        padded = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+        windows = F.unfold(padded[:, :, None] if flat else padded, kernel, dilation=dilation, stride=stride)
+    step = 1 if places is None else max(1, windows.shape[2] // places)
+    return windows[:, :, step // 2 :: step].transpose(1, 2).reshape(-1, windows.shape[1])
 
 
 def unpadded(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -24,7 +24,9 @@ from edgeopt.models.reshaped import arguments_of, shape_of, whole_config
 from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure, parameters
 from edgeopt.prune.channel_budget import prune_channels_to
+from edgeopt.prune.channel_parts import SCORED_BY_PARTS, prune_channel_parts
 from edgeopt.prune.channels import PrunedChannels, prune_channels
+from edgeopt.prune.choice import CostsOf, Setting
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import loss_for
 from edgeopt.prune.recovery import recover
@@ -36,7 +38,7 @@ from edgeopt.prune.structure.heads import heads
 from edgeopt.prune.structure.neurons import neurons
 from edgeopt.prune.structure.uniform import uniform_config
 from edgeopt.prune.surgery import same_outputs
-from edgeopt.prune.transformer import CostsOf, Setting, prune_transformer
+from edgeopt.prune.transformer import prune_transformer
 from edgeopt.prune.vocabulary.rows import smaller_config
 from edgeopt.prune.vocabulary.trim import Reread, Vocabulary, trim, vocabulary_of
 from edgeopt.train.loop import Session
@@ -196,11 +198,31 @@ def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: Prune
         changed.take(done.shape)
         spared = dict.fromkeys(done.whole_parts, "no rule says what it is part of")
         return PruneFacts(nothing, nothing, done.layers, (), spared, done.allocation, done.dropped)
+    if options.importance in SCORED_BY_PARTS:
+        return _cut_parts(module, changed, samples, options, session)
     loss = partial(_loss, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
     plain = options.model_copy(update={"round_to": options.round_to or session.step or _STEP})
     pruned, allocation = _cut_channels(module, samples.collate([0, 1]), plain, loss, session)
     changed.take(Shape(kept=pruned.kept))
     return PruneFacts(nothing, nothing, pruned.layers, (), pruned.spared, allocation)
+
+
+def _cut_parts(
+    module: nn.Module, changed: _Changed, samples: Samples, options: PruneOptions, session: PruneSession
+) -> PruneFacts:
+    """Remove channels as parts: ranked by the layers that read them, chosen by what they cost."""
+    _check_no_transformer_options(options)
+    nothing = measure(module, samples.collate([0]))
+    setting = Setting(session.costs_of, options.round_to or session.step or _STEP, session.seed)
+    done = prune_channel_parts(module, samples, options=options, setting=setting, latency_of=session.latency_of)
+    changed.take(done.shape)
+    return PruneFacts(nothing, nothing, done.layers, (), done.spared, done.allocation)
+
+
+def _check_no_transformer_options(options: PruneOptions) -> None:
+    for name in ("drop_layers", "hidden"):
+        if getattr(options, name):
+            raise RecipeError(f"prune.{name} is for transformers, and this model has no attention or feed-forward network")
 
 
 def _cut_channels(
@@ -210,9 +232,7 @@ def _cut_channels(
     loss: Callable[[nn.Module], Tensor] | None,
     session: PruneSession,
 ) -> tuple[PrunedChannels, Allocation | None]:
-    for name in ("drop_layers", "hidden"):
-        if getattr(options, name):
-            raise RecipeError(f"prune.{name} is for transformers, and this model has no attention or feed-forward network")
+    _check_no_transformer_options(options)
     if options.latency is None and options.parameters is None:
         return prune_channels(module, sample, options=options, loss=loss), None
     if options.parameters is not None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgeopt.batches import Batch
 from edgeopt.errors import InternalError
 from edgeopt.models.call import tensors_of, to_tensors
-from edgeopt.models.kept import Kept, Side
+from edgeopt.models.kept import Side, width
 from edgeopt.models.reshape import Empty, Shape, reshape
 from edgeopt.prune.losses import is_language_model
 from edgeopt.prune.structure.parts import Kind, Part, mask
@@ -50,7 +50,7 @@ def operate(model: nn.Module, choices: Sequence[Choice], sample: Batch) -> Shape
 
 def shape_after(model: nn.Module, choices: Sequence[Choice], arity: Mapping[str, int] | None = None) -> Shape:
     """Return the shape of `model` with only the chosen units; `arity` has the results of modules that are emptied."""
-    kept: dict[str, dict[Side, set[int]]] = {}
+    gone: dict[tuple[str, Side], set[int]] = {}
     empty: dict[str, Empty] = {}
     sizes: dict[str, dict[str, int]] = {}
     for choice in choices:
@@ -63,13 +63,23 @@ def shape_after(model: nn.Module, choices: Sequence[Choice], arity: Mapping[str,
             }
             continue
         for cut in part.cuts():
-            kept.setdefault(cut.layer, {}).setdefault(cut.side, set()).update(cut.channels(left))
+            gone.setdefault((cut.layer, cut.side), set()).update(cut.channels(set(range(part.units)) - set(left)))
         for name, values in part.sizes.items():
             sizes[name] = {attribute: value * len(left) for attribute, value in values.items()}
     if any(not choice.kept for choice in choices):
         _number_caches(model, choices, sizes)
-    chosen: Kept = {name: {side: sorted(indices) for side, indices in sides.items()} for name, sides in kept.items()}
-    return Shape(kept=chosen, empty=empty, sizes=sizes, cache_heads=cache_heads(model, choices))
+    kept: dict[str, dict[Side, list[int]]] = {}
+    for (layer, side), channels in gone.items():
+        whole = range(side_width(model, layer, side))
+        kept.setdefault(layer, {})[side] = [channel for channel in whole if channel not in channels]
+    return Shape(kept=kept, empty=empty, sizes=sizes, cache_heads=cache_heads(model, choices))
+
+
+def side_width(model: nn.Module, name: str, side: Side) -> int:
+    """Return how many channels a layer, or a parameter of its own, has on `side`."""
+    if side.startswith("axis"):
+        return model.get_parameter(name).shape[int(side.removeprefix("axis"))]
+    return width(model.get_submodule(name), side) or 0
 
 
 def _number_caches(model: nn.Module, choices: Sequence[Choice], sizes: dict[str, dict[str, int]]) -> None:

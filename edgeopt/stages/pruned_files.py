@@ -18,6 +18,7 @@ from edgeopt.lifetime import temporary_folder
 from edgeopt.prune.allocation.costs import Costs
 from edgeopt.prune.latency.bench import Bench, bench
 from edgeopt.prune.latency.table import LatencyModel, Measurer
+from edgeopt.prune.structure.parts import Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,9 +102,30 @@ def latency_costs(timing: Timing, *, task: str | None, seed: int = 0) -> Callabl
     """Return a function that gives the latency of a model's parts on the target."""
 
     def costs(module: nn.Module, parts: Sequence[Part], grid: Mapping[str, Sequence[int]]) -> Costs:
+        if any(part.kind is Kind.CHANNELS for part in parts):
+            return channel_costs(timing, module, parts, grid, task=task)
         return latency_model(timing, module, parts, grid, task=task, seed=seed).costs()
 
     return costs
+
+
+def channel_costs(
+    timing: Timing, module: nn.Module, parts: Sequence[Part], grid: Mapping[str, Sequence[int]], *, task: str | None
+) -> Costs:
+    """Return the latency of the layers that parts narrow, on the target; all layers together take what the whole file takes."""
+    from edgeopt.prune.allocation.layer_costs import layer_costs
+    from edgeopt.prune.latency.layers import LayerTimes
+
+    whole = latency_of(timing, task=task)(module)
+    sample = timing.samples.collate([0]) if timing.samples is not None else {}
+    convert = timing.convert if timing.precision == "int8" else None
+    times = LayerTimes(module, sample, lambda: bench(timing.target), convert)
+    scale = whole / times.whole()
+
+    def cost(name: str, inputs: int, outputs: int) -> float:
+        return scale * times(name, inputs, outputs)
+
+    return layer_costs(module, parts, cost, "ms", all_of_it=whole, grid=grid, prepare=times.measure)
 
 
 def latency_of(timing: Timing, *, task: str | None) -> Callable[[nn.Module], float]:

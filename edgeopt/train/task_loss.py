@@ -13,6 +13,7 @@ from edgeopt.data.labels import check_labels
 from edgeopt.data.outputs import Outputs, Runnable, one_by_one, reading_order
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.models.call import to_tensors
+from edgeopt.models.embeddings import token_embeddings
 from edgeopt.tasks.single_label import SingleLabel
 from edgeopt.tasks.task import Answer, about_sample
 from edgeopt.train.distillation import HardLoss
@@ -188,12 +189,7 @@ def _check_vocabulary(teacher: nn.Module, student: nn.Module) -> None:
 
 def _vocabulary(model: nn.Module) -> int | None:
     """Return the number of a transformers model's token embeddings; None: it has none."""
-    find = getattr(model, "get_input_embeddings", None)
-    try:
-        found = find() if callable(find) else None
-    except NotImplementedError:
-        return None
-    count = getattr(found, "num_embeddings", None)
+    count = getattr(token_embeddings(model), "num_embeddings", None)
     return count if isinstance(count, int) else None
 
 

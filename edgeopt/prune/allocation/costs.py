@@ -28,6 +28,7 @@ class Costs:
         unit: what they are in, such as "ms".
         rest: of everything else.
         of: cost of a part with this many units.
+        settle: tells `of` how many units the parts have whose layers others share; None: no layer lies between two parts.
         measured: cost of the whole model where it was measured, which a share of it is a share of; None: it is the sum.
     """
 
@@ -35,6 +36,7 @@ class Costs:
     rest: float
     of: Callable[[Part, int], float]
     measured: float | None = None
+    settle: Callable[[Mapping[str, int]], None] | None = None
 
     def whole(self, parts: Sequence[Part]) -> float:
         """Return the cost of the model with all units."""

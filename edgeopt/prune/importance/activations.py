@@ -23,6 +23,7 @@ def scores(parts: Sequence[Part], evidence: Evidence) -> dict[str, Tensor]:
         for cut in part.readers:
             rows = rows_of(evidence.model.get_submodule(cut.layer)).double().abs()
             by_channel = rows.sum(0) * moments[cut.layer].diagonal().clamp(min=0).sqrt()
-            total += by_channel.view(part.units, cut.width).sum(1)
+            for unit in range(part.units):
+                total[unit] += by_channel[cut.columns([unit])].sum()
         found[part.name] = total
     return found

@@ -78,7 +78,9 @@ def _fitted(part: Part, kept: Sequence[int], evidence: Evidence, moments: Mappin
     rows = {}
     for cut in part.readers:
         whole = rows_of(evidence.model.get_submodule(cut.layer)).double()
-        chosen = cut.channels(kept)
+        chosen = cut.columns(kept)
+        others = sorted(set(range(whole.shape[1])) - set(cut.columns(range(part.units))))
+        chosen = sorted([*chosen, *others])
         fitted = torch.zeros_like(whole)
         if chosen and refit:
             moment = obs.damped(moments[cut.layer])

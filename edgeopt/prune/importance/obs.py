@@ -41,7 +41,7 @@ class Step:
 
 def removals(part: Part, model: nn.Module, moments: Mapping[str, Tensor], wanted: Collection[int]) -> Iterator[Step]:
     """Remove the units of `part` in the order of their cost; yield the state where as many as one of `wanted` are left."""
-    sides = [_Side(cut, rows_of(model.get_submodule(cut.layer)), moments[cut.layer]) for cut in part.readers]
+    sides = [_Side(cut, part.units, rows_of(model.get_submodule(cut.layer)), moments[cut.layer]) for cut in part.readers]
     left = torch.arange(part.units)
     error = 0.0
     at_once = max(1, part.units // _MOST_STEPS)
@@ -63,19 +63,26 @@ def damped(moment: Tensor) -> Tensor:
 
 
 class _Side:
-    """One reader's weights and inverse Hessian of the channels that are left, while units are removed."""
+    """One reader's weights and inverse Hessian of the columns that are left, while units are removed.
 
-    def __init__(self, cut: Cut, rows: Tensor, moment: Tensor) -> None:
-        self.layer, self.width, self.inputs = cut.layer, cut.width, rows.shape[1]
-        self.rows = rows.double().clone()
-        self.inverse = torch.linalg.inv(damped(moment))
+    Columns lie in the order of the units, each with all it has; behind them are those of other parts, which stay.
+    """
+
+    def __init__(self, cut: Cut, units: int, rows: Tensor, moment: Tensor) -> None:
+        own = [place for unit in range(units) for place in cut.columns([unit])]
+        self.layer, self.width, self.inputs = cut.layer, len(own) // units, rows.shape[1]
+        others = sorted(set(range(self.inputs)) - set(own))
+        self.others, self.order = len(others), torch.tensor([*own, *others])
+        self.rows = rows.double()[:, self.order]
+        self.inverse = torch.linalg.inv(damped(moment[self.order][:, self.order]))
 
     def costs(self) -> Tensor:
         """Return e_u of the units that are left."""
+        own_columns = self.rows.shape[1] - self.others
         if self.width == 1:
             by_channel: Tensor = (self.rows**2).sum(0) / self.inverse.diagonal().clamp(min=1e-30)
-            return by_channel
-        blocks = self._channels(torch.arange(self.rows.shape[1] // self.width)).view(-1, self.width)  # [units, width]
+            return by_channel[:own_columns]
+        blocks = self._columns(torch.arange(own_columns // self.width)).view(-1, self.width)  # [units, width]
         inner = self.inverse[blocks[:, :, None], blocks[:, None, :]]  # [units, width, width]
         own = self.rows[:, blocks].permute(1, 2, 0)  # [units, width, outputs]
         by_unit: Tensor = (torch.linalg.solve(inner, own) * own).sum((1, 2))
@@ -83,7 +90,7 @@ class _Side:
 
     def remove(self, places: Tensor) -> float:
         """Remove the units at `places` among those that are left, all at once; return what that costs."""
-        chosen = self._channels(places)
+        chosen = self._columns(places)
         rest = torch.ones(self.rows.shape[1], dtype=torch.bool)
         rest[chosen] = False
         across = self.inverse[chosen]  # [removed, left]
@@ -98,8 +105,9 @@ class _Side:
     def whole(self, left: Tensor) -> Tensor:
         """Return the weights with zeros for the channels that went, if `left` are the units that are left."""
         rows = torch.zeros(len(self.rows), self.inputs)
-        rows[:, self._channels(left)] = self.rows.float()
+        stayed = torch.arange(self.inputs - self.others, self.inputs)
+        rows[:, self.order[torch.cat([self._columns(left), stayed])]] = self.rows.float()
         return rows
 
-    def _channels(self, units: Tensor) -> Tensor:
+    def _columns(self, units: Tensor) -> Tensor:
         return (units[:, None] * self.width + torch.arange(self.width)[None, :]).flatten()

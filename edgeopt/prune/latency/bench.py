@@ -73,9 +73,13 @@ class Bench:
         self.connection, self.runner, self.target, self.folder, self.table = connection, runner, target, folder, table
         self.count = self.measured = 0
 
+    def known_ms(self, key: str) -> float | None:
+        """Return the time that the table has under `key`; None: it has to be measured."""
+        return self.table.times.get(_name(key))
+
     def time_ms(self, model: Path, inputs: Batch, *, key: str | None = None) -> float:
         """Return the time of one run; known ones, by their `key`, are not measured again."""
-        name = None if key is None else hashlib.sha256(key.encode()).hexdigest()[:32]
+        name = None if key is None else _name(key)
         if name is not None and name in self.table.times:
             return self.table.times[name]
         self.count += 1
@@ -95,6 +99,10 @@ class Bench:
         place = self.folder / f"{self.count}-{name}"
         place.mkdir()
         return place / "model.onnx"
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 @contextmanager

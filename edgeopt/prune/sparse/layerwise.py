@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeopt import progress
 from edgeopt.data.samples import Samples
 from edgeopt.errors import ModelError
 from edgeopt.models.call import to_tensors
-from edgeopt.prune.calibration import unpadded
+from edgeopt.prune.calibration import columns_of
 from edgeopt.prune.heads import heads
 from edgeopt.prune.losses import main_output
 from edgeopt.prune.result import LayerZeros
@@ -129,9 +128,9 @@ class _Run:
     def _remove(self, names: Sequence[str], moments: Mapping[str, Tensor]) -> None:
         for name in names:
             layer = self.model.get_submodule(name)
-            rows = weights_of(layer)
+            rows = rows_of(layer)
             sparse = self.method(rows, moments.get(name), self.pattern) if name in moments or not self.moments else rows
-            _set_weights(layer, sparse)
+            set_rows(layer, sparse)
             self.done[name] = LayerZeros(name, rows.numel(), int((sparse == 0).sum()))
 
     @contextmanager
@@ -217,30 +216,3 @@ class _Statistics:
     def means(self) -> dict[str, Tensor]:
         """Return the means, [inputs, inputs] float64."""
         return {name: value / max(1, self.rows[name]) for name, value in self.sums.items()}
-
-
-def columns_of(layer: nn.Module, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return what a layer's weights multiply, [positions, inputs]; of a convolution its windows."""
-    if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        flat = isinstance(layer, nn.Conv1d)
-        sizes: list[tuple[int, ...]] = [layer.kernel_size, layer.dilation, layer.stride]
-        kernel, dilation, stride = [(1, *size) if flat else size for size in sizes]
-        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-        padded = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-        windows = F.unfold(padded[:, :, None] if flat else padded, kernel, dilation=dilation, stride=stride)
-        return windows.transpose(1, 2).reshape(-1, windows.shape[1])
-    return unpadded(x, mask)
-
-
-def weights_of(layer: nn.Module) -> Tensor:
-    """Return a layer's weights as [outputs, inputs], those of a window's places side by side."""
-    if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        return layer.weight.detach().flatten(1)
-    return rows_of(layer)
-
-
-def _set_weights(layer: nn.Module, rows: Tensor) -> None:
-    if isinstance(layer, nn.Conv1d | nn.Conv2d):
-        layer.weight.copy_(rows.reshape(layer.weight.shape))
-    else:
-        set_rows(layer, rows)

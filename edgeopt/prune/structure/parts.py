@@ -1,7 +1,8 @@
-"""A part of a transformer that consists of equal units, such as an attention with its heads.
+"""A part of a model that consists of equal units, such as an attention with its heads.
 
     writers ──▶ units ──▶ readers          q, k, v ──▶ heads ──▶ output projection
                                            up, gate ─▶ neurons ─▶ down projection
+                                           convolution, norm ─▶ channels ─▶ next convolutions
 
 A unit is removed by cutting its channels from the outputs of all writers and from the inputs of all readers. Before that, the
 same model is had by setting the readers' weights for those channels to zero (`mask`): both must give the same outputs.
@@ -25,24 +26,31 @@ class Kind(StrEnum):
 
     HEADS = "heads"
     NEURONS = "neurons"
+    CHANNELS = "channels"
 
 
 @dataclass(frozen=True)
 class Cut:
     """The channels of one side of one layer that belong to units: unit u has `width` of them from start + u · width.
 
-    A packed projection (queries, keys and values in one) has several starts.
+    A packed projection (queries, keys and values in one) has several starts. A convolution that reads has `kernel` weights per
+    channel in each of its rows.
     """
 
     layer: str
     side: Side
     width: int
     starts: tuple[int, ...] = (0,)
+    kernel: int = 1
 
     def channels(self, units: Iterable[int]) -> list[int]:
         """Return the channels of `units`."""
         chosen = sorted(units)
         return [start + unit * self.width + inner for start in self.starts for unit in chosen for inner in range(self.width)]
+
+    def columns(self, units: Iterable[int]) -> list[int]:
+        """Return the places that the channels of `units` have in a reader's rows (see `rows_of`)."""
+        return [channel * self.kernel + place for channel in self.channels(units) for place in range(self.kernel)]
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Part:
         kind: what the units are.
         units: how many there are.
         writers: the layers that compute them.
-        readers: the linear layers that read them; their weights are masked and updated.
+        readers: the linear layers and convolutions that read them; their weights are masked and updated.
         empty: what stands for which module if no unit is left; empty: at least one unit stays.
         sizes: by module and attribute, how much of a number belongs to one unit.
         stack: name of the stack of layers it lies in, "" if in none.
@@ -100,16 +108,23 @@ def merged(parts: Sequence[Part], *, more: tuple[Cut, ...] = ()) -> Part:
 
 
 def rows_of(layer: nn.Module) -> Tensor:
-    """Return the weight of a linear layer as [outputs, inputs]."""
+    """Return the weight of a linear layer as [outputs, inputs], of a convolution as [outputs, inputs · kernel].
+
+    A transposed convolution spreads each of its inputs, so its rows are [outputs · kernel, inputs].
+    """
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    return weight.detach().T if is_conv1d(layer) else weight.detach()
+    return weight.detach().flatten(1).T if _inputs_first(layer) else weight.detach().flatten(1)
+
+
+def _inputs_first(layer: nn.Module) -> bool:
+    return is_conv1d(layer) or bool(getattr(layer, "transposed", False))
 
 
 @torch.no_grad()
 def set_rows(layer: nn.Module, rows: Tensor) -> None:
-    """Set the weight of a linear layer, given as [outputs, inputs]."""
+    """Set the weight of a linear layer or a convolution, given as `rows_of` returns it."""
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    weight.copy_(rows.T if is_conv1d(layer) else rows)
+    weight.copy_((rows.T if _inputs_first(layer) else rows).reshape(weight.shape))
 
 
 @torch.no_grad()
@@ -119,5 +134,5 @@ def mask(model: nn.Module, part: Part, kept: Sequence[int]) -> None:
     for cut in part.readers:
         layer = model.get_submodule(cut.layer)
         rows = rows_of(layer).clone()
-        rows[:, cut.channels(gone)] = 0
+        rows[:, cut.columns(gone)] = 0
         set_rows(layer, rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from edgeopt.models.embeddings import token_embeddings
 from edgeopt.models.reshape import Shape, fitting_config
 from edgeopt.prune.structure.heads import heads
 from edgeopt.prune.structure.names import WIDTHS
@@ -35,9 +36,7 @@ def uniform_config(model: nn.Module, whole: Any, shape: Shape) -> Any | None:
 
 def _narrower(model: nn.Module, config: Any) -> Iterator[tuple[str, int]]:
     """Yield the hidden width under each of its names, where the embeddings are narrower than the configuration says."""
-    read: Any = getattr(model, "get_input_embeddings", None)
-    embeddings = read() if read is not None else None
-    size = getattr(embeddings, "embedding_dim", None)
+    size = getattr(token_embeddings(model), "embedding_dim", None)
     whole = next((value for name in WIDTHS if isinstance(value := getattr(config, name, None), int)), None)
     if isinstance(size, int) and whole is not None and size < whole:
         yield from ((name, size) for name in WIDTHS if getattr(config, name, None) == whole)

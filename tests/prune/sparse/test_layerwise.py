@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from edgeopt.data.samples import from_arrays
-from edgeopt.prune.sparse.layerwise import candidates, columns_of, sparsify, weights_of
+from edgeopt.prune.calibration import columns_of
+from edgeopt.prune.sparse.layerwise import candidates, sparsify
 from edgeopt.prune.sparse.pattern import read_pattern
 from edgeopt.prune.sparse.wanda import sparse as wanda
+from edgeopt.prune.structure.parts import rows_of
 from tests.prune.tiny_models import BOTH, DECODERS, ENCODERS, IMAGES, tiny
 
 _HALF = read_pattern("0.5")
@@ -21,7 +23,7 @@ def test_every_family_loses_half_of_its_weights(family: str) -> None:
     model, batch, _ = tiny(family)
     found = sparsify(model, from_arrays(batch), pattern=_HALF, method="sparsegpt")
     assert found and all(abs(layer.zeros / layer.weights - 0.5) < 0.05 for layer in found)
-    assert all(int((weights_of(model.get_submodule(one.name)) == 0).sum()) == one.zeros for one in found)
+    assert all(int((rows_of(model.get_submodule(one.name)) == 0).sum()) == one.zeros for one in found)
 
 
 def test_later_layers_see_what_the_sparse_ones_before_them_give() -> None:
@@ -57,7 +59,7 @@ def test_windows_are_what_a_convolution_multiplies() -> None:
     layer = nn.Conv2d(3, 5, 3, stride=2, padding=1, bias=False)
     x = torch.randn(2, 3, 7, 7)
     expected = layer(x).permute(0, 2, 3, 1).reshape(-1, 5)
-    assert torch.allclose(columns_of(layer, x) @ weights_of(layer).T, expected, atol=1e-5)
+    assert torch.allclose(columns_of(layer, x) @ rows_of(layer).T, expected, atol=1e-5)
 
 
 class _Named(nn.Module):

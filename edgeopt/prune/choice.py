@@ -1,0 +1,235 @@
+"""Choose how many units of every part are left, within a budget.
+
+calibration data ─▶ versions of every part (units left, weights, error) ─┐
+model, target    ─▶ costs of every version ───────────────────────────── dynamic programming, and a search over its weights
+
+Where a layer lies between two parts its cost depends on both. Costs then hold for the widths of the last choice
+(`Costs.settle`), and the choice is made again until it fits at its own widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from edgeopt.data.samples import Samples
+from edgeopt.errors import ModelError, RecipeError
+from edgeopt.prune.allocation.costs import Costs, mac_costs, parameter_costs
+from edgeopt.prune.allocation.dynamic import Option, choose
+from edgeopt.prune.allocation.layer_costs import layer_mac_costs, layer_parameter_costs
+from edgeopt.prune.allocation.search import Found, search
+from edgeopt.prune.calibration import Evidence
+from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.importance.levels import Level, levels_of
+from edgeopt.prune.losses import Judge, loss_for
+from edgeopt.prune.structure.parts import Kind, Part, rows_of, set_rows
+
+_LEVELS = 16
+_MOST_BYTES = 2e9
+"""All versions of all parts together."""
+
+_SEARCH_S = 120.0
+_SETTLINGS = 4
+
+CostsOf = Callable[[nn.Module, Sequence[Part], Mapping[str, Sequence[int]]], Costs]
+"""Returns the costs of a model's parts, given how many units may be left of each."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a pruning knows besides the model and the data.
+
+    Attributes:
+        costs_of: latency on the target; needed for a latency budget.
+        step: counts of neurons are multiples of this.
+        seed: of the calibration samples and the search.
+    """
+
+    costs_of: CostsOf | None = None
+    step: int = 16
+    seed: int = 0
+
+
+class PartAllocation:
+    """What can be left of every part, what it costs, and the choice."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parts: Sequence[Part],
+        samples: Samples,
+        options: PruneOptions,
+        setting: Setting,
+        *,
+        whole: float | None = None,
+    ) -> None:
+        self.model, self.samples, self.options, self.setting = model, samples, options, setting
+        self.parts = [part for part in parts if _wanted(part, options)]
+        self.grid = grid_of(model, self.parts, setting.step, most_removed=options.max_layer_share)
+        self.costs = self._costs()
+        self.whole = whole or self.costs.whole(self.parts)
+        self.budget = options.budget(self.whole)
+
+    def _costs(self) -> Costs:
+        if self.options.latency is None:
+            sample = self.samples.collate([0])
+            by_parameters = self.options.parameters is not None
+            if any(part.kind is Kind.CHANNELS for part in self.parts):
+                return (layer_parameter_costs if by_parameters else layer_mac_costs)(self.model, self.parts, sample)
+            return parameter_costs(self.model, self.parts) if by_parameters else mac_costs(self.model, self.parts, sample)
+        if self.setting.costs_of is None:
+            raise RecipeError("a latency budget needs a target that it is measured on; give --target")
+        return self.setting.costs_of(self.model, self.parts, self.grid)
+
+    def choose(self) -> tuple[Found, dict[str, dict[int, Level]]]:
+        """Return the search's result and all versions."""
+        fewest = {part.name: min([*self.grid[part.name], part.units]) for part in self.parts}
+        check_reachable(self.parts, self.costs, self.budget, fewest=fewest, whole=self.whole, asked=self.options.asked())
+        importance = "obs" if self.options.importance == "auto" else self.options.importance
+        if importance == "norm-scale":
+            raise RecipeError("prune.importance 'norm-scale' is for batch normalisations, which transformers lack")
+        evidence = Evidence(self.model, self.samples, loss_for(self.samples))
+        refit = self.options.recovery != "none"
+        levels = levels_of(self.parts, evidence, importance=importance, grid=self.grid, refit=refit)
+        if self.options.scope == "layer":
+            return Found(_uniform(self.parts, levels, self.costs, self.budget), 0.0, 0), levels
+        trial = _Trial(self.model, self.parts, levels, Judge(self.model, self.samples))
+        found = self._found(levels, trial)
+        trial.restore()
+        if found is None:
+            raise ModelError(f"{self.options.asked()} cannot be reached with the widths that are tried")
+        return found, levels
+
+    def _found(self, levels: Mapping[str, Mapping[int, Level]], trial: Callable[[Mapping[str, int]], float]) -> Found | None:
+        """Return the best choice that fits; None: none does."""
+        room = self.budget - self.costs.rest
+        if self.costs.settle is not None:  # begin at the widths of a choice that fits
+            for _ in range(_SETTLINGS):
+                first = choose(self._offered(levels), room)
+                if first is None:
+                    return None
+                self.costs.settle(first)
+        for _ in range(_SETTLINGS):
+            rounds = self.options.search_rounds
+            found = search(self._offered(levels), room, trial, rounds=rounds, seconds=_SEARCH_S, seed=self.setting.seed)
+            if found is None or self.costs.settle is None:
+                return found
+            self.costs.settle(found.chosen)
+            needed = self.costs.total(self.parts, found.chosen) - self.costs.rest
+            if needed <= self.budget - self.costs.rest:
+                return found
+            room *= 0.99 * (self.budget - self.costs.rest) / needed
+        return None
+
+    def _offered(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, list[Option]]:
+        return {
+            part.name: [Option(count, self.costs.of(part, count), level.error) for count, level in levels[part.name].items()]
+            for part in self.parts
+        }
+
+
+def _wanted(part: Part, options: PruneOptions) -> bool:
+    return {Kind.HEADS: options.heads, Kind.NEURONS: options.neurons}.get(part.kind, True)
+
+
+def grid_of(model: nn.Module, parts: Sequence[Part], step: int, *, most_removed: float = 1.0) -> dict[str, list[int]]:
+    """Return how many units may be left of each part: every number of heads, and multiples of `step` neurons or channels.
+
+    Of a part's channels at most the share `most_removed` goes.
+    """
+    each = sum(rows_of(model.get_submodule(cut.layer)).numel() * 4 for part in parts for cut in part.readers)
+    most = int(min(_LEVELS, max(4, _MOST_BYTES / max(1, each))))
+    grid = {}
+    for part in parts:
+        if part.kind is Kind.HEADS and part.units <= 2 * most:
+            counts = set(range(part.least, part.units))
+        else:
+            shares = [part.units * place / most for place in range(most)]
+            width = step if part.units >= 2 * step else 1
+            counts = {round(share / width) * width for share in shares}
+            if part.kind is Kind.CHANNELS:
+                counts = {count for count in counts if count >= (1 - most_removed) * part.units}
+            else:
+                counts |= {part.least}
+        grid[part.name] = sorted(count for count in counts if part.least <= count < part.units)
+    return grid
+
+
+def check_reachable(
+    parts: Sequence[Part], costs: Costs, budget: float, *, fewest: Mapping[str, int], whole: float, asked: str
+) -> None:
+    """Check that the smallest model fits into the budget.
+
+    Raises:
+        ModelError: it does not; the message says what can be reached.
+    """
+    if costs.settle is not None:
+        costs.settle(fewest)
+    least = costs.total(parts, fewest)
+    if costs.settle is not None:
+        costs.settle({part.name: part.units for part in parts})
+    if least <= budget:
+        return
+    digits = ",.0f" if whole >= 1000 else ",.4g"
+    channels = any(part.kind is Kind.CHANNELS for part in parts)
+    stays = "" if channels else ", ".join(f"'{part.name}'" for part in parts if part.least)[:200]
+    raise ModelError(
+        f"{asked} cannot be reached: with the fewest units {least:{digits}} {costs.unit} are left of "
+        f"{whole:{digits}}, "
+        f"{least / whole:.3f}x, {least - budget:{digits}} more than allowed; give at least {least / whole + 0.005:.2f}x, or "
+        + ("raise max_layer_share" if channels else "remove whole layers first (drop_layers)")
+        + (f"; at least one unit stays in {stays}" if stays else "")
+    )
+
+
+def _uniform(parts: Sequence[Part], levels: Mapping[str, Mapping[int, Level]], costs: Costs, budget: float) -> dict[str, int]:
+    """Return the largest same share of every part that fits the budget."""
+    for share in (1 - place / 100 for place in range(101)):
+        counts = {
+            part.name: max([count for count in levels[part.name] if count <= share * part.units + 1e-9], default=part.least)
+            for part in parts
+        }
+        if costs.total(parts, counts) <= budget:
+            return counts
+    return {part.name: part.least for part in parts}
+
+
+class _Trial:
+    """Judges choices of versions: puts their weights into the model and asks how far its outputs are off."""
+
+    def __init__(
+        self, model: nn.Module, parts: Sequence[Part], levels: Mapping[str, Mapping[int, Level]], judge: Judge
+    ) -> None:
+        self.model, self.parts, self.levels, self.judge = model, parts, levels, judge
+        self.whole = {cut.layer: rows_of(model.get_submodule(cut.layer)).clone() for part in parts for cut in part.readers}
+
+    def __call__(self, chosen: Mapping[str, int]) -> float:
+        apply_levels(self.model, self.parts, self.levels, chosen, whole=self.whole)
+        return self.judge()
+
+    def restore(self) -> None:
+        """Put the whole model's weights back."""
+        for name, rows in self.whole.items():
+            set_rows(self.model.get_submodule(name), rows)
+
+
+def apply_levels(
+    model: nn.Module,
+    parts: Sequence[Part],
+    levels: Mapping[str, Mapping[int, Level]],
+    chosen: Mapping[str, int],
+    *,
+    whole: Mapping[str, Any] | None = None,
+) -> None:
+    """Set the readers' weights to those of the chosen versions."""
+    for part in parts:
+        level = levels[part.name][chosen[part.name]]
+        for cut in part.readers:
+            rows = level.rows.get(cut.layer)
+            if rows is None and whole is not None:
+                rows = whole[cut.layer]
+            if rows is not None:
+                set_rows(model.get_submodule(cut.layer), rows)

@@ -1,0 +1,83 @@
+"""Channels removed as parts: the budget holds, readers are fitted, and the kept indices rebuild the network."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgeopt.data.samples import Samples
+from edgeopt.errors import ModelError
+from edgeopt.models.kept import narrow
+from edgeopt.models.size import macs
+from edgeopt.prune.channel_parts import prune_channel_parts
+from edgeopt.prune.choice import Setting
+from edgeopt.prune.config import PruneOptions
+from tests.prune.test_coupled import halves
+from tests.prune.test_graphs import Net, conv
+
+
+def images(count: int = 24) -> Samples:
+    pixels = np.random.default_rng(1).random((count, 1, 8, 8)).astype(np.float32)
+    return Samples(count, lambda index: {"image": pixels[index]}, None, "noise")
+
+
+def options(**given: object) -> PruneOptions:
+    return PruneOptions.read({"importance": "obs", "search_rounds": 4, **given}, where="test")
+
+
+def test_the_budget_holds_and_kept_indices_rebuild_the_network() -> None:
+    torch.manual_seed(0)
+    model = halves().eval()
+    whole = copy.deepcopy(model)
+    sample = images().collate([0])
+    done = prune_channel_parts(model, images(), options=options(macs=0.6), setting=Setting(step=2))
+    assert macs(model, sample) <= 0.6 * macs(whole, sample)
+    assert model.first.out_channels == 2 * model.inner.in_channels  # type: ignore[union-attr,operator]
+    narrow(whole, done.shape.kept)
+    assert [value.shape for value in whole.parameters()] == [value.shape for value in model.parameters()]
+
+
+def test_readers_make_up_for_channels_that_others_repeat() -> None:
+    torch.manual_seed(0)
+    model = Net(
+        lambda net, image: net.head(torch.relu(net.last(torch.relu(net.first(image)))).mean((2, 3))),
+        first=conv(1, 16),
+        last=conv(16, 16),
+        head=nn.Linear(16, 5),
+    ).eval()
+    with torch.no_grad():
+        model.first.weight[8:] = model.first.weight[:8]  # type: ignore[union-attr,index,operator]
+        model.first.bias[8:] = model.first.bias[:8]  # type: ignore[union-attr,index,operator]
+    image = torch.from_numpy(images().collate(range(8))["image"])
+    before = model(image)
+    prune_channel_parts(model, images(), options=options(macs=0.52, ignore=["head"]), setting=Setting(step=8))
+    assert model.first.out_channels == 8  # type: ignore[union-attr]
+    assert float((model(image) - before).detach().norm() / before.detach().norm()) < 0.02
+
+
+def test_an_impossible_budget_says_what_can_be_reached() -> None:
+    with pytest.raises(ModelError, match=r"cannot be reached.*give at least 0\.\d\dx, or raise max_layer_share"):
+        prune_channel_parts(halves().eval(), images(), options=options(macs=0.01), setting=Setting(step=2))
+
+
+def test_a_latency_is_measured_again_on_the_network_that_was_chosen() -> None:
+    from edgeopt.prune.allocation.layer_costs import layer_mac_costs
+
+    seen: list[int] = []
+
+    def latency_of(model: nn.Module) -> float:
+        seen.append(macs(model, images().collate([0])))
+        return seen[-1] * 1.1  # slower than the sum of its layers
+
+    def costs_of(model: nn.Module, parts: object, _: object) -> object:
+        return layer_mac_costs(model, parts, images().collate([0]))  # type: ignore[arg-type]
+
+    setting = Setting(costs_of, step=2)  # type: ignore[arg-type]
+    model = halves().eval()
+    whole = macs(model, images().collate([0]))
+    prune_channel_parts(model, images(), options=options(latency="0.7x"), setting=setting, latency_of=latency_of)
+    assert seen[-1] * 1.1 <= 0.7 * whole and len(seen) >= 2

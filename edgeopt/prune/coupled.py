@@ -4,8 +4,9 @@
 
 DepGraph (https://arxiv.org/abs/2301.12900) says which channels of which layers go together; halves of a `chunk` go together,
 too, so that they stay halves. Each part is then proven: one unit is cut, and the network must give what it gives with that
-unit masked. What fails, or holds a layer whose channels influence each other (layer and group norms, attention), stays whole,
-with the reason.
+unit masked. Where that fails the graph was misread (chunks beside concatenations, as in C2f), and `edgeopt.prune.probing` looks
+where channels arrive instead. What fails again, or holds a layer whose channels influence each other (layer and group norms,
+attention), stays whole, with the reason.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from edgeopt.errors import InternalError, ModelError
 from edgeopt.models.call import to_tensors
 from edgeopt.models.kept import Side, width
 from edgeopt.prune.heads import heads
+from edgeopt.prune.probing import Place, mixes, reach_of, sources
 from edgeopt.prune.structure.anatomy import ignored
 from edgeopt.prune.structure.parts import Cut, Kind, Part
 from edgeopt.prune.surgery import Choice, operate
@@ -55,23 +57,71 @@ def coupled_channels(model: nn.Module, sample: Batch, *, ignore: Sequence[str] =
         RecipeError: a pattern of `ignore` matches no layer.
         ModelError: the network's graph cannot be traced, or none of its channels can be removed.
     """
-    names = {layer: name for name, layer in model.named_modules()}
-    kept = ignored(model, ignore)
-    parts, spared = [], {}
-    for root, group, graph in _groups(model, sample):
-        name = names[root]
-        try:
-            part = _part(name, root, group, graph, names)
-            if kept & set(part.layers()):
-                continue
-            _prove(model, part, sample)
-            parts.append(part)
-        except _NoPartError as reason:
-            spared[name] = str(reason)
-    if not parts:
-        reasons = "; ".join(f"'{name}': {reason}" for name, reason in spared.items()) or "it has no layers between two others"
+    found = _Found(model, sample, ignored(model, ignore))
+    misread = found.by_graph()
+    if misread:
+        found.by_probing()
+    if not found.parts:
+        reasons = (
+            "; ".join(f"'{name}': {reason}" for name, reason in found.spared.items()) or "no layer lies between two others"
+        )
         raise ModelError(f"{type(model).__name__}: no channels can be removed: {reasons[:400]}")
-    return Coupled(tuple(parts), spared)
+    return Coupled(tuple(found.parts), found.spared)
+
+
+class _Found:
+    """Parts that were proven, and the layers that stay whole."""
+
+    def __init__(self, model: nn.Module, sample: Batch, kept: set[str]) -> None:
+        self.model, self.sample, self.kept = model, sample, kept
+        self.layers = dict(model.named_modules())
+        self.parts: list[Part] = []
+        self.spared: dict[str, str] = {}
+
+    def by_graph(self) -> bool:
+        """Take the groups of the dependency graph; return whether it misread some, which a cut showed."""
+        names, misread = {layer: name for name, layer in self.layers.items()}, False
+        for root, group, graph in _groups(self.model, self.sample):
+            name = names[root]
+            try:
+                misread |= not self._take(name, _places(group, graph, names))
+            except _NoPartError as reason:
+                self.spared[name] = str(reason)
+        return misread
+
+    def by_probing(self) -> None:
+        """Take the groups of layers without a part that probing finds."""
+        outputs = set(heads(self.model, self.sample))
+        writers = [name for name, layer in self.layers.items() if mixes(layer) and layer not in outputs and width(layer, "out")]
+        reach = reach_of(self.model, self.sample, writers)
+        for name, places in sources(reach).items():
+            taken = {cut.layer for part in self.parts for cut in part.writers}
+            members = [layer for layer, side in places if side == "out" and layer in reach]
+            if taken & set(members):
+                continue
+            mixed = next((reach[layer].mixed for layer in members if reach[layer].mixed), "")
+            try:
+                if mixed or any(-1 in channels for channels in places.values()):
+                    raise _NoPartError(f"several of them arrive as one at {mixed or 'a layer with fewer'}")
+                self._take(name, places)
+            except _NoPartError as reason:
+                self.spared.setdefault(name, str(reason))
+
+    def _take(self, name: str, places: Mapping[Place, Mapping[int, set[int]]]) -> bool:
+        """Prove the part that `places` are and keep it; return whether it held."""
+        part = _part(name, places, self.layers)
+        if self.kept & set(part.layers()):
+            return True
+        try:
+            _prove(self.model, part, self.sample)
+        except _FAILURES as error:
+            said = " ".join(str(error).split())[:120]
+            self.spared[name] = f"the network does not give the same without one of them ({said})"
+            return False
+        self.parts.append(part)
+        for cut in part.writers:
+            self.spared.pop(cut.layer, None)
+        return True
 
 
 def _groups(model: nn.Module, sample: Batch) -> Iterator[tuple[nn.Module, Any, Any]]:
@@ -98,12 +148,9 @@ def _groups(model: nn.Module, sample: Batch) -> Iterator[tuple[nn.Module, Any, A
             value.requires_grad_(False)
 
 
-def _part(name: str, root: nn.Module, group: Any, graph: Any, names: Mapping[nn.Module, str]) -> Part:
-    channels = width(root, "out")
-    if not channels:
-        raise _NoPartError(f"the outputs of {type(root).__name__} cannot be cut")
-    found: dict[tuple[str, Side], dict[int, set[int]]] = {}
-    layers: dict[str, nn.Module] = {}
+def _places(group: Any, graph: Any, names: Mapping[nn.Module, str]) -> dict[Place, dict[int, set[int]]]:
+    """Return the sides of layers in a group of the dependency graph, with their channels by those of its root."""
+    found: dict[Place, dict[int, set[int]]] = {}
     for item in group:
         layer = item.dep.target.module
         if layer not in names:
@@ -111,12 +158,19 @@ def _part(name: str, root: nn.Module, group: Any, graph: Any, names: Mapping[nn.
                 raise _NoPartError("a parameter of its own depends on them")
             continue
         side = _side(layer, out=graph.is_out_channel_pruning_fn(item.dep.handler))
-        layers[names[layer]] = layer
         places = found.setdefault((names[layer], side), {})
         for place, source in zip(item.idxs, item.root_idxs, strict=True):
             places.setdefault(source, set()).add(place)
-    units = _units(channels, list(found.values()))
-    cuts = [_cut(layer, side, places, channels, units, layers[layer]) for (layer, side), places in found.items()]
+    return found
+
+
+def _part(name: str, places: Mapping[Place, Mapping[int, set[int]]], layers: Mapping[str, nn.Module]) -> Part:
+    """Return the part whose channels the layer `name` computes."""
+    channels = width(layers[name], "out")
+    if not channels:
+        raise _NoPartError(f"the outputs of {type(layers[name]).__name__} cannot be cut")
+    units = _units(channels, list(places.values()))
+    cuts = [_cut(layer, side, found, channels, units, layers[layer]) for (layer, side), found in places.items()]
     readers = tuple(cut for cut in cuts if cut.side == "in")
     if not readers:
         raise _NoPartError("no layer reads them")
@@ -170,11 +224,7 @@ def _cut(  # noqa: PLR0917
 
 
 def _prove(model: nn.Module, part: Part, sample: Batch) -> None:
-    """Cut one unit of a copy and compare its outputs with those of the masked model."""
+    """Cut one unit of a copy and compare its outputs with those of the masked model; what that raises says what is wrong."""
     if part.units < 2:
         raise _NoPartError("it has one channel")
-    try:
-        operate(copy.deepcopy(model), [Choice(part, tuple(range(1, part.units)))], sample)
-    except _FAILURES as error:
-        said = " ".join(str(error).split())[:120]
-        raise _NoPartError(f"the network does not give the same without one of them ({said})") from error
+    operate(copy.deepcopy(model), [Choice(part, tuple(range(1, part.units)))], sample)

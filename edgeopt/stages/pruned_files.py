@@ -113,7 +113,7 @@ def channel_costs(
     timing: Timing, module: nn.Module, parts: Sequence[Part], grid: Mapping[str, Sequence[int]], *, task: str | None
 ) -> Costs:
     """Return the latency of the layers that parts narrow, on the target; all layers together take what the whole file takes."""
-    from edgeopt.prune.allocation.layer_costs import layer_costs
+    from edgeopt.prune.allocation.layer_costs import Prices, layer_costs
     from edgeopt.prune.latency.layers import LayerTimes
 
     whole = latency_of(timing, task=task)(module)
@@ -125,7 +125,7 @@ def channel_costs(
     def cost(name: str, inputs: int, outputs: int) -> float:
         return scale * times(name, inputs, outputs)
 
-    return layer_costs(module, parts, cost, "ms", all_of_it=whole, grid=grid, prepare=times.measure)
+    return layer_costs(module, parts, Prices("ms", cost, whole, times.measure), grid=grid)
 
 
 def latency_of(timing: Timing, *, task: str | None) -> Callable[[nn.Module], float]:

@@ -71,7 +71,7 @@ def test_a_latency_is_measured_again_on_the_network_that_was_chosen() -> None:
 
     def latency_of(model: nn.Module) -> float:
         seen.append(macs(model, images().collate([0])))
-        return seen[-1] * 1.1  # slower than the sum of its layers
+        return seen[-1] * 1.3  # slower than the sum of its layers
 
     def costs_of(model: nn.Module, parts: object, _: object) -> object:
         return layer_mac_costs(model, parts, images().collate([0]))  # type: ignore[arg-type]
@@ -80,4 +80,4 @@ def test_a_latency_is_measured_again_on_the_network_that_was_chosen() -> None:
     model = halves().eval()
     whole = macs(model, images().collate([0]))
     prune_channel_parts(model, images(), options=options(latency="0.7x"), setting=setting, latency_of=latency_of)
-    assert seen[-1] * 1.1 <= 0.7 * whole and len(seen) >= 2
+    assert seen[-1] * 1.3 <= 0.7 * whole and len(seen) >= 2

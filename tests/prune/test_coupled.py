@@ -31,6 +31,20 @@ def test_halves_of_a_chunk_go_together() -> None:
     assert {(cut.layer, cut.starts, cut.kernel) for cut in first.readers} == {("inner", (0,), 9), ("other", (0,), 9)}
 
 
+def test_halves_that_are_joined_again_are_read_by_probing() -> None:
+    def forward(net: Net, image: torch.Tensor) -> torch.Tensor:  # C2f
+        first, second = torch.relu(net.first(image)).chunk(2, 1)
+        joined = torch.cat([first, second, second + torch.relu(net.inner(second))], 1)
+        return net.head(torch.relu(net.last(joined)).mean((2, 3)))
+
+    net = Net(forward, first=conv(1, 32), inner=conv(16, 16), last=conv(48, 16, 1), head=nn.Linear(16, 5))
+    found = coupled_channels(net.eval(), IMAGE)
+    part = next(part for part in found.parts if part.name == "first")
+    assert part.units == 16 and not found.spared
+    assert set(part.writers) == {Cut("first", "out", 1, (0, 16)), Cut("inner", "out", 1)}
+    assert set(part.readers) == {Cut("inner", "in", 1, (0,), 9), Cut("last", "in", 1, (0, 16, 32))}
+
+
 def test_residual_writers_and_their_norms_are_one_part() -> None:
     net = Net(
         lambda net, image: net.head((net.norm(net.inner(x := net.first(image))) + x).mean((2, 3))),

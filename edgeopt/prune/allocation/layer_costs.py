@@ -7,6 +7,7 @@ choice, so that the sum over the parts is right once the choice no longer change
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -24,39 +25,46 @@ LayerCost = Callable[[str, int, int], float]
 """Returns the cost of a layer, by its name, with this many inputs and outputs."""
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What the layers of a network cost.
+
+    Attributes:
+        unit: what the costs are in.
+        of: cost of a layer.
+        whole: cost of the whole network.
+        prepare: told the layers, with their sizes, whose costs are asked for next; None: all are known.
+    """
+
+    unit: str
+    of: LayerCost
+    whole: float
+    prepare: Callable[[set[tuple[str, int, int]]], None] | None = None
+
+
 def layer_mac_costs(model: nn.Module, parts: Sequence[Part], sample: Batch) -> Costs:
     """Return the multiply-accumulates of every part's layers on `sample`."""
     whole = _macs_by_layer(model, sample)
     cost = _proportional(model, whole)
-    return layer_costs(model, parts, cost, "multiply-accumulates", all_of_it=macs(model, sample))
+    return layer_costs(model, parts, Prices("multiply-accumulates", cost, macs(model, sample)))
 
 
 def layer_parameter_costs(model: nn.Module, parts: Sequence[Part], _: Batch) -> Costs:
     """Return the parameters of every part's layers; those of norms between them count as fixed."""
     whole = {name: float(layer.weight.numel()) for name, layer in products(model).items()}  # type: ignore[operator]
-    return layer_costs(model, parts, _proportional(model, whole), "parameters", all_of_it=parameters(model))
+    return layer_costs(model, parts, Prices("parameters", _proportional(model, whole), parameters(model)))
 
 
 def layer_costs(
-    model: nn.Module,
-    parts: Sequence[Part],
-    cost: LayerCost,
-    unit: str,
-    *,
-    all_of_it: float,
-    grid: Mapping[str, Sequence[int]] | None = None,
-    prepare: Callable[[set[tuple[str, int, int]]], None] | None = None,
+    model: nn.Module, parts: Sequence[Part], prices: Prices, *, grid: Mapping[str, Sequence[int]] | None = None
 ) -> Costs:
     """Return costs of parts out of those of layers.
 
     Args:
         model: the whole network.
         parts: what may be removed of it.
-        cost: of a layer.
-        unit: what the costs are in.
-        all_of_it: cost of the whole network.
+        prices: of its layers.
         grid: how many units may be left of each part.
-        prepare: told the layers, with their sizes, whose costs are asked for next.
     """
     sizes = _Sizes(model, parts)
     names = [name for name in sizes.sides if name in products(model)]
@@ -66,7 +74,7 @@ def layer_costs(
     def of(part: Part, count: int) -> float:
         counts = {**current, part.name: count}
         own = [name for name in names if part.name in touching[name]]
-        return sum(cost(name, *sizes.of(name, counts)) / len(touching[name]) for name in own)
+        return sum(prices.of(name, *sizes.of(name, counts)) / len(touching[name]) for name in own)
 
     def needed() -> set[tuple[str, int, int]]:
         return {
@@ -79,13 +87,13 @@ def layer_costs(
 
     def settle(counts: Mapping[str, int]) -> None:
         current.update(counts)
-        if prepare is not None:
-            prepare(needed())
+        if prices.prepare is not None:
+            prices.prepare(needed())
 
     settle({})
-    rest = all_of_it - sum(of(part, part.units) for part in parts)
+    rest = prices.whole - sum(of(part, part.units) for part in parts)
     shared = any(len(found) > 1 for found in touching.values())
-    return Costs(unit, rest, of, settle=settle if shared else None)
+    return Costs(prices.unit, rest, of, settle=settle if shared else None)
 
 
 def products(model: nn.Module) -> dict[str, nn.Module]:

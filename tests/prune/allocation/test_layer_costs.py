@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgeopt.models.size import macs, parameters
-from edgeopt.prune.allocation.layer_costs import layer_costs, layer_mac_costs, layer_parameter_costs
+from edgeopt.prune.allocation.layer_costs import Prices, layer_costs, layer_mac_costs, layer_parameter_costs
 from edgeopt.prune.coupled import coupled_channels
 from tests.prune.test_graphs import IMAGE, Net, conv
 
@@ -44,7 +44,7 @@ def test_sizes_are_asked_for_before_they_are_used() -> None:
         return 1.0
 
     grid = {"a": [2, 4], "b": [4]}
-    costs = layer_costs(model, parts, cost, "ms", all_of_it=3.0, grid=grid, prepare=known.update)
+    costs = layer_costs(model, parts, Prices("ms", cost, 3.0, known.update), grid=grid)
     first = next(part for part in parts if part.name == "a")
     assert [costs.of(first, count) for count in (2, 4, 8)] == [1.5, 1.5, 1.5]
     assert costs.settle is not None

@@ -28,18 +28,20 @@ class Evidence:
         model: in evaluation mode; its weights are not changed.
         samples: calibration samples.
         loss: the task's loss on one batch, for gradients.
+        shrink: shrink second moments towards their diagonal, the more the fewer rows they are a mean of.
     """
 
     model: nn.Module
     samples: Samples
     loss: Callable[[nn.Module, Batch, Sequence[int]], Tensor]
+    shrink: bool = False
     moments: dict[str, Tensor] = field(default_factory=dict)
 
     def second_moments(self, parts: Iterable[Part]) -> Mapping[str, Tensor]:
         """Return for every reader of `parts` the mean of x xᵀ over its inputs x, [inputs, inputs], float64."""
         wanted = [cut.layer for part in parts for cut in part.readers if cut.layer not in self.moments]
         if wanted:
-            self.moments |= second_moments(self.model, dict.fromkeys(wanted), self.samples.batches(_BATCH))
+            self.moments |= second_moments(self.model, dict.fromkeys(wanted), self.samples.batches(_BATCH), shrink=self.shrink)
         return self.moments
 
     def gradients(self) -> Iterator[None]:
@@ -53,10 +55,14 @@ class Evidence:
 
 
 @torch.no_grad()
-def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Batch]) -> dict[str, Tensor]:
+def second_moments(
+    model: nn.Module, layers: Iterable[str], batches: Iterable[Batch], *, shrink: bool = False
+) -> dict[str, Tensor]:
     """Return for every one of `layers` the mean of x xᵀ over its inputs; padded tokens do not count.
 
-    The inputs of a convolution are the windows it sees, [channels · kernel], of some places of every image.
+    The inputs of a convolution are the windows it sees, [channels · kernel], of some places of every image. A classifier after
+    pooling sees one row per image: with fewer rows than inputs a fit would follow these images alone, so `shrink` leaves of the
+    products of different inputs the share 1 - inputs / rows.
     """
     sums: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
@@ -79,7 +85,13 @@ def second_moments(model: nn.Module, layers: Iterable[str], batches: Iterable[Ba
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: value / max(1, rows[name]) for name, value in sums.items()}
+    means = {name: value / max(1, rows[name]) for name, value in sums.items()}
+    return {name: _shrunk(value, rows[name]) for name, value in means.items()} if shrink else means
+
+
+def _shrunk(moment: Tensor, rows: int) -> Tensor:
+    share = min(1.0, len(moment) / max(1, rows))
+    return (1 - share) * moment + share * torch.diag(moment.diagonal())
 
 
 def columns_of(layer: nn.Module, x: Tensor, mask: Tensor | None = None, *, places: int | None = None) -> Tensor:

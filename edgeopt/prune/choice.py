@@ -91,7 +91,8 @@ class PartAllocation:
         importance = "obs" if self.options.importance == "auto" else self.options.importance
         if importance == "norm-scale":
             raise RecipeError("prune.importance 'norm-scale' is for batch normalisations, which transformers lack")
-        evidence = Evidence(self.model, self.samples, loss_for(self.samples))
+        channels = any(part.kind is Kind.CHANNELS for part in self.parts)
+        evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels)
         refit = self.options.recovery != "none"
         levels = levels_of(self.parts, evidence, importance=importance, grid=self.grid, refit=refit)
         if self.options.scope == "layer":

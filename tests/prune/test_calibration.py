@@ -37,3 +37,20 @@ def test_padded_tokens_do_not_count() -> None:
     name = "bert.encoder.layer.0.output.dense"
     one, two = (second_moments(model, [name], [{"input_ids": tokens, "attention_mask": mask}])[name] for tokens in (ids, other))
     torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-9)
+
+
+def test_moments_of_few_rows_are_shrunk_to_their_diagonal() -> None:
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x)
+
+    rng = np.random.default_rng(0)
+    for rows, left in ((3, 0.0), (16, 0.75)):
+        x = rng.normal(size=(rows, 4)).astype(np.float32)
+        whole, shrunk = (second_moments(One(), ["layer"], [{"x": x}], shrink=shrink)["layer"] for shrink in (False, True))
+        torch.testing.assert_close(shrunk.diagonal(), whole.diagonal())
+        torch.testing.assert_close(shrunk[0, 1:], left * whole[0, 1:])

@@ -54,9 +54,9 @@ def test_readers_make_up_for_channels_that_others_repeat() -> None:
         model.first.bias[8:] = model.first.bias[:8]  # type: ignore[union-attr,index,operator]
     image = torch.from_numpy(images().collate(range(8))["image"])
     before = model(image)
-    prune_channel_parts(model, images(), options=options(macs=0.52, ignore=["head"]), setting=Setting(step=8))
+    prune_channel_parts(model, images(96), options=options(macs=0.52, ignore=["head"]), setting=Setting(step=8))
     assert model.first.out_channels == 8  # type: ignore[union-attr]
-    assert float((model(image) - before).detach().norm() / before.detach().norm()) < 0.02
+    assert float((model(image) - before).detach().norm() / before.detach().norm()) < 0.05
 
 
 def test_an_impossible_budget_says_what_can_be_reached() -> None:

@@ -17,7 +17,7 @@ from edgeopt.prune.structure.parts import Part
 
 _BATCH = 16
 _PLACES = 256
-"""Of an image, so many windows of a convolution are looked at."""
+"""Largest number of windows of a convolution that are used per image."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
     conv ─ norm ─ activation ─▶ channels ─▶ next convolutions and linear layers
 
 DepGraph (https://arxiv.org/abs/2301.12900) says which channels of which layers go together; halves of a `chunk` go together,
-too, so that they stay halves. Each part is then proven: one unit is cut, and the network must give what it gives with that
+too, so that they stay halves. Each part is then proven: one unit is cut, and the network's outputs must be those with that
 unit masked. Where that fails the graph was misread (chunks beside concatenations, as in C2f), and `edgeopt.prune.probing` looks
 where channels arrive instead. What fails again, or holds a layer whose channels influence each other (layer and group norms,
 attention), stays whole, with the reason.

@@ -46,8 +46,10 @@ class Row:
     def placed(self, data: Path, work: Path) -> Row:
         """Return the row with the paths of this machine."""
         known = make_sources(data, work / "sources")
-        texts = (known.get(text, text.replace("DATA", str(data))) for text in (self.model, self.train, self.evaluate))
-        return Row(*texts, self.options)
+        model, train, evaluate = (
+            known.get(text, text.replace("DATA", str(data))) for text in (self.model, self.train, self.evaluate)
+        )
+        return Row(model, train, evaluate, self.options)
 
     def command(self, output: Path, seed: int) -> list[str]:
         """Return the arguments of edgeopt."""

@@ -19,6 +19,27 @@ def test_the_file_is_written_and_described(make_job: MakeJob) -> None:
     assert (found.samples, found.coverage.islands) == (8, ())
 
 
+def test_a_training_keeps_its_state_where_a_killed_run_finds_it(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from edgeopt.quantize.training import stage
+
+    train = {"time": 600, "steps": 1, "block_steps": 1}
+    job = make_job({"import": WEIGHTS}, {}, target="x86-vnni", quantize={"train": train})
+    job.workspace.checkpoint.mkdir(parents=True, exist_ok=True)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "train_whole", killed)
+        run_quantize(job)
+    state = job.workspace.checkpoint / "training.safetensors"
+    assert state.is_file()
+    assert not [path for path in job.workspace.output.iterdir() if "training" in path.name]
+    run_quantize(job)
+    assert not state.exists()
+
+
 def test_a_drop_cannot_be_kept_without_labels(make_job: MakeJob) -> None:
     job = make_job({"import": WEIGHTS}, {}, quantize={"max_drop": 0.01})
     file = next(iter(job.inputs.values())).parent / "rows.npz"

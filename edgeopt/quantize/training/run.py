@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from edgeopt.quantize.training.graph_module import GraphModule
 from edgeopt.quantize.training.samples import Split, split, stack, stackable
 
 _SEED = 0
+_LOOK_SHARE, _FEWEST_HELD = 0.03, 4
+"""Of the time, for one look at the held-aside samples; and how many there are at least, if there are as many."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class TrainingRun:
     data: Split
     axes: Axes | None
     options: TrainingOptions
+    forward_s: float = 0.0
+    """How long one sample takes through the network."""
 
 
 def prepared_run(
@@ -63,7 +68,21 @@ def prepared_run(
     teacher = open_exposed(floating, inner, threads=torch.get_num_threads())
     axes = stackable(signature)
     work = TrainingRun(module, floating, teacher, tuple(outputs), tuple(wanted), split(samples, seed=_SEED), axes, options)
-    return work if _stacks(work) else replace(work, axes=None)
+    return timed(work if _stacks(work) else replace(work, axes=None))
+
+
+def timed(work: TrainingRun) -> TrainingRun:
+    """Measure a forward pass, and hold no more samples aside than can be looked at often in the time there is."""
+    sample = tensors(work.data.held[0])
+    with torch.no_grad():
+        work.module(sample)  # the first pass takes longer
+        began = time.monotonic()
+        work.module(sample)
+    forward_s = time.monotonic() - began
+    held = work.data.held
+    if work.options.steps is None:
+        held = held[: max(int(_LOOK_SHARE * work.options.time / max(forward_s, 1e-9)), _FEWEST_HELD)]
+    return replace(work, data=replace(work.data, held=held), forward_s=forward_s)
 
 
 def _stacks(work: TrainingRun) -> bool:

@@ -40,6 +40,9 @@ _SEED = 0
 _BLOCKS_SHARE = 0.6
 """Of the time that adaptive rounding leaves: for training block by block."""
 
+_BLOCKS_FORWARDS = 60
+"""Forward passes of the network that the fewest steps of all blocks cost."""
+
 _ROUNDING_SHARE = 0.5
 """Of the time: adaptive rounding leaves later layers as they are when it is over."""
 
@@ -154,6 +157,9 @@ class _Phases:
             self._checkpoint.save(done, kept, self.work.module.state_dict())
 
         left = _BLOCKS_SHARE * max(options.time - self._spent(), options.time / 4)
+        if options.block_steps is None and left < _BLOCKS_FORWARDS * self.work.forward_s:
+            done.told.append("no time for training block by block")
+            return
         train_blocks(self.work, seconds=left, steps=options.block_steps, first=done.blocks, after=after)
         self._judge(kept, "training block by block")
 
@@ -166,6 +172,9 @@ class _Phases:
             self._checkpoint.save(done, kept)
 
         options, start = self.work.options, done.best
+        if options.steps is None and self._spent() >= options.time:
+            done.told.append("no time for steps end to end")
+            return
         left = max(options.time - self._spent(), options.time / 8)
         steps = train_whole(self.work, seconds=left, start=start, done=done.steps, after=after)
         done.best = start

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
 
+import numpy as np
+import pytest
+
+from edgeopt.quantize.training import run
 from edgeopt.quantize.training.run import TrainingRun, held_db, targets, tensors
 
 
@@ -21,3 +25,14 @@ def test_held_aside_samples_are_compared_in_decibels(residual_run: TrainingRun) 
         made = residual_run.module(tensors(sample))["y"].detach().numpy()
         signal, noise = signal + float((exact**2).sum()), noise + float(((exact - made) ** 2).sum())
     np.testing.assert_allclose(held_db(residual_run), 10 * np.log10(signal / noise), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("seconds", "steps", "count"), [(1e-6, None, 4), (1e6, None, 10), (1e-6, 5, 10)])
+def test_fewer_samples_are_held_aside_where_there_is_no_time_to_look_at_them(
+    residual_run: TrainingRun, seconds: float, steps: int | None, count: int
+) -> None:
+    data = run.Split(residual_run.data.training, residual_run.data.training[:10])
+    options = residual_run.options.model_copy(update={"time": seconds, "steps": steps})
+    timed = run.timed(dataclasses.replace(residual_run, data=data, options=options))
+    assert len(timed.data.held) == count
+    assert timed.forward_s > 0

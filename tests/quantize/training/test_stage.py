@@ -83,6 +83,13 @@ def test_rounding_ends_with_its_share_of_the_time(uneven: Path, tmp_path: Path) 
     assert rounded == {1e-6: False, 600: True}
 
 
+def test_phases_for_which_there_is_no_time_are_left_out(uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for phase in ("train_blocks", "train_whole"):
+        monkeypatch.setattr(stage, phase, lambda *_, **__: pytest.fail("there was no time"))
+    result = _quantized(uneven, tmp_path / "short.onnx", {"time": 1e-6})
+    assert any("gained nothing" in warning for warning in result.facts.warnings)
+
+
 def test_same_steps_give_the_same_file(uneven: Path, tmp_path: Path) -> None:
     made = [
         _quantized(uneven, tmp_path / f"{name}.onnx", {"time": 600, "steps": 5, "block_steps": 5}).path.read_bytes()

@@ -40,7 +40,7 @@ class Phase(IntEnum):
 
 
 @dataclass
-class Progress:
+class PhaseProgress:
     """How far a training is."""
 
     phase: Phase = Phase.ROUNDING
@@ -66,7 +66,7 @@ class Checkpoint:
         self._path, self._key = path, key
         self._saved = time.monotonic()
 
-    def load(self) -> tuple[Progress, State, State] | None:
+    def load(self) -> tuple[PhaseProgress, State, State] | None:
         """Return what an earlier run of the same training left: progress, best and last state; None if there is nothing."""
         if self._path is None or not self._path.is_file():
             return None
@@ -84,7 +84,7 @@ class Checkpoint:
             progress.note(f"{self._path}: damaged (its SHA-256 is not the recorded one); training begins again")
             return None
         values = json.loads(metadata["progress"])
-        found = Progress(**values | {"phase": Phase(values["phase"])})
+        found = PhaseProgress(**values | {"phase": Phase(values["phase"])})
         kept, now = (
             {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             for prefix in (_KEPT, _NOW)
@@ -92,7 +92,7 @@ class Checkpoint:
         progress.note(f"training resumes from {self._path}: {found.best:.1f} dB after {found.seconds:.0f} s")
         return found, kept, now or kept
 
-    def save(self, state: Progress, kept: State, now: State | None = None, *, always: bool = False) -> None:
+    def save(self, state: PhaseProgress, kept: State, now: State | None = None, *, always: bool = False) -> None:
         """Write progress, best state, and the last state where that differs; at most every ten seconds if not `always`."""
         if self._path is None or not (always or time.monotonic() - self._saved >= _EVERY_S):
             return

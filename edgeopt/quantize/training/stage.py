@@ -30,7 +30,7 @@ from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.trials import Outcome
 from edgeopt.quantize.training.block_wise import train_blocks
-from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, Progress, State, key_of
+from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, PhaseProgress, State, key_of
 from edgeopt.quantize.training.checks import check_same
 from edgeopt.quantize.training.end_to_end import train_whole
 from edgeopt.quantize.training.graph_module import GraphModule
@@ -96,7 +96,7 @@ class _Phases:
 
     def __init__(self, work: TrainingRun, outcome: Outcome, checkpoint: Checkpoint) -> None:
         self.work, self.outcome = work, replace(outcome, quantized=work.module.model)
-        self.progress = Progress()
+        self.progress = PhaseProgress()
         self._checkpoint, self._began = checkpoint, time.monotonic()
 
     def run(self, rounded: Round | None) -> _Phases:

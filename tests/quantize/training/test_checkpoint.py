@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from edgeopt.quantize.config import TrainingOptions
-from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, Progress, key_of
+from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, PhaseProgress, key_of
 
 _KEPT = {"w": torch.arange(4.0), "s": torch.tensor(0.5)}
 _NOW = {"w": torch.arange(4.0) + 1, "s": torch.tensor(0.25)}
 
 
-def _written(path: Path) -> Progress:
-    state = Progress(Phase.BLOCKS, blocks=2, start=10.0, best=12.5, told=["12.5 by a"], seconds=3.0, rounding=["a", "b", "c"])
+def _written(path: Path) -> PhaseProgress:
+    state = PhaseProgress(
+        Phase.BLOCKS, blocks=2, start=10.0, best=12.5, told=["12.5 by a"], seconds=3.0, rounding=["a", "b", "c"]
+    )
     Checkpoint(path, "key").save(state, _KEPT, _NOW, always=True)
     return state
 
@@ -47,7 +49,7 @@ def test_a_damaged_file_is_not_taken(tmp_path: Path, where: int) -> None:
 
 
 def test_it_is_not_written_after_every_block(tmp_path: Path) -> None:
-    Checkpoint(tmp_path / "state", "key").save(Progress(), _KEPT)
+    Checkpoint(tmp_path / "state", "key").save(PhaseProgress(), _KEPT)
     assert not (tmp_path / "state").exists()
 
 

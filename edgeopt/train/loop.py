@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -35,6 +34,7 @@ from edgeopt.train.epoch import Epoch, Evaluation
 from edgeopt.train.faults import check_gradient, check_loss, memory_advice
 from edgeopt.train.objective import Loss, MeanLoss, Objective, TrainBatch
 from edgeopt.train.optimizers import freeze, make_optimizer, set_learning_rate, set_training
+from edgeopt.train.order import batch_count, epoch_batches, lengths_of, ordered
 from edgeopt.train.precision import precision
 from edgeopt.train.processes import add_gradients, added, agreed, random_states, shares, start_equal, total_counts
 from edgeopt.train.schedule import learning_rate
@@ -42,7 +42,6 @@ from edgeopt.train.trackers import open_accelerator, tracking
 from edgeopt.train.watch import Watch
 
 __all__ = ["Loss", "Session", "TrainResult", "epoch_batches", "fit"]
-_BUCKET_BATCHES = 50
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class _Run:
         self.optimizer = self.accelerator.prepare(optimizer)
         self.views = watch.views or PlainViews(samples)
         self.samples = samples
-        self.steps_per_epoch = math.ceil(len(samples) / options.batch_size)
+        self.steps_per_epoch = batch_count(samples, options.batch_size)
         self.steps = max(1, round(options.epochs * self.steps_per_epoch))
         self.evaluate, self.callbacks = watch.evaluate, list(watch.callbacks)
         self.best = BestWeights(session.checkpoint, self.state)
@@ -146,7 +145,7 @@ class _Run:
         self.begun = self.saved = time.monotonic()
         self.started = self.begun - self.state.seconds
         self.done_samples = 0
-        self.lengths = _lengths(samples)
+        self.lengths = lengths_of(samples)
 
     # the way through the steps -------------------------------------------------------------------------------------------
 
@@ -175,7 +174,8 @@ class _Run:
         """Yield (epoch, sample indices) from the present step to the last one, or until the time is over."""
         while self.state.step < self.steps:
             epoch, start = divmod(self.state.step, self.steps_per_epoch)
-            batches = _ordered(self.lengths, len(self.samples), self.options.batch_size, (self.session.seed, epoch))
+            seeds = self.session.seed, epoch
+            batches = ordered(self.lengths, len(self.samples), self.options.batch_size, seeds, group=self.samples.group)
             for indices in batches[start : start + self.steps - self.state.step]:
                 if self._share_done() >= 1:
                     self._end_epoch()
@@ -210,7 +210,7 @@ class _Run:
 
     def _backward(self, indices: Sequence[int], view: int) -> dict[str, float]:
         """Add the gradients of a batch, micro-batch by micro-batch; return the mean of each part over the global batch."""
-        micro = [self._share(share, view) for share in shares(indices, self.accelerator, self.options.accumulation)]
+        micro = [self._share(share, view) for share in self._shares(indices)]
         names = list(self.objective.weights)
         counts = total_counts((self.objective.counts(batch) for batch in micro), names, self.accelerator)
         sums = torch.zeros(len(names), dtype=torch.float64)
@@ -225,6 +225,9 @@ class _Run:
             sums += torch.tensor([float(parts[name].detach()) for name in names], dtype=torch.float64)
         total = added(sums, self.accelerator).tolist()
         return {name: value / counts[name] for name, value in zip(names, total, strict=True) if counts[name] > 0}
+
+    def _shares(self, indices: Sequence[int]) -> list[list[int]]:
+        return shares(indices, self.accelerator, self.options.accumulation, group=self.samples.group)
 
     def _share(self, indices: Sequence[int], view: int) -> TrainBatch:
         device = self.accelerator.device
@@ -310,36 +313,3 @@ class _Run:
             self._tell(lambda callback: callback.on_save(file))
         self.saved = time.monotonic()
         self.accelerator.wait_for_everyone()
-
-
-def epoch_batches(samples: Samples, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
-    """Return the epoch's batches of sample indices, shuffled; ragged samples are batched with others of similar length.
-
-    Sorting by length happens within runs of 50 batches, and the batches are shuffled again, so the order stays random.
-    """
-    return _ordered(_lengths(samples), len(samples), batch_size, (seed, epoch))
-
-
-def _ordered(lengths: np.ndarray[Any, Any] | None, count: int, batch_size: int, seeds: tuple[int, int]) -> list[list[int]]:
-    generator = np.random.Generator(np.random.PCG64(seeds))
-    order = generator.permutation(count)
-    if lengths is None:
-        return [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
-    batches = []
-    for start in range(0, len(order), batch_size * _BUCKET_BATCHES):
-        run = order[start : start + batch_size * _BUCKET_BATCHES]
-        run = run[np.argsort(lengths[run], kind="stable")]
-        batches += [run[place : place + batch_size].tolist() for place in range(0, len(run), batch_size)]
-    return [batches[index] for index in generator.permutation(len(batches))]
-
-
-def _lengths(samples: Samples) -> np.ndarray[Any, Any] | None:
-    """Return each sample's number of elements, or None if all samples have one shape (judged from two of them)."""
-    ragged = any(
-        samples[index][name].shape != array.shape
-        for name, array in samples[0].items()
-        for index in range(min(64, len(samples)))
-    )
-    if not ragged:
-        return None
-    return np.asarray([max(array.size for array in samples[index].values()) for index in range(len(samples))])

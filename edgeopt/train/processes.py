@@ -15,11 +15,13 @@ from torch import Tensor, nn
 _BUCKET_ELEMENTS = 8_000_000  # of one exchange: 32 MB
 
 
-def shares(indices: Sequence[int], accelerator: Accelerator, micro_batches: int) -> list[list[int]]:
-    """Return this process' share of a batch's samples, divided into micro-batches; some may be empty."""
-    own = list(indices)[accelerator.process_index :: accelerator.num_processes]
-    size = -(-len(own) // micro_batches) if own else 0
-    return [own[start : start + size] for start in range(0, len(own), size)] if own else []
+def shares(indices: Sequence[int], accelerator: Accelerator, micro_batches: int, *, group: int = 1) -> list[list[int]]:
+    """Return this process' share of a batch's samples, divided into micro-batches; `group` consecutive ones stay together."""
+    groups = [list(indices[start : start + group]) for start in range(0, len(indices), group)]
+    own = groups[accelerator.process_index :: accelerator.num_processes]
+    size = -(-len(own) // micro_batches)
+    micro = [own[start : start + size] for start in range(0, len(own), size)] if own else []
+    return [[index for members in share for index in members] for share in micro]
 
 
 def total_counts(counts: Iterable[Mapping[str, float]], names: Sequence[str], accelerator: Accelerator) -> dict[str, float]:

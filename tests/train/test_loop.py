@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.train.config import TrainOptions
-from edgeopt.train.loop import Session, epoch_batches, fit
+from edgeopt.train.loop import Session, fit
 from edgeopt.train.supervised import train_supervised
 
 
@@ -81,21 +81,3 @@ def test_training_learns() -> None:
     assert [entry.epoch for entry in result.history] == list(range(1, 21))
     logits = model(torch.from_numpy(samples.collate(range(400))["input"]))
     assert (logits.argmax(1).numpy() == samples.labels).mean() > 0.95
-
-
-def test_every_sample_comes_once_an_epoch_in_another_order() -> None:
-    samples = data(50)
-    first, second = (epoch_batches(samples, 8, seed=1, epoch=epoch) for epoch in (0, 1))
-    for batches in (first, second):
-        assert sorted(index for batch in batches for index in batch) == list(range(50))
-    assert first != second
-    assert first == epoch_batches(samples, 8, seed=1, epoch=0)
-
-
-def test_ragged_samples_are_batched_with_their_like() -> None:
-    lengths = np.random.default_rng(0).integers(1, 100, 600)
-    samples = Samples(600, lambda index: {"ids": np.ones(lengths[index], np.int64)}, None, "x")
-    batches = epoch_batches(samples, 10, seed=0, epoch=0)
-    assert sorted(index for batch in batches for index in batch) == list(range(600))
-    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
-    assert spread < 10, f"lengths within a batch differ by {spread:.1f} on average; random batches by about 80"

@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from edgeopt.train.processes import shares
 
 _PROGRAM = """
 import sys
@@ -62,6 +65,7 @@ accumulation, output, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 model = Tokens()
 options = TrainOptions(epochs=3.0, batch_size=7, accumulation=accumulation, learning_rate=0.02, checkpoint_seconds=0.0)
 from pathlib import Path
+from types import SimpleNamespace
 result = fit(model, Samples(25, read, None, "x"), Objective(), options=options, session=Session(1, Path(folder)))
 import os
 if os.environ.get("RANK", "0") == "0":
@@ -112,3 +116,14 @@ def test_the_same_global_batch_gives_the_same_result(
         assert np.allclose(tensor, split[name], rtol=2e-4, atol=2e-5), f"{name}: {(tensor - split[name]).abs().max():.2e}"
     moved = load_file(tmp_path / "split-folder" / "training.safetensors")
     assert moved["random"].ndim == (2 if processes > 1 else 1), "the random state of each process is kept"
+
+
+@pytest.mark.parametrize(("processes", "micro_batches"), [(1, 1), (1, 3), (2, 1), (3, 2)])
+def test_pairs_stay_in_one_share(processes: int, micro_batches: int) -> None:
+    indices = [6, 7, 0, 1, 12, 13, 4, 5, 10, 11]
+    found = []
+    for process in range(processes):
+        accelerator = SimpleNamespace(process_index=process, num_processes=processes)
+        found += shares(indices, accelerator, micro_batches, group=2)  # type: ignore[arg-type]
+    assert sorted(index for share in found for index in share) == sorted(indices)
+    assert all(index ^ 1 in share for share in found for index in share)

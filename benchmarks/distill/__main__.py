@@ -29,7 +29,7 @@ from edgeopt.train.task_loss import evaluator
 _SOFT: Mapping[str, Any] = {"temperature": 2.0, "soft_weight": 1.0}
 _HIDDEN: Mapping[str, Any] = {**_SOFT, "hidden_weight": 1.0}
 _TWO, _THREE = [2, 5], [1, 3, 5]
-_SHORT: Mapping[str, Any] = {"augment": "none", "epochs": 4.0}
+_SHORT: Mapping[str, Any] = {"augment": "none", "epochs": 3.0}
 
 
 def _views(count: int) -> dict[str, Any]:
@@ -53,9 +53,9 @@ ROWS: Mapping[str, Mapping[str, Any]] = {
         "loss": {**_SOFT, "hidden_weight": 0.0, "relation_weight": 1.0},
         "train": _SHORT,
     },
-    "3 x 384, + hidden + views": {"layers": _THREE, "loss": _HIDDEN, "train": {"epochs": 4.0, "augment": _views(4)}},
+    "3 x 384, + hidden + views": {"layers": _THREE, "loss": _HIDDEN, "train": {"epochs": 3.0, "augment": _views(3)}},
 }
-"""The last five, of four epochs each, are the ablation: hard labels alone, and what each part of the loss adds."""
+"""The last five, of three epochs each, are the ablation: hard labels alone, and what each part of the loss adds."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from edgeopt.distill.config import DistillOptions
 from edgeopt.distill.narrow import narrow_model
 from edgeopt.distill.result import DistillResult, Trial
 from edgeopt.distill.student import choose_layers, influences, keep_layers, layer_count
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.models.call import to_tensors
 from edgeopt.models.load import LoadedModel, Origin, build
 from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure
+from edgeopt.tasks.language_model import LanguageModel
 from edgeopt.tasks.registry import task_for
 from edgeopt.tasks.single_label import SingleLabel
 from edgeopt.tasks.task import Task
@@ -90,6 +91,7 @@ def distill(
     task = material.task or task_for(samples, teacher.task)
     torch.manual_seed(session.seed)
     student = _student(teacher.module, samples, options)
+    _check_task(options.loss, task)
     check_classes(task, teacher.module, student.module, samples)
     options = _settled(options, teacher, student, samples, task)
     watch = Watch(evaluator(task, material.evaluation)) if material.evaluation is not None else Watch()
@@ -105,6 +107,15 @@ def distill(
     teachers = watch.evaluate(teacher.module).value if watch.evaluate else None
     trials = _trials(teacher, samples, options, session, replace(material, task=task), watch, result)
     return DistillResult(*sizes, result.steps, result.history, result.evaluations, teachers, trials, result.kept_step, output)
+
+
+def _check_task(loss: DistillLoss, task: Task) -> None:
+    """Make sure that only language models are asked to write."""
+    if (loss.sequence_weight or loss.on_policy_weight) and task.name != LanguageModel.name:
+        raise RecipeError(
+            f"loss.sequence_weight and loss.on_policy_weight are for language models ({LanguageModel.name}), not for "
+            f"{task.name}: set both to 0"
+        )
 
 
 def _student(teacher: nn.Module, samples: Samples, options: DistillOptions) -> _Student:

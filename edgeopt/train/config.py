@@ -144,5 +144,15 @@ class DistillLoss(Options):
     """How feature maps are compared."""
     similarity_weight: float = Field(default=0.0, ge=0)
     """Weight of the similarities of all pairs of embeddings in a batch, beside their values."""
+    sequence_weight: float = Field(default=0.0, ge=0)
+    """Language models: weight of what the teacher writes behind the first tokens of each sample, learned token by token
+    (sequence-level distillation, https://arxiv.org/abs/1606.07947)."""
+    on_policy_weight: float = Field(default=0.0, ge=0)
+    """Language models: weight of the divergence of both models on what the student itself writes there (GKD,
+    https://arxiv.org/abs/2306.13649): reverse, or js, skew, skew-reverse where `soft` says so."""
+    prompt_tokens: int = Field(default=16, ge=1)
+    """sequence, on_policy: so many first tokens of a sample are given."""
+    written_tokens: int = Field(default=32, ge=1)
+    """sequence, on_policy: so many tokens are written behind them."""
     top_classes: int | None = Field(default=None, ge=1)
     """Keep only this many of the teacher's largest probabilities, and the mass of the rest; none: all."""

@@ -8,6 +8,8 @@
     attention   attention maps of matching layers            tokens
     features    feature maps of named modules                samples
     similarity  embeddings of all pairs in a batch           samples
+    sequence    what the teacher wrote                       tokens written
+    on_policy   both models on what the student wrote        tokens written
 
 One pass of the student gives all of them; the teacher's come from the same view of the same samples.
 """
@@ -35,6 +37,7 @@ from edgeopt.train.objectives.soft_labels import soft_labels
 from edgeopt.train.objectives.tokens import Divergence, same_vocabulary, token_divergence
 from edgeopt.train.objectives.top_classes import top_classes, top_divergence
 from edgeopt.train.teachers import Forward, Said, Teacher, run
+from edgeopt.train.written_text import PARTS, WrittenText
 
 
 class SoftTarget(Protocol):
@@ -97,6 +100,7 @@ class Supervision:
         forward: how the student is called.
         soft: the outputs that are soft labels.
         inner: pairs of inner results, for hidden states, relations, attention and feature maps; None: outputs alone.
+        text: what the models write, for language models; None: nothing is written.
     """
 
     teacher: Teacher
@@ -104,6 +108,7 @@ class Supervision:
     forward: Forward = named_outputs
     soft: Sequence[SoftTarget] = (Logits(),)
     inner: Inner | None = None
+    text: WrittenText | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +136,13 @@ class Distillation:
         if not supervision.soft and options.soft_weight > 0:
             raise ModelError("no output is known to be a soft label for this task; set distill.loss.soft_weight to 0")
         inner = supervision.inner.weights if supervision.inner else {}
+        text = supervision.text.weights if supervision.text else {}
         weights = {
             "hard": 1 - options.soft_weight,
             "soft": options.soft_weight,
             "similarity": options.similarity_weight,
             **inner,
+            **text,
         }
         object.__setattr__(self, "weights", {name: weight for name, weight in weights.items() if weight > 0})
         object.__setattr__(self, "learned", supervision.inner.projections if supervision.inner else None)
@@ -150,6 +157,8 @@ class Distillation:
                 found[name] = _elements(self.supervision.soft[0].mask, batch)
             elif name == "similarity":
                 found[name] = float(len(batch))
+            elif name in PARTS and self.supervision.text is not None:
+                found[name] = self.supervision.text.count(batch)
             elif self.supervision.inner is not None:
                 found[name] = self.supervision.inner.count(name, batch)
         return found
@@ -158,7 +167,7 @@ class Distillation:
         """Return by part the sum of the loss over its elements."""
         supervision, inner = self.supervision, self.supervision.inner
         ours = run(model, supervision.forward, batch.inputs, inner.student_modules if inner else ())
-        theirs = supervision.teacher.said(batch) if self.weights.keys() - {"hard"} else Said({})
+        theirs = supervision.teacher.said(batch) if self.weights.keys() - {"hard", *PARTS} else Said({})
         found: dict[str, Tensor] = {}
         if "hard" in self.weights and supervision.hard is not None:
             found["hard"] = supervision.hard.total(ours.outputs, batch)
@@ -170,6 +179,8 @@ class Distillation:
             found["similarity"] = pairwise_similarities(*vectors, reduction="sum")
         if inner is not None:
             found |= inner.sums(ours.recorded, theirs.recorded, batch)
+        if supervision.text is not None:
+            found |= supervision.text.sums(model, batch)
         return found
 
     def _soft(self, target: SoftTarget, ours: Said, theirs: Said, batch: TrainBatch) -> Tensor:

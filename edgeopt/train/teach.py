@@ -32,6 +32,7 @@ from edgeopt.train.teacher_cache import CachedTeacher, CacheLimits
 from edgeopt.train.teachers import Forward, OnnxTeacher, Teacher, TorchTeacher
 from edgeopt.train.team import rank
 from edgeopt.train.watch import Watch
+from edgeopt.train.written_text import WrittenText
 
 _BATCH = 32
 
@@ -109,7 +110,9 @@ def teach(
         inner.begin_projection(lesson.basis)
     asked = _teacher(teacher, subject, inner, lesson)
     cached = _cached(asked, teacher, views, lesson, session, inner)
-    objective = Distillation(Supervision(cached or asked, hard, subject.forward, subject.soft, inner), lesson.loss)
+    text = WrittenText(teacher, subject.forward, lesson.loss)
+    known = Supervision(cached or asked, hard, subject.forward, subject.soft, inner, text if text.weights else None)
+    objective = Distillation(known, lesson.loss)
     callbacks = (*watch.callbacks, *([_Flush(cached)] if cached else []))
     found = replace(watch, callbacks=callbacks, views=views)
     return fit(student, whole, objective, options=lesson.train, session=session, watch=found)
@@ -133,8 +136,10 @@ def _class_loss(samples: Samples) -> HardLoss | None:
 def _teacher(teacher: nn.Module, subject: Subject, inner: Inner | None, lesson: Lesson) -> Teacher:
     if lesson.onnx is None:
         return TorchTeacher(teacher, subject.forward, inner.teacher_modules if inner else ())
-    if inner is not None:
-        raise DataError("an ONNX teacher has outputs alone; leave out hidden, relation, attention and feature losses")
+    if inner is not None or lesson.loss.sequence_weight or lesson.loss.on_policy_weight:
+        raise DataError(
+            "an ONNX teacher has outputs alone; leave out hidden, relation, attention, feature, sequence and on-policy losses"
+        )
     return OnnxTeacher(lesson.onnx, names=[target.output for target in subject.soft])
 
 

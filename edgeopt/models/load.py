@@ -55,6 +55,25 @@ AUTO_CLASSES = {
 }
 """transformers' class for each task, by the hub's name of the task; halves of a task ("…/encoder") have the task's class."""
 
+_ANY_CLASSIFIER = "classification"
+_HEADS_OF: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("classification", "single-label-classification", "multi-label-classification", "multi-label", "regression"),
+        _ANY_CLASSIFIER,
+    ),
+    **dict.fromkeys(("sequence-classification", "zero-shot-classification"), "text-classification"),
+    **dict.fromkeys(("ctc", "audio-ctc", "speech2seq", "speech2seq-lm"), "automatic-speech-recognition"),
+    **dict.fromkeys(("seq2seq-lm", "translation", "summarization"), "text2text-generation"),
+    **dict.fromkeys(("causal-lm", "language-model"), "text-generation"),
+    **dict.fromkeys(("segmentation", "image-segmentation"), "semantic-segmentation"),
+    "ner": "token-classification",
+    "extractive-question-answering": "question-answering",
+    "text-similarity": _ANY_CLASSIFIER,
+    "sentence-embeddings": "feature-extraction",
+    "detection": "object-detection",
+}
+"""The head that a task of `edgeopt.tasks` needs where its name is none of the hub's."""
+
 MODEL_FILE = "model.json"
 OWN_BUILDERS: Mapping[str, type[nn.Module]] = {"edgeopt.models.residual_cnn:ResidualCNN": ResidualCNN}
 """The classes that any model.json may name; each checks its arguments and only creates layers."""
@@ -225,11 +244,12 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    whole = task.partition("/")[0] if task else None
-    if whole is not None and whole not in AUTO_CLASSES:
+    whole = task.partition("/")[0] if task and ":" not in task else None  # (of a user's own task the config says the head)
+    if whole is not None and whole not in {*AUTO_CLASSES, *_HEADS_OF}:
         raise ModelError(f"task '{task}' is not known{nearest(whole, AUTO_CLASSES)}; known: {', '.join(AUTO_CLASSES)}")
     config = read_config(source, trust_remote_code=trust_remote_code)
-    auto = getattr(transformers, _auto_class(config, whole or _task_of(config)))
+    head = _task_of(config) if whole is None else whole if whole in AUTO_CLASSES else _head_for(whole, _task_of(config))
+    auto = getattr(transformers, _auto_class(config, head))
     module, info = read_pretrained(auto, source, config=config, trust_remote_code=trust_remote_code)
     for name, found, wanted in sorted(info["mismatched_keys"])[:1]:
         raise ModelError(
@@ -244,7 +264,8 @@ def _load_transformers(source: str, task: str | None, trust_remote_code: bool) -
         )
     names = getattr(config, "id2label", None) or {}
     folder = Path(source) if Path(source).is_dir() else None
-    return LoadedModel(module.eval(), task or _task_of(config), folder, tuple(str(names[index]) for index in sorted(names)))
+    known = task if whole in AUTO_CLASSES and task is not None else head  # ("…/encoder" stays)
+    return LoadedModel(module.eval(), known, folder, tuple(str(names[index]) for index in sorted(names)))
 
 
 def head_of(folder: Path) -> tuple[str, tuple[str, ...]]:
@@ -286,6 +307,14 @@ def _task_of(config: Any) -> str:
     """Return the task of the head in the config's architecture."""
     name = _architecture(config)
     return next((task for ending, task in _TASK_OF_ENDING.items() if name.endswith(ending)), "feature-extraction")
+
+
+def _head_for(task: str, own: str) -> str:
+    """Return the hub's name of the head for a task of `edgeopt.tasks`; a classifier keeps the kind of input that it has."""
+    wanted = _HEADS_OF[task]
+    if wanted != _ANY_CLASSIFIER:
+        return wanted
+    return own if own in {"text-classification", "image-classification", "audio-classification"} else "text-classification"
 
 
 def _auto_class(config: Any, task: str) -> str:

@@ -102,6 +102,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path, teacher: LoadedModel) -> Non
         distill(teacher, samples.take([]), output=tmp_path / "s", options=DistillOptions(layers=[1]))
     with pytest.raises(RecipeError, match=r"distill\.layer_count is 9: the teacher has 4 layers"):
         distill(teacher, samples, output=tmp_path / "s", options=DistillOptions(layer_count=9))
+    for part in ("sequence_weight", "on_policy_weight"):
+        writes = DistillOptions(layers=[1], loss=DistillLoss.read({part: 0.5}, where="test"))
+        with pytest.raises(RecipeError, match="are for language models \\(text-generation\\), not for single-label"):
+            distill(teacher, samples, output=tmp_path / "s", options=writes)
     many = Samples(40, samples.read, samples.labels * 5, "many")
     with pytest.raises(DataError, match="labels from 0 to 5 are impossible for a model of 2 classes"):
         distill(teacher, many, output=tmp_path / "s", options=DistillOptions(layers=[1]))

@@ -176,3 +176,31 @@ def test_an_unknown_task_names_the_nearest(tmp_path: Path) -> None:
     transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="did you mean 'text-classification'"):
         load_model(tmp_path, task="text-classificatio")
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "known"),
+    [
+        ("multi-label-classification", "BertForSequenceClassification", "text-classification"),
+        ("regression", "BertForSequenceClassification", "text-classification"),
+        ("sentence-embeddings", "BertModel", "feature-extraction"),
+        ("tests.models.own:task", "BertForSequenceClassification", "text-classification"),
+    ],
+)
+def test_tasks_are_called_by_their_own_names_too(tmp_path: Path, task: str, kind: str, known: str) -> None:
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    loaded = load_model(tmp_path, task=task)
+    assert (type(loaded.module).__name__, loaded.task) == (kind, known)
+
+
+@pytest.mark.parametrize("task", ["ctc", "audio-ctc", None])
+def test_a_recogniser_is_loaded_as_the_task_ctc(tmp_path: Path, task: str | None) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    layers = {"conv_dim": (8,), "conv_stride": (4,), "conv_kernel": (8,), "num_conv_pos_embedding_groups": 2}
+    config = transformers.Wav2Vec2Config(vocab_size=6, num_conv_pos_embeddings=4, **sizes, **layers)
+    transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path)
+    loaded = load_model(tmp_path, task=task)
+    assert (type(loaded.module).__name__, loaded.task) == ("Wav2Vec2ForCTC", "automatic-speech-recognition")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.distill.digits --data DATA --work FOLDER [--folds 5] [--seed 0]
 
-All 2,000 recordings are divided into folds; each model is trained on the others and judged on its fold with its last weights, so
+All 2,000 recordings are divided into folds; a model is trained on the others and judged on its fold with its last weights, so
 nothing is chosen on what is judged. Alone or taught, a model sees the same views for as many steps. Folds that are done are
 kept in FOLDER. Prints a Markdown table.
 """

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tomli_w
 
+from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.random_inputs import random_batches
-from edgeopt.data.source import open_source
+from edgeopt.data.readers import preprocessing_file
+from edgeopt.data.source import needs_steps, open_source, options_of
 from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError, EdgeoptError, RecipeError
+from edgeopt.evaluate.assumed import assumed_steps
 from edgeopt.evaluate.opened import OpenedModel, named, open_model
 from edgeopt.files import write_aside
+from edgeopt.graph.provider import Provider
 from edgeopt.tasks.registry import find_task, reading_name, task_for
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 _RANDOM = 32  # samples, where no real ones are given
 _FEW = 200  # samples that are too few to be split
+_IMAGENET = {"mean": [123.675, 116.28, 103.53], "scale": [58.395, 57.12, 57.375]}
+"""What most classifiers of photographs are trained with, as values of 0…255."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class _Look:
     samples: Samples
     task: Task
     task_name: str | None
+    steps: ImageInput | None = None
+    """How images become inputs, where neither the source nor the model's folder says it: assumed."""
 
 
 def draft_recipe(
@@ -93,11 +101,29 @@ def draft_recipe(
 def _looked(source: str, model: OpenedModel, place: str, task: str | None, *, real: bool, tokenizer: Path | None) -> _Look:
     asked = find_task(task) if task else None
     name = task or model.task
-    reader = Reader(model.inputs, tokenizer or model.tokenizer, model.signature, model.folder, model.names, reading_name(name))
+    steps = _assumed(model, place)
+    tokens = tokenizer or model.tokenizer
+    reader = Reader(model.inputs, tokens, model.signature, model.folder, model.names, reading_name(name), steps)
     samples = open_source(place, reader, split="calibration")
     found = asked or task_for(samples, model.task)
     known = found.name if found.name != "generic" else None
-    return _Look(source, model, place, real, samples, found, _hub_name(task, model, known))
+    return _Look(source, model, place, real, samples, found, _hub_name(task, model, known), steps)
+
+
+def _assumed(model: OpenedModel, place: str) -> ImageInput | None:
+    """Return how images become the input of an ONNX file; None: there are none, it is stated, or the file's sizes are open."""
+    if model.path is None or model.signature is None or not needs_steps(place):
+        return None
+    if options_of(place).preprocessing is not None or preprocessing_file(model.folder) is not None:
+        return None
+    known = assumed_steps(model.path, model.signature, Provider(name="CPUExecutionProvider"))
+    if known is not None:
+        return known
+    shapes = {item.name: item.shape for item in model.signature.inputs if len(item.shape) == 4 and item.shape[1] == 3}
+    for name, (_, _, height, width) in shapes.items():
+        if isinstance(height, int) and isinstance(width, int):
+            return ImageInput.read({"input": name, "width": width, "height": height, **_IMAGENET}, where=str(model.path))
+    return None
 
 
 def _hub_name(task: str | None, model: OpenedModel, known: str | None) -> str | None:
@@ -136,6 +162,8 @@ def _random_samples(model: OpenedModel, source: str, output: Path) -> Path:
 def _notes(look: _Look) -> Iterator[str]:
     if not look.real:
         yield f"random inputs are in {look.data}: good for measuring time, not for ranges or accuracy; give real ones: --data"
+    if look.steps is not None:
+        yield "how images become the model's input is not stated: [data.preprocessing] is assumed; compare it with the training"
     if not look.task.is_labelled(look.samples):
         yield "the samples have no labels for the task: models are judged by agreement and output error"
 
@@ -179,6 +207,11 @@ def _data_lines(look: _Look) -> Iterator[str]:
         yield '# evaluation = "…"'
     yield "calibration_limit = 128     # as many calibrate"
     yield ""
+    if look.steps is not None:
+        yield "# Assumed, since nothing states it: compare size, colour, mean and scale with those of the training."
+        values = look.steps.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        yield tomli_w.dumps({"data": {"preprocessing": {"kind": "image", **values}}}).removeprefix("[data]\n").strip()
+        yield ""
 
 
 def _model_lines(look: _Look) -> Iterator[str]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
+from PIL import Image
 
+from edgeopt.data.preprocessing import ImageInput
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.pipeline import Pipeline
 from edgeopt.recipe import load_recipe
@@ -64,3 +68,32 @@ def test_what_cannot_be_written_is_said(model: Path, tmp_path: Path) -> None:
         draft_recipe(str(model), None, tmp_path / "r.toml")
     with pytest.raises(DataError, match="name samples with --data"):
         draft_recipe("edgeopt.models.residual_cnn:ResidualCNN", None, tmp_path / "s.toml")
+
+
+def _classifier(path: Path) -> Path:
+    """Write a classifier of images of 8×6 pixels: the mean of each channel."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 3, 6, 8] photo) => (float[n, 3] scores) '
+        "{ scores = ReduceMean <keepdims = 0> (photo, axes) }"
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 3], np.int64), "axes"))
+    onnx.save(model, path)
+    return path
+
+
+def test_the_preprocessing_of_photographs_is_assumed_where_nothing_states_it(tmp_path: Path) -> None:
+    for colour, channel in (("red", 0), ("green", 1)):
+        (tmp_path / "photos" / colour).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.zeros((10, 10, 3), np.uint8)
+            pixels[..., channel] = 200 + number
+            Image.fromarray(pixels).save(tmp_path / "photos" / colour / f"{number}.png")
+    draft = draft_recipe(str(_classifier(tmp_path / "net.onnx")), str(tmp_path / "photos"), tmp_path / "r.toml")
+    assert any("[data.preprocessing] is assumed" in note for note in draft.notes)
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    steps = recipe.data.preprocessing
+    assert isinstance(steps, ImageInput)
+    assert (steps.input, steps.width, steps.height, steps.colour, steps.mean[0]) == ("photo", 8, 6, "RGB", 123.675)
+    pipeline = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run")
+    verify = pipeline.run().outcomes[2].artifact.facts
+    assert (verify["metric"], verify["samples"], verify["variants"][0]["accuracy"]) == ("accuracy", 6, 1.0)

@@ -6,9 +6,10 @@ The recipe is read back before it is written, so that it names no unknown key; `
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import tomli_w
@@ -16,7 +17,7 @@ import tomli_w
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.random_inputs import random_batches
 from edgeopt.data.readers import preprocessing_file
-from edgeopt.data.source import needs_steps, open_source, options_of
+from edgeopt.data.source import is_set, needs_steps, open_source, options_of
 from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError, EdgeoptError, RecipeError
 from edgeopt.evaluate.assumed import assumed_steps
@@ -28,6 +29,7 @@ from edgeopt.tasks.registry import find_task, reading_name, task_for
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.tasks.task import Task
+    from edgeopt.train.head import Head
 
 _RANDOM = 32  # samples, where no real ones are given
 _FEW = 200  # samples that are too few to be split
@@ -56,6 +58,8 @@ class _Look:
     task_name: str | None
     steps: ImageInput | None = None
     """How images become inputs, where neither the source nor the model's folder says it: assumed."""
+    head: Head | None = None
+    """The head that the model lacks for the labels; None: it has one."""
 
 
 def draft_recipe(
@@ -104,10 +108,43 @@ def _looked(source: str, model: OpenedModel, place: str, task: str | None, *, re
     steps = _assumed(model, place)
     tokens = tokenizer or model.tokenizer
     reader = Reader(model.inputs, tokens, model.signature, model.folder, model.names, reading_name(name), steps)
+    head = _missing_head(source, place, reader, task)
+    if head is not None:
+        place, reader = _with_head(place, reader, head), replace(reader, names=head.names, task=reading_name(task or head.task))
+        model = replace(model, names=head.names, task=head.task)
     samples = open_source(place, reader, split="calibration")
     found = asked or task_for(samples, model.task)
     known = found.name if found.name != "generic" else None
-    return _Look(source, model, place, real, samples, found, _hub_name(task, model, known), steps)
+    return _Look(source, model, place, real, samples, found, _hub_name(task, model, known), steps, head)
+
+
+def _missing_head(source: str, place: str, reader: Reader, task: str | None) -> Head | None:
+    """Return the head that a transformers folder lacks for the labels at `place`; None: it has one, or there are no labels."""
+    folder = Path(source)
+    if not (folder / "config.json").is_file() or (folder / "model.json").is_file() or is_set(place):
+        return None
+    from edgeopt.models.load import head_of
+    from edgeopt.train.head import missing_head, reading_task
+
+    own, names = head_of(folder)
+    asked = reading_name(reading_task(task, own))
+    samples = open_source(place, replace(reader, names=(), task=asked))
+    found = find_task(task) if task else task_for(samples, reading_task(None, own))
+    return missing_head(samples, task, own, names) if found.is_labelled(samples) else None
+
+
+def _with_head(place: str, reader: Reader, head: Head) -> str:
+    """Return a source that states what the model's folder said of it: a new head has no folder."""
+    options, known = options_of(place), {}
+    if reader.tokenizer is not None and options.tokenizer is None:
+        known["tokenizer"] = str(reader.tokenizer)
+    steps = preprocessing_file(reader.folder)
+    if steps is not None and options.preprocessing is None and needs_steps(place):
+        known["preprocessing"] = str(steps)
+    if head.names and options.classes is None and not any("," in name for name in head.names):
+        known["classes"] = ",".join(head.names)
+    added = "&".join(f"{key}={quote(value, safe='/,:')}" for key, value in known.items())
+    return f"{place}{'&' if '?' in place else '?'}{added}" if added else place
 
 
 def _assumed(model: OpenedModel, place: str) -> ImageInput | None:
@@ -160,10 +197,14 @@ def _random_samples(model: OpenedModel, source: str, output: Path) -> Path:
 
 
 def _notes(look: _Look) -> Iterator[str]:
+    from edgeopt.train.head import described
+
     if not look.real:
         yield f"random inputs are in {look.data}: good for measuring time, not for ranges or accuracy; give real ones: --data"
     if look.steps is not None:
         yield "how images become the model's input is not stated: [data.preprocessing] is assumed; compare it with the training"
+    if look.head is not None:
+        yield f"the model has no head for these labels; the recipe trains it with a new one: {described(*look.head)}"
     if not look.task.is_labelled(look.samples):
         yield "the samples have no labels for the task: models are judged by agreement and output error"
 
@@ -195,7 +236,7 @@ def _data_lines(look: _Look) -> Iterator[str]:
     yield "[data]"
     if is_set(look.data):
         yield f"{_line('set', look.data)}  # its splits are used"
-    elif not look.real or len(look.samples) < _FEW:
+    elif look.head is None and (not look.real or len(look.samples) < _FEW):
         yield f"{_line('set', look.data)}  # {count}: too few to be split, so they calibrate and evaluate"
         yield '# evaluation = "…"          # others to evaluate on'
     elif look.model.path is not None:
@@ -218,6 +259,9 @@ def _model_lines(look: _Look) -> Iterator[str]:
     if look.model.path is not None:
         return
     yield "[teacher]"
+    if look.head is not None:
+        yield from _new_head_lines(look.source, look.head)
+        return
     yield _line("source", look.source)
     if look.model.task and look.model.module is not None and hasattr(look.model.module, "config"):
         yield _line("task", look.model.task)
@@ -234,6 +278,16 @@ def _model_lines(look: _Look) -> Iterator[str]:
         yield "# macs = 0.5"
         yield "# train = { epochs = 5 }"
         yield ""
+
+
+def _new_head_lines(source: str, head: Head) -> Iterator[str]:
+    yield 'source = "edgeopt.models.new_head:new_head"  # the model has no head for these labels: it is trained with a new one'
+    yield _line("task", head.task)
+    yield "train = { epochs = 3 }"
+    yield ""
+    arguments = {"source": source, "task": head.task, "labels": list(head.names)}
+    yield tomli_w.dumps({"teacher": {"arguments": arguments}}).removeprefix("[teacher]\n").strip()
+    yield ""
 
 
 def _stage_lines(look: _Look) -> Iterator[str]:

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import transformers
 from onnx import numpy_helper
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.errors import DataError, RecipeError
@@ -97,3 +101,25 @@ def test_the_preprocessing_of_photographs_is_assumed_where_nothing_states_it(tmp
     pipeline = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run")
     verify = pipeline.run().outcomes[2].artifact.facts
     assert (verify["metric"], verify["samples"], verify["variants"][0]["accuracy"]) == ("accuracy", 6, 1.0)
+
+
+def test_a_model_without_a_head_for_the_labels_gets_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "encoder"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bob", "saw", "rome"]
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = transformers.BertConfig(
+        vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    (tmp_path / "tags.conll").write_text("Bob B-PER\nsaw O\nRome B-LOC\n\n" * 40, encoding="utf-8")
+    draft = draft_recipe(str(folder), str(tmp_path / "tags.conll"), tmp_path / "r.toml")
+    assert any("no head for these labels" in note and "token-classification with 3 classes" in note for note in draft.notes)
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    assert recipe.teacher is not None and recipe.teacher.train is not None and recipe.data.train is not None
+    assert recipe.teacher.arguments["labels"] == ["O", "B-LOC", "B-PER"]
+    verify = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run").run()
+    facts = next(outcome.artifact.facts for outcome in verify.outcomes if "metric" in outcome.artifact.facts)
+    assert (facts["metric"], facts["samples"]) == ("F1", 4)

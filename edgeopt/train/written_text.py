@@ -79,7 +79,7 @@ class WrittenText:
     def _divergence(self) -> Divergence:
         kind = self.options.soft
         known = kind if kind in {"js", "skew", "skew-reverse"} else "reverse"
-        return Divergence(known, self.options.mix)  # type: ignore[arg-type]
+        return Divergence(known, self.options.mix)
 
     def _written(self, model: nn.Module, prompts: Tensor, mask: Tensor, *, drawn: Drawn | None) -> Written:
         modes = {module: module.training for module in model.modules()}  # (of frozen normalisations another than the model's)

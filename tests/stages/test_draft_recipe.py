@@ -86,7 +86,7 @@ def _classifier(path: Path) -> Path:
 
 
 def test_the_preprocessing_of_photographs_is_assumed_where_nothing_states_it(tmp_path: Path) -> None:
-    for colour, channel in (("red", 0), ("green", 1)):
+    for channel, colour in enumerate(("a red", "b green", "c blue")):
         (tmp_path / "photos" / colour).mkdir(parents=True)
         for number in range(3):
             pixels = np.zeros((10, 10, 3), np.uint8)
@@ -100,7 +100,7 @@ def test_the_preprocessing_of_photographs_is_assumed_where_nothing_states_it(tmp
     assert (steps.input, steps.width, steps.height, steps.colour, steps.mean[0]) == ("photo", 8, 6, "RGB", 123.675)
     pipeline = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run")
     verify = pipeline.run().outcomes[2].artifact.facts
-    assert (verify["metric"], verify["samples"], verify["variants"][0]["accuracy"]) == ("accuracy", 6, 1.0)
+    assert (verify["metric"], verify["samples"], verify["variants"][0]["accuracy"]) == ("accuracy", 9, 1.0)
 
 
 def test_a_model_without_a_head_for_the_labels_gets_a_new_one(tmp_path: Path) -> None:

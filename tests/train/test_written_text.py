@@ -29,7 +29,7 @@ class Bigrams(nn.Module):
     def __init__(self, table: Tensor) -> None:
         super().__init__()
         self.table = nn.Parameter(table)
-        self.drop = nn.Dropout(0.5)
+        self.drop = nn.Dropout(0.0)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         return {"logits": self.drop(self.table[input_ids]) if self.training else self.table[input_ids]}
@@ -104,7 +104,7 @@ def test_a_lesson_with_written_text_teaches(part: str) -> None:
     rows = np.random.default_rng(0).integers(0, VOCABULARY, (32, 4))
     mask = np.ones(4, np.int64)
     samples = Samples(32, lambda index: {"input_ids": rows[index], "attention_mask": mask}, None, "x")
-    loss = DistillLoss.read({f"{part}_weight": 1.0, "prompt_tokens": 2, "written_tokens": 4, "soft_weight": 0.1}, where="test")
+    loss = DistillLoss.read({f"{part}_weight": 1.0, "prompt_tokens": 2, "written_tokens": 4, "soft_weight": 1.0}, where="test")
     train = TrainOptions(epochs=6.0, batch_size=8, learning_rate=0.2, precision="no")
     student, teacher = ignorant(), counting()
     before = copy.deepcopy(teacher.state_dict())

@@ -151,8 +151,8 @@ class DistillLoss(Options):
     """Language models: weight of the divergence of both models on what the student itself writes there (GKD,
     https://arxiv.org/abs/2306.13649): reverse, or js, skew, skew-reverse where `soft` says so."""
     prompt_tokens: int = Field(default=16, ge=1)
-    """sequence, on_policy: so many first tokens of a sample are given."""
+    """sequence, on_policy: number of first tokens of a sample that are given."""
     written_tokens: int = Field(default=32, ge=1)
-    """sequence, on_policy: so many tokens are written behind them."""
+    """sequence, on_policy: number of tokens written behind them."""
     top_classes: int | None = Field(default=None, ge=1)
     """Keep only this many of the teacher's largest probabilities, and the mass of the rest; none: all."""

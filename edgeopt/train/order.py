@@ -33,7 +33,7 @@ def ordered(
         count: number of samples.
         batch_size: samples per batch.
         seeds: of the order, such as the training's seed and the epoch.
-        group: so many consecutive samples stay together.
+        group: number of consecutive samples that stay together.
     """
     generator = np.random.Generator(np.random.PCG64(seeds))
     order = generator.permutation(-(-count // group))

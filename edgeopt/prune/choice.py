@@ -10,7 +10,7 @@ Where a layer lies between two parts its cost depends on both. Costs then hold f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -121,9 +121,26 @@ class PartAllocation:
             self.costs.settle(found.chosen)
             needed = self.costs.total(self.parts, found.chosen) - self.costs.rest
             if needed <= self.budget - self.costs.rest:
-                return found
+                return replace(found, chosen=self._filled(levels, found.chosen))
             room *= 0.99 * (self.budget - self.costs.rest) / needed
         return None
+
+    def _filled(self, levels: Mapping[str, Mapping[int, Level]], chosen: Mapping[str, int]) -> dict[str, int]:
+        """Return the choice with room that it left in the budget given back, first where that lowers the error most."""
+        counts = dict(chosen)
+        for _ in range(sum(map(len, levels.values()))):
+            steps = {name: min((more for more in found if more > counts[name]), default=0) for name, found in levels.items()}
+            gains = {name: levels[name][counts[name]].error - levels[name][more].error for name, more in steps.items() if more}
+            for name in sorted(gains, key=lambda name: -gains[name]):
+                wider = {**counts, name: steps[name]}
+                self.costs.settle(wider)  # type: ignore[misc]  # (called only where it is not None)
+                if self.costs.total(self.parts, wider) <= self.budget:
+                    counts = wider
+                    break
+            else:
+                break
+        self.costs.settle(counts)  # type: ignore[misc]
+        return counts
 
     def _offered(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, list[Option]]:
         return {

@@ -59,6 +59,21 @@ def test_readers_make_up_for_channels_that_others_repeat() -> None:
     assert float((model(image) - before).detach().norm() / before.detach().norm()) < 0.05
 
 
+def test_room_that_steps_leave_in_the_budget_is_given_back() -> None:
+    torch.manual_seed(0)
+    model = Net(
+        lambda net, image: net.head(net.c(net.b(net.a(image))).mean((2, 3))),
+        a=conv(1, 32),
+        b=conv(32, 32),
+        c=conv(32, 32),
+        head=nn.Linear(32, 5),
+    ).eval()
+    sample = images().collate([0])
+    whole = macs(model, sample)
+    prune_channel_parts(model, images(), options=options(macs=0.6), setting=Setting(step=16))
+    assert 0.45 < macs(model, sample) / whole <= 0.6  # one layer is halved, not all three
+
+
 def test_an_impossible_budget_says_what_can_be_reached() -> None:
     with pytest.raises(ModelError, match=r"cannot be reached.*give at least 0\.\d\dx, or raise max_layer_share"):
         prune_channel_parts(halves().eval(), images(), options=options(macs=0.01), setting=Setting(step=2))

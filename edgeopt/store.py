@@ -193,7 +193,7 @@ def _read(folder: Path) -> Artifact:
         if record.pop("record") != key_of(record):
             raise ValueError("the record's hash differs")
         return Artifact(folder=folder, **record)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{folder}: {_RECORD} is damaged (its SHA-256 is not the recorded one)") from error
 
 

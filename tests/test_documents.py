@@ -49,3 +49,20 @@ def test_toml_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="not valid TOML") as caught:
             read_toml(tmp_path / "a.toml", error=DataError, what="a recipe")
         assert "\n" not in str(caught.value)
+
+
+def test_whoever_expects_damaged_json_expects_deep_json_too() -> None:
+    """Python's parser raises RecursionError, which is no ValueError, for JSON that is nested deeply."""
+    import ast
+
+    root, found, careless = Path(__file__).parents[1], 0, []
+    for path in (*(root / "edgeopt").rglob("*.py"), *(root / "deploy" / "runner").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Try) or "json.load" not in "".join(map(ast.unparse, node.body)):
+                continue
+            kinds = " ".join(ast.unparse(handler.type) if handler.type else "Exception" for handler in node.handlers)
+            found += 1
+            if "ValueError" in kinds and "RecursionError" not in kinds and "Exception" not in kinds.split():
+                careless.append(f"{path.relative_to(root)}:{node.lineno}")
+    assert found > 15
+    assert careless == []

@@ -408,7 +408,7 @@ class Server:
         except subprocess.TimeoutExpired as error:
             took = f"{request['model']}: loading and running it did not end within {limit:.0f} s"
             raise Refusal("model", f"{took}; if it is no endless loop, give the measurement more seconds") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             said = child.stderr.decode(errors="replace").strip()[-200:]
             raise Refusal("machine", f"its process ended with {child.returncode}: {said}") from error
         if "error" in reply:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import files
+from edgeopt.bundle.pack import DAMAGED_ZIP
 from edgeopt.bundle.verify import device_verify
 from edgeopt.errors import DataError, IntegrityError, ModelError, RecipeError
 from edgeopt.extras import need
@@ -136,7 +137,7 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
             try:
                 with zipfile.ZipFile(delta) as archive:
                     _assemble(archive, old, aside)
-            except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            except (*DAMAGED_ZIP, KeyError, TypeError, AttributeError) as error:
                 raise DataError(f"{delta}: not a delta that can be read: {' '.join(str(error).split())[:200]}") from error
             for path in [*aside.rglob("*"), aside]:
                 files.flush(path)

@@ -225,7 +225,7 @@ def _try_chat(folder: Path) -> dict[str, Any]:
         raise ModelError(f"the bundle's chat.py does not run: {said[:300]}")
     try:
         values = json.loads(done.stdout)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InternalError(f"chat.py did not print JSON: {done.stdout[:200]}") from error
     machine = describe()
     speeds = {key: round(values[key], 2) for key in ("prefill_tokens_per_s", "decode_tokens_per_s")}

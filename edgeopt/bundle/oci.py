@@ -114,7 +114,7 @@ def pull_bundle(reference: str, output: Path) -> None:
         manifest = json.loads(body)
         layers = [layer for layer in manifest["layers"] if layer["mediaType"] == LAYER_TYPE]
         digest = layers[0]["digest"] if manifest["artifactType"] == ARTIFACT_TYPE else None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise DataError(f"{reference}: not a bundle that edgeopt pushed") from error
     if not isinstance(digest, str) or not re.fullmatch("sha256:[0-9a-f]{64}", digest):
         raise DataError(f"{reference}: not a bundle that edgeopt pushed")

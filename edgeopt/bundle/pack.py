@@ -12,6 +12,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,10 @@ def unpack_bundle(archive: Path, output: Path) -> None:
             aside.replace(output)
 
 
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError)
+"""What Python's reader of .zip raises, one or the other, on damaged archives."""
+
+
 @contextmanager
 def unpacked(place: Path) -> Iterator[Path]:
     """Yield the folder of a bundle: `place` itself, or what the packed file `place` holds, for as long as the block lasts."""
@@ -137,7 +142,7 @@ def _read_zip(path: Path, folder: Path) -> None:
                     raise DataError(f"{path}: '{entry.filename[:80]}' is not a plain file; refused")
                 with archive.open(entry) as source:
                     limits.take(entry.filename, source, folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (*DAMAGED_ZIP, OSError) as error:
         raise DataError(f"{path}: not a .zip that can be read: {_said(error)}") from error
 
 

@@ -109,7 +109,7 @@ def _verified_apart(path: Path, options: list[str], trusted: Path | None) -> Ver
         values = json.loads(done.stdout)
         checks = tuple(CheckResult(**check) for check in values["checks"])
         return VerifyReport(path.resolve().name, values["verdict"], done.returncode, checks, tuple(values["not_covered"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         said = done.stderr.decode("utf-8", "replace").strip().removeprefix("verify: ")
         kind = BundleVersionError if done.returncode == BundleVersionError.exit_code else ModelError
         raise kind(f"{path}: {said or 'the check gave no answer'}") from error

@@ -8,7 +8,9 @@ data/                                 images/ and labels/: <name>.txt with "clas
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from edgeopt.documents import read_json, read_text
 from edgeopt.errors import DataError
 from edgeopt.files import sha256
 
+_MOST_CLASSES = 1_000_000
 _NUMBERS = 5  # of one box in a YOLO file
 
 
@@ -123,8 +126,8 @@ def _yolo_boxes(path: Path, size: tuple[int, int], classes: int) -> BoxTruth:
             )
         if classes and int(values[0]) >= classes:
             raise DataError(f"{path}: line {number} has class {int(values[0])}, and there are names of {classes} classes")
-        if max(values[1:_NUMBERS]) > 1.01:
-            raise DataError(f"{path}: line {number} has numbers above 1; boxes are relative to the image")
+        if values[0] > _MOST_CLASSES or max(values[1:_NUMBERS]) > 1.01 or min(values[1:3]) < -0.01 or min(values[3:5]) < 0:
+            raise DataError(f"{path}: line {number} has numbers above 1 or below 0; boxes are relative to the image")
         rows.append(values[:_NUMBERS])
     table = np.array(rows, np.float64).reshape(-1, _NUMBERS)
     whole = np.array([*size, *size], np.float64)
@@ -143,24 +146,31 @@ def _names_of(folder: Path) -> tuple[str, ...]:
         lines = read_text(path, error=DataError, what="names").splitlines()
         start = next((place for place, line in enumerate(lines) if line.startswith("names:")), None)
         if start is not None:
-            return _yaml_names(lines[start:])
+            return _yaml_names(lines[start:], path)
     return ()
 
 
-def _yaml_names(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a data.yaml: a list in brackets, or one per line as "- cat" or "0: cat"."""
-    first = lines[0].partition(":")[2].strip()
-    if first.startswith("["):
-        whole = "".join([first, *lines[1:]]).partition("]")[0]
-        return tuple(item.strip().strip("'\"") for item in whole.strip("[").split(",") if item.strip())
-    names = []
-    for line in lines[1:]:
-        if line and not line.startswith((" ", "-")):
-            break
-        text = line.strip()
-        if text:
-            names.append((text[1:] if text.startswith("-") else text.partition(":")[2]).strip().strip("'\""))
-    return tuple(names)
+def _yaml_names(lines: Sequence[str], path: Path) -> tuple[str, ...]:
+    """Return the names of a data.yaml: a list, or names by number, in brackets or one per line ("- cat", "0: cat").
+
+    Raises:
+        DataError: the numbers are not those from 0 on.
+    """
+    first = re.sub(r"\s#.*", "", lines[0].partition(":")[2]).strip()
+    if first[:1] in {"[", "{"}:
+        whole = "".join([first, *lines[1:]])[1:].partition("]" if first[0] == "[" else "}")[0]
+        items = [item.strip() for item in whole.split(",")]
+    else:
+        behind = itertools.takewhile(lambda line: not line.strip() or line.startswith((" ", "-")), lines[1:])
+        items = [re.sub(r"(^|\s)#.*", "", line).strip() for line in behind]
+    numbers, names = [], []
+    for item in filter(None, items):
+        numbered_item = re.fullmatch(r"['\"]?(\d{1,9})['\"]?\s*:\s*(.*)", item)
+        numbers.append(int(numbered_item[1]) if numbered_item else len(numbers))
+        names.append((numbered_item[2] if numbered_item else item.removeprefix("-")).strip().strip("'\""))
+    if sorted(numbers) != list(range(len(numbers))):
+        raise DataError(f"{path}: its names are not numbered from 0 on")
+    return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
 
 
 def read_coco(path: Path, images: Path) -> BoxData:
@@ -180,12 +190,23 @@ def read_coco(path: Path, images: Path) -> BoxData:
             left, top, width, height = (float(value) for value in item["bbox"])
             number = numbers[int(item["category_id"])]
             boxes[int(item["image_id"])].append(([left, top, left + width, top + height], number, bool(item.get("iscrowd", 0))))
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(f"{path}: not COCO's annotations: {type(error).__name__}: {error}") from error
+    _check_coco(path, boxes, len(values["images"]))
     files = [_image(images, file_name) for file_name in rows.values()]
     if not files:
         raise DataError(f"{path}: no images in it")
     return BoxData(files, [_truth_of(found) for found in boxes.values()], names)
+
+
+def _check_coco(path: Path, boxes: Mapping[int, list[tuple[list[float], int, bool]]], count: int) -> None:
+    """Refuse two images of one number, and boxes that are none."""
+    if len(boxes) != count:
+        raise DataError(f"{path}: lists {count} images with {len(boxes)} different ids; give each its own")
+    for number, found in boxes.items():
+        for (left, top, right, bottom), _, _ in found:
+            if not (np.isfinite([left, top, right, bottom]).all() and right >= left and bottom >= top):
+                raise DataError(f"{path}: image {number} has a box with a size below 0 or a number that is none")
 
 
 def _truth_of(found: list[tuple[list[float], int, bool]]) -> BoxTruth:

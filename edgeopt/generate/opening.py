@@ -75,7 +75,7 @@ def refuse_other_bundle(path: Path) -> None:
         return
     try:
         values = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{manifest}: cannot be read: {error}") from error
     task = values.get("task") if isinstance(values, Mapping) else None
     raise ModelError(

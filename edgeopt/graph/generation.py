@@ -105,7 +105,7 @@ class Generation(Options):
             raise ModelError(f"{path}: missing; export or quantize the decoder with this version, which writes it")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{path}: not JSON; export or quantize the decoder again") from error
         try:
             return cls.read(values, where=str(path))

@@ -25,7 +25,7 @@ def remember(folder: Path, file: Path, builder: str) -> None:
         for other in note.parent.glob("*.json"):
             if not Path(json.loads(other.read_text(encoding="utf-8"))["folder"]).exists():
                 other.unlink(missing_ok=True)
-    except (MachineError, OSError, ValueError, KeyError, TypeError):
+    except (MachineError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # a home that cannot be written to, or notes of another version: the builder is then named again
 
 
@@ -34,7 +34,7 @@ def is_remembered(folder: Path, file: Path, builder: str) -> bool:
     try:
         kept = json.loads(_note(folder).read_text(encoding="utf-8"))
         return bool(kept == _content(folder, file, builder))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -47,7 +47,7 @@ def is_timm_folder(folder: Path) -> bool:
     """Return whether `folder` contains a model that timm saved."""
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "architecture" in found and "model_type" not in found
 

@@ -109,7 +109,7 @@ def _depths(recipe: Recipe) -> Iterator[list[int]]:
     file = teacher / "config.json"
     try:
         count = int(json.loads(file.read_text(encoding="utf-8"))["num_hidden_layers"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return
     for kept in dict.fromkeys(max(1, round(count * share)) for share in (2 / 3, 1 / 2, 1 / 3, 1 / 6)):
         yield [round((place + 1) * count / kept) - 1 for place in range(kept)]

@@ -95,7 +95,7 @@ def load_checkpoint(path: Path, trained: Trained, *, key: str = "", process: int
     except IntegrityError as error:
         progress.note(str(error))
         return None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         progress.note(f"{path}: damaged (not a whole checkpoint); the training starts again")
         return None
     if metadata["key"] != key:

@@ -117,7 +117,7 @@ class CachedTeacher:
                     self._entries = int(meta["entries"])
                     if all(self._path(name).stat().st_size >= self._size(name) for name in self._shapes):
                         return
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, RecursionError):
             pass
         self._place[:], self._tokens[:], self._shapes, self._entries = -1, 0, {}, 0
         index.unlink(missing_ok=True)

@@ -113,3 +113,15 @@ def test_wrong_uses_are_named(bundle, tmp_path):
     (bundle / "link").symlink_to("/etc/passwd")
     with pytest.raises(ModelError, match="not a plain file"):
         pack_bundle(bundle, tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("place", range(40, 90, 7))
+def test_a_zip_whose_compressed_bytes_are_damaged_is_refused(tmp_path, place):
+    """zlib's own error is of another class than that of zipfile."""
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.onnx", bytes(range(256)) * 8)
+    content = bytearray((tmp_path / "b.zip").read_bytes())
+    content[place] ^= 0xFF
+    (tmp_path / "b.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"not a \.zip that can be read"):
+        unpack_bundle(tmp_path / "b.zip", tmp_path / "out")

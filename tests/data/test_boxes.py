@@ -77,7 +77,7 @@ def test_coco_gives_the_same_boxes(folder: Path) -> None:
     ("text", "said"),
     [
         ("0 0.5 0.5 0.5\n", "line 1 is not a box"),
-        ("0 0.5 0.5 50 1\n", "numbers above 1; boxes are relative"),
+        ("0 0.5 0.5 50 1\n", "numbers above 1 or below 0; boxes are relative"),
         ("5 0.5 0.5 0.5 1\n", "class 5, and there are names of 2 classes"),
         ("dog 0.5 0.5 0.5 1\n", "line 1 is not numbers"),
     ],
@@ -95,3 +95,37 @@ def test_a_damaged_coco_file_and_a_missing_image_are_named(folder: Path) -> None
     (folder / "coco.json").write_text('{"images": [{"id": 1, "file_name": "z.jpg"}], "annotations": []}')
     with pytest.raises(DataError, match="the annotations name this image, and it is not there"):
         open_source(f"{folder}/coco.json?preprocessing={folder}/p.toml")
+
+
+@pytest.mark.parametrize("text", ["names: {1: dog, 0: cat}\n", "names:  # of the classes\n  1: 'dog'\n  0: cat  # a cat\n"])
+def test_names_of_a_data_yaml_go_by_their_numbers(folder: Path, text: str) -> None:
+    (folder / "classes.txt").unlink(missing_ok=True)
+    (folder / "data.yaml").write_text(text)
+    assert open_source(f"{folder}?preprocessing={folder}/p.toml").names == ("cat", "dog")
+
+
+def test_names_that_leave_out_a_number_are_refused(folder: Path) -> None:
+    (folder / "classes.txt").unlink(missing_ok=True)
+    (folder / "data.yaml").write_text("names:\n  0: cat\n  2: dog\n")
+    with pytest.raises(DataError, match="not numbered from 0 on"):
+        open_source(f"{folder}?preprocessing={folder}/p.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, float("nan"), 1]}]}, "a number that is none"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -2, 1]}]}, "a size below 0"),
+        ({"annotations": [{"image_id": 1, "category_id": float("inf"), "bbox": [0, 0, 1, 1]}]}, "not COCO's annotations"),
+        ({"images": [{"id": 1, "file_name": "a.png"}] * 2, "annotations": []}, "2 images with 1 different ids"),
+    ],
+)
+def test_coco_files_that_contradict_themselves_are_refused(
+    tmp_path: Path, change: dict[str, list[dict[str, object]]], said: str
+) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    (tmp_path / "p.toml").write_text('width = 4\nheight = 4\ninput = "x"\n')
+    whole = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "c.json").write_text(json.dumps({**whole, **change}))
+    with pytest.raises(DataError, match=said):
+        open_source(f"{tmp_path}/c.json?preprocessing={tmp_path}/p.toml")

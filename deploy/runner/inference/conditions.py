@@ -60,7 +60,7 @@ def kernels(open_model: Open, model: str, feeds: Mapping[str, Any], provider: st
             (path,) = glob.glob(os.path.join(folder, "profile*"))
             with open(path, encoding="utf-8", errors="replace") as file:
                 events = json.load(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
     seen = set()
     for event in events:

@@ -48,7 +48,7 @@ class Vocabulary:
             values = json.loads(file.read_text(encoding="utf-8"))
             tokens = _tokens(values["model"]["vocab"])
             added = {str(item["content"]): int(item["id"]) for item in values.get("added_tokens", []) if item.get("special")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise DataError(f"{file}: not a tokenizer whose words can be told apart: {error}") from error
         count = max([*tokens.values(), *added.values()], default=-1) + 1
         continues = np.zeros(count, dtype=np.bool_)

@@ -50,7 +50,7 @@ def read_listening(folder: Path) -> Listening:
             mels=int(values.get("feature_size", 80)),
             seconds=int(values.get("chunk_length", 30)),
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise FolderError(f"{file}: cannot be read: {error}") from error
 
 

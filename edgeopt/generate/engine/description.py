@@ -20,6 +20,7 @@ from .errors import FolderError
 GENERATION_FILE = "generation.json"
 GENAI_FILE = "genai_config.json"
 MODEL_FILE = "model.onnx"
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,25 @@ def find_model(path: Path) -> Path:
     named = _read(path / GENERATION_FILE).get("model")
     candidates = [named, _genai_file(path), MODEL_FILE]
     for name in candidates:
-        if isinstance(name, str) and (path / name).is_file():
+        if isinstance(name, str) and name and (path / _inside(path, name)).is_file():
             return path / name
     files = sorted(path.glob("*.onnx"))
     if len(files) == 1:
         return files[0]
     found = f"it holds {len(files)} ONNX files" if files else "it holds no ONNX file"
     raise FolderError(f"{path}: {found} and no {MODEL_FILE}; give the folder of a language model, or one ONNX file")
+
+
+def _inside(folder: Path, name: str) -> str:
+    """Return the name of a model that a file in `folder` gives, if it is one of a file in there.
+
+    Raises:
+        FolderError: it leads out of the folder, or is no name.
+    """
+    place = Path(name)
+    if place.is_absolute() or ".." in place.parts or "\0" in name or len(name) > _LONGEST_NAME:
+        raise FolderError(f"{folder}: names the model {name[:80]!r}, which is no file of this folder; refused")
+    return name
 
 
 def describe(path: Path) -> Description:
@@ -102,7 +115,7 @@ def describe(path: Path) -> Description:
         if (folder / name).is_file():
             try:
                 return reader(model, _read(folder / name))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
                 raise FolderError(f"{folder / name}: does not describe a language model: {_said(error)}") from error
     raise FolderError(
         f"{folder}: no {GENERATION_FILE}, {GENAI_FILE} or config.json beside {model.name}, so it is not known how to decode "
@@ -120,7 +133,9 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise FolderError(f"{path}: is not JSON that describes a model: it is nested too deeply") from error
+    except (OSError, ValueError) as error:
         raise FolderError(f"{path}: is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise FolderError(f"{path}: must hold a JSON object")

@@ -218,7 +218,7 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"{path}: is not JSON: {error}") from error
     return {key: value for key, value in values.items() if value is not None} if isinstance(values, dict) else {}
 

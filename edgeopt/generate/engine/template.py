@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,14 @@ class ChatTemplate:
     """The chat template of a model."""
 
     def __init__(self, text: str, *, special: Mapping[str, str] | None = None) -> None:
-        try:
-            import jinja2
-        except ModuleNotFoundError as error:
-            raise FolderError("chat templates need the package jinja2: pip install jinja2") from error
+        if find_spec("jinja2") is None:
+            raise FolderError("chat templates need the package jinja2: pip install jinja2")
         self.text = text
         self._special = dict(special or {})
-        self._error: type[Exception] = jinja2.TemplateError
         try:
             self._template = _environment().from_string(text)
-        except jinja2.TemplateError as error:
-            raise FolderError(f"the chat template cannot be read: {error}") from error
+        except Exception as error:  # (an untrusted program: too deep, too large, …)
+            raise FolderError(f"the chat template cannot be read: {_first_line(error)}") from error
 
     @property
     def takes_tools(self) -> bool:
@@ -69,8 +67,8 @@ class ChatTemplate:
         }
         try:
             return str(self._template.render(given))
-        except (self._error, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            raise PromptError(f"the chat template refuses the messages: {error}") from error
+        except Exception as error:  # (an untrusted program may divide by zero, recurse without end, …)
+            raise PromptError(f"the chat template refuses the messages: {_first_line(error)}") from error
 
 
 def read_template(folder: Path, given: Path | None = None) -> ChatTemplate | None:
@@ -81,13 +79,12 @@ def read_template(folder: Path, given: Path | None = None) -> ChatTemplate | Non
             return ChatTemplate(given.read_text(encoding="utf-8"), special=special)
         except (OSError, UnicodeDecodeError) as error:
             raise FolderError(f"{given}: cannot be read as a chat template: {error}") from error
-    file = folder / TEMPLATE_FILE
-    if file.is_file():
-        return ChatTemplate(file.read_text(encoding="utf-8"), special=special)
+    if (folder / TEMPLATE_FILE).is_file():
+        return read_template(folder, folder / TEMPLATE_FILE)
     for name in ("tokenizer_config.json", "chat_template.json"):
         try:
             values = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         text = _default(values.get("chat_template")) if isinstance(values, dict) else None
         if text is not None:
@@ -103,6 +100,10 @@ def _default(value: Any) -> str | None:
         named = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
         return named.get("default")
     return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _plain(value: Any) -> Any:

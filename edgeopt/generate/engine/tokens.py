@@ -66,7 +66,7 @@ def special_tokens(folder: Path) -> dict[str, str]:
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         try:
             values = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         for key, value in values.items() if isinstance(values, dict) else ():
             text = value.get("content") if isinstance(value, Mapping) else value

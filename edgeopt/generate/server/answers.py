@@ -137,7 +137,7 @@ def tool_calls(text: str) -> list[dict[str, Any]]:
     for found in _CALL.findall(text):
         try:
             values = json.loads(found)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(values, dict) and isinstance(values.get("name"), str):
             arguments = json.dumps(values.get("arguments", values.get("parameters", {})), ensure_ascii=False)

@@ -76,5 +76,5 @@ def _longest(folder: Path) -> int:
     try:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return int(values.get("max_position_embeddings", 1 << 30))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return 1 << 30

@@ -6,7 +6,6 @@ samples ─▶ used ids ─▶ kept ids ─┬▶ tokenizer rewritten ─▶ tex
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 
 from edgeopt.batches import Array
 from edgeopt.data.samples import Sample, Samples
+from edgeopt.documents import read_json
 from edgeopt.errors import DataError, InternalError, ModelError, RecipeError
 from edgeopt.files import write_aside, write_json
 from edgeopt.lifetime import temporary_folder
@@ -65,13 +65,13 @@ class Vocabulary:
         write_json(folder / _TOKENIZER, dict(self.tokenizer))
         new = {str(old): str(place) for place, old in enumerate(self.kept)}
         if (source / _CONFIG).is_file():
-            config = json.loads((source / _CONFIG).read_text(encoding="utf-8"))
+            config = _object(source / _CONFIG)
             added = config.get("added_tokens_decoder")
             if isinstance(added, dict):
                 config["added_tokens_decoder"] = {new[old]: value for old, value in added.items() if old in new}
             write_json(folder / _CONFIG, config)
         if (source / _GENERATION).is_file():
-            values = SimpleNamespace(**json.loads((source / _GENERATION).read_text(encoding="utf-8")))
+            values = SimpleNamespace(**_object(source / _GENERATION))
             renumber(values, self.kept)
             write_json(folder / _GENERATION, vars(values))
         if (source / _LIST).is_file():
@@ -98,7 +98,7 @@ def vocabulary_of(model: nn.Module, folder: Path | None, samples: Samples, rerea
         raise RecipeError(f"prune.vocabulary rewrites the model's {_TOKENIZER}, and {folder or 'the model'} has none")
     if reread is None:
         raise RecipeError("prune.vocabulary is for `edgeopt prune` with texts: the stages of a recipe read the data but once")
-    document = json.loads((folder / _TOKENIZER).read_text(encoding="utf-8"))
+    document = _object(folder / _TOKENIZER)
     used = _used(samples)
     named = special_ids(model.config)
     kept = [one for one in kept_ids(document, used | {one for one in named if 0 <= one < whole}) if one < whole]
@@ -155,3 +155,11 @@ def _check_tokens(old: Samples, wanted: Samples, found: Samples) -> None:
             raise InternalError(
                 f"the rewritten tokenizer splits sample {index} in another way: {read[name]}, not {expected[name]}"
             )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of the model's folder."""
+    values = read_json(path, error=ModelError, what="a file of the tokenizer")
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: not a JSON object; copy it from the model again")
+    return values

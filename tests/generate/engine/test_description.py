@@ -119,3 +119,31 @@ def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     (tmp_path / "generation.json").write_text("[1]")
     with pytest.raises(FolderError, match="must hold a JSON object"):
         find_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other.onnx", "/etc/passwd", "a/../../other.onnx", "m\0.onnx", "a" * 300])
+@pytest.mark.parametrize("file", ["generation.json", "genai_config.json"])
+def test_a_model_outside_of_the_folder_is_not_opened(tmp_path: Path, file: str, name: str) -> None:
+    (tmp_path / "other.onnx").write_bytes(b"")
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    values = {"model": name} if file == "generation.json" else {"model": {"decoder": {"filename": name}}}
+    (folder / file).write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(FolderError, match="which is no file of this folder; refused"):
+        find_model(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"inputs":' * 100_000, '{"inputs": {}, "outputs": {}, "form": "x", "layers": Infinity}', "\x00", "[]"),
+        *('{"num_attention_heads": 0, "num_hidden_layers": 1, "hidden_size": 4}', '{"inputs": [], "outputs": []}'),
+    ],
+    ids=["deep", "infinite", "binary", "list", "no heads", "lists"],
+)
+@pytest.mark.parametrize("file", ["generation.json", "genai_config.json", "config.json"])
+def test_values_that_describe_nothing_are_refused(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    with pytest.raises(FolderError, match=file):
+        describe(tmp_path)

@@ -159,3 +159,27 @@ def test_the_template_of_a_folder(tmp_path: Path) -> None:
     assert (found.render([]), found.takes_tools) == ("given", False)
     with pytest.raises(FolderError, match="cannot be read as a chat template"):
         read_template(tmp_path, tmp_path / "absent.jinja")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{{ 1 / 0 }}", "{{ 10 ** 400 * 1.5 }}", "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{{ 'a'.encode('x') }}"),
+        *("{{ strftime_now(5) }}", "{{ '%d' % 'a' }}"),
+    ],
+)
+def test_whatever_a_template_raises_is_a_refusal_in_one_line(text: str) -> None:
+    with pytest.raises(PromptError, match="the chat template refuses the messages") as error:
+        ChatTemplate(text).render([{"role": "user", "content": "x"}])
+    assert "\n" not in str(error.value)
+
+
+def test_a_template_nested_too_deeply_or_in_no_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="the chat template cannot be read"):
+        ChatTemplate("{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}")
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(FolderError, match="cannot be read as a chat template"):
+        read_template(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "tokenizer_config.json").write_text("[" * 100_000, encoding="utf-8")
+    assert read_template(tmp_path) is None

@@ -17,6 +17,8 @@ from edgeopt.documents import read_json, read_toml
 from edgeopt.errors import DataError, RecipeError, nearest
 
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # numbers of PIL.Image.Resampling
+_LONGEST_EDGE = 16_384
+"""Pixels along an edge of an image, beyond which a file is damaged."""
 
 
 class ArrayInput(Options):
@@ -33,11 +35,11 @@ class ImageInput(Options):
     """Kind of preprocessing."""
     input: str | None = None
     """Model input that the image feeds; none: the first."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=_LONGEST_EDGE)
     """Width of the model input in pixels."""
-    height: int = Field(ge=1)
+    height: int = Field(ge=1, le=_LONGEST_EDGE)
     """Height of the model input in pixels."""
-    shorter_edge: int | None = Field(default=None, ge=1)
+    shorter_edge: int | None = Field(default=None, ge=1, le=_LONGEST_EDGE)
     """Resize the shorter edge to this and crop the centre; none: resize straight to width × height."""
     letterbox: bool = False
     """Keep the aspect ratio: resize to fit into width × height and pad the rest."""

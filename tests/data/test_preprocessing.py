@@ -101,3 +101,9 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, changes: dict[str, Any], sa
 def test_without_a_file_it_says_what_is_needed() -> None:
     with pytest.raises(DataError, match=r"^photos.*preprocessing=FILE"):
         read_image_input(None, "photos")
+
+
+@pytest.mark.parametrize("key", ["width", "height", "shorter_edge"])
+def test_an_edge_that_no_memory_holds_is_refused(key: str) -> None:
+    with pytest.raises(RecipeError, match=f"'{key}' is 999999999999999999999"):
+        ImageInput.read({"width": 4, "height": 4, key: 999_999_999_999_999_999_999}, where="p.toml")

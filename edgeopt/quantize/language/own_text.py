@@ -31,7 +31,7 @@ def find_separator(folder: Path, facts: Generation) -> int | None:
     try:
         added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
         found = next((int(token["id"]) for token in added if token["content"] == _SEPARATOR), facts.bos)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         found = facts.bos
     return found if found is not None and 0 <= found < facts.vocabulary else None
 

@@ -163,7 +163,8 @@ def _yaml_names(lines: Sequence[str], path: Path) -> tuple[str, ...]:
     else:
         behind = itertools.takewhile(lambda line: not line.strip() or line.startswith((" ", "-")), lines[1:])
         items = [re.sub(r"(^|\s)#.*", "", line).strip() for line in behind]
-    numbers, names = [], []
+    numbers: list[int] = []
+    names: list[str] = []
     for item in filter(None, items):
         numbered_item = re.fullmatch(r"['\"]?(\d{1,9})['\"]?\s*:\s*(.*)", item)
         numbers.append(int(numbered_item[1]) if numbered_item else len(numbers))

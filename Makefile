@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill bench-prune sweep sweep-apps bench-serve deploy-killed deploy-test docs check format clean
+.PHONY: help quickstart test devices text families bench-export bench-large bench-profile bench-targets bench-quantize bench-calibrate bench-language-model bench-generate check-genai bench-quantize-large bench-quantize-switches bench-quantize-rules bench-distill bench-prune bench-search sweep sweep-apps bench-serve deploy-killed deploy-test docs check format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ sweep-apps: $(INSTALLED)  ## damaged bundles and inputs through apps, 10 minutes
 	$(BIN)/python -m benchmarks.sweep.apps python $(BUNDLE)
 	$(BIN)/python -m benchmarks.sweep.apps node $(NODE)
 	$(BIN)/python -m benchmarks.sweep.apps cpp $(CPP)
+
+bench-search: $(INSTALLED)  ## a search beside random search with the same time and int8 alone, on the text classifier (needs EDGEOPT_DATA; 20 minutes, then a quiet machine)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search run --work build/bench-search
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search measure --work build/bench-search
 
 bench-serve: $(INSTALLED)  ## load on a generated server (PROJECT=, after make setup): throughput, and p95 against its bound at 80 % load
 	$(BIN)/python -m benchmarks.deploy.load $(PROJECT)

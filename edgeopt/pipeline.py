@@ -183,6 +183,21 @@ class Pipeline:
                 aside.write_text(result.record().to_json(), encoding="utf-8")
         return result
 
+    def make(self, stage: Stage) -> Artifact:
+        """Return the artifact of a stage beside the recipe's own, made of theirs.
+
+        Raises:
+            EdgeoptError: a stage failed; everything finished before it is kept.
+        """
+        done: dict[str, Artifact] = {}
+        with Store(self.folder).lock():
+            for before in self._stages[: 1 + max((self._place(name) for name in stage.needs), default=-1)]:
+                done[before.name] = self._run_stage(before, done).artifact
+            return self._run_stage(stage, done).artifact
+
+    def _place(self, name: str) -> int:
+        return next(place for place, stage in enumerate(self._stages) if stage.name == name)
+
     def follow(self) -> None:
         """Take part in the trainings of the first of several processes, until there are no more (`edgeopt.train.team`)."""
         while name := awaited():

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from edgeopt.data.samples import Samples
-from edgeopt.errors import ModelError, RecipeError
+from edgeopt.errors import ModelError, RecipeError, nearest
 from edgeopt.prune.allocation.costs import Costs, mac_costs, parameter_costs
 from edgeopt.prune.allocation.dynamic import Option, choose
 from edgeopt.prune.allocation.layer_costs import layer_mac_costs, layer_parameter_costs
@@ -68,10 +68,18 @@ class PartAllocation:
     ) -> None:
         self.model, self.samples, self.options, self.setting = model, samples, options, setting
         self.parts = [part for part in parts if _wanted(part, options)]
-        self.grid = grid_of(model, self.parts, setting.step, most_removed=options.max_layer_share)
+        self.grid = (
+            _given(self.parts, options.units)
+            if options.units
+            else grid_of(model, self.parts, setting.step, most_removed=options.max_layer_share)
+        )
         self.costs = self._costs()
         self.whole = whole or self.costs.whole(self.parts)
-        self.budget = options.budget(self.whole)
+        self.budget = self.costs.total(self.parts, self._counts()) if options.units else options.budget(self.whole)
+
+    def _counts(self) -> dict[str, int]:
+        """Return the units that the options leave of each part."""
+        return {part.name: self.options.units.get(part.name, part.units) for part in self.parts}
 
     def _costs(self) -> Costs:
         if self.options.latency is None:
@@ -95,9 +103,11 @@ class PartAllocation:
         evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels)
         refit = self.options.recovery != "none"
         levels = levels_of(self.parts, evidence, importance=importance, grid=self.grid, refit=refit)
+        if self.options.units:
+            return Found(self._counts(), 0.0, 0), levels
         if self.options.scope == "layer":
             return Found(_uniform(self.parts, levels, self.costs, self.budget), 0.0, 0), levels
-        trial = _Trial(self.model, self.parts, levels, Judge(self.model, self.samples))
+        trial = Trial(self.model, self.parts, levels, Judge(self.model, self.samples))
         found = self._found(levels, trial)
         trial.restore()
         if found is None:
@@ -176,6 +186,22 @@ def grid_of(model: nn.Module, parts: Sequence[Part], step: int, *, most_removed:
     return grid
 
 
+def _given(parts: Sequence[Part], units: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return the one number of units that is left of each part, where it is not whole.
+
+    Raises:
+        RecipeError: a part does not exist, or cannot have that many units.
+    """
+    known = {part.name: part for part in parts}
+    for name, count in units.items():
+        if name not in known:
+            raise RecipeError(f"prune.units: the model has no part '{name}'{nearest(name, known)}; it has: {', '.join(known)}")
+        part = known[name]
+        if not part.least <= count <= part.units:
+            raise RecipeError(f"prune.units: '{name}' can have {part.least} to {part.units} {part.kind.value}, not {count}")
+    return {part.name: [units[part.name]] if units.get(part.name, part.units) < part.units else [] for part in parts}
+
+
 def check_reachable(
     parts: Sequence[Part], costs: Costs, budget: float, *, fewest: Mapping[str, int], whole: float, asked: str
 ) -> None:
@@ -215,7 +241,7 @@ def _uniform(parts: Sequence[Part], levels: Mapping[str, Mapping[int, Level]], c
     return {part.name: part.least for part in parts}
 
 
-class _Trial:
+class Trial:
     """Judges choices of versions: puts their weights into the model and asks how far its outputs are off."""
 
     def __init__(
@@ -225,6 +251,7 @@ class _Trial:
         self.whole = {cut.layer: rows_of(model.get_submodule(cut.layer)).clone() for part in parts for cut in part.readers}
 
     def __call__(self, chosen: Mapping[str, int]) -> float:
+        """Return what the judge says of the model whose parts have this many units."""
         apply_levels(self.model, self.parts, self.levels, chosen, whole=self.whole)
         return self.judge()
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from edgeopt.config import Options
 from edgeopt.prune.sparse.pattern import read_pattern
 from edgeopt.prune.structure.names import Rule
 from edgeopt.train.config import DistillLoss, TrainOptions
 
+BUDGETS = ("macs", "parameters", "latency", "units")
+"""Options that say how much is left; one of them is given."""
 _LATENCY = re.compile(r"(\d+(?:\.\d+)?)\s*(x|ms)")
 
 
@@ -22,6 +24,9 @@ class PruneOptions(Options):
     """Largest share of the multiply-accumulates to keep; not used where `parameters` or `latency` is given."""
     parameters: float | None = Field(default=None, gt=0, lt=1)
     """Largest share of the parameters to keep."""
+    units: dict[str, int] = Field(default_factory=dict)
+    """Instead of a budget: how many heads or neurons are left of each part of a transformer, such as
+    `"bert.encoder.layer.0" = 384`; parts that are not named stay whole. `edgeopt search` writes it."""
     latency: str | None = None
     """Longest latency on the target, such as ``5ms``, or ``0.5x`` for half of the whole model's."""
     precision: Literal["fp32", "int8"] = "fp32"
@@ -78,6 +83,14 @@ class PruneOptions(Options):
     train: TrainOptions = TrainOptions()
     """Recovery training; the learning rate of a transformer is 1e-4 unless it is given."""
 
+    @model_serializer(mode="wrap")
+    def _with_one_budget(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default budget out where it was not given, so that what is written means the same when it is read."""
+        values: dict[str, Any] = write(self)
+        if "macs" not in self.model_fields_set:
+            values.pop("macs", None)
+        return values
+
     @field_validator("latency")
     @classmethod
     def _latency_read(cls, value: str | None) -> str | None:
@@ -95,13 +108,12 @@ class PruneOptions(Options):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        given = [name for name in ("macs", "parameters", "latency") if name in self.model_fields_set]
-        given = [name for name in given if getattr(self, name) is not None]
+        given = [name for name in BUDGETS if name in self.model_fields_set and getattr(self, name) not in (None, {})]
         if len(given) > 1:
             raise ValueError(f"give one budget, not {' and '.join(given)}")
         if self.latency is not None and self.latency.endswith("x") and float(self.latency[:-1]) >= 1:
             raise ValueError("a latency share must be below 1x")
-        if self.rounds > 1 and (self.without_budget or (self.latency or "").endswith("ms")):
+        if self.rounds > 1 and (self.without_budget or self.units or (self.latency or "").endswith("ms")):
             raise ValueError("several rounds need a budget that is a share, such as 0.5x")
         return self
 
@@ -109,7 +121,7 @@ class PruneOptions(Options):
     def without_budget(self) -> bool:
         """Return whether only what other options name is removed: no budget was given, and at least one of them was."""
         others = bool(self.drop_layers) or self.hidden is not None or self.vocabulary or self.sparsity is not None
-        return others and not self.model_fields_set & {"macs", "parameters", "latency"}
+        return others and not self.units and not self.model_fields_set & {"macs", "parameters", "latency"}
 
     def budget(self, whole: float) -> float:
         """Return the largest cost allowed, in the unit of the whole model's cost `whole`."""
@@ -134,4 +146,6 @@ class PruneOptions(Options):
         """Return the budget as it was given, for messages."""
         if self.latency is not None:
             return f"latency {self.latency}"
+        if self.units:
+            return "the given units"
         return f"parameters {self.parameters}x" if self.parameters else f"macs {self.macs}x"

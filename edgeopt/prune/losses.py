@@ -86,13 +86,13 @@ def divergence(ours: Tensor, theirs: Tensor, *, logits: bool, mask: Tensor | Non
 
 
 class Judge:
-    """Divergence of a model from what it gave at first, on the same samples."""
+    """Divergence of a model from what it gave at first, on the same samples; `power`: the share of its outputs' mean square."""
 
-    def __init__(self, model: nn.Module, samples: Samples, *, batch_size: int = 32) -> None:
+    def __init__(self, model: nn.Module, samples: Samples, *, batch_size: int = 32, power: bool = False) -> None:
         self.model = model
         self.batches = [to_tensors(batch) for batch in samples.sorted_batches(batch_size)]
         self.whole = [self._run(batch) for batch in self.batches]
-        self.logits = bool(self.whole) and has_logits(model, self.whole[0])
+        self.logits = not power and bool(self.whole) and has_logits(model, self.whole[0])
 
     def __call__(self) -> float:
         """Return the divergence of the model as it is now."""

@@ -220,7 +220,7 @@ def _cut_parts(
 
 
 def _check_no_transformer_options(options: PruneOptions) -> None:
-    for name in ("drop_layers", "hidden"):
+    for name in ("drop_layers", "hidden", "units"):
         if getattr(options, name):
             raise RecipeError(f"prune.{name} is for transformers, and this model has no attention or feed-forward network")
 

@@ -12,6 +12,7 @@ from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.models.model_size import ModelSize
 from edgeopt.profile.result import GenerationFacts, ProfileResult
+from edgeopt.prune.allocation.forecast import Forecast
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.onnx_import import ImportFacts
@@ -47,6 +48,8 @@ def _parts(facts: StageFacts | None) -> Iterator[str]:
             return _generation(facts)
         case BundleResult():
             return _bundle(facts)
+        case Forecast():
+            return iter((f"{len(facts.parts)} parts", *([facts.reason] if facts.reason else [])))
         case None:
             return iter(())
 

@@ -16,7 +16,7 @@ PAGE = "front.html"
 
 @dataclass(frozen=True)
 class Point:
-    """A fully trained candidate, as it was measured at the end."""
+    """A candidate, as it was measured last."""
 
     name: str
     metric: float
@@ -29,8 +29,13 @@ class Point:
     setting: dict[str, Any] = field(default_factory=dict)
     p95_ms: float | None = None
     accuracy_drop: float | None = None
+    trained: str = "full"
+    """How far: full, short (the time ended before it was trained in full), untrained."""
     predicted_ms: float | None = None
-    """p50 before it was trained."""
+    """p50 before it was trained: from the latency table, or measured untrained."""
+    predicted_size_bytes: float | None = None
+    predicted_error: float | None = None
+    """What the dynamic programme expected to change at the outputs before any training, as a share of their power."""
     predicted_metric: float | None = None
     """After its short training."""
     missed: tuple[str, ...] = ()
@@ -86,15 +91,30 @@ def _page(front: Front) -> str:
     """Return a page with the plot (where plotly is installed) and the table."""
     from html import escape
 
-    head = ("name", front.metric, "p50 ms", "p95 ms", "predicted p50", "MB", "misses", "setting")
+    head = (
+        "name",
+        "trained",
+        front.metric,
+        "after short",
+        "p50 ms",
+        "predicted",
+        "p95 ms",
+        "MB",
+        "predicted",
+        "misses",
+        "setting",
+    )
     rows = [
         (
             point.name,
+            point.trained,
             f"{point.metric:.4f}",
+            "–" if point.predicted_metric is None else f"{point.predicted_metric:.4f}",
             _number(point.p50_ms),
-            _number(point.p95_ms),
             _number(point.predicted_ms),
-            _number(None if point.size_bytes is None else point.size_bytes / 1e6),
+            _number(point.p95_ms),
+            _megabytes(point.size_bytes),
+            _megabytes(point.predicted_size_bytes),
             "; ".join(point.missed) or "–",
             ", ".join(f"{key} = {json.dumps(value)}" for key, value in point.setting.items()),
         )
@@ -132,6 +152,10 @@ def _plot(front: Front) -> str:
     layout = {"xaxis_title": "p50 (ms)", "yaxis_title": front.metric, "height": 420, "template": "simple_white"}
     plot: str = go.Figure(trace, layout).to_html(full_html=False, include_plotlyjs="inline")
     return plot
+
+
+def _megabytes(size_bytes: float | None) -> str:
+    return _number(None if size_bytes is None else size_bytes / 1e6)
 
 
 def _number(value: float | None) -> str:

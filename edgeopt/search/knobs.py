@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.errors import RecipeError
+from edgeopt.prune.config import BUDGETS
 from edgeopt.recipe import Recipe
 
 OFF = "off"
@@ -31,11 +32,13 @@ class Knob:
 
     key: str
     choices: tuple[Any, ...]
+    names: tuple[str, ...] = ()
+    """Short names of long choices; none: the choices as JSON."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The choices as JSON: names that a study can store."""
-        return tuple(json.dumps(choice) for choice in self.choices)
+        """The choices by names that a study can store."""
+        return self.names or tuple(json.dumps(choice) for choice in self.choices)
 
 
 Setting = Mapping[str, Any]
@@ -51,7 +54,7 @@ def knobs_of(recipe: Recipe) -> tuple[Knob, ...]:
     given = recipe.search.knobs
     knobs = tuple(_given(recipe, key, choices) for key, choices in given.items()) if given else tuple(_own(recipe))
     knobs = tuple(knob for knob in knobs if len(knob.choices) > 1)
-    if not knobs:
+    if not knobs and (given or not recipe.prune):
         raise RecipeError("nothing in this recipe can be varied; name keys and values in its table [search], under knobs")
     return knobs
 
@@ -69,6 +72,9 @@ def applied(recipe: Recipe, setting: Setting, *, where: str = "search") -> Recip
         if value == OFF:
             values.pop(tables[0] if tables else last, None)
             continue
+        if tables == ["prune"] and last in BUDGETS:  # one takes the place of another
+            for other in BUDGETS:
+                values.get("prune", {}).pop(other, None)
         for table in tables:
             place = place.setdefault(table, {})
             if not isinstance(place, dict):

@@ -23,7 +23,7 @@ _REACH_S = 5.0
 
 
 class RayWorkers:
-    """At most `count` trials at once on a Ray cluster, until a moment of the monotonic clock."""
+    """At most `count` trials at once on a Ray cluster, until `deadline`, a moment of the monotonic clock."""
 
     def __init__(self, address: str, count: int, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Connect to the cluster.
@@ -31,13 +31,13 @@ class RayWorkers:
         Raises:
             MachineError: Ray is not installed, or no cluster answers at `address`.
         """
-        self._count, self._deadline, self._clock = count, deadline, clock
+        self._count, self.deadline, self._clock = count, deadline, clock
         connect(address)
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the time is over."""
-        return self._deadline - self._clock()
+        return self.deadline - self._clock()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TrialResult]]:
         """Run trials and yield (position, result) as they end; at the deadline those that run are ended."""

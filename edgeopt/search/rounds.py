@@ -1,7 +1,8 @@
 """How long each candidate is trained, and which ones: successive halving over three rungs.
 
-    untrained   one step of training, a short measurement: time and size are exact, the metric means nothing.
-                Candidates beyond a budget go no further.
+    forecast    nothing is run: time, size and error follow from those of the parts (`proposals`), for transformers
+    untrained   of other candidates: one step of training, a short measurement. Time and size are exact, the metric means
+                nothing. Candidates beyond a budget go no further.
     short       a share of the recipe's epochs (`search.short`)
     full        all epochs, for those on the front of metric, time and size after the short training
     final       the same recipe measured as long as `[profile]` says, one at a time
@@ -31,13 +32,13 @@ class Rung(StrEnum):
     FINAL = "final"
 
 
-def recipe_at(recipe: Recipe, setting: Setting, rung: Rung, *, target: str | None = None) -> Recipe:
-    """Return the recipe of a candidate, trained and measured as the rung asks."""
+def recipe_at(recipe: Recipe, setting: Setting, rung: Rung, *, target: str | None = None, trained: Rung = Rung.FULL) -> Recipe:
+    """Return the recipe of a candidate, trained and measured as the rung asks; the final one is trained as `trained` was."""
     made = applied(recipe, setting)
     values: dict[str, Any] = json.loads(made.model_dump_json(exclude_none=True))
     options = values.pop("search")
     values.pop("search", None)
-    share = {Rung.UNTRAINED: _ONE_STEP, Rung.SHORT: options["short"]}.get(rung, 1.0)
+    share = {Rung.UNTRAINED: _ONE_STEP, Rung.SHORT: options["short"]}.get(trained if rung == Rung.FINAL else rung, 1.0)
     for stage in _TRAINED:
         training = values.get(stage, {}).get("train")
         if training:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.files import write_json
 from edgeopt.pipeline import Pipeline, RunResult
 from edgeopt.profile.result import ProfileResult
+from edgeopt.prune.allocation.forecast import Forecast
 from edgeopt.recipe import Recipe
 from edgeopt.roles import Role
+from edgeopt.stages.order import forecast_stage
 from edgeopt.stages.results import read_facts
+
+FORECAST = "forecast.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Spec:
     """Of this candidate."""
     artifacts: str
     """Of the whole search."""
+    forecast: bool = False
+    """Find out what the parts of the model that is pruned cost, and run nothing else; written to FORECAST in the folder."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class TrialResult:
     """The time was over before the trial was."""
     fatal: bool = False
     """The error is not this candidate's: the disk is full, a file is damaged, edgeopt has a bug."""
+    seconds: float = 0.0
+    """How long it took."""
 
 
 def main(argument: str) -> int:
@@ -60,11 +69,15 @@ def main(argument: str) -> int:
 
 
 def run_trial(spec: Spec) -> TrialResult:
-    """Run a candidate's recipe and return its figures."""
+    """Run a candidate's recipe, or a forecast, and return its figures."""
+    began = time.monotonic()
     try:
         recipe = Recipe.read(spec.recipe, where="trial")
-        result = Pipeline(recipe, Path(spec.folder), artifacts=Path(spec.artifacts)).run()
-        return figures_of(result)
+        pipeline = Pipeline(recipe, Path(spec.folder), artifacts=Path(spec.artifacts))
+        if spec.forecast:
+            write_json(Path(spec.folder) / FORECAST, pipeline.make(forecast_stage(recipe, pipeline.target)).facts)
+            return TrialResult({}, seconds=time.monotonic() - began)
+        return replace(figures_of(pipeline.run()), seconds=time.monotonic() - began)
     except EdgeoptError as error:
         text = str(error)
         return TrialResult({}, error=text, fatal=error.exit_code != 2 or "disk" in text or "space" in text)
@@ -99,6 +112,14 @@ def _latency(profile: ProfileResult, name: str) -> Mapping[str, float]:
         if statistic not in found and samples:
             found[statistic] = samples[min(len(samples) - 1, int(share * len(samples)))]
     return {name: found[name] for name in ("p50", "p95") if name in found}
+
+
+def read_forecast(folder: Path) -> Forecast:
+    """Return the forecast that a trial wrote into `folder`."""
+    facts = read_facts("forecast", json.loads((folder / FORECAST).read_text(encoding="utf-8")))
+    if not isinstance(facts, Forecast):
+        raise InternalError("a forecast that is none")
+    return facts
 
 
 def read_result(path: Path) -> TrialResult | None:

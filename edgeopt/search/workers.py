@@ -24,15 +24,15 @@ class Task:
 
 
 class Workers:
-    """`count` processes on this machine, until a moment of the monotonic clock."""
+    """`count` processes on this machine, until `deadline`, a moment of the monotonic clock."""
 
     def __init__(self, count: int, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._count, self._deadline, self._clock = count, deadline, clock
+        self._count, self.deadline, self._clock = count, deadline, clock
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the time is over."""
-        return self._deadline - self._clock()
+        return self.deadline - self._clock()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TrialResult]]:
         """Run trials and yield (position, result) as they end; at the deadline those that run are ended."""

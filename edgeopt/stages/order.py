@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.errors import RecipeError
+from edgeopt.prune.config import BUDGETS
 from edgeopt.recipe import Recipe
 from edgeopt.stages.bundle import run_bundle
 from edgeopt.stages.distill import run_distill
 from edgeopt.stages.export import run_export
+from edgeopt.stages.forecast import run_forecast
 from edgeopt.stages.job import Stage
 from edgeopt.stages.language import run_bundle_language, run_generation, run_quantize_language
 from edgeopt.stages.onnx_import import run_import
@@ -59,6 +61,31 @@ def _quantize_stage(recipe: Recipe, target: Target, fp32: str) -> Stage:
     options = {**_json(recipe.quantize), "target": _json(target.quantization), "provider": _json(target.provider)}
     plans = (recipe.quantize.plan,) if recipe.quantize.plan else ()
     return Stage("quantize", run_quantize, options, needs=(fp32,), splits=_CALIBRATION, sources=plans)
+
+
+def forecast_stage(recipe: Recipe, target: Target) -> Stage:
+    """Return the stage that a search runs beside those of `recipe`: what the parts of the model that is pruned cost.
+
+    Raises:
+        RecipeError: it prunes none.
+    """
+    if recipe.prune is None:
+        raise RecipeError("a forecast is about what [prune] removes, and the recipe has no such table")
+    training = {"train", "loss", "units", *BUDGETS}
+    options = {
+        "prune": json.loads(recipe.prune.model_dump_json(exclude=training)),
+        "quantize": _json(recipe.quantize.model_copy(update={"exclude": []})),
+        "target": _json(target),
+    }
+    return Stage(
+        "forecast",
+        run_forecast,
+        options,
+        needs=("teacher", "distill") if recipe.distill else ("teacher",),
+        splits=("train", *_CALIBRATION),
+        builders=_builders(recipe),
+        reads_machine=True,
+    )
 
 
 def _torch_stages(recipe: Recipe) -> list[Stage]:

@@ -20,6 +20,7 @@ from edgeopt.errors import DataError
 from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.profile.result import GenerationFacts, ProfileResult
+from edgeopt.prune.allocation.forecast import Forecast
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.onnx_import import ImportFacts
@@ -36,6 +37,7 @@ StageFacts = (
     | ProfileResult
     | GenerationFacts
     | BundleResult
+    | Forecast
 )
 _TYPES: Mapping[str, type[StageFacts]] = {
     "teacher": TeacherFacts,
@@ -48,6 +50,7 @@ _TYPES: Mapping[str, type[StageFacts]] = {
     "profile": ProfileResult,
     "generation": GenerationFacts,
     "bundle": BundleResult,
+    "forecast": Forecast,
 }
 _EXPECTED = {
     "int_type": "a whole number",

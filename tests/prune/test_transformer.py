@@ -58,6 +58,36 @@ def test_layers_are_dropped_before_the_rest() -> None:
     assert done.allocation.planned <= 0.3 * done.allocation.whole
 
 
+def test_units_may_be_named_in_place_of_a_budget() -> None:
+    model, _, _ = tiny("bert")
+    heads, neurons = "bert.encoder.layer.0.attention.self", "bert.encoder.layer.1"
+    options = PruneOptions.read({"units": {heads: 1, neurons: 8}}, where="here")
+    done = prune_transformer(model, texts(), options=options, setting=_SETTING)
+    left = {layer.name: layer.channels_after for layer in done.layers if layer.channels_after < layer.channels_before}
+    assert left == {heads: 1, neurons: 8}
+    assert done.allocation is not None and macs(model, texts().collate([0])) == pytest.approx(done.allocation.planned)
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        ({"bert.encoder.layer.7": 8}, r"the model has no part 'bert\.encoder\.layer\.7' \(did you mean 'bert"),
+        ({"bert.encoder.layer.1": 999}, r"'bert\.encoder\.layer\.1' can have 0 to \d+ neurons, not 999"),
+    ],
+)
+def test_units_that_cannot_be_are_refused(units: dict[str, int], message: str) -> None:
+    model, _, _ = tiny("bert")
+    with pytest.raises(RecipeError, match=message):
+        prune_transformer(model, texts(), options=PruneOptions(units=units), setting=_SETTING)
+
+
+@pytest.mark.parametrize("given", [{"latency": "0.5x"}, {"units": {"a": 1}}, {"drop_layers": 1}, {}])
+def test_options_that_are_written_are_read_again_as_they_were(given: dict[str, object]) -> None:
+    options = PruneOptions.read(given, where="here")
+    again = PruneOptions.read(options.model_dump(mode="json", exclude_none=True), where="here")
+    assert again == options and again.without_budget == options.without_budget
+
+
 def test_a_share_of_the_latency_is_one_of_the_measured_whole_model() -> None:
     part = Part("a", Kind.NEURONS, 64, (), ())
     measured = LatencyModel({"a": {0: 0.0, 64: 3.0}}, base_ms=1.0, whole_ms=3.5).costs()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import onnx
 import pytest
 
 from edgeopt.errors import MachineError, RecipeError
+from edgeopt.files import write_json
+from edgeopt.prune.allocation.forecast import Forecast, PartForecast, Version
 from edgeopt.recipe import Recipe, load_recipe
 from edgeopt.search import search as module
 from edgeopt.search.search import SearchRequest, search
-from edgeopt.search.trial import TrialResult
+from edgeopt.search.trial import FORECAST, TrialResult, write_spec
 from edgeopt.search.workers import Task
+from edgeopt.stages.results import write_facts
 
 _TINY = str(Path(__file__).parent.parent / "tiny_recipe.toml")
 Measure = Callable[[Recipe], TrialResult]
@@ -25,6 +29,7 @@ class FakeWorkers:
     """Workers that measure a recipe by a function; the time is over after this many trials."""
 
     measure: Measure
+    forecast = Forecast(reason="the model that is pruned is no transformer")
     trials_left = 10_000
     ran: list[tuple[str, Recipe]]
 
@@ -37,13 +42,20 @@ class FakeWorkers:
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, TrialResult]]:
         for place, task in enumerate(tasks):
+            if task.spec.forecast:
+                write_json(Path(task.spec.folder) / FORECAST, write_facts("forecast", type(self).forecast))
+                yield place, TrialResult({})
+                continue
             if type(self).trials_left <= 0:
                 yield place, TrialResult({}, unfinished=True)
                 continue
             type(self).trials_left -= 1
             recipe = Recipe.read(task.spec.recipe, where="test")
             type(self).ran.append((task.folder.name, recipe))
-            yield place, type(self).measure(recipe)
+            result = type(self).measure(recipe)
+            write_spec(task.folder / "spec.json", task.spec)
+            write_json(task.folder / "result.json", asdict(result))
+            yield place, result
 
 
 def _model(recipe: Recipe) -> TrialResult:
@@ -69,6 +81,106 @@ def _request(folder: Path, *budgets: str, **more: Any) -> SearchRequest:
     return SearchRequest(recipe, folder, budgets, 600.0, **more)
 
 
+def _forecast(*, int8_error: float = 0.001) -> Forecast:
+    """Return what is known of six parts: the later, the more it matters; int8 takes half of fp32's time."""
+
+    def version(units: int, weight: float) -> Version:
+        return Version(units, weight * (1 - units / 16) ** 2, {"fp32": units / 8, "int8": units / 16})
+
+    parts = {
+        f"layer.{place}": PartForecast(
+            tuple(version(units, 1.0 + place) for units in range(0, 17, 2)), 1000.0, int8_error, (f"layer.{place}.out/Gemm",)
+        )
+        for place in range(6)
+    }
+    return Forecast(parts, {"fp32": 1.0, "int8": 0.5}, {"fp32": 13.0, "int8": 6.5}, 200_000.0, {"fp32": 0.02, "int8": 0.03})
+
+
+def _pruned(recipe: Recipe) -> TrialResult:
+    """Return a model whose parts have the units of the recipe: a little slower and larger than predicted."""
+    assert recipe.prune is not None and recipe.prune.units is not None
+    known = _forecast()
+    left = {name: recipe.prune.units.get(name, 16) for name in known.parts}
+    cut = sum((1.0 + place) * (1 - units / 16) ** 2 for place, units in enumerate(left.values()))
+    ms = 1.02 * (0.5 + sum(left.values()) / 16)
+    size = 200_000.0 - 1000 * (96 - sum(left.values()))
+    trained = min(recipe.prune.train.epochs, 1.0)
+    return TrialResult(
+        {"p50_ms": ms, "p95_ms": 1.1 * ms, "size_bytes": size}, 0.9 - 0.01 * cut / trained, "accuracy", seconds=9.0
+    )
+
+
+def test_candidates_of_a_transformer_are_proposed_without_being_run(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.forecast, fake.measure = _forecast(), staticmethod(_pruned)
+    front = search(_request(tmp_path, "p50_ms<=4"))
+    rungs = [rung for rung, _ in fake.ran]
+    assert "untrained" not in rungs and rungs.count("short") >= 6 > rungs.count("full") > 0
+    assert front.feasible and all(point.p50_ms is not None and point.p50_ms <= 4 for point in front.points)
+    for point in front.points:
+        assert (
+            point.predicted_ms == pytest.approx((point.p50_ms or 0) / 1.02) and point.predicted_size_bytes == point.size_bytes
+        )
+        assert point.predicted_error is not None and point.setting["quantize.exclude"] == []
+        assert _pruned(load_recipe(str(tmp_path / point.recipe))).figures["p50_ms"] == point.p50_ms
+
+
+def test_what_an_earlier_run_measured_counts_when_the_search_is_run_again(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.forecast, fake.measure = _forecast(), staticmethod(_pruned)
+    first = search(_request(tmp_path, "p50_ms<=4"))
+    ran = len(fake.ran)
+    fake.trials_left = 0  # there is no time for anything new
+    again = search(_request(tmp_path, "p50_ms<=4"))
+    assert len(fake.ran) == ran and again.tried == first.tried
+    assert [point.name for point in again.points] == [point.name for point in first.points]
+
+
+def test_a_search_that_is_cut_off_has_the_candidates_of_their_short_trainings(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.forecast, fake.measure, fake.trials_left = _forecast(), staticmethod(_pruned), 3
+    front = search(_request(tmp_path, "p50_ms<=4"))
+    assert front.points and {point.trained for point in front.points} == {"short"} and front.trained == 0
+    recipe = load_recipe(str(tmp_path / front.points[0].recipe))
+    assert recipe.prune is not None and recipe.prune.train.epochs == 0.25  # what it was trained for
+    assert _pruned(recipe).metric == front.points[0].metric
+
+
+def test_a_budget_that_nothing_keeps_is_named_with_the_best_there_is(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.forecast = _forecast()
+    fake.measure = staticmethod(
+        lambda recipe: replace(
+            _pruned(recipe), figures={**_pruned(recipe).figures, "accuracy_drop": 12 - _pruned(recipe).figures["p50_ms"]}
+        )
+    )
+    front = search(_request(tmp_path, "p50_ms<=3", "accuracy_drop<=8"))
+    assert not front.feasible and front.points
+    assert "accuracy_drop<=8 is out of reach, the best is 8." in front.advice
+
+
+def test_a_clock_that_is_set_back_or_ahead_changes_nothing(
+    tmp_path: Path, fake: type[FakeWorkers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = iter(range(10**6))
+    monkeypatch.setattr(time, "time", lambda: (-1) ** next(jumps) * 1e8 + 2e9)
+    front = search(_request(tmp_path, "p95_ms<=6"))
+    assert front.feasible and front.points and 0 <= front.seconds < 60
+
+
+def test_a_target_that_goes_away_marks_the_candidates_it_was_needed_for(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.forecast = _forecast()
+
+    def measure(recipe: Recipe) -> TrialResult:
+        if len(fake.ran) > 4:
+            return TrialResult({}, error="board-7: the connection was lost")
+        return _pruned(recipe)
+
+    fake.measure = staticmethod(measure)
+    front = search(_request(tmp_path))
+    assert (
+        front.points
+        and front.failed
+        and set(front.failed.values()) <= {f"{rung}: board-7: the connection was lost" for rung in ("short", "full", "final")}
+    )
+
+
 def test_the_front_keeps_the_budgets_and_each_point_has_a_recipe_that_says_how(tmp_path: Path, fake: type[FakeWorkers]) -> None:
     front = search(_request(tmp_path, "p95_ms<=6", "size_mb<=0.6"))
     assert front.feasible and front.points and not front.advice
@@ -76,7 +188,8 @@ def test_the_front_keeps_the_budgets_and_each_point_has_a_recipe_that_says_how(t
         assert point.p95_ms is not None and point.p95_ms <= 6 and not point.missed
         recipe = load_recipe(str(tmp_path / point.recipe))
         assert _model(recipe).figures["p50_ms"] == point.p50_ms == point.predicted_ms
-        assert point.predicted_metric is not None and point.predicted_metric < point.metric  # a short training is short
+        assert point.predicted_metric is not None
+        assert (point.predicted_metric < point.metric) == (point.trained == "full")  # a short training is short
     metrics = [point.metric for point in front.points]
     assert metrics == sorted(metrics, reverse=True)
     values = json.loads((tmp_path / "front.json").read_text(encoding="utf-8"))

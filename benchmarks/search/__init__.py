@@ -1,0 +1,1 @@
+"""A search beside random search and single recipes."""

@@ -1,10 +1,10 @@
 """A search beside random search with the same time and int8 alone, on the text classifier.
 
-    python -m benchmarks.search run --work FOLDER [--seconds 570] [--seed 0]     (needs EDGEOPT_DATA; twice the seconds, one thread)
+    python -m benchmarks.search run --work FOLDER [--seconds 570] [--seed 0]     (needs EDGEOPT_DATA; takes twice SECONDS)
     python -m benchmarks.search measure --work FOLDER                            (wants a quiet machine: all files in turns)
 
-Random search draws the units of every part (around a share of the model, which is drawn too), all of it in int8, and trains each
-in full. Both share a store, so that the teacher is loaded once; what either finished is not done again.
+Random search draws the units of every part (around a share of the model, which is drawn too), all of it in int8, and trains
+each model in full. Both share a store, so that the teacher is loaded once; what either finished is not done again.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _random(recipe: Recipe, work: Path, seconds: float, seed: int) -> Iterator[F
     while workers.seconds_left > 0:
         share = generator.uniform(0.05, 1.0)
         shares = np.clip(share + generator.normal(0, 0.15, len(parts)), 0, 1)
-        units = {part.name: int(round(one * part.units)) for part, one in zip(parts, shares, strict=True)}
+        units = {part.name: int(one * part.units + 0.5) for part, one in zip(parts, shares, strict=True)}
         folder = work / "random" / f"r{number:03d}"
         made = recipe_at(recipe, {"prune.units": units}, Rung.FULL)
         metric, error = _run(made, folder, work / "store", workers)

@@ -25,7 +25,7 @@ PROPOSAL = "proposal"
 """The knob whose values are proposals: what each sets, by key of the recipe."""
 UNITS, EXCLUDE = "prune.units", "quantize.exclude"
 _FINER = 3
-"""So many times as many times T as candidates are tried: later rounds go on between them."""
+"""Times T per candidate that a round tries: later rounds go on between them."""
 _SHORTEST = 10.0
 """The whole model's time over the shortest T."""
 _NEAR_LEAST = 1.1

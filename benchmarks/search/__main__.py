@@ -1,10 +1,11 @@
 """A search beside random search with the same time and int8 alone, on the text classifier.
 
-    python -m benchmarks.search run --work FOLDER [--seconds 570] [--seed 0]     (needs EDGEOPT_DATA; takes twice SECONDS)
-    python -m benchmarks.search measure --work FOLDER                            (wants a quiet machine: all files in turns)
+    python -m benchmarks.search search|random|int8 --work FOLDER [--seconds 570] [--seed 0]         (needs EDGEOPT_DATA)
+    python -m benchmarks.search measure --work FOLDER              (wants a quiet machine: all files in turns)
 
 Random search draws the units of every part (around a share of the model, which is drawn too), all of it in int8, and trains
-each model in full. Both share a store, so that the teacher is loaded once; what either finished is not done again.
+each model in full. All ways share a store, so that the teacher is loaded once. A way that is started again goes on; how many
+seconds it had is added up in FOLDER/seconds.json.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from edgeopt.prune.structure.anatomy import anatomy_of
 from edgeopt.recipe import Recipe, load_recipe
 from edgeopt.search.rounds import Rung, recipe_at
 from edgeopt.search.search import SearchRequest, search
-from edgeopt.search.trial import Spec
+from edgeopt.search.trial import Spec, read_result
 from edgeopt.search.workers import Task, Workers
 from edgeopt.stages.pruned_files import Timing
 from edgeopt.targets.target import load_target
@@ -47,70 +49,71 @@ class Found:
 
 
 def main() -> None:
-    """Run both searches, or measure what they found."""
+    """Run one of the ways, or measure what all of them found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "measure"))
+    parser.add_argument("what", choices=("search", "random", "int8", "measure"))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=570.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    recipe = load_recipe(str(_RECIPE), [f"seed={arguments.seed}"])
+    recipe, work = load_recipe(str(_RECIPE), [f"seed={arguments.seed}"]), arguments.work
+    began = time.monotonic()
     if arguments.what == "measure":
-        _measure(arguments.work)
+        _measure(work)
         return
-    found = [_int8_alone(recipe, arguments.work)]
-    found += _searched(recipe, arguments.work, arguments.seconds)
-    found += _random(recipe, arguments.work, arguments.seconds, arguments.seed)
-    (arguments.work / "found.json").write_text(json.dumps([asdict(one) for one in found], indent=1), encoding="utf-8")
+    if arguments.what == "search":
+        print(json.dumps(asdict(search(SearchRequest(recipe, work, (), arguments.seconds))), indent=1))
+    else:
+        workers = Workers(1, began + arguments.seconds)
+        tasks = _random_tasks(recipe, work, arguments.seed) if arguments.what == "random" else iter([_int8_task(recipe, work)])
+        for task in tasks:
+            if read_result(task.folder / "result.json") is None:
+                for _, result in workers.run([task]):
+                    print(f"{task.folder.name}: {result.metric} {result.error}", flush=True)
+            if workers.seconds_left <= 0:
+                break
+    _add_seconds(work / "seconds.json", arguments.what, time.monotonic() - began)
 
 
-def _run(recipe: Recipe, folder: Path, store: Path, workers: Workers) -> tuple[float, str]:
-    """Run a recipe as a trial; return the metric and what went wrong, if anything."""
-    ((_, result),) = workers.run([Task(folder, Spec(recipe.model_dump(mode="json"), str(folder), str(store)))])
-    return result.metric or 0.0, result.error or ("the time was over" if result.unfinished else "")
+def _add_seconds(path: Path, way: str, seconds: float) -> None:
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**known, way: known.get(way, 0.0) + seconds}), encoding="utf-8")
 
 
-def _int8_alone(recipe: Recipe, work: Path) -> Found:
-    folder = work / "int8"
-    metric, error = _run(
-        recipe_at(recipe, {"prune.macs": "off"}, Rung.FULL), folder, work / "store", Workers(1, time.monotonic() + 600)
-    )
-    print(f"int8 alone: {metric:.4f} {error}", flush=True)
-    return Found("int8 alone", "whole", metric, None, "–", str(folder / "bundle"))
+def _task(recipe: Recipe, folder: Path, work: Path) -> Task:
+    return Task(folder, Spec(recipe.model_dump(mode="json"), str(folder), str(work / "store")))
 
 
-def _searched(recipe: Recipe, work: Path, seconds: float) -> list[Found]:
-    front = search(SearchRequest(recipe, work, (), seconds))
-    print(json.dumps(asdict(front), indent=1), flush=True)
-    return [
-        Found("search", point.name, point.metric, point.predicted_ms, point.trained, str(work / point.bundle))
-        for point in front.points
-    ]
+def _int8_task(recipe: Recipe, work: Path) -> Task:
+    return _task(recipe_at(recipe, {"prune.macs": "off"}, Rung.FULL), work / "int8" / "whole", work)
 
 
-def _random(recipe: Recipe, work: Path, seconds: float, seed: int) -> Iterator[Found]:
-    """Yield random candidates, each trained in full, until the time is over."""
+def _random_tasks(recipe: Recipe, work: Path, seed: int) -> Iterator[Task]:
+    """Yield random candidates, each trained in full."""
     assert recipe.teacher is not None
     parts = anatomy_of(load_model(recipe.teacher.source).module).parts
-    generator = np.random.default_rng(seed)
-    workers = Workers(1, time.monotonic() + seconds)
-    number = 0
-    while workers.seconds_left > 0:
-        share = generator.uniform(0.05, 1.0)
-        shares = np.clip(share + generator.normal(0, 0.15, len(parts)), 0, 1)
+    for number in count():
+        generator = np.random.default_rng([seed, number])
+        shares = np.clip(generator.uniform(0.05, 1.0) + generator.normal(0, 0.15, len(parts)), 0, 1)
         units = {part.name: int(one * part.units + 0.5) for part, one in zip(parts, shares, strict=True)}
-        folder = work / "random" / f"r{number:03d}"
-        made = recipe_at(recipe, {"prune.units": units}, Rung.FULL)
-        metric, error = _run(made, folder, work / "store", workers)
-        print(f"random {number}: share {share:.2f}, {metric:.4f} {error}", flush=True)
-        if not error:
-            yield Found("random", f"r{number:03d}", metric, None, "full", str(folder / "bundle"))
-        number += 1
+        yield _task(recipe_at(recipe, {"prune.units": units}, Rung.FULL), work / "random" / f"r{number:03d}", work)
+
+
+def _found(work: Path) -> Iterator[Found]:
+    """Yield what each of the ways found."""
+    for way in ("int8", "random"):
+        for path in sorted((work / way).glob("*/result.json")):
+            result = read_result(path)
+            if result is not None and result.metric is not None:
+                yield Found(way, path.parent.name, result.metric, None, "full", str(path.parent / "bundle"))
+    for point in json.loads((work / "front.json").read_text(encoding="utf-8"))["points"]:
+        bundle = str(work / point["bundle"])
+        yield Found("search", point["name"], point["metric"], point["predicted_ms"], point["trained"], bundle)
 
 
 def _measure(work: Path) -> None:
     """Time all models in turns, one thread, 64 tokens, and print a Markdown table."""
-    found = [Found(**one) for one in json.loads((work / "found.json").read_text(encoding="utf-8"))]
+    found = list(_found(work))
     target = load_target(load_recipe(str(_RECIPE)).target)
     files = [next(Path(one.bundle).glob("*.onnx")) for one in found]
     inputs = [Timing(target).inputs(file) for file in files]

@@ -21,7 +21,7 @@ def search(
     ] = None,
     time: Annotated[str, typer.Option("--time", help="How long: 90s, 20m, 2h.")] = "1h",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the search; default: searches/RECIPE.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Candidates at once on this machine.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", help="Candidates at once on this machine, 1 or more.")] = 1,
     storage: Annotated[
         str | None,
         typer.Option("--storage", help="Database that searches on several machines share: postgresql://…, redis://…."),

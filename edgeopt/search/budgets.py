@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import product
 
 from edgeopt.errors import RecipeError
 from edgeopt.verdict.budget import Budget
@@ -28,13 +28,34 @@ def read_budgets(expressions: Sequence[str]) -> tuple[Budget, ...]:
             raise RecipeError(
                 f"budget '{budget.expression}': in a search every budget is for the final model; leave the name out"
             )
-    for metric, group in groupby(sorted(budgets, key=lambda budget: budget.metric), key=lambda budget: budget.metric):
-        same = list(group)
-        highest = min((b.limit for b in same if b.sign in {"<", "<="}), default=float("inf"))
-        lowest = max((b.limit for b in same if b.sign in {">", ">="}), default=float("-inf"))
-        if lowest > highest:
-            raise RecipeError(f"budgets contradict each other: {metric} cannot be both ≥ {lowest:g} and ≤ {highest:g}")
+    for budget in budgets:
+        if budget.metric != "accuracy_drop" and _is_upper(budget) and budget.limit <= 0:
+            raise RecipeError(f"budget '{budget.expression}': times and sizes are positive; give a limit above 0")
+    _check_pairs(budgets)
     return budgets
+
+
+def _is_upper(budget: Budget) -> bool:
+    return budget.sign in {"<", "<="}
+
+
+def _check_pairs(budgets: Sequence[Budget]) -> None:
+    """Refuse a lower and an upper limit of the same figure that leave nothing between them.
+
+    Sizes count in bytes whatever their unit, and a higher quantile of the time is at least as long as a lower one.
+    """
+    for lower, upper in product(budgets, budgets):
+        if _is_upper(lower) or not _is_upper(upper) or _figure(lower) != _figure(upper):
+            continue
+        if (lower.quantile or 0) > (upper.quantile or 0):
+            continue
+        low, high = (one.limit * _BYTES.get(one.metric, 1.0) for one in (lower, upper))
+        if low > high or (low == high and ">" in (lower.sign, upper.sign)) or (low == high and upper.sign == "<"):
+            raise RecipeError(f"budgets contradict each other: '{lower.expression}' and '{upper.expression}'")
+
+
+def _figure(budget: Budget) -> str:
+    return "size" if budget.metric in _BYTES else "ms" if budget.quantile is not None else budget.metric
 
 
 def value_of(budget: Budget, figures: Figures) -> float | None:

@@ -32,6 +32,7 @@ from edgeopt.search.study import Beginning, Candidate, Study
 from edgeopt.search.trial import Spec, TrialResult, read_forecast
 from edgeopt.search.tried import Tried, earlier_result
 from edgeopt.search.workers import Task, Workers
+from edgeopt.targets.target import load_target
 from edgeopt.verdict.budget import Budget
 
 _EXPLORE_SHARE = 0.7
@@ -83,6 +84,7 @@ class _Search:
         if request.recipe.profile is False and any(budget.metric.endswith("_ms") for budget in self._budgets):
             raise RecipeError("profile = false: the recipe measures no time; leave budgets on time out")
         self._targets = request.targets or (request.recipe.target,)
+        _check(request, self._targets)
         self._knobs = knobs_of(request.recipe)
         self._began = time.monotonic()
         self._workers = self._until(request.seconds)
@@ -347,6 +349,20 @@ class _Search:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_aside(path) as aside:
             aside.write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def _check(request: SearchRequest, targets: Sequence[str]) -> None:
+    """Refuse what no search can run with, before anything is run.
+
+    Raises:
+        RecipeError: there are no workers, the folder is a file, or a target does not exist.
+    """
+    if request.workers < 1:
+        raise RecipeError(f"--workers {request.workers}: give 1 or more")
+    if request.folder.exists() and not request.folder.is_dir():
+        raise RecipeError(f"--out {request.folder}: is a file; name a folder")
+    for target in targets:
+        load_target(target)
 
 
 def _file_name(target: str) -> str:

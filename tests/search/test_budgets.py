@@ -16,7 +16,12 @@ def test_what_is_missed_is_said_with_its_value_and_what_is_unknown_does_not_coun
 @pytest.mark.parametrize(
     ("expressions", "message"),
     [
-        (["p50_ms<=5", "p50_ms>=9"], "contradict each other: p50_ms cannot be both ≥ 9 and ≤ 5"),
+        (["p50_ms<=5", "p50_ms>=9"], "contradict each other: 'p50_ms>=9' and 'p50_ms<=5'"),
+        (["p50_ms<5", "p50_ms>=5"], "contradict each other"),
+        (["p95_ms<=5", "p50_ms>=9"], "contradict each other"),
+        (["size_mb<=1", "size_kb>=2000"], "contradict each other"),
+        (["p50_ms<=-1"], "times and sizes are positive"),
+        (["size_mb<0"], "give a limit above 0"),
         (["peak_rss_mb<=90"], "a search measures p50_ms"),
         (["int8: p50_ms<=5"], "leave the name out"),
         (["p50ms<5"], "unknown metric"),
@@ -25,3 +30,8 @@ def test_what_is_missed_is_said_with_its_value_and_what_is_unknown_does_not_coun
 def test_budgets_that_cannot_be_searched_for_are_refused(expressions: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         read_budgets(expressions)
+
+
+@pytest.mark.parametrize("expressions", [["p50_ms<=5", "p50_ms>=5"], ["p50_ms<=5", "p95_ms>=9"], ["accuracy_drop<=-1"]])
+def test_budgets_that_leave_something_between_them_are_searched_for(expressions: list[str]) -> None:
+    assert len(read_budgets(expressions)) == len(expressions)

@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import tomli_w
 
-from edgeopt.errors import MachineError, RecipeError
+from edgeopt import lifetime
+from edgeopt.errors import EdgeoptError, MachineError, RecipeError
 from edgeopt.files import write_json
 from edgeopt.prune.allocation.forecast import Forecast, PartForecast, Version
+from edgeopt.pipeline import Pipeline
 from edgeopt.recipe import Recipe, load_recipe
 from edgeopt.search import search as module
 from edgeopt.search.search import SearchRequest, search
@@ -267,7 +274,23 @@ def test_contradicting_budgets_are_refused_before_anything_runs(tmp_path: Path, 
     assert not fake.ran
 
 
-def test_a_real_search_ends_with_a_bundle_that_verifies(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"workers": 0}, "--workers 0: give 1 or more"),
+        ({"folder": Path(__file__)}, r"test_search\.py: is a file; name a folder"),
+        ({"targets": ("nowhere",)}, "target 'nowhere' does not exist"),
+    ],
+)
+def test_what_no_search_can_run_with_is_refused_in_one_line(
+    tmp_path: Path, fake: type[FakeWorkers], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EdgeoptError, match=message) as caught:
+        search(replace(_request(tmp_path), **change))
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2 and not fake.ran
+
+
+def test_a_real_search_that_was_killed_goes_on_and_ends_with_bundles(tmp_path: Path) -> None:
     text = """
     <ir_version: 10, opset_import: ["" : 21]>
     digits (float[batch, 1, 8, 8] image) => (float[batch, 10] logits) {
@@ -290,11 +313,25 @@ def test_a_real_search_ends_with_a_bundle_that_verifies(tmp_path: Path) -> None:
         "search": {"rounds": 1, "candidates": 2, "profile_seconds": 0.2},
         "allow_worse": True,
     }
-    front = search(SearchRequest(Recipe.read(values, where="test"), tmp_path / "out", ("size_kb<=100",), 200.0, workers=2))
+    (tmp_path / "real.toml").write_text(tomli_w.dumps(values), encoding="utf-8")
+    recipe, out = load_recipe(str(tmp_path / "real.toml")), tmp_path / "out"
+    command = ["search", str(tmp_path / "real.toml"), "--budget", "size_kb<=100", "--time", "200s", "--out", str(out)]
+    process = lifetime.start([sys.executable, "-m", "edgeopt", *command], stdout=DEVNULL, stderr=DEVNULL)
+    while not (done := list(out.glob("candidates/*/untrained/result.json"))) and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    front = search(SearchRequest(recipe, out, ("size_kb<=100",), 200.0, workers=2))
+    assert before and {path: path.stat().st_mtime_ns for path in before} == before  # not done again
+    assert front.tried == 2
     assert front.feasible and front.metric == "accuracy" and front.trained >= 1
     for point in front.points:
         assert point.setting["quantize.scheme"] in {"static", "dynamic"}
         assert point.size_bytes is not None and point.size_bytes < 1e5
         assert (tmp_path / "out" / point.bundle / "verify.py").is_file()
+    again = Pipeline(load_recipe(str(out / front.points[0].recipe)), tmp_path / "again").run()
+    models = [next(folder.glob("*.onnx")).read_bytes() for folder in (again.bundle, out / front.points[0].bundle)]
+    assert models[0] == models[1]
     store = tmp_path / "out" / "store" / "artifacts"
     assert len(list(store.glob("import-*"))) == 1  # all candidates found the one that the first had made

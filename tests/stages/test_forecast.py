@@ -40,7 +40,7 @@ def _bench(target: object) -> Iterator[None]:
 def job(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr("edgeopt.prune.latency.table.Measurer", _Measurer)
     monkeypatch.setattr("edgeopt.prune.latency.bench.bench", _bench)
-    model, _, _ = tiny("bert")
+    model, _, _ = tiny("distilbert")
     loaded = LoadedModel(model, "text-classification", None)
     monkeypatch.setattr("edgeopt.stages.torch_model.load", lambda job, name: loaded)
     recipe = SimpleNamespace(distill=None, prune=PruneOptions(round_to=8), quantize=QuantizeConfig(), seed=0)

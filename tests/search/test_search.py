@@ -19,8 +19,8 @@ import tomli_w
 from edgeopt import lifetime
 from edgeopt.errors import EdgeoptError, MachineError, RecipeError
 from edgeopt.files import write_json
-from edgeopt.prune.allocation.forecast import Forecast, PartForecast, Version
 from edgeopt.pipeline import Pipeline
+from edgeopt.prune.allocation.forecast import Forecast, PartForecast, Version
 from edgeopt.recipe import Recipe, load_recipe
 from edgeopt.search import search as module
 from edgeopt.search.search import SearchRequest, search

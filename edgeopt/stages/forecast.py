@@ -98,7 +98,7 @@ def _quantized(job: Job, path: Path) -> tuple[float, dict[str, float] | None]:
     from edgeopt.quantize import quantize
 
     config = job.recipe.quantize
-    if config.scheme != "static":
+    if config.scheme != "static" or job.recipe.language is not None:
         return float(size_bytes(path)), None
     samples: Samples = job.data.split("calibration")
     result = quantize(

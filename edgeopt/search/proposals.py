@@ -195,6 +195,7 @@ def with_proposals(knobs: Sequence[Knob], proposals: Sequence[Proposal]) -> tupl
 
 
 def spread(proposals: Sequence[Proposal], count: int) -> list[Proposal]:
-    """Return `count` of the proposals, evenly spaced, the first and the last among them."""
-    places = np.linspace(0, len(proposals) - 1, min(count, len(proposals))).round()
-    return [proposals[int(place)] for place in dict.fromkeys(places.tolist())]
+    """Return `count` of the proposals, evenly spaced, the first and the last among them, those in the middle first."""
+    places = np.linspace(0, len(proposals) - 1, min(count, len(proposals))).round().tolist()
+    middle = (len(proposals) - 1) / 2
+    return [proposals[int(place)] for place in sorted(dict.fromkeys(places), key=lambda place: (abs(place - middle), -place))]

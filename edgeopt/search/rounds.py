@@ -20,7 +20,8 @@ from edgeopt.recipe import Recipe
 from edgeopt.search.knobs import Setting, applied
 
 _ONE_STEP = 1e-6
-_TRAINED = ("distill", "prune")
+_RECOVERIES = {"train", "lora"}
+"""Recoveries of pruning that train; the others take the same time at every rung."""
 
 
 class Rung(StrEnum):
@@ -39,10 +40,8 @@ def recipe_at(recipe: Recipe, setting: Setting, rung: Rung, *, target: str | Non
     options = values.pop("search")
     values.pop("search", None)
     share = {Rung.UNTRAINED: _ONE_STEP, Rung.SHORT: options["short"]}.get(trained if rung == Rung.FINAL else rung, 1.0)
-    for stage in _TRAINED:
-        training = values.get(stage, {}).get("train")
-        if training:
-            training["epochs"] *= share
+    for stage in _trainings(made):
+        values[stage]["train"]["epochs"] *= share
     if target is not None:
         values["target"] = target
     if rung != Rung.FINAL:
@@ -55,4 +54,10 @@ def recipe_at(recipe: Recipe, setting: Setting, rung: Rung, *, target: str | Non
 
 def is_trained(recipe: Recipe) -> bool:
     """Return whether a recipe trains anything, so that rungs differ."""
-    return any(getattr(recipe, stage) is not None for stage in _TRAINED)
+    return bool(_trainings(recipe))
+
+
+def _trainings(recipe: Recipe) -> list[str]:
+    """Return the stages that train for as many epochs as the rung says."""
+    prunes = recipe.prune is not None and recipe.prune.recovery in _RECOVERIES
+    return [*(["distill"] if recipe.distill else []), *(["prune"] if prunes else [])]

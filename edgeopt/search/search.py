@@ -179,13 +179,13 @@ class _Search:
 
     def _explore(self, number: int, items: list[Tried]) -> None:
         """Measure a round's candidates untrained where nothing is predicted, and train those that can keep the budgets."""
-        new = [item for item in items if item.candidate.proposal is None]
+        new = [item for item in items if item.candidate.proposal is None or not is_trained(self._recipe)]
         self._take(new, Rung.UNTRAINED, self._explorers)
-        known = [item for item in items if item.candidate.proposal or Rung.UNTRAINED in item.results]
+        known = [item for item in items if item not in new or Rung.UNTRAINED in item.results]
         fitting = [item for item in known if not self._misses(item, Rung.UNTRAINED)]
         progress.note(f"round {number + 1}: {len(fitting)} of {len(known)} candidates can keep the budgets")
         if not fitting:  # the best that can be had
-            fitting = [item for item in known if item.candidate.proposal]
+            fitting = [item for item in known if item not in new]
         for item in known:
             if item not in fitting:
                 self._report(item, Rung.UNTRAINED)

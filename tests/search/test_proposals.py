@@ -92,4 +92,5 @@ def test_proposals_take_the_place_of_knobs_about_pruning_and_precision() -> None
     first, other = with_proposals(knobs, found)
     assert first.key == PROPOSAL and first.labels[0] == "p00" and first.choices[0] == found[0].setting
     assert other.key == "distill.layers" and with_proposals(knobs, []) == tuple(knobs)
-    assert spread(found, 2) == [found[0], found[-1]] and spread([], 3) == []
+    assert set(map(found.index, spread(found, 2))) == {0, len(found) - 1} and spread([], 3) == []
+    assert list(map(found[:5].index, spread(found[:5], 5))) == [2, 3, 1, 4, 0]  # the middle first

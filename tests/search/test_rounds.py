@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeopt.recipe import load_recipe
+from edgeopt.recipe import Recipe, load_recipe
 from edgeopt.search.rounds import Rung, is_trained, recipe_at
 
 _TINY = str(Path(__file__).parent.parent / "tiny_recipe.toml")
@@ -22,3 +22,10 @@ def test_rungs_differ_in_training_and_measuring_alone() -> None:
 
 def test_a_target_replaces_that_of_the_recipe() -> None:
     assert recipe_at(load_recipe(_TINY), {}, Rung.FULL, target="x86-avx2").target == "x86-avx2"
+
+
+def test_a_recovery_without_training_takes_the_same_recipe_at_every_rung() -> None:
+    values = load_recipe(_TINY, ["prune.recovery=none"]).model_dump(mode="json", exclude_none=True, exclude={"distill"})
+    recipe = Recipe.read(values, where="test")
+    assert not is_trained(recipe)
+    assert recipe_at(recipe, {}, Rung.UNTRAINED).prune == recipe_at(recipe, {}, Rung.FULL).prune == recipe.prune

@@ -1,6 +1,6 @@
 """A search beside random search with the same time and int8 alone, on the text classifier.
 
-    python -m benchmarks.search search|random|int8 --work FOLDER [--seconds 570] [--seed 0]         (needs EDGEOPT_DATA)
+    python -m benchmarks.search search|random|int8 --work FOLDER [--seconds 570] [--seed 0] [--set KEY=VALUE …]
     python -m benchmarks.search measure --work FOLDER              (wants a quiet machine: all files in turns)
 
 Random search draws the units of every part (around a share of the model, which is drawn too), all of it in int8, and trains
@@ -55,8 +55,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=570.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="*", default=[], dest="changes", help="keys of the recipe, such as prune.recovery=fit")
     arguments = parser.parse_args()
-    recipe, work = load_recipe(str(_RECIPE), [f"seed={arguments.seed}"]), arguments.work
+    recipe, work = load_recipe(str(_RECIPE), [f"seed={arguments.seed}", *arguments.changes]), arguments.work
     began = time.monotonic()
     if arguments.what == "measure":
         _measure(work)

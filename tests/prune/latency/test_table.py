@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from edgeopt.prune.latency.table import LatencyModel, Measurer, random_counts
@@ -39,3 +41,9 @@ def test_random_models_go_from_little_to_all() -> None:
     drawn = random_counts(_PARTS, _GRID, count=9, seed=0)
     assert all(0 < units <= 64 for counts in drawn for units in counts.values())
     assert sum(drawn[0].values()) < sum(drawn[-1].values())
+
+
+def test_what_is_in_the_table_is_neither_written_nor_converted_again() -> None:
+    machine = _Machine()
+    machine.bench = SimpleNamespace(known_ms={"key": 3.5}.get)  # type: ignore[assignment]
+    assert machine._time(None, {}, "block", "key") == 3.5  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from edgeopt.errors import DataError
 from edgeopt.models.load import load_model
 from edgeopt.prune.allocation.forecast import Forecast
 from edgeopt.prune.structure.anatomy import anatomy_of
+from edgeopt.search.knobs import OFF
 from edgeopt.search.proposals import EXCLUDE, UNITS, propose
 from edgeopt.stages.pruned_files import Timing, measuring
 from edgeopt.stages.results import read_facts
@@ -44,7 +45,8 @@ def main() -> None:
     print("| units left | predicted ms | measured ms | error |\n|---|---|---|---|")
     with measuring(timing, loaded.module, parts, task=loaded.task) as measurer:
         for one in proposals:
-            units = {part.name: one.setting[UNITS].get(part.name, part.units) for part in parts}
+            left = {} if one.setting[UNITS] == OFF else one.setting[UNITS]
+            units = {part.name: left.get(part.name, part.units) for part in parts}
             if not all(units.values()):  # a block of nothing cannot be sliced
                 continue
             predicted, ms = one.figures["p50_ms"], measurer.whole_ms(units)

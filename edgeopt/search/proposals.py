@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeopt.prune.allocation.dynamic import Option, choose
 from edgeopt.prune.allocation.forecast import Forecast, PartForecast
-from edgeopt.search.knobs import Knob, Setting
+from edgeopt.search.knobs import OFF, Knob, Setting
 from edgeopt.verdict.budget import Budget
 
 PROPOSAL = "proposal"
@@ -73,9 +73,9 @@ class _Problem:
         self.rest_bytes = max(0.0, self.known[0].whole_bytes - whole)
 
     def _versions(self, name: str, part: PartForecast) -> Iterator[_Version]:
-        for place, version in enumerate(part.versions):
+        for version in part.versions:
             for precision in self.precisions if version.units else [self.deployed]:
-                ms = tuple(one.parts[name].versions[place].ms[precision] for one in self.known)
+                ms = tuple(_ms(one.parts[name], version.units, precision) for one in self.known)
                 rounding = (
                     max(one.parts[name].int8_error for one in self.known) if precision == "int8" and version.units else 0.0
                 )
@@ -124,23 +124,31 @@ class _Problem:
         chosen = choose(options, 1.0)
         return None if chosen is None else {name: self.versions[name][place] for name, place in chosen.items()}
 
-    def proposal(self, chosen: Mapping[str, _Version]) -> Proposal:
-        """Return the candidate that has these versions."""
+    def proposal(self, chosen: Mapping[str, _Version], exclude: Sequence[str]) -> Proposal:
+        """Return the candidate that has these versions, and these nodes in floating point in any case."""
         parts = self.known[0].parts
         units = {name: one.units for name, one in chosen.items() if one.units < parts[name].versions[-1].units}
         kept_float = [name for name, one in chosen.items() if one.precision != self.deployed and one.units]
-        exclude = sorted({node for name in kept_float for node in parts[name].nodes})
+        floating = sorted({*exclude, *(node for name in kept_float for node in parts[name].nodes)})
         times = [base + sum(one.ms[place] for one in chosen.values()) for place, base in enumerate(self.base_ms)]
         size = self.rest_bytes + sum(one.size_bytes for one in chosen.values())
         return Proposal(
-            {UNITS: units, EXCLUDE: exclude},
+            {UNITS: units or OFF, EXCLUDE: floating},
             {"p50_ms": max(times), "size_bytes": size},
             sum(one.error for one in chosen.values()),
             dict(zip(self.targets, times, strict=True)),
         )
 
 
-def propose(forecasts: Mapping[str, Forecast], budgets: Sequence[Budget], *, count: int) -> tuple[Proposal, ...]:
+def _ms(part: PartForecast, units: int, precision: str) -> float:
+    """Return a part's time; targets whose steps differ have other versions, between which it is interpolated."""
+    known = part.versions
+    return float(np.interp(units, [one.units for one in known], [one.ms[precision] for one in known]))
+
+
+def propose(
+    forecasts: Mapping[str, Forecast], budgets: Sequence[Budget], *, count: int, exclude: Sequence[str] = ()
+) -> tuple[Proposal, ...]:
     """Return candidates, slowest first, about `_FINER` times as many as the `count` that a round tries.
 
     Where the budgets cannot be kept by what is known, the fastest candidates are returned, so that their best can be told.
@@ -149,6 +157,7 @@ def propose(forecasts: Mapping[str, Forecast], budgets: Sequence[Budget], *, cou
         forecasts: of the same model, by target.
         budgets: those on time and size limit what is proposed.
         count: candidates in a round.
+        exclude: nodes that the recipe keeps in floating point.
     """
     problem = _Problem(forecasts)
     limit = min((b.limit for b in budgets if b.quantile is not None and b.sign in {"<", "<="}), default=None)
@@ -159,7 +168,7 @@ def propose(forecasts: Mapping[str, Forecast], budgets: Sequence[Budget], *, cou
     for times in _times(problem, limit, _FINER * count):
         chosen = problem.solve(times, size) or problem.solve(times, None)
         if chosen is not None:
-            one = problem.proposal(chosen)
+            one = problem.proposal(chosen, exclude)
             found.setdefault(str(one.setting), one)
     kept = [one for one in found.values() if not any(_better(other, one) for other in found.values())]
     return tuple(sorted(kept, key=lambda one: -one.figures["p50_ms"]))

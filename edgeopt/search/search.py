@@ -147,7 +147,8 @@ class _Search:
         forecasts = {target: read_forecast(task.folder) for target, task in zip(self._targets, tasks, strict=True)}
         reason = next((one.reason for one in forecasts.values() if not one.parts), "")
         if not reason:
-            return propose(forecasts, self._budgets, count=self._options.candidates)
+            exclude = self._recipe.quantize.exclude
+            return propose(forecasts, self._budgets, count=self._options.candidates, exclude=exclude)
         progress.note(f"no candidates are predicted: {reason}")
         if not self._knobs:
             raise RecipeError(f"nothing in this recipe can be varied: {reason}")

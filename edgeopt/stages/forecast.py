@@ -38,6 +38,8 @@ def run_forecast(job: Job) -> Forecast:
         return Forecast(reason="the model that is pruned is no transformer; candidates are measured instead")
     if job.target.device.emulated:
         return Forecast(reason=f"target '{job.target.name}' is an emulator, whose times mean nothing")
+    if options.drop_layers or options.hidden is not None or options.rounds > 1:
+        return Forecast(reason="the recipe removes whole layers or hidden channels first, or prunes in rounds")
     anatomy = anatomy_of(model.module, rules=options.rules, ignore=options.ignore)
     parts = [part for part in anatomy.parts if (options.heads if part.kind is Kind.HEADS else options.neurons)]
     try:

@@ -7,8 +7,8 @@ import pytest
 
 from edgeopt.prune.allocation.forecast import Forecast, PartForecast, Version
 from edgeopt.search.budgets import read_budgets
-from edgeopt.search.knobs import Knob
-from edgeopt.search.proposals import EXCLUDE, PROPOSAL, UNITS, propose, spread, with_proposals
+from edgeopt.search.knobs import OFF, Knob
+from edgeopt.search.proposals import EXCLUDE, PROPOSAL, UNITS, Proposal, propose, spread, with_proposals
 
 
 def _part(weight: float, *, int8_error: float = 0.0, ms: float = 1.0) -> PartForecast:
@@ -23,10 +23,15 @@ def _known(*, ms: float = 1.0, int8_error: float = 0.0) -> Forecast:
     return Forecast(parts, {"fp32": 0.5, "int8": 0.25}, {"fp32": 4.5, "int8": 2.25}, 2000.0)
 
 
+def _units(proposal: Proposal) -> dict[str, int]:
+    units = proposal.setting[UNITS]
+    return {} if units == OFF else units
+
+
 def test_what_matters_least_goes_first_and_figures_are_the_sums() -> None:
     found = propose({"here": _known()}, [], count=4)
     for one in found:
-        units = one.setting[UNITS]
+        units = _units(one)
         left = units.get("light", 4) + units.get("heavy", 4)
         fits_fp32 = one.setting[EXCLUDE] != []
         if not fits_fp32:
@@ -46,7 +51,23 @@ def test_budgets_on_time_and_size_hold_at_once() -> None:
 def test_a_part_that_int8_hurts_stays_in_floating_point_where_the_time_allows_it() -> None:
     slowest = propose({"here": _known(int8_error=9.0)}, read_budgets(["p50_ms<=4"]), count=4)[0]
     assert slowest.setting[EXCLUDE] == ["product-5.0"] and slowest.error == pytest.approx(0.0)
-    assert propose({"here": _known(int8_error=0.0)}, read_budgets(["p50_ms<=2.3"]), count=4)[0].setting[EXCLUDE] == []
+    whole = propose({"here": _known()}, read_budgets(["p50_ms<=2.3"]), count=4)[0]
+    assert whole.setting == {UNITS: OFF, EXCLUDE: []}  # nothing is pruned, so there is nothing to recover from
+
+
+def test_nodes_that_the_recipe_keeps_in_floating_point_stay_there() -> None:
+    assert all("stem" in one.setting[EXCLUDE] for one in propose({"here": _known()}, [], count=3, exclude=["stem"]))
+
+
+def test_targets_with_other_steps_are_interpolated() -> None:
+    coarse = _known()
+    few = {
+        name: PartForecast(part.versions[::4], part.parameters_per_unit, nodes=part.nodes)
+        for name, part in coarse.parts.items()
+    }
+    other = Forecast(few, coarse.base_ms, coarse.whole_ms, coarse.whole_bytes)
+    found = propose({"fine": coarse, "coarse": other}, read_budgets(["p50_ms<=2"]), count=4)
+    assert all(one.targets_ms["fine"] == pytest.approx(one.targets_ms["coarse"]) for one in found)
 
 
 def test_one_model_for_several_targets_keeps_its_time_on_each() -> None:

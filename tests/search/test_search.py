@@ -105,9 +105,8 @@ def _forecast(*, int8_error: float = 0.001) -> Forecast:
 
 def _pruned(recipe: Recipe) -> TrialResult:
     """Return a model whose parts have the units of the recipe: a little slower and larger than predicted."""
-    assert recipe.prune is not None and recipe.prune.units is not None
-    known = _forecast()
-    left = {name: recipe.prune.units.get(name, 16) for name in known.parts}
+    units = recipe.prune.units if recipe.prune else {}
+    left = {name: units.get(name, 16) for name in _forecast().parts}
     cut = sum((1.0 + place) * (1 - units / 16) ** 2 for place, units in enumerate(left.values()))
     ms = 1.02 * (0.5 + sum(left.values()) / 16)
     size = 200_000.0 - 1000 * (96 - sum(left.values()))

@@ -69,6 +69,9 @@ def test_another_scheme_has_no_int8(job: SimpleNamespace) -> None:
 def test_what_cannot_be_predicted_has_its_reason(job: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import nn
 
+    job.recipe.prune = PruneOptions(drop_layers=1)
+    assert "whole layers" in run_forecast(job).reason
+    job.recipe.prune = PruneOptions()
     job.target = SimpleNamespace(name="npu", device=SimpleNamespace(emulated=True))
     assert "'npu' is an emulator" in run_forecast(job).reason
     monkeypatch.setattr("edgeopt.stages.torch_model.load", lambda job, name: LoadedModel(nn.Linear(2, 2), None, None))

@@ -51,10 +51,10 @@ def run_forecast(job: Job) -> Forecast:
 def _forecast(job: Job, model: LoadedModel, parts: Sequence[Part], options: PruneOptions) -> Forecast:
     from edgeopt.data.select import limited
     from edgeopt.prune.allocation.costs import parameter_costs
+    from edgeopt.prune.choice import grid_of
     from edgeopt.prune.latency.bench import bench
     from edgeopt.prune.latency.table import Measurer
     from edgeopt.prune.output_errors import output_errors
-    from edgeopt.prune.choice import grid_of
     from edgeopt.stages.pruned_files import Timing
 
     train = job.data.split("train")

@@ -121,7 +121,7 @@ def main() -> int:
 
 def tried(way: Way, bundle: Path, work: Path, made: dict[str, Path]) -> Tried:
     """Return what came of one project."""
-    folder = (work / f"{way.name.replace(', ', '-')}-{bundle.name}").resolve()
+    folder = (work / f"{way.name.replace(', ', '-').replace(' ', '-')}-{bundle.name}").resolve()
     try:
         deploy_bundle(bundle, way.platform, output=folder)
     except EdgeoptError as error:

@@ -29,6 +29,7 @@ PACKAGE = "onnxruntime-extensions"
 _DOMAIN = "com.microsoft.extensions"
 _OLDEST_OPSET = 18  # Resize with antialias and axes
 _MODES = {"bilinear": 'mode = "linear"', "bicubic": 'mode = "cubic", cubic_coeff_a = -0.5'}
+_PLANE = "fi_axes = Constant <value_ints = [2, 3]> ()"
 _NEAREST = 'mode = "nearest", nearest_mode = "round_prefer_ceil"'
 
 
@@ -117,7 +118,6 @@ def _decoded(steps: ImageInput) -> Iterator[str]:
         yield "fi_image = Cast <to = 1> (fi_batch)"
     yield "fi_rows = Shape <start = 2, end = 3> (fi_image)  fi_columns = Shape <start = 3, end = 4> (fi_image)"
     yield f"fi_height = Constant <value_ints = [{steps.height}]> ()  fi_width = Constant <value_ints = [{steps.width}]> ()"
-    yield "fi_axes = Constant <value_ints = [2, 3]> ()  fi_two = Constant <value_ints = [2]> ()"
 
 
 def _placed(steps: ImageInput) -> Iterator[str]:
@@ -134,11 +134,13 @@ def _placed(steps: ImageInput) -> Iterator[str]:
         yield f"fi_pad = Constant <value = {_channels(steps.pad)}> ()  fi_over = Sub (fi_resized, fi_pad)"
         yield "fi_free_rows = Sub (fi_height, fi_new_rows)  fi_free_columns = Sub (fi_width, fi_new_columns)"
         centre = steps.pad_position == "centre"
+        yield "fi_two = Constant <value_ints = [2]> ()" if centre else ""
         for side in ("rows", "columns"):
             before = f"Div (fi_free_{side}, fi_two)" if centre else f"Sub (fi_free_{side}, fi_free_{side})"
             yield f"fi_{side}_before = {before}  fi_{side}_after = Sub (fi_free_{side}, fi_{side}_before)"
         yield "fi_pads = Concat <axis = 0> (fi_rows_before, fi_columns_before, fi_rows_after, fi_columns_after)"
-        yield "fi_zero_pad = Constant <value_float = 0.0> ()  fi_padded = Pad (fi_over, fi_pads, fi_zero_pad, fi_axes)"
+        yield f"{_PLANE}  fi_nothing = Constant <value_float = 0.0> ()"
+        yield "fi_padded = Pad (fi_over, fi_pads, fi_nothing, fi_axes)"
         yield "fi_fitted = Add (fi_padded, fi_pad)"
         return
     if steps.shorter_edge:
@@ -146,6 +148,7 @@ def _placed(steps: ImageInput) -> Iterator[str]:
         for side in ("rows", "columns"):
             yield f"fi_{side}_e = Mul (fi_edge, fi_{side})  fi_new_{side} = Div (fi_{side}_e, fi_shorter)"
         yield from _resized(steps.resample)
+        yield f"{_PLANE}  fi_two = Constant <value_ints = [2]> ()"
         yield "fi_free_rows = Sub (fi_new_rows, fi_height)  fi_free_columns = Sub (fi_new_columns, fi_width)"
         yield "fi_top = Div (fi_free_rows, fi_two)  fi_left = Div (fi_free_columns, fi_two)"
         yield "fi_bottom = Add (fi_top, fi_height)  fi_right = Add (fi_left, fi_width)"

@@ -48,6 +48,27 @@ def test_the_first_line_names_the_metric_with_its_unit(metric: Metric, values: t
     assert verdict(*models, metric=metric).sentence.endswith(f"4.00× smaller, and {said} the teacher).")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"accuracy": 0.92}, "4.00× smaller, and gains 2.00 points of accuracy, to 92.00 % (3.00 points below the teacher)"),
+        ({"accuracy": 0.95}, "(0.00 points below the teacher)"),
+        ({"accuracy": 0.96}, "(1.00 points above the teacher)"),
+        ({"size_bytes": 0, "accuracy": None}, "int8 is 2.00× as fast as fp32"),
+        ({"size_bytes": 0, "speedup": None}, "int8 loses 1.00 points of accuracy, to 89.00 % (6.00 points below the teacher)"),
+    ],
+)
+def test_the_first_line_says_what_is_known(changes: dict[str, Any], said: str) -> None:
+    assert verdict(TEACHER, FP32, replace(INT8, **changes)).sentence.endswith(f"{said}.")
+
+
+@pytest.mark.parametrize(("rate", "state", "said"), [(101.0, "pass", "no slower"), (50.0, "fail", "slower")])
+def test_decoding_slower_is_a_failure(rate: float, state: str, said: str) -> None:
+    found = verdict(FP32, INT8, rates={"fp32": 100.0, "int8": rate})
+    texts = {finding.text: finding.state for finding in found.findings if finding.stage == "generation"}
+    assert texts == {f"int8 decodes {said} than fp32: {rate:.1f} against 100.0 tokens per second": state}
+
+
 def test_roles_and_not_places_tell_which_model_is_meant() -> None:
     other = ModelFigures("export-teacher", Role.OTHER, 0.95, 10, 0.1, Interval(80.0), "slower")
     assert verdict(INT8, other, FP32).sentence.startswith("int8 is 2.00× as fast as fp32")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgeopt.errors import RecipeError
 from edgeopt.verdict.accuracy_drop import AccuracyDrop
 from edgeopt.verdict.budget import Budget
+from edgeopt.verdict.findings import Judgement
 from edgeopt.verdict.sequential import BudgetJudge, overall
 
 FAST, SLOW = np.full(400, 1.0), np.full(400, 9.0)
@@ -26,6 +27,16 @@ def test_a_look_is_due_each_time_the_runs_have_doubled() -> None:
             due.append(runs)
             judged.look(lambda name: np.array([]))
     assert due == [50, 100, 200]
+
+
+def test_a_variant_that_does_not_run_leaves_its_own_budgets_undecided() -> None:
+    judged = judge("fp32:p50_ms<=5", "int8:p50_ms<=5")
+    judged.leave_out({"int8": "no kernel"})
+    looked = []
+    found = judged.judgements(lambda name: looked.append(name) or FAST, {"fp32": {}, "int8": {}})  # type: ignore[func-returns-value]
+    assert looked == ["fp32"]
+    assert [(one.variant, one.verdict) for one in found] == [("fp32", "pass"), ("int8", "undecided")]
+    assert found[1].reason == "it does not run on this target: no kernel"
 
 
 def test_what_was_decided_stays_whatever_comes_after() -> None:
@@ -70,3 +81,11 @@ def test_a_true_median_beyond_the_limit_is_rarely_passed_at_any_look() -> None:
     draws = (np.random.default_rng(seed).exponential(1.0, 1600) + 1.0 for seed in range(200))  # median 1.693
     wrong = sum(map(passed_wrongly, draws))
     assert wrong <= 20, f"{wrong} of 200 passed wrongly, 10 % are allowed"
+
+
+@pytest.mark.parametrize(
+    ("states", "whole"),
+    [("", "pass"), ("pass", "pass"), ("pass undecided", "undecided"), ("undecided fail", "fail"), ("pass fail", "fail")],
+)
+def test_the_gravest_judgement_is_the_whole_one(states: str, whole: str) -> None:
+    assert overall([Judgement("b", "v", state, None, "") for state in states.split()]) == whole  # type: ignore[arg-type]

@@ -168,6 +168,11 @@ class Recipe(Options):
             raise ValueError("[language] needs a [teacher]; edgeopt quantize --preset llm takes exported folders")
         return self
 
+    @property
+    def quantized_name(self) -> str:
+        """Return what the run calls its quantized model: by the bits of its weights."""
+        return "int4" if self.language is not None and self.language.body_bits == 4 else "int8"
+
     def to_toml(self) -> str:
         """Return the resolved recipe as TOML: every option with its value, except those that are none."""
         return tomli_w.dumps(json.loads(self.model_dump_json(exclude_none=True)))

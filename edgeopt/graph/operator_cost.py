@@ -27,6 +27,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from edgeopt.graph.executed import Executed
 from edgeopt.graph.integer_operators import GIVE_FLOATS
 from edgeopt.graph.macs import node_name
 from edgeopt.graph.matching import attribute
@@ -48,17 +49,6 @@ class Cost:
     macs: int
     bytes: int
     kind: Kind | None
-
-
-@dataclass(frozen=True)
-class Executed:
-    """A node that onnxruntime ran, perhaps fused or renamed: types and shapes of its tensors, and the bytes of all of them."""
-
-    name: str
-    op: str
-    inputs: list[tuple[str, list[int]]]
-    outputs: list[tuple[str, list[int]]]
-    bytes: int
 
 
 def cost(node: Executed, planned: Mapping[str, int] = MappingProxyType({}), levels: Mapping[str, int] | None = None) -> Cost:

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from edgeopt.recipe import Recipe
 
 
-def quantized_name(recipe: Recipe) -> str:
-    """Return what a run calls its quantized model: by the bits of its weights."""
-    return "int4" if recipe.language is not None and recipe.language.body_bits == 4 else "int8"
-
-
 def run_quantize_language(job: Job) -> QuantizeFacts:
     """Quantize the weights of the decoder, calibrated and measured on the windows of the calibration split."""
     from edgeopt.quantize import quantize_language_model
@@ -101,7 +96,7 @@ def budgets_of(name: str, names: Sequence[str], budgets: Sequence[str]) -> list[
 
 def _display(recipe: Recipe, stage: str) -> str:
     """Return the name of a stage's model in the report."""
-    return {"export": "fp32", "quantize": quantized_name(recipe)}.get(stage, stage.removeprefix("export-"))
+    return {"export": "fp32", "quantize": recipe.quantized_name}.get(stage, stage.removeprefix("export-"))
 
 
 def run_bundle_language(job: Job) -> BundleResult:

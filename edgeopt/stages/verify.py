@@ -15,7 +15,6 @@ from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.roles import role_of
 from edgeopt.stages.job import Job
-from edgeopt.stages.language import quantized_name
 from edgeopt.stages.onnx_import import ImportFacts
 from edgeopt.stages.task import task_of
 from edgeopt.stages.teacher import TeacherFacts
@@ -42,7 +41,7 @@ def run_verify(job: Job) -> VerifyFacts:
     trained = [_torch_model(job, name, samples, task) for name in _TORCH_STAGES if name in job.inputs]
     fp32 = "export" if "export" in job.inputs else "import"
     stages = [*(model.name for model in trained), fp32, "quantize"]
-    last_name = quantized_name(job.recipe)
+    last_name = job.recipe.quantized_name
     models = [*trained, _onnx_model(job, "fp32", fp32, samples), _onnx_model(job, last_name, "quantize", samples)]
     task = usable(task, models)
     references = [None, *range(len(models) - 1)]  # each is compared with the one that it was made from

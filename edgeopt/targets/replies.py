@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
-from edgeopt.graph.operator_cost import Executed
+from edgeopt.graph.executed import Executed
 
 MOST_BYTES = 64 << 20
 """Longest line that is read from a runner, in bytes."""

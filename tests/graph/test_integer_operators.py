@@ -8,6 +8,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from edgeopt.bundle.golden import arithmetic_of
 from edgeopt.errors import ModelError
+from edgeopt.graph.executed import Executed
 from edgeopt.graph.files import as_ir
 from edgeopt.graph.integer_operators import CONVERSIONS, GIVE_FLOATS, INTEGER_OPERATORS, INTEGER_PRODUCTS, PAIRS, IntegerUse
 from edgeopt.graph.operator_cost import cost
@@ -41,12 +42,6 @@ def test_a_graph_with_any_of_them_is_a_quantized_one_everywhere(operator):
 
 @pytest.mark.parametrize("operator", sorted(GIVE_FLOATS - {"DynamicQuantizeLSTM", "QAttention"}))
 def test_products_that_read_floats_count_as_int8_in_a_profile(operator):
-    node = {
-        "op": operator,
-        "name": "n",
-        "inputs": [["float", [4, 8]], ["int8", [8, 2]]],
-        "outputs": [["float", [4, 2]]],
-        "bytes": 1,
-    }
+    node = Executed("n", operator, [("float", [4, 8]), ("int8", [8, 2])], [("float", [4, 2])], bytes=1)
     assert cost(node).kind == "int8"
     assert cost(node).macs == 4 * 8 * 2

@@ -10,9 +10,10 @@ import onnx
 import onnx.parser
 import pytest
 
+from edgeopt.graph.executed import Executed
 from edgeopt.graph.files import as_ir
 from edgeopt.graph.macs import count_macs
-from edgeopt.graph.operator_cost import Executed, accuracy_levels, cost
+from edgeopt.graph.operator_cost import accuracy_levels, cost
 from edgeopt.profile.operators import read_operators
 from edgeopt.targets.replies import Operators
 from edgeopt.targets.requests import Sent, open_variant, time_operators

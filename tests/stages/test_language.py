@@ -10,7 +10,7 @@ from edgeopt.errors import RecipeError
 from edgeopt.quantize.language.stage import LanguageFacts
 from edgeopt.quantize.language.text import Likelihood
 from edgeopt.recipe import Recipe, load_recipe
-from edgeopt.stages.language import _facts, budgets_of, quantized_name
+from edgeopt.stages.language import _facts, budgets_of
 from edgeopt.stages.order import stages_of
 from edgeopt.targets.target import load_target
 
@@ -43,7 +43,7 @@ def test_the_model_is_called_by_the_bits_of_its_weights(
     change: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEOPT_DATA", str(tmp_path))
-    assert quantized_name(load_recipe("language-model", [change])) == name
+    assert load_recipe("language-model", [change]).quantized_name == name
 
 
 def test_a_budget_without_a_name_is_on_the_quantized_model() -> None:

@@ -17,10 +17,11 @@ import onnxruntime as ort
 
 from edgeopt.batches import Batch
 from edgeopt.graph import files
+from edgeopt.graph.executed import Executed
 from edgeopt.graph.integer_operators import PAIRS
 from edgeopt.graph.macs import integer_products
 from edgeopt.graph.matching import name_of, names_of, own_consumers, produced_by
-from edgeopt.graph.operator_cost import Executed, accuracy_levels, cost, source_name
+from edgeopt.graph.operator_cost import accuracy_levels, cost, source_name
 from edgeopt.graph.session import SessionConfig, open_session
 from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder

@@ -31,7 +31,7 @@ from edgeopt.stages.samples import Data
 from edgeopt.store import Artifact, Store, Workspace, key_of
 from edgeopt.targets.availability import require
 from edgeopt.targets.target import Target, load_target
-from edgeopt.train.team import announce, awaited
+from edgeopt.train.launched import announce, awaited
 
 if TYPE_CHECKING:
     from edgeopt.report.record import RunRecord, StageRecord
@@ -199,7 +199,7 @@ class Pipeline:
         return next(place for place, stage in enumerate(self._stages) if stage.name == name)
 
     def follow(self) -> None:
-        """Take part in the trainings of the first of several processes, until there are no more (`edgeopt.train.team`)."""
+        """Take part in the trainings of the first of several processes, until there are no more (`edgeopt.train.launched`)."""
         while name := awaited():
             stage = next(stage for stage in self._stages if stage.name == name)
             done: dict[str, Artifact] = {}

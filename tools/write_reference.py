@@ -16,12 +16,12 @@ from edgeopt.config import Options
 from edgeopt.data.manifest import Manifest
 from edgeopt.data.selection.stage import CalibrateConfig
 from edgeopt.data.source_options import SourceOptions
-from edgeopt.evaluate.regression import EvaluationCompareConfig
+from edgeopt.evaluate.became_worse import EvaluationCompareConfig
 from edgeopt.evaluate.stage import EvaluateConfig
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.graph.generation import Generation
+from edgeopt.profile.became_worse import CompareConfig
 from edgeopt.profile.config import GenerationConfig
-from edgeopt.profile.regression import CompareConfig
 from edgeopt.profile.scenarios import ScenarioConfig
 from edgeopt.profile.sweeps import SweepConfig
 from edgeopt.quantize.language.config import LanguageOptions
@@ -79,7 +79,7 @@ nearest valid one.""",
     ),
     "compare": (
         "Compare",
-        "The options of `edgeopt compare --set KEY=VALUE` and of `edgeopt.profile.regression.compare`.",
+        "The options of `edgeopt compare --set KEY=VALUE` and of `edgeopt.profile.became_worse.compare`.",
         CompareConfig,
     ),
     "compare-evaluations": (

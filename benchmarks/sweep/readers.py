@@ -160,7 +160,7 @@ def _read_plan(path: Path) -> object:
 
 
 def _read_profile(path: Path) -> object:
-    from edgeopt.profile.regression import compare, read_profile
+    from edgeopt.profile.became_worse import compare, read_profile
 
     profile = read_profile(path)
     return compare(profile, profile)
@@ -337,8 +337,8 @@ def targets(folder: Path) -> dict[str, Target]:
     }
 
     def read_table(path: Path) -> object:
-        from edgeopt.data.tables import Columns
-        from edgeopt.data.tables import read_table as read
+        from edgeopt.data.table_texts import Columns
+        from edgeopt.data.table_texts import read_table as read
 
         return read(path, Columns())
 

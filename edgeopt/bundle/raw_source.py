@@ -48,7 +48,7 @@ def _images(folder: Path, count: int) -> tuple[RawSample, ...]:
 
 
 def _texts(table: Path, source: str, count: int) -> tuple[RawSample, ...] | None:
-    from edgeopt.data.tables import Columns, read_table
+    from edgeopt.data.table_texts import Columns, read_table
 
     options = options_of(source)
     if options.image or options.audio:

@@ -70,9 +70,15 @@ def _compared(base: str, new: str, models: _Models, changes: list[str] | None) -
     """Return what became worse: of models if there are data for them, else of evaluations or profiles."""
     from edgeopt.cli.options import read_options
     from edgeopt.errors import DataError, RecipeError
-    from edgeopt.evaluate.regression import EvaluationCompareConfig, compare_evaluations, is_evaluation, read_evaluation, stored
+    from edgeopt.evaluate.became_worse import (
+        EvaluationCompareConfig,
+        compare_evaluations,
+        is_evaluation,
+        read_evaluation,
+        stored,
+    )
     from edgeopt.evaluate.stage import EvaluateConfig, evaluate
-    from edgeopt.profile.regression import CompareConfig, compare, read_profile
+    from edgeopt.profile.became_worse import CompareConfig, compare, read_profile
 
     if models.data is not None:
         options = read_options(EvaluationCompareConfig, changes)

@@ -44,7 +44,7 @@ def distill(
     from edgeopt.distill.stage import distill as run
     from edgeopt.models.load import load_model
     from edgeopt.tasks.registry import find_task, task_for
-    from edgeopt.train.team import rank
+    from edgeopt.train.launched import rank
 
     given: dict[str, Any] = {"source": student, "width": width, "layers": numbers(layers) if layers else None}
     options = read_options(DistillOptions, [*time_limit(time, changes), *(changes or [])], **given)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from edgeopt.cli.output import warn
-from edgeopt.cli.quiet import silence
+from edgeopt.cli.quiet_libraries import silence
 
 if TYPE_CHECKING:
     from edgeopt.batches import Batch

@@ -29,7 +29,7 @@ def run(
     from edgeopt.cli.progress_bars import shown
     from edgeopt.pipeline import Pipeline
     from edgeopt.recipe import load_recipe
-    from edgeopt.train.team import rank
+    from edgeopt.train.launched import rank
 
     undecided_as = read_undecided(undecided)
     loaded = load_recipe(recipe, changes or [])

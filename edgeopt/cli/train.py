@@ -38,7 +38,7 @@ def train(
     from edgeopt.tasks.registry import find_task, task_for
     from edgeopt.train.config import AdapterOptions, TrainOptions
     from edgeopt.train.fine_tune import fine_tune, save_trained
-    from edgeopt.train.team import rank
+    from edgeopt.train.launched import rank
 
     given = [change.removeprefix("train.") for change in time_limit(time, [f"train.{change}" for change in changes or []])]
     options = read_options(TrainOptions, [*given, *(changes or [])])

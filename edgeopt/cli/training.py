@@ -144,8 +144,8 @@ def resumable(
     from edgeopt.files import disk_errors
     from edgeopt.store import key_of
     from edgeopt.train.checkpoint import weights_hash
+    from edgeopt.train.launched import rank
     from edgeopt.train.loop import Session
-    from edgeopt.train.team import rank
 
     output = Path(output)
     folder = output.with_name(f".{output.name}.checkpoint")
@@ -162,7 +162,7 @@ def resumable(
 def process_output(output: Path) -> Iterator[Path]:
     """Yield the folder that this process writes to: `output`, or of all but the first of several one that is thrown away."""
     from edgeopt.lifetime import temporary_folder
-    from edgeopt.train.team import rank
+    from edgeopt.train.launched import rank
 
     if not rank():
         yield output

@@ -21,7 +21,7 @@ from edgeopt.files import sha256
 if TYPE_CHECKING:
     from edgeopt.data.hub import HubData
     from edgeopt.data.preprocessing import AudioInput, ImageInput
-    from edgeopt.data.rows import RowOptions
+    from edgeopt.data.table_rows import RowOptions
 
 _LABELS = ("label", "class")
 """Usual names of the column of labels beside images, recordings and arrays."""
@@ -154,8 +154,8 @@ def _audio_steps(asked: Asked) -> AudioInput | None:
 
 
 def _table(asked: Asked) -> Samples:
-    from edgeopt.data.rows import samples_of_rows
-    from edgeopt.data.tables import RowsOptions, read_rows
+    from edgeopt.data.table_rows import samples_of_rows
+    from edgeopt.data.table_texts import RowsOptions, read_rows
     from edgeopt.data.text import windows
     from edgeopt.documents import read_text
 
@@ -175,7 +175,7 @@ def _table(asked: Asked) -> Samples:
 
 def row_options(asked: Asked) -> RowOptions:
     """Return the columns that a source names, with what is known of the model."""
-    from edgeopt.data.rows import RowOptions
+    from edgeopt.data.table_rows import RowOptions
 
     options, reader = asked.options, asked.reader
     several = tuple(options.labels.split(",")) if options.labels else ()
@@ -210,7 +210,7 @@ def _with_column(samples: Samples, rows: list[dict[str, Any]], asked: Asked, *, 
     Raises:
         DataError: a label is missing or is not one of the model's.
     """
-    from edgeopt.data.rows import with_labels
+    from edgeopt.data.table_rows import with_labels
 
     label = _label_column(asked, list(rows[0]))
     labelled = with_labels(
@@ -309,7 +309,7 @@ def _dataset(asked: Asked) -> Samples:
 
 def _texts_of_dataset(data: HubData, asked: Asked) -> Samples:
     """Return rows of text as those of a table are."""
-    from edgeopt.data.rows import LABELS, samples_of_rows
+    from edgeopt.data.table_rows import LABELS, samples_of_rows
 
     rows, options, form = (
         _labelled_rows(data, asked, data.columns),

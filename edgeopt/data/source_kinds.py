@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeopt.data.manifest import manifest_path, set_names
-from edgeopt.data.tables import SUFFIXES as TABLES
+from edgeopt.data.table_texts import SUFFIXES as TABLES
 from edgeopt.data.token_files import SUFFIXES as TOKENS
 from edgeopt.data.token_files import looks_tagged
 from edgeopt.errors import DataError, nearest

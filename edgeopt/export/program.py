@@ -20,7 +20,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError, ModelError, nearest
 from edgeopt.export.axes import Axes, summed
 from edgeopt.export.inference import WithoutDropout, padding_seen
-from edgeopt.export.trees import arguments, left_out, named_tensors
+from edgeopt.export.nested_outputs import arguments, left_out, named_tensors
 
 
 class Program(torch.nn.Module):

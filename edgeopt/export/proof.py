@@ -15,7 +15,7 @@ from edgeopt.batches import Batch
 from edgeopt.errors import EdgeoptError
 from edgeopt.export.config import ExportConfig
 from edgeopt.export.family import Family, random_samples
-from edgeopt.export.greedy import decode, decode_without_cache, shortfall
+from edgeopt.export.greedy_check import decode, decode_without_cache, shortfall
 from edgeopt.export.precision import TOLERANCES, FloatType, cast, weights_in
 from edgeopt.export.stage import export
 from edgeopt.export.widen import feed, open_runnable

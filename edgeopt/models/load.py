@@ -26,11 +26,11 @@ from torch import nn
 from edgeopt.errors import ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
 from edgeopt.models.pretrained import read_config, read_pretrained
-from edgeopt.models.remembered import is_remembered
 from edgeopt.models.reshaped import BUILDER as RESHAPED
 from edgeopt.models.reshaped import rebuild
 from edgeopt.models.residual_cnn import ResidualCNN
 from edgeopt.models.timm_model import PREFIX, is_timm_folder, load_timm
+from edgeopt.models.trusted_folders import is_remembered
 from edgeopt.user_code import named
 
 AUTO_CLASSES = {

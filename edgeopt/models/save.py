@@ -14,10 +14,10 @@ from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, write_aside, write_json
 from edgeopt.models.call import tensors_of
 from edgeopt.models.load import MODEL_FILE, OWN_BUILDERS, Origin, load_model
-from edgeopt.models.remembered import remember
 from edgeopt.models.reshaped import BUILDER as RESHAPED
 from edgeopt.models.reshaped import own_weights
 from edgeopt.models.size import counted
+from edgeopt.models.trusted_folders import remember
 
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -22,9 +22,9 @@ import onnx_ir as ir
 from edgeopt.errors import IntegrityError
 from edgeopt.files import write_json
 from edgeopt.graph.files import serialized
+from edgeopt.hashed_files import SEAL, check_seal, json_hash, sealed_json
 from edgeopt.lifetime import temporary_folder
 from edgeopt.profile.peak import Bandwidth, Peak
-from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
 from edgeopt.targets.replies import Hello
 from edgeopt.targets.requests import Duration, time_alone
 from edgeopt.targets.runner import Runner, write_batches

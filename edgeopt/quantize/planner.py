@@ -27,8 +27,8 @@ from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.plan.activation_ranges import Known, plan_ranges, product_inputs, unbounded
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause, Why
-from edgeopt.quantize.plan.decisions import explain
-from edgeopt.quantize.plan.infinite import drowned_by_bias, is_infinite
+from edgeopt.quantize.plan.described import explain
+from edgeopt.quantize.plan.infinite_nodes import drowned_by_bias, is_infinite
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import place, rounded_tensors
 from edgeopt.quantize.plan.plan import NodePlan, Plan, Scheme

@@ -16,7 +16,7 @@ from edgeopt.graph.requirements import note_minimum
 from edgeopt.quantize.inspect.agreement import agreement
 from edgeopt.quantize.inspect.coverage import inspect
 from edgeopt.quantize.inspect.exact import ExactOutputs
-from edgeopt.quantize.inspect.sqnr import layer_noise
+from edgeopt.quantize.inspect.layer_noise import layer_noise
 from edgeopt.quantize.plan.plan import Plan, save_plan
 from edgeopt.quantize.result import Coverage, LayerNoise, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.scheme import Converted, Request

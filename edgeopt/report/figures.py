@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from edgeopt.quantize.result import LayerNoise
+from edgeopt.report.execution_figures import coverage, memory, module_times, placement
 from edgeopt.report.figure import Figure, Trace, bars, bounds, colour, conditions, faint, label, log_axis, time_bars
-from edgeopt.report.insides import coverage, memory, module_times, placement
 from edgeopt.report.limits import principal, roofline
 from edgeopt.report.model import Report, Variant
 from edgeopt.report.timing import latency_distribution, latency_over_time, ratios

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from edgeopt.errors import DataError
-from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
+from edgeopt.hashed_files import SEAL, check_seal, json_hash, sealed_json
 
 
 @dataclass(frozen=True)

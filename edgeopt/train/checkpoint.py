@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgeopt import progress
 from edgeopt.errors import IntegrityError
 from edgeopt.files import write_aside
-from edgeopt.sealed import SEAL, check_seal, tensors_hash
+from edgeopt.hashed_files import SEAL, check_seal, tensors_hash
 
 _MODEL, _LEARNED, _OPTIMIZER, _RANDOM = "model.", "learned.", "optimizer.", "random"
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from edgeopt.errors import DataError, ModelError
 from edgeopt.models.call import named_outputs
 from edgeopt.train.config import DistillLoss
-from edgeopt.train.inner import Inner
+from edgeopt.train.module_pairs import Inner
 from edgeopt.train.objective import TrainBatch
 from edgeopt.train.objectives.cross_model import cross_model
 from edgeopt.train.objectives.decoupled import decoupled

@@ -25,12 +25,12 @@ from edgeopt.train.checkpoint import weights_hash
 from edgeopt.train.config import DistillLoss, TrainOptions
 from edgeopt.train.defaults import settled
 from edgeopt.train.distillation import Distillation, HardLoss, Logits, SoftTarget, Supervision
-from edgeopt.train.inner import Inner, inner_of
+from edgeopt.train.launched import rank
 from edgeopt.train.loop import Session, TrainResult, fit
+from edgeopt.train.module_pairs import Inner, inner_of
 from edgeopt.train.supervised import ClassLoss
 from edgeopt.train.teacher_cache import CachedTeacher, CacheLimits
 from edgeopt.train.teachers import Forward, OnnxTeacher, Teacher, TorchTeacher
-from edgeopt.train.team import rank
 from edgeopt.train.watch import Watch
 from edgeopt.train.written_text import WrittenText
 

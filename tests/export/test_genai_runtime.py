@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgeopt.export import ExportConfig, export
-from edgeopt.export.greedy import decode_without_cache
+from edgeopt.export.greedy_check import decode_without_cache
 from edgeopt.export.proof import tiny_model
 from edgeopt.export.registry import load_family
 from edgeopt.targets.target import load_target

@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from edgeopt.export import export
-from edgeopt.export.greedy import decode
+from edgeopt.export.greedy_check import decode
 from edgeopt.export.rotary import beyond, rotary_for_export
 
 LIMIT = 16

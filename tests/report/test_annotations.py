@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from edgeopt.profile.regression import Change, Regressions
+from edgeopt.profile.became_worse import Change, Regressions
 from edgeopt.report.annotations import github_annotations
 from edgeopt.report.checks import Check, checks_of_regressions
 from edgeopt.report.junit import junit

@@ -32,7 +32,7 @@ from edgeopt.data.selection.features import FeatureModel
 from edgeopt.data.sets import content_hash
 from edgeopt.errors import DataError, IntegrityError, RecipeError
 from edgeopt.files import disk_errors, flush, sha256, write_aside, write_json
-from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json, tensors_hash
+from edgeopt.hashed_files import SEAL, check_seal, json_hash, sealed_json, tensors_hash
 
 _AXES = {"NCHW": ["channel", "height", "width"], "NHWC": ["height", "width", "channel"]}
 _CHUNK = 64  # samples whose features are kept in one file while the set is made

@@ -17,8 +17,8 @@ from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.errors import IntegrityError, MachineError
 from edgeopt.files import write_json
+from edgeopt.hashed_files import SEAL, check_seal, json_hash, sealed_json
 from edgeopt.lifetime import temporary_folder
-from edgeopt.sealed import SEAL, check_seal, json_hash, sealed_json
 from edgeopt.targets.availability import require
 from edgeopt.targets.requests import Duration, greet, time_alone
 from edgeopt.targets.runner import Runner, write_batches

@@ -30,7 +30,7 @@ from edgeopt.quantize.calibrate.memory import give_back_freed_blocks
 from edgeopt.quantize.calibrate.rows import RowSample
 from edgeopt.quantize.calibrate.samples import checked, pieces
 from edgeopt.quantize.calibrate.statistics import Channels, MovingAverage, TensorStatistics
-from edgeopt.quantize.infinite import reached_by_infinity
+from edgeopt.quantize.infinite_values import reached_by_infinity
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Of each observed tensor T there are
     T/channels.low, T/channels.high, T/channels.total, T/channels.count: extremes, sums and number of values per channel
     T/rows, T/rows.state: sampled rows; their limit, step and number seen
 as far as they were kept. The header's metadata is one entry `calibration`, JSON: `format`, `key` (what the statistics are of),
-`state` (how far the pass came) and `sha256` (of all the others and the tensors; `edgeopt.sealed`).
+`state` (how far the pass came) and `sha256` (of all the others and the tensors; `edgeopt.hashed_files`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from edgeopt import progress
 from edgeopt.batches import Array
 from edgeopt.errors import DataError, IntegrityError
 from edgeopt.files import write_aside
+from edgeopt.hashed_files import SEAL, check_seal, tensors_hash
 from edgeopt.quantize.calibrate.calibrator import Progress
 from edgeopt.quantize.calibrate.histogram import Histogram
 from edgeopt.quantize.calibrate.rows import RowSample
 from edgeopt.quantize.calibrate.statistics import Channels, MovingAverage, TensorStatistics
-from edgeopt.sealed import SEAL, check_seal, tensors_hash
 
 FORMAT = "edgeopt.calibration/2"
 Key = Mapping[str, Any]

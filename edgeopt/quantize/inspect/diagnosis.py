@@ -29,7 +29,7 @@ from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, P
 from edgeopt.graph.matching import by_name, is_captured, is_float, name_of, names_of, produced_by
 from edgeopt.graph.outputs import cut, expose, open_exposed, run
 from edgeopt.lifetime import temporary_folder
-from edgeopt.quantize.inspect.sqnr import all_dequantized, rounded_forms
+from edgeopt.quantize.inspect.layer_noise import all_dequantized, rounded_forms
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import ALWAYS_ROUNDED
 from edgeopt.quantize.sqnr import CEILING_DB, Noise

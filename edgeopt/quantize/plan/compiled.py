@@ -21,7 +21,7 @@ import onnx_ir as ir
 from edgeopt.graph.matching import activations, is_float, name_of
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import weight_objection
-from edgeopt.quantize.plan.infinite import infinite_operand
+from edgeopt.quantize.plan.infinite_nodes import infinite_operand
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.targets.target import Rules

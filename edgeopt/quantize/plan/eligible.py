@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from edgeopt.graph.matching import attribute, constant, is_float
 from edgeopt.quantize.plan.cause import Cause, Why
-from edgeopt.quantize.plan.infinite import infinite_operand
+from edgeopt.quantize.plan.infinite_nodes import infinite_operand
 
 
 def is_floating(node: ir.Node) -> bool:

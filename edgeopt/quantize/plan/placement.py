@@ -24,7 +24,7 @@ from edgeopt.graph.matching import activations, is_captured, is_float, name_of, 
 from edgeopt.quantize.plan import compiled
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.eligible import is_floating, weight_objection
-from edgeopt.quantize.plan.infinite import infinite_operand
+from edgeopt.quantize.plan.infinite_nodes import infinite_operand
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import NodePlan
 from edgeopt.quantize.plan.projection import is_projection

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from edgeopt.errors import UserError
 from edgeopt.files import write_aside
 from edgeopt.quantize.plan.cause import CHANGED, Cause, Why, sentence
-from edgeopt.quantize.plan.version1 import upgraded
+from edgeopt.quantize.plan.old_plans import upgraded
 
 Precision = Literal["int8", "int4", "int16", "float16", "bfloat16", "float"]
 IntegerType = Literal["int8", "uint8", "int16", "uint16"]

@@ -23,8 +23,8 @@ from torch import Tensor
 from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.files import write_aside
+from edgeopt.hashed_files import SEAL, tensors_hash
 from edgeopt.quantize.config import TrainingOptions
-from edgeopt.sealed import SEAL, tensors_hash
 
 State = dict[str, Tensor]
 _EVERY_S = 10.0

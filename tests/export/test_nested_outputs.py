@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from edgeopt.errors import ModelError
-from edgeopt.export.trees import arguments, left_out, named_tensors
+from edgeopt.export.nested_outputs import arguments, left_out, named_tensors
 
 A, B, C = (torch.full((1,), float(number)) for number in range(3))
 

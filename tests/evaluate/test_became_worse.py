@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError
-from edgeopt.evaluate.regression import StoredEvaluation, compare_evaluations, is_evaluation, read_evaluation, stored
+from edgeopt.evaluate.became_worse import StoredEvaluation, compare_evaluations, is_evaluation, read_evaluation, stored
 from edgeopt.evaluate.stage import Evaluation, ModelScore, Units, evaluate
 from edgeopt.tasks.metric import Metric, of_sums
 from tests.stages.conftest import write_linear

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgeopt.graph.matching import array, name_of
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.calibrate.statistics import TensorStatistics
-from edgeopt.quantize.infinite import LARGEST, holds_infinity
+from edgeopt.quantize.infinite_values import LARGEST, holds_infinity
 from edgeopt.quantize.plan.operands import FIRST_ALONE
 from edgeopt.quantize.plan.plan import Plan
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import DataError
-from edgeopt.profile.regression import CompareConfig, compare, read_profile
+from edgeopt.profile.became_worse import CompareConfig, compare, read_profile
 
 
 def _profile(seed: int, *, ms: float = 5.0, n: int = 400, **change: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from edgeopt import progress
 from edgeopt.data.annotations import SpanTruth, TokenPlaces, Words
 from edgeopt.data.label_names import numbered
 from edgeopt.data.samples import Samples
-from edgeopt.data.tables import text_cell
+from edgeopt.data.table_texts import text_cell
 from edgeopt.data.text import Text, TextOptions, places_of, token_ids, tokenized, tokenizer_at
 from edgeopt.errors import DataError, nearest
 

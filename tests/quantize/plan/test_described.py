@@ -4,7 +4,7 @@ import pytest
 
 from edgeopt.quantize import QuantizeConfig
 from edgeopt.quantize.plan.cause import Cause
-from edgeopt.quantize.plan.decisions import explain
+from edgeopt.quantize.plan.described import explain
 from edgeopt.quantize.plan.plan import NodePlan, Scheme
 from edgeopt.targets.target import load_target
 

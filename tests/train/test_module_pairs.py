@@ -11,7 +11,7 @@ from torch import nn
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.models.call import named_outputs
 from edgeopt.train.config import DistillLoss, FeaturePair
-from edgeopt.train.inner import inner_of, matched
+from edgeopt.train.module_pairs import inner_of, matched
 from edgeopt.train.objective import TrainBatch
 from edgeopt.train.teachers import run
 
@@ -50,7 +50,7 @@ def test_a_model_agrees_with_itself() -> None:
 
 def test_attention_maps_are_those_of_the_model() -> None:
     """Maps from recorded queries and keys are what eager attention computes."""
-    from edgeopt.train.inner import _maps
+    from edgeopt.train.module_pairs import _maps
 
     model = bert()
     model.set_attn_implementation("eager")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.data.tables import Columns, read_table
+from edgeopt.data.table_texts import Columns, read_table
 from edgeopt.errors import DataError
 
 

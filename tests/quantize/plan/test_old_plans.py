@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeopt.quantize.plan.version1 import upgraded
+from edgeopt.quantize.plan.old_plans import upgraded
 
 
 @pytest.mark.parametrize("values", [3, [], {}, {"nodes": [], "tensors": 1}, {"nodes": [3], "tensors": [None]}])

@@ -5,7 +5,7 @@ import onnx
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from edgeopt.export.greedy import decode, decode_without_cache
+from edgeopt.export.greedy_check import decode, decode_without_cache
 from edgeopt.graph.session import open_session
 
 COUNTER = """

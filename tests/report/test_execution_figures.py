@@ -3,8 +3,8 @@
 import pytest
 
 from edgeopt.report import build_report, to_html, to_markdown
+from edgeopt.report.execution_figures import coverage, memory, module_times, placement
 from edgeopt.report.figures import all_figures, layer_sensitivity
-from edgeopt.report.insides import coverage, memory, module_times, placement
 from edgeopt.report.limits import roofline, worth_rows
 from edgeopt.report.timing import latency_distribution, latency_over_time, ratios
 

@@ -9,7 +9,7 @@ from edgeopt.graph.files import serialized
 from edgeopt.quantize import QuantizeConfig
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.inspect.exact import ExactOutputs
-from edgeopt.quantize.inspect.sqnr import all_dequantized, layer_noise, rounded_forms
+from edgeopt.quantize.inspect.layer_noise import all_dequantized, layer_noise, rounded_forms
 from edgeopt.quantize.planner import draft_plan
 from edgeopt.quantize.prepare import prepare
 from edgeopt.targets.target import load_target

@@ -16,11 +16,11 @@ from edgeopt import progress
 from edgeopt.data.selection import stage as selection
 from edgeopt.errors import DataError, EdgeoptError, IntegrityError
 from edgeopt.graph.files import as_ir, signature
+from edgeopt.hashed_files import sealed_json
 from edgeopt.quantize.calibrate.calibrator import ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.stored import read_progress, resumed, write_progress
 from edgeopt.report.record import RunRecord, StageRecord
-from edgeopt.sealed import sealed_json
 from edgeopt.store import Store, key_of
 from edgeopt.train.checkpoint import Progress, Trained, load_checkpoint, save_checkpoint
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from edgeopt.train import team
+from edgeopt.train import launched
 
 _NETS = """
 import torch
@@ -77,7 +77,7 @@ def test_several_processes_run_a_recipe_together(tmp_path: Path) -> None:
 def test_one_process_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setenv("RANK", "3")
-    assert (team.rank(), team.size()) == (0, 1)
-    team.announce("distill")  # there is no other process
+    assert (launched.rank(), launched.size()) == (0, 1)
+    launched.announce("distill")  # there is no other process
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert (team.rank(), team.size()) == (3, 4)
+    assert (launched.rank(), launched.size()) == (3, 4)

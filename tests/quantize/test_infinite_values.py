@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from edgeopt.graph.files import as_ir
-from edgeopt.quantize.infinite import holds_infinity, reached_by_infinity
+from edgeopt.quantize.infinite_values import holds_infinity, reached_by_infinity
 
 
 @pytest.mark.parametrize(

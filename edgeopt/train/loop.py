@@ -33,7 +33,7 @@ from edgeopt.train.defaults import settled
 from edgeopt.train.epoch import Epoch, Evaluation
 from edgeopt.train.faults import check_gradient, check_loss, memory_advice
 from edgeopt.train.objective import Loss, MeanLoss, Objective, TrainBatch
-from edgeopt.train.optimizers import freeze, make_optimizer, set_learning_rate, set_training
+from edgeopt.train.optimizers import freeze, is_folded, make_optimizer, set_learning_rate, set_training
 from edgeopt.train.order import batch_count, epoch_batches, lengths_of, ordered
 from edgeopt.train.precision import precision
 from edgeopt.train.processes import add_gradients, added, agreed, random_states, shares, start_equal, total_counts
@@ -152,6 +152,11 @@ class _Run:
     def train(self) -> TrainResult:
         if self.resumed_from and self.main:
             progress.note(f"training: resumed from step {self.resumed_from:,}")
+        folded = sum(map(is_folded, self.model.modules()))
+        if folded and self.main:
+            progress.note(
+                f"training: {folded} batch normalisations keep their statistics, which were folded into the layers before"
+            )
         set_training(self.model)
         with progress.task("train", total=None if self.options.max_seconds else self.steps) as advance:
             advance(self.state.step)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeopt.errors import RecipeError
 from edgeopt.train.config import ParameterGroup, TrainOptions
@@ -48,12 +49,25 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
 
 
 def set_training(model: nn.Module) -> None:
-    """Put `model` into training mode, but not the normalisations whose parameters are all frozen."""
+    """Put `model` into training mode, but not the normalisations whose parameters are all frozen or that were folded."""
     model.train()
     for module in model.modules():
         own = list(module.parameters(recurse=False))
-        if "Norm" in type(module).__name__ and own and not any(parameter.requires_grad for parameter in own):
+        frozen = "Norm" in type(module).__name__ and own and not any(parameter.requires_grad for parameter in own)
+        if frozen or is_folded(module):
             module.eval()
+
+
+def is_folded(module: nn.Module) -> bool:
+    """Return whether `module` is a batch normalisation folded into the layer before it: mean 0, variance 1, and a bias.
+
+    Models that come from an inference format are like that. With the statistics of a batch they would compute something else.
+    A fresh batch normalisation has no bias yet.
+    """
+    if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None or module.bias is None:
+        return False
+    neutral = not module.running_mean.any() and bool((module.running_var == 1).all())
+    return neutral and bool(module.bias.detach().any())
 
 
 def make_optimizer(model: nn.Module, learned: nn.Module | None, options: TrainOptions) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ from torch import nn
 
 from edgeopt.errors import RecipeError
 from edgeopt.train.config import ParameterGroup, TrainOptions
-from edgeopt.train.optimizers import freeze, make_optimizer, set_learning_rate, set_training
+from edgeopt.train.optimizers import freeze, is_folded, make_optimizer, set_learning_rate, set_training
 
 
 def network() -> nn.Module:
@@ -66,6 +66,28 @@ def test_frozen_normalisations_keep_their_statistics() -> None:
     before = model[1].running_mean.clone()
     model(torch.randn(8, 3))
     assert torch.equal(before, model[1].running_mean)
+
+
+def test_folded_normalisations_compute_the_same_in_training() -> None:
+    torch.manual_seed(0)
+    model, rows = network(), 3 + torch.randn(64, 3)
+    set_training(model)
+    assert model[1].training  # a fresh one learns its statistics
+    for _ in range(50):
+        model(rows)
+    assert not is_folded(model[1])  # has learned them
+    linear, norm = model[0], model[1]
+    scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+    with torch.no_grad():
+        norm.bias.copy_(norm.bias + scale * (linear.bias - norm.running_mean))
+        linear.weight.mul_(scale[:, None])
+        linear.bias.zero_()
+        norm.running_mean.zero_(), norm.running_var.fill_(1.0), norm.weight.fill_((1 + norm.eps) ** 0.5)
+    model.eval()
+    expected = model(rows)
+    set_training(model)
+    assert is_folded(norm) and model[0].training
+    assert torch.equal(model(rows), expected)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,9 @@ def test_an_adapter_does_not_say_which_model_is_loaded(folder: Path) -> None:
 
 @pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "experts_implementation"])
 @pytest.mark.parametrize(
-    "read", [load_model, lambda folder: new_head(str(folder), "text-classification", ["a", "b"]), head_of], ids=str
+    "read",
+    [load_model, lambda folder: new_head(str(folder), "text-classification", ["a", "b"]), head_of],
+    ids=["load_model", "new_head", "head_of"],
 )
 def test_no_reader_loads_kernels_that_a_configuration_names(folder: Path, key: str, read: Callable[[Path], object]) -> None:
     configured(folder, **{key: "acme/kernel"})
@@ -90,7 +92,11 @@ def test_no_reader_loads_kernels_that_a_configuration_names(folder: Path, key: s
         read(folder)
 
 
-@pytest.mark.parametrize("read", [load_model, head_of, lambda folder: new_head(str(folder), "fill-mask", [])], ids=str)
+@pytest.mark.parametrize(
+    "read",
+    [load_model, head_of, lambda folder: new_head(str(folder), "fill-mask", [])],
+    ids=["load_model", "head_of", "new_head"],
+)
 def test_no_reader_runs_or_asks_about_code_in_the_folder(folder: Path, read: Callable[[Path], object]) -> None:
     (folder / "nets.py").write_text("import pathlib; pathlib.Path('owned').touch()", encoding="utf-8")
     configured(folder, model_type="unheard", auto_map={"AutoConfig": "nets.Config"})

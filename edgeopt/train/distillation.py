@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeopt.errors import DataError, ModelError
@@ -29,6 +28,7 @@ from edgeopt.models.call import named_outputs
 from edgeopt.train.config import DistillLoss
 from edgeopt.train.module_pairs import Inner
 from edgeopt.train.objective import TrainBatch
+from edgeopt.train.objectives.channel_values import channel_values
 from edgeopt.train.objectives.cross_model import cross_model
 from edgeopt.train.objectives.decoupled import decoupled
 from edgeopt.train.objectives.embeddings import embedding_values, pairwise_similarities
@@ -101,6 +101,7 @@ class Supervision:
         soft: the outputs that are soft labels.
         inner: pairs of inner results, for hidden states, relations, attention and feature maps; None: outputs alone.
         text: what the models write, for language models; None: nothing is written.
+        variances: of the channels of outputs that are numbers, by name; see `edgeopt.train.objectives.channel_values`.
     """
 
     teacher: Teacher
@@ -109,6 +110,7 @@ class Supervision:
     soft: Sequence[SoftTarget] = (Logits(),)
     inner: Inner | None = None
     text: WrittenText | None = None
+    variances: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,7 @@ class Distillation:
             case "vector":
                 return embedding_values(student, teacher, reduction="sum")
             case _:
-                errors = F.mse_loss(student, teacher, reduction="none").reshape(len(student), -1).mean(dim=1)
-                return errors.sum()
+                return channel_values(student, teacher, self.supervision.variances.get(target.output), reduction="sum")
 
     def _softmax(self, student: Tensor, teacher: Tensor, mask: Tensor | None, batch: TrainBatch) -> Tensor:
         options, hard = self.options, self.supervision.hard

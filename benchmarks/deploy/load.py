@@ -46,7 +46,10 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--bound", type=float, default=100.0, metavar="MS", help="latency bound (LATENCY_MS); 0: none")
     parser.add_argument(
-        "--threads", type=int, default=0, help="that run the model, in the loop and in the server; 0: all cores"
+        "--threads",
+        type=int,
+        default=max(1, (os.cpu_count() or 2) // 2),
+        help="that run the model, in the loop and in the server; 0: all cores; default: half of them, as the server's",
     )
     options = parser.parse_args()
     project = options.project.resolve()

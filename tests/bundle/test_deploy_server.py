@@ -1,4 +1,4 @@
-"""The generated server's batches: no larger than the latency bound allows by what a sample took."""
+"""The generated server: batches no larger than the latency bound allows by what a sample took, and the model's threads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+
+import pytest
 
 from edgeopt._folders import shipped
 
@@ -45,15 +47,27 @@ asyncio.run(main())
 """
 
 
-def test_no_batch_is_larger_than_half_of_the_bound_allows() -> None:
+def in_project(script: str, **variables: str) -> str:
+    """Return what a script prints that may import the generated server."""
     deploy = shipped("deploy")
     path = os.pathsep.join([str(deploy / "runner"), str(deploy / "templates" / "serve" / "project")])
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False, timeout=60
-    )
+    environment = {**os.environ, **variables, "PYTHONPATH": path}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    first, learned, slow, again, largest, samples = json.loads(done.stdout)
+    return done.stdout
+
+
+def test_no_batch_is_larger_than_half_of_the_bound_allows() -> None:
+    first, learned, slow, again, largest, samples = json.loads(in_project(SCRIPT))
     assert (first, slow, samples) == (1, 1, 24)  # nothing is known; one slow run counts at once
     assert learned in (3, 4) and again in (3, 4)  # 0.8 × (104 − 4) ms / 2 at 10 ms for a sample
     assert 1 < largest <= 4
+
+
+@pytest.mark.parametrize(
+    ("cores", "given", "threads"), [("2", "", 1), ("1", "", 1), ("None", "", 1), ("16", "", 8), ("16", "0", 0)]
+)
+def test_half_of_the_cores_are_left_to_http(cores: str, given: str, threads: int) -> None:
+    script = f"import os; os.cpu_count = lambda: {cores}; from server.app import THREADS; print(THREADS)"
+    assert int(in_project(script, THREADS=given)) == threads

@@ -29,7 +29,7 @@ QUEUE = int(os.environ.get("QUEUE", "256"))
 LIMIT_BYTES = int(os.environ.get("LIMIT_BYTES", str(16 << 20)))
 LIMIT_CHARACTERS = int(os.environ.get("LIMIT_CHARACTERS", "100000"))
 TIMEOUT_S = float(os.environ.get("TIMEOUT_S", "30"))
-THREADS = int(os.environ.get("THREADS", "0"))
+THREADS = int(os.environ.get("THREADS") or max(1, (os.cpu_count() or 2) // 2))  # (the other half is for HTTP and preparing)
 KIND = "@@KIND@@"
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from benchmarks.deploy import tokens
 
@@ -34,3 +35,16 @@ def test_javascript_and_cpp_give_the_tokens_of_the_package(kind: str, program: P
     assert [row["in"] for row in rows] == ["JavaScript", *(["C++"] if program else [])]
     for row in rows:
         assert (row["sentences"], row["ids"], row["offsets"], row["decoded"]) == (len(sentences), 0, 0, 0), row
+
+
+def test_of_special_tokens_the_longest_counts(program: Path | None, tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    words = ("[UNK]", "[A", "[AB]", "c", "d")
+    tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing("$A", "$A $B:1", [])
+    tokenizer.add_special_tokens(["[A", "[AB]"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for row in tokens.compared(tmp_path, tokenizer, ["c [AB] d", "[A [AB]"], program):
+        assert (row["ids"], row["offsets"]) == (0, 0), row

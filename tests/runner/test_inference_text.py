@@ -43,6 +43,13 @@ def test_ids_segments_and_offsets_are_those_of_the_package(first: str, second: s
     assert got.offsets == [tuple(pair) for pair in want.offsets]
 
 
+def test_of_special_tokens_the_longest_counts() -> None:
+    tokenizer = bert()
+    tokenizer.add_special_tokens(["[A", "[AB]"])
+    text = "c [AB] [A é"
+    assert TEXT.wordpiece(text, None, json.loads(tokenizer.to_str()), 24).ids == tokenizer.encode(text).ids
+
+
 @pytest.mark.parametrize(
     ("first", "second", "room", "kept"), [(3, 9, 8, (3, 5)), (9, 3, 8, (5, 3)), (9, 9, 7, (3, 4)), (2, 2, 9, (2, 2))]
 )

@@ -150,7 +150,8 @@ def _append(encoded: Encoded, piece: Piece, kind: int, sequence: Optional[int]) 
 
 def _pieces_of(text: str, settings: Mapping[str, Any]) -> List[Piece]:
     special = {token["content"]: token["id"] for token in settings["added_tokens"]}
-    parts = re.split("(" + "|".join(map(re.escape, special)) + ")", text) if special else [text]
+    words = sorted(special, key=len, reverse=True)  # (one may begin as another does)
+    parts = re.split("(" + "|".join(map(re.escape, words)) + ")", text) if special else [text]
     found: List[Piece] = []
     start = 0
     for part in parts:

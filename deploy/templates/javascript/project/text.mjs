@@ -51,7 +51,8 @@ export class Tokenizer {
 
   #pieces(text) {
     const special = new Map(this.settings.added_tokens.map((token) => [token.content, token.id]));
-    const escaped = [...special.keys()].map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const longestFirst = [...special.keys()].sort((a, b) => b.length - a.length); // (one may begin as another does)
+    const escaped = longestFirst.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
     const parts = special.size ? text.split(new RegExp(`(${escaped.join("|")})`, "u")) : [text];
     const found = [];
     let start = 0;

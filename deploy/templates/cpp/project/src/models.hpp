@@ -1,6 +1,7 @@
 // Words become tokens: BPE (byte-level or with byte fallback), Unigram and WordPiece, as the model of a tokenizer.json says.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <limits>

@@ -86,6 +86,7 @@ class Tokenizer {
     if (is_wordpiece()) {
       model_ = models::made(settings_["model"]);
       for (const auto& token : settings_.items("added_tokens")) special_.emplace_back(decoded(token.str("content")), token.whole("id"));
+      std::stable_sort(special_.begin(), special_.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });  // (one may begin as another does)
     } else {
       pipeline_ = std::make_unique<tokenizer::Pipeline>(settings_, table_);
     }

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -39,18 +40,23 @@ _READ = _FORMS | {
 
 def unicode_table(settings: Mapping[str, Any]) -> str:
     """Return the table for a tokenizer.json."""
-    return _bert(settings["normalizer"]) if inference("text").is_wordpiece(settings) else _general(settings)
+    if inference("text").is_wordpiece(settings):
+        return _bert(settings["normalizer"])
+    return _general(forms=any(step["type"] in _FORMS for step in _steps(settings.get("normalizer"))))
 
 
-def _general(settings: Mapping[str, Any]) -> str:
-    lines = []
-    chars = [chr(code) for code in range(_LAST + 1) if not 0xD800 <= code < 0xE000]
-    for category, group in groupby(chars, unicodedata.category):
-        run = list(group)
+@cache
+def _general(*, forms: bool) -> str:
+    """Return categories and lower case of all characters, where `forms` says so with what composes and decomposes them."""
+    lines, chars = [], []
+    every = (chr(code) for code in range(_LAST + 1) if not 0xD800 <= code < 0xE000)
+    for category, group in groupby(every, unicodedata.category):
         if category != "Cn":
+            run = list(group)
             lines.append(f"G {ord(run[0]):x} {ord(run[-1]):x} {category}")
+            chars += [] if category == "Co" else run  # (characters for private use have no properties)
     lines += [_change("L", char, char.lower()) for char in chars if char.lower() != char]
-    if any(step["type"] in _FORMS for step in _steps(settings.get("normalizer"))):
+    if forms:
         lines += _forms(chars)
     return "\n".join(lines) + "\n"
 

@@ -126,7 +126,11 @@ def _yolo_boxes(path: Path, size: tuple[int, int], classes: int) -> BoxTruth:
             )
         if classes and int(values[0]) >= classes:
             raise DataError(f"{path}: line {number} has class {int(values[0])}, and there are names of {classes} classes")
-        if values[0] > _MOST_CLASSES or max(values[1:_NUMBERS]) > 1.01 or min(values[1:3]) < -0.01 or min(values[3:5]) < 0:
+        if values[0] > _MOST_CLASSES:
+            raise DataError(
+                f"{path}: line {number} has class {values[0]:.0f}; classes are numbered from 0 to {_MOST_CLASSES:,}"
+            )
+        if max(values[1:_NUMBERS]) > 1.01 or min(values[1:3]) < -0.01 or min(values[3:5]) < 0:
             raise DataError(f"{path}: line {number} has numbers above 1 or below 0; boxes are relative to the image")
         rows.append(values[:_NUMBERS])
     table = np.array(rows, np.float64).reshape(-1, _NUMBERS)
@@ -161,7 +165,7 @@ def _yaml_names(lines: Sequence[str], path: Path) -> tuple[str, ...]:
         whole = "".join([first, *lines[1:]])[1:].partition("]" if first[0] == "[" else "}")[0]
         items = [item.strip() for item in whole.split(",")]
     else:
-        behind = itertools.takewhile(lambda line: not line.strip() or line.startswith((" ", "-")), lines[1:])
+        behind = itertools.takewhile(lambda line: not line.strip() or line.startswith((" ", "-", "#")), lines[1:])
         items = [re.sub(r"(^|\s)#.*", "", line).strip() for line in behind]
     numbers: list[int] = []
     names: list[str] = []

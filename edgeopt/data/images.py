@@ -90,6 +90,8 @@ def image_size(file: Path) -> tuple[int, int]:
     """
     try:
         with open_image(file) as opened:
+            if opened.format == "TIFF":
+                opened.load()  # (Pillow turns it then, some versions its size before)
             turned = opened.getexif().get(_ORIENTATION, 1) in _ON_THE_SIDE
             return (opened.height, opened.width) if turned else opened.size
     except UNREADABLE as error:

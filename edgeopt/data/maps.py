@@ -72,6 +72,7 @@ class _Masks(Sequence[NDArray[np.uint8]]):
         width, height = image_size(image)
         if values.shape != (height, width):
             raise DataError(f"{mask}: is {values.shape[1]}×{values.shape[0]}, its image {width}×{height}")
-        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= _MOST:
-            raise DataError(f"{mask}: holds the number {int(values.max())}; classes are numbered from 0 to {_MOST}")
+        for number in (int(values.min()), int(values.max())) if values.size else ():
+            if not 0 <= number <= _MOST:
+                raise DataError(f"{mask}: holds the number {number}; classes are numbered from 0 to {_MOST}")
         return values.astype(np.uint8)

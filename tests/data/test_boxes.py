@@ -80,11 +80,19 @@ def test_coco_gives_the_same_boxes(folder: Path) -> None:
         ("0 0.5 0.5 50 1\n", "numbers above 1 or below 0; boxes are relative"),
         ("5 0.5 0.5 0.5 1\n", "class 5, and there are names of 2 classes"),
         ("dog 0.5 0.5 0.5 1\n", "line 1 is not numbers"),
+        ("0 0.5 0.5 -0.5 1\n", "numbers above 1 or below 0; boxes are relative"),
     ],
 )
 def test_lines_that_are_no_boxes_are_named(folder: Path, text: str, said: str) -> None:
     (folder / "labels" / "b.txt").write_text(text)
     with pytest.raises(DataError, match=said):
+        open_source(f"{folder}?preprocessing={folder}/p.toml")
+
+
+def test_a_class_beyond_every_list_is_named(folder: Path) -> None:
+    (folder / "classes.txt").unlink()
+    (folder / "labels" / "b.txt").write_text("2000000 0.5 0.5 0.5 1\n")
+    with pytest.raises(DataError, match="line 1 has class 2000000; classes are numbered from 0 to 1,000,000"):
         open_source(f"{folder}?preprocessing={folder}/p.toml")
 
 
@@ -97,7 +105,14 @@ def test_a_damaged_coco_file_and_a_missing_image_are_named(folder: Path) -> None
         open_source(f"{folder}/coco.json?preprocessing={folder}/p.toml")
 
 
-@pytest.mark.parametrize("text", ["names: {1: dog, 0: cat}\n", "names:  # of the classes\n  1: 'dog'\n  0: cat  # a cat\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names: {1: dog, 0: cat}\n",
+        "names:  # of the classes\n  1: 'dog'\n  0: cat  # a cat\n",
+        "names:\n- cat\n# the other\n- dog\nnc: 2\n",
+    ],
+)
 def test_names_of_a_data_yaml_go_by_their_numbers(folder: Path, text: str) -> None:
     (folder / "classes.txt").unlink(missing_ok=True)
     (folder / "data.yaml").write_text(text)

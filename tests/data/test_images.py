@@ -84,14 +84,15 @@ def test_a_format_that_is_not_listed_is_no_image_whatever_its_name(
         inference("images").read_pixels(str(tmp_path / "photo.png"))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_samples_are_turned_as_the_apps_of_a_bundle_turn_them(tmp_path: Path, orientation: int) -> None:
-
+@pytest.mark.parametrize(
+    ("form", "orientation"), [*(("PNG", orientation) for orientation in range(1, 9)), ("TIFF", 3), ("TIFF", 6)]
+)
+def test_samples_are_turned_as_the_apps_of_a_bundle_turn_them(tmp_path: Path, form: str, orientation: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = tmp_path / "photo.png"
-    Image.fromarray(pixels).save(file, exif=exif)
+    Image.fromarray(pixels).save(file, form, exif=exif)
     width, height = (6, 4) if orientation < 5 else (4, 6)
     assert image_size(file) == (width, height)
     steps = ImageInput(width=width, height=height, resample="nearest", scale=[1.0])

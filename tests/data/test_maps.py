@@ -43,7 +43,8 @@ def test_masks_that_are_missing_or_do_not_fit_are_named(folder: Path) -> None:
         open_source(f"{folder}?preprocessing={folder}/p.toml")
 
 
-def test_numbers_beyond_8_bits_are_not_folded_into_them(folder: Path) -> None:
-    Image.fromarray(np.full((4, 6), 258, np.uint16)).save(folder / "masks" / "a.png")
-    with pytest.raises(DataError, match="holds the number 258; classes are numbered from 0 to 255"):
+@pytest.mark.parametrize(("number", "dtype", "form"), [(258, np.uint16, "PNG"), (-7, np.int32, "TIFF")])
+def test_numbers_beyond_8_bits_are_not_folded_into_them(folder: Path, number: int, dtype: type, form: str) -> None:
+    Image.fromarray(np.full((4, 6), number, dtype)).save(folder / "masks" / "a.png", form)
+    with pytest.raises(DataError, match=f"holds the number {number}; classes are numbered from 0 to 255"):
         _ = open_source(f"{folder}?preprocessing={folder}/p.toml").annotations[0]  # type: ignore[index]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, closing
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -50,18 +50,19 @@ class Sources:
         answer = await self._answer(self._text(asked), self._options(asked), gone)
         return self._form().answered(answer)
 
-    async def begun(self, asked: CompletionRequest) -> AsyncIterator[str]:
+    async def begun(self, asked: CompletionRequest) -> AsyncGenerator[str]:
         """Return the events of a streamed answer once its first piece is there, so that errors have a status of their own."""
         found: list[Answer] = []
         pieces = self._pieces(self._text(asked), self._options(asked), found)
         first = await anext(pieces, "")
         return self._events(first, pieces, found)
 
-    async def _events(self, first: str, pieces: AsyncIterator[str], found: list[Answer]) -> AsyncIterator[str]:
+    async def _events(self, first: str, pieces: AsyncGenerator[str], found: list[Answer]) -> AsyncGenerator[str]:
         form = self._form()
-        yield _event(form.piece(0, first, []))
-        async for piece in pieces:
-            yield _event(form.piece(0, piece, []))
+        async with aclosing(pieces):  # (a client that has gone must free the turn at once)
+            yield _event(form.piece(0, first, []))
+            async for piece in pieces:
+                yield _event(form.piece(0, piece, []))
         yield _event(form.closing(0, "stop" if found and found[0].reason == "stop" else "length"))
         yield "data: [DONE]\n\n"
 

@@ -132,3 +132,16 @@ def test_a_client_that_has_gone_frees_the_turn(t5: tuple[Any, Path]) -> None:  #
         return sources._turn.locked()
 
     assert not asyncio.run(leave())
+
+
+def test_a_stream_that_is_left_frees_the_turn(t5: tuple[Any, Path]) -> None:  # noqa: F811
+    sources = Sources(EncoderDecoder(t5[1]), ServeConfig(), Metrics(), name="tiny")
+
+    async def leave() -> tuple[bool, bool]:
+        events = await sources.begun(CompletionRequest(prompt="Once upon a time", max_tokens=64, stream=True))
+        await anext(events)
+        during = sources._turn.locked()
+        await events.aclose()
+        return during, sources._turn.locked()
+
+    assert asyncio.run(leave()) == (True, False)

@@ -101,7 +101,10 @@ def unread(settings: Mapping[str, Any]) -> str | None:
     processor = settings.get("post_processor") or {}
     after = processor.get("processors", [processor] if processor else [])
     parts = [settings["model"], *_steps(settings.get("normalizer")), *_steps(settings.get("pre_tokenizer")), *after]
-    return next((f"a tokenizer with {part['type']}" for part in parts if part["type"] not in _READ), None)
+    kinds = [
+        part.get("type", "a model of no stated type") for part in parts
+    ]  # (as the first files of GPT-2 and RoBERTa have it)
+    return next((f"a tokenizer with {kind}" for kind in kinds if kind not in _READ), None)
 
 
 def _bert(normalizer: Mapping[str, Any]) -> str:

@@ -116,6 +116,16 @@ def test_a_makefile_runs_the_example_text_as_it_is(text, tmp_path):
     assert not list(tmp_path.rglob("owned"))
 
 
+def test_a_tokenizer_whose_model_states_no_type_is_left_to_the_package(tmp_path):
+    """The first tokenizer.json of GPT-2 and RoBERTa are like this, and the package reads them."""
+    from edgeopt.bundle import TokenizerInput
+    from edgeopt.bundle.deploy import _tokenizer
+
+    values = {"added_tokens": [], "model": {"vocab": {"a": 0}, "merges": []}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
+    assert _tokenizer(TokenizerInput(max_length=8), tmp_path) == values
+
+
 def test_a_tokenizer_without_its_parts_is_one_line(tmp_path):
     from edgeopt.bundle import TokenizerInput
     from edgeopt.bundle.deploy import _tokenizer

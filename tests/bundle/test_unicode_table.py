@@ -46,3 +46,4 @@ def test_what_the_programs_do_not_read_is_named() -> None:
     inner = {"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]}
     assert unread({**known, "pre_tokenizer": inner}) == "a tokenizer with UnicodeScripts"
     assert unread({**known, "model": {"type": "WordLevel"}}) == "a tokenizer with WordLevel"
+    assert unread({**known, "model": {"vocab": {}}}) == "a tokenizer with a model of no stated type"

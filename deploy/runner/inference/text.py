@@ -41,7 +41,7 @@ class Tokenizer:
         self._max_length = max_length
         with open(path, encoding="utf-8") as file:
             self._settings: Dict[str, Any] = json.load(file)
-        self._library = None if is_wordpiece(self._settings) else _library(path, max_length, self._settings)
+        self._library = None if is_wordpiece(self._settings) else _library(path, max_length)
 
     def encode(self, text: Raw) -> Encoded:
         """Return the tokens of a text, or of a pair of texts."""
@@ -88,12 +88,11 @@ def tokens_of(text: Raw, encoded: Encoded) -> Tokens:
     return Tokens(text if isinstance(text, str) else text[-1], encoded.offsets, encoded.sequences)
 
 
-def _library(path: str, max_length: int, settings: Mapping[str, Any]) -> Any:
+def _library(path: str, max_length: int) -> Any:
     try:
         from tokenizers import Tokenizer as Library
     except ImportError as error:
-        kind = settings["model"]["type"]
-        raise ValueError(f"a {kind} tokenizer needs the package tokenizers: pip install tokenizers") from error
+        raise ValueError(f"{path}: not BERT's; it needs the package tokenizers: pip install tokenizers") from error
     tokenizer = Library.from_file(path)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)

@@ -59,8 +59,7 @@ def put_in_graph(model: ir.Model, steps: Preprocessing) -> ir.Model:
     model = _new_enough(model)
     graph, opset = model.graph, opset_of(model)
     pixels = next(value for value in graph.inputs if steps.input in (None, value.name))
-    dtype = int(pixels.dtype or ir.DataType.FLOAT)
-    made = ir.from_onnx_text(_text(steps, opset, dtype)).graph
+    made = ir.from_onnx_text(_text(steps, opset, pixels.dtype or ir.DataType.FLOAT)).graph
     (image,), (result,) = list(made.inputs), list(made.outputs)
     result.shape = pixels.shape
     nodes = list(made)
@@ -90,14 +89,13 @@ def _new_enough(model: ir.Model) -> ir.Model:
         raise RecipeError(f"{needs} and cannot be brought up ({said}); export it again") from error
 
 
-def _text(steps: ImageInput, opset: int, dtype: int) -> str:
+def _text(steps: ImageInput, opset: int, dtype: ir.DataType) -> str:
     """Return the preprocessing as a graph from bytes to the model's input."""
-    lines = [*_decoded(steps), *_placed(steps), *_normalised(steps, dtype)]
-    body = "\n".join(lines)
+    body = "\n".join([*_decoded(steps), *_placed(steps), *_normalised(steps, dtype)])
     return (
         f'<ir_version: 10, opset_import: ["" : {opset}, "{_DOMAIN}" : 1]>\n'
-        f"from_image (uint8[bytes] {INPUT}) => (tensor({dtype}) from_image_result) {{\n{body}\n}}"
-    ).replace(f"tensor({dtype})", ir.DataType(dtype).name.lower())
+        f"from_image (uint8[bytes] {INPUT}) => ({dtype.name.lower()} from_image_result) {{\n{body}\n}}"
+    )
 
 
 def _decoded(steps: ImageInput) -> Iterator[str]:
@@ -175,11 +173,12 @@ def _resized(resample: str) -> Iterator[str]:
         yield f"{result} = Clip ({result}_w, fi_none, fi_full)"
 
 
-def _normalised(steps: ImageInput, dtype: int) -> Iterator[str]:
+def _normalised(steps: ImageInput, dtype: ir.DataType) -> Iterator[str]:
+    """Yield: pixels become the model's input, normalized, in its order and type."""
     yield f"fi_mean = Constant <value = {_channels(steps.mean)}> ()  fi_scale = Constant <value = {_channels(steps.scale)}> ()"
     yield "fi_centred = Sub (fi_fitted, fi_mean)  fi_scaled = Div (fi_centred, fi_scale)"
     order = "Identity (fi_scaled)" if steps.layout == "NCHW" else "Transpose <perm = [0, 2, 3, 1]> (fi_scaled)"
-    yield f"fi_ordered = {order}  from_image_result = Cast <to = {dtype}> (fi_ordered)"
+    yield f"fi_ordered = {order}  from_image_result = Cast <to = {int(dtype)}> (fi_ordered)"
 
 
 def _channels(values: Sequence[float]) -> str:

@@ -86,6 +86,8 @@ def _from_image(facts: dict[str, Any] | None) -> str:
     if facts is None:
         return ""
     agree = f"{facts['same_answers']} of {facts['raw_inputs']} golden raw inputs have the recorded answer with it"
+    if not facts["raw_inputs"]:
+        agree = "there was no golden raw input to try it with"
     return (
         f"`{facts['file']}` takes the bytes of an image file (input `{facts['input']}`, uint8) where the session options\n"
         f"register the library of the package {facts['package']}; {agree}.\n\n"

@@ -10,6 +10,7 @@ import typer
 
 from edgeopt.cli.options import Quiet, TargetName
 from edgeopt.cli.output import say
+from edgeopt.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
     from edgeopt.batches import Array
@@ -71,6 +72,7 @@ def bundle(
 ) -> None:
     """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; run its example before it is done."""
     if data is None:
+        _refuse_in_graph(in_graph)
         _bundle_language_model(model, output, target=target, name=name, licence=licence, sign=sign)
         return
     from edgeopt.bundle import write_bundle
@@ -96,9 +98,12 @@ def bundle(
     _show(output, result)
 
 
-def _format(name: str) -> Literal["onnx", "ort"]:
-    from edgeopt.errors import RecipeError
+def _refuse_in_graph(asked: bool) -> None:
+    if asked:
+        raise RecipeError("--in-graph is for models of images, and --data is missing: name golden inputs")
 
+
+def _format(name: str) -> Literal["onnx", "ort"]:
     if name not in ("onnx", "ort"):
         raise RecipeError(f"--format {name}: allowed are onnx and ort")
     return "ort" if name == "ort" else "onnx"
@@ -182,7 +187,6 @@ def _bundle_language_model(
 ) -> None:
     """Bundle a language model, whose golden tokens need no data."""
     from edgeopt.bundle.language_model import LanguageModelSpec, write_language_model
-    from edgeopt.errors import ModelError, RecipeError
     from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
     from edgeopt.generate.opening import is_language_model
     from edgeopt.targets.target import load_target

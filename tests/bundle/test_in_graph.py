@@ -10,10 +10,12 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from edgeopt.bundle import BundleSpec, ImageInput, TokenizerInput, write_bundle
 from edgeopt.bundle.in_graph import FILE, extensions_library, put_in_graph
 from edgeopt.bundle.raw_golden import RawSample, prepared_inputs
+from edgeopt.cli.app import app
 from edgeopt.device_code import inference
 from edgeopt.errors import MachineError, RecipeError
 from edgeopt.graph import files
@@ -93,6 +95,11 @@ def test_a_bundle_says_how_many_answers_such_a_model_gives(tmp_path):
 def test_what_cannot_be_in_a_graph_is_refused(steps, said):
     with pytest.raises(RecipeError, match=said):
         put_in_graph(copying("1, 3, 4, 4"), steps)
+
+
+def test_a_language_model_has_no_images_to_put_into_its_graph(tmp_path):
+    with pytest.raises(RecipeError, match="--in-graph is for models of images"):
+        CliRunner().invoke(app, ["bundle", str(tmp_path), "--in-graph", "-o", "b"], catch_exceptions=False)
 
 
 def test_an_old_opset_is_brought_up_or_said():

@@ -104,6 +104,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="Markdown file of the table")
     options = parser.parse_args()
     bundles = options.bundles or [bundle_of(name, options.work) for name in BUNDLES]
+    options.work.mkdir(parents=True, exist_ok=True)
     record = options.work / "tried.jsonl"
     for way in (way for way in WAYS if way.name in options.ways.split(";")):
         made: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""Eight texts one after the other and as one batch: tokens per second, prompts included, and whether the answers are the same.
+"""Texts one after the other and as one batch: tokens per second, prompts included, and whether the answers are the same.
 
 python -m benchmarks.generate.streams FOLDER --rows 8 --tokens 48 --rounds 3
 """
@@ -18,7 +18,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generate.streams", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=8, choices=range(1, len(_SUBJECTS) + 1), metavar="N")
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

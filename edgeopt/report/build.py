@@ -101,9 +101,9 @@ def evidence_of(results: Results, variants: Sequence[Variant]) -> Evidence:
 def _generation_budgets(generation: GenerationFacts | None) -> Iterator[Judgement]:
     """Yield the budgets on generation as any other budget."""
     for model in generation.models if generation else ():
-        for it in model.budgets:
-            measured = f"{it.value:.1f} after a prompt of {model.contexts[0].context} tokens"
-            yield Judgement(it.budget, model.model, "pass" if it.passed else "fail", it.value, measured)
+        for found in model.budgets:
+            measured = f"{found.value:.1f} after a prompt of {model.contexts[0].context} tokens"
+            yield Judgement(found.budget, model.model, "pass" if found.passed else "fail", found.value, measured)
 
 
 def _shrinkage(prune: PruneFacts | None) -> Shrinkage | None:

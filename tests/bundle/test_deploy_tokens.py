@@ -48,3 +48,16 @@ def test_of_special_tokens_the_longest_counts(program: Path | None, tmp_path: Pa
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     for row in tokens.compared(tmp_path, tokenizer, ["c [AB] d", "[A [AB]"], program):
         assert (row["ids"], row["offsets"]) == (0, 0), row
+
+
+@pytest.mark.parametrize("pattern", ["[[:alpha:]]+", r"\\p{Greek}", "(?<=a)b", r"\\bword"])
+def test_a_pattern_that_cpp_does_not_read_is_said(pattern: str, program: Path | None, tmp_path: Path) -> None:
+    if program is None:
+        pytest.skip("no C++ compiler")
+    words = f'{{"type": "Split", "pattern": {{"Regex": "{pattern}"}}, "behavior": "Isolated", "invert": false}}'
+    model = '{"type": "BPE", "vocab": {}, "merges": []}'
+    text = f'{{"added_tokens": [], "normalizer": null, "pre_tokenizer": {words}, "model": {model}, "post_processor": null}}'
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+    (tmp_path / "sentences.json").write_text('["a"]', encoding="utf-8")
+    with pytest.raises(SystemExit, match="not read here"):
+        tokens.cpp(tmp_path, program)

@@ -225,6 +225,7 @@ class Pattern {
     set.negated = take("^");
     for (bool first = true; first || peek() != ']'; first = false) {
       if (!more() || take("&&")) fail();
+      if (take("[:")) fail();  // a class of POSIX
       if (take("[")) { set.sets.push_back(bracket(depth + 1)); continue; }
       const uint32_t from = peek() == '\\' ? escape(set) : source_[at_++];
       if (from == kClass) continue;

@@ -19,7 +19,8 @@ from typing import Any
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
 from edgeopt.bundle.manifest import Manifest, read_manifest
-from edgeopt.bundle.unicode_table import unicode_table, unread
+from edgeopt.bundle.native_tokenizer import unread_part
+from edgeopt.bundle.unicode_table import unicode_table
 from edgeopt.bundle.verify import verify_bundle
 from edgeopt.data.preprocessing import AudioInput, TokenizerInput
 from edgeopt.device_code import inference, inference_folder
@@ -162,7 +163,7 @@ def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
     steps = manifest.preprocessing
     native = platform in (Platform.CPP, Platform.ANDROID)
-    if native and isinstance(steps, TokenizerInput) and (part := unread(_tokenizer(steps, bundle))) is not None:
+    if native and isinstance(steps, TokenizerInput) and (part := unread_part(_tokenizer(steps, bundle))) is not None:
         raise ModelError(f"{bundle}: the {platform} template does not read {part}; python, serve, node and web may")
 
 
@@ -176,7 +177,7 @@ def _tokenizer(steps: TokenizerInput, bundle: Path) -> dict[str, Any]:
     try:
         wordpiece = inference("text").is_wordpiece(settings)
         whole = not wordpiece or set(settings["normalizer"]) >= {*_NORMALIZER}
-        unread(settings)
+        unread_part(settings)
     except (AttributeError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:

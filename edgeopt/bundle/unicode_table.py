@@ -21,6 +21,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
+from edgeopt.bundle.native_tokenizer import steps_of
 from edgeopt.device_code import inference
 
 _LAST = 0x10FFFF
@@ -30,19 +31,13 @@ _CHINESE = (
     (0x2F800, 0x2FA1F),
 )  # fmt: skip
 _FORMS = {"NFC", "NFD", "NFKC", "NFKD", "BertNormalizer"}
-_READ = _FORMS | {
-    *("BPE", "Unigram", "WordPiece", "Lowercase", "StripAccents", "Strip", "Prepend", "Replace", "Precompiled", "Nmt"),
-    *("ByteLevel", "Metaspace", "Whitespace", "WhitespaceSplit", "Split", "Digits", "Punctuation", "BertPreTokenizer"),
-    *("TemplateProcessing", "RobertaProcessing", "BertProcessing"),
-}  # fmt: skip
-"""Parts of a tokenizer.json that the C++ templates read, models, normalizers, pre-tokenizers and post-processors."""
 
 
 def unicode_table(settings: Mapping[str, Any]) -> str:
     """Return the table for a tokenizer.json."""
     if inference("text").is_wordpiece(settings):
         return _bert(settings["normalizer"])
-    return _general(forms=any(step["type"] in _FORMS for step in _steps(settings.get("normalizer"))))
+    return _general(forms=any(step["type"] in _FORMS for step in steps_of(settings.get("normalizer"))))
 
 
 @cache
@@ -84,27 +79,6 @@ def _forms(chars: Iterable[str]) -> Iterator[str]:
 
 def _change(kind: str, char: str, became: str) -> str:
     return " ".join([kind, f"{ord(char):x}", *(f"{ord(part):x}" for part in became)])
-
-
-def _steps(step: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """Yield the steps of a normalizer or pre-tokenizer, those of a sequence one by one."""
-    if step is None:
-        return
-    if step["type"] != "Sequence":
-        yield step
-    for inner in [*step.get("normalizers", []), *step.get("pretokenizers", [])]:
-        yield from _steps(inner)
-
-
-def unread(settings: Mapping[str, Any]) -> str | None:
-    """Return what of a tokenizer.json the C++ templates do not read, in words; None: they read all of it."""
-    processor = settings.get("post_processor") or {}
-    after = processor.get("processors", [processor] if processor else [])
-    parts = [settings["model"], *_steps(settings.get("normalizer")), *_steps(settings.get("pre_tokenizer")), *after]
-    kinds = [
-        part.get("type", "a model of no stated type") for part in parts
-    ]  # (as the first files of GPT-2 and RoBERTa have it)
-    return next((f"a tokenizer with {kind}" for kind in kinds if kind not in _READ), None)
 
 
 def _bert(normalizer: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The table for programs without a Unicode library: what it says of some characters."""
 
-from edgeopt.bundle.unicode_table import unicode_table, unread
+from edgeopt.bundle.unicode_table import unicode_table
 
 OPTIONS = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
 
@@ -38,12 +38,3 @@ def test_other_tokenizers_get_categories_and_what_their_normalizers_need() -> No
     assert "K fb01 66 69" in lines  # ﬁ
     assert "O 301 e6" in lines
     assert not any(line.startswith("M 2add") for line in lines), "2ADC is not composed again"
-
-
-def test_what_the_programs_do_not_read_is_named() -> None:
-    known = {"normalizer": None, "pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE"}, "post_processor": None}
-    assert unread(known) is None
-    inner = {"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]}
-    assert unread({**known, "pre_tokenizer": inner}) == "a tokenizer with UnicodeScripts"
-    assert unread({**known, "model": {"type": "WordLevel"}}) == "a tokenizer with WordLevel"
-    assert unread({**known, "model": {"vocab": {}}}) == "a tokenizer with a model of no stated type"

@@ -1,4 +1,4 @@
-"""Data files of a model of untrusted models: their names stay in the folder, their places are numbers."""
+"""Data files of untrusted models: their names stay in the folder, their places are numbers."""
 
 import numpy as np
 import onnx

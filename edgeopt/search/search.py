@@ -188,8 +188,10 @@ class _Search:
         if not fitting:  # the best that can be had
             fitting = [item for item in known if item not in new]
         for item in known:
-            if item not in fitting:
+            if item not in fitting and item.results:
                 self._report(item, Rung.UNTRAINED)
+            elif item not in fitting:
+                self._study.fail(item.candidate, f"predicted to miss {'; '.join(self._misses(item, Rung.UNTRAINED))}")
         if is_trained(self._recipe):
             self._take(fitting, Rung.SHORT, self._explorers)
         for item in fitting:

@@ -218,7 +218,7 @@ class Study:
             self._study.tell(trial, [metric, figures.get("p50_ms", 0.0), figures.get("size_bytes", 0.0)])
 
     def fail(self, candidate: Candidate, reason: str) -> None:
-        """Tell the sampler that a candidate could not be measured."""
+        """Tell the sampler that a candidate could not be measured, or is not worth it."""
         trial = self._trials.pop(candidate.number, None)
         if trial is None:
             return

@@ -110,7 +110,7 @@ def _pruned(recipe: Recipe) -> TrialResult:
     cut = sum((1.0 + place) * (1 - units / 16) ** 2 for place, units in enumerate(left.values()))
     ms = 1.02 * (0.5 + sum(left.values()) / 16)
     size = 200_000.0 - 1000 * (96 - sum(left.values()))
-    trained = min(recipe.prune.train.epochs, 1.0)
+    trained = min(recipe.prune.train.epochs, 1.0) if recipe.prune else 1.0
     return TrialResult(
         {"p50_ms": ms, "p95_ms": 1.1 * ms, "size_bytes": size}, 0.9 - 0.01 * cut / trained, "accuracy", seconds=9.0
     )
@@ -128,6 +128,15 @@ def test_candidates_of_a_transformer_are_proposed_without_being_run(tmp_path: Pa
         )
         assert point.predicted_error is not None and point.setting["quantize.exclude"] == []
         assert _pruned(load_recipe(str(tmp_path / point.recipe))).figures["p50_ms"] == point.p50_ms
+
+
+def test_proposals_that_are_predicted_beyond_a_budget_are_not_trained(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    fake.forecast, fake.measure = _forecast(), staticmethod(_pruned)
+    request = _request(tmp_path, "size_kb>=170")  # a lower limit, which the programme does not know
+    front = search(replace(request, recipe=load_recipe(_TINY, ["search.candidates=6", "search.rounds=1"])))
+    assert front.feasible and front.points
+    for rung, recipe in fake.ran:
+        assert _pruned(recipe).figures["size_bytes"] >= 170_000, rung
 
 
 def test_what_an_earlier_run_measured_counts_when_the_search_is_run_again(tmp_path: Path, fake: type[FakeWorkers]) -> None:

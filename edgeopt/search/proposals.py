@@ -195,11 +195,14 @@ def _better(a: Proposal, b: Proposal) -> bool:
 
 
 def with_proposals(knobs: Sequence[Knob], proposals: Sequence[Proposal]) -> tuple[Knob, ...]:
-    """Return the knobs with proposals in place of those that say how much is pruned and in which precision."""
+    """Return the knobs with proposals in place of those that they decide: what is pruned, how far, and in which precision.
+
+    Proposals name parts of the student that the recipe has: another student would have other parts.
+    """
     if not proposals:
         return tuple(knobs)
     names = tuple(f"p{place:02d}" for place in range(len(proposals)))
-    others = [knob for knob in knobs if not knob.key.startswith(("prune.", "quantize."))]
+    others = [knob for knob in knobs if not knob.key.startswith(("distill.", "prune.", "quantize."))]
     return (Knob(PROPOSAL, tuple(dict(one.setting) for one in proposals), names), *others)
 
 

@@ -107,11 +107,16 @@ def test_choices_are_optimal_among_all_that_fit() -> None:
         assert one.error == pytest.approx(best)
 
 
-def test_proposals_take_the_place_of_knobs_about_pruning_and_precision() -> None:
-    knobs = [Knob("prune.macs", (0.5, 0.7)), Knob("quantize.scheme", ("static", "dynamic")), Knob("distill.layers", ([1], [2]))]
+def test_proposals_take_the_place_of_knobs_about_the_student_pruning_and_precision() -> None:
+    knobs = [
+        Knob("prune.macs", (0.5, 0.7)),
+        Knob("quantize.scheme", ("static", "dynamic")),
+        Knob("distill.layers", ([1], [2])),  # a student of other layers has other parts than the proposals name
+        Knob("bundle.latency", (False, True)),
+    ]
     found = propose({"here": _known()}, [], count=3)
     first, other = with_proposals(knobs, found)
     assert first.key == PROPOSAL and first.labels[0] == "p00" and first.choices[0] == found[0].setting
-    assert other.key == "distill.layers" and with_proposals(knobs, []) == tuple(knobs)
+    assert other.key == "bundle.latency" and with_proposals(knobs, []) == tuple(knobs)
     assert set(map(found.index, spread(found, 2))) == {0, len(found) - 1} and spread([], 3) == []
     assert list(map(found[:5].index, spread(found[:5], 5))) == [2, 3, 1, 4, 0]  # the middle first

@@ -9,6 +9,7 @@ Where a layer lies between two parts its cost depends on both. Costs then hold f
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,24 +117,31 @@ class PartAllocation:
 
     def _found(self, levels: Mapping[str, Mapping[int, Level]], trial: Callable[[Mapping[str, int]], float]) -> Found | None:
         """Return the best choice that fits; None: none does."""
-        room = self.budget - self.costs.rest
-        if self.costs.settle is not None:  # begin at the widths of a choice that fits
-            for _ in range(_SETTLINGS):
-                first = choose(self._offered(levels), room)
-                if first is None:
-                    return None
-                self.costs.settle(first)
+        room, rounds = self.budget - self.costs.rest, self.options.search_rounds
+        if self.costs.settle is not None:
+            self._begin_settled(levels, room)
         for _ in range(_SETTLINGS):
-            rounds = self.options.search_rounds
             found = search(self._offered(levels), room, trial, rounds=rounds, seconds=_SEARCH_S, seed=self.setting.seed)
-            if found is None or self.costs.settle is None:
+            if self.costs.settle is None:
                 return found
+            if found is None:
+                break
             self.costs.settle(found.chosen)
             needed = self.costs.total(self.parts, found.chosen) - self.costs.rest
             if needed <= self.budget - self.costs.rest:
                 return replace(found, chosen=self._filled(levels, found.chosen))
             room *= 0.99 * (self.budget - self.costs.rest) / needed
-        return None
+        chosen = self._filled(levels, _uniform(self.parts, levels, self.costs, self.budget))
+        return Found(chosen, trial(chosen), 1)
+
+    def _begin_settled(self, levels: Mapping[str, Mapping[int, Level]], room: float) -> None:
+        """Settle the costs at the widths of a choice that fits."""
+        for _ in range(_SETTLINGS):
+            first = choose(self._offered(levels), room)
+            if first is None:  # layers between two parts cost too much beside a wide neighbour: begin with all parts narrow
+                _uniform(self.parts, levels, self.costs, self.budget)
+                return
+            self.costs.settle(first)  # type: ignore[misc]  # (called only where it is not None)
 
     def _filled(self, levels: Mapping[str, Mapping[int, Level]], chosen: Mapping[str, int]) -> dict[str, int]:
         """Return the choice with room that it left in the budget given back, first where that lowers the error most."""
@@ -230,15 +238,23 @@ def check_reachable(
 
 
 def _uniform(parts: Sequence[Part], levels: Mapping[str, Mapping[int, Level]], costs: Costs, budget: float) -> dict[str, int]:
-    """Return the largest same share of every part that fits the budget."""
-    for share in (1 - place / 100 for place in range(101)):
-        counts = {
-            part.name: max([count for count in levels[part.name] if count <= share * part.units + 1e-9], default=part.least)
-            for part in parts
-        }
-        if costs.total(parts, counts) <= budget:
-            return counts
-    return {part.name: part.least for part in parts}
+    """Return the largest same share of every part that fits the budget, the fewest units if none does; costs settle there."""
+
+    def at(share: float) -> dict[str, int]:
+        fitting = {name: [count for count in levels[name] if count <= share * units + 1e-9] for name, units in whole.items()}
+        return {name: max(counts, default=min(levels[name])) for name, counts in fitting.items()}
+
+    def fits(counts: Mapping[str, int]) -> bool:
+        if costs.settle is not None:
+            costs.settle(counts)
+        return costs.total(parts, counts) <= budget
+
+    whole = {part.name: part.units for part in parts}
+    choices = [at(1 - place / 100) for place in range(101)]
+    chosen = choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)]
+    if costs.settle is not None:
+        costs.settle(chosen)
+    return chosen
 
 
 class Trial:

@@ -96,3 +96,31 @@ def test_a_latency_is_measured_again_on_the_network_that_was_chosen() -> None:
     whole = macs(model, images().collate([0]))
     prune_channel_parts(model, images(), options=options(latency="0.7x"), setting=setting, latency_of=latency_of)
     assert seen[-1] * 1.3 <= 0.7 * whole and len(seen) >= 2
+
+
+def test_a_budget_holds_with_the_same_share_of_every_layer_and_is_used() -> None:
+    model = deep()
+    sample = images().collate([0])
+    whole = macs(model, sample)
+    done = prune_channel_parts(model, images(), options=options(macs=0.5, scope="layer"), setting=Setting(step=2))
+    assert 0.4 < macs(model, sample) / whole <= 0.5
+    assert done.allocation.planned == macs(model, sample)
+
+
+def test_a_budget_that_is_reached_by_narrow_layers_alone_is_reached() -> None:
+    model = deep()
+    sample = images().collate([0])
+    whole = macs(model, sample)
+    prune_channel_parts(model, images(), options=options(macs=0.1), setting=Setting(step=2))
+    assert macs(model, sample) <= 0.1 * whole
+
+
+def deep() -> Net:
+    torch.manual_seed(0)
+    return Net(
+        lambda net, image: net.head(torch.relu(net.c(torch.relu(net.b(torch.relu(net.a(image)))))).mean((2, 3))),
+        a=conv(1, 32),
+        b=conv(32, 32),
+        c=conv(32, 32),
+        head=nn.Linear(32, 5),
+    ).eval()

@@ -12,9 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from edgeopt.data.samples import Samples
 from edgeopt.errors import ModelError, RecipeError, nearest
@@ -283,14 +283,39 @@ def apply_levels(
     levels: Mapping[str, Mapping[int, Level]],
     chosen: Mapping[str, int],
     *,
-    whole: Mapping[str, Any] | None = None,
+    whole: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Set the readers' weights to those of the chosen versions."""
+    """Set the readers' weights to those of the chosen versions; a layer that reads several parts has the changes for all.
+
+    Args:
+        model: whole, or changed by earlier choices.
+        parts: the parts.
+        levels: their versions.
+        chosen: how many units are left of each.
+        whole: the readers' weights in the whole model; None: `model` has them.
+    """
+    readers: dict[str, dict[str, Part]] = {}
     for part in parts:
-        level = levels[part.name][chosen[part.name]]
         for cut in part.readers:
-            rows = level.rows.get(cut.layer)
-            if rows is None and whole is not None:
-                rows = whole[cut.layer]
-            if rows is not None:
-                set_rows(model.get_submodule(cut.layer), rows)
+            readers.setdefault(cut.layer, {})[part.name] = part
+    for name, reading in readers.items():
+        layer = model.get_submodule(name)
+        versions = [(part, levels[part.name][chosen[part.name]]) for part in reading.values()]
+        changes = [(part, level) for part, level in versions if name in level.rows]
+        if len(changes) == 1:
+            set_rows(layer, changes[0][1].rows[name])
+        elif changes:
+            set_rows(layer, _joined(name, rows_of(layer) if whole is None else whole[name], changes))
+        elif whole is not None:
+            set_rows(layer, whole[name])
+
+
+def _joined(name: str, whole: Tensor, changes: Sequence[tuple[Part, Level]]) -> Tensor:
+    """Return the rows of a layer that reads several parts: the sum of the changes for each, zeros for all units that went."""
+    rows = whole + torch.stack([level.rows[name] - whole for _, level in changes]).sum(0)
+    for part, level in changes:
+        gone = set(range(part.units)) - set(level.kept)
+        for cut in part.readers:
+            if cut.layer == name:
+                rows[:, cut.columns(gone)] = 0
+    return rows

@@ -82,8 +82,13 @@ def is_conv1d(layer: nn.Module) -> TypeGuard[nn.Linear]:
     return type(layer).__name__ == "Conv1D" and isinstance(getattr(layer, "nf", None), int)
 
 
+def is_depthwise(layer: _ConvNd) -> bool:
+    """Return whether a convolution treats its channels one by one."""
+    return layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
+
+
 def _width_of_convolution(layer: _ConvNd, side: Side) -> int | None:
-    depthwise = layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
+    depthwise = is_depthwise(layer)
     if (depthwise and side == "in") or (layer.groups > 1 and layer.transposed and not depthwise):
         return None
     return {"out": layer.out_channels, "in": layer.in_channels}.get(side)
@@ -147,7 +152,7 @@ def _cut_embedding(layer: nn.Embedding, side: Side, indices: torch.Tensor) -> No
 
 def _cut_convolution(layer: _ConvNd, side: Side, indices: torch.Tensor) -> None:
     """Cut a weight [out, in / groups, …], or [in, out / groups, …] of a transposed convolution."""
-    if layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels:
+    if is_depthwise(layer):
         _select(layer, ["weight", "bias"], 0, indices)  # each channel has its own filter, so both sides shrink
         layer.out_channels = layer.in_channels = layer.groups = len(indices)
     elif side == "out":

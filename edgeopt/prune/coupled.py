@@ -26,7 +26,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from edgeopt.batches import Batch
 from edgeopt.errors import InternalError, ModelError
 from edgeopt.models.call import to_tensors
-from edgeopt.models.kept import Side, width
+from edgeopt.models.kept import Side, is_depthwise, width
 from edgeopt.prune.heads import heads
 from edgeopt.prune.probing import Place, mixes, reach_of, sources
 from edgeopt.prune.structure.anatomy import ignored
@@ -182,7 +182,7 @@ def _side(layer: nn.Module, *, out: bool) -> Side:
     if isinstance(layer, _POINTWISE):
         return "out"
     if isinstance(layer, _ConvNd) and layer.groups > 1:
-        if layer.groups == layer.in_channels == layer.out_channels:
+        if is_depthwise(layer):
             return "out"
         raise _NoPartError(f"a convolution of {layer.groups} groups depends on them")
     if isinstance(layer, _ROOTS):

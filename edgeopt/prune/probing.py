@@ -21,7 +21,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from edgeopt.batches import Batch
-from edgeopt.models.kept import Side, width
+from edgeopt.models.kept import Side, is_depthwise, width
 from edgeopt.prune.surgery import outputs_of
 
 Place = tuple[str, Side]
@@ -47,7 +47,7 @@ def reach_of(model: nn.Module, sample: Batch, writers: Sequence[str]) -> dict[st
 
 def mixes(layer: nn.Module) -> bool:
     """Return whether each output of `layer` depends on several of its inputs."""
-    return isinstance(layer, nn.Linear) or (isinstance(layer, _ConvNd) and not _depthwise(layer))
+    return isinstance(layer, nn.Linear) or (isinstance(layer, _ConvNd) and not is_depthwise(layer))
 
 
 class _Probe:
@@ -59,7 +59,7 @@ class _Probe:
         self.layers = {
             name: layer
             for name, layer in model.named_modules()
-            if mixes(layer) or isinstance(layer, pointwise) or (isinstance(layer, _ConvNd) and _depthwise(layer))
+            if mixes(layer) or isinstance(layer, pointwise) or (isinstance(layer, _ConvNd) and is_depthwise(layer))
         }
         self.inputs: dict[tuple[str, int], Tensor] = {}
         self.answers: dict[tuple[str, int], Tensor] = {}
@@ -120,10 +120,6 @@ class _Probe:
         finally:
             for hook in hooks:
                 hook.remove()
-
-
-def _depthwise(layer: _ConvNd) -> bool:
-    return layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels
 
 
 def _axis(layer: nn.Module, x: Tensor) -> int:

@@ -23,6 +23,7 @@ from torch.nn.modules.conv import _ConvNd
 from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.graph import files
+from edgeopt.models.kept import is_depthwise
 from edgeopt.prune.allocation.layer_costs import products
 from edgeopt.prune.latency.bench import Bench
 from edgeopt.prune.surgery import outputs_of
@@ -123,7 +124,7 @@ def layer_model(layer: nn.Module, shape: Sequence[int], inputs: int, outputs: in
         weight = generator.standard_normal(_weight_shape(layer, inputs, outputs)).astype(np.float32) * 0.05
         value = ir.Value(name=f"weight_{number}", const_value=ir.tensor(weight, name=f"weight_{number}"))
         values.append(value)
-        nodes.append(_node(layer, x, value, groups=inputs if getattr(layer, "groups", 1) > 1 else 1))
+        nodes.append(_node(layer, x, value, groups=_groups(layer, inputs)))
         sums.append(nodes[-1].outputs[0])
     while len(sums) > 1:
         nodes.append(ir.Node("", "Add", [sums[0], sums[1]]))
@@ -137,9 +138,15 @@ def _weight_shape(layer: nn.Module, inputs: int, outputs: int) -> tuple[int, ...
     if isinstance(layer, nn.Linear):
         return inputs, outputs
     assert isinstance(layer, _ConvNd)
-    if layer.groups > 1:
-        return outputs, 1, *layer.kernel_size
-    return (inputs, outputs, *layer.kernel_size) if layer.transposed else (outputs, inputs, *layer.kernel_size)
+    first, second = (inputs, outputs) if layer.transposed else (outputs, inputs)
+    return first, second // _groups(layer, inputs), *layer.kernel_size
+
+
+def _groups(layer: nn.Module, inputs: int) -> int:
+    """Return the groups of a layer with this many inputs: only a depthwise convolution has fewer when it is narrowed."""
+    if not isinstance(layer, _ConvNd):
+        return 1
+    return inputs if is_depthwise(layer) else layer.groups
 
 
 def _node(layer: nn.Module, x: ir.Value, weight: ir.Value, *, groups: int) -> ir.Node:
@@ -161,7 +168,8 @@ def _node(layer: nn.Module, x: ir.Value, weight: ir.Value, *, groups: int) -> ir
 
 def _described(layer: nn.Module, shape: Sequence[int]) -> str:
     if isinstance(layer, _ConvNd):
-        own = f"{layer.kernel_size}{layer.stride}{layer.padding}{layer.dilation}{layer.groups > 1}{layer.transposed}"
+        groups = _groups(layer, 0)  # 0: as many as channels
+        own = f"{layer.kernel_size}{layer.stride}{layer.padding}{layer.dilation}{groups}{layer.transposed}"
     else:
         own = ""
     return f"{type(layer).__name__}{own}{[size for place, size in enumerate(shape) if place != (1 if own else len(shape) - 1)]}"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgeopt.batches import Batch
-from edgeopt.prune.latency.layers import LayerTimes, layer_model
+from edgeopt.prune.latency.layers import LayerTimes, layer_model, sizes_of
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,13 @@ from edgeopt.prune.latency.layers import LayerTimes, layer_model
         (nn.Conv2d(4, 6, 3, stride=2, padding=1), (1, 4, 9, 9), (2, 3)),
         (nn.Conv2d(4, 6, 3, padding="same", dilation=2), (1, 4, 9, 9), (3, 5)),
         (nn.Conv2d(6, 6, 3, padding=1, groups=6), (1, 6, 5, 5), (4, 4)),
+        (nn.Conv2d(12, 8, 3, padding=1, groups=4), (1, 12, 5, 5), (12, 8)),
+        (nn.ConvTranspose2d(6, 6, 3, groups=6), (1, 6, 5, 5), (4, 4)),
         (nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1), (1, 4, 5, 5), (2, 3)),
         (nn.Conv1d(4, 6, 3), (1, 4, 9), (2, 3)),
         (nn.Linear(4, 6), (2, 7, 4), (3, 2)),
     ],
-    ids=["strided", "same", "depthwise", "transposed", "1d", "linear"],
+    ids=["strided", "same", "depthwise", "grouped", "transposed-depthwise", "transposed", "1d", "linear"],
 )
 def test_a_layer_of_another_size_runs_with_the_shape_that_pytorch_gives(
     layer: nn.Module, shape: tuple[int, ...], sizes: tuple[int, int]
@@ -38,6 +40,9 @@ def test_a_layer_of_another_size_runs_with_the_shape_that_pytorch_gives(
     expected = list(layer(torch.zeros(shape)).shape)
     expected[1 if not isinstance(layer, nn.Linear) else -1] = sizes[1]
     assert list(found.shape) == expected and np.isfinite(found).all()
+    if sizes == sizes_of(layer):
+        weight = model.graph.initializers["weight_0"].const_value
+        assert weight is not None and weight.numpy().shape == tuple(layer.weight.shape)  # type: ignore[arg-type]
 
 
 class _Bench:

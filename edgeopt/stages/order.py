@@ -74,7 +74,7 @@ def forecast_stage(recipe: Recipe, target: Target) -> Stage:
     training = {"train", "loss", "units", *BUDGETS}
     options = {
         "prune": json.loads(recipe.prune.model_dump_json(exclude=training)),
-        "quantize": _json(recipe.quantize.model_copy(update={"exclude": []})),
+        "quantize": _json(recipe.quantize),
         "target": _json(target),
     }
     return Stage(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeopt.recipe import load_recipe
 from edgeopt.stages.job import Stage
-from edgeopt.stages.order import stages_of
+from edgeopt.stages.order import forecast_stage, stages_of
 from edgeopt.targets.target import load_target
 
 TINY = str(Path(__file__).parent.parent / "tiny_recipe.toml")
@@ -50,3 +50,13 @@ def test_stages_that_load_torch_models_depend_on_their_builders() -> None:
     with_builders = {name for name, stage in found.items() if "edgeopt.models.residual_cnn" in stage.modules}
     assert with_builders == {"teacher", "distill", "prune", "export", "export-distill", "export-teacher", "verify"}
     assert all(("edgeopt.stages.samples" in stage.modules) == bool(stage.splits) for stage in found.values())
+
+
+def test_a_forecast_depends_on_what_it_measures_and_not_on_how_much_is_pruned() -> None:
+    def options(*changes: str) -> object:
+        recipe = load_recipe(TINY, changes)
+        return forecast_stage(recipe, load_target(recipe.target)).options
+
+    assert options() == options("prune.macs=0.3") == options("prune.train.epochs=7.0")
+    assert options() != options('quantize.exclude=["stem"]')  # these nodes have no error of their own
+    assert options() != options("prune.round_to=4")

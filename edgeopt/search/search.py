@@ -65,7 +65,8 @@ def search(request: SearchRequest) -> Front:
     """Search, write `front.json` and `front.html` into the folder, and return the front.
 
     Raises:
-        RecipeError: the recipe has nothing to vary, a knob does not exist in it, or budgets contradict each other.
+        RecipeError: the recipe has nothing to vary, or a language model, a knob does not exist in it, or budgets contradict
+            each other.
         MachineError: the storage cannot be reached, the disk is full, or no candidate could be measured.
     """
     with disk_errors(request.folder):
@@ -81,10 +82,8 @@ class _Search:
         self._request, self._recipe = request, request.recipe
         self._options = request.recipe.search
         self._budgets: tuple[Budget, ...] = read_budgets(request.budgets)
-        if request.recipe.profile is False and any(budget.metric.endswith("_ms") for budget in self._budgets):
-            raise RecipeError("profile = false: the recipe measures no time; leave budgets on time out")
         self._targets = request.targets or (request.recipe.target,)
-        _check(request, self._targets)
+        _check(request, self._budgets, self._targets)
         self._knobs = knobs_of(request.recipe)
         self._began = time.monotonic()
         self._workers = self._until(request.seconds)
@@ -354,12 +353,17 @@ class _Search:
             aside.write_text(recipe.to_toml(), encoding="utf-8")
 
 
-def _check(request: SearchRequest, targets: Sequence[str]) -> None:
+def _check(request: SearchRequest, budgets: Sequence[Budget], targets: Sequence[str]) -> None:
     """Refuse what no search can run with, before anything is run.
 
     Raises:
-        RecipeError: there are no workers, the folder is a file, or a target does not exist.
+        RecipeError: the recipe does not measure what a search needs, there are no workers, the folder is a file, or a target
+            does not exist.
     """
+    if request.recipe.language is not None:
+        raise RecipeError("[language]: a search does not measure generation; compare language models with edgeopt run")
+    if request.recipe.profile is False and any(budget.metric.endswith("_ms") for budget in budgets):
+        raise RecipeError("profile = false: the recipe measures no time; leave budgets on time out")
     if request.workers < 1:
         raise RecipeError(f"--workers {request.workers}: give 1 or more")
     if request.folder.exists() and not request.folder.is_dir():

@@ -100,7 +100,7 @@ def _quantized(job: Job, path: Path) -> tuple[float, dict[str, float] | None]:
     from edgeopt.quantize import quantize
 
     config = job.recipe.quantize
-    if config.scheme != "static" or job.recipe.language is not None:
+    if config.scheme != "static":
         return float(size_bytes(path)), None
     samples: Samples = job.data.split("calibration")
     result = quantize(

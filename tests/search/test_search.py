@@ -276,6 +276,15 @@ def test_what_is_nobodys_fault_ends_the_search(tmp_path: Path, fake: type[FakeWo
         search(_request(tmp_path / "other"))
 
 
+def test_a_language_model_is_refused_before_anything_runs(tmp_path: Path, fake: type[FakeWorkers]) -> None:
+    recipe = Recipe.read(
+        {"name": "talks", "teacher": {"source": "decoder"}, "data": {"set": "texts"}, "language": {}}, where=""
+    )
+    with pytest.raises(RecipeError, match=r"\[language\]: a search does not measure generation"):
+        search(SearchRequest(recipe, tmp_path))
+    assert not fake.ran
+
+
 def test_contradicting_budgets_are_refused_before_anything_runs(tmp_path: Path, fake: type[FakeWorkers]) -> None:
     with pytest.raises(RecipeError, match="contradict"):
         search(_request(tmp_path, "p50_ms<=1", "p50_ms>=2"))

@@ -43,7 +43,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     model, _, _ = tiny("distilbert")
     loaded = LoadedModel(model, "text-classification", None)
     monkeypatch.setattr("edgeopt.stages.torch_model.load", lambda job, name: loaded)
-    recipe = SimpleNamespace(distill=None, language=None, prune=PruneOptions(round_to=8), quantize=QuantizeConfig(), seed=0)
+    recipe = SimpleNamespace(distill=None, prune=PruneOptions(round_to=8), quantize=QuantizeConfig(), seed=0)
     data = SimpleNamespace(split=lambda name: texts(12))
     return SimpleNamespace(recipe=recipe, data=data, target=load_target("x86-vnni"))
 

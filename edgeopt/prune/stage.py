@@ -44,7 +44,8 @@ from edgeopt.prune.vocabulary.trim import Reread, Vocabulary, trim, vocabulary_o
 from edgeopt.train.loop import Session
 
 _TAYLOR_SAMPLES = 64
-_STEP = 8
+STEP = 8
+"""Counts of channels and neurons are multiples of this where neither the options nor the target say it."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: Prune
     if options.without_budget and not options.drop_layers and options.hidden is None:
         return PruneFacts(nothing, nothing, (), (), {})
     if is_transformer(module) or options.rules:
-        step = options.round_to or session.step or _STEP
+        step = options.round_to or session.step or STEP
         setting = Setting(session.costs_of, step, session.seed)
         done = prune_transformer(module, samples, options=options, setting=setting)
         changed.take(done.shape)
@@ -201,7 +202,7 @@ def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: Prune
     if options.importance in SCORED_BY_PARTS:
         return _cut_parts(module, changed, samples, options, session)
     loss = partial(_loss, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
-    plain = options.model_copy(update={"round_to": options.round_to or session.step or _STEP})
+    plain = options.model_copy(update={"round_to": options.round_to or session.step or STEP})
     pruned, allocation = _cut_channels(module, samples.collate([0, 1]), plain, loss, session)
     changed.take(Shape(kept=pruned.kept))
     return PruneFacts(nothing, nothing, pruned.layers, (), pruned.spared, allocation)
@@ -213,7 +214,7 @@ def _cut_parts(
     """Remove channels as parts: ranked by the layers that read them, chosen by what they cost."""
     _check_no_transformer_options(options)
     nothing = measure(module, samples.collate([0]))
-    setting = Setting(session.costs_of, options.round_to or session.step or _STEP, session.seed)
+    setting = Setting(session.costs_of, options.round_to or session.step or STEP, session.seed)
     done = prune_channel_parts(module, samples, options=options, setting=setting, latency_of=session.latency_of)
     changed.take(done.shape)
     return PruneFacts(nothing, nothing, done.layers, (), done.spared, done.allocation)

@@ -55,11 +55,12 @@ def _forecast(job: Job, model: LoadedModel, parts: Sequence[Part], options: Prun
     from edgeopt.prune.latency.bench import bench
     from edgeopt.prune.latency.table import Measurer
     from edgeopt.prune.output_errors import output_errors
+    from edgeopt.prune.stage import STEP
     from edgeopt.stages.pruned_files import Timing
 
     train = job.data.split("train")
     timing = Timing(job.target, sequence=options.sequence, samples=train)
-    step = options.round_to or job.target.pruning.step or _LEVELS
+    step = options.round_to or job.target.pruning.step or STEP
     grid = {name: _thinned(counts) for name, counts in grid_of(model.module, parts, step).items()}
     with temporary_folder("edgeopt-forecast-") as folder, bench(job.target) as made:
         path, inputs = timing.export(model.module, model.task, Path(folder))

@@ -52,6 +52,8 @@ class PhaseProgress:
     """SQNR of the held-aside outputs in dB before training."""
     best: float = 0.0
     """The best of them so far: that of the state that is kept."""
+    held: int = 0
+    """Held-aside samples that both are of."""
     told: list[str] = field(default_factory=list)
     seconds: float = 0.0
     """Time that earlier runs spent."""

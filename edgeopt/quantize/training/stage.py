@@ -104,12 +104,11 @@ class _Phases:
         loaded = self._checkpoint.load()
         if loaded is None:
             self.progress.start = self.progress.best = held_db(self.work)
+            self.progress.held = len(self.work.data.held)
             kept = now = self._state()
         else:
             self.progress, kept, now = loaded
-            if self.progress.rounding is not None:
-                self._take(replace(self.outcome, plan=self.outcome.plan.decided(*self.progress.rounding)))
-            self.work.module.load_state_dict(now)
+            self._resume(kept, now)
         self._earlier_s = self.progress.seconds
         if self.progress.phase is Phase.ROUNDING:
             if rounded is not None:
@@ -121,6 +120,21 @@ class _Phases:
             self._ended(Phase.WHOLE)
         self._train_whole()
         return self
+
+    def _resume(self, kept: State, now: State) -> None:
+        """Put the states of an earlier run into the network; what it looked at is looked at again where samples differ.
+
+        How many are held aside follows from how fast the network is, which another run finds different.
+        """
+        done, held = self.progress, len(self.work.data.held)
+        if held != done.held:
+            done.start = held_db(self.work)
+        if done.rounding is not None:
+            self._take(replace(self.outcome, plan=self.outcome.plan.decided(*done.rounding)))
+        if held != done.held:
+            self.work.module.load_state_dict(kept)
+            done.best, done.held = held_db(self.work), held
+        self.work.module.load_state_dict(now)
 
     def _spent(self) -> float:
         """Return the seconds of this run and earlier ones."""

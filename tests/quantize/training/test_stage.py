@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +19,9 @@ from edgeopt.quantize.plan.plan import load_plan
 from edgeopt.quantize.schemes import static
 from edgeopt.quantize.sqnr import Noise
 from edgeopt.quantize.training import stage
+from edgeopt.quantize.training.checkpoint import State
 from edgeopt.quantize.training.operators import OPERATORS
+from edgeopt.quantize.training.run import TrainingRun, held_db
 
 
 def _images(count: int, seed: int) -> list[dict[str, np.ndarray]]:
@@ -123,6 +127,38 @@ def test_a_killed_training_goes_on_and_gives_the_same_file(
     assert not state.exists()
     reasons = [[item.reason for item in result.facts.decisions if item.what == "rounding"] for result in (wanted, made)]
     assert reasons[0] == reasons[1] != []
+
+
+def test_a_resumed_training_compares_on_the_samples_that_it_holds_aside(
+    uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, object] = {"time": 600, "steps": 1, "block_steps": 1}
+    prepared, resumed = stage.prepared_run, stage._Phases._resume
+    seen = []
+
+    def with_one(*given: Any) -> TrainingRun:
+        work = prepared(*given)
+        return replace(work, data=replace(work.data, held=work.data.held[:1]))
+
+    def looked(phases: stage._Phases, kept: State, now: State) -> None:
+        before = replace(phases.progress)
+        resumed(phases, kept, now)
+        phases.work.module.load_state_dict(kept)
+        seen.append((before, replace(phases.progress), held_db(phases.work)))
+        phases.work.module.load_state_dict(now)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "prepared_run", with_one)
+        patch.setattr(stage, "train_whole", killed)
+        _quantized(uneven, tmp_path / "killed.onnx", options)
+    monkeypatch.setattr(stage._Phases, "_resume", looked)
+    _quantized(uneven, tmp_path / "killed.onnx", options)
+    ((before, after, best),) = seen
+    assert before.held == 1 < after.held
+    assert after.best == best != before.best and after.start != before.start
 
 
 def test_nothing_changes_where_training_gains_nothing(uneven: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Networks of the rows: PyTorch modules that take the weights which the data folder has under other forms.
 
-    resnet56(data)      CIFAR-10, option-A shortcuts (He et al. 2015, section 4.2); weights from safetensors
-    yolox_nano(data)    YOLOX-nano (https://arxiv.org/abs/2107.08430); weights from the ONNX file, norms folded
+    resnet56()          CIFAR-10, option-A shortcuts (He et al. 2015, section 4.2); weights from safetensors
+    yolox_nano()        YOLOX-nano (https://arxiv.org/abs/2107.08430); weights from the ONNX file, norms folded
 
 `edgeopt prune benchmarks.prune.networks:resnet56 …` reads the data folder from EDGEOPT_DATA.
 """

@@ -36,6 +36,8 @@ def run_forecast(job: Job) -> Forecast:
     model = load(job, "distill" if job.recipe.distill else "teacher")
     if not is_transformer(model.module) and not options.rules:
         return Forecast(reason="the model that is pruned is no transformer; candidates are measured instead")
+    if job.recipe.quantize.scheme != "static":
+        return Forecast(reason=f"time and size with scheme = '{job.recipe.quantize.scheme}' are not predicted but measured")
     if job.target.device.emulated:
         return Forecast(reason=f"target '{job.target.name}' is an emulator, whose times mean nothing")
     if options.drop_layers or options.hidden is not None or options.rounds > 1:
@@ -65,7 +67,7 @@ def _forecast(job: Job, model: LoadedModel, parts: Sequence[Part], options: Prun
     with temporary_folder("edgeopt-forecast-") as folder, bench(job.target) as made:
         path, inputs = timing.export(model.module, model.task, Path(folder))
         whole_bytes, int8_errors = _quantized(job, path)
-        converts = {"fp32": None, **({"int8": timing.convert} if int8_errors is not None else {})}
+        converts = {"fp32": None, "int8": timing.convert}
         tables = {
             precision: Measurer(path, parts, inputs, made, convert).latency_model(grid, seed=job.recipe.seed)
             for precision, convert in converts.items()
@@ -78,10 +80,8 @@ def _forecast(job: Job, model: LoadedModel, parts: Sequence[Part], options: Prun
             Version(units, error, {name: table.part_ms(part, units) for name, table in tables.items()})
             for units, error in sorted(errors[part.name].items())
         )
-        nodes = _nodes_of(part, int8_errors or {})
-        found[part.name] = PartForecast(
-            versions, each.of(part, 1), sum((int8_errors or {})[node] for node in nodes), tuple(nodes)
-        )
+        nodes = _nodes_of(part, int8_errors)
+        found[part.name] = PartForecast(versions, each.of(part, 1), sum(int8_errors[node] for node in nodes), tuple(nodes))
     return Forecast(
         found,
         {name: table.base_ms for name, table in tables.items()},
@@ -91,25 +91,19 @@ def _forecast(job: Job, model: LoadedModel, parts: Sequence[Part], options: Prun
     )
 
 
-def _quantized(job: Job, path: Path) -> tuple[float, dict[str, float] | None]:
-    """Return the size of the whole model's int8 file, and the error of each of its integer layers alone by node.
-
-    A recipe with another scheme than static int8 has none: then the size is that of the floating-point file.
-    """
+def _quantized(job: Job, path: Path) -> tuple[float, dict[str, float]]:
+    """Return the size of the whole model's int8 file, and the error of each of its integer layers alone by node."""
     from edgeopt.data.fit import fit_to
     from edgeopt.graph.files import size_bytes
     from edgeopt.quantize import quantize
 
-    config = job.recipe.quantize
-    if config.scheme != "static":
-        return float(size_bytes(path)), None
     samples: Samples = job.data.split("calibration")
     result = quantize(
         path,
         fit_to(samples, path).batches(1),
         target=job.target,
         output=path.with_name("whole-int8.onnx"),
-        config=config.model_copy(update={"sensitivity": True, "train": None, "max_drop": None}),
+        config=job.recipe.quantize.model_copy(update={"sensitivity": True, "train": None, "max_drop": None}),
     )
     errors = {layer.name: 10 ** (-layer.sqnr_db / 10) for layer in result.facts.sensitivity}
     return float(size_bytes(result.path)), errors

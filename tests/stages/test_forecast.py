@@ -60,18 +60,15 @@ def test_every_part_has_versions_with_their_times_and_errors(job: SimpleNamespac
     assert read_facts("forecast", write_facts("forecast", found)) == found
 
 
-def test_another_scheme_has_no_int8(job: SimpleNamespace) -> None:
-    job.recipe.quantize = QuantizeConfig(scheme="dynamic")
-    found = run_forecast(job)
-    assert found.precisions == ("fp32",) and all(part.int8_error == 0.0 for part in found.parts.values())
-
-
 def test_what_cannot_be_predicted_has_its_reason(job: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import nn
 
     job.recipe.prune = PruneOptions(drop_layers=1)
     assert "whole layers" in run_forecast(job).reason
     job.recipe.prune = PruneOptions()
+    job.recipe.quantize = QuantizeConfig(scheme="dynamic")
+    assert "scheme = 'dynamic'" in run_forecast(job).reason
+    job.recipe.quantize = QuantizeConfig()
     job.target = SimpleNamespace(name="npu", device=SimpleNamespace(emulated=True))
     assert "'npu' is an emulator" in run_forecast(job).reason
     monkeypatch.setattr("edgeopt.stages.torch_model.load", lambda job, name: LoadedModel(nn.Linear(2, 2), None, None))

@@ -93,7 +93,10 @@ class _Found:
         """Take the groups of layers without a part that probing finds."""
         outputs = set(heads(self.model, self.sample))
         writers = [name for name, layer in self.layers.items() if mixes(layer) and layer not in outputs and width(layer, "out")]
-        reach = reach_of(self.model, self.sample, writers)
+        try:
+            reach = reach_of(self.model, self.sample, writers)
+        except _FAILURES:  # such as a layer that is given its input by name: what the graph said stays
+            return
         for name, places in sources(reach).items():
             taken = {cut.layer for part in self.parts for cut in part.writers}
             members = [layer for layer, side in places if side == "out" and layer in reach]

@@ -45,6 +45,17 @@ def test_halves_that_are_joined_again_are_read_by_probing() -> None:
     assert set(part.readers) == {Cut("inner", "in", 1, (0,), 9), Cut("last", "in", 1, (0, 16, 32))}
 
 
+def test_what_cannot_be_probed_stays_as_the_graph_has_it() -> None:
+    def forward(net: Net, image: torch.Tensor) -> torch.Tensor:
+        first, second = torch.relu(net.first(input=image)).chunk(2, 1)  # by name, so that no hook sees what it is given
+        joined = torch.cat([first, second, second + torch.relu(net.inner(second))], 1)
+        return net.head(torch.relu(net.last(joined)).mean((2, 3)))
+
+    net = Net(forward, first=conv(1, 32), inner=conv(16, 16), last=conv(48, 16, 1), head=nn.Linear(16, 5))
+    found = coupled_channels(net.eval(), IMAGE)
+    assert {part.name for part in found.parts} == {"last"} and "inner" in found.spared
+
+
 def test_residual_writers_and_their_norms_are_one_part() -> None:
     net = Net(
         lambda net, image: net.head((net.norm(net.inner(x := net.first(image))) + x).mean((2, 3))),

@@ -7,6 +7,7 @@ import pytest
 
 from edgeopt.errors import MachineError
 from edgeopt.profile.measurement import Limits, patience_s, sample, start_all_cold
+from edgeopt.targets.requests import Sent
 from tests.profile.conftest import FakeRunner, level
 
 
@@ -49,7 +50,9 @@ def test_models_too_slow_for_a_pilot_are_an_error():
 def test_cold_starts_are_interleaved_and_the_first_turn_ignores_the_deadline():
     runner = FakeRunner({})
     runner.load_ms = [10.0, 20.0]
-    found = start_all_cold(runner, {"a": {}, "b": {}}, times=5, deadline=runner.clock() - 1, clock=runner.clock)
+    found = start_all_cold(
+        runner, dict.fromkeys("ab", Sent("m", "i", {})), times=5, deadline=runner.clock() - 1, clock=runner.clock
+    )
     assert {name: [start.load_ms for start in starts] for name, starts in found.items()} == {"a": [10.0], "b": [20.0]}
     assert found["a"][0].model_rss_bytes == 40_000_000
 

@@ -90,12 +90,12 @@ def test_a_lazy_package_brings_only_what_is_taken_from_it() -> None:
 
 
 def test_a_builder_of_the_users_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_nets.py").write_text("def make(): ...\n", encoding="utf-8")
+    (tmp_path / "counted_nets.py").write_text("def make(): ...\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    found = stages('distill.source="own_nets:make"', "distill.arguments={}")
+    found = stages('distill.source="counted_nets:make"', "distill.arguments={}")
     for name in ("teacher", "distill", "prune", "export", "verify"):
-        assert reached(*found[name].modules)["own_nets"] == tmp_path / "own_nets.py"
-    assert "own_nets" not in reached(*found["quantize"].modules)
+        assert reached(*found[name].modules)["counted_nets"] == tmp_path / "counted_nets.py"
+    assert "counted_nets" not in reached(*found["quantize"].modules)
 
 
 CHANGED = {

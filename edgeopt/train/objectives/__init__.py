@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from edgeopt.train.objectives.attention_maps import attention_maps
 from edgeopt.train.objectives.attention_transfer import attention_transfer
+from edgeopt.train.objectives.channel_values import channel_values, channel_variances
 from edgeopt.train.objectives.channelwise import channelwise
 from edgeopt.train.objectives.cross_model import cross_model
 from edgeopt.train.objectives.decoupled import decoupled
@@ -37,6 +38,8 @@ __all__ = [
     "aligned_spans",
     "attention_maps",
     "attention_transfer",
+    "channel_values",
+    "channel_variances",
     "channelwise",
     "cross_model",
     "decoupled",

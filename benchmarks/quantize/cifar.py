@@ -38,52 +38,14 @@ def export_resnet20(data: Path, path: Path) -> Path:
     import torch
     from safetensors.torch import load_file
 
+    from benchmarks.prune.networks import ResNet
+
     if path.is_file():
         return path
-    network = _network()
+    network = ResNet(depth=3)
     network.load_state_dict(load_file(data / "cifar10_resnets" / "resnet20.safetensors"))
     example = torch.zeros(2, 3, 32, 32)
     shapes = {"image": {0: torch.export.Dim("batch")}}
     program = torch.onnx.export(network.eval(), (example,), dynamo=True, dynamic_shapes=shapes, input_names=["image"])
     program.save(path)
     return path
-
-
-def _network() -> Any:
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
-    class Block(nn.Module):
-        def __init__(self, before: int, after: int, stride: int) -> None:
-            super().__init__()
-            self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(after)
-            self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(after)
-            self.stride, self.pad = stride, (after - before) // 2
-
-        def forward(self, x: Any) -> Any:
-            inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-            shortcut = x
-            if self.stride != 1:
-                shortcut = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
-            return torch.relu(inner + shortcut)
-
-    class ResNet(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-            self.bn1 = nn.BatchNorm2d(16)
-            widths = ((16, 16, 1), (16, 32, 2), (32, 64, 2))
-            for number, (before, after, stride) in enumerate(widths, 1):
-                blocks = [Block(before, after, stride), Block(after, after, 1), Block(after, after, 1)]
-                setattr(self, f"layer{number}", nn.Sequential(*blocks))
-            self.linear = nn.Linear(64, 10)
-
-        def forward(self, image: Any) -> Any:
-            x = torch.relu(self.bn1(self.conv1(image)))
-            x = self.layer3(self.layer2(self.layer1(x)))
-            return self.linear(x.mean(dim=(2, 3)))
-
-    return ResNet()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,7 @@ def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int
     Raises:
         DataError: the file cannot be read, has no such column, or a row lacks it.
     """
-    try:
-        rows = _READERS[path.suffix.lower()](path)
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: a folder where a table should be; name the file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a table of UTF-8 text: {error}") from error
-    if not rows:
-        raise DataError(f"{path}: no rows in it")
+    rows = _read(path, _READERS[path.suffix.lower()])
     where = str(path)
     names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
     text = _column(columns.text, _TEXT, names, where, "text")
@@ -84,11 +77,15 @@ def read_rows(path: Path, options: RowsOptions) -> list[dict[str, Any]]:
         DataError: the file cannot be read, or has no rows.
     """
     suffix = path.suffix.lower()
+    if suffix in {".csv", ".tsv"}:
+        return _read(path, lambda file: _cells_by_name(file, options))
+    return _read(path, _json_rows if suffix == ".json" else _READERS[suffix])
+
+
+def _read(path: Path, reader: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows that `reader` finds in a file; one that cannot be read, or has none, is refused in one line."""
     try:
-        if suffix in {".csv", ".tsv"}:
-            rows = _cells_by_name(path, options)
-        else:
-            rows = _json_rows(path) if suffix == ".json" else _READERS[suffix](path)
+        rows = reader(path)
     except IsADirectoryError as error:
         raise DataError(f"{path}: a folder where a table should be; name the file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:

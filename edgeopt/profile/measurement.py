@@ -18,7 +18,7 @@ import numpy as np
 from edgeopt import progress
 from edgeopt.errors import MachineError
 from edgeopt.targets.replies import Noise, State
-from edgeopt.targets.requests import Block, Sent, start_cold, time_blocks
+from edgeopt.targets.requests import Block, Sent, run_in_fresh_process, time_blocks
 from edgeopt.targets.runner import Runner
 from edgeopt.verdict.order_statistics import Samples
 
@@ -94,7 +94,7 @@ def cold_start(runner: Runner, sent: Sent, *, limit_s: float = _LEAST_PATIENCE_S
     Raises:
         ModelError: it took longer than `limit_s`.
     """
-    started = start_cold(runner, sent, seconds=_COLD_S, limit_s=limit_s, answer_s=_ANSWER_S)
+    started = run_in_fresh_process(runner, sent, seconds=_COLD_S, limit_s=limit_s, answer_s=_ANSWER_S)
     peak, before = started.peak_rss_bytes, started.before_rss_bytes
     return Cold(
         load_ms=started.load_ns / 1e6,

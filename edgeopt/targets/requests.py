@@ -50,7 +50,7 @@ def close_variant(runner: Runner, name: str) -> None:
     runner.ask({"do": "close", "name": name})
 
 
-def start_cold(runner: Runner, sent: Sent, *, seconds: float, limit_s: float, answer_s: float) -> ColdStart:
+def run_in_fresh_process(runner: Runner, sent: Sent, *, seconds: float, limit_s: float, answer_s: float) -> ColdStart:
     """Load a model and run it for `seconds` in a fresh process, which has `limit_s` for that and `answer_s` for its answer."""
     request = {"do": "cold", "seconds": seconds, "limit_s": limit_s, **asdict(sent)}
     started: ColdStart = runner.ask(request, timeout_s=limit_s + answer_s)

@@ -10,7 +10,7 @@ import pytest
 
 from edgeopt.errors import MachineError, ModelError
 from edgeopt.targets.replies import as_answer
-from edgeopt.targets.requests import Duration, Sent, greet, start_cold, time_alone, time_blocks
+from edgeopt.targets.requests import Duration, Sent, greet, run_in_fresh_process, time_alone, time_blocks
 
 NOISE = {"wall_s": 0.1, "own_cpu_s": 0.1, "others_cores": None, "steal_share": None, "involuntary_switches": 0}
 STATE = dict.fromkeys(("frequency_mhz", "temperature_c", "throttle_events", "energy_uj"))
@@ -58,7 +58,7 @@ def test_blocks_are_asked_for_as_they_are_and_come_back_by_name() -> None:
 
 def test_a_cold_start_is_waited_for_as_long_as_it_may_take() -> None:
     board = Board()
-    started = start_cold(board, Sent("m", "i", {"threads": 1}), seconds=0.5, limit_s=60.0, answer_s=30.0)
+    started = run_in_fresh_process(board, Sent("m", "i", {"threads": 1}), seconds=0.5, limit_s=60.0, answer_s=30.0)
     assert (started.load_ns, started.first_run_ns) == (2, 3)
     expected = {"do": "cold", "seconds": 0.5, "limit_s": 60.0, "model": "m", "inputs": "i", "session": {"threads": 1}}
     assert board.asked == [expected] and board.patience == [90.0]

@@ -1,7 +1,7 @@
 """Networks of the rows: PyTorch modules that take the weights which the data folder has under other forms.
 
-    resnet56()          CIFAR-10, option-A shortcuts (He et al. 2015, section 4.2); weights from safetensors
-    yolox_nano()        YOLOX-nano (https://arxiv.org/abs/2107.08430); weights from the ONNX file, norms folded
+    resnet20(), resnet56()      CIFAR-10, option-A shortcuts (He et al. 2015, section 4.2); weights from safetensors
+    yolox_nano()                YOLOX-nano (https://arxiv.org/abs/2107.08430); weights from the ONNX file, norms folded
 
 `edgeopt prune benchmarks.prune.networks:resnet56 …` reads the data folder from EDGEOPT_DATA.
 """
@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-_DEPTH, _WIDTHS = 9, ((16, 16, 1), (16, 32, 2), (32, 64, 2))
+_WIDTHS = ((16, 16, 1), (16, 32, 2), (32, 64, 2))
 
 
 class Block(nn.Module):
@@ -44,7 +44,7 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """ResNet of 6 n + 2 layers for images of 32 × 32."""
 
-    def __init__(self, depth: int = _DEPTH) -> None:
+    def __init__(self, depth: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
@@ -62,10 +62,18 @@ class ResNet(nn.Module):
         return logits
 
 
+def resnet20() -> nn.Module:
+    """Return ResNet-20 with the weights in EDGEOPT_DATA."""
+    return _trained(ResNet(3), "resnet20")
+
+
 def resnet56() -> nn.Module:
     """Return ResNet-56 with the weights in EDGEOPT_DATA."""
-    network = ResNet()
-    network.load_state_dict(load_file(_data() / "cifar10_resnets" / "resnet56.safetensors"))
+    return _trained(ResNet(9), "resnet56")
+
+
+def _trained(network: nn.Module, name: str) -> nn.Module:
+    network.load_state_dict(load_file(_data() / "cifar10_resnets" / f"{name}.safetensors"))
     return network.eval()
 
 

@@ -24,7 +24,7 @@ def distill(
     unlabelled: Annotated[
         list[str] | None, typer.Option("--unlabelled", help="Further samples, labels not needed; may be repeated.")
     ] = None,
-    student: Annotated[str | None, typer.Option("--student", help="The student as module:callable.")] = None,
+    student: Annotated[str | None, typer.Option("--student", help="The student: module:callable, or a folder, such as a pruned model.")] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="Or the layers of the teacher to keep, such as 1,3,5.")] = None,
     width: Annotated[int | None, typer.Option("--width", help="Or the width to cut the teacher's hidden states to.")] = None,
     time: Annotated[str | None, typer.Option("--time", metavar="20m", help="Train at most this long.")] = None,
@@ -54,7 +54,7 @@ def distill(
         judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
         extra = [reader_samples(name, loaded, split="train", inputs=list(samples[0])) for name in unlabelled or []]
         chosen = find_task(task) if task else task_for(samples, loaded.task)
-        material = Material(judged, joined(extra) if extra else None, chosen)
+        material = Material(judged, joined(extra) if extra else None, chosen, builder)
         known = {**options.model_dump(mode="json"), "data": [data.digest for data in [*([judged] if judged else []), *extra]]}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
             result = run(loaded, samples, output=place, options=options, session=session, material=material)

@@ -14,7 +14,8 @@ class DistillOptions(Options):
     """Which student is trained, and how."""
 
     source: str | None = None
-    """The student as module:callable; give this, `layers`, `layer_count` or `width`."""
+    """The student as module:callable, or a folder of one, such as a pruned model; give this, `layers`, `layer_count` or
+    `width`."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the callable of `source`."""
     layers: list[int] | None = None
@@ -44,7 +45,7 @@ class DistillOptions(Options):
     def _one_student(self) -> Self:
         chosen = self.layers is not None or self.layer_count is not None or self.width is not None
         if (self.source is None) == (not chosen):
-            raise ValueError("give either source (module:callable) or layers (numbers of the teacher's layers), or width")
+            raise ValueError("give either source (module:callable or a folder) or layers (numbers of the teacher's layers), or width")
         if self.layers is not None and self.layer_count is not None:
             raise ValueError("give either layers or layer_count")
         return self

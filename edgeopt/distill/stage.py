@@ -18,7 +18,7 @@ from edgeopt.distill.result import DistillResult, Trial
 from edgeopt.distill.student import choose_layers, influences, keep_layers, layer_count
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.models.call import to_tensors
-from edgeopt.models.load import LoadedModel, Origin, build
+from edgeopt.models.load import LoadedModel, Origin, load_model
 from edgeopt.models.save import check_saved, copy_tokenizer, save_model
 from edgeopt.models.size import measure
 from edgeopt.tasks.language_model import LanguageModel
@@ -46,11 +46,13 @@ class Material:
         evaluation: labelled samples that the best weights are chosen with; None: the last weights are kept.
         unlabelled: further samples that the teacher alone labels.
         task: what the models are for; None: what the teacher says, or the labels.
+        builder: code that the student's folder may run, besides edgeopt's own.
     """
 
     evaluation: Samples | None = None
     unlabelled: Samples | None = None
     task: Task | None = None
+    builder: str | None = None
 
 
 _NOTHING = Material()
@@ -59,8 +61,9 @@ _NOTHING = Material()
 @dataclass(frozen=True)
 class _Student:
     module: nn.Module
-    layers: list[int] | None
+    layers: list[int] | None = None
     basis: torch.Tensor | None = None
+    origin: Origin | None = None
 
 
 def distill(
@@ -90,18 +93,17 @@ def distill(
         raise DataError("the training split has no samples")
     task = material.task or task_for(samples, teacher.task)
     torch.manual_seed(session.seed)
-    student = _student(teacher.module, samples, options)
+    student = _student(teacher, samples, options, material.builder)
     _check_task(options.loss, task)
     check_classes(task, teacher.module, student.module, samples)
     options = _settled(options, teacher, student, samples, task)
     watch = Watch(evaluator(task, material.evaluation)) if material.evaluation is not None else Watch()
     lesson = _lesson(teacher, options, student, task, material)
     result = teach(student.module, teacher.module, samples, lesson=lesson, session=session, watch=watch)
-    origin = Origin(options.source, options.arguments, task=teacher.task, labels=teacher.labels) if options.source else None
-    save_model(student.module, output, origin=origin)
+    save_model(student.module, output, origin=student.origin)
     copy_tokenizer(teacher.folder, output)
-    if origin is not None:
-        check_saved(student.module, output, origin, samples.collate([0]))
+    if student.origin is not None:
+        check_saved(student.module, output, student.origin, samples.collate([0]))
     one = samples.collate([0])
     sizes = measure(teacher.module, one), measure(student.module, one)
     teachers = watch.evaluate(teacher.module).value if watch.evaluate else None
@@ -118,21 +120,23 @@ def _check_task(loss: DistillLoss, task: Task) -> None:
         )
 
 
-def _student(teacher: nn.Module, samples: Samples, options: DistillOptions) -> _Student:
-    """Return the untrained student, and which layer of the teacher each of its layers is."""
+def _student(teacher: LoadedModel, samples: Samples, options: DistillOptions, builder: str | None) -> _Student:
+    """Return the student before its training, and which layer of the teacher each of its layers is."""
     if options.source:
-        return _Student(build(options.source, options.arguments), None)
-    module, layers = teacher, options.layers
+        loaded = load_model(options.source, task=teacher.task, arguments=options.arguments, source_builder=builder)
+        origin = replace(loaded.origin, task=teacher.task, labels=teacher.labels) if loaded.origin else None
+        return _Student(loaded.module, origin=origin)
+    module, layers = teacher.module, options.layers
     if options.layer_count is not None:
-        known = influences(teacher, _observed(samples)) if options.layer_choice == "similarity" else ()
-        layers = choose_layers(options.layer_count, layer_count(teacher), options.layer_choice, known)
+        known = influences(module, _observed(samples)) if options.layer_choice == "similarity" else ()
+        layers = choose_layers(options.layer_count, layer_count(module), options.layer_choice, known)
         progress.note(f"the student keeps the teacher's layers {', '.join(map(str, layers))}")
     if layers is not None:
         module = keep_layers(teacher, layers)
     if options.width is None:
         return _Student(module, layers)
     narrowed = narrow_model(module, options.width, _observed(samples))
-    return _Student(narrowed.module, layers or list(range(layer_count(teacher))), narrowed.basis)
+    return _Student(narrowed.module, layers or list(range(layer_count(teacher.module))), narrowed.basis)
 
 
 def _observed(samples: Samples) -> list[dict[str, torch.Tensor]]:
@@ -200,7 +204,7 @@ def _trials(  # noqa: PLR0917
                 continue
             progress.note(f"{kind}, seed {seed}")
             torch.manual_seed(seed)
-            student = _student(teacher.module, samples, options)
+            student = _student(teacher, samples, options, material.builder)
             assert material.task is not None
             lesson = _lesson(
                 teacher,

@@ -107,8 +107,8 @@ def _torch_stages(recipe: Recipe) -> list[Stage]:
         )
     if recipe.distill:
         options = _json(recipe.distill)
-        paths = [Path(source.partition("?")[0]) for source in recipe.distill.unlabelled]
-        further = tuple(path for path in paths if path.exists())
+        read = [*recipe.distill.unlabelled, *filter(None, [recipe.distill.source])]
+        further = tuple(path for path in (Path(source.partition("?")[0]) for source in read) if path.exists())
         stages.append(
             Stage("distill", run_distill, options, needs=("teacher",), splits=_TRAIN, sources=further, builders=builders)
         )

@@ -24,7 +24,9 @@ def distill(
     unlabelled: Annotated[
         list[str] | None, typer.Option("--unlabelled", help="Further samples, labels not needed; may be repeated.")
     ] = None,
-    student: Annotated[str | None, typer.Option("--student", help="The student: module:callable, or a folder, such as a pruned model.")] = None,
+    student: Annotated[
+        str | None, typer.Option("--student", help="The student: module:callable or a folder, such as a pruned model.")
+    ] = None,
     layers: Annotated[str | None, typer.Option("--layers", help="Or the layers of the teacher to keep, such as 1,3,5.")] = None,
     width: Annotated[int | None, typer.Option("--width", help="Or the width to cut the teacher's hidden states to.")] = None,
     time: Annotated[str | None, typer.Option("--time", metavar="20m", help="Train at most this long.")] = None,
@@ -35,10 +37,12 @@ def distill(
     quiet: Quiet = False,
 ) -> None:
     """Distil: train a small student on a teacher's soft labels. A killed run resumes. Options: --set train.epochs=3."""
+    from edgeopt.cli.lost import SEEN, Candidate, seen_lines
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.training import numbers, process_output, reader_samples, resumable, time_limit, training_samples
     from edgeopt.data.joined import joined
+    from edgeopt.data.select import limited
     from edgeopt.distill.config import DistillOptions
     from edgeopt.distill.stage import Material
     from edgeopt.distill.stage import distill as run
@@ -58,10 +62,17 @@ def distill(
         known = {**options.model_dump(mode="json"), "data": [data.digest for data in [*([judged] if judged else []), *extra]]}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
             result = run(loaded, samples, output=place, options=options, session=session, material=material)
-    if rank():
-        return
+        if rank():
+            return
+        lines: list[str] = []
+        if judged is None:
+            seen = limited(samples, SEEN, seed=seed)
+            made = Candidate(str(output), load_model(output, source_builder=builder), seen)
+            lines += seen_lines(Candidate(teacher, loaded, seen), made, task=task)
     say(f"{output}: {result.student.parameters:,} parameters, the teacher has {result.teacher.parameters:,}")
     _say_scores(result)
+    for line in lines:
+        say(line)
 
 
 def _say_scores(result: DistillResult) -> None:

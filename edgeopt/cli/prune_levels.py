@@ -152,12 +152,11 @@ def _level(
 
 
 def _score(run: Pruning, output: Path | None) -> dict[str, Any]:
-    from edgeopt.cli.pruning import evaluated
+    from edgeopt.cli.lost import side_by_side
+    from edgeopt.cli.pruning import candidates
 
-    if run.evaluate is None:
-        return {}
-    _, metric, value = evaluated(run, output or Path(run.source))[-1]
-    return {"metric": metric, "value": value}
+    score = side_by_side(*candidates(run, output or Path(run.source))).models[-1]
+    return {"metric": score.metric, "value": score.value}
 
 
 def _line(row: LevelRow, whole: LevelRow) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeopt.errors import DataError, ModelError, RecipeError
 
 if TYPE_CHECKING:
+    from edgeopt.cli.lost import Candidate
     from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
     from edgeopt.prune.config import PruneOptions
@@ -129,33 +130,26 @@ class Pruning:
 
 
 def accuracy_lines(run: Pruning, output: Path) -> Iterator[str]:
-    """Evaluate the whole and the pruned model and yield what to say about it; nothing without --evaluate."""
-    if run.evaluate is None:
-        return
-    for name, metric, value in evaluated(run, output):
-        yield f"{metric} of {name}: {value:.4f}"
+    """Evaluate the whole and the pruned model, and yield what was lost."""
+    from edgeopt.cli.lost import lost_lines, seen_lines
+
+    whole, pruned = candidates(run, output)
+    yield from lost_lines(whole, pruned) if run.evaluate else seen_lines(whole, pruned)
 
 
-def evaluated(run: Pruning, output: Path) -> list[tuple[str, str, float]]:
-    """Return the name, the metric and its value of the whole and the pruned model on the samples of --evaluate.
-
-    Raises:
-        DataError: the samples have no labels for the model's task.
-    """
+def candidates(run: Pruning, output: Path) -> tuple[Candidate, Candidate]:
+    """Return the whole and the pruned model with the samples of --evaluate; without it, with some of --train."""
+    from edgeopt.cli.lost import SEEN, Candidate
     from edgeopt.cli.training import reader_samples
-    from edgeopt.evaluate.lockstep import evaluate_together
-    from edgeopt.evaluate.outputs import torch_model
+    from edgeopt.data.select import limited
     from edgeopt.models.load import load_model
-    from edgeopt.tasks.registry import task_for
 
-    loaded = [run.load(), load_model(output, source_builder=run.builder)]
-    samples = [reader_samples(run.evaluate or run.train, model, split="evaluation") for model in loaded]
-    task = task_for(samples[0], loaded[0].task)
-    names = [run.source, str(output)]
-    models = [torch_model(model.module, task, own, name=name) for model, own, name in zip(loaded, samples, names, strict=True)]
-    found = evaluate_together(models, task, [None, None])
-    measured = [task.measure(one.answers, own) for one, own in zip(found, samples, strict=True)]
-    return [(name, one.metric.name, one.value) for name, one in zip(names, measured, strict=True)]
+    def opened(name: str, model: LoadedModel) -> Candidate:
+        if run.evaluate:
+            return Candidate(name, model, reader_samples(run.evaluate, model, split="evaluation"))
+        return Candidate(name, model, limited(reader_samples(run.train, model, split="train"), SEEN, seed=run.seed))
+
+    return opened(run.source, run.load()), opened(str(output), load_model(output, source_builder=run.builder))
 
 
 def share_of(option: str, text: str | None) -> float | None:

@@ -45,7 +45,9 @@ class DistillOptions(Options):
     def _one_student(self) -> Self:
         chosen = self.layers is not None or self.layer_count is not None or self.width is not None
         if (self.source is None) == (not chosen):
-            raise ValueError("give either source (module:callable or a folder) or layers (numbers of the teacher's layers), or width")
+            raise ValueError(
+                "give either source (module:callable, a folder) or layers (numbers of the teacher's layers), or width"
+            )
         if self.layers is not None and self.layer_count is not None:
             raise ValueError("give either layers or layer_count")
         return self

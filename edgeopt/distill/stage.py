@@ -132,7 +132,7 @@ def _student(teacher: LoadedModel, samples: Samples, options: DistillOptions, bu
         layers = choose_layers(options.layer_count, layer_count(module), options.layer_choice, known)
         progress.note(f"the student keeps the teacher's layers {', '.join(map(str, layers))}")
     if layers is not None:
-        module = keep_layers(teacher, layers)
+        module = keep_layers(module, layers)
     if options.width is None:
         return _Student(module, layers)
     narrowed = narrow_model(module, options.width, _observed(samples))

@@ -157,7 +157,7 @@ def evaluate(
     runnables = [model.runnable(samples, task, provider) for model, samples in zip(opened, chosen, strict=True)]
     fitting = task if wanted else usable(task, runnables)
     found = evaluate_together(runnables, fitting, [None, *[0] * (len(runnables) - 1)])
-    return _judged(found, fitting, chosen[0], config.confidence)
+    return judged(found, fitting, chosen[0], config.confidence)
 
 
 def _reading_task(wanted: Task | None, said: str | None) -> str | None:
@@ -230,7 +230,8 @@ def renamed(samples: Samples, inputs: Sequence[str]) -> Samples:
     )
 
 
-def _judged(found: Sequence[Evaluated], task: Task, samples: Samples, confidence: float) -> Evaluation:
+def judged(found: Sequence[Evaluated], task: Task, samples: Samples, confidence: float = 0.95) -> Evaluation:
+    """Return how good models are whose answers were found; the first is the one that others are compared with."""
     labelled = task.is_labelled(samples)
     measured = [task.measure(model.answers, samples) for model in found] if labelled else None
     scores, notes = [], list(task.warnings(found[0].answers, samples)) if labelled else []

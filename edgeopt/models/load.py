@@ -14,6 +14,7 @@ unless it is allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,7 @@ AUTO_CLASSES = {
 }
 """transformers' class for each task, by the hub's name of the task; halves of a task ("…/encoder") have the task's class."""
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _ANY_CLASSIFIER = "classification"
 _HEADS_OF: Mapping[str, str] = {
     **dict.fromkeys(
@@ -148,7 +150,7 @@ def load_model(
         return _load_program(folder)
     if str(source).startswith(PREFIX) or is_timm_folder(folder):
         return LoadedModel(load_timm(str(source)), task or "image-classification", folder if folder.is_dir() else None)
-    if (folder / "config.json").is_file() or (not folder.exists() and ":" not in str(source) and not folder.suffix):
+    if (folder / "config.json").is_file() or (not folder.exists() and _HUB_ID.fullmatch(str(source)) and not folder.suffix):
         return _load_transformers(str(source), task, trust_remote_code)
     if ":" in str(source):
         origin = Origin(str(source), arguments or {}, task=task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def asked(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def distill(loaded: Any, samples: Samples, **others: Any) -> DistillResult:
         seen.update(loaded=loaded, samples=samples, **others)
+        shutil.copytree("teacher", "student", dirs_exist_ok=True)
         answer: DistillResult = seen["result"]
         return answer
 
@@ -96,13 +98,14 @@ def test_options_and_samples_reach_the_stage(asked: dict[str, Any]) -> None:
 
 
 def test_sizes_are_printed_and_scores_where_something_was_evaluated(asked: dict[str, Any]) -> None:
-    done = edgeopt_here(*COMMAND, "--width", "8")
-    assert done.stdout == "student: 89,012 parameters, the teacher has 1,234,567\n"
+    first, second = edgeopt_here(*COMMAND, "--width", "8").stdout.splitlines()
+    assert first == "student: 89,012 parameters, the teacher has 1,234,567"
+    assert second.startswith("on 3 training samples, compared with teacher: agreement 1.0000, output error 0.0%, accuracy ")
     evaluations = (Evaluation(10, "accuracy", 0.5), Evaluation(1200, "accuracy", 0.75), Evaluation(1300, "accuracy", 0.7))
     trials = (Trial("distilled", 0, "accuracy", 0.75), Trial("control", 1, "accuracy", 0.625))
     sizes = RESULT.teacher, RESULT.student
     asked["result"] = DistillResult(*sizes, 7, (), evaluations, 0.8125, trials, path=Path("student"), kept_step=1200)
-    assert edgeopt_here(*COMMAND, "--width", "8").stdout.splitlines()[1:] == [
+    assert edgeopt_here(*COMMAND, "--width", "8", "--evaluate", "train.csv").stdout.splitlines()[1:] == [
         "accuracy: 0.7500 (step 1,200), the teacher's 0.8125",
         "distilled, seed 0: accuracy 0.7500",
         "control, seed 1: accuracy 0.6250",

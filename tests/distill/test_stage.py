@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.distill.config import DistillOptions
 from edgeopt.distill.stage import Material, distill
 from edgeopt.errors import DataError, ModelError, RecipeError
-from edgeopt.models.load import LoadedModel, load_model
+from edgeopt.models.kept import narrow
+from edgeopt.models.load import LoadedModel, Origin, load_model
+from edgeopt.models.residual_cnn import ResidualCNN
+from edgeopt.models.save import save_model
 from edgeopt.train.config import DistillLoss, TrainOptions
 from edgeopt.train.loop import Session, fit
 from edgeopt.train.supervised import ClassLoss, Supervised
@@ -70,6 +74,27 @@ def test_every_kind_of_student_learns(tmp_path: Path, teacher: LoadedModel, stud
     again = load_model(tmp_path / "student").module.config
     assert again.hidden_size == student.get("width", 32)
     assert again.num_hidden_layers < 4 or "layers" not in student
+
+
+_CNN = "edgeopt.models.residual_cnn:ResidualCNN"
+_KEPT = {"blocks.0.conv1": {"out": [0, 2, 5]}, "blocks.0.norm1": {"out": [0, 2, 5]}, "blocks.0.conv2": {"in": [0, 2, 5]}}
+
+
+def test_a_folder_is_a_student_that_goes_on_from_its_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    pruned = Origin(_CNN, {"width": 8}, kept=_KEPT)
+    module = ResidualCNN(width=8).eval()
+    images = from_arrays({"image": np.random.default_rng(0).normal(size=(32, 1, 8, 8)).astype(np.float32)})
+    teacher = LoadedModel(module, "image-classification", None, origin=Origin(_CNN, {"width": 8}))
+    narrow(smaller := copy.deepcopy(module), pruned.kept)
+    save_model(smaller, tmp_path / "smaller", origin=pruned)
+    train = TrainOptions(epochs=1.0, batch_size=32, learning_rate=1e-9)
+    options = DistillOptions(source=str(tmp_path / "smaller"), train=train)
+    result = distill(teacher, images, output=tmp_path / "student", options=options)
+    again = load_model(tmp_path / "student")
+    assert result.student.parameters == sum(one.numel() for one in smaller.parameters()) < result.teacher.parameters
+    assert again.origin is not None and again.origin.kept == pruned.kept and again.task == "image-classification"
+    assert torch.allclose(again.module.head.weight, smaller.head.weight, atol=1e-6)  # type: ignore[union-attr, arg-type]
 
 
 def test_the_control_and_the_spread_over_seeds_are_reported(tmp_path: Path, teacher: LoadedModel) -> None:

@@ -159,6 +159,9 @@ def test_the_task_follows_from_the_architecture(architecture: str, task: str, au
     ("source", "message"),
     [
         ("no/such/folder.x", "no model here"),
+        ("/no/such/folder", "no model here"),
+        ("../no-such-folder", "no model here"),
+        ("students/of/today", "no model here"),
         ("edgeopt.models.residual_cnn:Nothing", "cannot be built"),
         ("collections:OrderedDict", "not an nn.Module"),
         ("no_such_module:x", "cannot be built"),

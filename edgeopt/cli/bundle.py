@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edgeopt.cli.options import Quiet, TargetName
+from edgeopt.cli.options import Quiet, TargetName, refuse_others
 from edgeopt.cli.output import say
 from edgeopt.errors import ModelError, RecipeError
 
@@ -20,8 +20,32 @@ if TYPE_CHECKING:
     from edgeopt.data.manifest import Manifest
     from edgeopt.data.preprocessing import Preprocessing
 
+_OF_LANGUAGE_MODELS = ("model", "output", "target", "name", "licence", "sign", "quiet")
+
+Licence = Annotated[
+    str,
+    typer.Option("--licence", "--license", help="Licence of the model, such as Apache-2.0; default: what its folder states."),
+]
+DataLicence = Annotated[
+    str,
+    typer.Option("--data-licence", "--data-license", help="Licence of the data; default: what the set or its folder states."),
+]
+ModelFormat = Annotated[
+    str,
+    typer.Option("--format", help="onnx, or ort: onnxruntime's format, with the operators of a reduced build."),
+]
+InGraph = Annotated[
+    bool,
+    typer.Option("--in-graph", help="Add a model that takes image files: decoding and resizing in its graph."),
+]
+Latency = Annotated[
+    bool,
+    typer.Option("--latency", help="Measure p50 and p95 here and record them with this device, for verify --budget recorded."),
+]
+
 
 def bundle(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="The ONNX file, or the folder of a language model.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")],
     data: Annotated[
@@ -40,39 +64,22 @@ def bundle(
     decoding: Annotated[
         Path | None, typer.Option("--decoding", help="How outputs become answers (.toml, .json); default: by task and outputs.")
     ] = None,
-    licence: Annotated[
-        str,
-        typer.Option(
-            "--licence", "--license", help="Licence of the model, such as Apache-2.0; default: what its folder states."
-        ),
-    ] = "",
-    data_licence: Annotated[
-        str,
-        typer.Option(
-            "--data-licence", "--data-license", help="Licence of the data; default: what the set or its folder states."
-        ),
-    ] = "",
-    form: Annotated[
-        str,
-        typer.Option("--format", help="onnx, or ort: onnxruntime's format, with the operators of a reduced build."),
-    ] = "onnx",
-    in_graph: Annotated[
-        bool,
-        typer.Option("--in-graph", help="Add a model that takes image files: decoding and resizing in its graph."),
-    ] = False,
-    latency: Annotated[
-        bool,
-        typer.Option(
-            "--latency", help="Measure p50 and p95 here and record them with this device, for verify --budget recorded."
-        ),
-    ] = False,
+    licence: Licence = "",
+    data_licence: DataLicence = "",
+    form: ModelFormat = "onnx",
+    in_graph: InGraph = False,
+    latency: Latency = False,
     sign: Annotated[Path | None, typer.Option("--sign", help="Private key (PEM, ECDSA P-256) to sign the bundle with.")] = None,
     golden: Annotated[int, typer.Option("--golden", min=1, help="Number of golden samples.")] = 8,
     quiet: Quiet = False,
 ) -> None:
     """Pack a model with its schema, preprocessing, labels, golden outputs and hashes; run its example before it is done."""
-    if data is None:
-        _refuse_in_graph(in_graph)
+    if data is None or model.is_dir():
+        _need_language_model(model, in_graph=in_graph)
+        taken = _OF_LANGUAGE_MODELS if _format(form) == "ort" else (*_OF_LANGUAGE_MODELS, "form")
+        refuse_others(
+            context, taken, "not for a language model, whose bundle records its own tokens, speeds and golden prompts"
+        )
         _bundle_language_model(model, output, target=target, name=name, licence=licence, sign=sign)
         return
     from edgeopt.bundle import write_bundle
@@ -96,11 +103,6 @@ def bundle(
     with shown(quiet=quiet):
         result = write_bundle(spec, output=output, sign=sign)
     _show(output, result)
-
-
-def _refuse_in_graph(asked: bool) -> None:
-    if asked:
-        raise RecipeError("--in-graph is for models of images, and --data is missing: name golden inputs")
 
 
 def _format(name: str) -> Literal["onnx", "ort"]:
@@ -187,9 +189,20 @@ def _bundle_language_model(
 ) -> None:
     """Bundle a language model, whose golden tokens need no data."""
     from edgeopt.bundle.language_model import LanguageModelSpec, write_language_model
+    from edgeopt.targets.target import load_target
+
+    made_for = load_target(target).name
+    called = name or (model.resolve().name if model.is_dir() else model.stem)
+    result = write_language_model(LanguageModelSpec(model, called, made_for, licence=licence), output=output, sign=sign)
+    for check in result.checks:
+        say(check, err=True)
+    _show(output, result)
+
+
+def _need_language_model(model: Path, *, in_graph: bool) -> None:
+    """Refuse a folder that holds no language model, and a file that needs golden inputs."""
     from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
     from edgeopt.generate.opening import is_language_model
-    from edgeopt.targets.target import load_target
 
     if not model.exists():
         raise ModelError(
@@ -199,11 +212,10 @@ def _bundle_language_model(
         raise ModelError(
             f"{model}: is an encoder-decoder, and a bundle holds one graph: run it with edgeopt generate or edgeopt serve"
         )
-    if not is_language_model(model):
-        raise RecipeError("--data is missing: name golden inputs, a file, a folder or a set (only language models need none)")
-    made_for = load_target(target).name
-    called = name or (model.resolve().name if model.is_dir() else model.stem)
-    result = write_language_model(LanguageModelSpec(model, called, made_for, licence=licence), output=output, sign=sign)
-    for check in result.checks:
-        say(check, err=True)
-    _show(output, result)
+    if is_language_model(model):
+        return
+    if in_graph:
+        raise RecipeError("--in-graph is for models of images, and --data is missing: name golden inputs")
+    if model.is_dir():
+        raise ModelError(f"{model}: is a folder without a language model; give its ONNX file, and --data")
+    raise RecipeError("--data is missing: name golden inputs, a file, a folder or a set (only language models need none)")

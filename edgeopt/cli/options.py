@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -120,6 +120,25 @@ def print_checks(checks: Sequence[Check], form: str) -> None:
     from edgeopt.report.junit import junit
 
     typer.echo(junit(checks) if form == "junit" else "\n".join(github_annotations(checks)), nl=form != "junit")
+
+
+def refuse_others(context: typer.Context, taken: Collection[str], reason: str) -> None:
+    """Refuse options on the command line that are not among `taken` (names of parameters); `reason` says why.
+
+    Raises:
+        RecipeError: naming them.
+    """
+    from edgeopt.errors import RecipeError
+
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in taken
+        and (source := context.get_parameter_source(parameter.name or "")) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise RecipeError(f"{', '.join(given)}: {reason}; leave {'it' if len(given) == 1 else 'them'} out")
 
 
 def read_undecided(value: str) -> UndecidedAs:

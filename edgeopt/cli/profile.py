@@ -19,6 +19,7 @@ _RANDOM = 8  # batches, where no real ones are given
 
 
 def profile(
+    context: typer.Context,
     models: Annotated[list[Path], typer.Argument(help="ONNX files, the first is the baseline; or folders of language models.")],
     target: TargetName = "host",
     data: Annotated[str | None, typer.Option("--data", help="Real inputs; default: random ones of the model's shapes.")] = None,
@@ -42,9 +43,10 @@ def profile(
     if missing is not None:
         raise ModelError(f"{missing}: no such model file or folder; give an ONNX file, or the folder of a language model")
     if models and all(model.is_dir() for model in models):
-        from edgeopt.cli.profile_generation import profile_folders
+        from edgeopt.cli.profile_generation import check_options, profile_folders
 
-        raise typer.Exit(profile_folders(models, budgets=budget or [], changes=changes, form=form, quiet=quiet))
+        check_options(context, target)
+        raise typer.Exit(profile_folders(models, budget or [], changes=changes, undecided=undecided, form=form, quiet=quiet))
     from edgeopt.cli.options import (
         CI_FORMATS,
         need_format,

@@ -11,7 +11,6 @@ with the bandwidth that onnxruntime reaches here on a vector times a matrix far 
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ import onnx_ir as ir
 from pydantic import TypeAdapter
 
 from edgeopt import errors, progress
-from edgeopt.errors import EdgeoptError, MachineError, RecipeError, nearest
+from edgeopt.errors import EdgeoptError, MachineError, RecipeError
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.faults import engine_errors
 from edgeopt.generate.opening import open_engine
@@ -33,11 +32,12 @@ from edgeopt.graph.provider import Provider
 from edgeopt.graph.session import open_session
 from edgeopt.lifetime import run
 from edgeopt.profile.config import GenerationConfig
-from edgeopt.profile.result import BudgetFinding, ContextProfile, GenerationProfile
+from edgeopt.profile.result import ContextProfile, GenerationProfile
+from edgeopt.verdict.budget import Budget, figure_name, judge_figures, variants_of
+from edgeopt.verdict.findings import Judgement
 
 _GEMV = (4096, 8192)  # 128 MiB of fp32
 _GEMV_RUNS = 6
-_BUDGET = re.compile(r"^\s*(?:[^:<>=]+:)?\s*([a-z0-9_]+)\s*(<=|>=)\s*([0-9.]+)\s*$")
 _RESULT = "profile"
 _SECONDS_PER_TOKEN = 5.0
 """A process that takes longer for each token has hung."""
@@ -50,7 +50,7 @@ def profile_generation(path: Path, *, config: GenerationConfig) -> GenerationPro
         ModelError: it is not a language model.
         RecipeError: a budget names something else, or a context is longer than the model's.
     """
-    budgets = [_read_budget(text) for text in config.budget]
+    budgets = [Budget.parse_generation(text) for text in config.budget]
     engine = open_engine(path, threads=config.threads)
     longest = max(config.contexts) + config.tokens
     if longest > engine.described.context:
@@ -64,7 +64,7 @@ def profile_generation(path: Path, *, config: GenerationConfig) -> GenerationPro
             advance()
     weights, bandwidth = _weight_bytes(engine.described.model), measure_bandwidth(config.threads)
     rows = tuple(_limited(row, weights, bandwidth) for row in found)
-    judged = tuple(_judge(rows[0], *budget) for budget in budgets)
+    judged = tuple(_judge(rows[0], budget, str(path)) for budget in budgets)
     return GenerationProfile(str(path), config.threads, weights, bandwidth, rows, judged)
 
 
@@ -83,7 +83,9 @@ def profile_apart(path: Path, *, config: GenerationConfig, name: str | None = No
         raise MachineError(f"{path}: generating was not measured within {patience:.0f} s") from error
     kind, _, text = (done.stdout.strip().splitlines() or [""])[-1].partition(" ")
     if kind == _RESULT:
-        return replace(TypeAdapter(GenerationProfile).validate_json(text), model=name or str(path))
+        found = TypeAdapter(GenerationProfile).validate_json(text)
+        called = name or str(path)
+        return replace(found, model=called, budgets=tuple(replace(one, variant=called) for one in found.budgets))
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     raise getattr(errors, kind or "MachineError", MachineError)(text or f"{path}: generating was not measured: {last}")
 
@@ -94,14 +96,8 @@ def budgets_for(name: str, names: Sequence[str], budgets: Sequence[str], *, unna
     Raises:
         RecipeError: a budget names no model.
     """
-    found = []
-    for budget in budgets:
-        before, colon, _ = budget.partition(":")
-        if colon and before.strip() not in names:
-            raise RecipeError(f"budget '{budget}': no model is called '{before.strip()}'; measured: {', '.join(names)}")
-        if before.strip() == name if colon else unnamed:
-            found.append(budget)
-    return found
+    read = [Budget.parse_generation(text) for text in budgets]
+    return [one.expression for one in read if (unnamed if one.variant is None else name in variants_of(one, names))]
 
 
 def _context(engine: Engine, context: int, config: GenerationConfig, random: np.random.Generator) -> ContextProfile:
@@ -193,27 +189,11 @@ def _rss_bytes() -> int | None:
     return int(found.split()[1]) * 1024 if found else None
 
 
-_METRICS = ("ttft_ms", "prefill_tokens_per_s", "tokens_per_s", "inter_token_p50_ms", "inter_token_p95_ms", "inter_token_p99_ms")
-
-
-def _read_budget(text: str) -> tuple[str, str, str, float]:
-    found = _BUDGET.match(text)
-    if found is None:
-        raise RecipeError(
-            f"budget '{text}' is not understood; write METRIC<=NUMBER, such as 'ttft_ms<=300' or 'int4: tokens_per_s>=40'"
-        )
-    metric, sign, number = found.groups()
-    allowed: Sequence[str] = (*_METRICS, "rss_mb")
-    if metric not in allowed:
-        raise RecipeError(
-            f"budget '{text}': unknown metric '{metric}'{nearest(metric, allowed)}; of generation: {', '.join(allowed)}"
-        )
-    return text.strip(), metric, sign, float(number)
-
-
-def _judge(measured: ContextProfile, text: str, metric: str, sign: str, number: float) -> BudgetFinding:
-    value = (measured.rss_bytes or 0) / 1e6 if metric == "rss_mb" else float(getattr(measured, metric))
-    return BudgetFinding(text, value, value <= number if sign == "<=" else value >= number)
+def _judge(measured: ContextProfile, budget: Budget, model: str) -> Judgement:
+    value = getattr(measured, figure_name(budget))
+    found = judge_figures(budget, model, None if value is None else [float(value)], "this system does not tell it")
+    how = found.reason if value is None else f"{found.value:.1f} after a prompt of {measured.context} tokens"
+    return replace(found, reason=how)
 
 
 def main() -> None:

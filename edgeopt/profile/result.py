@@ -280,15 +280,6 @@ class ContextProfile:
 
 
 @dataclass(frozen=True)
-class BudgetFinding:
-    """A budget on generation and what was measured."""
-
-    budget: str
-    value: float
-    passed: bool
-
-
-@dataclass(frozen=True)
 class GenerationProfile:
     """Generation by context; `model` is a path, or the model's name in a run."""
 
@@ -297,12 +288,7 @@ class GenerationProfile:
     weight_bytes: int
     bandwidth_bytes_per_s: float
     contexts: tuple[ContextProfile, ...]
-    budgets: tuple[BudgetFinding, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every budget is kept."""
-        return all(finding.passed for finding in self.budgets)
+    budgets: tuple[Judgement, ...]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from edgeopt.evaluate.result import VariantAccuracy, VerifyFacts
 from edgeopt.export.result import ExportFacts
 from edgeopt.interval import Interval
 from edgeopt.metric import ACCURACY
-from edgeopt.profile.result import GenerationFacts, ProfileResult
+from edgeopt.profile.result import ProfileResult
 from edgeopt.prune.result import PruneFacts
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.report.gather_profile import baseline, executions, roof, speed
@@ -31,7 +31,7 @@ from edgeopt.report.summary import summarise
 from edgeopt.roles import role_of
 from edgeopt.stages.results import StageFacts
 from edgeopt.verdict.evidence import Evidence, ExportParity, ModelFigures, Shrinkage
-from edgeopt.verdict.findings import Answer, Judgement
+from edgeopt.verdict.findings import Answer
 from edgeopt.verdict.run import judge
 
 
@@ -86,7 +86,10 @@ def evidence_of(results: Results, variants: Sequence[Variant]) -> Evidence:
         shrinkage=_shrinkage(results.prune),
         quantized_accuracy=Answer(verify.verdict, verify.reason) if verify else None,
         whole_accuracy=whole,
-        budgets=(*(results.profile.budgets if results.profile else ()), *_generation_budgets(results.generation)),
+        budgets=(
+            *(results.profile.budgets if results.profile else ()),
+            *(found for model in (results.generation.models if results.generation else ()) for found in model.budgets),
+        ),
         rates={model.model: model.contexts[0].tokens_per_s for model in results.generation.models}
         if results.generation
         else {},
@@ -96,14 +99,6 @@ def evidence_of(results: Results, variants: Sequence[Variant]) -> Evidence:
         },
         bundle_verified=results.bundle.verified if results.bundle else None,
     )
-
-
-def _generation_budgets(generation: GenerationFacts | None) -> Iterator[Judgement]:
-    """Yield the budgets on generation as any other budget."""
-    for model in generation.models if generation else ():
-        for found in model.budgets:
-            measured = f"{found.value:.1f} after a prompt of {model.contexts[0].context} tokens"
-            yield Judgement(found.budget, model.model, "pass" if found.passed else "fail", found.value, measured)
 
 
 def _shrinkage(prune: PruneFacts | None) -> Shrinkage | None:

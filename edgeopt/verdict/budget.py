@@ -1,6 +1,7 @@
 """Budgets and their three-valued verdicts.
 
     p95_ms<=20 @99%        int8: size_mb<=4        cold_start_ms<=150        int8_macs_share>=0.9
+    ttft_ms<=300           int4: tokens_per_s>=40  (how a language model generates)
 
 A latency budget is a question about a quantile, answered by its one-sided bounds: `pass` if the upper bound meets the
 limit, `fail` if the lower bound misses it, else `undecided`, with an estimate of the runs that would decide it. Both answers
@@ -51,6 +52,17 @@ _SCALES: Mapping[str, tuple[str, float]] = {
     "accuracy_drop": ("accuracy_drop", 1.0),
 }
 """Budget metric → the figure it reads, and the factor between their units."""
+_GENERATION: Mapping[str, tuple[str, float]] = {
+    "ttft_ms": ("ttft_ms", 1.0),
+    "prefill_tokens_per_s": ("prefill_tokens_per_s", 1.0),
+    "tokens_per_s": ("tokens_per_s", 1.0),
+    "inter_token_p50_ms": ("inter_token_p50_ms", 1.0),
+    "inter_token_p95_ms": ("inter_token_p95_ms", 1.0),
+    "inter_token_p99_ms": ("inter_token_p99_ms", 1.0),
+    "rss_mb": ("rss_bytes", 1e6),
+}
+"""The same for budgets on how a language model generates."""
+_FIGURES = {**_SCALES, **_GENERATION}
 
 
 @dataclass(frozen=True)
@@ -80,15 +92,10 @@ class Budget:
         Raises:
             RecipeError: it has another form or an unknown metric.
         """
-        found = _FORM.match(expression)
-        if not found:
-            raise RecipeError(f"budget '{expression}' is not understood; write METRIC<=NUMBER, such as 'p95_ms<=20 @99%'")
+        found = _matched(expression, example="p95_ms<=20 @99%")
         metric = {"median_ms": "p50_ms"}.get(found["metric"], found["metric"])
-        if metric not in _SCALES and _quantile(metric) is None:
-            known = ["p50_ms", "p90_ms", "p95_ms", "p99_ms", *_SCALES]
-            raise RecipeError(
-                f"budget '{expression}': unknown metric '{metric}'{nearest(metric, known)}; allowed: {', '.join(known)}"
-            )
+        if _quantile(metric) is None:
+            _check_metric(expression, metric, _SCALES, more=("p50_ms", "p90_ms", "p95_ms", "p99_ms"))
         sure = float(found["confidence"]) / 100 if found["confidence"] else confidence
         if not 0.5 <= sure < 1:
             raise RecipeError(f"budget '{expression}': confidence must be at least 50 % and below 100 %")
@@ -96,6 +103,19 @@ class Budget:
         variant, target = (about["variant"], about["target"]) if about else (found["variant"], None)
         asked = found["confidence"] is not None
         return cls(expression.strip(), variant, metric, found["sign"], float(found["limit"]), sure, asked, target)
+
+    @classmethod
+    def parse_generation(cls, expression: str) -> Budget:
+        """Read a budget on how a language model generates, such as ``"int4: tokens_per_s>=40"``; `variant` is the model.
+
+        Raises:
+            RecipeError: it has another form, an unknown metric, or a confidence, which medians of a few prompts do not have.
+        """
+        found = _matched(expression, example="ttft_ms<=300' or 'int4: tokens_per_s>=40")
+        _check_metric(expression, found["metric"], _GENERATION)
+        if found["confidence"]:
+            raise RecipeError(f"budget '{expression}': generation is judged by medians, without a confidence; leave out the @")
+        return cls(expression.strip(), found["variant"], found["metric"], found["sign"], float(found["limit"]), 0.5)
 
     @property
     def quantile(self) -> float | None:
@@ -105,6 +125,21 @@ class Budget:
     def holds(self, value: float) -> bool:
         """Return whether `value` meets the limit."""
         return _SIGNS[self.sign](value, self.limit)
+
+
+def _matched(expression: str, *, example: str) -> re.Match[str]:
+    found = _FORM.match(expression)
+    if not found:
+        raise RecipeError(f"budget '{expression}' is not understood; write METRIC<=NUMBER, such as '{example}'")
+    return found
+
+
+def _check_metric(expression: str, metric: str, figures: Mapping[str, object], *, more: Sequence[str] = ()) -> None:
+    if metric not in figures:
+        known = [*more, *figures]
+        raise RecipeError(
+            f"budget '{expression}': unknown metric '{metric}'{nearest(metric, known)}; allowed: {', '.join(known)}"
+        )
 
 
 def _quantile(metric: str) -> float | None:
@@ -150,7 +185,7 @@ def judge_figures(budget: Budget, variant: str, figures: Sequence[float] | None,
     """Judge a budget on a figure that was measured a few times; all must agree. `missing` is the reason if there is none."""
     if not figures:
         return Judgement(budget.expression, variant, "undecided", None, missing)
-    scaled = [figure / _SCALES[budget.metric][1] for figure in figures]
+    scaled = [figure / _FIGURES[budget.metric][1] for figure in figures]
     met = sum(budget.holds(value) for value in scaled)
     verdict: State = "pass" if met == len(scaled) else "fail" if met == 0 else "undecided"
     how = f"{met} of {len(scaled)} measurements meet it" if len(scaled) > 1 else f"it is {scaled[0]:.6g}"
@@ -159,7 +194,7 @@ def judge_figures(budget: Budget, variant: str, figures: Sequence[float] | None,
 
 def figure_name(budget: Budget) -> str:
     """Return the name of the figure that a budget reads, for budgets not about latency."""
-    return _SCALES[budget.metric][0]
+    return _FIGURES[budget.metric][0]
 
 
 def variants_of(budget: Budget, names: Sequence[str], references: Sequence[str] = ()) -> list[str]:

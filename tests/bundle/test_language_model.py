@@ -150,6 +150,22 @@ def test_other_folders_are_not_replaced(language_model: Path, tmp_path: Path) ->
         write_language_model(LanguageModelSpec(language_model, "x", "host"), output=tmp_path)
 
 
+def test_options_for_other_models_are_refused_by_name(language_model: Path, tmp_path: Path) -> None:
+    for option in (
+        ("--format", "ort"),
+        ("--latency",),
+        ("--labels", "names.txt"),
+        ("--golden", "3"),
+        ("--task", "text-generation"),
+    ):
+        done = edgeopt_here("bundle", str(language_model), "-o", str(tmp_path / "b"), *option)
+        assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+        assert f"{option[0]}: not for a language model" in done.stderr
+    done = edgeopt_here("bundle", str(language_model), "-o", str(tmp_path / "b"), "--data", "digits")
+    assert (done.returncode, "--data: not for" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_classifier_without_data_is_told_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     done = edgeopt_here("bundle", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "b"))

@@ -10,8 +10,10 @@ import pytest
 
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.profile.config import GenerationConfig
-from edgeopt.profile.generation import _judge, _read_budget, _weight_bytes, budgets_for, profile_apart, profile_generation
+from edgeopt.profile.generation import _judge, _weight_bytes, budgets_for, profile_apart, profile_generation
 from edgeopt.profile.result import ContextProfile
+from edgeopt.verdict.budget import Budget
+from edgeopt.verdict.exit_code import Undecided, exit_code_of_budgets
 from tests.cli.conftest import edgeopt_here, exported
 
 MEASURED = ContextProfile(128, 200.0, 640.0, 50.0, 20.0, 21.0, 22.0, 96, 250_000_000, 1000, 100_000_000, 120.0)
@@ -35,17 +37,28 @@ def test_figures_fit_together(model: Path) -> None:
     assert second.bytes_per_token - first.bytes_per_token == 48 * per_token
     assert 1e8 < found.bandwidth_bytes_per_s < 1e12
     assert found.weight_bytes == _weight_bytes(model / "model.onnx") > 2 * (3 * 32 * 64) * 4  # the products of two layers
-    assert found.passed
 
 
 @pytest.mark.parametrize(
-    ("budget", "passed", "value"),
-    [("ttft_ms<=200", True, 200), ("ttft_ms<=199", False, 200), ("tokens_per_s>=50", True, 50), ("rss_mb<=100", False, 250)],
+    ("budget", "verdict", "value"),
+    [
+        ("ttft_ms<=200", "pass", 200),
+        ("ttft_ms<200", "fail", 200),
+        ("tokens_per_s>=50", "pass", 50),
+        ("rss_mb<=100", "fail", 250),
+    ],
 )
-def test_budgets_are_judged(budget: str, passed: bool, value: float) -> None:
-    finding = _judge(MEASURED, *_read_budget(budget))
-    assert (finding.passed, finding.value) == (passed, value)
-    assert _judge(replace(MEASURED, tokens_per_s=49.0), *_read_budget("tokens_per_s>=50")).passed is False
+def test_budgets_are_judged(budget: str, verdict: str, value: float) -> None:
+    finding = _judge(MEASURED, Budget.parse_generation(budget), "int4")
+    assert (finding.variant, finding.verdict, finding.value) == ("int4", verdict, value)
+    assert _judge(replace(MEASURED, tokens_per_s=49.0), Budget.parse_generation("tokens_per_s>=50"), "int4").verdict == "fail"
+
+
+def test_a_budget_on_memory_is_undecided_where_the_system_does_not_tell_it() -> None:
+    finding = _judge(replace(MEASURED, rss_bytes=None), Budget.parse_generation("rss_mb<=100"), "int4")
+    assert (finding.verdict, finding.value, finding.reason) == ("undecided", None, "this system does not tell it")
+    assert exit_code_of_budgets([finding], Undecided.FAIL) == 1
+    assert exit_code_of_budgets([finding], Undecided.PASS) == 0
 
 
 def test_a_budget_names_a_model_or_is_on_all() -> None:
@@ -53,8 +66,7 @@ def test_a_budget_names_a_model_or_is_on_all() -> None:
     assert budgets_for("a", names, budgets, unnamed=True) == ["ttft_ms<=200"]
     assert budgets_for("b", names, budgets, unnamed=True) == budgets
     assert budgets_for("b", names, budgets, unnamed=False) == ["b: tokens_per_s>=50"]
-    assert _judge(MEASURED, *_read_budget(budgets[1])).passed
-    with pytest.raises(RecipeError, match="no model is called 'c'"):
+    with pytest.raises(RecipeError, match="no variant 'c'; there are: a, b"):
         budgets_for("a", names, ["c: ttft_ms<=1"], unnamed=True)
 
 
@@ -64,12 +76,6 @@ def test_a_process_of_its_own_measures_one_model_and_passes_its_errors_on(model:
     assert (found.model, found.contexts[0].samples, found.threads) == ("int4", 4, 1)
     with pytest.raises(ModelError, match="holds no ONNX file"):
         profile_apart(tmp_path, config=config)
-
-
-@pytest.mark.parametrize(("budget", "said"), [("ttft<=3", "did you mean 'ttft_ms'"), ("fast", "is not understood")])
-def test_unknown_budgets_are_refused(budget: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
-        _read_budget(budget)
 
 
 def test_a_context_beyond_the_models_is_refused(model: Path) -> None:
@@ -86,3 +92,16 @@ def test_the_command_prints_a_table_and_fails_a_missed_budget(model: Path) -> No
     done = edgeopt_here("profile", str(model), *short, "--format", "json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["models"][0]["contexts"][0]["context"] == 16
+
+
+def test_the_command_refuses_options_that_generation_does_not_take(model: Path) -> None:
+    for options, said in {
+        ("--seconds", "1"): "--seconds: generation has prompts of its own",
+        ("--target", "browser-wasm"): "generation is measured on this machine",
+        ("--undecided", "maybe"): "choose pass or fail",
+        ("--budget", "p95_ms<=3"): "unknown metric 'p95_ms'",
+    }.items():
+        done = edgeopt_here("profile", str(model), *options, "--quiet")
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1

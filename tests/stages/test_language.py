@@ -50,7 +50,7 @@ def test_a_budget_without_a_name_is_on_the_quantized_model() -> None:
     budgets = ["tokens_per_s>=20", "fp32: ttft_ms<=50"]
     found = {name: budgets_of(name, NAMES, budgets) for name in NAMES}
     assert found == {"fp32": ["fp32: ttft_ms<=50"], "int4": ["tokens_per_s>=20"], "teacher": []}
-    with pytest.raises(RecipeError, match="no model is called 'int8'; measured: fp32, int4, teacher"):
+    with pytest.raises(RecipeError, match=r"no variant 'int8' \(did you mean 'int4'\?\); there are: fp32, int4, teacher"):
         budgets_of("fp32", NAMES, ["int8: ttft_ms<=50"])
 
 

@@ -114,3 +114,18 @@ def test_a_budget_is_about_every_variant_but_the_baseline_unless_it_names_one() 
     assert variants_of(Budget.parse("teacher: size_mb<=1"), ["fp32", "int8", "teacher"], ["teacher"]) == ["teacher"]
     with pytest.raises(RecipeError, match="did you mean 'int8'"):
         variants_of(Budget.parse("int9: size_mb<=1"), ["fp32", "int8"])
+
+
+def test_budgets_on_generation_are_read_by_the_same_grammar():
+    budget = Budget.parse_generation(" int4: tokens_per_s >= 4e1 ")
+    assert (budget.variant, budget.metric, budget.sign, budget.limit) == ("int4", "tokens_per_s", ">=", 40)
+    assert Budget.parse_generation("rss_mb<230").holds(229.9)
+    for text, said in {
+        "ttft<=3": "did you mean 'ttft_ms'",
+        "fast": "is not understood",
+        "p95_ms<=3": "unknown metric",
+        "ttft_ms<=3 @99%": "leave out the @",
+        "ttft_ms<=1.2.3": "is not understood",
+    }.items():
+        with pytest.raises(RecipeError, match=said):
+            Budget.parse_generation(text)

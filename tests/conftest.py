@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,22 @@ def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     made.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A tiny T5 of PyTorch and the folder of its export."""
+    from tests.encoder_decoders import make_t5
+
+    return make_t5(tmp_path_factory.mktemp("t5"), tmp_path_factory.mktemp("t5-onnx"))
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Any]:
+    """A tiny Whisper of PyTorch, the folder of its export, and its feature extractor."""
+    from tests.encoder_decoders import make_whisper
+
+    return make_whisper(tmp_path_factory.mktemp("whisper"), tmp_path_factory.mktemp("whisper-onnx"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

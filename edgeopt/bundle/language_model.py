@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,28 +84,42 @@ def write_language_model(spec: LanguageModelSpec, *, output: Path, sign: Path | 
         RecipeError: `output` is no bundle.
         MachineError: the disk is full or cannot be written; the previous content of `output` is intact.
     """
+
+    def fill(folder: Path) -> dict[str, Any]:
+        engine = open_engine(spec.model, threads=1)
+        model = onnx_files.load(engine.described.model)
+        golden = record_tokens(engine, spec.prompts, arithmetic=arithmetic_of(model))
+        _copy(engine.described, folder)
+        (folder / "golden.json").write_text(as_json(golden), encoding="utf-8")
+        raw = [] if (folder / "chat_template.jinja").is_file() else ["--raw"]
+        envelope = tried([str(folder / "chat.py"), "Hello", *raw])
+        facts = facts_of(spec, engine.described, model, golden, envelope)
+        (folder / "README.md").write_text(llm_readme(spec.name, facts), encoding="utf-8")
+        return facts
+
+    return assemble(fill, output=output, name=spec.name, sign=sign)
+
+
+def assemble(fill: Callable[[Path], dict[str, Any]], *, output: Path, name: str, sign: Path | None) -> BundleResult:
+    """Write a bundle: `fill` writes its files into a folder beside `output`, which takes its place once it verifies.
+
+    `fill` returns bundle.json without the list of files.
+    """
     output = Path(output)
     write.refuse_foreign(output)
     if sign is not None:
         load_private_key(sign)
-    engine = open_engine(spec.model, threads=1)
-    model = onnx_files.load(engine.described.model)
-    golden = record_tokens(engine, spec.prompts, arithmetic=arithmetic_of(model))
     with files.disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(output)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=files.aside_prefix(output), suffix=".part") as parent:
             aside = Path(parent) / output.name
             aside.mkdir()
-            _copy(engine.described, aside)
-            (aside / "golden.json").write_text(_json(golden), encoding="utf-8")
-            envelope = _try_chat(aside)
-            facts = _facts(spec, engine.described, model, golden, envelope)
-            (aside / "README.md").write_text(llm_readme(spec.name, facts), encoding="utf-8")
+            facts = fill(aside)
             manifest = write.seal(aside, facts)
-            checks = (*write.checked(aside), f"chat: {envelope['decode_tokens_per_s']:.1f} tokens/s")
+            checks = (*write.checked(aside), f"decoding: {facts['generation']['decode_tokens_per_s']:.1f} tokens/s")
             if sign is not None:
-                sign_bundle(aside, sign, name=spec.name)
+                sign_bundle(aside, sign, name=name)
             write.flush_all(aside)
             result = write.result_of(output, aside, manifest, checks)
             write.take_place(aside, output, Path(parent) / "replaced")
@@ -131,7 +145,19 @@ def record_tokens(engine: Engine, prompts: tuple[str, ...], *, arithmetic: str) 
             at_once = engine.logits([*prompt, *tokens[:-1]])[len(prompt) - 1 :]
         difference = max(difference, float(np.abs(along - at_once).max()))
         peak = max(peak, float(np.abs(along).max()))
-        samples.append({"text": text, "prompt": prompt, "tokens": tokens, "margins": _margins(along, tokens)})
+        samples.append({"text": text, "prompt": prompt, "tokens": tokens, "margins": margins_of(along, tokens)})
+    return golden_values(samples, difference=difference, peak=peak, arithmetic=arithmetic)
+
+
+def golden_values(samples: list[dict[str, Any]], *, difference: float, peak: float, arithmetic: str) -> dict[str, Any]:
+    """Return the content of golden.json.
+
+    Args:
+        samples: prompts, tokens and margins.
+        difference: largest one between the logits token by token and of the whole text at once.
+        peak: the largest logit.
+        arithmetic: a key of the floors of the tolerance.
+    """
     tolerance = float(f"{max(_FLOORS[arithmetic] * peak, _MARGIN * difference):.3g}")
     reason = (
         f"the larger of {_MARGIN:g} × {difference:.3g} (token by token against the whole text at once) and "
@@ -140,7 +166,8 @@ def record_tokens(engine: Engine, prompts: tuple[str, ...], *, arithmetic: str) 
     return {"version": 1, "tolerance": tolerance, "reason": reason, "samples": samples}
 
 
-def _margins(logits: Any, tokens: list[int]) -> list[float]:
+def margins_of(logits: Any, tokens: list[int]) -> list[float]:
+    """Return by how much the logit of each token is above the best other one, 0 where it is not."""
     chosen = logits[np.arange(len(tokens)), tokens]
     others = logits.copy()
     others[np.arange(len(tokens)), tokens] = -np.inf
@@ -189,51 +216,56 @@ def _copy(described: Description, folder: Path) -> None:
     quality = model.with_suffix(".quality.json")
     if quality.is_file():
         sources["quality.json"] = quality
+    copy_files({**sources, **programs("chat.py")}, folder)
+    if GENERATION_FILE not in sources or model.name != "model.onnx":
+        (folder / GENERATION_FILE).write_text(as_json(generation_values(described)), encoding="utf-8")
+
+
+def programs(name: str) -> dict[str, Path]:
+    """Return the code of a bundle by its place in it: the engine, verify.py, and the program `name` of the template."""
     from edgeopt.generate import engine
 
-    for path in sorted(Path(engine.__file__).parent.glob("*.py")):
-        sources[f"engine/{path.name}"] = path
+    found = {f"engine/{path.name}": path for path in sorted(Path(engine.__file__).parent.glob("*.py"))}
     deploy = shipped("deploy")
-    for path in (deploy / "runner" / "verify.py", deploy / "templates" / "python" / "chat.py"):
-        sources[path.name] = path
-    for name in ("__init__.py", "golden_tokens.py"):
-        if (inference_folder() / name).is_file():
-            sources[f"inference/{name}"] = inference_folder() / name
+    found |= {"verify.py": deploy / "runner" / "verify.py", name: deploy / "templates" / "python" / name}
+    return found | {f"inference/{one}": inference_folder() / one for one in ("__init__.py", "golden_tokens.py")}
+
+
+def copy_files(sources: Mapping[str, Path], folder: Path) -> None:
+    """Copy files to their places in `folder`."""
     for name, path in sources.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
-    if GENERATION_FILE not in sources or model.name != "model.onnx":
-        (folder / GENERATION_FILE).write_text(_json(generation_values(described)), encoding="utf-8")
 
 
-def _try_chat(folder: Path) -> dict[str, Any]:
-    """Run the bundle's own chat.py as its receiver will; return its speeds and its peak memory.
+def tried(program: list[str]) -> dict[str, Any]:
+    """Run a program of the bundle (its path, and arguments) as its receiver will; return its speeds and its peak memory.
 
     Raises:
         ModelError: it fails.
     """
-    raw = [] if (folder / "chat_template.jinja").is_file() else ["--raw"]
-    command = [sys.executable, "-P", str(folder / "chat.py"), "Hello", "--json", "--max-tokens", "32", "--threads", "1", *raw]
+    name = Path(program[0]).name
+    command = [sys.executable, "-P", *program, "--json", "--max-tokens", "32", "--threads", "1"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     try:
         done = run(command, timeout_s=_PATIENCE_S, environment=environment)
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"chat.py did not answer within {_PATIENCE_S:.0f} s") from error
+        raise ModelError(f"{name} did not answer within {_PATIENCE_S:.0f} s") from error
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise ModelError(f"the bundle's chat.py does not run: {said[:300]}")
+        raise ModelError(f"the bundle's {name} does not run: {said[:300]}")
     try:
         values = json.loads(done.stdout)
     except (ValueError, RecursionError) as error:
-        raise InternalError(f"chat.py did not print JSON: {done.stdout[:200]}") from error
+        raise InternalError(f"{name} did not print JSON: {done.stdout[:200]}") from error
     machine = describe()
     speeds = {key: round(values[key], 2) for key in ("prefill_tokens_per_s", "decode_tokens_per_s")}
     facts = {"processor": machine["processor"], "threads": 1, "prompt_tokens": values["prompt_tokens"]}
     return {**speeds, **facts, "answer_tokens": len(values["tokens"]), "peak_rss_bytes": values["peak_rss_bytes"]}
 
 
-def _facts(
+def facts_of(
     spec: LanguageModelSpec, described: Description, model: Any, golden: Mapping[str, Any], envelope: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return bundle.json without the list of files."""
@@ -291,5 +323,6 @@ def _facts(
     }
 
 
-def _json(values: Mapping[str, Any]) -> str:
+def as_json(values: Mapping[str, Any]) -> str:
+    """Return `values` as the text of a JSON file."""
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"

@@ -188,12 +188,15 @@ def _bundle_language_model(
     model: Path, output: Path, *, target: str, name: str | None, licence: str, sign: Path | None
 ) -> None:
     """Bundle a language model, whose golden tokens need no data."""
+    from edgeopt.bundle.encoder_decoder import write_encoder_decoder
     from edgeopt.bundle.language_model import LanguageModelSpec, write_language_model
+    from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
     from edgeopt.targets.target import load_target
 
     made_for = load_target(target).name
     called = name or (model.resolve().name if model.is_dir() else model.stem)
-    result = write_language_model(LanguageModelSpec(model, called, made_for, licence=licence), output=output, sign=sign)
+    made = write_encoder_decoder if is_encoder_decoder(model) else write_language_model
+    result = made(LanguageModelSpec(model, called, made_for, licence=licence), output=output, sign=sign)
     for check in result.checks:
         say(check, err=True)
     _show(output, result)
@@ -208,11 +211,7 @@ def _need_language_model(model: Path, *, in_graph: bool) -> None:
         raise ModelError(
             f"{model}: no such file or folder; give an ONNX file, or a folder that edgeopt export or quantize wrote"
         )
-    if is_encoder_decoder(model):
-        raise ModelError(
-            f"{model}: is an encoder-decoder, and a bundle holds one graph: run it with edgeopt generate or edgeopt serve"
-        )
-    if is_language_model(model):
+    if is_encoder_decoder(model) or is_language_model(model):
         return
     if in_graph:
         raise RecipeError("--in-graph is for models of images, and --data is missing: name golden inputs")

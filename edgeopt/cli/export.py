@@ -43,13 +43,17 @@ def export(
     changes: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Export to ONNX and compare with PyTorch; differing outputs are an error."""
+    """Export to ONNX and compare with PyTorch; differing outputs are an error.
+
+    An encoder-decoder becomes two graphs in the folders encoder and decoder.
+    """
     from edgeopt.cli.options import read_calibration, read_options
     from edgeopt.cli.progress_bars import shown
     from edgeopt.data.select import limited
     from edgeopt.errors import RecipeError
     from edgeopt.export import ExportConfig, export_for_optimum
     from edgeopt.export import export as run
+    from edgeopt.export.halves import export_halves, has_halves
     from edgeopt.models.load import load_model
     from edgeopt.targets.target import load_target
 
@@ -70,8 +74,13 @@ def export(
     samples = limited(read_calibration(data, loaded.folder), 16).batches(1) if data else None
     if layout not in {"edgeopt", "optimum"}:
         raise RecipeError(f"--layout {layout}: must be edgeopt or optimum")
+    halves = layout == "edgeopt" and has_halves(loaded.module, config)
+    if halves and samples is not None:
+        raise RecipeError(f"--data: {config.task} is exported in two halves; name one with --task {config.task}/encoder")
     with shown(quiet=quiet):
-        if layout == "optimum":
+        if halves:
+            results = export_halves(loaded.module, target=load_target(target), output=output, config=config)
+        elif layout == "optimum":
             results = export_for_optimum(loaded.module, target=load_target(target), output=output, config=config)
         else:
             results = [run(loaded.module, samples, target=load_target(target), output=output, config=config)]

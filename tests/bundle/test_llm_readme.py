@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeopt.bundle.llm_readme import llm_readme
+from edgeopt.bundle.llm_readme import encoder_decoder_readme, llm_readme
 
 
 def test_it_states_what_was_measured() -> None:
@@ -30,3 +30,18 @@ def test_it_states_what_was_measured() -> None:
     assert "| 250 MB |" in text
     assert "46.1 kB per token, up to 8192 tokens" in text
     assert "`model.onnx` and its data the model" in text
+
+
+def test_an_encoder_decoder_that_hears_is_shown_with_its_example() -> None:
+    facts = {
+        "versions": {"edgeopt": "9.9"},
+        "target": "x86-vnni",
+        "task": "automatic-speech-recognition",
+        "model": {"minimum_onnxruntime": "", "external_data": []},
+        "golden": {"samples": 2},
+        "generation": {"processor": "One", "decode_tokens_per_s": 33.3, "peak_rss_bytes": None},
+    }
+    text = encoder_decoder_readme("Ears", facts)
+    assert "A model that writes down speech, prepared by edgeopt 9.9" in text
+    assert "python generate.py example.wav --json" in text
+    assert "| peak memory | not told by this system |" in text

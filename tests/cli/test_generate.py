@@ -82,7 +82,6 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     ("command", "said"),
     [
         (("chat",), "is an encoder-decoder, which answers one text or recording: use edgeopt generate or edgeopt serve"),
-        (("bundle", "-o", "bundle"), "is an encoder-decoder, and a bundle holds one graph"),
         (("profile",), "is an encoder-decoder"),
     ],
 )

@@ -4,6 +4,9 @@ Each sample is a prompt and the tokens that followed, with the margin of each ch
 one. The recorded tokens are fed one after the other (so one difference does not change what follows), with the cache that
 the graph returned for those before. At each place the most likely token must be the recorded one, unless the recorded margin
 is within the recorded tolerance: processors round differently, and between two equally likely tokens there is no right one.
+
+A sample of an encoder-decoder names its source, arrays in the file ``golden.npz``; what the encoder makes of them are inputs of
+every step of the decoder.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 from typing import Any
 
 _LIMIT_BYTES = 16 << 20
+_ENCODER, _SOURCES = ("encoder", "model.onnx"), "golden.npz"
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
@@ -26,7 +30,11 @@ def check(folder: str, manifest: dict[str, Any], session: Any) -> list[tuple[str
         golden = read_golden_tokens(os.path.join(folder, *manifest["golden"]["file"].split("/")))
         with open(os.path.join(folder, "generation.json"), encoding="utf-8") as file:
             generation = json.load(file)
-        right, detail = check_golden_tokens(session, golden, generation)
+        encoder = None
+        if generation.get("encoder"):
+            encoder = open_encoder(os.path.join(folder, *_ENCODER))
+            read_sources(os.path.join(folder, _SOURCES), golden)
+        right, detail = check_golden_tokens(session, golden, generation, encoder)
     except GoldenTokensError as error:
         return [("failed", f"{manifest['golden']['file']}: {error}"[:300])]
     except Exception as error:  # noqa: BLE001  (of a crafted bundle anything may come)
@@ -56,11 +64,49 @@ def read_golden_tokens(path: str) -> dict[str, Any]:
     return values
 
 
-def check_golden_tokens(session: Any, golden: dict[str, Any], generation: dict[str, Any]) -> tuple[bool, str]:
+def open_encoder(path: str) -> Any:
+    """Return a session of an encoder, on the CPU with one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def read_sources(path: str, golden: dict[str, Any]) -> None:
+    """Put the arrays that the encoder reads into each sample, as its key "source"; their names begin with its number."""
+    import zipfile
+
+    import numpy as np
+
+    with zipfile.ZipFile(path) as file:
+        if sum(entry.file_size for entry in file.infolist()) > _LIMIT_BYTES:
+            raise GoldenTokensError(f"{_SOURCES} unpacks to more than {_LIMIT_BYTES} bytes")
+    with np.load(path, allow_pickle=False) as arrays:
+        for index, sample in enumerate(golden["samples"]):
+            start = f"{index}."
+            sample["source"] = {name[len(start) :]: arrays[name] for name in arrays.files if name.startswith(start)}
+
+
+def encode(encoder: Any, session: Any, source: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of the decoder that come from its encoder."""
+    names = [value.name for value in encoder.get_outputs()]
+    made = dict(zip(names, encoder.run(names, source)))
+    if "attention_mask" in source:
+        made["encoder_attention_mask"] = source["attention_mask"]
+    known = {value.name for value in session.get_inputs()}
+    return {name: value for name, value in made.items() if name in known}
+
+
+def check_golden_tokens(
+    session: Any, golden: dict[str, Any], generation: dict[str, Any], encoder: Any = None
+) -> tuple[bool, str]:
     """Return whether the model chooses the golden tokens, and what was found, in a line."""
     places = equal = close = 0
     for index, sample in enumerate(golden["samples"]):
-        found = choices(session, generation, sample["prompt"], sample["tokens"])
+        constants = encode(encoder, session, sample["source"]) if encoder is not None else {}
+        along = logits_along(session, generation, sample["prompt"], sample["tokens"], constants)
+        found = [int(row.argmax()) for row in along]
         for place, (have, want) in enumerate(zip(found, sample["tokens"])):
             places += 1
             if have == want:
@@ -74,13 +120,17 @@ def check_golden_tokens(session: Any, golden: dict[str, Any], generation: dict[s
     return True, detail + (f" ({close} closer than the tolerance, not judged)" if close else "")
 
 
-def choices(session: Any, generation: dict[str, Any], prompt: list[int], tokens: list[int]) -> list[int]:
-    """Return the most likely token after the prompt and after each of `tokens` but the last, [len(tokens)]."""
-    return [int(row.argmax()) for row in logits_along(session, generation, prompt, tokens)]
+def logits_along(
+    session: Any,
+    generation: dict[str, Any],
+    prompt: list[int],
+    tokens: list[int],
+    constants: dict[str, Any] = {},  # noqa: B006  (never changed)
+) -> list[Any]:
+    """Return the logits [vocabulary] after the prompt and after each of `tokens` but the last, one step each.
 
-
-def logits_along(session: Any, generation: dict[str, Any], prompt: list[int], tokens: list[int]) -> list[Any]:
-    """Return the logits [vocabulary] after the prompt and after each of `tokens` but the last, one step each."""
+    `constants` are inputs of every step: what an encoder made.
+    """
     import numpy as np
 
     names, made = generation["inputs"], generation["outputs"]
@@ -99,7 +149,7 @@ def logits_along(session: Any, generation: dict[str, Any], prompt: list[int], to
             names.get("positions"): np.arange(start, total, dtype=np.int64)[None],
         }
         feeds = {name: value for name, value in offered.items() if name in inputs}
-        results = session.run(wanted, {**feeds, **cache})
+        results = session.run(wanted, {**constants, **feeds, **cache})
         found.append(np.asarray(results[0][0, -1], np.float64))
         cache = {past: value for (past, _), value in zip(pairs, results[1:])}
         start = total

@@ -28,6 +28,7 @@ sys.dont_write_bytecode = True  # a bundle holds its recorded files and no other
 
 from engine.engine import Engine
 from engine.errors import EngineError
+from engine.memory import peak_rss_bytes
 from engine.sampling import Sampling
 
 
@@ -71,15 +72,6 @@ def answer(engine: Engine, prompt: str | list[int], options: Sampling, *, as_jso
     else:
         print()
     return 0
-
-
-def peak_rss_bytes() -> int | None:
-    """Return the largest memory of this process so far; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def talk(engine: Engine, first: list[dict[str, str]], options: Sampling) -> int:

@@ -54,14 +54,14 @@ class EncoderDecoder:
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self.folder = folder
-        self._encoder = open_session(folder / "encoder" / "model.onnx", threads=threads)
-        self._decoder = open_session(folder / "decoder" / "model.onnx", threads=threads)
+        self.encoder = open_session(folder / "encoder" / "model.onnx", threads=threads)
+        self.decoder = open_session(folder / "decoder" / "model.onnx", threads=threads)
         beside = folder / "decoder"
         self._config = _configuration(beside)
         self.tokens = Tokens(beside / "tokenizer.json")
-        self.described = check_inputs(self._decoder, _describe(self._decoder, beside, self._config))
-        self._inputs = {value.name for value in self._encoder.get_inputs()}
-        self._outputs = [value.name for value in self._encoder.get_outputs()]
+        self.described = check_inputs(self.decoder, _describe(self.decoder, beside, self._config))
+        self._inputs = {value.name for value in self.encoder.get_inputs()}
+        self._outputs = [value.name for value in self.encoder.get_outputs()]
         self.answered: Answer | None = None
         self.listening: Listening | None = read_listening(beside) if self.hears else None
 
@@ -88,16 +88,9 @@ class EncoderDecoder:
         """
         self.answered = None
         answers: list[Answer] = []
-        for feeds in self._sources(source):
-            made = self._encoder.run(self._outputs, feeds)
-            constants = dict(zip(self._outputs, made, strict=True))
-            if "attention_mask" in feeds:
-                constants["encoder_attention_mask"] = feeds["attention_mask"]
-            known = {value.name for value in self._decoder.get_inputs()}
-            cache = GrowingCache(
-                self._decoder, self.described, constants={name: value for name, value in constants.items() if name in known}
-            )
-            yield from self._decode(cache, options, answers, prompt=self._prompt(cache, language), deadline=deadline)
+        for feeds in self.read(source):
+            cache = self.encode(feeds)
+            yield from self._decode(cache, options, answers, prompt=self.prompt(cache, language), deadline=deadline)
             if answers[-1].reason == "time":
                 break
         self.answered = _joined(answers)
@@ -109,6 +102,15 @@ class EncoderDecoder:
         if self.answered is None:
             raise PromptError("the source is empty")
         return self.answered
+
+    def encode(self, feeds: Mapping[str, Array]) -> GrowingCache:
+        """Run the encoder on one of its inputs and return a cache of the decoder that attends to what it made."""
+        constants = dict(zip(self._outputs, self.encoder.run(self._outputs, feeds), strict=True))
+        if "attention_mask" in feeds:
+            constants["encoder_attention_mask"] = feeds["attention_mask"]
+        known = {value.name for value in self.decoder.get_inputs()}
+        given = {name: value for name, value in constants.items() if name in known}
+        return GrowingCache(self.decoder, self.described, constants=given)
 
     def _decode(
         self, cache: GrowingCache, options: Sampling, answers: list[Answer], *, prompt: list[int], deadline: float | None
@@ -134,7 +136,7 @@ class EncoderDecoder:
                 yield piece
         answers.append(stream.answer())
 
-    def _sources(self, source: str | Path | bytes) -> Iterator[dict[str, Array]]:
+    def read(self, source: str | Path | bytes) -> Iterator[dict[str, Array]]:
         """Yield the encoder's inputs: one for a text, one for every 30 seconds of speech."""
         if self.listening is None:
             ids = np.array([self.tokens.encode(str(source))], np.int64)
@@ -152,7 +154,7 @@ class EncoderDecoder:
         for start in range(0, len(samples), self.listening.samples):
             yield {"input_features": log_mel(samples[start : start + self.listening.samples], self.listening)}
 
-    def _prompt(self, cache: GrowingCache, language: str | None) -> list[int]:
+    def prompt(self, cache: GrowingCache, language: str | None = None) -> list[int]:
         """Return the tokens that the decoder begins with."""
         config = self._config
         start = config.get("decoder_start_token_id")

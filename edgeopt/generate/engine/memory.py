@@ -44,3 +44,12 @@ def _unchanged(smaps: str, prefix: str) -> Iterator[tuple[int, int]]:
             region = (start, end) if prefix in rest else None
         elif first == "Anonymous:" and region is not None and rest.split()[0] == "0":
             yield region
+
+
+def peak_rss_bytes() -> int | None:
+    """Return the largest memory of this process so far; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)

@@ -13,20 +13,10 @@ import pytest
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder, Suppressed, is_encoder_decoder
 from edgeopt.generate.engine.errors import FolderError, PromptError
 from edgeopt.generate.engine.sampling import Sampling
-from tests.generate.conftest import VOCABULARY, make_tokenizer
+from tests.encoder_decoders import TOKENS, exported
+from tests.generate.conftest import make_tokenizer
 
-TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 TEXTS = ["Once upon a time there was a small model", "a", "Grüße aus Zürich!"]
-
-
-def exported(model: Any, source: Path, output: Path, task: str) -> Path:
-    from edgeopt.export import ExportConfig, export
-    from edgeopt.targets.target import load_target
-
-    for half in ("encoder", "decoder"):
-        config = ExportConfig(task=f"{task}/{half}", source_folder=source)
-        export(model, None, target=load_target("x86-vnni"), output=output / half, config=config)
-    return output
 
 
 def made(model: Any, **given: Any) -> list[int]:
@@ -40,20 +30,6 @@ def made(model: Any, **given: Any) -> list[int]:
 def ends_with(whole: list[int], answer: tuple[int, ...]) -> bool:
     """Return whether `answer` is the end of transformers' tokens, which begin with the start tokens."""
     return len(answer) > 4 and whole[-len(answer) :] == list(answer) and len(whole) - len(answer) <= 4
-
-
-@pytest.fixture(scope="module")
-def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    import torch
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    source, output = tmp_path_factory.mktemp("t5"), tmp_path_factory.mktemp("t5-onnx")
-    make_tokenizer(source)
-    torch.manual_seed(0)
-    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
-    model = T5ForConditionalGeneration(T5Config(**TOKENS, **sizes, decoder_start_token_id=0, initializer_factor=3.0)).eval()
-    model.save_pretrained(source)
-    return model, exported(model, source, output, "text2text-generation")
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -85,29 +61,6 @@ def test_bart_begins_with_its_forced_token(tmp_path: Path) -> None:
     assert ends_with(made(model, input_ids=ids, attention_mask=np.ones_like(ids)), answer.tokens)
     with pytest.raises(PromptError, match="reads at most 64"):
         runner.generate("long " * 90)
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Any]:
-    import torch
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
-
-    source, output = tmp_path_factory.mktemp("whisper"), tmp_path_factory.mktemp("whisper-onnx")
-    make_tokenizer(source)
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {f"{half}_{what}": 2 for half in ("encoder", "decoder") for what in ("layers", "attention_heads")}
-    sizes |= {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16, "init_std": 0.5, "max_target_positions": 64}
-    config = WhisperConfig(
-        **TOKENS, **sizes, num_mel_bins=16, max_source_positions=50, decoder_start_token_id=3, suppress_tokens=[7, 8]
-    )
-    model = WhisperForConditionalGeneration(config).eval()
-    model.generation_config.update(
-        suppress_tokens=[7, 8], begin_suppress_tokens=[9], decoder_start_token_id=3, eos_token_id=2, forced_decoder_ids=None
-    )
-    model.save_pretrained(source)
-    hearing = WhisperFeatureExtractor(feature_size=16, chunk_length=1)
-    hearing.save_pretrained(source)
-    return model, exported(model, source, output, "automatic-speech-recognition"), hearing
 
 
 def write_wav(path: Path, samples: Any, rate: int) -> Path:

@@ -27,7 +27,7 @@ from edgeopt.tasks.single_label import SingleLabel
 from edgeopt.tasks.task import Task
 from edgeopt.train.config import DistillLoss, TrainOptions
 from edgeopt.train.loop import Session, TrainResult
-from edgeopt.train.task_loss import check_classes, evaluator, subject_of
+from edgeopt.train.task_loss import check_classes, evaluator, fitted, subject_of
 from edgeopt.train.teach import Lesson, teach
 from edgeopt.train.watch import Watch
 
@@ -96,6 +96,7 @@ def distill(
     student = _student(teacher, samples, options, material.builder)
     _check_task(options.loss, task)
     check_classes(task, teacher.module, student.module, samples)
+    task = fitted(task, teacher.module, samples)
     options = _settled(options, teacher, student, samples, task)
     watch = Watch(evaluator(task, material.evaluation)) if material.evaluation is not None else Watch()
     lesson = _lesson(teacher, options, student, task, material)

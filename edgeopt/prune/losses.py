@@ -4,8 +4,8 @@
     a language model         cross-entropy of the next token
     neither                  cross-entropy with the model's own answers, or half the squared norm of its outputs
 
-The divergence of a pruned model from the whole one is KL(softmax(whole) ‖ softmax(pruned)) per row of logits, or the mean
-squared error as a share of the whole model's mean square where outputs are no logits.
+The divergence of a pruned model from the whole one is KL(softmax(whole) ‖ softmax(pruned)) per row of logits, and for other
+outputs what distillation minimises (`edgeopt.train.numbers`): boxes and scores of detectors, or numbers by their spread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from torch import Tensor, nn
 
 from edgeopt.batches import Batch
 from edgeopt.data.samples import Samples
-from edgeopt.models.call import tensors_of, to_tensors
+from edgeopt.models.call import named_outputs, tensors_of, to_tensors
+from edgeopt.tasks.object_detection import ObjectDetection
+from edgeopt.tasks.registry import task_for
+from edgeopt.tasks.task import SoftForm, SoftLabels
+from edgeopt.train.numbers import number_difference, variances_of
+from edgeopt.train.task_loss import fitted
+from edgeopt.train.teach import Subject
 
 _LOGITS = ("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "ForCausalLM", "LMHeadModel")
 _IMAGES = ("ForImageClassification", "ForAudioClassification", "ForConditionalGeneration", "ForCTC", "MTModel")
@@ -74,36 +80,72 @@ def next_token_loss(logits: Tensor, given: Mapping[str, Tensor]) -> Tensor:
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100)
 
 
-def divergence(ours: Tensor, theirs: Tensor, *, logits: bool, mask: Tensor | None = None) -> Tensor:
-    """Return how far `ours` is from `theirs`; rows of padding do not count."""
+def divergence(ours: Tensor, theirs: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Return KL(softmax(theirs) ‖ softmax(ours)) per row of logits; rows of padding do not count."""
     if mask is not None and ours.shape[:2] == mask.shape:
         chosen = mask.bool()
         ours, theirs = ours[chosen], theirs[chosen]
-    if not logits:
-        return F.mse_loss(ours, theirs) / theirs.pow(2).mean().clamp(min=1e-12)
     p, q = F.log_softmax(theirs, -1), F.log_softmax(ours, -1)
     return F.kl_div(q.reshape(-1, q.shape[-1]), p.reshape(-1, p.shape[-1]), log_target=True, reduction="batchmean")
+
+
+def number_subject(model: nn.Module, samples: Samples) -> Subject:
+    """Return how outputs that are no logits are learned and judged: a detector's boxes and scores, all others as numbers."""
+    task = fitted(task_for(samples), model, samples)
+    if isinstance(task, ObjectDetection) and task.boxes is not None:
+        return Subject(task.call, task.soft_labels())
+    forward = _main_alone if hasattr(model, "config") else named_outputs
+    given = to_tensors(samples.collate([0]))
+    with torch.no_grad():
+        outputs = forward(model.eval(), given)
+    mask = "attention_mask" if "attention_mask" in given else None
+    numbers = {name: value for name, value in outputs.items() if value.is_floating_point()}
+    return Subject(
+        forward, [SoftLabels(name, SoftForm.VALUE, mask, transposed=value.ndim == 4) for name, value in numbers.items()]
+    )
+
+
+def _main_alone(model: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {SoftLabels.output: main_output(model, given)}
 
 
 class Judge:
     """Divergence of a model from what it gave at first, on the same samples; `power`: the share of its outputs' mean square."""
 
     def __init__(self, model: nn.Module, samples: Samples, *, batch_size: int = 32, power: bool = False) -> None:
-        self.model = model
+        self.model, self.power = model, power
         self.batches = [to_tensors(batch) for batch in samples.sorted_batches(batch_size)]
+        self.subject: Subject | None = None
+        if not power and self.batches and not has_logits(model, self._run(self.batches[0])[SoftLabels.output]):
+            self.subject = number_subject(model, samples)
+            self.variances = variances_of(self.subject.soft, model, self.subject.forward, samples)
         self.whole = [self._run(batch) for batch in self.batches]
-        self.logits = not power and bool(self.whole) and has_logits(model, self.whole[0])
 
     def __call__(self) -> float:
         """Return the divergence of the model as it is now."""
         total = rows = 0.0
         for batch, theirs in zip(self.batches, self.whole, strict=True):
             count = len(next(iter(batch.values())))
-            total += float(divergence(self._run(batch), theirs, logits=self.logits, mask=batch.get("attention_mask"))) * count
+            total += float(self._sum(self._run(batch), theirs, batch, count))
             rows += count
         return total / max(1.0, rows)
 
+    def _sum(self, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], batch: Mapping[str, Tensor], count: int) -> Tensor:
+        """Return the divergence of a batch of `count` samples, summed over them."""
+        if self.subject is not None:
+            differences = [
+                number_difference(target, ours, theirs, variances=self.variances, inputs=batch) for target in self.subject.soft
+            ]
+            return torch.stack(differences).sum()
+        made, wanted, mask = ours[SoftLabels.output], theirs[SoftLabels.output], batch.get("attention_mask")
+        if not self.power:
+            return divergence(made, wanted, mask=mask) * count
+        if mask is not None and made.shape[:2] == mask.shape:
+            made, wanted = made[mask.bool()], wanted[mask.bool()]
+        return F.mse_loss(made, wanted) / wanted.pow(2).mean().clamp(min=1e-12) * count
+
     @torch.no_grad()
-    def _run(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def _run(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self.model.eval()
-        return main_output(self.model, batch).float()
+        forward = _main_alone if self.subject is None else self.subject.forward
+        return {name: value.float() for name, value in forward(self.model, batch).items()}

@@ -11,6 +11,7 @@ in another run all others, so that each input channel spells out the number of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,9 +100,10 @@ class _Probe:
     def _run(self, change: tuple[str, Tensor] | None, changed: dict[tuple[str, int], Tensor] | None) -> list[Tensor]:
         uses: dict[str, int] = {}
 
-        def note(name: str, layer: nn.Module, given: tuple[Any, ...], answer: Tensor) -> Tensor | None:
+        def note(name: str, layer: nn.Module, given: tuple[Any, ...], answer: Tensor | None) -> Tensor | None:
             use = uses[name] = uses.get(name, -1) + 1
             if change is None or changed is None:
+                assert answer is not None
                 self.inputs[name, use], self.answers[name, use] = given[0].clone(), answer.clone()
                 return None
             differs = _by_channel(given[0] != self.inputs[name, use], layer)
@@ -111,15 +113,17 @@ class _Probe:
                 return _moved(self.answers[name, use], change[1], layer)
             return self.answers[name, use].clone() if mixes(layer) else None
 
-        hooks = [
-            layer.register_forward_hook(lambda layer, given, answer, name=name: note(name, layer, given, answer))
-            for name, layer in self.layers.items()
-        ]
-        try:
+        with ExitStack() as stack:
+            for name, layer in self.layers.items():
+                if (
+                    changed is not None and mixes(layer) and "forward" not in layer.__dict__
+                ):  # its answer is known, so it need not compute it
+                    layer.forward = lambda *given, name=name, layer=layer: note(name, layer, given, None)
+                    stack.callback(layer.__dict__.pop, "forward")
+                else:
+                    hook = layer.register_forward_hook(lambda layer, given, answer, name=name: note(name, layer, given, answer))
+                    stack.callback(hook.remove)
             return outputs_of(self.model, self.sample)
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
 def _axis(layer: nn.Module, x: Tensor) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgeopt.data.samples import Samples
 from edgeopt.models.call import to_tensors
 from edgeopt.prune.config import PruneOptions
-from edgeopt.prune.losses import divergence, has_logits, is_language_model, main_output, next_token_loss
+from edgeopt.prune.losses import divergence, has_logits, is_language_model, main_output, next_token_loss, number_subject
 from edgeopt.train.config import AdapterOptions, TrainOptions
 from edgeopt.train.epoch import Epoch
 from edgeopt.train.loop import Session, fit
@@ -35,9 +35,12 @@ def recover(  # noqa: PLR0917
     if output.ndim == 2 and output.shape[1] > 1 and has_logits(teacher, output):
         lesson = Lesson(options.loss, train)
         return teach(model, teacher, samples, lesson=lesson, session=session).history
+    if not has_logits(teacher, output):
+        alone = options.loss.model_copy(update={"soft_weight": 1.0})
+        lesson = Lesson(alone, train, subject=number_subject(teacher, samples))
+        return teach(model, teacher, samples, lesson=lesson, session=session).history
     teacher.requires_grad_(False)
-    loss = _with_teacher(teacher, options, logits=has_logits(teacher, output))
-    return fit(model, samples, loss, options=train, session=session).history
+    return fit(model, samples, _with_teacher(teacher, options), options=train, session=session).history
 
 
 def training(options: PruneOptions, *, transformer: bool, seconds: float | None) -> TrainOptions:
@@ -55,15 +58,15 @@ def training(options: PruneOptions, *, transformer: bool, seconds: float | None)
     return options.train.model_copy(update=changes)
 
 
-def _with_teacher(teacher: nn.Module, options: PruneOptions, *, logits: bool) -> Any:
-    """Return a loss: divergence from the teacher's outputs, run on the same batch, and the next token's for language models."""
+def _with_teacher(teacher: nn.Module, options: PruneOptions) -> Any:
+    """Return a loss: divergence from the teacher's logits, run on the same batch, and the next token's for language models."""
 
     def loss(model: nn.Module, inputs: Mapping[str, Tensor], _: Sequence[int]) -> Tensor:
         ours = main_output(model, inputs)
         with torch.no_grad():
             theirs = main_output(teacher.to(ours.device), inputs)
         weight = options.loss.soft_weight
-        value = weight * divergence(ours, theirs, logits=logits, mask=inputs.get("attention_mask"))
+        value = weight * divergence(ours, theirs, mask=inputs.get("attention_mask"))
         if is_language_model(model) and weight < 1:
             value = value + (1 - weight) * next_token_loss(ours, inputs)
         return value if is_language_model(model) else F.relu(value)

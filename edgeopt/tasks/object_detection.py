@@ -68,8 +68,11 @@ class ObjectDetection(Task):
         return LossSum(outputs["loss"].sum(), outputs["loss"].numel())
 
     def soft_labels(self) -> tuple[SoftLabels, ...]:
-        """Return the first output's scores, each alone; boxes come from labels or from feature maps."""
-        return (SoftLabels(form=SoftForm.SIGMOID, transposed=True),)
+        """Return the boxes and scores where it is known how they are written (`fitted`), else the first output's numbers."""
+        form = self.boxes
+        if form is None:
+            return (SoftLabels(form=SoftForm.VALUE),)
+        return (SoftLabels(form.output or form.scores or SoftLabels.output, SoftForm.BOXES, boxes=form),)
 
     def decoding(self, names: Sequence[str] = ()) -> Decoding:
         """Return how the outputs become answers, if it is known."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edgeopt.data.samples import Samples
-    from edgeopt.tasks.decoding import Decoding
+    from edgeopt.tasks.decoding import Boxes, Decoding
 
 Answer = Any
 """What a model says of one sample: a class, tags, boxes, a text, a vector; each task has its own type."""
@@ -42,7 +42,9 @@ class SoftForm(StrEnum):
     SIGMOID = "sigmoid"
     """Independent logits: binary cross-entropy with the teacher's probabilities."""
     VALUE = "value"
-    """Numbers: mean squared error."""
+    """Numbers: squared error, at positions each channel by its spread."""
+    BOXES = "boxes"
+    """A detector's boxes and scores: scores by binary cross-entropy, boxes where the teacher sees objects."""
     VECTOR = "vector"
     """Embeddings: squared error and pairwise similarities."""
 
@@ -56,12 +58,21 @@ class SoftLabels:
         form: what its values are.
         mask: the model input that is 0 at positions (axis 1 of the output) that do not count; None: all count.
         transposed: the classes are axis 1, as in maps [N, classes, height, width], instead of the last one.
+        boxes: of the form boxes: how the outputs hold boxes and scores.
     """
 
     output: str = "logits"
     form: SoftForm = SoftForm.SOFTMAX
     mask: str | None = None
     transposed: bool = False
+    boxes: Boxes | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all outputs that are needed."""
+        if self.boxes is not None and self.boxes.boxes is not None and self.boxes.scores is not None:
+            return self.boxes.boxes, self.boxes.scores
+        return (self.output,)
 
 
 @dataclass(frozen=True)

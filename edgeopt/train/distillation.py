@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from edgeopt.errors import DataError, ModelError
 from edgeopt.models.call import named_outputs
+from edgeopt.tasks.task import SoftForm, SoftLabels
 from edgeopt.train.config import DistillLoss
 from edgeopt.train.module_pairs import Inner
+from edgeopt.train.numbers import classes_last, named, number_difference, unlike
 from edgeopt.train.objective import TrainBatch
-from edgeopt.train.objectives.channel_values import channel_values
 from edgeopt.train.objectives.cross_model import cross_model
 from edgeopt.train.objectives.decoupled import decoupled
 from edgeopt.train.objectives.embeddings import embedding_values, pairwise_similarities
@@ -38,40 +39,6 @@ from edgeopt.train.objectives.tokens import Divergence, same_vocabulary, token_d
 from edgeopt.train.objectives.top_classes import top_classes, top_divergence
 from edgeopt.train.teachers import Forward, Said, Teacher, run
 from edgeopt.train.written_text import PARTS, WrittenText
-
-
-class SoftTarget(Protocol):
-    """One output that is a soft label; `edgeopt.tasks.task.SoftLabels` is one."""
-
-    @property
-    def output(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def form(self) -> str:
-        """softmax, sigmoid, value or vector."""
-        ...
-
-    @property
-    def mask(self) -> str | None:
-        """The model input that is 0 at positions that do not count."""
-        ...
-
-    @property
-    def transposed(self) -> bool:
-        """Whether the classes are axis 1 instead of the last."""
-        ...
-
-
-@dataclass(frozen=True)
-class Logits:
-    """The soft label of a classifier."""
-
-    output: str = "logits"
-    form: str = "softmax"
-    mask: str | None = None
-    transposed: bool = False
 
 
 class HardLoss(Protocol):
@@ -101,13 +68,13 @@ class Supervision:
         soft: the outputs that are soft labels.
         inner: pairs of inner results, for hidden states, relations, attention and feature maps; None: outputs alone.
         text: what the models write, for language models; None: nothing is written.
-        variances: of the channels of outputs that are numbers, by name; see `edgeopt.train.objectives.channel_values`.
+        variances: of outputs that are numbers, by name; see `edgeopt.train.numbers`.
     """
 
     teacher: Teacher
     hard: HardLoss | None = None
     forward: Forward = named_outputs
-    soft: Sequence[SoftTarget] = (Logits(),)
+    soft: Sequence[SoftLabels] = (SoftLabels(),)
     inner: Inner | None = None
     text: WrittenText | None = None
     variances: Mapping[str, Tensor] = field(default_factory=dict)
@@ -156,7 +123,7 @@ class Distillation:
             if name == "hard":
                 found[name] = self.supervision.hard.count(batch) if self.supervision.hard else 0.0
             elif name == "soft":
-                found[name] = _elements(self.supervision.soft[0].mask, batch)
+                found[name] = _elements(self.supervision.soft[0], batch)
             elif name == "similarity":
                 found[name] = float(len(batch))
             elif name in PARTS and self.supervision.text is not None:
@@ -185,19 +152,17 @@ class Distillation:
             found |= supervision.text.sums(model, batch)
         return found
 
-    def _soft(self, target: SoftTarget, ours: Said, theirs: Said, batch: TrainBatch) -> Tensor:
+    def _soft(self, target: SoftLabels, ours: Said, theirs: Said, batch: TrainBatch) -> Tensor:
+        if target.form in {SoftForm.VALUE, SoftForm.BOXES}:
+            known = self.supervision.variances
+            return number_difference(target, ours.outputs, theirs.outputs, variances=known, inputs=batch.inputs)
         student, teacher = _pair(target, ours, theirs)
         mask = None if target.mask is None else batch.inputs[target.mask]
-        options = self.options
-        match target.form:
-            case "softmax":
-                return self._softmax(student, teacher, mask, batch)
-            case "sigmoid":
-                return sigmoid_labels(student, teacher, temperature=options.temperature, mask=mask, reduction="sum")
-            case "vector":
-                return embedding_values(student, teacher, reduction="sum")
-            case _:
-                return channel_values(student, teacher, self.supervision.variances.get(target.output), reduction="sum")
+        if target.form == SoftForm.SIGMOID:
+            return sigmoid_labels(student, teacher, temperature=self.options.temperature, mask=mask, reduction="sum")
+        if target.form == SoftForm.VECTOR:
+            return embedding_values(student, teacher, reduction="sum")
+        return self._softmax(student, teacher, mask, batch)
 
     def _softmax(self, student: Tensor, teacher: Tensor, mask: Tensor | None, batch: TrainBatch) -> Tensor:
         options, hard = self.options, self.supervision.hard
@@ -221,29 +186,25 @@ class Distillation:
                 return token_divergence(student, teacher, form, mask=mask, reduction="sum")
 
 
-def _pair(target: SoftTarget, ours: Said, theirs: Said) -> tuple[Tensor, Tensor]:
+def _pair(target: SoftLabels, ours: Said, theirs: Said) -> tuple[Tensor, Tensor]:
     """Return the student's and the teacher's output in float32, classes last.
 
     Raises:
         ModelError: one lacks the output, or their shapes differ.
     """
-    for said, whose in ((ours, "student"), (theirs, "teacher")):
-        if target.output not in said.outputs:
-            raise ModelError(f"the {whose} has no output '{target.output}'; it has: {', '.join(said.outputs)}")
-    student, teacher = ours.outputs[target.output].float(), theirs.outputs[target.output].float()
-    if target.transposed:
-        student, teacher = student.movedim(1, -1), teacher.movedim(1, -1)
+    student, teacher = (
+        classes_last(target, named(target, said.outputs, whose).float())
+        for said, whose in ((ours, "student"), (theirs, "teacher"))
+    )
     if student.shape == teacher.shape:
         return student, teacher
     if student.ndim == teacher.ndim >= 3 and student.shape[:-1] == teacher.shape[:-1]:
         return same_vocabulary(student, teacher)
-    raise ModelError(
-        f"output '{target.output}': the student's has shape {list(student.shape)}, the teacher's {list(teacher.shape)}; both "
-        "must have the same classes (or width): give the student as many, or a map of labels"
-    )
+    raise ModelError(unlike(target, student, teacher))
 
 
-def _elements(mask: str | None, batch: TrainBatch) -> float:
-    if mask is None:
+def _elements(target: SoftLabels, batch: TrainBatch) -> float:
+    """Return the number of tokens, or of samples where there are none or numbers are compared."""
+    if target.mask is None or target.form == SoftForm.VALUE:
         return float(len(batch))
-    return float(batch.inputs[mask].sum())
+    return float(batch.inputs[target.mask].sum())

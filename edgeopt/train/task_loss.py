@@ -11,7 +11,7 @@ import torch
 
 from edgeopt.data.labels import check_labels
 from edgeopt.data.outputs import Outputs, Runnable, one_by_one, reading_order
-from edgeopt.errors import ModelError, RecipeError
+from edgeopt.errors import DataError, ModelError, RecipeError
 from edgeopt.models.call import to_tensors
 from edgeopt.models.embeddings import token_embeddings
 from edgeopt.tasks.single_label import SingleLabel
@@ -102,6 +102,17 @@ def task_loss(task: Task, samples: Samples) -> HardLoss | None:
 def subject_of(task: Task) -> Subject:
     """Return what the task says of a lesson."""
     return Subject(task.call, task.soft_labels(), lambda samples: task_loss(task, samples))
+
+
+@torch.inference_mode()
+def fitted(task: Task, model: nn.Module, samples: Samples) -> Task:
+    """Return the task with what the outputs of `model` say of it, such as how a detector writes boxes; or as it is."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    outputs = task.call(model.eval(), to_tensors(samples.collate([0]), device))
+    try:
+        return task.fitted({name: value[0].float().cpu().numpy() for name, value in outputs.items() if value.ndim}, samples)
+    except DataError:
+        return task
 
 
 def evaluator(task: Task, samples: Samples) -> Evaluator:

@@ -19,16 +19,17 @@ from edgeopt.data.labels import check_labels
 from edgeopt.data.outputs import collect
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
-from edgeopt.models.call import named_outputs, predict, to_tensors
+from edgeopt.models.call import named_outputs, predict
+from edgeopt.tasks.task import SoftLabels
 from edgeopt.train.callbacks import Callback
 from edgeopt.train.checkpoint import weights_hash
 from edgeopt.train.config import DistillLoss, TrainOptions
 from edgeopt.train.defaults import settled
-from edgeopt.train.distillation import Distillation, HardLoss, Logits, SoftTarget, Supervision
+from edgeopt.train.distillation import Distillation, HardLoss, Supervision
 from edgeopt.train.launched import rank
 from edgeopt.train.loop import Session, TrainResult, fit
 from edgeopt.train.module_pairs import Inner, inner_of
-from edgeopt.train.objectives.channel_values import channel_variances
+from edgeopt.train.numbers import variances_of
 from edgeopt.train.supervised import ClassLoss
 from edgeopt.train.teacher_cache import CachedTeacher, CacheLimits
 from edgeopt.train.teachers import Forward, OnnxTeacher, Teacher, TorchTeacher
@@ -49,7 +50,7 @@ class Subject:
     """
 
     forward: Forward = named_outputs
-    soft: Sequence[SoftTarget] = (Logits(),)
+    soft: Sequence[SoftLabels] = (SoftLabels(),)
     hard: Callable[[Samples], HardLoss | None] | None = None
 
 
@@ -112,7 +113,7 @@ def teach(
     asked = _teacher(teacher, subject, inner, lesson)
     cached = _cached(asked, teacher, views, lesson, session, inner)
     text = WrittenText(teacher, subject.forward, lesson.loss)
-    variances = _variances(teacher, subject, samples)
+    variances = variances_of(subject.soft, teacher, subject.forward, samples)
     known = Supervision(cached or asked, hard, subject.forward, subject.soft, inner, text if text.weights else None, variances)
     objective = Distillation(known, lesson.loss)
     callbacks = (*watch.callbacks, *([_Flush(cached)] if cached else []))
@@ -135,26 +136,6 @@ def _class_loss(samples: Samples) -> HardLoss | None:
     return None if samples.labels is None else ClassLoss(torch.from_numpy(samples.labels))
 
 
-def _variances(teacher: nn.Module, subject: Subject, samples: Samples) -> dict[str, Tensor]:
-    """Return the variances of the channels of outputs that are numbers at positions, from the teacher on some samples.
-
-    They are always of the same samples, so that a training that resumes has the same.
-    """
-    numbers = [target for target in subject.soft if target.form == "value"]
-    if not numbers:
-        return {}
-    device = next((parameter.device for parameter in teacher.parameters()), torch.device("cpu"))
-    inputs = to_tensors(samples.collate(range(min(len(samples), _BATCH))), device)
-    with torch.inference_mode():
-        outputs = subject.forward(teacher, inputs)
-    found = {}
-    for target in numbers:
-        values = outputs.get(target.output)
-        if values is not None and values.ndim >= 3:
-            found[target.output] = channel_variances(values.movedim(1, -1) if target.transposed else values).clone()
-    return found
-
-
 def _teacher(teacher: nn.Module, subject: Subject, inner: Inner | None, lesson: Lesson) -> Teacher:
     if lesson.onnx is None:
         return TorchTeacher(teacher, subject.forward, inner.teacher_modules if inner else ())
@@ -162,7 +143,7 @@ def _teacher(teacher: nn.Module, subject: Subject, inner: Inner | None, lesson: 
         raise DataError(
             "an ONNX teacher has outputs alone; leave out hidden, relation, attention, feature, sequence and on-policy losses"
         )
-    return OnnxTeacher(lesson.onnx, names=[target.output for target in subject.soft])
+    return OnnxTeacher(lesson.onnx, names=[name for target in subject.soft for name in target.outputs])
 
 
 def _cached(  # noqa: PLR0917

@@ -10,7 +10,7 @@ from edgeopt.prune.losses import Judge
 from edgeopt.prune.recovery import recover, training
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.loop import Session
-from tests.prune.tiny_models import texts, tiny
+from tests.prune.tiny_models import TinyDetector, texts, tiny, tiny_detector
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])
@@ -48,3 +48,19 @@ def test_a_transformer_is_trained_more_slowly_unless_the_rate_is_given() -> None
     assert training(PruneOptions(), transformer=False, seconds=None).learning_rate == 1e-3
     given = PruneOptions(train=TrainOptions(learning_rate=2e-3))
     assert training(given, transformer=True, seconds=None).learning_rate == 2e-3
+
+
+def test_a_detector_learns_where_objects_are_and_not_the_boxes_of_empty_cells() -> None:
+    teacher, samples = tiny_detector(16)
+    torch.manual_seed(1)
+    student = TinyDetector()
+    judge = Judge(teacher, samples)
+    judge.model = student
+    before = judge()
+    train = TrainOptions(epochs=30, batch_size=8, learning_rate=1e-2)
+    recover(student, teacher, samples, PruneOptions(train=train), Session(), None)
+    assert judge() < 0.5 * before
+    given = torch.from_numpy(samples.collate(range(16))["images"])
+    with torch.no_grad():
+        wanted, found = (model(given)[:, 0].flatten() for model in (teacher, student))
+    assert torch.corrcoef(torch.stack([wanted, found]))[0, 1] > 0.5

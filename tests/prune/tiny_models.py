@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from torch import nn
 
 from edgeopt.batches import Batch
+from edgeopt.data.annotations import BoxTruth
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.export.registry import load_family
 from edgeopt.prune.structure.anatomy import anatomy_of
 from edgeopt.prune.structure.parts import Part
+from edgeopt.tasks.decoding import inference
 
 ENCODERS = ("bert", "distilbert", "mpnet", "deberta_v2", "albert", "modernbert")
 IMAGES = ("vit", "swin", "beit", "segformer", "dinov2")
@@ -77,3 +81,38 @@ def planted() -> tuple[torch.nn.Module, Part, set[int]]:
             else:
                 layer.weight[quiet] *= 1e-3
     return model, part, alive
+
+
+class TinyDetector(nn.Module):
+    """A map of objectness, box and two classes per cell of 8 pixels, as FastestDet has it."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.first, self.inner = nn.Conv2d(3, width, 8, 8), nn.Conv2d(width, width, 3, 1, 1)
+        self.last = nn.Conv2d(width, 7, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return [N, 7, h, w] of images [N, 3, H, W]."""
+        values = self.last(torch.relu(self.inner(torch.relu(self.first(images)))))
+        return torch.cat([values[:, :1].sigmoid(), values[:, 1:5], values[:, 5:].softmax(1)], 1)
+
+
+def tiny_detector(count: int = 8) -> tuple[TinyDetector, Samples]:
+    """Return a detector that sees an object in every bright cell, and images with three such cells of 64, with boxes."""
+    torch.manual_seed(0)
+    detector = TinyDetector().eval()
+    with torch.no_grad():
+        for layer, values in ((detector.first, 1 / 192), (detector.inner, 0.0), (detector.last, 0.0)):
+            layer.weight[0], layer.bias[0] = values, 0.0
+        detector.inner.weight[0, 0, 1, 1] = 1.0
+        detector.last.weight[0, 0], detector.last.bias[0] = 12.0, -12.0
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(count, 3, 64, 64)).astype(np.float32)
+    for image in images:
+        for cell in rng.choice(64, 3, replace=False):
+            y, x = divmod(int(cell), 8)
+            image[:, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] += 2.0
+    box = BoxTruth(np.array([[8, 8, 40, 40]], np.float32), np.array([1]), np.array([False]))
+    place = inference("decoding").Placement((64, 64), (64, 64), (1.0, 1.0), (0.0, 0.0))
+    samples = from_arrays({"images": images})
+    return detector, replace(samples, annotations=[box] * count, contexts=[place] * count, names=("cat", "dog"))

@@ -25,7 +25,12 @@ def channel_variances(teacher: Tensor) -> Tensor:
 
 
 def channel_values(
-    student: Tensor, teacher: Tensor, variances: Tensor | None = None, *, reduction: Reduction = "mean"
+    student: Tensor,
+    teacher: Tensor,
+    variances: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Return the squared error, per sample the mean over positions and channels.
 
@@ -33,9 +38,13 @@ def channel_values(
         student: outputs [N, …, channels].
         teacher: outputs of the same shape.
         variances: of `channel_variances`; None: errors as they are.
+        mask: [N, positions], 0 where padding is.
         reduction: mean or sum over samples.
     """
     errors = (student - teacher).square()
     if variances is not None:
         errors = errors / variances
+    if mask is not None and errors.shape[:2] == mask.shape:
+        weights = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        return reduced((errors.flatten(2).mean(dim=2) * weights).sum(dim=1), None, reduction)
     return reduced(errors.reshape(len(errors), -1).mean(dim=1), None, reduction)

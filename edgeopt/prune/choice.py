@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from edgeopt import progress
 from edgeopt.data.samples import Samples
+from edgeopt.data.select import limited
 from edgeopt.errors import ModelError, RecipeError, nearest
 from edgeopt.prune.allocation.costs import Costs, mac_costs, parameter_costs
 from edgeopt.prune.allocation.dynamic import Option, choose
@@ -33,6 +35,8 @@ _MOST_BYTES = 2e9
 """All versions of all parts together."""
 
 _SEARCH_S = 120.0
+_FELT = 16
+"""Samples that reactions to single parts are tried on."""
 _SETTLINGS = 4
 
 CostsOf = Callable[[nn.Module, Sequence[Part], Mapping[str, Sequence[int]]], Costs]
@@ -108,12 +112,33 @@ class PartAllocation:
             return Found(self._counts(), 0.0, 0), levels
         if self.options.scope == "layer":
             return Found(_uniform(self.parts, levels, self.costs, self.budget), 0.0, 0), levels
+        if channels and self.options.search_rounds > 1:
+            levels = self._felt(levels)
         trial = Trial(self.model, self.parts, levels, Judge(self.model, self.samples))
         found = self._found(levels, trial)
         trial.restore()
         if found is None:
             raise ModelError(f"{self.options.asked()} cannot be reached with the widths that are tried")
         return found, levels
+
+    def _felt(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, dict[int, Level]]:
+        """Return the versions with errors times how strongly the outputs react to the part, tried alone at half of its range.
+
+        The last layers of a detector's head move boxes by all of their error, those of a backbone with shortcuts by little.
+        """
+        trial = Trial(self.model, self.parts, levels, Judge(self.model, limited(self.samples, _FELT, seed=self.setting.seed)))
+        whole = {part.name: part.units for part in self.parts}
+        found: dict[str, dict[int, Level]] = {}
+        with progress.task("reactions", total=len(self.parts)) as advance:
+            for part in self.parts:
+                versions = levels[part.name]
+                fewer = sorted(count for count in versions if count < part.units)
+                count = fewer[len(fewer) // 2] if fewer else part.units
+                reaction = trial({**whole, part.name: count}) / versions[count].error if versions[count].error else 0.0
+                found[part.name] = {key: replace(level, error=level.error * reaction) for key, level in versions.items()}
+                advance()
+        trial.restore()
+        return found
 
     def _found(self, levels: Mapping[str, Mapping[int, Level]], trial: Callable[[Mapping[str, int]], float]) -> Found | None:
         """Return the best choice that fits; None: none does."""

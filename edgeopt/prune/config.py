@@ -37,8 +37,9 @@ class PruneOptions(Options):
     """How units are ranked. magnitude: norm of all weights that go; taylor: first-order change of the loss; fisher: diagonal
     Fisher information; activations: weights times inputs (Wanda); movement: where a short training moves weights; obs: error
     of the layer's output, with an update of what is left; norm-scale: factors of the batch normalisations; auto: obs for
-    transformers, magnitude for other networks. There obs, activations, fisher and movement choose the width of every layer by
-    what it costs, and fit the layers that read it; magnitude, taylor and norm-scale rank coupled channels over the network."""
+    transformers and, where a latency is asked for, for other networks; else magnitude. In other networks obs, activations,
+    fisher and movement choose the width of every layer by what it costs, and fit the layers that read it; magnitude, taylor and
+    norm-scale rank coupled channels over the network."""
     scope: Literal["global", "layer"] = "global"
     """global: rank over the whole model; layer: remove the same share of every layer."""
     round_to: int | None = Field(default=None, ge=1)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import limited
@@ -201,6 +202,12 @@ def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: Prune
         return PruneFacts(nothing, nothing, done.layers, (), spared, done.allocation, done.dropped)
     if options.importance in SCORED_BY_PARTS:
         return _cut_parts(module, changed, samples, options, session)
+    if options.importance == "auto" and options.latency is not None and session.costs_of is not None:
+        by_cost = options.model_copy(update={"importance": "obs"})
+        try:
+            return _cut_parts(module, changed, samples, by_cost, session)
+        except ModelError as error:
+            progress.note(f"channels are ranked by magnitude, since they cannot be chosen by what they cost: {error}")
     loss = partial(_loss, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
     plain = options.model_copy(update={"round_to": options.round_to or session.step or STEP})
     pruned, allocation = _cut_channels(module, samples.collate([0, 1]), plain, loss, session)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +15,13 @@ from torch import nn
 from edgeopt.data.samples import Samples
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import narrow
+from edgeopt.models.load import load_model
 from edgeopt.models.size import macs
+from edgeopt.prune.allocation.layer_costs import layer_mac_costs
 from edgeopt.prune.channel_parts import prune_channel_parts
 from edgeopt.prune.choice import Setting
 from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.stage import PruneSession, prune
 from tests.prune.test_coupled import halves
 from tests.prune.test_graphs import Net, conv
 
@@ -80,8 +86,6 @@ def test_an_impossible_budget_says_what_can_be_reached() -> None:
 
 
 def test_a_latency_is_measured_again_on_the_network_that_was_chosen() -> None:
-    from edgeopt.prune.allocation.layer_costs import layer_mac_costs
-
     seen: list[int] = []
 
     def latency_of(model: nn.Module) -> float:
@@ -124,3 +128,27 @@ def deep() -> Net:
         c=conv(32, 32),
         head=nn.Linear(32, 5),
     ).eval()
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_latency_is_met_by_cost_and_by_magnitude_where_no_channels_can_be_parts(
+    readable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` for a network that is no transformer."""
+    monkeypatch.setitem(sys.modules, "nets_by_cost", types.SimpleNamespace(make=halves))  # type: ignore[arg-type]
+    asked = []
+
+    def costs_of(model: nn.Module, parts: object, _: object) -> object:
+        asked.append(parts)
+        if not readable:
+            raise ModelError("its layers cannot be timed")
+        return layer_mac_costs(model, parts, images().collate([0]))  # type: ignore[arg-type]
+
+    session = PruneSession(costs_of=costs_of, latency_of=lambda model: macs(model, images().collate([0])), step=2)  # type: ignore[arg-type]
+    model, teacher = (load_model("nets_by_cost:make") for _ in range(2))
+    whole = macs(model.module, images().collate([0]))
+    given = PruneOptions.read({"latency": "0.7x", "search_rounds": 2, "recovery": "fit"}, where="test")
+    done = prune(model, teacher, images(), output=tmp_path / "out", options=given, session=session)
+    assert macs(model.module, images().collate([0])) <= 0.7 * whole
+    assert len(asked) == 1
+    assert done.allocation is not None and (done.allocation.judged == 6) == (not readable), "six shares are tried by bisection"

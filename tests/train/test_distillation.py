@@ -9,8 +9,9 @@ from torch import nn
 
 from edgeopt.errors import DataError, ModelError
 from edgeopt.models.call import named_outputs
+from edgeopt.tasks.task import SoftLabels
 from edgeopt.train.config import DistillLoss
-from edgeopt.train.distillation import Distillation, Logits, Supervision
+from edgeopt.train.distillation import Distillation, Supervision
 from edgeopt.train.objective import TrainBatch
 from edgeopt.train.objectives.soft_labels import soft_labels
 from edgeopt.train.supervised import ClassLoss
@@ -75,7 +76,7 @@ def test_outputs_of_other_shapes_are_named() -> None:
 
 @pytest.mark.parametrize("form", ["sigmoid", "value", "vector"])
 def test_other_forms_of_soft_labels(form: str) -> None:
-    target = Logits(form=form)
+    target = SoftLabels(form=form)
     objective = Distillation(
         Supervision(Fixed(logits=_SOFT), soft=(target,)), DistillLoss(soft_weight=1.0, similarity_weight=0.5)
     )
@@ -98,7 +99,7 @@ def test_gradients_reach_the_student_alone() -> None:
 
 def test_tokens_are_counted_by_their_mask() -> None:
     mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
-    soft = (Logits(mask="attention_mask"),)
+    soft = (SoftLabels(mask="attention_mask"),)
     objective = Distillation(Supervision(Fixed(logits=torch.zeros(2, 3, 5)), soft=soft), DistillLoss(soft_weight=1.0))
     batch = TrainBatch({"x": torch.zeros(2, 3), "attention_mask": mask}, (0, 1))
     assert objective.counts(batch) == {"soft": 3.0}

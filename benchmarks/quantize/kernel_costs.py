@@ -5,7 +5,8 @@
 Five networks run in floating point and with everything on integers under onnxruntime's profiler; of each node the fastest of a
 few runs counts, less what the profiler itself takes (found from the time of runs without it). For every kind of kernel the time
 is fitted as node + MACs · mac + output elements · element, none below zero, by least squares of the relative error. Kinds with
-fewer than three nodes are left out. Run it on a quiet machine.
+fewer than three nodes are left out. Convolutions of fewer than 16 channels (`Conv.narrow`) are those of small networks of their
+own. Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from scipy.optimize import nnls
 import edgeopt
 from benchmarks.quantize.behaviour import case
 from edgeopt.quantize import QuantizeConfig
+from edgeopt.quantize.search.kernel_times import NARROW
 
 _MODELS = ("mobilenetv2", "sst2", "ultraface", "fastestdet", "yolox")
 _RUNS = 40
@@ -91,11 +94,37 @@ def _kernel(node: onnx.NodeProto, us: float, about: Mapping[str, Any], shapes: M
     if node.op_type in _WEIGHTS:
         weight = shapes.get(node.input[_WEIGHTS[node.op_type]], [])
         macs = elements * prod(weight[1:]) if weight else 0
-        kind = "Conv.depthwise" if weight[1:2] == [1] else "Conv.pointwise" if weight[2:] == [1, 1] else "Conv"
+        narrow = node.op_type == "QLinearConv" and weight[0] < NARROW
+        dense = "Conv.narrow" if narrow else "Conv"
+        kind = "Conv.depthwise" if weight[1:2] == [1] else "Conv.pointwise" if weight[2:] == [1, 1] else dense
     elif node.op_type in _PRODUCTS:
         macs = elements * given[0][-1]
         kind = kind.removeprefix("Q") if node.op_type == "QGemm" else kind
     return Kernel("Reorder" if kind.startswith("Reorder") else kind, us, macs, elements)
+
+
+def _narrow(target: edgeopt.Target, folder: Path) -> Iterator[Kernel]:
+    """Yield each integer convolution of networks of few channels."""
+    generator = np.random.default_rng(0)
+    config = QuantizeConfig(float_layers="none", collapse_db=None)
+    for channels, edge in product((4, 8, 12), (20, 56)):
+        path, output = folder / f"narrow-{channels}-{edge}.onnx", folder / f"costs-narrow-{channels}-{edge}.onnx"
+        batch = {"x": generator.standard_normal((1, channels, edge, edge)).astype(np.float32)}
+        onnx.save(_chain(channels, edge, generator), path)
+        edgeopt.quantize(path, [batch] * 4, target=target, output=output, config=config)
+        yield from (kernel for kernel in _profiled(output, batch, folder) if kernel.kind == "Conv.narrow")
+
+
+def _chain(channels: int, edge: int, generator: np.random.Generator) -> onnx.ModelProto:
+    """Return four convolutions of 3 x 3 windows with Relu between them."""
+    graph = onnx.parser.parse_graph(
+        f"chain (float[1, {channels}, {edge}, {edge}] x) => (float[1, {channels}, {edge}, {edge}] y) {{"
+        "a = Conv <pads = [1, 1, 1, 1]> (x, w) b = Relu (a) c = Conv <pads = [1, 1, 1, 1]> (b, w) d = Relu (c)"
+        "e = Conv <pads = [1, 1, 1, 1]> (d, w) f = Relu (e) g = Conv <pads = [1, 1, 1, 1]> (f, w) y = Relu (g) }"
+    )
+    weight = generator.standard_normal((channels, channels, 3, 3)).astype(np.float32) / np.sqrt(9 * channels)
+    graph.initializer.append(onnx.numpy_helper.from_array(weight.astype(np.float32), "w"))
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
 
 
 def _fitted(kernels: list[Kernel]) -> tuple[np.ndarray, float]:
@@ -124,10 +153,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--target", default="x86-vnni")
+    parser.add_argument("--models", nargs="*", choices=_MODELS, default=list(_MODELS))
     arguments = parser.parse_args()
     config = QuantizeConfig(float_layers="none", collapse_db=None)
     found: dict[str, list[Kernel]] = {"floating": [], "integer": []}
-    for name in _MODELS:
+    found["integer"] += _narrow(edgeopt.load_target(arguments.target), arguments.work)
+    for name in arguments.models:
         path, samples = case(name, arguments.data, arguments.work)
         target, output = edgeopt.load_target(arguments.target), arguments.work / f"costs-{name}.onnx"
         edgeopt.quantize(path, samples[:16], target=target, output=output, config=config)

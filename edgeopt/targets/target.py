@@ -143,9 +143,11 @@ class KernelCost(Options):
 
 
 class Costs(Options):
-    """What kernels cost on the target, by operator; "Conv.depthwise" and "Conv.pointwise" are convolutions of that kind.
+    """What kernels cost on the target, by operator.
 
-    Read by the search for exceptions: only ratios matter. Without them, no layer is left in floating point for its time.
+    "Conv.depthwise" and "Conv.pointwise" are convolutions of that kind, "Conv.narrow" those of windows with fewer than 16
+    channels at the output. Read by the search for exceptions: only ratios matter. Without them, no layer is left in floating
+    point for its time.
     """
 
     floating: dict[str, KernelCost] = Field(default_factory=dict)

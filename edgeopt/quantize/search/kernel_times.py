@@ -27,6 +27,8 @@ _BLOCKED = {"AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPoo
 """Floating-point operators with kernels for the blocked layout; elementwise ones between them keep it."""
 _KEEPING = {"Add", "Clip", "Concat", "HardSigmoid", "LeakyRelu", "Mul", "Relu", "Sigmoid", "Sum", "Tanh"}
 _IMAGE_RANK = 4
+NARROW = 16
+"""Integer convolutions of windows with fewer channels at the output are `Conv.narrow`."""
 
 
 class KernelTimes:
@@ -204,6 +206,9 @@ def _kind(node: ir.Node) -> str:
     tensor = constant(node.inputs[1]) if node.op_type == "Conv" else None
     if tensor is None:
         return node.op_type
+    channels, _, *window = tensor.shape.numpy()
     if is_depthwise(node):
         return "Conv.depthwise"
-    return "Conv.pointwise" if all(size == 1 for size in tensor.shape.numpy()[2:]) else "Conv"
+    if all(size == 1 for size in window):
+        return "Conv.pointwise"
+    return "Conv.narrow" if channels < NARROW else "Conv"

@@ -65,6 +65,25 @@ def test_kernels_count_by_their_kind_and_size(net, batches):
     assert predicted(net, batches[0], kinds) == pytest.approx(expected)
 
 
+def test_convolutions_of_windows_with_few_channels_have_a_kernel_of_their_own(net, batches):
+    kinds = costs({}, {"Conv": {"node_us": 1}, "Conv.narrow": {"node_us": 100, "element_ps": 1000}, "Conv.depthwise": {}})
+    narrow = """
+<ir_version: 10, opset_import: ["" : 21]>
+net (float[n, 4, 8, 8] x) => (float[n, 8, 8, 8] y) {
+    wide = Conv <pads = [1, 1, 1, 1]> (x, w1)
+    slim = Conv <pads = [1, 1, 1, 1]> (wide, w2)
+    y = Conv (slim, w3)
+}
+"""
+    model = onnx.parser.parse_model(narrow)
+    for node in model.graph.node:
+        node.name = node.output[0]
+    for name, shape in {"w1": (16, 4, 3, 3), "w2": (15, 16, 3, 3), "w3": (8, 15, 1, 1)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(shape, np.float32), name))
+    model = onnx.shape_inference.infer_shapes(model)
+    assert predicted(model, batches[0], kinds) == pytest.approx(1 + 100 + 15 * PIXELS * 1e-3 + 1)
+
+
 def test_conversions_stand_where_integers_meet_floats(net, batches):
     kinds = costs({}, {"QuantizeLinear": {"node_us": 1}, "DequantizeLinear": {"node_us": 10}, "Transpose": {"node_us": 100}})
     assert predicted(net, batches[0], kinds) == 110  # the output; the input's conversion is the same in every placement

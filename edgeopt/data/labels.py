@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,21 @@ def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None
     advice = "are they counted from 1? subtract 1" if low == 1 and high == classes else "number the classes as the model does"
     raise DataError(
         f"{where}: labels from {low} to {high} are impossible for a model of {classes} classes (0 to {classes - 1}); {advice}"
+    )
+
+
+def check_names(names: Sequence[str], classes: int, *, where: str) -> None:
+    """Make sure that data which name their classes name as many as the model tells apart; else their numbers are a guess.
+
+    Raises:
+        DataError: they name fewer, or more.
+    """
+    if len(names) in {0, classes}:
+        return
+    some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    raise DataError(
+        f"{where}: the data name {len(names)} classes ({some}) and the model tells {classes} apart, so which of them has which "
+        "number is not known; name all of them in the model's order: ?classes=A,B,… behind the source"
     )
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 import tomli_w
 
+from edgeopt.data.labels import check_names
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.random_inputs import random_batches
 from edgeopt.data.readers import preprocessing_file
@@ -25,6 +26,7 @@ from edgeopt.evaluate.opened import OpenedModel, named, open_model
 from edgeopt.files import write_aside
 from edgeopt.graph.provider import Provider
 from edgeopt.tasks.registry import find_task, reading_name, task_for
+from edgeopt.tasks.single_label import SingleLabel
 
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
@@ -114,8 +116,16 @@ def _looked(source: str, model: OpenedModel, place: str, task: str | None, *, re
         model = replace(model, names=head.names, task=head.task)
     samples = open_source(place, reader, split="calibration")
     found = asked or task_for(samples, model.task)
+    _check_classes(model, samples, found, place)
     known = found.name if found.name != "generic" else None
     return _Look(source, model, place, real, samples, found, _hub_name(task, model, known), steps, head)
+
+
+def _check_classes(model: OpenedModel, samples: Samples, task: Task, place: str) -> None:
+    """Refuse data whose names of classes are not as many as a file's only output has values."""
+    shapes = [tensor.shape for tensor in model.signature.outputs] if model.signature is not None else []
+    if isinstance(task, SingleLabel) and len(shapes) == 1 and shapes[0] and isinstance(shapes[0][-1], int):
+        check_names(samples.names, shapes[0][-1], where=place)
 
 
 def _missing_head(source: str, place: str, reader: Reader, task: str | None) -> Head | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgeopt.batches import Array, Batch
-from edgeopt.data.labels import check_labels, missing_classes
+from edgeopt.data.labels import check_labels, check_names, missing_classes
 from edgeopt.errors import DataError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.metric import Measured, Metric, share_of_right
@@ -76,6 +76,7 @@ class SingleLabel(Task):
         if samples.labels is None:
             raise DataError(f"the samples have no labels; {self.name} needs {self.wanted}")
         if answers:
+            check_names(samples.names, answers[0].classes, where=self.metric.name)
             check_labels(samples.labels, answers[0].classes, where=self.metric.name)
         best = np.array([answer.best for answer in answers], dtype=np.int64)
         return share_of_right(self.metric, np.asarray(best == samples.labels))

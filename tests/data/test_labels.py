@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.data.labels import check_labels, known_classes, missing_classes
+from edgeopt.data.labels import check_labels, check_names, known_classes, missing_classes
 from edgeopt.data.samples import from_arrays
 from edgeopt.data.select import limited
 from edgeopt.errors import DataError
@@ -56,3 +56,12 @@ def test_missing_classes_are_a_warning_where_there_are_enough_samples() -> None:
     assert missing_classes(np.array([0, 1]), np.arange(5), where="the split") is None
     assert missing_classes(None, np.arange(5), where="the split") is None
     assert known_classes(np.array([3, 0])).tolist() == [0, 1, 2, 3]
+
+
+def test_names_of_fewer_classes_than_the_model_has_are_no_numbers() -> None:
+    check_names((), 3, where="pics")
+    check_names(("cat", "dog", "owl"), 3, where="pics")
+    with pytest.raises(DataError, match=r"the data name 2 classes \(cat, dog\) and the model tells 3 apart.*\?classes="):
+        check_names(("cat", "dog"), 3, where="pics")
+    with pytest.raises(DataError, match=r"name 12 classes \(a, b, c, d, e, f, g, h, …\)"):
+        check_names(tuple("abcdefghijkl"), 3, where="pics")

@@ -34,13 +34,15 @@ _FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
 class Golden:
     """Recorded samples: inputs by name, outputs in the model's order, and for each output a tolerance with its reason.
 
-    `shapes` has the axes of each output, as far as the file, onnxruntime or the samples know them.
+    `shapes` has the axes of each output, `input_shapes` those of each input, as far as the file, onnxruntime or the samples
+    know them.
     """
 
     inputs: tuple[dict[str, Array], ...]
     outputs: tuple[tuple[Array, ...], ...]
     tolerances: tuple[dict[str, Any], ...]
     shapes: tuple[tuple[int | str, ...], ...]
+    input_shapes: tuple[tuple[int | str, ...], ...]
 
 
 def record_golden(
@@ -85,17 +87,26 @@ def record_golden(
         _shape(spec, found.shape, [values[position] for values in outputs])
         for position, (spec, found) in enumerate(zip(signature.outputs, session.get_outputs(), strict=True))
     )
-    return Golden(samples, outputs, tuple(judged), shapes)
+    given = tuple(
+        spec.shape if spec.ranked else ("?",) * _rank("input", spec, [sample[spec.name] for sample in samples])
+        for spec in signature.inputs
+    )
+    return Golden(samples, outputs, tuple(judged), shapes, given)
+
+
+def _rank(what: str, spec: TensorSpec, values: list[Array]) -> int:
+    """Return the number of axes that an input or an output has in all samples."""
+    ranks = {value.ndim for value in values}
+    if len(ranks) > 1:
+        raise ModelError(
+            f"{what} '{spec.name}' has {' or '.join(map(str, sorted(ranks)))} axes, by the sample; a bundle needs one number"
+        )
+    return ranks.pop()
 
 
 def _shape(spec: TensorSpec, inferred: list[Any], values: list[Array]) -> tuple[int | str, ...]:
     """Return an output's axes: names as the file has them, sizes as onnxruntime has them, else "?"."""
-    ranks = {value.ndim for value in values}
-    if len(ranks) > 1:
-        raise ModelError(
-            f"output '{spec.name}' has {' or '.join(map(str, sorted(ranks)))} axes, by the sample; a bundle needs one number"
-        )
-    (rank,) = ranks
+    rank = _rank("output", spec, values)
     declared = spec.shape if len(spec.shape) == rank else ("?",) * rank
     known = inferred if len(inferred) == rank else [None] * rank
     return tuple(_axis(have, want) for have, want in zip(known, declared, strict=True))
@@ -115,11 +126,22 @@ def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Toleranc
     if unknown:
         names = [output.name for output in signature.outputs]
         raise RecipeError(f"tolerance for '{unknown[0]}'{nearest(unknown[0], names)}; outputs are: {', '.join(names)}")
+    names = [output.name for output in signature.outputs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ModelError(
+            f"{model}: output '{twice}' is listed twice; a bundle compares outputs by their names: export it again"
+        )
     other = [tensor.name for tensor in (*signature.inputs, *signature.outputs) if tensor.dtype == "sequence"]
     if other:
         raise ModelError(
             f"{model}: '{other[0]}' is a sequence or a map; a bundle holds models whose inputs and outputs are tensors"
         )
+    for tensor in (*signature.inputs, *signature.outputs):
+        if not tensor.is_array:
+            raise ModelError(
+                f"{model}: '{tensor.name}' is of the type {tensor.dtype}, which numpy does not have; a bundle needs another one"
+            )
 
 
 def arithmetic_of(model: ir.Model) -> str:

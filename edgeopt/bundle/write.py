@@ -179,7 +179,9 @@ def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Gol
             "arithmetic": arithmetic_of(model),
             "minimum_onnxruntime": minimum_onnxruntime(model) if spec.format == "onnx" else ort_format.minimum(model),
         },
-        "inputs": [_tensor(tensor) for tensor in signature.inputs],
+        "inputs": [
+            _tensor(replace(tensor, shape=shape)) for tensor, shape in zip(signature.inputs, golden.input_shapes, strict=True)
+        ],
         "outputs": [
             _tensor(replace(tensor, shape=shape)) for tensor, shape in zip(signature.outputs, golden.shapes, strict=True)
         ],

@@ -38,7 +38,7 @@ _UNREADABLE = (
     EOFError,
     ValueError,
     TypeError,
-    KeyError,
+    LookupError,
     SyntaxError,
     NotImplementedError,
     RuntimeError,  # (encrypted entries, and recursion)

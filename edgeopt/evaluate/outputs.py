@@ -12,13 +12,15 @@ from edgeopt.batches import Array, Batch
 from edgeopt.data.fit import fit
 from edgeopt.data.outputs import Outputs, Runnable, collect
 from edgeopt.data.samples import Samples
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, ModelError
 from edgeopt.graph import files
 from edgeopt.graph.cached_decoder import CachedDecoder
 from edgeopt.graph.generation import FILE as GENERATION_FILE
 from edgeopt.graph.generation import Generation, decoder_layers
+from edgeopt.graph.outputs import reason
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.session import open_session
+from edgeopt.graph.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,15 +70,35 @@ def onnx_model(path: Path, samples: Samples, *, provider: Provider, name: str) -
         return _decoder(path, samples, provider=provider, name=name)
     signature = files.signature(model)
     samples, inputs = fit(samples, signature), signature.inputs
+    _check_types(samples, signature, name=name)
     layout = samples.layout
     free = layout is None or (layout.size is None and all(axis == 0 for axis in layout.axes.values()))
     session = open_session(path, provider)
-    names = [output.name for output in session.get_outputs()]
+    names = [spec.name for spec in signature.outputs if spec.is_array]
+    if not names:
+        raise ModelError(f"{path}: none of its outputs is an array of numbers, so there is nothing to compare")
 
     def run(batch: Batch) -> Outputs:
-        return dict(zip(names, session.run(names, {spec.name: batch[spec.name] for spec in inputs}), strict=True))
+        try:
+            values = session.run(names, {spec.name: batch[spec.name] for spec in inputs})
+        except Exception as error:  # (onnxruntime's exception classes share no base but Exception)
+            raise DataError(f"{name}: cannot run on the samples: {reason(error)}") from error
+        return dict(zip(names, values, strict=True))
 
     return Runnable(name, run, samples, _BATCH if free else (layout.size if layout is not None and layout.size else 1))
+
+
+def _check_types(samples: Samples, signature: Signature, *, name: str) -> None:
+    """Raise an error where the samples lack an input or have it in another type; whether texts are right, a run shows."""
+    if not len(samples):
+        return
+    first = samples[0]
+    for spec in signature.inputs:
+        if spec.name not in first:
+            raise DataError(f"{name}: input '{spec.name}' is missing; the samples have: {', '.join(first)}")
+        kind = first[spec.name].dtype.name
+        if spec.dtype not in (kind, "object"):
+            raise DataError(f"{name}: input '{spec.name}': dtype is {kind}, the model takes {spec.dtype}; convert the samples")
 
 
 def _decoder(path: Path, samples: Samples, *, provider: Provider, name: str) -> Runnable:

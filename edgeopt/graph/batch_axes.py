@@ -5,6 +5,7 @@
     x ["s18", "s52"]      mask ["s43", "s52"]      axis 0: a free first axis that is not called after something else
     x ["time", 16]        state [1, 32]            none: samples are whole inputs
     x ["?", "?"]          state [2, "?", 128]      axis 0 and axis 1: a recurrent state (layers, batch, hidden)
+    x [n, 8]    z [m, 8]    output [n, m]          axis 0 of x, none of z: m is another axis of a tensor that has n
     x [1, 3, 224, 224]                             axis 0, fixed; also where the first axes of all inputs are one size above 1
 
 An input without such an axis (a scalar, a start state, a table) is never cut.
@@ -32,7 +33,8 @@ def batch_axes(signature: Signature) -> dict[str, int | None]:
     named = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str) and is_batch_name(size)}
     leading = {size for spec in signature.inputs for size in spec.shape[:1] if isinstance(size, str) and _may_count(size)}
     symbols = named - {"n", "N"} or named or (leading - {"?"})  # n beside b counts something else
-    holders = [spec for spec in signature.inputs if symbols & set(spec.shape)]
+    symbols -= _beside_another(signature, symbols)
+    holders = [spec for spec in (*signature.inputs, *signature.outputs) if symbols & set(spec.shape)]
     others = {size for spec in holders for size in spec.shape if isinstance(size, str)} - symbols - {"?"}
     axes = {spec.name: _axis(spec, symbols, others) for spec in signature.inputs}
     if any(axis is not None for axis in axes.values()):
@@ -44,7 +46,8 @@ def batch_axes(signature: Signature) -> dict[str, int | None]:
     if any(isinstance(size, str) for spec in signature.inputs for size in spec.shape[:1]):
         return axes
     sizes = {spec.shape[0] for spec in signature.inputs if spec.shape}
-    return {spec.name: 0 if spec.shape and (spec.shape[0] == 1 or len(sizes) == 1) else None for spec in signature.inputs}
+    alike = len(sizes) == 1 and 0 not in sizes and any(len(spec.shape) > 1 for spec in signature.inputs)
+    return {spec.name: 0 if spec.shape and (spec.shape[0] == 1 or alike) else None for spec in signature.inputs}
 
 
 def is_batch_name(axis: str) -> bool:
@@ -61,6 +64,13 @@ def rows(batch: Batch, axes: Axes) -> int:
 def without(spec: TensorSpec, axis: int) -> tuple[int | str, ...]:
     """Return the axes of `spec` but one."""
     return spec.shape[:axis] + spec.shape[axis + 1 :]
+
+
+def _beside_another(signature: Signature, symbols: set[str]) -> set[str]:
+    """Return the symbols that an output has beside one that the inputs name before: one of the two counts something else."""
+    order = list(dict.fromkeys(size for spec in signature.inputs for size in spec.shape if size in symbols))
+    held = ([symbol for symbol in order if symbol in spec.shape] for spec in signature.outputs)
+    return {symbol for symbols_of_one in held for symbol in symbols_of_one[1:]}
 
 
 def _may_count(axis: str) -> bool:

@@ -21,6 +21,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper
 from onnx.external_data_helper import ExternalDataInfo
+from onnx_ir.passes import common
 
 from edgeopt.errors import ModelError
 from edgeopt.files import disk_errors, flush, write_aside
@@ -44,10 +45,27 @@ def load(path: Path) -> ir.Model:
 
     Raises:
         ModelError: the file is missing, is not ONNX, ends early, or its external data is missing, too short or leaves the
-            model's folder.
+            model's folder; a node reads a tensor that nothing produces, or nodes read each other in a circle.
     """
     path = Path(path)
-    return from_proto(_parsed(path), path)
+    model = from_proto(_parsed(path), path)
+    _refuse_unknown_inputs(model, path)
+    try:
+        common.TopologicalSortPass()(model)  # (ONNX asks for this order, and not every exporter keeps it)
+    except ValueError as error:
+        raise ModelError(f"{path}: its nodes read each other in a circle; export it again") from error
+    return model
+
+
+def _refuse_unknown_inputs(model: ir.Model, path: Path) -> None:
+    """Raise an error where a node reads a tensor that is none: the model cannot run, and onnx_ir cannot copy it."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for value in node.inputs:
+            if value is not None and not (value.producer() or value.is_graph_input() or value.is_initializer()):
+                raise ModelError(
+                    f"{path}: node '{node.name}' ({node.op_type}) reads '{value.name}', which is no input, no constant and no "
+                    f"output of a node; export it again"
+                )
 
 
 def load_structure(path: Path) -> ir.Model:
@@ -247,7 +265,7 @@ def signature(model: ir.Model) -> Signature:
 
 
 def _spec(value: ir.Value) -> TensorSpec:
-    if value.type is not None and not isinstance(value.type, ir.TensorType):
+    if not isinstance(value.type, ir.TensorType):  # (a map, or what holds one, has none: `_without_maps`)
         return TensorSpec(value.name or "", "sequence", ())
     shape = tuple(_axis(size) for size in value.shape or ())
     dtype = value.dtype or ir.DataType.UNDEFINED

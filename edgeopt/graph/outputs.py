@@ -61,8 +61,12 @@ def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, 
 
 def run_error(error: Exception, sample: int) -> DataError:
     """Return what to raise when onnxruntime cannot run a batch whose first sample is number `sample`."""
-    reason = " ".join(str(error).split("\n")).split("] : ", maxsplit=1)[-1][:300]
-    return DataError(f"calibration sample {sample}: the model cannot run on it: {reason}")
+    return DataError(f"calibration sample {sample}: the model cannot run on it: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """Return on one line what onnxruntime says of a run that failed."""
+    return " ".join(str(error).split("\n")).split("] : ", maxsplit=1)[-1][:300]
 
 
 def open_exposed(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -21,6 +23,14 @@ class TensorSpec:
     def fits(self, shape: Sequence[int]) -> bool:
         """Return whether an array of this shape is one that the tensor can hold."""
         return not self.ranked or fits(shape, self.shape)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether numpy itself has the type: no sequence, and none of bfloat16, float8 and the types of 4 bits."""
+        try:
+            return np.dtype(self.dtype).isbuiltin == 1
+        except TypeError:
+            return False
 
     def __str__(self) -> str:
         """Return the shape as messages write it."""

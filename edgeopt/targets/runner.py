@@ -162,6 +162,10 @@ class ProcessRunner:
 
 
 def write_batches(batches: Sequence[Batch], path: Path) -> None:
-    """Write the batches for the runner: an .npz file with entries named "<batch>/<input>"."""
-    entries = {f"{number}/{name}": array for number, batch in enumerate(batches) for name, array in batch.items()}
+    """Write the batches for the runner: an .npz file with entries named "<batch>/<input>", texts as numpy's own type."""
+    entries = {
+        f"{number}/{name}": array.astype(str) if array.dtype.kind == "O" else array
+        for number, batch in enumerate(batches)
+        for name, array in batch.items()
+    }
     np.savez(path, **entries)  # type: ignore[arg-type]

@@ -145,7 +145,7 @@ def test_the_arithmetic_is_that_of_the_operators_and_weights() -> None:
 def test_samples_are_written_without_pickles_and_always_as_the_same_bytes(tmp_path: Path) -> None:
     inputs = ({"b": np.array([[1, 2]]), "a": np.asfortranarray(np.eye(2, 3, dtype=np.float32))},)
     signature = Signature((TensorSpec("a", "float32", (2, 3)), TensorSpec("b", "int64", (1, 2))), ())
-    made = Golden(inputs, ((np.array(["größer", ""], dtype=object),),), (), ())
+    made = Golden(inputs, ((np.array(["größer", ""], dtype=object),),), (), (), ())
     for name in ("one.npz", "two.npz"):
         write_golden(made, tmp_path / name, signature=signature)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()

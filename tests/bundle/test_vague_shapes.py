@@ -78,3 +78,35 @@ def test_axes_that_are_left_open_agree_with_sizes_of_outputs_only(
     found: list[object], recorded: list[object], inferred: bool, same: bool
 ) -> None:
     assert device_verify().same_axes(found, recorded, inferred) is same
+
+
+def test_an_input_of_unknown_rank_has_the_axes_of_the_samples(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> net (float x) => (float y) { y = Tanh (x) }')
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "net.onnx")
+    spec = BundleSpec(
+        tmp_path / "net.onnx", name="net", task="generic", target="x86-vnni", golden=[{"x": np.ones((2, 3), "f4")}]
+    )
+    write_bundle(spec, output=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "bundle.json").read_text(encoding="utf-8"))["inputs"][0]["shape"] == ["?", "?"]
+    assert verify_bundle(tmp_path / "out").passed
+
+
+def test_an_output_that_is_listed_twice_is_refused_in_one_line(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> net (float[2] x) => (float[2] y) { y = Tanh (x) }'
+    )
+    model.graph.output.append(model.graph.output[0])
+    onnx.save(model, tmp_path / "net.onnx")
+    spec = BundleSpec(tmp_path / "net.onnx", name="net", task="generic", target="x86-vnni", golden=[{"x": np.ones(2, "f4")}])
+    with pytest.raises(ModelError, match="output 'y' is listed twice"):
+        write_bundle(spec, output=tmp_path / "out")
+
+
+def test_a_type_that_numpy_does_not_have_is_refused_in_one_line(tmp_path: Path) -> None:
+    text = '<ir_version: 9, opset_import: ["" : 19]> net (float[2] x) => (float8e4m3fn[2] y) { y = Cast <to = 17> (x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "net.onnx")
+    spec = BundleSpec(tmp_path / "net.onnx", name="net", task="generic", target="x86-vnni", golden=[{"x": np.ones(2, "f4")}])
+    with pytest.raises(ModelError, match="'y' is of the type float8_e4m3fn, which numpy does not have"):
+        write_bundle(spec, output=tmp_path / "out")

@@ -63,6 +63,7 @@ def test_what_numpy_writes_is_read_row_by_row(tmp_path: Path, save: object) -> N
         (npy("{'descr': '<f4', 'shape': (1,"), "damaged .np"),
         (npy("{'descr': '''<f4"), "damaged .np"),
         (npy("(" * 5000), "damaged .np"),
+        (npy("{'descr': (), 'fortran_order': False, 'shape': (1,)}"), "damaged .np"),
         (npy("{}", version=(9, 9)), "a header of the unknown version (9, 9)"),
         (b"", "damaged .np"),
         (b"text", "damaged .np"),

@@ -10,9 +10,10 @@ import pytest
 from onnx import parser
 
 from edgeopt.data.outputs import Runnable
-from edgeopt.data.samples import Samples
+from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.errors import DataError, ModelError
 from edgeopt.evaluate.lockstep import evaluate_together
-from edgeopt.evaluate.outputs import onnx_outputs, torch_outputs
+from edgeopt.evaluate.outputs import onnx_model, onnx_outputs, torch_outputs
 from edgeopt.graph.provider import Provider
 from edgeopt.tasks.outputs_only import OutputsOnly
 
@@ -56,3 +57,38 @@ def test_token_classifiers_are_compared_position_by_position(samples: Samples) -
 def test_outputs_without_a_last_axis_in_common_become_one_row_of_numbers(samples: Samples) -> None:
     found = torch_outputs(lambda batch: batch["x"][:, :, 0], samples, name="spans")["logits"]
     np.testing.assert_array_equal(found, np.concatenate([samples[index]["x"][:, 0] for index in range(len(samples))]))
+
+
+SIGN = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[n, 2] x) => (float[n, 2] y, seq(float[n, 1]) parts, bfloat16[n, 2] rough)
+<int64 one = {1}> { y = Tanh(x)  parts = SplitToSequence <axis = 1> (x, one)  rough = Cast <to = 16> (x) }
+"""
+
+
+def opened(folder: Path, text: str, **arrays: np.ndarray) -> Runnable:
+    onnx.save(parser.parse_model(text), folder / "net.onnx")
+    return onnx_model(folder / "net.onnx", from_arrays(arrays), provider=Provider(name="CPUExecutionProvider"), name="net")
+
+
+def test_outputs_that_are_no_arrays_of_numbers_are_not_compared(tmp_path: Path) -> None:
+    model = opened(tmp_path, SIGN, x=np.zeros((3, 2), np.float32))
+    assert list(model.run(model.samples.collate([0, 1]))) == ["y"]
+    with pytest.raises(ModelError, match="nothing to compare"):
+        opened(tmp_path, SIGN.replace("float[n, 2] y, ", "").replace("y = Tanh(x)", ""), x=np.zeros((3, 2), np.float32))
+
+
+def test_samples_that_a_model_cannot_take_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="input 'x': dtype is complex64, the model takes float32; convert the samples"):
+        opened(tmp_path, SIGN, x=np.zeros((3, 2), np.complex64))
+    with pytest.raises(DataError, match=r"input 'x' is missing; the samples have: z"):
+        opened(tmp_path, SIGN, z=np.zeros((3, 2), np.float32))
+
+
+def test_a_model_that_fails_on_the_samples_is_an_error_of_the_data(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    net (float[n, 2] x) => (float[n, 3] y) <float[2, 3] w = {1, 2, 3, 4, 5, 6}, int64[2] to = {1, 2}>
+    { flat = Reshape(x, to)  y = MatMul(flat, w) }"""
+    model = opened(tmp_path, text, x=np.zeros((3, 2), np.float32))
+    with pytest.raises(DataError, match=r"net: cannot run on the samples: .*reshape"):
+        model.run(model.samples.collate([0, 1, 2]))

@@ -40,6 +40,8 @@ def axes(*shapes: Shape) -> list[int | None]:
         ([(4, 16), (4,)], [0, 0]),
         ([(5, 1), (2, 5)], [None, None]),
         ([()], [None]),
+        ([(16000,)], [None]),
+        ([(0, 8)], [None]),
     ],
 )
 def test_the_axis_of_each_input(shapes: list[Shape], wanted: list[int | None]) -> None:
@@ -50,3 +52,12 @@ def test_rows_are_counted_along_the_batch_axis_only() -> None:
     recurrent = {"x": np.zeros((10, 4, 6)), "h0": np.zeros((1, 4, 8)), "rate": np.zeros(())}
     assert rows(recurrent, {"x": 1, "h0": 1, "rate": None}) == 4
     assert rows(recurrent, {"x": None, "h0": None, "rate": None}) == 1
+
+
+def test_an_axis_beside_the_batch_in_an_output_counts_something_else() -> None:
+    def found(first: str, second: str) -> dict[str, int | None]:
+        tensors = [TensorSpec("x", "float32", (first, 8)), TensorSpec("z", "float32", (second, 8))]
+        return batch_axes(Signature(tuple(tensors), (TensorSpec("y", "float32", (second, first)),)))
+
+    assert found("n", "m") == found("p", "q") == {"x": 0, "z": None}
+    assert found("n", "n") == {"x": 0, "z": 0}

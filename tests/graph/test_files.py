@@ -147,6 +147,44 @@ def test_an_input_without_a_type_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("y = Add (x, gone)", "node '' (Add) reads 'gone', which is no input, no constant and no output of a node"),
+        ("a = Add (x, b)  b = Neg (a)  y = Neg (b)", "its nodes read each other in a circle"),
+        (
+            (
+                "y = If (c) <then_branch = t () => (float[1] p) { p = Neg (gone) }, "
+                "else_branch = e () => (float[1] q) { q = Neg (x) }>"
+            ),
+            "'gone'",
+        ),
+    ],
+)
+def test_nodes_that_read_what_nothing_produces_are_refused(tmp_path, body, said):
+    text = f'<ir_version: 10, opset_import: ["" : 21]> g (float[1] x, bool c) => (float[1] y) {{ {body} }}'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    with pytest.raises(ModelError) as caught:
+        files.load(tmp_path / "m.onnx")
+    assert said in str(caught.value)
+
+
+def test_nodes_are_read_in_the_order_in_which_they_run(tmp_path):
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[1] x) => (float[1] y) { y = Neg (a)  a = Abs (x) }'
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    assert [node.op_type for node in files.load(tmp_path / "m.onnx").clone().graph] == ["Abs", "Neg"]
+
+
+def test_an_output_of_maps_is_no_tensor():
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(1, [])))
+    model = model_of()
+    model.graph.node.append(helper.make_node("ZipMap", ["y"], ["m"], domain="ai.onnx.ml", classlabels_int64s=list(range(64))))
+    model.graph.output.append(helper.make_value_info("m", maps))
+    assert [spec.dtype for spec in files.signature(files.from_proto(model)).outputs] == ["float32", "sequence"]
+
+
 def test_a_merged_weight_is_written_in_slices_and_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(tensors, "SLICE_BYTES", 64)
     model = files.as_ir(

@@ -45,3 +45,19 @@ def test_functions_are_inlined_with_the_functions_they_call():
     converted = ir.to_proto(upgrade(model, 13))
     assert [entry.domain for entry in converted.opset_import] == [""] and not converted.functions
     np.testing.assert_allclose(run(converted), X["x"] * 2.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scales", [[1, 1, 0.5, 0.4], [1, 1, 0.7, 2.5], [1, 1, 1, 0.3], [1, 1, 2, 1]])
+@pytest.mark.parametrize("given", ["constant", "input"])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_old_resizes_that_shrink_take_the_neighbours_they_took(mode, given, scales):
+    text = f'''<ir_version: 5, opset_import: ["" : 10]> g (float[1,2,4,5] x, float[4] s) => (float[1,2,h,w] y) {{
+        r = Resize <mode = "{mode}"> (x, s)  y = Relu (r) }}'''
+    model, values = onnx.parser.parse_model(text), np.array(scales, np.float32)
+    if given == "constant":
+        del model.graph.input[1]
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, "s"))
+    inputs = X if given == "constant" else X | {"s": values}
+    converted = ir.to_proto(upgrade(from_proto(model), 13))
+    before, after = (ort.InferenceSession(item.SerializeToString()).run(None, inputs)[0] for item in (model, converted))
+    np.testing.assert_allclose(after, before, rtol=1e-5)

@@ -144,6 +144,16 @@ def test_a_cold_start_that_does_not_end_is_ended(tmp_path: Path) -> None:
         assert greet(runner, where="here").protocol == PROTOCOL  # and the runner goes on
 
 
+def test_texts_reach_the_runner(tmp_path: Path) -> None:
+    texts = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (string[n] x) => (string[n] y) { y = Identity (x) }'
+    )
+    onnx.save(texts, tmp_path / "texts.onnx")
+    write_batches([{"x": np.array(["größer", ""], object)}], tmp_path / "inputs.npz")
+    with this_machine().start() as runner:
+        assert cold_start(runner, Sent(str(tmp_path / "texts.onnx"), str(tmp_path / "inputs.npz"), {}), limit_s=60.0)
+
+
 def test_a_runner_that_does_not_answer_is_ended() -> None:
     with _stub("import time; time.sleep(60)") as runner:
         with pytest.raises(ConnectionLost, match="no reply within 0 s"):

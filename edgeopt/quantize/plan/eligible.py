@@ -21,6 +21,8 @@ def weight_objection(node: ir.Node) -> Why | None:
         return Why(Cause.TWO_ACTIVATIONS)
     if not is_float(node.inputs[0]) or constant(node.inputs[0]) is not None:
         return Why(Cause.NO_ACTIVATION)
+    if not weight.size:
+        return Why(Cause.SMALL)
     if node.op_type == "MatMul" and len(weight.shape) != 2:
         return Why(Cause.WEIGHT_AXES, str(len(weight.shape)))
     if node.op_type == "Gemm" and (attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "transA", 0)):

@@ -29,7 +29,7 @@ from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Precision
 from edgeopt.quantize.schemes.float16_casts import with_casts
 from edgeopt.quantize.schemes.float16_support import float_values, refusal
 from edgeopt.quantize.schemes.scheme import Converted, Request, uniform
-from edgeopt.quantize.schemes.underflow import endangered, first_lost, is_small
+from edgeopt.quantize.schemes.underflow import endangered, first_lost, is_small, vanishing
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -52,7 +52,7 @@ def convert(request: Request) -> Converted:
     _check_operators(options.block_ops, model)
     floats = float_values(model)
     seen = _look(request, model, floats)
-    small = endangered(model.graph, seen.small, floats)
+    small = endangered(model.graph, seen.small, floats) | vanishing(model.graph, seen.largest)
     lost: dict[str, str] = {}
     while True:
         plans = tuple(_plans(request, floats, seen.largest, small | lost))

@@ -1,11 +1,14 @@
 """Numbers too small for float16, and the nodes that must not read them rounded.
 
-float16 rounds what is below 3e-8 to 0 and what is below 2e-6 to a few bits. A weight or a probability loses nothing by it; a
-logarithm or a division makes an infinity of it:
+float16 rounds what is below 3e-8 to 0 and what is below 2e-6 to a few bits. A weight or a probability among larger ones loses
+nothing by it; a logarithm or a division makes an infinity of it:
 
     x → Add (1e-10) → e → Log        in float16: 1e-10 is 0, and the logarithm of 0 is -inf
 
-So a node that is sensitive to small numbers (`_SENSITIVE`) stays in float32 where what it reads is that small: on the
+A tensor whose numbers are all that small is lost as a whole (weights of 1e-10, scaled back by what follows): what reads or
+produces it stays in float32, unless it is a constant that is only added (`vanishing`).
+
+And a node that is sensitive to small numbers (`_SENSITIVE`) stays in float32 where what it reads is that small: on the
 calibration samples, or because a constant that small was added to it or bounds it, whatever the samples have. With it stay the
 nodes that produce these numbers, back to where they are larger. Other ways to infinity are found by running the converted model
 (`first_lost`).
@@ -13,7 +16,7 @@ nodes that produce these numbers, back to where they are larger. Other ways to i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 import onnx_ir as ir
@@ -71,6 +74,23 @@ def endangered(graph: ir.Graph, small: Set[str], floats: Set[ir.Value]) -> dict[
                 seen.add(source)
                 waiting.append(source)
     return found
+
+
+def vanishing(graph: ir.Graph, largest: Mapping[str, float]) -> dict[str, str]:
+    """Return the nodes to keep in float32, by name, with a tensor of which float16 leaves nothing.
+
+    Args:
+        graph: of the model.
+        largest: the largest magnitude of each float32 tensor, on samples or as a constant.
+    """
+    return {
+        name_of(node): name_of(value)
+        for node in graph
+        for value in (*node.inputs, *node.outputs)
+        if value is not None
+        and 0 < largest.get(name_of(value), 0) < SMALLEST
+        and not (node.op_type in _GUARDS and _is_guard(value))
+    }
 
 
 def _sensitive_input(node: ir.Node) -> int | None:

@@ -46,6 +46,8 @@ def test_facts_hold_the_answers_and_the_worst_output(saved, tmp_path, vnni):
 
 def test_far_outputs_are_warned_of_with_what_to_try():
     noise = (LayerNoise("conv", "Conv", 3.0), LayerNoise("near", "output", 12.5), LayerNoise("far", "output", 7.26))
-    (warning,) = far_outputs(noise)
+    (warning,) = far_outputs(noise, "static")
     assert warning.startswith("output 'far' is far from floating point's: SQNR 7.3 dB")
     assert "--max-drop" in warning
+    (warning,) = far_outputs(noise, "weights-int4")
+    assert warning.endswith("try --scheme weights-int8, or --exclude the layers before it")

@@ -174,6 +174,18 @@ def test_small_weights_and_probabilities_that_nothing_divides_by_are_float16(sav
     np.testing.assert_allclose(got, expected, atol=2e-3)
 
 
+@pytest.mark.parametrize(
+    "body", ["m = MatMul(x, w)  y = Mul(m, k)", "m = Mul(x, c)  b = Mul(m, k)  y = Tanh(b)", "y = MatMul(x, w)"]
+)
+def test_a_tensor_of_which_float16_leaves_nothing_stays_float32(saved, tmp_path, vnni, body):
+    """Nothing is infinite in float16, but everything is 0."""
+    text = f"g (float[n, 4] x) => (float[n, 4] y) {{ {body} }}"
+    constants = {"w": np.eye(4) * 1e-9, "k": np.array(1e4), "c": np.array(1e-8)}
+    plan, expected, got = converted(saved, tmp_path, vnni, text, ONES, **constants)
+    assert plan["y" if body.startswith("y") else "m"].cause == Cause.UNDERFLOW
+    np.testing.assert_allclose(got, expected, rtol=2e-3)
+
+
 def test_an_input_of_small_numbers_stays_float32_where_it_is_divided_by(saved, tmp_path, vnni):
     text = "g (float[n, 4] x) => (float[n, 4] y) { y = Reciprocal(x) }"
     samples = [{"x": np.array([[1e-3, 1e-7, 1, 2]], np.float32)}]

@@ -17,12 +17,12 @@ from edgeopt.quantize.inspect.agreement import agreement
 from edgeopt.quantize.inspect.coverage import inspect
 from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.inspect.layer_noise import layer_noise
-from edgeopt.quantize.plan.plan import Plan, Scheme, save_plan
+from edgeopt.quantize.plan.plan import Plan, save_plan
 from edgeopt.quantize.result import Coverage, LayerNoise, QuantizeFacts, QuantizeResult
 from edgeopt.quantize.schemes.scheme import Converted, Request
 
 _LOW_DB = 12.0
-_CLOSER: dict[Scheme, str] = {
+_CLOSER = {
     "static": "--ranges percentile, --max-drop with labelled samples, or --sensitivity to see which layers to --exclude",
     "dynamic": "--scheme static, or --exclude the layers before it",
     "float16": "--scheme bfloat16, or --exclude the nodes before it",
@@ -65,7 +65,7 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
         layers=layers,
         sensitivity=converted.sensitivity,
         decisions=(*plan.decisions, *converted.afterwards),
-        warnings=(*converted.warnings, *_warnings(plan, coverage, before, after), *far_outputs(layers, plan.scheme)),
+        warnings=(*converted.warnings, *_warnings(plan, coverage, before, after), *far_outputs(layers, request.config.scheme)),
         size_bytes_before=before,
         size_bytes_after=after,
         min_onnxruntime=oldest,
@@ -98,7 +98,7 @@ def _warnings(plan: Plan, coverage: Coverage, before: int, after: int) -> Iterat
         yield f"the quantized model is not smaller: {after:,} bytes against {before:,}"
 
 
-def far_outputs(layers: tuple[LayerNoise, ...], scheme: Scheme) -> Iterator[str]:
+def far_outputs(layers: tuple[LayerNoise, ...], scheme: str) -> Iterator[str]:
     """Yield what to try where the outputs are far from those of the floating-point model."""
     for layer in layers:
         if layer.op == "output" and layer.sqnr_db < _LOW_DB:

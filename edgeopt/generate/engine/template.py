@@ -1,19 +1,19 @@
 """Chat templates: messages to a prompt, rendered as transformers renders them.
 
-A template is a Jinja text that came with the model, so it is an untrusted program: it runs in Jinja's immutable sandbox and
-sees plain JSON values only.
+A template is a Jinja text that came with the model, so it is an untrusted program: it runs in a sandbox with limits (`sandbox`)
+and sees plain JSON values only.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from .errors import FolderError, PromptError
+from .sandbox import environment, rendered
 from .tokens import special_tokens
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -29,7 +29,7 @@ class ChatTemplate:
         self.text = text
         self._special = dict(special or {})
         try:
-            self._template = _environment().from_string(text)
+            self._template = environment().from_string(text)
         except Exception as error:  # (an untrusted program: too deep, too large, …)
             raise FolderError(f"the chat template cannot be read: {_first_line(error)}") from error
 
@@ -55,7 +55,7 @@ class ChatTemplate:
             variables: more variables of the template.
 
         Raises:
-            PromptError: the template refuses the messages.
+            PromptError: the template refuses the messages, takes too long or makes too much.
         """
         given = {
             **self._special,
@@ -66,7 +66,7 @@ class ChatTemplate:
             "add_generation_prompt": answer,
         }
         try:
-            return str(self._template.render(given))
+            return rendered(self._template, given)
         except Exception as error:  # (an untrusted program may divide by zero, recurse without end, …)
             raise PromptError(f"the chat template refuses the messages: {_first_line(error)}") from error
 
@@ -125,37 +125,3 @@ def _with_reasoning(message: Any) -> Any:
         raise PromptError(f"a message must be an object with a role and a content, not {message!r}")
     reasoning = next((message[key] for key in _REASONING if message.get(key) is not None), None)
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
-
-
-def _environment() -> Any:
-    import jinja2
-    from jinja2 import nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """``{% generation %}`` marks what the assistant says; it has no effect on a prompt."""
-
-        tags = {"generation"}  # noqa: RUF012  (as Jinja declares it)
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
-
-        def _said(self, caller: Any) -> Any:
-            return caller()
-
-    def raise_exception(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment
-
-
-def _tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False) -> str:
-    """Return JSON without HTML escapes, unlike Jinja's own filter."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

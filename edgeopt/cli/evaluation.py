@@ -1,4 +1,4 @@
-"""The metric that `--max-drop` keeps, on labelled samples of the command line."""
+"""The metric that `--max-drop` keeps, on samples of the command line."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ if TYPE_CHECKING:
     from edgeopt.targets.target import Target
 
 
-def metric(samples: Samples, target: Target, task_name: str | None = None) -> Callable[[Path], float]:
+def metric(samples: Samples, target: Target, model: Path, task_name: str | None = None) -> Callable[[Path], float]:
     """Return a function that gives how good an ONNX model is at its task on `samples`, on the target's provider.
 
+    Without labels, it gives how like the floating-point `model` it is.
+
     Raises:
-        DataError: the samples have no labels.
+        DataError: the samples have no labels for the task that was named.
         RecipeError: there is no task called `task_name`.
     """
+    from edgeopt import progress
     from edgeopt.errors import DataError
-    from edgeopt.stages.drops import merit
+    from edgeopt.stages.drops import likeness, merit
     from edgeopt.tasks.registry import find_task, task_for
 
     task = find_task(task_name) if task_name else task_for(samples)
-    if not task.is_labelled(samples):
-        if task_name:
-            raise DataError(f"--max-drop needs labelled samples, and {task.name} needs {task.wanted}")
-        raise DataError(
-            "--max-drop needs labelled samples: store an integer array called 'labels' in the .npz file of --evaluate, "
-            "or name a set that has labels"
-        )
-    return lambda path: merit(path, samples, target, task)
+    if task.is_labelled(samples):
+        return lambda path: merit(path, samples, target, task)
+    if task_name:
+        raise DataError(f"--max-drop needs labelled samples, and {task.name} needs {task.wanted}")
+    progress.note("the samples have no labels: --max-drop is judged by the agreement with the floating-point model's outputs")
+    return lambda path: likeness(path, samples, target, model)

@@ -26,10 +26,11 @@ _SAMPLES, _TRAINED_SAMPLES = 128, 1024
 
 @dataclass(frozen=True)
 class _Judge:
-    """Samples of --evaluate, if there are any, and the task of --task."""
+    """Samples of --evaluate, if there are any, the task of --task, and the floating-point model."""
 
     samples: Samples | None
     task: str | None
+    model: Path
 
 
 def quantize(
@@ -57,7 +58,7 @@ def quantize(
     exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Do not quantize this node; may be repeated.")] = None,
     max_drop: Annotated[str | None, typer.Option("--max-drop", help="Largest loss of the metric: 0.5% or 0.005.")] = None,
     evaluate: Annotated[
-        str | None, typer.Option("--evaluate", help="Labelled samples for --max-drop; default: all calibration samples.")
+        str | None, typer.Option("--evaluate", help="Samples for --max-drop, with labels or without; default: --calibration.")
     ] = None,
     task: Annotated[str | None, typer.Option("--task", help="What --max-drop is a loss of; default: by the labels.")] = None,
     train: Annotated[str | None, typer.Option("--train", help="Train through the quantizer for so long: 5m.")] = None,
@@ -98,7 +99,7 @@ def quantize(
     loaded_target = load_target(target)
     samples = read_calibration(calibration or "", tokenizer, model, task=task)
     judged = read_calibration(evaluate, tokenizer, model, task=task) if evaluate else None
-    batches, measure = _data(config, samples, limit, loaded_target, _Judge(judged, task))
+    batches, measure = _data(config, samples, limit, loaded_target, _Judge(judged, task, model))
     with shown(quiet=quiet):
         if dry_run:
             show_plan(draft(model, batches, target=loaded_target, config=config, evaluate=measure), form)
@@ -135,7 +136,7 @@ def _data(
     batches = checked_calibration(samples, limit or (_TRAINED_SAMPLES if config.train else _SAMPLES)).batches(1)
     if config.max_drop is None and not (config.sensitivity and judge.samples):
         return batches, None
-    return batches, metric(judge.samples or samples, target, judge.task)
+    return batches, metric(judge.samples or samples, target, judge.model, judge.task)
 
 
 def _report(output: Path, result: QuantizeResult, ort_cache: Path | None, form: str) -> None:

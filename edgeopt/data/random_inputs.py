@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +17,8 @@ from edgeopt.graph.batch_axes import batch_axes
 from edgeopt.graph.signature import TensorSpec
 
 _IMAGE_AXES = 4
+_BYTES = 8  # of a value while it is made
+_MOST_BYTES = 1 << 33
 _SIDE = re.compile(r"height|width|^[hw]$", re.IGNORECASE)
 _STEPS = re.compile(r"seq|past|len|time|frame|step|token|cache|total|context|text", re.IGNORECASE)
 """Axes of caches and recordings, which no image has."""
@@ -37,7 +40,19 @@ def random_batches(
     signature = files.signature(files.load(model))
     axes = batch_axes(signature)
     shapes = {spec.name: _shape(spec, axes[spec.name], dynamic_size, sizes) for spec in signature.inputs}
+    _check_size(shapes, count)
     return [{spec.name: _random(spec, shapes[spec.name], generator) for spec in signature.inputs} for _ in range(count)]
+
+
+def _check_size(shapes: Mapping[str, tuple[int, ...]], count: int) -> None:
+    """Raise an error where random values would fill the memory."""
+    for name, shape in shapes.items():
+        size_bytes = prod(shape) * _BYTES * count
+        if size_bytes > _MOST_BYTES:
+            raise DataError(
+                f"input '{name}': {count} random inputs of the shape {list(shape)} take {size_bytes / 1e9:,.0f} GB; "
+                "ask for smaller axes"
+            )
 
 
 def _shape(spec: TensorSpec, axis: int | None, dynamic_size: int, sizes: Mapping[str, int]) -> tuple[int, ...]:

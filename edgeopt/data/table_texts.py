@@ -38,8 +38,7 @@ def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int
     Raises:
         DataError: the file cannot be read, has no such column, or a row lacks it.
     """
-    rows = _read(path, _READERS[path.suffix.lower()])
-    where = str(path)
+    rows, where = _read(path, _READERS[path.suffix.lower()]), str(path)
     names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
     text = _column(columns.text, _TEXT, names, where, "text")
     firsts = [text_cell(row, text, number, where) for number, row in enumerate(rows)]
@@ -79,7 +78,7 @@ def read_rows(path: Path, options: RowsOptions) -> list[dict[str, Any]]:
     suffix = path.suffix.lower()
     if suffix in {".csv", ".tsv"}:
         return _read(path, lambda file: _cells_by_name(file, options))
-    return _read(path, _json_rows if suffix == ".json" else _READERS[suffix])
+    return _read(path, _READERS[suffix])
 
 
 def _read(path: Path, reader: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -216,4 +215,4 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return [{"text": line.rstrip("\r\n")} for line in file if line.strip()]
 
 
-_READERS = {".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines, ".txt": _lines}
+_READERS = {".csv": _separated, ".tsv": _separated, ".json": _json_rows, ".jsonl": _json_lines, ".txt": _lines}

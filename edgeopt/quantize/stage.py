@@ -51,6 +51,8 @@ def quantize(
         RecipeError: an option does not fit the model, or `max_drop` is set without `evaluate`.
         MachineError: the disk is full or `output` may not be written.
     """
+    if Path(output).exists() and Path(model).exists() and Path(output).samefile(model):
+        raise RecipeError(f"{output}: the output is the floating-point model itself; name another file")
     config = _resumable(config, Path(output))
     request = _request(Path(model), calibration, target, config, evaluate)
     converted = scheme_called(config.scheme).convert(request)

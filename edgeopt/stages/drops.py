@@ -13,6 +13,7 @@ from edgeopt.evaluate.outputs import onnx_model
 from edgeopt.targets.target import Target
 from edgeopt.tasks.comparison import drop
 from edgeopt.tasks.metric import Measured
+from edgeopt.tasks.outputs_only import OutputsOnly
 from edgeopt.tasks.registry import task_for
 from edgeopt.tasks.task import Task
 from edgeopt.verdict.accuracy_drop import Drop
@@ -55,6 +56,21 @@ def merit(path: Path, samples: Samples, target: Target, task: Task) -> float:
     opened = onnx_model(path, samples, provider=target.provider, name=Path(path).name)
     (found,) = evaluate_together([opened], task, [None])
     return task.metric.merit(_measured(Path(path).name, found, samples, task).value)
+
+
+def likeness(path: Path, samples: Samples, target: Target, base: Path) -> float:
+    """Return how like the ONNX model `base` that at `path` is on samples without labels, at most 1.
+
+    Where both give classes, the share of equal ones; else 1 less the error's share of the power of the outputs, of the output
+    that is furthest off (0.99 is an SQNR of 20 dB).
+    """
+    opened = [onnx_model(item, samples, provider=target.provider, name=item.name) for item in (base, path)]
+    task = OutputsOnly()
+    before, after = evaluate_together(opened, task, [None, 0])
+    agreement = task.agreement(after.answers, before.answers)
+    if agreement is not None:
+        return agreement
+    return 1.0 - max((error.relative**2 for error in after.errors.values()), default=0.0)
 
 
 def _measured(name: str, model: Evaluated, samples: Samples, task: Task) -> Measured:

@@ -46,3 +46,8 @@ def test_arrays_hold_no_raw_inputs_and_large_files_stay_at_home(tmp_path, monkey
     (folder / "0.jpg").write_bytes(b"x" * 101)
     (folder / "1.jpg").write_bytes(b"x" * 99)
     assert len(raw_of_source(str(folder), 3)) == 1
+
+
+def test_texts_of_a_json_array(tmp_path):
+    (tmp_path / "t.json").write_text('[{"text": "a film", "label": 1}, {"text": "a play", "label": 0}]', encoding="utf-8")
+    assert [sample.text for sample in raw_of_source(str(tmp_path / "t.json"), 2) or ()] == ["a film", "a play"]

@@ -71,10 +71,17 @@ def test_max_drop_takes_percent_and_counts_labels(folder):
     assert "metric drops by" in decisions["exceptions"]["reason"]
 
 
+def test_max_drop_without_labels_is_judged_by_agreement(folder):
+    result = call(folder, "--max-drop", "50%", "--dry-run", "--format", "json", data="bare.npz")
+    assert result.exit_code == 0
+    decisions = {decision["what"]: decision for decision in json.loads(result.stdout)["decisions"]}
+    assert "metric drops by" in decisions["exceptions"]["reason"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "data", "said"),
     [
-        (["--max-drop", "1%", "--dry-run"], "bare.npz", "labels"),
+        (["--max-drop", "1%", "--task", "object-detection", "--dry-run"], "bare.npz", "needs labelled samples"),
         (["--max-drop", "little", "--dry-run"], "x.npz", "percentage such as 0.5%"),
         (["--memory-limit", "much", "--dry-run"], "x.npz", "number of bytes"),
         (["--sensitivity", "--dry-run"], "x.npz", "leave one of them out"),

@@ -66,3 +66,10 @@ def test_sizes_that_are_given_are_taken(tmp_path: Path) -> None:
     path = _saved("float[batch, 3, height, width] image", tmp_path)
     [batch] = random_batches(path, count=1, sizes={"height": 48, "width": 320})
     assert batch["image"].shape == (1, 3, 48, 320)
+
+
+def test_inputs_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 8] x) => (float[n, 8] y) { y = Relu (x) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    with pytest.raises(DataError, match=r"8 random inputs of the shape \[99999999999, 8\] take 51,200 GB; ask for smaller"):
+        random_batches(tmp_path / "m.onnx", sizes={"n": 99999999999})

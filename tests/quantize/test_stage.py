@@ -81,6 +81,14 @@ def test_a_quantized_model_is_refused(conv_model, images, saved, tmp_path, vnni)
     assert not (tmp_path / "twice.onnx").exists()
 
 
+def test_the_model_itself_is_no_output(conv_model, images, saved, vnni):
+    path = saved(conv_model)
+    before = path.read_bytes()
+    with pytest.raises(RecipeError, match="the output is the floating-point model itself"):
+        quantize(path, images, target=vnni, output=path.parent / ".." / path.parent.name / path.name)
+    assert path.read_bytes() == before
+
+
 def test_a_custom_operator_is_named(images, saved, tmp_path, vnni):
     model = onnx.parser.parse_model(
         '<ir_version: 10, opset_import: ["" : 21, "strange.domain" : 1]> '

@@ -83,6 +83,8 @@ def find_model(path: Path) -> Path:
     for name in candidates:
         if isinstance(name, str) and name and (path / _inside(path, name)).is_file():
             return path / name
+    if (path / "decoder_with_past_model.onnx").is_file():
+        raise FolderError(f"{path}: has the layout of optimum's classes; export the model again without --layout optimum")
     files = sorted(path.glob("*.onnx"))
     if len(files) == 1:
         return files[0]

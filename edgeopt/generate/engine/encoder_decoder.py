@@ -60,15 +60,27 @@ class EncoderDecoder:
         self._config = _configuration(beside)
         self.tokens = Tokens(beside / "tokenizer.json")
         self.described = check_inputs(self.decoder, _describe(self.decoder, beside, self._config))
-        self._inputs = {value.name for value in self.encoder.get_inputs()}
+        self._inputs = {value.name: list(value.shape) for value in self.encoder.get_inputs()}
         self._outputs = [value.name for value in self.encoder.get_outputs()]
         self.answered: Answer | None = None
         self.listening: Listening | None = read_listening(beside) if self.hears else None
+        if self.listening is not None:
+            self._check_listening(self.listening)
 
     @property
     def hears(self) -> bool:
         """Whether the source is speech."""
         return "input_features" in self._inputs
+
+    def _check_listening(self, listening: Listening) -> None:
+        """Refuse spectrograms of another size than the encoder reads."""
+        made = [listening.mels, listening.samples // listening.hop]
+        read = self._inputs["input_features"][1:]
+        if any(isinstance(size, int) and size != own for size, own in zip(read, made, strict=True)):
+            raise FolderError(
+                f"{self.folder}: the encoder reads spectrograms of {read[0]} × {read[1]}, and decoder/preprocessor_config.json "
+                f"makes {made[0]} × {made[1]}: copy the preprocessor_config.json of this model there"
+            )
 
     def stream(
         self,

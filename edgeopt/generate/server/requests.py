@@ -1,10 +1,16 @@
-"""What clients send: the OpenAI API's requests, as far as this server answers them. Unknown keys are ignored, as there."""
+"""What clients send: the OpenAI API's requests, as far as this server answers them.
+
+Unknown keys are ignored, since clients send some that only name who asks; one that is nearly a known one is refused.
+"""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_NEARLY = 0.85
 
 
 class Request(BaseModel):
@@ -27,6 +33,16 @@ class Request(BaseModel):
     n: int = Field(default=1, ge=1, le=16)
     stream: bool = False
     stream_options: StreamOptions | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_misspelling(cls, values: Any) -> Any:
+        """Refuse a key that is nearly the name of an option."""
+        for key in values if isinstance(values, dict) else ():
+            near = get_close_matches(str(key), cls.model_fields, n=1, cutoff=_NEARLY)
+            if near and key not in cls.model_fields:
+                raise ValueError(f"unknown option '{key}' (did you mean '{near[0]}'?)")
+        return values
 
 
 class StreamOptions(BaseModel):

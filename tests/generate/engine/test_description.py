@@ -111,6 +111,13 @@ def test_what_describes_nothing_is_refused(tmp_path: Path, files: dict[str, dict
         describe(folder(tmp_path, **files))
 
 
+def test_the_layout_of_optimum_is_told(tmp_path: Path) -> None:
+    for name in ("encoder_model", "decoder_model", "decoder_with_past_model"):
+        (tmp_path / f"{name}.onnx").touch()
+    with pytest.raises(FolderError, match="without --layout optimum"):
+        find_model(tmp_path)
+
+
 def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no such file or folder"):
         find_model(tmp_path / "nothing")

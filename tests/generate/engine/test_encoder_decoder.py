@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import wave
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,15 @@ def test_a_text_is_no_recording(whisper: tuple[Any, Path, Any], tmp_path: Path) 
         runner.generate(write_wav(tmp_path / "a.wav", np.zeros(100), 8000), language="en")
 
 
-def test_a_configuration_without_a_start_is_refused(t5: tuple[Any, Path], tmp_path: Path) -> None:
-    import shutil
+def test_another_models_hearing_is_refused(whisper: tuple[Any, Path, Any], tmp_path: Path) -> None:
+    folder = shutil.copytree(whisper[1], tmp_path / "model")
+    file = folder / "decoder" / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "chunk_length": 30}))
+    with pytest.raises(FolderError, match=r"reads spectrograms of 16 × 100, and .* makes 16 × 3000"):
+        EncoderDecoder(folder)
 
+
+def test_a_configuration_without_a_start_is_refused(t5: tuple[Any, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(t5[1], tmp_path / "model")
     for name in ("config.json", "generation_config.json"):
         values = json.loads((folder / "decoder" / name).read_text())

@@ -26,6 +26,7 @@ from edgeopt.data.preprocessing import AudioInput, TokenizerInput
 from edgeopt.device_code import inference, inference_folder
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.generate.opening import KIND
 
 _MARK = re.compile(r"@@([A-Z_]+)@@")
 _TEXTS = (
@@ -58,6 +59,8 @@ class _Layout:
     bundle: str = "bundle"
     page: str | None = None
     code: str | None = None
+    taken: tuple[str, ...] = ()
+    """Files of other templates."""
 
 
 _LAYOUTS: Mapping[Platform, _Layout] = {
@@ -70,6 +73,7 @@ _LAYOUTS: Mapping[Platform, _Layout] = {
     Platform.ANDROID: _Layout(("android",), bundle="app/src/main/assets/bundle"),
     Platform.LINUX: _Layout(("serve", "linux"), page="server/static", code="inference"),
 }
+_LANGUAGE_MODEL = _Layout(("node-language",), taken=("javascript/project/text.mjs", "javascript/project/tokenizer.mjs"))
 _UNICODE = {Platform.CPP: "unicode.txt", Platform.ANDROID: "app/src/main/assets/unicode.txt"}
 _WAYS = {
     Platform.PYTHON: "one answer on the command line",
@@ -106,12 +110,14 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
     _refuse(manifest, bundle, platform)
     _refuse_foreign(output, bundle)
     facts = project_facts(manifest, bundle)
-    layout = _LAYOUTS[platform]
+    layout = _LANGUAGE_MODEL if manifest.kind == KIND else _LAYOUTS[platform]
     with files.disk_errors(output):
         aside = output.parent / f".{output.name}.part"
         shutil.rmtree(aside, ignore_errors=True)
         for template in layout.templates:
             _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
+        for file in layout.taken:
+            shutil.copyfile(shipped("deploy") / "templates" / file, aside / Path(file).name)
         if platform is Platform.ANDROID:
             native = shipped("deploy") / "templates" / "cpp" / "project"
             _fill(native / "src", aside / "app/src/main/cpp", facts)
@@ -161,6 +167,11 @@ def _checked(bundle: Path) -> Manifest:
 
 def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
+    if manifest.kind == KIND and (platform is not Platform.NODE or (bundle / "encoder").is_dir()):
+        raise ModelError(
+            f"{bundle}: edgeopt deploy makes projects of language models for node alone, and none of encoder-decoders; the "
+            "program in the bundle runs it in Python, and edgeopt serve puts it behind an HTTP API"
+        )
     steps = manifest.preprocessing
     native = platform in (Platform.CPP, Platform.ANDROID)
     if native and isinstance(steps, TokenizerInput) and (part := unread_part(_tokenizer(steps, bundle))) is not None:

@@ -64,6 +64,8 @@ class Manifest(BaseModel):
     schema_version: Literal[2]
     name: StrictStr = Field(max_length=200)
     task: StrictStr = Field(max_length=200)
+    kind: StrictStr = Field(default="", max_length=200)
+    """ "llm": a language model or an encoder-decoder, in its own layout."""
     model: _Model
     golden: _Golden
     preprocessing: Preprocessing

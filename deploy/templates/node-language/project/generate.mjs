@@ -1,0 +1,93 @@
+// The decode loop of a language model: the most likely token after a text, one after the other, with the cache that the graph returned.
+
+import { Tokenizer } from "./text.mjs";
+
+const ARRAYS = { float32: Float32Array, float16: Uint16Array };
+
+export class LanguageModel {
+  /** `session`: onnxruntime's; `generation`, `tokenizer`: the contents of generation.json and tokenizer.json. */
+  constructor(ort, session, generation, tokenizer) {
+    Object.assign(this, { ort, session, generation });
+    this.tokenizer = new Tokenizer(tokenizer, Infinity);
+    const { inputs, outputs, layers } = generation;
+    const numbered = (name, layer) => name.replace("%d", layer);
+    this.cache = Array.from({ length: layers }, (_, n) => ["key", "value"].map((part) => [numbered(inputs[`past_${part}`], n), numbered(outputs[`present_${part}`], n)])).flat();
+  }
+
+  /** Yield pieces of the text that follows; characters of several tokens are passed on whole. */
+  async *stream(text, most = 256) {
+    const made = [];
+    let said = "";
+    for await (const token of this.tokens(this.tokenizer.encode(text).ids, most)) {
+      made.push(token);
+      const whole = this.tokenizer.decode(made);
+      if (whole.endsWith("\ufffd")) continue;
+      yield whole.slice(said.length);
+      said = whole;
+    }
+    yield this.tokenizer.decode(made).slice(said.length);
+  }
+
+  /** Yield the most likely tokens after `prompt` (ids), up to one that ends the text. */
+  async *tokens(prompt, most) {
+    const { context, eos } = this.generation;
+    if (!prompt.length) throw new Error("the prompt is empty: write at least one character");
+    if (prompt.length >= context) throw new Error(`the prompt has ${prompt.length} tokens, the model's context is ${context}`);
+    const past = this.#empty();
+    let next = prompt;
+    for (let count = 0; count < Math.min(most, context - prompt.length); count += 1) {
+      const token = best(await this.#run(next, past));
+      if (eos.includes(token)) return;
+      yield token;
+      next = [token];
+    }
+  }
+
+  /** Check golden.json: return {places, equal, close, problem}; tokens that led by no more than the tolerance are not judged. */
+  async checkGolden(golden) {
+    const found = { places: 0, equal: 0, close: 0, problem: null };
+    for (const [index, { prompt, tokens, margins }] of golden.samples.entries()) {
+      const past = this.#empty();
+      let next = prompt;
+      for (const [place, want] of tokens.entries()) {
+        const have = best(await this.#run(next, past));
+        found.places += 1;
+        if (have === want) found.equal += 1;
+        else if (margins[place] <= golden.tolerance) found.close += 1;
+        else found.problem ??= `sample ${index}, token ${place}: ${have} instead of ${want}`;
+        next = [want];
+      }
+    }
+    return found;
+  }
+
+  #empty() {
+    const { kv_heads: heads, head_size: size, cache_type: type } = this.generation;
+    const tensors = this.cache.map(([name]) => [name, new this.ort.Tensor(type, new ARRAYS[type](0), [1, heads, 0, size])]);
+    return { length: 0, tensors: Object.fromEntries(tensors) };
+  }
+
+  /** Run `tokens` after what `past` holds, put the new cache into it, and return the logits after the last one. */
+  async #run(tokens, past) {
+    const { inputs, outputs } = this.generation;
+    const total = past.length + tokens.length;
+    const whole = (values, dims) => new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+    const offered = {
+      [inputs.tokens]: whole(tokens, [1, tokens.length]),
+      [inputs.mask]: whole(Array(total).fill(1), [1, total]),
+      [inputs.positions]: whole(tokens.map((_, k) => past.length + k), [1, tokens.length]),
+    };
+    const feeds = Object.fromEntries(Object.entries(offered).filter(([name]) => this.session.inputNames.includes(name)));
+    const made = await this.session.run({ ...feeds, ...past.tensors });
+    past.length = total;
+    past.tensors = Object.fromEntries(this.cache.map(([before, after]) => [before, made[after]]));
+    const { data, dims } = made[outputs.logits];
+    return data.subarray(data.length - dims.at(-1));
+  }
+}
+
+function best(logits) {
+  let place = 0;
+  for (let k = 1; k < logits.length; k += 1) if (logits[k] > logits[place]) place = k;
+  return place;
+}

@@ -42,8 +42,6 @@ def check_seal(path: Path | str, recorded: object, found: str, *, advice: str) -
     """
     if recorded is None:
         raise IntegrityError(f"{path}: its SHA-256 is missing (damaged, or written by an older edgeopt); {advice}")
-    if recorded is None:
-        raise IntegrityError(f"{path}: its SHA-256 is missing (damaged, or written by an older edgeopt); {advice}")
     if recorded != found:
         raise IntegrityError(f"{path}: damaged (its SHA-256 is not the recorded one); {advice}")
 

@@ -175,6 +175,8 @@ def _kept(facts: QuantizeFacts) -> str:
     parts = [] if facts.outputs_db is None else [f"outputs at {facts.outputs_db:.1f} dB SQNR"]
     if facts.agreement is not None:
         parts.append(f"{facts.agreement.same} of {facts.agreement.total} answers as in floating point")
+    if facts.metric is not None:
+        parts.append(f"metric {facts.metric.before:.4f} → {facts.metric.after:.4f}")
     return "".join(f"{part}, " for part in parts)
 
 

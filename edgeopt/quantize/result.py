@@ -52,6 +52,14 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class KeptMetric:
+    """The metric that `max_drop` keeps: of the floating-point model and of the quantized one."""
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class QuantizeFacts:
     """What happened, as it stands in the report; `dataclasses.asdict` of it is JSON."""
 
@@ -71,6 +79,8 @@ class QuantizeFacts:
     """The oldest onnxruntime that accepts the file's operators and IR version; also in its metadata."""
     agreement: Agreement | None = None
     """With the floating-point model, on calibration samples; None: no output has the form [samples, classes]."""
+    metric: KeptMetric | None = None
+    """On the labelled samples of `max_drop`; None: there are none."""
 
     @property
     def outputs_db(self) -> float | None:

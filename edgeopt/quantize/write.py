@@ -70,6 +70,7 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
         size_bytes_after=after,
         min_onnxruntime=oldest,
         agreement=answers,
+        metric=converted.metric,
     )
     return QuantizeResult(output, plan_path, facts)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -32,8 +33,9 @@ from edgeopt.graph.matching import by_name, is_float, name_of, named_nodes
 from edgeopt.graph.outputs import run
 from edgeopt.graph.session import SessionConfig, open_model
 from edgeopt.quantize.affine import Affine
+from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
 from edgeopt.quantize.plan.plan import TensorPlan
-from edgeopt.quantize.sqnr import Noise
+from edgeopt.quantize.sqnr import CEILING_DB
 
 
 @dataclass(frozen=True)
@@ -87,20 +89,24 @@ class Gated:
     def noise(
         self, opened: Set[str], *, ranges: Mapping[str, TensorPlan] | None = None, batches: Sequence[int] | None = None
     ) -> NDArray[np.float64]:
-        """Return noise / signal at each floating-point output with the gates `opened`; one run for each batch.
+        """Return noise / signal of each part of the floating-point outputs with the gates `opened`; one run for each batch.
 
         Args:
             opened: names of gates.
             ranges: of activations, instead of those that the gates have (if they are adjustable).
             batches: the numbers of those that are run; None: all.
         """
-        found = {name: Noise() for name in self._outputs}
         grids = self._grids(ranges or {})
+        found = PartsNoise(self.parts)
         for number in range(len(self._batches)) if batches is None else batches:
-            got = self._run(number, opened, grids)
-            for name, values in self._exactly(number, grids).items():
-                found[name].add(values, got[name])
-        return np.array([10 ** (-noise.db / 10) for noise in found.values()])
+            found.add(self._exactly(number, grids), self._run(number, opened, grids))
+        return np.array([10 ** (-db / 10) for db in found.db.values()])
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What noise is told of: outputs, or their channels of very different size, as they are on all batches."""
+        grids = self._grids({})
+        return parts_of(self._outputs, (self._exactly(number, grids) for number in range(len(self._batches))))
 
     def _exactly(self, number: int, grids: Mapping[str, Array]) -> Mapping[str, Array]:
         if number not in self._exact:
@@ -119,13 +125,8 @@ class Gated:
         return found
 
     def sqnr_db(self, opened: Set[str]) -> float:
-        """Return the SQNR at the model's floating-point outputs with the gates `opened`; one run for each batch."""
-        noise, grids = Noise(), self._grids({})
-        for number in range(len(self._batches)):
-            got = self._run(number, opened, grids)
-            for name, values in self._exactly(number, grids).items():
-                noise.add(values, got[name])
-        return noise.db
+        """Return the SQNR of the worst part of the outputs with the gates `opened`; one run for each batch."""
+        return min((-10 * float(np.log10(noise)) for noise in self.noise(opened)), default=CEILING_DB)
 
     def of_each(self) -> dict[str, float]:
         """Return the SQNR with each gate alone open."""

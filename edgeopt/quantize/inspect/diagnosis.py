@@ -30,6 +30,7 @@ from edgeopt.graph.matching import by_name, is_captured, is_float, name_of, name
 from edgeopt.graph.outputs import cut, expose, open_exposed, run
 from edgeopt.lifetime import temporary_folder
 from edgeopt.quantize.inspect.layer_noise import all_dequantized, rounded_forms
+from edgeopt.quantize.output_parts import PartsNoise, parts_of
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import ALWAYS_ROUNDED
 from edgeopt.quantize.sqnr import CEILING_DB, Noise
@@ -109,8 +110,10 @@ def _rounding(exact: ir.Model, qdq: ir.Model, batches: Sequence[Batch], limit_db
     rounded = rounded_forms(qdq)
     forms = [rounded.get(name, name) for name in common]
     before = _values(expose(exact, common), common, batches, optimize=False)
-    after = _values(expose(qdq, forms), forms, batches, optimize=False)
-    noise = _compare(before, [{name: values[form] for name, form in zip(common, forms, strict=True)} for values in after])
+    there_values = _values(expose(qdq, forms), forms, batches, optimize=False)
+    after = [{name: values[form] for name, form in zip(common, forms, strict=True)} for values in there_values]
+    noise = _compare(before, after)
+    noise |= _worst_parts(before, after, [name for name in outputs if name in noise])
     output_db = min((noise[name] for name in outputs if name in noise), default=CEILING_DB)
     if output_db >= limit_db:
         return Step("onnx → qdq", output_db, limit_db)
@@ -141,6 +144,17 @@ def _compare(expected: Sequence[Values], got: Sequence[Values]) -> dict[str, flo
         for exact, rounded in pairs:
             noise.add(exact, rounded)
         found[name] = noise.db
+    return found
+
+
+def _worst_parts(expected: Sequence[Values], got: Sequence[Values], outputs: Sequence[str]) -> dict[str, float]:
+    """Return the SQNR in dB of the worst part of each output."""
+    noise = PartsNoise(parts_of(outputs, expected))
+    for exact, rounded in zip(expected, got, strict=True):
+        noise.add(exact, rounded)
+    found: dict[str, float] = {}
+    for part, db in noise.db.items():
+        found[part.output] = min(db, found.get(part.output, db))
     return found
 
 

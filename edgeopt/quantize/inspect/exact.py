@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import onnx_ir as ir
 
@@ -11,8 +12,9 @@ from edgeopt.batches import Array, Batch
 from edgeopt.graph.files import signature
 from edgeopt.graph.matching import is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
 from edgeopt.quantize.result import LayerNoise
-from edgeopt.quantize.sqnr import CEILING_DB, Noise
+from edgeopt.quantize.sqnr import CEILING_DB
 
 _MOST_BYTES = 256 * 10**6  # of outputs that are kept; larger ones are computed again each time
 
@@ -35,6 +37,11 @@ class ExactOutputs:
         return [
             name_of(value) for value in self.model.graph.outputs if isinstance(value.type, ir.TensorType) and is_float(value)
         ]
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What is compared by itself: outputs, or their channels of very different size."""
+        return parts_of(self.names, self)
 
     def __iter__(self) -> Iterator[Outputs]:
         """Yield the outputs of each batch, in order."""
@@ -63,13 +70,12 @@ class ExactOutputs:
             yield exact, run(session, self.names, given, sample=number)
 
     def noise(self, quantized: ir.Model) -> tuple[LayerNoise, ...]:
-        """Return the SQNR of every output of a quantized model."""
-        noise = {name: Noise() for name in self.names}
+        """Return the SQNR of every output of a quantized model, or of each of its parts."""
+        noise = PartsNoise(self.parts)
         for exact, got in self.beside(quantized):
-            for name, values in exact.items():
-                noise[name].add(values, got[name])
-        return tuple(LayerNoise(name, "output", found.db) for name, found in noise.items())
+            noise.add(exact, got)
+        return tuple(LayerNoise(part.name, "output", db) for part, db in noise.db.items())
 
     def db(self, quantized: ir.Model) -> float:
-        """Return the SQNR of the worst output of a quantized model; 150 dB if there is none."""
+        """Return the SQNR of the worst part of a quantized model's outputs; 150 dB if there is none."""
         return min((output.sqnr_db for output in self.noise(quantized)), default=CEILING_DB)

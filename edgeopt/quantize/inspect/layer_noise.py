@@ -12,27 +12,32 @@ from edgeopt.graph.editing import copied, fresh_name
 from edgeopt.graph.matching import by_name, is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.inspect.exact import ExactOutputs
+from edgeopt.quantize.output_parts import PartsNoise
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.result import LayerNoise
 from edgeopt.quantize.sqnr import Noise
 
+_OUTPUT = "output"
+
 
 def layer_noise(exact: ExactOutputs, quantized: ir.Model, plan: Plan) -> tuple[LayerNoise, ...]:
-    """Return the SQNR at the output of every integer node and at the model's outputs, in the graph's order."""
+    """Return the SQNR at the output of every integer node, in the graph's order, and of the model's outputs."""
     model, quantized, threads = exact.model, all_dequantized(quantized), exact.threads
     watched = _watched(model, quantized, plan)
     originals = list(dict.fromkeys(original for _, _, original, _ in watched))
     rounded = list(dict.fromkeys(there for _, _, _, there in watched))
     before = open_exposed(model, originals, threads=threads, arena=False)
     after = open_exposed(quantized, rounded, threads=threads, optimize=False, arena=False)
-    noise = {name: Noise() for name in originals}
+    noise, outputs = {name: Noise() for name in originals}, PartsNoise(exact.parts)
     pairs = {original: there for _, _, original, there in watched}
     for number, batch in enumerate(exact.batches):
         expected = run(before, originals, batch, sample=number)
         got = run(after, rounded, batch, sample=number)
         for name, there in pairs.items():
             noise[name].add(expected[name], got[there])
-    return tuple(LayerNoise(name, op, noise[tensor].db) for name, op, tensor, _ in watched)
+        outputs.add(expected, got)
+    layers = [LayerNoise(name, op, noise[tensor].db) for name, op, tensor, _ in watched if op != _OUTPUT]
+    return (*layers, *(LayerNoise(part.name, _OUTPUT, db) for part, db in outputs.db.items()))
 
 
 def _watched(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[tuple[str, str, str, str]]:
@@ -46,7 +51,7 @@ def _watched(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[tuple[str
         name = name_of(value)
         if node.name in integer and name in there and there[name].producer() is not None and is_float(value):
             watched.append((name_of(node), node.op_type, name, rounded.get(name, name)))
-    watched += [(name, "output", name, name) for value in model.graph.outputs if is_float(value) and (name := name_of(value))]
+    watched += [(name, _OUTPUT, name, name) for value in model.graph.outputs if is_float(value) and (name := name_of(value))]
     return watched
 
 

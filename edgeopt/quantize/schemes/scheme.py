@@ -21,7 +21,7 @@ from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.plan.cause import Why
 from edgeopt.quantize.plan.plan import Decision, NodePlan, Plan, Scheme
 from edgeopt.quantize.prepare import Prepared
-from edgeopt.quantize.result import LayerNoise
+from edgeopt.quantize.result import KeptMetric, LayerNoise
 from edgeopt.targets.target import Target
 
 Evaluate = Callable[[Path], float]
@@ -76,6 +76,8 @@ class Converted:
     afterwards: tuple[Decision, ...] = ()
     """What was done beside the plan: it is in the facts, not in the plan that is saved."""
     sensitivity: tuple[LayerNoise, ...] = ()
+    metric: KeptMetric | None = None
+    """What `max_drop` kept, where nothing was trained or rounded otherwise afterwards."""
     exact: ExactOutputs | None = None
     """What to compare with, where the scheme has looked at it."""
 

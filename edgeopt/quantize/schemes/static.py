@@ -78,6 +78,7 @@ def convert(request: Request) -> Converted:
         calibrated=plan,
         afterwards=(*_padding(padded, _target(request)), *_tables(tables)),
         sensitivity=outcome.sensitivity,
+        metric=outcome.metric if config.train is None and config.rounding == "nearest" else None,
         exact=trials.exact,
     )
 

@@ -28,7 +28,7 @@ def keep_metric(plan: Plan, trials: Trials, metric: Metric) -> Outcome:
     quantized = trials.make(plan)
     drop = metric.drop(quantized, trials)
     if metric.allows(drop):
-        return Outcome(_decided(plan, drop, "0 layers in floating point", metric), quantized)
+        return Outcome(_decided(plan, drop, "0 layers in floating point", metric), quantized, metric=metric.kept(drop))
     model = trials.floating(plan)
     layers = sensitivity(model, quantized, plan, trials.samples, threads=trials.threads)
     rules = trials.basis.quantization.rules
@@ -43,14 +43,14 @@ def keep_metric(plan: Plan, trials: Trials, metric: Metric) -> Outcome:
         count, drops = _smallest(wider, len(layers), trials, metric, {})
         if count is not None:
             kept = _decided(wider(count), drops[count], f"{count} layers with 16-bit activations", metric)
-            return Outcome(kept, trials.make(kept), layers)
+            return Outcome(kept, trials.make(kept), layers, metric=metric.kept(drops[count]))
     count, drops = _smallest(floating, len(layers), trials, metric, {0: drop})
     warning = ""
     if count is None:
         count = len(layers)
         warning = f"{_said(drops[count], metric)} even with all layers in floating point; {metric.max_drop} was allowed"
     kept = _decided(floating(count), drops[count], f"{count} layers in floating point", metric)
-    return Outcome(kept, trials.make(kept), layers, warning)
+    return Outcome(kept, trials.make(kept), layers, warning, metric.kept(drops[count]))
 
 
 def _smallest(

@@ -28,7 +28,7 @@ from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import Plan, TensorPlan
 
 Noises = NDArray[np.float64]
-"""Noise / signal at each output of the model."""
+"""Noise / signal of each part of the model's outputs."""
 _SHARE = 0.03  # of all noise: a group of roundings with less is not looked into
 _ADDITIVE = 0.25  # of a group's noise: what is left for the other half is taken as its noise if it is more
 _WEIGHTS_SHARE = 0.1  # of the activations' noise: if all weights bring less, they are taken to bring the same each
@@ -124,7 +124,7 @@ class Simulation:
         self._gated = Gated(model, gates, batches, threads=threads, adjustable=True)
 
     def db(self, integer: Mapping[str, bool], plan: Plan, batches: Sequence[int]) -> float:
-        """Return the SQNR of the worst output with the activations of these nodes rounded over the ranges of `plan`."""
+        """Return the SQNR of the worst part of the outputs with these nodes' activations rounded over the ranges of `plan`."""
         ranges = {tensor.name: tensor for tensor in plan.tensors}
         noise = self._gated.noise(self.roundings.of(integer), ranges=ranges, batches=batches)
         return decibels(noise)
@@ -151,6 +151,7 @@ class Simulation:
             gates.append(Gate(of_weights(name), None, name, weight))
         samples = [self._batches[number] for number in batches]
         weights = Gated(self._model, gates, samples, threads=self._threads)
+        weights.parts = self._gated.parts  # found on all samples
         every = frozenset(gate.name for gate in gates)
         of_all = weights.noise(every)
         least = _SHARE * (total + of_all)
@@ -161,7 +162,7 @@ class Simulation:
 
 
 def decibels(noise: Noises) -> float:
-    """Return the SQNR of the worst output."""
+    """Return the SQNR of the worst part of the outputs."""
     return float(-10 * np.log10(max(noise.max(initial=0.0), 1e-15)))
 
 

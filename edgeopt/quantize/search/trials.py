@@ -17,7 +17,7 @@ from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
-from edgeopt.quantize.result import LayerNoise
+from edgeopt.quantize.result import KeptMetric, LayerNoise
 from edgeopt.quantize.search.kernel_times import KernelTimes
 
 LARGEST_BYTES = 200 * 10**6
@@ -27,12 +27,13 @@ _DIGITS = 1e-9  # differences of metrics this small are float64's own
 
 @dataclass(frozen=True)
 class Outcome:
-    """The plan a search ends with, what it makes of the model, the sensitivities (if looked at) and a warning or ""."""
+    """The plan a search ends with, what it makes of the model, the sensitivities (if looked at), a warning, the metric."""
 
     plan: Plan
     quantized: ir.Model
     sensitivity: tuple[LayerNoise, ...] = ()
     warning: str = ""
+    metric: KeptMetric | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class Metric:
             path = Path(folder) / "candidate.onnx"
             files.save(trials.finished(quantized), path)
             return baseline - self.evaluate(path)
+
+    def kept(self, drop: float) -> KeptMetric:
+        """Return the metric before and after such a drop."""
+        return KeptMetric(self.baseline, self.baseline - drop)
 
     def allows(self, drop: float) -> bool:
         """Return whether the metric may drop by this much (0.8 - 0.7 is a little more than 0.1)."""

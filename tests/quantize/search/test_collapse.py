@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
@@ -71,3 +72,25 @@ def test_nodes_around_the_noisiest_activations_stay_floating_where_layers_do_not
     assert facts.outputs_db >= 12
     assert choice.choice.endswith(" nodes in floating point") and "the nodes around" in choice.reason
     assert not [warning for warning in facts.warnings if "collapse" in warning]
+
+
+def test_scores_do_not_collapse_beside_boxes_in_pixels(saved, tmp_path):
+    """One grid holds the boxes and the scores that a Concat joins on targets that round it, and all scores become 0."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n, 6, 8, 8] x) => (float[n, 9, 8, 8] y) <float[1] pixels = {300}>'
+        "{ a = Conv (x, w1) boxes = Mul (a, pixels) b = Conv (x, w2) scores = Sigmoid (b) "
+        "y = Concat <axis = 1> (boxes, scores) }"
+    )
+    generator = np.random.default_rng(0)
+    for name, channels in {"w1": 4, "w2": 5}.items():
+        weight = generator.uniform(-1, 1, (channels, 6, 1, 1)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    batches = [{"x": generator.uniform(-1, 1, (1, 6, 8, 8)).astype(np.float32)} for _ in range(8)]
+    result = quantize(saved(model), batches, target=load_target("nnapi"), output=tmp_path / "q.onnx")
+    parts = {layer.name: layer.sqnr_db for layer in result.facts.layers if layer.op == "output"}
+    assert set(parts) == {"y[:, 0:4]", "y[:, 4:9]"} and min(parts.values()) == result.facts.outputs_db > 12
+    exact, got = (
+        ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, batches[0])[0][:, 4:]
+        for path in (saved(model), result.path)
+    )
+    assert np.abs(exact - got).max() < 0.1

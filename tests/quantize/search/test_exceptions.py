@@ -8,6 +8,7 @@ import pytest
 
 from edgeopt.errors import RecipeError
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.result import KeptMetric
 from edgeopt.targets.target import load_target
 from tests.quantize.conftest import bottlenecks, sqnr
 
@@ -83,6 +84,7 @@ def test_a_metric_that_cannot_be_kept_is_a_warning(searched):
     result = searched(1.0, 0.5)
     assert "even with all layers in floating point" in result.facts.warnings[0]
     assert len(result.facts.sensitivity) == 3
+    assert result.facts.metric == KeptMetric(1.0, 0.5)
 
 
 def test_max_drop_needs_a_metric(conv_model, images, saved, tmp_path, vnni):

@@ -1,0 +1,104 @@
+"""Parts of a model's outputs: channels of another size than the others are compared by themselves.
+
+A detector often gives boxes in pixels (0 to 640) and scores (0 to 1) as one output. Its squares are those of the boxes, so that
+its SQNR stays at 15 dB where every score has become 0. The channels along an axis are therefore sorted by their largest values;
+where two that follow one another differ by more than `_APART`, a part ends. Parts that are nothing beside the largest one are
+not looked at (a class that no sample shows), nor are outputs without a value above 1 (probabilities: small ones matter little).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeopt.batches import Array
+from edgeopt.quantize.infinite_values import LARGEST
+from edgeopt.quantize.sqnr import Noise
+
+_APART = 30.0
+_NOTHING = 2.0**-11
+_MOST_CHANNELS = 1024
+"""Axes that are longer are places, not channels."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """An output, or some of its channels."""
+
+    output: str
+    axis: int = 0
+    channels: tuple[int, ...] = ()
+    """Along `axis`; none: the output is one part."""
+
+    def of(self, values: Array) -> Array:
+        """Return the values of this part."""
+        return values.take(self.channels, axis=self.axis) if self.channels else values
+
+    @property
+    def name(self) -> str:
+        """The output's name, where it has several parts with the channels: "y[:, 4:85]", or the first and their number."""
+        if not self.channels:
+            return self.output
+        first, last = self.channels[0], self.channels[-1]
+        neighbours = len(self.channels) == last - first + 1
+        said = f"{first}:{last + 1}" if neighbours else f"{first}…, {len(self.channels)} channels"
+        return f"{self.output}[{':, ' * self.axis}{said}]"
+
+
+class PartsNoise:
+    """Noise of each part of a model's outputs."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._noise = {part: Noise() for part in parts}
+
+    def add(self, exact: Mapping[str, Array], rounded: Mapping[str, Array]) -> None:
+        """Take in the outputs of one batch, by name."""
+        for part, noise in self._noise.items():
+            noise.add(part.of(exact[part.output]), part.of(rounded[part.output]))
+
+    @property
+    def db(self) -> dict[Part, float]:
+        """The SQNR of each part in dB."""
+        return {part: noise.db for part, noise in self._noise.items()}
+
+
+def parts_of(names: Iterable[str], batches: Iterable[Mapping[str, Array]]) -> list[Part]:
+    """Return the parts of the outputs called `names`, by the exact values on all batches."""
+    largest: dict[str, dict[int, Array]] = {}
+    for outputs in batches:
+        for name, values in outputs.items():
+            found = _largest(values)
+            known = largest.setdefault(name, found)
+            same = [axis for axis in known.keys() & found.keys() if known[axis].shape == found[axis].shape]
+            largest[name] = {axis: np.maximum(known[axis], found[axis]) for axis in sorted(same)}
+    return [part for name in names for part in _parts(name, largest.get(name, {}))]
+
+
+def _largest(values: Array) -> dict[int, Array]:
+    """Return the largest magnitude of each channel, by axis; the first axis counts samples."""
+    axes = [axis for axis in range(1, values.ndim) if 1 < values.shape[axis] <= _MOST_CHANNELS]
+    if not axes or not values.size or not np.issubdtype(values.dtype, np.floating):
+        return {}
+    sizes = np.abs(values)
+    sizes = np.where(sizes < LARGEST, sizes, 0)
+    return {axis: sizes.max(axis=tuple(other for other in range(values.ndim) if other != axis)) for axis in axes}
+
+
+def _parts(name: str, largest: Mapping[int, Array]) -> list[Part]:
+    for axis, sizes in largest.items():
+        groups = _groups(sizes)
+        if len(groups) > 1:
+            return [Part(name, axis, tuple(sorted(map(int, group)))) for group in groups]
+    return [Part(name)]
+
+
+def _groups(sizes: Array) -> list[Array]:
+    """Return the indices of channels of about one size, those of nothing left out."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    if not order.size or sizes[order[-1]] <= 1:
+        return []
+    ends = np.flatnonzero(sizes[order[1:]] > _APART * sizes[order[:-1]]) + 1
+    return [group for group in np.split(order, ends) if sizes[group[-1]] >= _NOTHING * sizes[order[-1]]]

@@ -22,12 +22,12 @@ def metric(samples: Samples, target: Target, model: Path, task_name: str | None 
     """
     from edgeopt import progress
     from edgeopt.errors import DataError
-    from edgeopt.stages.drops import likeness, merit
+    from edgeopt.stages.drops import likeness, merits
     from edgeopt.tasks.registry import find_task, task_for
 
     task = find_task(task_name) if task_name else task_for(samples)
     if task.is_labelled(samples):
-        return lambda path: merit(path, samples, target, task)
+        return merits(samples, target, task)
     if task_name:
         raise DataError(f"--max-drop needs labelled samples, and {task.name} needs {task.wanted}")
     progress.note("the samples have no labels: --max-drop is judged by the agreement with the floating-point model's outputs")

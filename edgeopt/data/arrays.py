@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeopt import progress
 from edgeopt.data.fit import shared_arrays
 from edgeopt.data.npz import MAGIC, StoredArray, open_npy, open_npz
 from edgeopt.data.samples import Sample, Samples, from_arrays
@@ -108,7 +109,11 @@ def _samples(file: Path, signature: Signature | None) -> Samples:
 def _labels(arrays: dict[str, StoredArray], inputs: Sequence[str]) -> NDArray[np.int64] | None:
     """Take the labels out of the arrays, if there are some."""
     labels = arrays.get("labels")
-    if labels is None or "labels" in inputs or labels.ndim != 1 or labels.dtype.kind not in "iu" or len(arrays) == 1:
+    if labels is None or "labels" in inputs or len(arrays) == 1:
+        return None
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        form = f"{labels.dtype} {list(labels.shape)}"
+        progress.note(f"warning: the array 'labels' is no classes: it is {form}; classes are integers, one per sample")
         return None
     return arrays.pop("labels").whole().astype(np.int64)
 

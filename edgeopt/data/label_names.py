@@ -50,6 +50,20 @@ def numbered(values: Sequence[str], model: Sequence[str], *, where: str) -> tupl
     return np.array([plain[_plain(value)] for value in values], np.int64), tuple(model)
 
 
+def numbers_as_names(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the names by number of classes whose names are numbers.
+
+    Most counts from 0 or 1 without gaps. One with gaps of a few classes (a split that has no sample of them) keeps its numbers;
+    numbers that are codes, such as 4 and 9, or 207 and 281, are numbered in order.
+    """
+    found = sorted(set(values), key=int)
+    first, last = int(found[0]), int(found[-1])
+    if first > 1 or last - first + 1 >= 2 * len(found):
+        return tuple(found)
+    known = {int(name): name for name in found}
+    return tuple(known.get(number, str(number)) for number in range(first, last + 1))
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
 

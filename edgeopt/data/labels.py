@@ -1,4 +1,4 @@
-"""Labels: whether they can be a model's classes, and whether a split has samples of all of them."""
+"""Labels: whether they can be a model's classes, in its order, and whether a split has samples of all of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgeopt.errors import DataError
 
 _NAMED = 8  # numbers of missing classes that a warning lists
+_FEWEST = 20  # samples, below which any model may be wrong
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, *, where: str) -> None:
@@ -63,3 +64,16 @@ def missing_classes(labels: NDArray[np.int64] | None, known: NDArray[np.int64], 
         return None
     named = ", ".join(map(str, missing[:_NAMED])) + (", …" if missing.size > _NAMED else "")
     return f"{where} has no samples of {missing.size} of {len(known)} classes ({named}); what it shows is not about them"
+
+
+def no_better_than_guessing(share_right: float, labels: NDArray[np.int64]) -> str | None:
+    """Return a warning if answers are right no more often than one class is frequent, else None."""
+    if len(labels) < _FEWEST:
+        return None
+    guess = float(np.bincount(labels).max() / len(labels))
+    if guess == 1 or share_right > guess + 2 * np.sqrt(guess * (1 - guess) / len(labels)):
+        return None
+    return (
+        f"the first model is right on {share_right:.1%} of the samples, and the most frequent class alone on {guess:.1%}: are "
+        "the labels numbered as the model numbers its classes, and the inputs prepared as it was trained?"
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeopt.data.label_names import has_names, numbered
+from edgeopt.data.label_names import has_names, numbered, numbers_as_names
 from edgeopt.data.manifest import image_range
 from edgeopt.data.samples import Samples
 from edgeopt.data.source_options import Asked, text_options
@@ -67,7 +67,7 @@ def _with_names(samples: Samples, asked: Asked) -> Samples:
 
 def _named_labels(samples: Samples, values: list[str], asked: Asked) -> Samples:
     if all(value.isdigit() for value in values) and not asked.names:
-        names = tuple(sorted(set(values), key=int))
+        names = numbers_as_names(values)
         return replace(samples, labels=np.array([names.index(value) for value in values], np.int64), names=names)
     labels, names = numbered(values, asked.names, where=asked.place)
     return replace(samples, labels=labels, names=names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgeopt import progress
@@ -46,16 +46,33 @@ def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target,
     opened = [onnx_model(path, samples, provider=target.provider, name=name) for name, path in models.items()]
     found = evaluate_together(opened, task, [None] * len(opened))
     measured = [_measured(name, model, samples, task) for name, model in zip(models, found, strict=True)]
-    for warning in task.warnings(found[0].answers, samples):
-        progress.note(f"warning: {warning}")
+    for doubt in _doubts(found[0], samples, task):
+        progress.note(doubt)
     return {name: drop(measured[0], own) for name, own in zip(models, measured, strict=True)}
 
 
-def merit(path: Path, samples: Samples, target: Target, task: Task) -> float:
-    """Return how good the ONNX model at `path` is at the task, larger is better: what ``--max-drop`` keeps."""
-    opened = onnx_model(path, samples, provider=target.provider, name=Path(path).name)
-    (found,) = evaluate_together([opened], task, [None])
-    return task.metric.merit(_measured(Path(path).name, found, samples, task).value)
+def merits(samples: Samples, target: Target, task: Task) -> Callable[[Path], float]:
+    """Return a function that gives how good an ONNX model is at the task, larger is better: what ``--max-drop`` keeps.
+
+    What makes the metric doubtful is noted once, for the first model.
+    """
+    said: list[str] = []
+
+    def merit(path: Path) -> float:
+        opened = onnx_model(path, samples, provider=target.provider, name=Path(path).name)
+        (found,) = evaluate_together([opened], task, [None])
+        measured = _measured(Path(path).name, found, samples, task)
+        if not said:
+            said.extend((f"{task.metric.name} of {Path(path).name}: {measured.value:.4f}", *_doubts(found, samples, task)))
+            for text in said:
+                progress.note(text)
+        return task.metric.merit(measured.value)
+
+    return merit
+
+
+def _doubts(found: Evaluated, samples: Samples, task: Task) -> list[str]:
+    return [f"warning: {warning}" for warning in task.warnings(found.answers, samples)]
 
 
 def likeness(path: Path, samples: Samples, target: Target, base: Path) -> float:

@@ -44,11 +44,11 @@ def _config(job: Job) -> QuantizeConfig:
 
 def _metric(job: Job) -> Callable[[Path], float]:
     """Return the task's metric on the whole calibration split, so that no choice is ever made on the evaluation split."""
-    from edgeopt.stages.drops import merit
+    from edgeopt.stages.drops import merits
     from edgeopt.stages.task import task_of
 
     samples = job.data.whole("calibration")
     task = task_of(job, samples)
     if not task.is_labelled(samples):
         raise RecipeError("quantize.max_drop needs labels in the calibration split, which has none; leave it out")
-    return lambda path: merit(path, samples, job.target, task)
+    return merits(samples, job.target, task)

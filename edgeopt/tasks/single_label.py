@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgeopt.batches import Array, Batch
-from edgeopt.data.labels import check_labels, check_names, missing_classes
+from edgeopt.data.labels import check_labels, check_names, missing_classes, no_better_than_guessing
 from edgeopt.errors import DataError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.metric import Measured, Metric, share_of_right
@@ -82,7 +82,13 @@ class SingleLabel(Task):
         return share_of_right(self.metric, np.asarray(best == samples.labels))
 
     def warnings(self, answers: Sequence[ClassAnswer], samples: Samples) -> tuple[str, ...]:
-        """Return a warning if classes of the model have no samples."""
-        known = np.arange(answers[0].classes if answers else 0)
-        warning = missing_classes(samples.labels, known, where="the data")
-        return (warning,) if warning else ()
+        """Return warnings if classes of the model have no samples, or the first model guesses."""
+        if not answers or samples.labels is None:
+            return ()
+        classes = answers[0].classes
+        right = float(np.mean([answer.best == label for answer, label in zip(answers, samples.labels, strict=True)]))
+        found = (
+            missing_classes(samples.labels, np.arange(classes), where="the data"),
+            no_better_than_guessing(right, samples.labels),
+        )
+        return tuple(filter(None, found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.data.label_names import are_known, numbered, some_of
+from edgeopt.data.label_names import are_known, numbered, numbers_as_names, some_of
 from edgeopt.errors import DataError
 
 
@@ -44,3 +44,20 @@ def test_a_message_lists_at_most_eight_names() -> None:
     assert some_of("abc") == "a, b, c"
     assert some_of("abcdefgh") == "a, b, c, d, e, f, g, h"
     assert some_of("abcdefghi") == "a, b, c, d, e, f, g, h, …"
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["10", "2", "0", "1", "3", "4", "5", "6", "7", "8", "9"], tuple(map(str, range(11)))),
+        (["0", "1", "3", "2", "5"], tuple(map(str, range(6)))),  # 4 has no sample: 5 stays 5
+        (["1", "2", "4", "3"], ("1", "2", "3", "4")),
+        (["1", "2", "4"], ("1", "2", "3", "4")),
+        (["00", "01", "03", "02"], ("00", "01", "02", "03")),
+        (["9", "4", "4"], ("4", "9")),  # codes
+        (["207", "281", "283"], ("207", "281", "283")),
+        (["0", "9"], ("0", "9")),
+    ],
+)
+def test_names_that_are_numbers_keep_them_where_a_class_has_no_sample(values: list[str], names: tuple[str, ...]) -> None:
+    assert numbers_as_names(values) == names

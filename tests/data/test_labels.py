@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.data.labels import check_labels, check_names, known_classes, missing_classes
+from edgeopt.data.labels import check_labels, check_names, known_classes, missing_classes, no_better_than_guessing
 from edgeopt.data.samples import from_arrays
 from edgeopt.data.select import limited
 from edgeopt.errors import DataError
@@ -65,3 +65,18 @@ def test_names_of_fewer_classes_than_the_model_has_are_no_numbers() -> None:
         check_names(("cat", "dog"), 3, where="pics")
     with pytest.raises(DataError, match=r"name 12 classes \(a, b, c, d, e, f, g, h, …\)"):
         check_names(tuple("abcdefghijkl"), 3, where="pics")
+
+
+@pytest.mark.parametrize(
+    ("right", "labels", "warned"),
+    [
+        (0.11, np.arange(200) % 10, True),  # labels in another order
+        (0.5, np.arange(200) % 10, False),
+        (0.92, np.arange(200) < 180, True),  # always the frequent class: 90 %
+        (0.97, np.arange(200) < 180, False),
+        (0.0, np.arange(10), False),  # too few to say
+        (0.0, np.zeros(200, int), False),  # one class alone
+    ],
+)
+def test_a_model_that_guesses_is_warned_of(right: float, labels: np.ndarray, warned: bool) -> None:
+    assert (no_better_than_guessing(right, labels.astype(np.int64)) is not None) == warned

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeopt import progress
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import DataError
-from edgeopt.stages.drops import accuracy_drops, wanted
+from edgeopt.stages.drops import accuracy_drops, merits, wanted
 from edgeopt.targets.target import load_target
+from edgeopt.tasks.single_label import SingleLabel
 from tests.stages.conftest import write_linear
 
 SAMPLES = np.eye(4, dtype=np.float32)
@@ -35,3 +37,27 @@ def test_without_labels_it_says_what_is_needed(tmp_path: Path) -> None:
     model = write_linear(tmp_path / "model.onnx", np.eye(4))
     with pytest.raises(DataError, match="needs labelled samples"):
         accuracy_drops({"fp32": model}, from_arrays({"x": SAMPLES}, None), load_target("host"))
+
+
+class Notes(progress.Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Keep the message."""
+        self.notes.append(message)
+
+
+def test_a_kept_metric_is_told_once_with_what_makes_it_doubtful(tmp_path: Path) -> None:
+    model = write_linear(tmp_path / "model.onnx", np.eye(4))
+    samples = from_arrays({"x": np.tile(SAMPLES, (10, 1))}, np.tile([1, 2, 3, 0], 10))  # labels of another order
+    heard = Notes()
+    with progress.listen(heard):
+        measure = merits(samples, load_target("host"), SingleLabel())
+        assert [measure(model), measure(model)] == [0.0, 0.0]
+    assert heard.notes[0] == "accuracy of model.onnx: 0.0000"
+    assert (
+        len(heard.notes) == 2 and "right on 0.0% of the samples, and the most frequent class alone on 25.0%" in heard.notes[1]
+    )

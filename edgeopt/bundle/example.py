@@ -14,6 +14,7 @@ from edgeopt.batches import Array
 from edgeopt.bundle.raw_golden import wav
 from edgeopt.data.preprocessing import ArrayInput, AudioInput, ImageInput, Preprocessing, TokenizerInput
 from edgeopt.errors import RecipeError
+from edgeopt.escaping import one_line
 from edgeopt.lifetime import run, temporary_folder
 
 _QUESTION = "What jumps over the dogs?"
@@ -41,7 +42,7 @@ def try_example(folder: Path, preprocessing: Preprocessing, sample: Mapping[str,
             raise RecipeError(f"example.py did not end within {_PATIENCE_S:.0f} s on {what}") from error
     if done.returncode == 0:
         return f"example.py ran on {what}"
-    said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    said = one_line(" ".join(done.stderr.rpartition("example: ")[2].split())) or "it said nothing"
     if find_spec("tokenizers") is None and "package tokenizers" in said:
         return f"example.py was not run, since the package tokenizers is not installed here: {what}"
     raise RecipeError(

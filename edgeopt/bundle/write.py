@@ -156,10 +156,13 @@ def _check_inputs(spec: BundleSpec, signature: Signature) -> None:
 
 
 def _check_labels(spec: BundleSpec, golden: Golden) -> None:
-    """Refuse class names for a classifier of another number of classes."""
+    """Refuse class names for a classifier of another number of classes, or for a single output [samples, classes] of one."""
     classes = {shape[-1] for shape in golden.shapes if shape and isinstance(shape[-1], int)}
-    if spec.labels and "classification" in spec.task and len(classes) == 1 and len(spec.labels) not in classes:
-        raise RecipeError(f"{len(spec.labels)} class names for a model of {classes.pop()} classes; name all of them, in order")
+    classifies = "classification" in spec.task or [len(shape) for shape in golden.shapes] == [2]
+    if spec.labels and classifies and len(classes) == 1 and len(spec.labels) not in classes:
+        raise RecipeError(
+            f"{len(spec.labels)} class names for a model of {classes.pop()} classes; name all, in order, with --labels FILE"
+        )
 
 
 def _model_facts(spec: BundleSpec, model: Any, signature: Signature, golden: Golden) -> dict[str, Any]:

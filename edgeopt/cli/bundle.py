@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edgeopt.cli.options import Quiet, TargetName, refuse_others
-from edgeopt.cli.output import say
+from edgeopt.cli.output import say, warn
 from edgeopt.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from edgeopt.bundle.result import BundleResult
     from edgeopt.data.manifest import Manifest
     from edgeopt.data.preprocessing import Preprocessing
+    from edgeopt.graph.signature import Signature
 
 _OF_LANGUAGE_MODELS = ("model", "output", "target", "name", "licence", "sign", "quiet")
 
@@ -149,12 +151,28 @@ def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSp
         target="",
         golden=inputs,
         preprocessing=made,
-        labels=tuple(manifest.labels) or known.names,
+        labels=_class_names(data, manifest.labels, known.names, signature),
         raw=raw if takes_raw(made) else None,
         origins=origins_of(model, data, manifest),
         licences=stated.names,
         files={**({"tokenizer.json": words.file} if words else {}), **stated.files},
     )
+
+
+def _class_names(data: str, found: Sequence[str], known: tuple[str, ...], signature: Signature) -> tuple[str, ...]:
+    """Return the names of the classes: of the calibration set, the model, or the data, where these are as many as it has."""
+    from edgeopt.data.source import set_of
+
+    if set_of(data) is not None and found:
+        return tuple(found)
+    if known or not found:
+        return known
+    shapes = [tensor.shape for tensor in signature.outputs]
+    classes = shapes[0][-1] if len(shapes) == 1 and len(shapes[0]) == 2 else None
+    if isinstance(classes, int) and classes != len(found):
+        warn(f"the data names {len(found)} classes and the model has {classes}: no names are recorded; give them with --labels")
+        return ()
+    return tuple(found)
 
 
 def _golden(

@@ -41,7 +41,7 @@ def calibrate_data(
         said = {"origin": origin or manifest.origin, "licence": licence or manifest.licence}
         said |= {"task": manifest.task, "labels": manifest.labels, "preprocessing": manifest.preprocessing}
     else:
-        said["labels"] = class_names_of(data)
+        said["labels"] = list(read_calibration(data, tokenizer, model).names) or class_names_of(data)
         if (preprocessing := preprocessing_of(data)) is not None:
             said["preprocessing"] = preprocessing
     config = CalibrateConfig.read({"samples": samples, "choose": choose, "seed": seed, **said}, where="options")

@@ -70,7 +70,7 @@ def read_prepared(files: list[Path], name: str, steps: AudioInput) -> Samples:
 
     def read(index: int) -> Sample:
         values = read_recording(files[index])
-        return {name: np.asarray(code.audio_input(values, _rate(files[index]), options)[0])}
+        return {name: np.asarray(code.audio_input(values, recording_rate(files[index]), options)[0])}
 
     return Samples(len(files), read, None, digest.hexdigest(), pad={name: steps.features.pad if steps.features else 0.0})
 
@@ -89,11 +89,11 @@ def read_recordings(folder: Path, name: str, options: AudioOptions = AudioOption
 
 def read_recording_files(files: list[Path], name: str, options: AudioOptions) -> Samples:
     """Return these .wav files as samples; see `read_recordings`."""
-    rate = options.rate or _rate(files[0])
+    rate = options.rate or recording_rate(files[0])
     digest = hashlib.sha256(f"{astuple(options)} {rate}".encode())
     for file in files:
         digest.update(read_bytes(file, error=DataError, what="a recording"))
-        if (found := _rate(file)) != rate:
+        if (found := recording_rate(file)) != rate:
             raise DataError(f"{file}: sampling rate {found:,} Hz, {rate:,} Hz is needed and nothing is resampled: {_ADVICE}")
     return Samples(len(files), lambda index: {name: read_recording(files[index], options)}, None, digest.hexdigest())
 
@@ -121,7 +121,8 @@ def read_recording(file: Path, options: AudioOptions = AudioOptions()) -> Array:
     return values.astype(np.float32)
 
 
-def _rate(file: Path) -> int:
+def recording_rate(file: Path) -> int:
+    """Return the sampling rate of a .wav file in Hz."""
     with _opened(file) as sound:
         return sound.getframerate()
 

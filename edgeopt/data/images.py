@@ -109,8 +109,11 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the folders that are the classes of the images in `folder`, by number; none where it holds images itself."""
-    return [] if image_files(folder) else sorted(inner for inner in folder.iterdir() if inner.is_dir())
+    """Return the folders of images in `folder`, or that are empty, by name: its classes; none where it holds images itself."""
+    if image_files(folder):
+        return []
+    folders = sorted(inner for inner in folder.iterdir() if inner.is_dir() and not inner.name.startswith((".", "__")))
+    return [inner for inner in folders if image_files(inner) or not any(inner.iterdir())]
 
 
 def image_files(folder: Path) -> list[Path]:

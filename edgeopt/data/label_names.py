@@ -64,6 +64,13 @@ def numbers_as_names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(known.get(number, str(number)) for number in range(first, last + 1))
 
 
+def ordered_names(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the names by number where the model has none: in the order of the numbers that they are, else alphabetically."""
+    if values and all(value.isdigit() for value in values):
+        return numbers_as_names(values)
+    return tuple(sorted(set(values)))
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().lower()
 

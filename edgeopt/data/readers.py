@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeopt.data.label_names import has_names, numbered, numbers_as_names
+from edgeopt.data.label_names import has_names, numbered, ordered_names
 from edgeopt.data.manifest import image_range
 from edgeopt.data.samples import Samples
 from edgeopt.data.source_options import Asked, text_options
@@ -51,8 +51,10 @@ def _images(asked: Asked) -> Samples:
         values = _labels_of_names(files, asked)
         return replace(_named_labels(read_image_files(files, name, steps), values, asked), ranges=ranges)
     samples = replace(read_images(asked.path, name, steps), ranges=ranges)
-    folders = tuple(folder.name for folder in class_folders(asked.path))
-    return _with_names(replace(samples, names=folders), asked)
+    folders = [folder.name for folder in class_folders(asked.path)]
+    if samples.labels is None:
+        return samples
+    return _named_labels(samples, [folders[number] for number in samples.labels], asked, known=folders)
 
 
 def _with_names(samples: Samples, asked: Asked) -> Samples:
@@ -62,12 +64,15 @@ def _with_names(samples: Samples, asked: Asked) -> Samples:
     wrong = samples.labels[(samples.labels < 0) | (samples.labels >= len(samples.names))]
     if wrong.size:
         raise DataError(f"{asked.place}: has the label {wrong[0]} and names {len(samples.names)} classes, numbered from 0")
+    if not asked.names:
+        return samples
     return _named_labels(samples, [samples.names[number] for number in samples.labels], asked)
 
 
-def _named_labels(samples: Samples, values: list[str], asked: Asked) -> Samples:
-    if all(value.isdigit() for value in values) and not asked.names:
-        names = numbers_as_names(values)
+def _named_labels(samples: Samples, values: list[str], asked: Asked, known: Sequence[str] = ()) -> Samples:
+    """Return samples with the numbers of the labels `values`; classes that are `known` may have no samples."""
+    if not asked.names:
+        names = ordered_names([*known, *values])
         return replace(samples, labels=np.array([names.index(value) for value in values], np.int64), names=names)
     labels, names = numbered(values, asked.names, where=asked.place)
     return replace(samples, labels=labels, names=names)

@@ -22,8 +22,9 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edgeopt.batches import Array
+from edgeopt.data.label_names import ordered_names
 from edgeopt.data.manifest import InputManifest, Manifest, SplitManifest, load_manifest, manifest_path
-from edgeopt.data.preprocessing import ArrayInput, Preprocessing, TokenizerInput
+from edgeopt.data.preprocessing import ArrayInput, AudioInput, Preprocessing, TokenizerInput
 from edgeopt.data.samples import Samples
 from edgeopt.data.source_kinds import kind_of
 from edgeopt.data.source_options import Asked, Reader, SourceOptions
@@ -83,6 +84,8 @@ def described(source: str, samples: Samples, reader: Reader = Reader()) -> Manif
     place, _, query = source.partition("?")
     is_text = kind_of(place) in {"table", "tokens", "sentences"}
     preprocessing: Preprocessing = preprocessing_of(source, reader) or ArrayInput()
+    if isinstance(preprocessing, ArrayInput) and kind_of(place) == "recordings":
+        preprocessing = _plain_recordings(Path(place), _options(query, source))
     if is_text:
         segments = "token_type_ids" if "token_type_ids" in samples[0] else None
         preprocessing = TokenizerInput(max_length=_options(query, source).max_length, token_type_ids=segments)
@@ -95,18 +98,32 @@ def described(source: str, samples: Samples, reader: Reader = Reader()) -> Manif
         inputs=[_input(name, array) for name, array in samples[0].items()],
         splits={"calibration": SplitManifest(count=len(samples))},
         preprocessing=preprocessing,
-        labels=class_names_of(source),
+        labels=list(samples.names) or class_names_of(source),
     )
 
 
 def class_names_of(source: str) -> list[str]:
-    """Return the names of the folders that are the classes of the images that `source` names, by number; [] without classes."""
+    """Return the folders that are the classes of the images or recordings that `source` names, by number; [] without any."""
     place = source.partition("?")[0]
-    if kind_of(place) != "images":
-        return []
-    from edgeopt.data.images import class_folders
+    match kind_of(place):
+        case "images":
+            from edgeopt.data.images import class_folders
 
-    return [folder.name for folder in class_folders(Path(place))]
+            return list(ordered_names([folder.name for folder in class_folders(Path(place))]))
+        case "recordings":
+            from edgeopt.data.audio import recording_files
+
+            return list(ordered_names(recording_files(Path(place))[1]))
+        case _:
+            return []
+
+
+def _plain_recordings(folder: Path, options: SourceOptions) -> AudioInput:
+    """Return the preprocessing that stands for the simple options of recordings."""
+    from edgeopt.data.audio import recording_files, recording_rate
+
+    rate = options.rate or recording_rate(recording_files(folder)[0][0])
+    return AudioInput(rate=rate, length=options.length, normalise=options.normalise)
 
 
 def options_of(source: str) -> SourceOptions:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edgeopt.bundle.raw_golden import wav
 from tests.cli.conftest import edgeopt_here
 
 
@@ -68,3 +72,34 @@ def test_what_is_missing_is_named_and_nothing_is_written(arguments: list[str], s
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not Path("b").exists()
+
+
+def test_folders_of_recordings_give_classes_and_the_example_takes_a_recording() -> None:
+    sound = wav(np.sin(np.arange(4) / 2), 8000)
+    for word in ("yes", "no", "stop", "go"):
+        Path("sounds", word).mkdir(parents=True)
+        Path("sounds", word, "1.wav").write_bytes(sound)
+    done = edgeopt_here("bundle", "good.onnx", "--data", "sounds?length=4", "-o", "b", "-q")
+    assert done.returncode == 0, done.stderr
+    found = manifest("b")
+    assert found["labels"] == ["go", "no", "stop", "yes"]
+    assert {key: found["preprocessing"][key] for key in ("kind", "rate", "length")} == {
+        "kind": "audio",
+        "rate": 8000,
+        "length": 4,
+    }
+    shown = subprocess.run([sys.executable, "b/example.py", "sounds/yes/1.wav"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert any(name in shown.stdout for name in found["labels"])
+
+
+def test_names_that_are_too_few_are_refused_and_those_of_the_data_left_out() -> None:
+    Path("names.txt").write_text("cat\ndog\nowl\n")
+    done = edgeopt_here("bundle", "good.onnx", "--data", "labelled.npz", "-o", "b", "-q", "--labels", "names.txt")
+    assert done.returncode == 2 and "3 class names for a model of 4 classes" in done.stderr, done.stderr
+    for word in ("yes", "no", "stop"):
+        Path("few", word).mkdir(parents=True)
+        Path("few", word, "1.wav").write_bytes(wav(np.zeros(4), 8000))
+    done = edgeopt_here("bundle", "good.onnx", "--data", "few?length=4", "-o", "b", "-q")
+    assert done.returncode == 0 and "the data names 3 classes and the model has 4" in done.stderr, done.stderr
+    assert manifest("b")["labels"] == []

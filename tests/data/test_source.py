@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from edgeopt.data.source import kind_of, open_source
+from edgeopt.data.source import described, kind_of, open_source
 from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError, EdgeoptError, MachineError, RecipeError
 
@@ -65,6 +65,24 @@ def test_images_with_classes_by_folder(tmp_path: Path) -> None:
     assert samples[1]["pixels"].max() == 1
     assert samples.ranges == {"pixels": (-1.0, 1.0)}
     assert "write ?preprocessing=FILE" in one_line(f"{tmp_path}/photos")
+
+
+def test_folders_called_by_numbers_keep_them_and_an_empty_one_its_place(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(PREPROCESSING)
+    for name in ("0", "10", "2", "1", *map(str, range(4, 10)), ".thumbnails", "notes"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        if name not in ("1", "notes"):  # one class has no image, a folder of something else is no class
+            Image.new("RGB", (8, 4)).save(tmp_path / "photos" / name / "1.png")
+    (tmp_path / "photos" / "notes" / "read.txt").write_text("not a class")
+    samples = open_source(source := f"{tmp_path}/photos?preprocessing={tmp_path}/p.toml")
+    assert samples.labels is not None and sorted(samples.labels.tolist()) == [0, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert list(samples.names) == list(map(str, range(11)))
+    assert described(source, samples).labels == list(samples.names)
+    for name in ("b", "a", "c"):
+        (tmp_path / "named" / name).mkdir(parents=True)
+    Image.new("RGB", (8, 4)).save(tmp_path / "named" / "c" / "1.png")
+    named = open_source(f"{tmp_path}/named?preprocessing={tmp_path}/p.toml")
+    assert (list(named.names), named.labels is not None and named.labels.tolist()) == (["a", "b", "c"], [2])
 
 
 def test_the_preprocessing_of_transformers_is_understood(tmp_path: Path) -> None:

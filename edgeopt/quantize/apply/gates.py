@@ -104,7 +104,7 @@ class Gated:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """What noise is told of: outputs, or their channels of very different size, as they are on all batches."""
+        """What is compared by itself: outputs, or their channels of very different size, as they are on all batches."""
         grids = self._grids({})
         return parts_of(self._outputs, (self._exactly(number, grids) for number in range(len(self._batches))))
 

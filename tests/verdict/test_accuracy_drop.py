@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.verdict.accuracy_drop import AccuracyDrop, judge_drop
+from edgeopt.verdict.accuracy_drop import AccuracyDrop, Lost, MetricDrop, judge_drop, judge_lost, judge_output_error
 from edgeopt.verdict.budget import Budget
 
 
@@ -39,3 +39,59 @@ def test_verdicts_with_and_without_a_confidence() -> None:
     assert judge_drop(here, "v", 0.6).verdict == "fail" and judge_drop(here, "v", 0.6).value == 0.6
     missing = judge_drop(here, "v", None)
     assert missing.verdict == "undecided" and "labelled data" in missing.reason
+
+
+def test_the_interval_is_agresti_and_mins() -> None:
+    # n = 98 + 2, lost 6 + 0.5, gained 1 + 0.5: centre 5 %, variance (8 % - 0.25 %) / 100, z of 97.5 % is 1.95996
+    low, high = AccuracyDrop(98, 6, 1).bounds(0.975)
+    half = 1.959963985 * np.sqrt((0.08 - 0.0025) / 100)
+    assert (low, high) == pytest.approx((100 * (0.05 - half), 100 * (0.05 + half)))
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    unknown, known = AccuracyDrop(50, 3, 1), AccuracyDrop(50, 3, 1, baseline=40)
+    assert unknown.accuracies is None and unknown.said == "accuracy: not known"
+    assert known.accuracies == pytest.approx((80, 76)) and known.said == "accuracy: 76.00 %"
+    assert ", from " not in judge_drop(Budget.parse("accuracy_drop<=20"), "v", unknown).reason
+
+
+def test_a_metric_has_the_quantiles_of_its_resamples() -> None:
+    drop = MetricDrop(30, "F1", 81.25, 79.75, 1.5, tuple(float(value) for value in range(101)))
+    assert drop.bounds(0.95) == pytest.approx((5, 95))
+    assert drop.said == "F1: 79.75"
+    judged = judge_drop(Budget.parse("accuracy_drop<=1.5"), "v", drop)
+    assert judged.verdict == "pass" and judged.value == 1.5
+    assert judged.reason.startswith(
+        "1.5 points of F1 on 30 samples, from 81.25 to 79.75; 5.00 to 95.00 on all samples like these, 95 %"
+    )
+    surely = [judge_drop(Budget.parse(f"accuracy_drop<={most} @90%"), "v", drop).verdict for most in (9, 50, 91)]
+    assert surely == ["fail", "undecided", "pass"]
+
+
+def test_a_drop_without_samples_is_judged_as_it_is() -> None:
+    budget = Budget.parse("accuracy_drop<=0.5 @95%")
+    assert [judge_drop(budget, "v", points).verdict for points in (0.5, 0.51, -1)] == ["pass", "fail", "pass"]
+    assert judge_drop(budget, "v", 1).reason == "it is 1 points"
+
+
+@pytest.mark.parametrize(
+    ("points", "verdict", "moved"),
+    [
+        (1.5, "fail", "loses 1.50 points"),
+        (1.0, "pass", "loses 1.00 points"),
+        (1.0 + 1e-10, "pass", "loses 1.00 points"),  # float64's own digits
+        (1.0 + 1e-8, "fail", "loses 1.00 points"),
+        (0.0, "pass", "loses nothing"),
+        (-0.25, "pass", "gains 0.25 points"),
+    ],
+)
+def test_what_a_model_may_lose(points: float, verdict: str, moved: str) -> None:
+    judged = judge_lost("int8", "fp32", Lost("accuracy", points, "90 %", "88 %"), allowed_points=1.0)
+    assert judged.state == verdict
+    assert judged.reason == f"int8 {moved} of accuracy against fp32 (1 allowed): 88 % after 90 %"
+
+
+def test_an_output_may_err_by_what_is_allowed() -> None:
+    verdicts = [judge_output_error("int8", "boxes", error, allowed=0.1).state for error in (0.1, 0.1001, 0.0)]
+    assert verdicts == ["pass", "fail", "pass"]
+    assert judge_output_error("int8", "boxes", 0.25, allowed=0.1).reason.endswith("error of 25.00% (10.00% allowed)")

@@ -106,6 +106,40 @@ def test_figures_measured_a_few_times_must_agree() -> None:
     assert judge_figures(Budget.parse("size_mb<=1.5"), "v", [1_400_000], "").value == 1.4
 
 
+@pytest.mark.parametrize(
+    ("metric", "figure", "read"),
+    [
+        ("size_bytes", 1536.0, 1536.0),
+        ("size_kb", 1536.0, 1.536),
+        ("size_mb", 2_500_000.0, 2.5),
+        ("peak_rss_bytes", 7.0, 7.0),
+        ("peak_rss_mb", 2_500_000.0, 2.5),
+        *[(name, 3.5, 3.5) for name in ("load_ms", "first_run_ms", "cold_start_ms", "int8_macs_share", "cpu_fallback_share")],
+        *[(name, 3.5, 3.5) for name in ("partitions", "accuracy_drop", "ttft_ms", "prefill_tokens_per_s", "tokens_per_s")],
+        *[(f"inter_token_p{share}_ms", 3.5, 3.5) for share in (50, 95, 99)],
+        ("rss_mb", 2_500_000.0, 2.5),
+    ],
+)
+def test_a_figure_is_read_in_the_unit_of_its_budget(metric: str, figure: float, read: float) -> None:
+    generation = metric in {"ttft_ms", "rss_mb"} or "token" in metric
+    budget = (Budget.parse_generation if generation else Budget.parse)(f"{metric}<=1")
+    judged = judge_figures(budget, "v", [figure], "")
+    assert judged.value == pytest.approx(read, rel=1e-12)
+    assert judged.reason == f"it is {read:.6g}"
+    assert judge_figures(budget, "v", [figure, figure], "").reason == "0 of 2 measurements meet it"
+
+
+def test_runs_that_are_missing_follow_from_the_normal_approximation() -> None:
+    # 90 of 100 samples meet the limit of a p95 budget: 5 points apart; z of 1 - 5 % / 2 is 1.95996
+    samples = np.concatenate([np.full(90, 1.0), np.full(10, 3.0)])
+    judged = judge_latency(Budget.parse("p95_ms<=2"), "v", samples)
+    assert judged.verdict == "undecided" and judged.more_runs == 100  # ⌈3.8415 · 0.0475 / 0.0025⌉ = 73, as many again at least
+    even = judge_latency(Budget.parse("p50_ms<=2"), "v", np.tile([1.0, 3.0], 50))
+    # the share is the quantile itself, so half a sample is the difference: ⌈3.8415 · 0.25 / 0.005²⌉ - 100
+    assert even.more_runs == pytest.approx(38415 - 100, abs=2)
+    assert even.reason.startswith("between 1 and 3 ms (95 % confidence in each direction, n = 100); about ")
+
+
 def test_a_budget_is_about_every_variant_but_the_baseline_unless_it_names_one() -> None:
     assert variants_of(Budget.parse("size_mb<=1"), ["fp32", "int8", "fp16"]) == ["int8", "fp16"]
     assert variants_of(Budget.parse("size_mb<=1"), ["only"]) == ["only"]

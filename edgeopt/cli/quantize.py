@@ -185,6 +185,7 @@ def _covered(coverage: Coverage) -> str:
     if share is None and promised is None:
         return "no multiply-accumulates"
     if share is None:
-        return f"{promised:.0%} of the multiply-accumulates between Q/DQ pairs ({coverage.seen_in})"
+        between = "between Q/DQ pairs" if coverage.promised == "Q/DQ pairs" else f"in {coverage.promised}"
+        return f"{promised:.0%} of the multiply-accumulates {between} ({coverage.seen_in})"
     why = f" ({coverage.seen_in})" if promised is not None else ""
     return f"{share:.0%} of the multiply-accumulates in int8 kernels{why}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgeopt.quantize.plan.plan import Decision, Scheme
 
@@ -27,7 +28,9 @@ class Coverage:
     seen_in: str = "a run of the graph as onnxruntime optimises it"
     """Where this was read: where the provider is not here, only the file's Q/DQ pairs are known, not what they become."""
     quantized_macs_share: float | None = None
-    """The share between Q/DQ pairs: what a provider may run on integers. None: there are none, or it was seen what ran."""
+    """The share that is `promised` to run on integers. None: there is none, or it was seen what ran."""
+    promised: Literal["Q/DQ pairs", "integer operators"] = "Q/DQ pairs"
+    """What a provider may run on integers: products between Q/DQ pairs, or operators such as MatMulInteger and MatMulNBits."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class QuantizeFacts:
     min_onnxruntime: str | None = None
     """The oldest onnxruntime that accepts the file's operators and IR version; also in its metadata."""
     agreement: Agreement | None = None
-    """With the floating-point model, on calibration samples; None: no output has the form [samples, classes]."""
+    """With the floating-point model, on calibration samples; None: no output has classes."""
     metric: KeptMetric | None = None
     """On the labelled samples of `max_drop`; None: there are none."""
 

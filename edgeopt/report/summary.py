@@ -112,7 +112,8 @@ def _quantize(facts: QuantizeFacts) -> Iterator[str]:
     if facts.coverage.int8_macs_share is not None:
         yield f"{percent(facts.coverage.int8_macs_share)} of the MACs in int8 kernels"
     elif facts.coverage.quantized_macs_share is not None:
-        yield f"{percent(facts.coverage.quantized_macs_share)} of the MACs between Q/DQ pairs"
+        between = "between" if facts.coverage.promised == "Q/DQ pairs" else "in"
+        yield f"{percent(facts.coverage.quantized_macs_share)} of the MACs {between} {facts.coverage.promised}"
     yield f"{size(facts.size_bytes_before)} → {size(facts.size_bytes_after)}"
 
 

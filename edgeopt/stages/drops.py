@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeopt import progress
 from edgeopt.data.samples import Samples
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.evaluate.lockstep import Evaluated, evaluate_together
 from edgeopt.evaluate.outputs import onnx_model
 from edgeopt.targets.target import Target
@@ -35,6 +35,7 @@ def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target,
         task: what they are for; None: what the labels are for.
 
     Raises:
+        RecipeError: there is one model alone.
         DataError: the samples have no labels, or impossible ones, or a model's outputs are not those of the task.
     """
     task = task or task_for(samples)
@@ -42,6 +43,10 @@ def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target,
         raise DataError(
             "a budget on accuracy_drop needs labelled samples: an .npz file with an integer array called 'labels', "
             "or a data set that has labels"
+        )
+    if len(models) < 2:
+        raise RecipeError(
+            "a budget on accuracy_drop compares with the first model: name the floating-point model before this one"
         )
     opened = [onnx_model(path, samples, provider=target.provider, name=name) for name, path in models.items()]
     found = evaluate_together(opened, task, [None] * len(opened))

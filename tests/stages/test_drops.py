@@ -9,7 +9,7 @@ import pytest
 
 from edgeopt import progress
 from edgeopt.data.samples import from_arrays
-from edgeopt.errors import DataError
+from edgeopt.errors import DataError, RecipeError
 from edgeopt.stages.drops import accuracy_drops, merits, wanted
 from edgeopt.targets.target import load_target
 from edgeopt.tasks.single_label import SingleLabel
@@ -61,3 +61,9 @@ def test_a_kept_metric_is_told_once_with_what_makes_it_doubtful(tmp_path: Path) 
     assert (
         len(heard.notes) == 2 and "right on 0.0% of the samples, and the most frequent class alone on 25.0%" in heard.notes[1]
     )
+
+
+def test_one_model_alone_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    model = write_linear(tmp_path / "model.onnx", np.eye(4))
+    with pytest.raises(RecipeError, match="name the floating-point model before this one"):
+        accuracy_drops({"int8": model}, from_arrays({"x": SAMPLES}, np.arange(4)), load_target("host"))

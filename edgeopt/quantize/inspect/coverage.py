@@ -18,7 +18,7 @@ import onnxruntime as ort
 from edgeopt.batches import Batch
 from edgeopt.graph import files
 from edgeopt.graph.executed import Executed
-from edgeopt.graph.integer_operators import PAIRS
+from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
 from edgeopt.graph.macs import integer_products
 from edgeopt.graph.matching import name_of, names_of, own_consumers, produced_by
 from edgeopt.graph.operator_cost import accuracy_levels, cost, source_name
@@ -67,16 +67,28 @@ def inspect(model: ir.Model, macs: Mapping[str, int], plan: Plan, target: Target
 
 
 def _promised(model: ir.Model, macs: Mapping[str, int], plan: Plan, target: Target) -> Coverage:
-    """Return what a provider can run on integers if it takes every pair: nodes whose two factors are dequantized."""
-    names = integer_products(model)
+    """Return what a provider can run on integers if it takes every Q/DQ pair, or without any every integer operator."""
+    operators = {node.op_type for node in model.graph}
+    pairs, own = "QuantizeLinear" in operators, sorted(operators & (INTEGER_PRODUCTS | INTEGER_WEIGHTS))
+    names = integer_products(model) if pairs else _integer_operators(model, macs)
     total = sum(macs.values())
     promised = sum(count for name, count in macs.items() if name in names) / total if total else None
     islands = (*_missed(macs, set(macs) - names, plan), *_enclosed(model.graph, {node.name for node in plan.integer_nodes}))
     provider = target.provider
-    if provider.computes_in_float:
+    if provider.computes_in_float and pairs:
         return Coverage(0.0 if total else None, islands, f"{provider.name} computes Q/DQ pairs in floating point", promised)
-    seen = f"{provider.name} is not in this onnxruntime: the file's Q/DQ pairs are known, not what it makes of them"
-    return Coverage(None, islands, seen, promised)
+    if not pairs and not own:
+        return Coverage(0.0 if total else None, islands, "the file, which has no integer operators")
+    known = "Q/DQ pairs" if pairs else "/".join(own)
+    seen = f"{provider.name} is not in this onnxruntime: the file's {known} are known, not what it makes of them"
+    return Coverage(None, islands, seen, promised, "Q/DQ pairs" if pairs else "integer operators")
+
+
+def _integer_operators(model: ir.Model, macs: Mapping[str, int]) -> set[str]:
+    """Return the nodes of the floating-point model that are operators with integer weights in `model`."""
+    makers = {name: name_of(node) for node in model.graph for name in names_of(node.outputs)}
+    nodes = [node for node in model.graph if node.op_type in INTEGER_PRODUCTS | INTEGER_WEIGHTS]
+    return {_source(name_of(node), macs, makers) for node in nodes}
 
 
 def _run(path: Path, optimized: Path, target: Target, sample: Batch) -> list[Executed]:

@@ -27,6 +27,18 @@ def test_answers_that_change_do_not_count(shift, same):
     assert agreement(exact, other) == Agreement(same, 4)
 
 
+@pytest.mark.parametrize(("axis", "counted"), [(1, Agreement(6, 6)), (-1, Agreement(3, 4))])
+def test_a_softmax_says_where_the_classes_are(axis, counted):
+    """Two samples of two channels and three places; the first place of each channel loses 4."""
+    ends = f"z = Reshape (moved, form) y = Softmax <axis = {axis}> (z) }}"
+    exact, other = (
+        model(f"<int64[3] form = {{-1, 2, 3}}, float[3] s = {{{first}, 0, 0}}> {{ moved = Add (x, s) {ends}", "[m, 2, 3]")
+        for first in (0, -4)
+    )
+    x = np.array([[3, 0, 1], [0, 2, 0], [5, 0, 0], [0, 1, 0]], np.float32)
+    assert agreement(ExactOutputs(exact, [{"x": x}]), other) == counted
+
+
 @pytest.mark.parametrize("shape", ["[n]", "[n, 3, 1]"])
 def test_outputs_that_are_no_classes_have_no_answers(shape):
     body = "{ y = ReduceSum <keepdims = 0> (x, a) }" if shape == "[n]" else "{ y = Unsqueeze (x, a) }"

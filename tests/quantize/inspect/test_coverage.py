@@ -66,3 +66,25 @@ def test_what_a_provider_that_is_not_here_makes_of_it_is_not_known(model: Path, 
     coverage = quantize(model, _SAMPLES, target=load_target("tensorrt"), output=tmp_path / "out.onnx").facts.coverage
     assert (coverage.int8_macs_share, coverage.quantized_macs_share) == (None, 1.0)
     assert "TensorrtExecutionProvider is not in this onnxruntime" in coverage.seen_in
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "cuda", "browser-wasm"])
+@pytest.mark.parametrize(("scheme", "operator"), [("dynamic", "MatMulInteger"), ("weights-int4", "MatMulNBits")])
+def test_integer_operators_are_no_pairs(model: Path, tmp_path: Path, target: str, scheme: str, operator: str) -> None:
+    options = QuantizeConfig.model_validate({"scheme": scheme})
+    coverage = quantize(
+        model, _SAMPLES, target=load_target(target), output=tmp_path / "out.onnx", config=options
+    ).facts.coverage
+    assert coverage.int8_macs_share is None and coverage.promised == "integer operators"
+    assert coverage.quantized_macs_share == pytest.approx(
+        1.0 if scheme == "dynamic" else 64 / 80
+    )  # one is too small for blocks
+    assert f"the file's {operator} are known, not what it makes of them" in coverage.seen_in
+
+
+def test_a_file_without_integers_promises_nothing(model: Path, tmp_path: Path) -> None:
+    options = QuantizeConfig.model_validate({"scheme": "float16"})
+    coverage = quantize(
+        model, _SAMPLES, target=load_target("cuda"), output=tmp_path / "out.onnx", config=options
+    ).facts.coverage
+    assert (coverage.int8_macs_share, coverage.quantized_macs_share) == (0.0, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from edgeopt.batches import Batch
 from edgeopt.data.samples import Samples
 from edgeopt.models.call import to_tensors
+from edgeopt.prune.bias import Offset, bias_places
 from edgeopt.prune.structure.parts import Part
 
 _BATCH = 16
@@ -29,19 +30,28 @@ class Evidence:
         samples: calibration samples.
         loss: the task's loss on one batch, for gradients.
         shrink: shrink second moments towards their diagonal, the more the fewer rows they are a mean of.
+        centred: where a bias follows, use covariances, and have it make up for means (`offsets`).
     """
 
     model: nn.Module
     samples: Samples
     loss: Callable[[nn.Module, Batch, Sequence[int]], Tensor]
     shrink: bool = False
+    centred: bool = False
     moments: dict[str, Tensor] = field(default_factory=dict)
+    offsets: dict[str, Offset] = field(default_factory=dict)
 
     def second_moments(self, parts: Iterable[Part]) -> Mapping[str, Tensor]:
         """Return for every reader of `parts` the mean of x xᵀ over its inputs x, [inputs, inputs], float64."""
         wanted = [cut.layer for part in parts for cut in part.readers if cut.layer not in self.moments]
         if wanted:
-            self.moments |= second_moments(self.model, dict.fromkeys(wanted), self.samples.batches(_BATCH), shrink=self.shrink)
+            means: dict[str, Tensor] = {}
+            places = bias_places(self.model, dict.fromkeys(wanted), self.samples.collate([0])) if self.centred else {}
+            found = second_moments(
+                self.model, dict.fromkeys(wanted), self.samples.batches(_BATCH), shrink=self.shrink, means=means, centred=places
+            )
+            self.moments |= found
+            self.offsets |= {name: Offset(means[name], place) for name, place in places.items()}
         return self.moments
 
     def gradients(self) -> Iterator[None]:
@@ -56,15 +66,23 @@ class Evidence:
 
 @torch.no_grad()
 def second_moments(
-    model: nn.Module, layers: Iterable[str], batches: Iterable[Batch], *, shrink: bool = False
+    model: nn.Module,
+    layers: Iterable[str],
+    batches: Iterable[Batch],
+    *,
+    shrink: bool = False,
+    means: dict[str, Tensor] | None = None,
+    centred: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """Return for every one of `layers` the mean of x xᵀ over its inputs; padded tokens do not count.
 
     The inputs of a convolution are the windows it sees, [channels · kernel], of some places of every image. A classifier after
     pooling sees one row per image: with fewer rows than inputs a fit would follow these images alone, so `shrink` leaves of the
-    products of different inputs the share 1 - inputs / rows.
+    products of different inputs the share 1 - inputs / rows. `means` receives the mean inputs; those of layers in `centred` are
+    subtracted first.
     """
     sums: dict[str, Tensor] = {}
+    firsts: dict[str, Tensor] = {}
     rows: dict[str, int] = {}
     current: dict[str, Tensor | None] = {"mask": None}
     hooks = []
@@ -73,6 +91,7 @@ def second_moments(
         def add(layer: nn.Module, given: tuple[Tensor, ...], name: str = name) -> None:
             x = columns_of(layer, given[0].detach(), current["mask"], places=_PLACES).double()
             sums[name] = sums[name] + x.T @ x if name in sums else x.T @ x
+            firsts[name] = firsts.get(name, torch.zeros(())) + x.sum(0)
             rows[name] = rows.get(name, 0) + len(x)
 
         hooks.append(model.get_submodule(name).register_forward_pre_hook(add))
@@ -85,8 +104,12 @@ def second_moments(
     finally:
         for hook in hooks:
             hook.remove()
-    means = {name: value / max(1, rows[name]) for name, value in sums.items()}
-    return {name: _shrunk(value, rows[name]) for name, value in means.items()} if shrink else means
+    middle = {name: value / max(1, rows[name]) for name, value in firsts.items()}
+    if means is not None:
+        means |= middle
+    found = {name: value / max(1, rows[name]) for name, value in sums.items()}
+    found |= {name: found[name] - torch.outer(middle[name], middle[name]) for name in centred}
+    return {name: _shrunk(value, rows[name]) for name, value in found.items()} if shrink else found
 
 
 def _shrunk(moment: Tensor, rows: int) -> Tensor:

@@ -24,6 +24,7 @@ from edgeopt.prune.allocation.costs import Costs, mac_costs, parameter_costs
 from edgeopt.prune.allocation.dynamic import Option, choose
 from edgeopt.prune.allocation.layer_costs import layer_mac_costs, layer_parameter_costs
 from edgeopt.prune.allocation.search import Found, search
+from edgeopt.prune.bias import bias_of, set_bias
 from edgeopt.prune.calibration import Evidence
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.importance.levels import Level, levels_of
@@ -105,7 +106,7 @@ class PartAllocation:
         if importance == "norm-scale":
             raise RecipeError("prune.importance 'norm-scale' is for batch normalisations, which transformers lack")
         channels = any(part.kind is Kind.CHANNELS for part in self.parts)
-        evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels)
+        evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels, centred=channels)
         refit = self.options.recovery != "none"
         levels = levels_of(self.parts, evidence, importance=importance, grid=self.grid, refit=refit)
         if self.options.units:
@@ -290,9 +291,12 @@ class Trial:
     ) -> None:
         self.model, self.parts, self.levels, self.judge = model, parts, levels, judge
         self.whole = {cut.layer: rows_of(model.get_submodule(cut.layer)).clone() for part in parts for cut in part.readers}
+        offsets = {name: offset for one in levels.values() for level in one.values() for name, offset in level.offsets.items()}
+        self.biases = {name: (offset, bias_of(model, offset)) for name, offset in offsets.items()}
 
     def __call__(self, chosen: Mapping[str, int]) -> float:
         """Return what the judge says of the model whose parts have this many units."""
+        self._restore_biases()
         apply_levels(self.model, self.parts, self.levels, chosen, whole=self.whole)
         return self.judge()
 
@@ -300,6 +304,11 @@ class Trial:
         """Put the whole model's weights back."""
         for name, rows in self.whole.items():
             set_rows(self.model.get_submodule(name), rows)
+        self._restore_biases()
+
+    def _restore_biases(self) -> None:
+        for offset, bias in self.biases.values():
+            set_bias(self.model, offset, bias)
 
 
 def apply_levels(
@@ -317,7 +326,7 @@ def apply_levels(
         parts: the parts.
         levels: their versions.
         chosen: how many units are left of each.
-        whole: the readers' weights in the whole model; None: `model` has them.
+        whole: the readers' weights in the whole model; None: `model` has them. It has the whole model's biases in any case.
     """
     readers: dict[str, dict[str, Part]] = {}
     for part in parts:
@@ -325,14 +334,14 @@ def apply_levels(
             readers.setdefault(cut.layer, {})[part.name] = part
     for name, reading in readers.items():
         layer = model.get_submodule(name)
+        before = rows_of(layer).clone() if whole is None else whole[name]
         versions = [(part, levels[part.name][chosen[part.name]]) for part in reading.values()]
         changes = [(part, level) for part, level in versions if name in level.rows]
-        if len(changes) == 1:
-            set_rows(layer, changes[0][1].rows[name])
-        elif changes:
-            set_rows(layer, _joined(name, rows_of(layer) if whole is None else whole[name], changes))
-        elif whole is not None:
-            set_rows(layer, whole[name])
+        rows = before if not changes else changes[0][1].rows[name] if len(changes) == 1 else _joined(name, before, changes)
+        set_rows(layer, rows)
+        offset = changes[0][1].offsets.get(name) if changes else None
+        if offset is not None:
+            set_bias(model, offset, bias_of(model, offset), rows - before)
 
 
 def _joined(name: str, whole: Tensor, changes: Sequence[tuple[Part, Level]]) -> Tensor:

@@ -11,11 +11,12 @@ least-squares fit W H_{:,S} (H_{SS})⁻¹ to the channels S that are left, or W 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from edgeopt.prune.bias import Offset
 from edgeopt.prune.calibration import Evidence
 from edgeopt.prune.importance import activations, fisher, magnitude, movement, obs, taylor
 from edgeopt.prune.structure.parts import Part, rows_of
@@ -32,11 +33,12 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Level:
-    """A version of a part: the units that are left, the readers' weights where they change, and the error."""
+    """A version of a part: the units that are left, the readers' weights where they change, the error, and biases to move."""
 
     kept: tuple[int, ...]
     rows: Mapping[str, Tensor]
     error: float
+    offsets: Mapping[str, Offset] = field(default_factory=dict)
 
 
 Levels = Mapping[str, Mapping[int, Level]]
@@ -70,7 +72,7 @@ def levels_of(
             versions = [_fitted(part, sorted(order[:count]), evidence, moments, refit=refit) for count in counts]
         for version in versions:
             error = _error(part, version, evidence, moments)
-            found[part.name][len(version.kept)] = Level(version.kept, version.rows, error)
+            found[part.name][len(version.kept)] = Level(version.kept, version.rows, error, evidence.offsets)
     return found
 
 

@@ -82,7 +82,7 @@ class PruneOptions(Options):
     loss: DistillLoss = DistillLoss()
     """Loss of the recovery training against the teacher."""
     train: TrainOptions = TrainOptions()
-    """Recovery training; the learning rate of a transformer is 1e-4 unless it is given."""
+    """Recovery training; the learning rate of a transformer or a detector is 1e-4 unless it is given."""
 
     @model_serializer(mode="wrap")
     def _with_one_budget(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

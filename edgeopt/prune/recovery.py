@@ -13,12 +13,14 @@ from edgeopt.data.samples import Samples
 from edgeopt.models.call import to_tensors
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import divergence, has_logits, is_language_model, main_output, next_token_loss, number_subject
+from edgeopt.tasks.task import SoftForm
 from edgeopt.train.config import AdapterOptions, TrainOptions
 from edgeopt.train.epoch import Epoch
 from edgeopt.train.loop import Session, fit
 from edgeopt.train.teach import Lesson, teach
 
 _RATE, _TRANSFORMER_RATE = 1e-3, 1e-4
+"""Of transformers, and of detectors, which forget at more (docs/pruning.md)."""
 _WITHOUT_END = 1000.0
 """Epochs of a training that its time ends."""
 
@@ -29,16 +31,16 @@ def recover(  # noqa: PLR0917
     """Train `model` in place against `teacher` for at most `seconds` (None: by the options); return its epochs."""
     if options.recovery in ("fit", "none"):
         return ()
-    train = training(options, transformer=hasattr(model, "config"), seconds=seconds)
     with torch.no_grad():
         output = main_output(teacher.eval(), to_tensors(samples.collate([0])))
-    if output.ndim == 2 and output.shape[1] > 1 and has_logits(teacher, output):
-        lesson = Lesson(options.loss, train)
-        return teach(model, teacher, samples, lesson=lesson, session=session).history
-    if not has_logits(teacher, output):
-        alone = options.loss.model_copy(update={"soft_weight": 1.0})
-        lesson = Lesson(alone, train, subject=number_subject(teacher, samples))
-        return teach(model, teacher, samples, lesson=lesson, session=session).history
+    subject = None if has_logits(teacher, output) else number_subject(teacher, samples)
+    detector = subject is not None and any(target.form == SoftForm.BOXES for target in subject.soft)
+    train = training(options, transformer=hasattr(model, "config") or detector, seconds=seconds)
+    loss = (
+        options.loss if subject is None and samples.labels is not None else options.loss.model_copy(update={"soft_weight": 1.0})
+    )
+    if subject is not None or (output.ndim == 2 and output.shape[1] > 1):
+        return teach(model, teacher, samples, lesson=Lesson(loss, train, subject=subject), session=session).history
     teacher.requires_grad_(False)
     return fit(model, samples, _with_teacher(teacher, options), options=train, session=session).history
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.losses import Judge
 from edgeopt.prune.recovery import recover, training
 from edgeopt.train.config import TrainOptions
-from edgeopt.train.loop import Session
+from edgeopt.train.loop import Session, TrainResult
 from tests.prune.tiny_models import TinyDetector, texts, tiny, tiny_detector
 
 
@@ -64,3 +66,21 @@ def test_a_detector_learns_where_objects_are_and_not_the_boxes_of_empty_cells() 
     with torch.no_grad():
         wanted, found = (model(given)[:, 0].flatten() for model in (teacher, student))
     assert torch.corrcoef(torch.stack([wanted, found]))[0, 1] > 0.5
+
+
+def test_a_classifier_recovers_without_labels() -> None:
+    teacher, _, _ = tiny("bert")
+    samples = replace(texts(8), labels=None)
+    assert (
+        len(recover(tiny("bert", seed=1)[0], teacher, samples, PruneOptions(train=TrainOptions(epochs=2)), Session(), None))
+        == 2
+    )
+
+
+def test_a_detector_is_trained_slowly_unless_the_rate_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("edgeopt.prune.recovery.teach", lambda *_, lesson, **__: seen.append(lesson) or TrainResult(0, (), 0))
+    teacher, samples = tiny_detector()
+    for given in (None, 2e-3):
+        recover(TinyDetector(), teacher, samples, PruneOptions(train=TrainOptions(learning_rate=given)), Session(), None)
+    assert [(lesson.train.learning_rate, lesson.loss.soft_weight) for lesson in seen] == [(1e-4, 1.0), (2e-3, 1.0)]

@@ -36,7 +36,7 @@ _MOST_BYTES = 2e9
 """All versions of all parts together."""
 
 _SEARCH_S = 120.0
-_FELT = 16
+_FELT = 8
 """Samples that reactions to single parts are tried on."""
 _SETTLINGS = 4
 

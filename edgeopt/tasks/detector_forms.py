@@ -43,7 +43,7 @@ def recognised(outputs: Mapping[str, Array], input_size: tuple[int, int], classe
 
 
 def _single(values: Array, input_size: tuple[int, int], classes: int | None, name: str) -> Boxes | None:
-    if values.ndim == 3 and classes is not None and values.shape[0] == 5 + classes:
+    if values.ndim == 3 and (values.shape[0] == 5 + classes if classes is not None else _scores_of_cells(values)):
         return _common(
             output=name,
             transposed=True,
@@ -72,6 +72,14 @@ def _single(values: Array, input_size: tuple[int, int], classes: int | None, nam
             objectness_activation=activation,
         )
     return _common(output=name, objectness=columns != 4 + (classes or -1), encoding="cxcywh", activation=activation)
+
+
+def _scores_of_cells(values: Array) -> bool:
+    """Return whether a map has an objectness of 0 to 1 first and, behind a box, classes that exclude each other."""
+    scores = values[5:]
+    if len(scores) < 2 or values[0].min() < 0 or values[0].max() > 1:
+        return False
+    return bool(np.allclose(scores.sum(axis=0), 1, atol=1e-2))
 
 
 def _pair(outputs: Mapping[str, Array]) -> Boxes | None:

@@ -50,6 +50,17 @@ def test_maps_with_objectness_first() -> None:
     )
 
 
+def test_a_map_of_cells_is_known_by_its_values_where_the_number_of_classes_is_not() -> None:
+    values = shares(10, 4, 4)
+    assert recognised({"758": values}, SIZE, None) is None, "an image is like that"
+    values[5:] /= values[5:].sum(axis=0)
+    values[1:5] -= 0.5
+    found = recognised({"758": values}, SIZE, None)
+    assert found is not None and found.encoding == "tanh-grid"
+    values[0] += 3
+    assert recognised({"758": values}, SIZE, None) is None
+
+
 def test_transformers_and_ssd_heads() -> None:
     found = recognised({"logits": shares(100, 6), "pred_boxes": shares(100, 4)}, SIZE, 5)
     assert found is not None

@@ -22,6 +22,8 @@ from edgeopt.errors import MachineError
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""What numpy says where a disk is full, without the system's number."""
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _DENIAL = "no permission to write here; choose another place or change its permissions"
@@ -131,7 +133,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise MachineError(f"{path}: {_DENIAL}") from error
         raise MachineError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _FULL or _SHORT_WRITE.fullmatch(str(error)):
             raise MachineError(_full(path)) from error
         if error.errno in _DENIED:
             raise MachineError(f"{path}: {_DENIAL}") from error

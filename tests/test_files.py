@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
@@ -65,6 +66,16 @@ def test_a_disk_that_fills_up_while_a_folder_is_copied(tmp_path: Path) -> None:
     place = tmp_path / "copy"
     with pytest.raises(MachineError, match=f"{place}: the disk is full"), disk_errors(place):
         shutil.copytree(tmp_path / "bundle", place, copy_function=to_full)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_when_numpy_writes_to_it() -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as file,
+        pytest.raises(MachineError, match=r"q\.onnx: the disk is full"),
+        disk_errors(Path("q.onnx")),
+    ):
+        np.zeros(1 << 20, np.uint8).tofile(file)
 
 
 def test_a_lock_goes_with_the_process_that_was_killed(tmp_path: Path) -> None:

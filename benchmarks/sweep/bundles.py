@@ -23,7 +23,7 @@ def bundle_files(folder: Path, model: bytes) -> dict[str, bytes]:
     return {str(file.relative_to(made)): file.read_bytes() for file in sorted(made.rglob("*")) if file.is_file()}
 
 
-def _resealed(folder: Path) -> None:
+def resealed(folder: Path) -> None:
     """Give a changed bundle hashes that fit, as a forger would, so that what is behind them is looked at."""
     from edgeopt.bundle.verify import device_verify
     from edgeopt.device_code import inference
@@ -46,7 +46,7 @@ def read_bundle(path: Path) -> object:
     from edgeopt.bundle import verify_bundle
 
     folder = next(parent for parent in path.parents if parent.name == "bundle")
-    _resealed(folder)
+    resealed(folder)
     report = verify_bundle(folder, time_limit_s=_SECONDS if path.suffix == ".onnx" else None)
     wrong = [check.detail for check in report.checks if "Traceback" in check.detail or "\n" in check.detail]
     if wrong:

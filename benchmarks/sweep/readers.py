@@ -33,6 +33,7 @@ import numpy as np
 import onnx
 from PIL import Image
 
+from benchmarks.sweep import folders
 from benchmarks.sweep.bundles import bundle_files, read_bundle
 from edgeopt.data.samples import Samples
 from edgeopt.data.source import Reader, open_source
@@ -323,6 +324,7 @@ def targets(folder: Path) -> dict[str, Target]:
 
     target = (shipped("deploy") / "targets" / "x86-vnni.toml").read_bytes()
     images = {f"photos/{number}.{form}": _image(form) for number, form in enumerate(["png", "jpeg", "bmp", "webp"])}
+    bundle = {f"bundle/{name}": content for name, content in bundle_files(folder, _onnx()).items()}
     preprocessing = folder / "preprocessing.toml"
     preprocessing.write_bytes(_PREPROCESSING)
 
@@ -370,9 +372,10 @@ def targets(folder: Path) -> dict[str, Target]:
         "recipe": Target(_read_recipe, {"r.toml": _RECIPE}),
         "cache": Target(_read_cache, {"seen.safetensors": _cache(folder)}),
         "tokenizer": Target(_read_tokenizer, {"tokenizer.json": _tokenizer()}),
-        "bundle": Target(read_bundle, {f"bundle/{name}": content for name, content in bundle_files(folder, _onnx()).items()}),
+        "bundle": Target(read_bundle, bundle),
         "onnx": Target(_read_onnx, {"m.onnx": _onnx()}),
         "model": Target(_read_model, {f"model/{name}": content for name, content in _saved_model(folder).items()}),
+        **{name: Target(read, seeds) for name, (read, seeds) in folders.readers(folder, bundle).items()},
     }
 
 

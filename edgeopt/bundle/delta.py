@@ -10,6 +10,7 @@ part, each file, and at the end the hash of the new bundle.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import tempfile
@@ -137,7 +138,9 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
             try:
                 with zipfile.ZipFile(delta) as archive:
                     _assemble(archive, old, aside)
-            except (*DAMAGED_ZIP, KeyError, TypeError, AttributeError) as error:
+            except (*DAMAGED_ZIP, TypeError, AttributeError, OSError) as error:
+                if isinstance(error, OSError) and error.errno != errno.EINVAL:  # (a place before the file's first byte)
+                    raise
                 raise DataError(f"{delta}: not a delta that can be read: {' '.join(str(error).split())[:200]}") from error
             for path in [*aside.rglob("*"), aside]:
                 files.flush(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -109,37 +110,44 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
     manifest = _checked(bundle)
     _refuse(manifest, bundle, platform)
     _refuse_foreign(output, bundle)
-    facts = project_facts(manifest, bundle)
-    layout = _LANGUAGE_MODEL if manifest.kind == KIND else _LAYOUTS[platform]
     with files.disk_errors(output):
-        aside = output.parent / f".{output.name}.part"
-        shutil.rmtree(aside, ignore_errors=True)
-        for template in layout.templates:
-            _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
-        for file in layout.taken:
-            shutil.copyfile(shipped("deploy") / "templates" / file, aside / Path(file).name)
-        if platform is Platform.ANDROID:
-            native = shipped("deploy") / "templates" / "cpp" / "project"
-            _fill(native / "src", aside / "app/src/main/cpp", facts)
-            for source, place in (("library.py", aside), ("CMakeLists.txt", aside / "host-build")):
-                place.mkdir(exist_ok=True)
-                shutil.copyfile(native / source, place / source)
-        if platform in (Platform.CPP, Platform.ANDROID):
-            _write_unicode(manifest, bundle, aside / _UNICODE[platform])
-        if "javascript" in layout.templates:
-            shutil.copyfile(shipped("deploy") / "templates" / "web" / "bundle.mjs", aside / "bundle.mjs")
-        if layout.page is not None:
-            _fill(shipped("deploy") / "templates" / "page", aside / layout.page, facts)
-        if layout.code is not None:
-            shutil.copytree(inference_folder(), aside / layout.code, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(bundle, aside / layout.bundle)
-        (aside / ".edgeopt-project").write_text(json.dumps({"platform": platform.value, "edgeopt": __version__}) + "\n")
-        if output.exists():
-            shutil.rmtree(output)
-        aside.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        files.remove_leftovers(output)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=files.aside_prefix(output), suffix=".part") as parent:
+            aside = Path(parent) / output.name
+            _write_project(aside, bundle, platform, manifest)
+            if output.exists():
+                shutil.rmtree(output)
+            aside.replace(output)
     names = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
     commands = tuple(f"make -C {output} {target}" for target in ("setup", "test", "run"))
     return Project(output, platform, tuple(names), commands)
+
+
+def _write_project(aside: Path, bundle: Path, platform: Platform, manifest: Manifest) -> None:
+    """Write the files of a project around a bundle to the folder `aside`."""
+    facts = project_facts(manifest, bundle)
+    layout = _LANGUAGE_MODEL if manifest.kind == KIND else _LAYOUTS[platform]
+    for template in layout.templates:
+        _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
+    for file in layout.taken:
+        shutil.copyfile(shipped("deploy") / "templates" / file, aside / Path(file).name)
+    if platform is Platform.ANDROID:
+        native = shipped("deploy") / "templates" / "cpp" / "project"
+        _fill(native / "src", aside / "app/src/main/cpp", facts)
+        for source, place in (("library.py", aside), ("CMakeLists.txt", aside / "host-build")):
+            place.mkdir(exist_ok=True)
+            shutil.copyfile(native / source, place / source)
+    if platform in (Platform.CPP, Platform.ANDROID):
+        _write_unicode(manifest, bundle, aside / _UNICODE[platform])
+    if "javascript" in layout.templates:
+        shutil.copyfile(shipped("deploy") / "templates" / "web" / "bundle.mjs", aside / "bundle.mjs")
+    if layout.page is not None:
+        _fill(shipped("deploy") / "templates" / "page", aside / layout.page, facts)
+    if layout.code is not None:
+        shutil.copytree(inference_folder(), aside / layout.code, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(bundle, aside / layout.bundle)
+    (aside / ".edgeopt-project").write_text(json.dumps({"platform": platform.value, "edgeopt": __version__}) + "\n")
 
 
 def _write_unicode(manifest: Manifest, bundle: Path, place: Path) -> None:

@@ -82,7 +82,7 @@ def unpack_bundle(archive: Path, output: Path) -> None:
             aside.replace(output)
 
 
-DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError)
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, LookupError)
 """What Python's reader of .zip raises, one or the other, on damaged archives."""
 
 

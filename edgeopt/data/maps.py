@@ -37,6 +37,9 @@ def read_maps(folder: Path, name: str, steps: ImageInput) -> Samples:
     if missing:
         raise DataError(f"{masks}: no mask for {missing[0].name}; write {missing[0].stem}.png")
     pairs = [(file, by_stem[file.stem]) for file in files]
+    folders = [file for pair in pairs for file in pair if file.is_dir()]
+    if folders:
+        raise DataError(f"{folders[0]}: a folder where an image should be; remove it")
     digest = hashlib.sha256(steps.model_dump_json().encode())
     for pair in pairs:
         digest.update("".join(sha256(file) for file in pair).encode())

@@ -2,7 +2,10 @@
 
 An axis that is equal in two inputs has one name in both: a batch of token ids and its mask share ``batch`` and ``sequence``.
 Where neither the caller nor the input's name decides, the samples do: axis 0 is the batch; a further axis that varies from
-sample to sample is dynamic, and two such axes that always have the same size share a name.
+sample to sample is dynamic, and two such axes that always have the same size share a name. An input whose axis 0 stays while
+that of others varies, and that has one of their axes further on, is a state: its axis 0 counts layers.
+
+    x (2, 7, 8), (3, 5, 8)    h0 (1, 2, 6), (1, 3, 6)        x: batch, x_axis1       h0: batch at axis 1
 """
 
 from __future__ import annotations
@@ -46,13 +49,14 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
     for name, option in [*((name, "shapes") for name in fixed), *((name, "axes") for name in given)]:
         if name not in names:
             raise RecipeError(f"{option}: the model has no input '{name}'{nearest(name, names)}; inputs: {', '.join(names)}")
-    observed = _varying(samples)
+    observed, states = _varying(samples)
     axes: Axes = {}
     for name in names:
         if name in fixed:
             axes[name] = {}
         else:
-            axes[name] = given.get(name) or observed[name] | (known.get(name) or KNOWN.get(name) or {0: "batch"})
+            usual = {} if name in states else {0: "batch"}
+            axes[name] = given.get(name) or observed[name] | (known.get(name) or KNOWN.get(name) or usual)
     return axes
 
 
@@ -64,16 +68,28 @@ def _check(samples: Sequence[Batch], names: list[str]) -> None:
             raise DataError(f"sample {index} has inputs and ranks {found}, sample 0 has {ranks}; all samples must agree")
 
 
-def _varying(samples: Sequence[Batch]) -> Axes:
-    """Name the axes (after the first) whose sizes differ between samples; equal size everywhere means one name."""
+def _varying(samples: Sequence[Batch]) -> tuple[Axes, set[str]]:
+    """Return names for the axes (after the first) whose sizes differ between samples, and which inputs are states.
+
+    Equal size everywhere means one name.
+    """
+    sizes = {
+        (name, axis): tuple(batch[name].shape[axis] for batch in samples)
+        for name, array in samples[0].items()
+        for axis in range(array.ndim)
+    }
+    varying = {place: found for place, found in sizes.items() if len(set(found)) > 1}
+    counted = [name for name, axis in varying if axis == 0]
+    shared = {found for (name, _), found in varying.items() if name in counted}
+    states = {name for (name, _), found in varying.items() if name not in counted and found in shared}
     names: dict[tuple[int, ...], str] = {}
     found: Axes = {name: {} for name in samples[0]}
-    for name, array in samples[0].items():
-        for axis in range(1, array.ndim):
-            sizes = tuple(batch[name].shape[axis] for batch in samples)
-            if len(set(sizes)) > 1:
-                found[name][axis] = names.setdefault(sizes, f"{name}_axis{axis}")
-    return found
+    for (name, axis), seen in varying.items():
+        if axis and name in states and counted and seen == sizes[counted[0], 0]:
+            found[name][axis] = "batch"
+        elif axis:
+            found[name][axis] = names.setdefault(seen, f"{name}_axis{axis}")
+    return found, states
 
 
 def summed(name: str) -> bool:

@@ -108,6 +108,11 @@ def refuse_untraceable(module: torch.nn.Module) -> None:
                 f"{kind.__name__}: the module '{name or 'itself'}' is TorchScript, which torch.export does not trace; "
                 f"give the Python module that it was scripted or traced from"
             )
+        if any(torch.nn.parameter.is_lazy(parameter) for parameter in part.parameters(recurse=False)):
+            raise ModelError(
+                f"{type(module).__name__}: the module '{name or 'itself'}' is a {kind.__name__} whose weights have no shape "
+                f"yet; run it once, or give a module with its sizes"
+            )
         fake = any("FakeQuantize" in base.__name__ or base.__name__ == "ObserverBase" for base in kind.__mro__)
         if fake or kind.__module__.startswith(_QUANTIZED):
             what = "observes ranges while it runs" if fake else "holds its weights packed as integers"

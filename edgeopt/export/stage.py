@@ -62,13 +62,13 @@ def export(
         DataError: the samples are empty or disagree with each other.
         RecipeError: the configuration names unknown inputs or outputs.
     """
+    refuse_untraceable(model)
     with weights_in(model, config.dtype):
         return _export(merged_for(decide(model, samples, target=target, config=config)), Path(output), config)
 
 
 def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
     program = Program(plan.module, list(plan.example))
-    refuse_untraceable(program.module)
     with evaluating(program), plain_path(), rotary_for_export(program.module):
         with _named_where_fixed(config.dynamic):
             program.name_outputs(tensors(plan.example, program.inputs), plan.outputs)

@@ -43,6 +43,13 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor], *, hidden: bool = False
     return Outputs(result)
 
 
+def cannot_take(error: Exception, batch: Batch, whose: str) -> ModelError:
+    """Return what to raise when a model fails on its first samples."""
+    given = ", ".join(f"{name} {list(values.shape)}" for name, values in batch.items())
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ModelError(f"the {whose} cannot take the samples ({given}): {said}")
+
+
 def named_outputs(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run `model` and return its tensors by name: a lone tensor is ``logits``, those of a tuple ``output_0``, ….
 

@@ -50,7 +50,17 @@ _MAPS = frozenset({"tensor_values", "sym_int_values", "sym_float_values", "sym_b
 _KEPT_NOTES = frozenset({"nn_module_stack"})
 _MOST_JSON_BYTES = 2**28
 _MOST_TIMES_LARGER = 16
-_UNREADABLE = (OSError, EOFError, ValueError, AttributeError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    AttributeError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def copy_checked(path: Path, to: Path) -> None:

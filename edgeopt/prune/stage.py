@@ -17,6 +17,7 @@ from edgeopt.batches import Batch
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import limited
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.models.call import cannot_take
 from edgeopt.models.kept import compose
 from edgeopt.models.load import LoadedModel, Origin
 from edgeopt.models.reshape import Shape, followed
@@ -96,7 +97,10 @@ def prune(
     torch.manual_seed(session.seed)
     known = session if isinstance(session, PruneSession) else PruneSession(**vars(session))
     one = samples.collate([0])
-    before = measure(model.module, one)
+    try:
+        before = measure(model.module, one)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise cannot_take(error, one, "model") from error
     changed = _Changed(model)
     found = vocabulary_of(model.module, model.folder, samples, known.reread) if options.vocabulary else None
     if found is not None:

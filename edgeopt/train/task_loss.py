@@ -12,7 +12,7 @@ import torch
 from edgeopt.data.labels import check_labels
 from edgeopt.data.outputs import Outputs, Runnable, one_by_one, reading_order
 from edgeopt.errors import DataError, ModelError, RecipeError
-from edgeopt.models.call import to_tensors
+from edgeopt.models.call import cannot_take, to_tensors
 from edgeopt.models.embeddings import token_embeddings
 from edgeopt.tasks.single_label import SingleLabel
 from edgeopt.tasks.task import Answer, about_sample
@@ -181,9 +181,7 @@ def _check_runs(task: Task, model: nn.Module, batch: Batch, whose: str) -> None:
             ) from error
         raise
     except (RuntimeError, TypeError, ValueError) as error:
-        given = ", ".join(f"{name} {list(values.shape)}" for name, values in batch.items())
-        said = str(error).strip().splitlines()[0][:200]
-        raise ModelError(f"the {whose} cannot take the samples ({given}): {said}") from error
+        raise cannot_take(error, batch, whose) from error
     finally:
         model.train(was)
 

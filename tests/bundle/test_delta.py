@@ -100,6 +100,22 @@ def test_crafted_deltas_are_refused_and_leave_nothing(pair, change, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
+def test_a_delta_whose_parts_lie_before_its_first_byte_is_refused(pair, tmp_path):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    content = bytearray((tmp_path / "d.delta").read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    size = int.from_bytes(content[end + 12 : end + 16], "little")
+    content[end + 12 : end + 16] = (size - 1).to_bytes(4, "little")
+    for place in range(len(content) - 4):
+        if content[place : place + 4] == b"PK\x01\x02":
+            content[place + 42 : place + 46] = bytes(4)  # every entry at the beginning
+    del content[:40]
+    (tmp_path / "d.delta").write_bytes(content)
+    with pytest.raises(DataError, match="not a delta that can be read"):
+        apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+
+
 def test_every_cut_and_flipped_byte_is_noticed(pair, tmp_path):
     old, new = pair
     write_delta(old, new, tmp_path / "d.delta")

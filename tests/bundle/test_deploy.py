@@ -1,5 +1,6 @@
 """Projects for every platform: tiny bundles of each kind, whose apps give the recorded answers from raw data."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from edgeopt.bundle.raw_golden import RawSample, png, prepared_inputs, wav
 from edgeopt.cli.app import app
 from edgeopt.data.preprocessing import AudioInput, Spectrogram
 from edgeopt.device_code import inference
-from edgeopt.errors import ModelError, RecipeError
+from edgeopt.errors import MachineError, ModelError, RecipeError
 from edgeopt.graph import files
 from edgeopt.tasks.decoding import Boxes
 
@@ -242,6 +243,16 @@ def test_the_command_prints_the_next_commands_and_refuses_the_rest(bundles, tmp_
     (broken / "README.md").write_text("changed", encoding="utf-8")
     with pytest.raises(ModelError, match=r"does not verify: files: README\.md"):
         deploy_bundle(broken, Platform.PYTHON, output=tmp_path / "other")
+
+
+def test_a_full_disk_leaves_nothing_of_a_project(bundles, tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(MachineError, match="app: the disk is full"):
+        deploy_bundle(next(iter(bundles.values())), Platform.PYTHON, output=tmp_path / "app")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

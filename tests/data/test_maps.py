@@ -43,6 +43,13 @@ def test_masks_that_are_missing_or_do_not_fit_are_named(folder: Path) -> None:
         open_source(f"{folder}?preprocessing={folder}/p.toml")
 
 
+def test_a_folder_in_the_place_of_an_image_is_named(folder: Path) -> None:
+    (folder / "images" / "a.jpg").unlink()
+    (folder / "images" / "a.jpg").mkdir()
+    with pytest.raises(DataError, match=r"a\.jpg: a folder where an image should be"):
+        open_source(f"{folder}?preprocessing={folder}/p.toml")
+
+
 @pytest.mark.parametrize(("number", "dtype", "form"), [(258, np.uint16, "PNG"), (-7, np.int32, "TIFF")])
 def test_numbers_beyond_8_bits_are_not_folded_into_them(folder: Path, number: int, dtype: type, form: str) -> None:
     Image.fromarray(np.full((4, 6), number, dtype)).save(folder / "masks" / "a.png", form)

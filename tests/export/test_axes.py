@@ -22,6 +22,15 @@ def test_axes_that_vary_alike_share_a_name():
     assert axes["left"][1] == axes["right"][2] != axes["other"][1]
 
 
+def test_a_state_has_the_batch_further_on():
+    samples = [sample(x=(2, 7, 8), h0=(1, 2, 6)), sample(x=(3, 5, 8), h0=(1, 3, 6))]
+    axes = find_axes(samples, fixed={}, given={}, known={})
+    assert axes == {"x": {0: "batch", 1: "x_axis1"}, "h0": {1: "batch"}}
+    first = [sample(x=(7, 2, 8), h0=(4, 2, 6)), sample(x=(5, 3, 8), h0=(4, 3, 6))]
+    axes = find_axes(first, fixed={}, given={}, known={})
+    assert axes["h0"] == {1: axes["x"][1]}
+
+
 def test_what_the_caller_says_wins():
     axes = find_axes([sample(x=(1, 4), y=(1, 4))], fixed={"y": [1, 4]}, given={"x": {0: "rows", 1: "columns"}}, known={})
     assert axes == {"x": {0: "rows", 1: "columns"}, "y": {}}

@@ -68,6 +68,11 @@ def test_fake_quantizers_are_explained_as_what_they_are(tmp_path, target):
         export(net, [{"input": SAMPLES[0]["x"]}], target=target, output=tmp_path)
 
 
+def test_weights_without_a_shape_are_refused(tmp_path, target):
+    with pytest.raises(ModelError, match="the module '0' is a LazyLinear whose weights have no shape yet; run it once"):
+        export(torch.nn.Sequential(torch.nn.LazyLinear(4)), [{"input": SAMPLES[0]["x"]}], target=target, output=tmp_path)
+
+
 def test_random_numbers_are_refused_with_their_line(tmp_path, target):
     class Drawing(torch.nn.Module):
         def forward(self, x):

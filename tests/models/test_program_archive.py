@@ -268,6 +268,17 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tm
         copy_checked(tmp_path / "bomb.pt2", tmp_path / "copy.pt2")
 
 
+def test_an_entry_without_a_name_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "p.pt2", "w") as archive:
+        archive.writestr("x", "")
+    content = (tmp_path / "p.pt2").read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    unnamed = content[: directory + 28] + b"\0\0\1\0" + content[directory + 32 :]  # (its name is read as a field of its own)
+    (tmp_path / "p.pt2").write_bytes(unnamed)
+    with pytest.raises(ModelError, match=r"not a torch\.export archive"):
+        copy_checked(tmp_path / "p.pt2", tmp_path / "copy.pt2")
+
+
 def test_an_error_is_told_in_its_first_line():
     assert first_line(ValueError("\n one\ntwo")) == "one"
     assert first_line(KeyError()) == "KeyError"

@@ -6,11 +6,18 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
+from edgeopt.data.samples import from_arrays
+from edgeopt.errors import ModelError
+from edgeopt.models.load import LoadedModel
+from edgeopt.prune.config import PruneOptions
+from edgeopt.prune.stage import prune
 
 _NETS = """
 import torch
@@ -45,3 +52,10 @@ def test_a_pruned_folder_is_exported_from_the_shell(tmp_path: Path, monkeypatch:
     model = onnx.load(tmp_path / "exported" / "model.onnx")
     assert model.graph.output[0].type.tensor_type.shape.dim[1].dim_value == 10
     monkeypatch.delitem(sys.modules, "nets_of_a_user")
+
+
+def test_a_model_that_cannot_take_the_samples_is_refused_in_one_line(tmp_path: Path) -> None:
+    samples = from_arrays({"pixels": np.zeros((4, 1, 8, 8), np.float32)}, np.arange(4))
+    model = LoadedModel(nn.Sequential(nn.Conv2d(1, 4, 3)), None, None)
+    with pytest.raises(ModelError, match=r"the model cannot take the samples \(pixels \[1, 1, 8, 8\]\): .*'pixels'"):
+        prune(model, model, samples, output=tmp_path / "slim", options=PruneOptions(macs=0.5))

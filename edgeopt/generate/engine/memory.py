@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 _DO_NOT_NEED = 4
@@ -49,7 +50,7 @@ def _unchanged(smaps: str, prefix: str) -> Iterator[tuple[int, int]]:
 def peak_rss_bytes() -> int | None:
     """Return the largest memory of this process so far; None where the system does not say."""
     try:
-        import resource
+        resource = import_module("resource")  # (which Windows lacks)
     except ImportError:
         return None
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)

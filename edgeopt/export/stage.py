@@ -30,6 +30,7 @@ from edgeopt.export.precision import weights_in
 from edgeopt.export.program import Program, evaluating, tensors
 from edgeopt.export.result import Decoding, ExportResult, Parity
 from edgeopt.export.rotary import rotary_for_export
+from edgeopt.export.rounding import allow_for_rounding, remark
 from edgeopt.export.trace import quiet, to_onnx, trace
 from edgeopt.export.widen import WARNING, holds_bfloat16, runnable
 from edgeopt.files import disk_errors, write_aside
@@ -83,15 +84,18 @@ def _export(plan: Plan, output: Path, config: ExportConfig) -> ExportResult:
         with _aside(output) as folder:
             written = onnx_files.save(graph, folder / "model.onnx")
             parity = check_parity(program, runnable(graph, written, folder), plan.checks, tolerance=plan.tolerance)
+            if config.tolerance is None:
+                parity = allow_for_rounding(parity, program, plan.checks)
             if not parity.passed:
                 where = first_divergence(program, named, exported, plan.checks, tolerance=plan.tolerance)
                 raise ModelError(_parted(parity, where))
-            form = _decoder_form(graph, plan, folder)
+            form = _decoder_form(graph, replace(plan, tolerance=parity.tolerance), folder)
             files = [file.replace(output / file.name) for file in reversed(form.written or written)][::-1]
     files += _copy_beside(config.source_folder, output)
     if form.facts is not None:
         files += write_descriptions(form.facts, output)
-    warnings = (*plan.warnings, *program.remarks, *([WARNING] if narrow else []), *form.remarks)
+    amplified = remark(parity, plan.tolerance)
+    warnings = (*plan.warnings, *program.remarks, *([WARNING] if narrow else []), *amplified, *form.remarks)
     result = _result(graph, replace(plan, warnings=warnings), parity, files, removed)
     return replace(result, decoder=form.facts.form if form.facts is not None else "", decoding=form.decoding)
 

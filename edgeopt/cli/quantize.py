@@ -86,14 +86,15 @@ def quantize(
     from edgeopt.targets.target import load_target
 
     need_format(form)
+    training = {"time": train} if train is not None else None  # (a table, so that --set train.KEY goes into it)
     if preset is not None:
-        refuse_others(preset, scheme, ranges, plan, max_drop, evaluate, train, memory_limit, cache, jobs, ort_cache)
-        chosen = {"exclude": exclude, "max_perplexity_increase": max_perplexity_increase}
+        refuse_others(preset, scheme, ranges, plan, max_drop, evaluate, memory_limit, cache, jobs, ort_cache)
+        chosen = {"exclude": exclude, "max_perplexity_increase": max_perplexity_increase, "train": training}
         with shown(quiet=quiet):
             quantize_preset(model, calibration, output, changes=changes, target=target, form=form, given=chosen)
         return
     given = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
-    given |= {"memory_limit_bytes": memory_limit, "cache": cache, "train": train}
+    given |= {"memory_limit_bytes": memory_limit, "cache": cache, "train": training}
     config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
     _check(config, calibration, ort_cache, dry_run=dry_run)
     loaded_target = load_target(target)

@@ -26,12 +26,12 @@ def share(value: object) -> object:
         raise ValueError("write a share such as 0.005, or a percentage such as 0.5%") from error
 
 
-def _seconds(value: object) -> object:
+def seconds(value: object) -> object:
     """Read "5m" as 300."""
     return read_seconds(value) if isinstance(value, str) else value
 
 
-def _for_time(value: object) -> object:
+def for_time(value: object) -> object:
     """Read "5m" as options that say how long alone."""
     return {"time": value} if isinstance(value, str) else value
 
@@ -76,7 +76,7 @@ class WeightOptions(Options):
 class TrainingOptions(Options):
     """How the quantized graph is trained: towards the outputs of the floating-point model, without labels."""
 
-    time: Annotated[float, BeforeValidator(_seconds)] = Field(default=300.0, gt=0)
+    time: Annotated[float, BeforeValidator(seconds)] = Field(default=300.0, gt=0)
     """How long, such as "90s", "5m" or "1h"; a number counts seconds."""
     steps: int | None = Field(default=None, ge=1)
     """Stop after this many steps, if the time is not over before; none: the time decides."""
@@ -146,7 +146,7 @@ class QuantizeConfig(Options):
     takes about a minute)."""
     rounding_samples: int = Field(default=64, ge=1)
     """Batches used by `rounding = "adaptive"`."""
-    train: Annotated[TrainingOptions | None, BeforeValidator(_for_time)] = None
+    train: Annotated[TrainingOptions | None, BeforeValidator(for_time)] = None
     """Train weights, biases and scales through the quantizer, such as `train = { time = "5m" }`; none: they stay as
     calibrated."""
     embeddings: bool = True

@@ -35,6 +35,9 @@ def run_quantize_language(job: Job) -> QuantizeFacts:
     options = job.recipe.language
     if options is None:
         raise RecipeError("the recipe has no [language]")
+    if options.train is not None and options.train.checkpoint is None:
+        train = options.train.model_copy(update={"checkpoint": job.workspace.checkpoint / "training.safetensors"})
+        options = options.model_copy(update={"train": train})
     (folder,) = job.inputs.values()
     samples = job.data.split("calibration")
     if "input_ids" not in samples[0]:

@@ -50,6 +50,8 @@ def test_another_preset_and_options_of_other_schemes_are_refused():
         (["-o", "out.onnx"], "--calibration is missing"),
         (["--preset", "llm", "-o", "out"], "generation.json"),
         (["--preset", "llm", "-o", "out", "--set", "metod=rtn"], "unknown key 'metod'"),
+        (["--preset", "llm", "-o", "out", "--train", "5x"], "write a number and s, m or h"),
+        (["--preset", "llm", "-o", "out", "--train", "5m", "--set", "train.setps=3"], "unknown key 'train.setps'"),
     ],
 )
 def test_mistakes_are_said_in_one_line(tmp_path, arguments, said):

@@ -47,7 +47,7 @@ class Builder:
         with progress.task("round weights", total=len(chosen)) as advance:
             for layers in side_by_side(chosen, bits):
                 layer, width = layers[0], bits[layers[0].name]
-                blocks = joined([self._blocks(layer, width) for layer in layers])
+                blocks = joined([self.blocks(layer, width) for layer in layers])
                 made = Packed(graph, blocks, f"{layer.name}.weight", width)
                 table = tables.pop(layer.source.name, None) if layer.turned and made.whole else None
                 if len(layers) > 1:
@@ -70,11 +70,16 @@ class Builder:
         """Return the largest block, at most the head's, that divides a row; 0 where none does."""
         return next((block for block in (128, 64, 32, 16) if block <= self.head_block and width % block == 0), 0)
 
-    def _blocks(self, layer: Layer, bits: int) -> Blocked:
+    def blocks(self, layer: Layer, bits: int) -> Blocked:
+        """Return a matrix as blocks of this many bits."""
         key = layer.name, bits
         if key not in self._made:
             self._made[key] = self._rounded(layer, bits)
         return self._made[key]
+
+    def replace(self, blocks: Mapping[str, Blocked]) -> None:
+        """Use other 4-bit blocks for some matrices, by the name of their node."""
+        self._made |= {(name, 4): made for name, made in blocks.items()}
 
     def _rounded(self, layer: Layer, bits: int) -> Blocked:
         weight = layer.weight()

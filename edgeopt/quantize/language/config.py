@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from edgeopt.config import Options
-from edgeopt.quantize.config import share
+from edgeopt.quantize.config import for_time, seconds, share
+
+
+class LayerTrainingOptions(Options):
+    """How 4-bit weights are trained, layer by layer, towards what each layer gives in floating point."""
+
+    time: Annotated[float, BeforeValidator(seconds)] = Field(default=300.0, gt=0)
+    """How long, such as "90s", "5m" or "1h"; a number counts seconds. Calibration before it and measurements after it come on
+    top."""
+    steps: int | None = Field(default=None, ge=1)
+    """Steps of each layer; none: the time decides."""
+    windows: int = Field(default=128, ge=2)
+    """Windows of 256 tokens to train on; a sixteenth of them is held aside, so that each layer keeps its best state."""
+    batch_size: int = Field(default=4, ge=1)
+    """Windows per step."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """How far a weight moves in the first step, in steps of its grid; it falls to 0 evenly. None: 1 / number of steps."""
+    scale_learning_rate: float = Field(default=0.1, ge=0)
+    """How far a scale moves beside that, as a share of itself."""
+    checkpoint: Path | None = Field(default=None, strict=False)
+    """File that keeps the trained layers, so that a run that was killed resumes; none: beside the output until that is
+    written."""
 
 
 class LanguageOptions(Options):
@@ -36,6 +58,8 @@ class LanguageOptions(Options):
     guard_prompts: int = Field(default=8, ge=0)
     """Prompts that are continued greedily with rounded activations (the fast kernels) and without; layers that make them differ
     are kept at 8 bits. 0: none."""
+    train: Annotated[LayerTrainingOptions | None, BeforeValidator(for_time)] = None
+    """Train the 4-bit weights after they are rounded, such as "5m"; it takes a text."""
     exclude: list[str] = Field(default_factory=list)
     """Names of nodes that stay in floating point."""
     threads: int = Field(default=1, ge=1)

@@ -16,7 +16,7 @@ from edgeopt.graph.exposed import ExposedModel
 from edgeopt.graph.generation import Generation
 from edgeopt.graph.matching import name_of
 from edgeopt.quantize.language.layers import find_layers
-from edgeopt.quantize.language.text import Reader, Tokens
+from edgeopt.quantize.language.text import Tokens, feeds
 
 Moments = dict[str, NDArray[np.float64]]
 _ROOM = 1 << 30
@@ -32,12 +32,11 @@ def input_moments(model: ir.Model, facts: Generation, windows: list[Tokens], *, 
 
 
 def _sums(model: ir.Model, facts: Generation, sizes: dict[str, int], windows: list[Tokens], threads: int) -> Moments:
-    feeds = Reader(model, facts, threads=threads).feeds
     exposed = ExposedModel(model, list(sizes), threads=threads)
     sums = {name: np.zeros((size, size)) for name, size in sizes.items()}
     with progress.task("second moments", total=len(windows)) as advance:
         for number, tokens in enumerate(windows):
-            seen = exposed(feeds(tokens), sample=number)
+            seen = exposed(feeds(facts, tokens[None]), sample=number)
             for name, size in sizes.items():
                 rows = seen[name].reshape(-1, size).astype(np.float32, copy=False)
                 sums[name] += rows.T @ rows

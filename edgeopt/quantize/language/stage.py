@@ -33,6 +33,7 @@ from edgeopt.quantize.language.awq import scale_inputs
 from edgeopt.quantize.language.builder import Builder
 from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.quantize.language.guard import Guarded, guard
+from edgeopt.quantize.language.layer_training import Rounded, train_layers
 from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.moments import input_moments
 from edgeopt.quantize.language.own_text import find_separator, write_own_text
@@ -72,9 +73,10 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Text:
-    """Windows to calibrate on and others to measure on, and where they come from."""
+    """Windows to calibrate and train on and others to measure on, and where they come from."""
 
     calibration: list[Tokens]
+    training: list[Tokens]
     measured: list[Tokens]
     name: str | None
 
@@ -119,7 +121,7 @@ def quantize_language_model(
     Raises:
         ModelError: the file is no decoder, or quantized already.
         DataError: the text is missing or too short.
-        RecipeError: a bound on the perplexity has no text, or an option names no node.
+        RecipeError: a bound on the perplexity or a training has no text, or an option names no node.
     """
     if model.is_dir():
         model = model / "model.onnx"
@@ -128,6 +130,7 @@ def quantize_language_model(
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
     chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
     method = _method(config, chosen)
+    _check_training(config, chosen)
     bits = _bits(loaded, config, method, has_text=text is not None)
     threads = config.threads
     if text is None and method in {"gptq", "awq"}:
@@ -142,10 +145,16 @@ def quantize_language_model(
     exact = Reader(loaded, facts, threads=threads)
     if not chosen.measured:
         chosen = replace(chosen, measured=_own_text(loaded, facts, model.parent, threads))
+    resumable = _resumable(config, _file(output))
+    trained = _trained(builder, bits, exact, text=chosen, facts=facts, config=resumable)
     made = _build(builder, bits, exact, text=chosen, facts=facts, config=config)
+    made = replace(made, decisions=(*trained, *made.decisions))
     head = next((made.bits[layer.name] for layer in find_layers(loaded) if layer.head and layer.name in made.bits), 8)
     made = replace(made, decisions=(*_decisions(made.bits, head, config, method), *made.decisions))
-    return _write(made, facts, model, output, text=chosen, target=target)
+    written = _write(made, facts, model, output, text=chosen, target=target)
+    if resumable.train is not None and resumable.train.checkpoint is not None:
+        resumable.train.checkpoint.unlink(missing_ok=True)
+    return written
 
 
 @dataclass(frozen=True)
@@ -170,12 +179,13 @@ def _loaded(path: Path) -> ir.Model:
 def _read(text: Path | Windows | None, folder: Path, config: LanguageOptions, *, length: int) -> Text:
     """Return windows of the text, of at most `length` tokens: those measured come from its last fifth."""
     if text is None:
-        return Text([], [], None)
+        return Text([], [], [], None)
     given = text.windows if isinstance(text, Windows) else read_windows(text, folder, length=length)
     windows = [window[:length] for window in given]
     start = max(1, len(windows) * 4 // 5) if len(windows) > 1 else 0
     return Text(
         spread(windows[:start] or windows, config.calibration_windows),
+        spread(windows[:start], config.train.windows) if config.train is not None else [],
         spread(windows[start:], config.measured_windows),
         text.name,
     )
@@ -194,6 +204,20 @@ def _method(config: LanguageOptions, text: Text) -> str:
     if config.method == "auto":
         return "rtn" if config.body_bits == 8 else "gptq"
     return config.method
+
+
+def _check_training(config: LanguageOptions, text: Text) -> None:
+    """Refuse a training that has nothing to train, or no text.
+
+    Raises:
+        RecipeError: naming what is missing.
+    """
+    if config.train is None:
+        return
+    if text.name is None:
+        raise RecipeError("--train needs text: give --calibration TEXT.txt (some 50,000 words of what the model will read)")
+    if config.body_bits == 8:
+        raise RecipeError("--train trains 4-bit weights, and body_bits = 8 leaves none; leave one of them out")
 
 
 def _bits(model: ir.Model, config: LanguageOptions, method: str, *, has_text: bool) -> dict[str, int]:
@@ -224,6 +248,38 @@ def _own_text(model: ir.Model, facts: Generation, folder: Path, threads: int) ->
     prompts = own_prompts(folder, facts.vocabulary)
     steps = min(_OWN_STEPS, facts.context - max(map(len, prompts)))
     return [np.concatenate([prompt, np.array(greedy(session, facts, prompt, steps=steps)[0], np.int64)]) for prompt in prompts]
+
+
+def _resumable(config: LanguageOptions, path: Path) -> LanguageOptions:
+    """Return the options with a place for the state of the training, beside the output where they name none."""
+    if config.train is None or config.train.checkpoint is not None:
+        return config
+    train = config.train.model_copy(update={"checkpoint": path.with_name(f"{path.name}.training")})
+    return config.model_copy(update={"train": train})
+
+
+def _trained(
+    builder: Builder, bits: dict[str, int], exact: Reader, *, text: Text, facts: Generation, config: LanguageOptions
+) -> list[Decision]:
+    """Train the body's 4-bit weights, if the options say so; they stay as they were where the measured windows gain nothing."""
+    if config.train is None:
+        return []
+    layers = {layer.name: layer for layer in find_layers(builder.model)}
+    starts = {name: Rounded(layer, builder.blocks(layer, 4)) for name, layer in layers.items() if bits.get(name) == 4}
+    groups = [[starts[name] for name in names if name in starts] for names in grouped(list(layers.values())).values()]
+    tied = {one.layer.source: one.blocks.matrix() for one in starts.values() if one.layer.head and one.layer.turned}
+    model, path = builder.model, config.train.checkpoint
+    before = compare(exact, Reader(builder.build(bits), facts, threads=config.threads), text.measured)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    made = train_layers(model, [group for group in groups if group], facts, text.training, options=config.train, tables=tied)
+    builder.replace(made)
+    after = compare(exact, Reader(builder.build(bits), facts, threads=config.threads), text.measured)
+    reason = f"perplexity {before.increase:+.1%} becomes {after.increase:+.1%}, KL {before.kl:.4f} becomes {after.kl:.4f}"
+    if after.kl < before.kl:
+        return [Decision("training", f"{len(made)} matrices layer by layer, {len(text.training)} windows", reason)]
+    builder.replace({name: starts[name].blocks for name in made})
+    return [Decision("training", "as calibrated", f"training for {config.train.time:g} s gained nothing: {reason}")]
 
 
 def _build(
@@ -284,8 +340,12 @@ def _decisions(bits: Mapping[str, int], head: int, config: LanguageOptions, meth
     )
 
 
+def _file(output: Path) -> Path:
+    return output if output.suffix == ".onnx" else output / "model.onnx"
+
+
 def _write(made: _Made, facts: Generation, source: Path, output: Path, *, text: Text, target: str) -> LanguageResult:
-    path = output if output.suffix == ".onnx" else output / "model.onnx"
+    path = _file(output)
     if path.resolve() == source.resolve():
         raise RecipeError(f"--output {output}: is the model itself; name another folder")
     with disk_errors(path):

@@ -89,30 +89,35 @@ def own_prompts(folder: Path, vocabulary: int) -> list[Tokens]:
     return [rng.integers(min(5, vocabulary - 1), vocabulary, 8) for _ in _PROMPTS]
 
 
+def feeds(facts: Generation, tokens: Tokens, places: Tokens | None = None) -> dict[str, NDArray[np.generic]]:
+    """Return a decoder's inputs for windows of the same length, [windows, length], and an empty cache.
+
+    Args:
+        facts: of the decoder.
+        tokens: the windows.
+        places: positions that get logits; None: all.
+    """
+    names, (count, length) = facts.inputs, tokens.shape
+    given: dict[str, NDArray[np.generic]] = {names.tokens: tokens, names.mask: np.ones((count, length), np.int64)}
+    if names.positions is not None:
+        given[names.positions] = np.tile(np.arange(length, dtype=np.int64), (count, 1))
+    if names.asked is not None:
+        given[names.asked] = np.arange(length, dtype=np.int64) if places is None else places
+    kind = np.float16 if facts.cache_type == "float16" else np.float32
+    empty = np.zeros((count, facts.kv_heads, 0, facts.head_size), kind)
+    return given | {name % layer: empty for name in (names.past_key, names.past_value) for layer in range(facts.layers)}
+
+
 class Reader:
     """A decoder that reads whole windows."""
 
     def __init__(self, model: ir.Model, facts: Generation, *, threads: int = 1) -> None:
         self._session: ort.InferenceSession = open_model(model, config=SessionConfig(threads=threads))
         self._facts = facts
-        kind = np.float16 if facts.cache_type == "float16" else np.float32
-        empty = np.zeros((1, facts.kv_heads, 0, facts.head_size), kind)
-        names = (facts.inputs.past_key, facts.inputs.past_value)
-        self._cache = {name % layer: empty for name in names for layer in range(facts.layers)}
-
-    def feeds(self, tokens: Tokens, places: Tokens | None = None) -> dict[str, NDArray[np.generic]]:
-        """Return the inputs for one window; `places`: positions that get logits, None: all."""
-        names, length = self._facts.inputs, len(tokens)
-        given: dict[str, NDArray[np.generic]] = {names.tokens: tokens[None], names.mask: np.ones((1, length), np.int64)}
-        if names.positions is not None:
-            given[names.positions] = np.arange(length, dtype=np.int64)[None]
-        if names.asked is not None:
-            given[names.asked] = np.arange(length, dtype=np.int64) if places is None else places
-        return {**given, **self._cache}
 
     def __call__(self, tokens: Tokens, places: Tokens | None = None) -> NDArray[np.float32]:
         """Return the logits [places, vocabulary] of a window."""
-        logits = self._session.run([self._facts.outputs.logits], self.feeds(tokens, places))[0][0]
+        logits = self._session.run([self._facts.outputs.logits], feeds(self._facts, tokens[None], places))[0][0]
         if self._facts.inputs.asked is None and places is not None:
             logits = logits[places]
         return np.asarray(logits, dtype=np.float32)

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from edgeopt import progress
 from edgeopt.batches import Batch
+from edgeopt.config import Options
 from edgeopt.files import write_aside
 from edgeopt.hashed_files import SEAL, tensors_hash
-from edgeopt.quantize.config import TrainingOptions
 
 State = dict[str, Tensor]
 _EVERY_S = 10.0
@@ -91,7 +91,7 @@ class Checkpoint:
             {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             for prefix in (_KEPT, _NOW)
         )
-        progress.note(f"training resumes from {self._path}: {found.best:.1f} dB after {found.seconds:.0f} s")
+        progress.note(f"training resumes from {self._path}, after {found.seconds:.0f} s")
         return found, kept, now or kept
 
     def save(self, state: PhaseProgress, kept: State, now: State | None = None, *, always: bool = False) -> None:
@@ -112,7 +112,7 @@ class Checkpoint:
             self._path.unlink(missing_ok=True)
 
 
-def key_of(state: State, samples: Sequence[Batch], options: TrainingOptions) -> str:
+def key_of(state: State, samples: Sequence[Batch], options: Options) -> str:
     """Return what tells one training from others: its network as it begins, its samples, and its options but for the time."""
     digest = hashlib.sha256(_hash(state, {}).encode())
     for sample in samples:

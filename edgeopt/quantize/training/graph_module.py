@@ -10,7 +10,6 @@ are not trained. `write` puts what was learned back into the graph, which keeps 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -27,20 +26,11 @@ from edgeopt.quantize.apply.bias import affine_of, dequantized
 from edgeopt.quantize.plan.operands import NORMALIZATIONS, WEIGHTED
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.training.grids import Bias, Grid
-from edgeopt.quantize.training.operators import OPERATORS
+from edgeopt.quantize.training.operators import OPERATORS, called, operator_of, tensor_of
+from edgeopt.quantize.training.steps import Step, advance, computed, steps_of
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _HOLDS_WEIGHTS = frozenset({*WEIGHTED, *NORMALIZATIONS, "PRelu", "RMSNormalization", "GroupNormalization"})
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operator: what it computes, and the values it reads and gives."""
-
-    compute: Callable[..., Any]
-    node: ir.Node
-    done: tuple[ir.Value, ...]
-    """Values that nothing reads any more after this step."""
 
 
 class GraphModule(nn.Module):
@@ -70,12 +60,12 @@ class GraphModule(nn.Module):
         self._weight_of: dict[ir.Value, tuple[nn.Parameter, Grid]] = {}
         self._bias_of: dict[ir.Value, Bias] = {}
         self._float_of: dict[ir.Value, nn.Parameter] = {}
-        self._constants = {value: _tensor(value) for value in quantized.graph.initializers.values()}
+        self._constants = {value: tensor_of(value) for value in quantized.graph.initializers.values()}
         for node in quantized.graph:
             self._take_grids(node)
         for node in quantized.graph:
             self._take_constants(node)
-        self.steps = self._translated()
+        self.steps = steps_of(_late_constants(quantized.graph), quantized.graph.outputs, self._operator)
 
     # translation
 
@@ -146,18 +136,6 @@ class GraphModule(nn.Module):
                 found.append(self._grid_of[scale])
         return found
 
-    def _translated(self) -> list[Step]:
-        nodes = list(_late_constants(self._model.graph))
-        last: dict[ir.Value, ir.Node] = {}
-        for node in nodes:
-            last.update((value, node) for value in node.inputs if value is not None)
-        kept = set(self._model.graph.outputs)
-        done: dict[ir.Node, list[ir.Value]] = {}
-        for value, node in last.items():
-            if value not in kept and constant(value) is None:
-                done.setdefault(node, []).append(value)
-        return [Step(self._operator(node), node, tuple(done.get(node, ()))) for node in nodes]
-
     def _operator(self, node: ir.Node) -> Callable[..., Any]:
         if node.op_type == _QUANTIZE:
             grid = self._grid(node)
@@ -171,11 +149,7 @@ class GraphModule(nn.Module):
                 bias = self._bias_of[integers]
                 return lambda *_: bias()
             return lambda x, *_: x  # QuantizeLinear has rounded it
-        function = OPERATORS[_called(node)]
-        values = {name: item.value for name, item in node.attributes.items()}
-        if node.op_type == "Split" and len(node.inputs) == 1:
-            values.setdefault("num_outputs", len(node.outputs))
-        return lambda *inputs: function(values, *inputs)
+        return operator_of(node)
 
     # use
 
@@ -204,13 +178,7 @@ class GraphModule(nn.Module):
 
     def advance(self, known: Mapping[ir.Value, Tensor], steps: Iterable[int]) -> dict[ir.Value, Tensor]:
         """Return the values that are alive after some steps, from those that are alive before them."""
-        alive = dict(known)
-        for number in steps:
-            step = self.steps[number]
-            alive.update(self._made(step, alive))
-            for value in step.done:
-                alive.pop(value, None)
-        return alive
+        return advance(known, (self.steps[number] for number in steps), self._constant)
 
     def each(self, inputs: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """Yield each tensor that has a name in `exact`, in the graph's order, computed from the values that `exact` has.
@@ -231,17 +199,13 @@ class GraphModule(nn.Module):
 
     def _made(self, step: Step, known: Mapping[ir.Value, Tensor]) -> list[tuple[ir.Value, Tensor]]:
         """Return what one operator gives."""
-        given = [None if value is None else self._value(value, known) for value in step.node.inputs]
-        try:
-            made = step.compute(*given)
-        except NotImplementedError as error:
-            raise ModelError(f"{step.node.name}: cannot be trained through: {error}; leave --train out") from error
-        return list(zip(step.node.outputs, made if isinstance(made, tuple) else (made,), strict=False))
+        return computed(step, lambda value: self._value(value, known))
 
     def _value(self, value: ir.Value, known: Mapping[ir.Value, Tensor]) -> Tensor:
         found = known.get(value)
-        if found is not None:
-            return found
+        return self._constant(value) if found is None else found
+
+    def _constant(self, value: ir.Value) -> Tensor:
         weight = self._float_of.get(value)
         return weight if weight is not None else self._constants[value]
 
@@ -331,21 +295,10 @@ def _shape(dequantize: ir.Node) -> tuple[int, ...]:
     return tuple(tensor.shape.numpy()) if tensor is not None else ()
 
 
-def _tensor(value: ir.Value) -> Tensor:
-    values = array(value)
-    if values is None:
-        raise ModelError(f"{value.name}: a constant without values")
-    return torch.from_numpy(np.array(values))
-
-
-def _called(node: ir.Node) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain not in {"", "ai.onnx"} else node.op_type
-
-
 def refuse_unknown(model: ir.Model) -> None:
     """Raise a `ModelError` where an operator has no form in PyTorch; integer operators of Q/DQ graphs have one."""
     known = {*OPERATORS, _QUANTIZE, _DEQUANTIZE, f"com.microsoft.{_QUANTIZE}", f"com.microsoft.{_DEQUANTIZE}"}
-    unknown = {_called(node): node for node in reversed(list(model.graph)) if _called(node) not in known}
+    unknown = {called(node): node for node in reversed(list(model.graph)) if called(node) not in known}
     if unknown:
         first = next(reversed(unknown.values()))
         raise ModelError(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.graph.generation import Generation
 from edgeopt.quantize import LanguageOptions, quantize_language_model
+from edgeopt.quantize.language import builder, stage
+from edgeopt.quantize.language.blocks import round_blocks
+from edgeopt.quantize.language.config import LayerTrainingOptions
 from edgeopt.quantize.language.stage import _bits
 from edgeopt.quantize.language.text import Windows
 
@@ -93,3 +97,32 @@ def test_windows_are_no_longer_than_the_models_context(folder, tmp_path):
 @pytest.mark.parametrize(("has_text", "bits"), [(True, 4), (False, 8)])
 def test_the_head_is_at_4_bits_where_a_text_makes_up_for_it(decoder, has_text, bits):
     assert _bits(decoder[0], LanguageOptions(), "gptq", has_text=has_text)[HEAD] == bits
+
+
+def test_a_training_needs_text_and_4_bit_weights(folder, tmp_path, windows):
+    train = LayerTrainingOptions(steps=1)
+    with pytest.raises(RecipeError, match=r"--train needs text: give --calibration TEXT\.txt"):
+        quantize_language_model(folder, None, output=tmp_path, config=LanguageOptions(train=train))
+    config = LanguageOptions(train=train, body_bits=8)
+    with pytest.raises(RecipeError, match="body_bits = 8 leaves none"):
+        quantize_language_model(folder, Windows("words", windows), output=tmp_path, config=config)
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_trained_weights_are_kept_only_where_the_measured_text_gains(folder, tmp_path, windows, monkeypatch, step):
+    """Weights on every second number are trained to every number, or to every fourth."""
+
+    def rounded(weight, *, bits, step=2, **options):
+        made = round_blocks(weight, bits=bits, **options)
+        return made if bits == 8 else replace(made, numbers=made.numbers // step * step)
+
+    def trained(_model, groups, *_others, **_options):
+        return {one.layer.name: rounded(one.layer.weight(), bits=4, block=32, step=step) for group in groups for one in group}
+
+    monkeypatch.setattr(builder, "round_blocks", rounded)
+    monkeypatch.setattr(stage, "train_layers", trained)
+    config = LanguageOptions(method="rtn", guard_prompts=0, train=LayerTrainingOptions())
+    made = quantize_language_model(folder, Windows("words", windows), output=tmp_path / "out", config=config)
+    (told,) = [item for item in made.facts.decisions if item.what == "training"]
+    assert (told.choice != "as calibrated") == (step == 1)
+    assert not list((tmp_path / "out").glob("*.training"))

@@ -90,8 +90,8 @@ sweep-apps: $(INSTALLED)  ## damaged bundles and inputs through apps, 10 minutes
 	$(BIN)/python -m benchmarks.sweep.apps node $(NODE)
 	$(BIN)/python -m benchmarks.sweep.apps cpp $(CPP)
 
-bench-search: $(INSTALLED)  ## a search beside random search with the same time and int8 alone, on the text classifier (needs EDGEOPT_DATA; 20 minutes, then a quiet machine)
-	for way in int8 search random; do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search $$way --work build/bench-search || exit 1; done
+bench-search: $(INSTALLED)  ## a search beside random search with the same time, int8 alone and the shipped recipe, on the text classifier (needs EDGEOPT_DATA; 15 minutes, then a quiet machine)
+	for way in search random int8 recipe; do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search $$way --work build/bench-search || exit 1; done
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search measure --work build/bench-search
 
 bench-serve: $(INSTALLED)  ## load on a generated server (PROJECT=, after make setup): throughput, and p95 against its bound at 80 % load

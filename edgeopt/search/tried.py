@@ -36,8 +36,10 @@ class Tried:
 
     @property
     def measured(self) -> Rung:
-        """The rung whose figures count."""
-        return Rung.FINAL if Rung.FINAL in self.results else self.trained
+        """The rung whose figures count: the final one, if it has all that the one before has (a busy machine may give no time)."""
+        final = self.results.get(Rung.FINAL)
+        whole = final is not None and final.figures.keys() >= self.results[self.trained].figures.keys()
+        return Rung.FINAL if whole else self.trained
 
     @property
     def best(self) -> TrialResult:

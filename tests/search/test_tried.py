@@ -22,6 +22,13 @@ def test_a_result_counts_once_every_target_has_one_and_is_that_of_the_worst() ->
     assert (item.trained, item.measured) == (Rung.FULL, Rung.FINAL)
 
 
+def test_a_final_measurement_that_gave_no_time_does_not_count() -> None:
+    item = Tried(Candidate(3, {}))
+    item.take(Rung.FULL, "a", TrialResult({"p50_ms": 1.0, "size_bytes": 9.0}, 0.9, "accuracy"), of=1)
+    item.take(Rung.FINAL, "a", TrialResult({"size_bytes": 9.0}, 0.9, "accuracy"), of=1)
+    assert (item.measured, item.best.figures["p50_ms"]) == (Rung.FULL, 1.0)
+
+
 def test_an_earlier_result_is_that_of_the_same_task(tmp_path: Path) -> None:
     task = Task(tmp_path, Spec({"seed": 1}, "run", "store"))
     assert earlier_result(task) is None

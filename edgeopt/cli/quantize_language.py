@@ -27,8 +27,8 @@ def refuse_others(preset: str, *options: object) -> None:
         raise RecipeError(f"--preset {preset}{nearest(preset, PRESETS)}: must be {' or '.join(PRESETS)}")
     if any(option is not None for option in options):
         raise RecipeError(
-            "--preset llm takes --calibration, --max-perplexity-increase, --train, --exclude, --set and --output; leave others "
-            "out"
+            "--preset llm takes --calibration, --max-perplexity-increase, --train, --exclude, --set and --output; "
+            "leave the others out"
         )
 
 

@@ -36,7 +36,7 @@ class Tried:
 
     @property
     def measured(self) -> Rung:
-        """The rung whose figures count: the final one, if it has all that the one before has (a busy machine may give no time)."""
+        """The rung whose figures count: the final one, unless it has fewer, as where a busy machine gave no time."""
         final = self.results.get(Rung.FINAL)
         whole = final is not None and final.figures.keys() >= self.results[self.trained].figures.keys()
         return Rung.FINAL if whole else self.trained

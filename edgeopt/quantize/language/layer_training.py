@@ -87,7 +87,7 @@ class _Matrix:
 
     @torch.no_grad()
     def move(self, weights: float, scales: float) -> None:
-        """Move weights by so many steps of their grids, scales by a share of themselves, against the gradients' signs."""
+        """Move weights by some steps of their grids and scales by a share of themselves, against the signs of the gradients."""
         for parameter, step in ((self.weight, weights * self.grid.scale[:, None]), (self.grid.ratio, torch.tensor(scales))):
             if parameter.grad is not None:
                 parameter.sub_(step * torch.sign(parameter.grad))

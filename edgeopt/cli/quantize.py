@@ -86,15 +86,14 @@ def quantize(
     from edgeopt.targets.target import load_target
 
     need_format(form)
-    training = {"time": train} if train is not None else None  # (a table, so that --set train.KEY goes into it)
     if preset is not None:
         refuse_others(preset, scheme, ranges, plan, max_drop, evaluate, memory_limit, cache, jobs, ort_cache)
-        chosen = {"exclude": exclude, "max_perplexity_increase": max_perplexity_increase, "train": training}
+        chosen = {"exclude": exclude, "max_perplexity_increase": max_perplexity_increase, "train": _training(train)}
         with shown(quiet=quiet):
             quantize_preset(model, calibration, output, changes=changes, target=target, form=form, given=chosen)
         return
-    given = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
-    given |= {"memory_limit_bytes": memory_limit, "cache": cache, "train": training}
+    given: dict[str, object] = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
+    given |= {"memory_limit_bytes": memory_limit, "cache": cache, "train": _training(train)}
     config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
     _check(config, calibration, ort_cache, dry_run=dry_run)
     loaded_target = load_target(target)
@@ -109,6 +108,11 @@ def quantize(
             raise RecipeError("--output is missing: name the file to write, or look at the plan first with --dry-run")
         result = run(model, batches, target=loaded_target, output=output, config=config, evaluate=measure)
     _report(output, result, ort_cache, form)
+
+
+def _training(time: str | None) -> dict[str, str] | None:
+    """Return the options that --train stands for: a table, so that --set train.KEY goes into it."""
+    return None if time is None else {"time": time}
 
 
 def _check(config: QuantizeConfig, calibration: str | None, ort_cache: Path | None, *, dry_run: bool) -> None:

@@ -1,6 +1,6 @@
 """Checks of samples, with findings sample by sample.
 
-error    not finite    a NaN or an infinity
+error    not finite    a NaN or an infinity, but in a mask of 0 and -inf
 error    range         values outside the range of the preprocessing or the manifest
 warning  range         whole numbers up to 255 in a floating-point input of unknown range: possibly raw pixels
 warning  constant      all values of a floating-point input are the same
@@ -36,6 +36,12 @@ class Finding:
     message: str
 
 
+def is_additive_mask(array: Array) -> bool:
+    """Return whether an array is a mask that is added to scores: 0 for what counts, -inf for what does not."""
+    hidden = np.isneginf(array) if np.issubdtype(array.dtype, np.floating) else np.zeros(0, bool)
+    return bool(hidden.any()) and not hidden.all() and not np.any(array[~hidden])
+
+
 def check_sample(sample: Sample, index: int, ranges: Ranges) -> Iterator[Finding]:
     """Yield the findings about one sample alone; `ranges` give the [low, high] of inputs where they are known."""
     for name, array in sample.items():
@@ -43,6 +49,8 @@ def check_sample(sample: Sample, index: int, ranges: Ranges) -> Iterator[Finding
             continue
         where = f"sample {index}, input '{name}'"
         finite = np.isfinite(array)
+        if is_additive_mask(array):
+            continue
         if not finite.all():
             place = [int(axis) for axis in np.argwhere(~finite)[0]]
             message = f"{where}: holds {array[tuple(place)]} at index {place}; remove or repair the sample"

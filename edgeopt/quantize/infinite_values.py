@@ -6,7 +6,7 @@ float. A range that held them would leave no level for all the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,11 @@ def holds_infinity(values: NDArray[Any]) -> bool:
     return bool(max(-float(values.min()), float(values.max())) >= LARGEST)
 
 
-def reached_by_infinity(model: ir.Model) -> set[str]:
-    """Return the tensors that may be infinite on sound samples: they depend on a constant that is, or on a logarithm."""
+def reached_by_infinity(model: ir.Model, masks: Collection[str] = ()) -> set[str]:
+    """Return the tensors that may be infinite on sound samples: they depend on a constant that is, a logarithm or a mask."""
     graph = model.graph
     reached = {value for value in graph.initializers.values() if _is_infinite(value)}
+    reached.update(value for value in graph.inputs if value.name in masks)
     for node in graph:
         inner = [item for subgraph in _subgraphs(node) for item in subgraph.all_nodes()]
         brought = node.op_type == "Log" or any(_holds(item) for item in node.attributes.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.data.checks import check_samples, digests, raise_errors, warnings_of
+from edgeopt.data.checks import check_sample, check_samples, digests, is_additive_mask, raise_errors, warnings_of
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.errors import DataError
 
@@ -62,3 +62,21 @@ def test_many_of_one_kind_are_one_line() -> None:
 
 def test_integers_have_no_range() -> None:
     assert check_samples(from_arrays({"ids": np.arange(500).reshape(50, 10)}), ranges={"ids": (0, 1)}) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "is_mask"),
+    [
+        ([0, -np.inf, 0], True),
+        ([0, 0, 0], False),
+        ([-np.inf, -np.inf], False),  # nothing counts
+        ([0, np.inf], False),
+        ([0, -np.inf, 0.5], False),
+        ([0, -np.inf, np.nan], False),
+    ],
+)
+def test_a_mask_of_zeros_and_minus_infinity_is_no_damage(values: list[float], is_mask: bool) -> None:
+    mask = np.array(values, np.float32)
+    assert is_additive_mask(mask) == is_mask
+    finding = [item.what for item in check_sample({"mask": mask}, 0, {})]
+    assert ("not finite" in finding) == (not is_mask and not np.isfinite(mask).all())

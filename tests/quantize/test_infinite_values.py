@@ -38,3 +38,4 @@ def test_what_depends_on_an_infinite_constant_or_a_logarithm():
     }
     """)
     assert reached_by_infinity(as_ir(model)) == {"low", "w", "y", "l", "t", "u", "i"}
+    assert reached_by_infinity(as_ir(model), ["x"]) == {"low", "w", "y", "l", "t", "u", "i", "x", "z"}

@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.batches import Batch, Batches
+from edgeopt.data.checks import is_additive_mask
 from edgeopt.errors import DataError
 from edgeopt.graph.batch_axes import batch_axes, rows
 from edgeopt.graph.exposed import ExposedModel
@@ -213,13 +214,17 @@ def _take_in(
     for name, values in exposed(batch, sample=sample).items():
         with np.errstate(invalid="ignore"):  # sums of infinities
             statistics[name].add(values, counted=task.config.counted)
-        _check_finite(name, statistics[name], task, sample)
+        _check_finite(name, statistics[name], (task, sample), batch)
 
 
-def _check_finite(name: str, statistics: TensorStatistics, task: Task, sample: int) -> None:
-    """Refuse NaN, and infinities that the model's own constants do not bring."""
+def _check_finite(name: str, statistics: TensorStatistics, about: tuple[Task, int], batch: Batch) -> None:
+    """Refuse NaN, and infinities that neither the model's own constants nor masks among its inputs bring."""
+    task, sample = about
     extremes = [statistics.minimum, statistics.maximum] if statistics.count else []
-    if np.isnan(extremes).any() or (np.isinf(extremes).any() and name not in task.reached_by_infinity):
+    infinite = np.isinf(extremes).any() and name not in task.reached_by_infinity
+    if infinite and (masks := [key for key, values in batch.items() if is_additive_mask(values)]):
+        infinite = name not in reached_by_infinity(task.model, masks)
+    if np.isnan(extremes).any() or infinite:
         raise DataError(
             f"calibration sample {sample}: the model's tensor '{name}' becomes NaN or infinite; "
             "check the sample's preprocessing, or the model in floating point"

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from edgeopt.batches import Array, Batch, Batches
+from edgeopt.data.checks import is_additive_mask
 from edgeopt.errors import DataError, nearest
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows, without
 from edgeopt.graph.signature import Signature, TensorSpec, fits
@@ -122,6 +123,8 @@ def _check_array(array: Array, spec: TensorSpec, first: int, *, taken: bool) -> 
             f"{where}: shape is {list(array.shape)}, the model takes {spec}; prepare the samples as the model was trained"
         )
     if not np.issubdtype(array.dtype, np.floating):
+        return
+    if is_additive_mask(array):
         return
     finite = np.isfinite(array)
     if not finite.all():

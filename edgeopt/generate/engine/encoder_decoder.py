@@ -59,9 +59,15 @@ class EncoderDecoder:
         beside = folder / "decoder"
         self._config = _configuration(beside)
         self.tokens = Tokens(beside / "tokenizer.json")
-        self.described = check_inputs(self.decoder, _describe(self.decoder, beside, self._config))
         self._inputs = {value.name: list(value.shape) for value in self.encoder.get_inputs()}
         self._outputs = [value.name for value in self.encoder.get_outputs()]
+        try:
+            described = _describe(self.decoder, beside, self._config)
+        except (TypeError, ValueError) as error:
+            raise FolderError(f"{beside}: its configuration does not describe a decoder: {error}") from error
+        self.described = check_inputs(self.decoder, described, given=(*self._outputs, "encoder_attention_mask"))
+        if isinstance(self.described.vocabulary, int):
+            self.tokens.check(self.described.vocabulary)
         self.answered: Answer | None = None
         self.listening: Listening | None = read_listening(beside) if self.hears else None
         if self.listening is not None:
@@ -183,7 +189,13 @@ class EncoderDecoder:
         elif language is not None:
             raise PromptError("this model has one language: leave --language out")
         silent = config.get("no_timestamps_token_id")
-        return [*prompt, silent] if isinstance(silent, int) else prompt
+        prompt += [silent] if isinstance(silent, int) else []
+        vocabulary = self.described.vocabulary or self.tokens.size
+        if not all(0 <= token < vocabulary for token in prompt):
+            raise FolderError(
+                f"{self.folder}: its configuration begins with the tokens {prompt}, its vocabulary is {vocabulary}"
+            )
+        return prompt
 
     def _language(self, cache: GrowingCache, known: Mapping[str, int], wanted: str | None) -> int:
         """Return the token of a language: the wanted one, or the one that the model finds most likely."""

@@ -59,7 +59,7 @@ class Engine:
         session = open_session(described.model, threads=threads)
         described = check_inputs(session, described)
         if tokens is not None and described.vocabulary is not None:
-            _check_vocabulary(tokens, described)
+            tokens.check(described.vocabulary)
         return cls(session, described, tokens, read_template(folder, template))
 
     @property
@@ -193,12 +193,3 @@ class Engine:
     def logits(self, tokens: Sequence[int]) -> Array:
         """Return the logits after each of `tokens`, [tokens, vocabulary], from an empty cache."""
         return self.cache(1, len(tokens)).extend(0, tokens, want=len(tokens))
-
-
-def _check_vocabulary(tokens: Tokens, described: Description) -> None:
-    """Refuse a tokenizer with tokens that the model does not know: it is another model's."""
-    if described.vocabulary is not None and tokens.size > described.vocabulary:
-        raise FolderError(
-            f"{tokens.file}: has {tokens.size} tokens, the model's vocabulary is {described.vocabulary}: they do not belong "
-            "together; copy the tokenizer files of this model into the folder"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ def open_session(path: Any, *, threads: int = 1) -> ort.InferenceSession:
     return session
 
 
-def check_inputs(session: ort.InferenceSession, described: Description) -> Description:
+def check_inputs(session: ort.InferenceSession, described: Description, *, given: Collection[str] = ()) -> Description:
     """Return the description with the optional inputs that the graph really has, and its cache's type and size.
 
+    `given` are inputs that come from an encoder.
+
     Raises:
-        FolderError: the graph lacks an input or an output that the description names.
+        FolderError: the graph lacks an input or an output that the description names, or needs another input.
     """
     inputs = {value.name: value for value in session.get_inputs()}
     optional = {value.name for value in session.get_overridable_initializers()}
@@ -65,6 +68,13 @@ def check_inputs(session: ort.InferenceSession, described: Description) -> Descr
     for name in (names.tokens, names.logits):
         if name not in inputs and name not in outputs:
             raise FolderError(f"{described.model}: has no '{name}', so it is not a decoder")
+    cache = {name % layer for layer in range(described.layers) for name in (names.past_key, names.past_value)}
+    more = inputs.keys() - cache - {names.tokens, names.mask, names.positions, names.asked, *given}
+    if more:
+        raise FolderError(
+            f"{described.model}: needs the input '{min(more)}', which a decoder alone is not given; of an encoder-decoder give "
+            "the folder that holds both halves, encoder and decoder, of one model"
+        )
     past = inputs[names.past_key % 0]
     heads, size = past.shape[1], past.shape[3]
     return replace(

@@ -42,6 +42,18 @@ class Tokens:
         """The number of tokens, added ones included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
+    def check(self, vocabulary: int) -> None:
+        """Refuse tokens that the model does not know: the tokenizer is another model's.
+
+        Raises:
+            FolderError: saying both numbers.
+        """
+        if self.size > vocabulary:
+            raise FolderError(
+                f"{self.file}: has {self.size} tokens, the model's vocabulary is {vocabulary}: they do not belong "
+                "together; copy the tokenizer files of this model into the folder"
+            )
+
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Return the tokens of `text`; `special`: with the ones that the model expects around a text."""
         return list(self._tokenizer.encode(text, add_special_tokens=special).ids)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder, Suppressed, is_encoder_decoder
+from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.engine.errors import FolderError, PromptError
 from edgeopt.generate.engine.sampling import Sampling
 from tests.encoder_decoders import TOKENS, exported
@@ -114,6 +115,31 @@ def test_a_configuration_without_a_start_is_refused(t5: tuple[Any, Path], tmp_pa
         (folder / "decoder" / name).write_text(json.dumps(values))
     with pytest.raises(FolderError, match="no decoder_start_token_id"):
         EncoderDecoder(folder).generate("a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"decoder_start_token_id": 99999}, r"begins with the tokens \[99999\], its vocabulary is 400"),
+        ({"eos_token_id": "x"}, "does not describe a decoder: invalid literal"),
+        ({"max_position_embeddings": "many"}, "does not describe a decoder: invalid literal"),
+        ({"vocab_size": 7}, "they do not belong together"),
+    ],
+)
+def test_configurations_that_cannot_be_are_refused(
+    t5: tuple[Any, Path], tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    folder = shutil.copytree(t5[1], tmp_path / "model")
+    file = folder / "decoder" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    (folder / "decoder" / "generation_config.json").unlink()
+    with pytest.raises(FolderError, match=said):
+        EncoderDecoder(folder).generate("a")
+
+
+def test_a_half_is_no_decoder(t5: tuple[Any, Path]) -> None:
+    with pytest.raises(FolderError, match="give the folder that holds both halves"):
+        Engine.open(t5[1] / "decoder")
 
 
 def test_suppressed_tokens() -> None:

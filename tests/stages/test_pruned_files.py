@@ -16,6 +16,7 @@ _BEFORE = ExportedFigures(1000, 5000, 4100)
 def test_a_file_that_fell_as_planned_passes() -> None:
     check_fell(_BEFORE, ExportedFigures(700, 2500, 2900), planned=0.5, asked="macs 0.5x")
     check_fell(_BEFORE, ExportedFigures(700, 5000, 2900), planned=0.7, asked="parameters 0.7x")
+    check_fell(_BEFORE, ExportedFigures(700, 3000, 2900), planned=0.4, asked="macs 0.4x", most=3100)
 
 
 @pytest.mark.parametrize(

@@ -149,4 +149,4 @@ class PruneOptions(Options):
             return f"latency {self.latency}"
         if self.units:
             return "the given units"
-        return f"parameters {self.parameters}x" if self.parameters else f"macs {self.macs}x"
+        return f"parameters {self.parameters:.4g}x" if self.parameters else f"macs {self.macs:.4g}x"

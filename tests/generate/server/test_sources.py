@@ -21,7 +21,7 @@ from edgeopt.generate.server.requests import CompletionRequest
 from edgeopt.generate.server.sources import Sources
 from edgeopt.generate.server.texts import TimeLimitError
 from edgeopt.generate.server.worker import QueueFullError
-from tests.generate.engine.test_encoder_decoder import t5, whisper, write_wav  # noqa: F401  (fixtures)
+from tests.generate.engine.test_encoder_decoder import write_wav
 from tests.generate.server.conftest import Running, running
 
 
@@ -44,7 +44,7 @@ def post_form(address: str, file: bytes | None, **fields: str) -> tuple[int, str
 
 
 @pytest.fixture(scope="module")
-def translator(t5: tuple[Any, Path]) -> Iterator[tuple[Running, EncoderDecoder]]:  # noqa: F811
+def translator(t5: tuple[Any, Path]) -> Iterator[tuple[Running, EncoderDecoder]]:
     with running(EncoderDecoder(t5[1]), max_tokens=12) as made:
         yield made, EncoderDecoder(t5[1])
 
@@ -82,7 +82,7 @@ def test_what_it_cannot_do_has_a_status(
     assert (found, said in message) == (status, True), message
 
 
-def test_a_recording_is_written_down(whisper: tuple[Any, Path, Any], tmp_path: Path) -> None:  # noqa: F811
+def test_a_recording_is_written_down(whisper: tuple[Any, Path, Any], tmp_path: Path) -> None:
     samples = np.sin(np.arange(24_000) / 9.0) * 0.4
     wav = write_wav(tmp_path / "speech.wav", samples, 16_000)
     model = EncoderDecoder(whisper[1])
@@ -102,7 +102,7 @@ def test_a_recording_is_written_down(whisper: tuple[Any, Path, Any], tmp_path: P
         assert "/v1/audio/transcriptions" in message
 
 
-def test_only_as_many_wait_as_may_and_late_ones_get_no_answer(t5: tuple[Any, Path]) -> None:  # noqa: F811
+def test_only_as_many_wait_as_may_and_late_ones_get_no_answer(t5: tuple[Any, Path]) -> None:
     def made(**options: Any) -> Sources:
         return Sources(EncoderDecoder(t5[1]), ServeConfig(**options), Metrics(), name="tiny")
 
@@ -120,7 +120,7 @@ def test_only_as_many_wait_as_may_and_late_ones_get_no_answer(t5: tuple[Any, Pat
         asyncio.run(made(time_limit_s=1e-9).complete(CompletionRequest(prompt="a"), here))
 
 
-def test_a_client_that_has_gone_frees_the_turn(t5: tuple[Any, Path]) -> None:  # noqa: F811
+def test_a_client_that_has_gone_frees_the_turn(t5: tuple[Any, Path]) -> None:
     sources = Sources(EncoderDecoder(t5[1]), ServeConfig(), Metrics(), name="tiny")
 
     async def gone() -> bool:
@@ -134,7 +134,7 @@ def test_a_client_that_has_gone_frees_the_turn(t5: tuple[Any, Path]) -> None:  #
     assert not asyncio.run(leave())
 
 
-def test_a_stream_that_is_left_frees_the_turn(t5: tuple[Any, Path]) -> None:  # noqa: F811
+def test_a_stream_that_is_left_frees_the_turn(t5: tuple[Any, Path]) -> None:
     sources = Sources(EncoderDecoder(t5[1]), ServeConfig(), Metrics(), name="tiny")
 
     async def leave() -> tuple[bool, bool]:

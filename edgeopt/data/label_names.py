@@ -56,17 +56,17 @@ def numbers_as_names(values: Sequence[str]) -> tuple[str, ...]:
     Most counts from 0 or 1 without gaps. One with gaps of a few classes (a split that has no sample of them) keeps its numbers;
     numbers that are codes, such as 4 and 9, or 207 and 281, are numbered in order.
     """
-    found = sorted(set(values), key=int)
+    found = sorted(set(values), key=lambda name: (int(name), name))
     first, last = int(found[0]), int(found[-1])
-    if first > 1 or last - first + 1 >= 2 * len(found):
-        return tuple(found)
     known = {int(name): name for name in found}
+    if first > 1 or last - first + 1 >= 2 * len(found) or len(known) < len(found):  # ("1" and "01" are two classes)
+        return tuple(found)
     return tuple(known.get(number, str(number)) for number in range(first, last + 1))
 
 
 def ordered_names(values: Sequence[str]) -> tuple[str, ...]:
     """Return the names by number where the model has none: in the order of the numbers that they are, else alphabetically."""
-    if values and all(value.isdigit() for value in values):
+    if values and all(value.isdecimal() for value in values):
         return numbers_as_names(values)
     return tuple(sorted(set(values)))
 

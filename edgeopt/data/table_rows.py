@@ -250,4 +250,4 @@ def _is_decimal(text: str) -> bool:
 
 
 def _is_whole(text: str) -> bool:
-    return (text.lstrip("+-").isdigit() and len(text) < 18) or (_are_numbers([text]) and float(text).is_integer())
+    return (text.lstrip("+-").isdecimal() and len(text) < 18) or (_are_numbers([text]) and float(text).is_integer())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.data.label_names import are_known, numbered, numbers_as_names, some_of
+from edgeopt.data.label_names import are_known, numbered, numbers_as_names, ordered_names, some_of
 from edgeopt.errors import DataError
 
 
@@ -57,7 +57,12 @@ def test_a_message_lists_at_most_eight_names() -> None:
         (["9", "4", "4"], ("4", "9")),  # codes
         (["207", "281", "283"], ("207", "281", "283")),
         (["0", "9"], ("0", "9")),
+        (["1", "01", "2"], ("01", "1", "2")),  # two classes of one number
     ],
 )
 def test_names_that_are_numbers_keep_them_where_a_class_has_no_sample(values: list[str], names: tuple[str, ...]) -> None:
     assert numbers_as_names(values) == names
+
+
+def test_digits_that_are_no_numbers_are_names() -> None:
+    assert ordered_names(["²", "1", "²"]) == ("1", "²")

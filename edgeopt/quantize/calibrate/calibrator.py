@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeopt import progress
-from edgeopt.batches import Batch, Batches
+from edgeopt.batches import Array, Batch, Batches
 from edgeopt.data.checks import is_additive_mask
 from edgeopt.errors import DataError
 from edgeopt.graph.batch_axes import batch_axes, rows
@@ -90,10 +90,15 @@ class Task:
     aside: frozenset[int] = frozenset()
     """The numbers of batches whose statistics are kept apart, and which are kept themselves."""
 
+    def reached_by_infinity(self, masks: frozenset[str] = frozenset()) -> set[str]:
+        """Return the tensors that may be infinite on sound samples; `masks`: inputs that hold -inf."""
+        if masks not in self._reached:
+            self._reached[masks] = reached_by_infinity(self.model, masks)
+        return self._reached[masks]
+
     @cached_property
-    def reached_by_infinity(self) -> set[str]:
-        """The tensors that may be infinite on sound samples."""
-        return reached_by_infinity(self.model)
+    def _reached(self) -> dict[frozenset[str], set[str]]:
+        return {}
 
 
 @dataclass
@@ -214,21 +219,24 @@ def _take_in(
     for name, values in exposed(batch, sample=sample).items():
         with np.errstate(invalid="ignore"):  # sums of infinities
             statistics[name].add(values, counted=task.config.counted)
-        _check_finite(name, statistics[name], (task, sample), batch)
+        if not _is_sound(name, values, statistics[name], task, batch):
+            raise DataError(
+                f"calibration sample {sample}: the model's tensor '{name}' becomes NaN or infinite; "
+                "check the sample's preprocessing, or the model in floating point"
+            )
 
 
-def _check_finite(name: str, statistics: TensorStatistics, about: tuple[Task, int], batch: Batch) -> None:
-    """Refuse NaN, and infinities that neither the model's own constants nor masks among its inputs bring."""
-    task, sample = about
+def _is_sound(name: str, values: Array, statistics: TensorStatistics, task: Task, batch: Batch) -> bool:
+    """Return whether a tensor has no NaN, and no infinity but what the model's constants or masks among the inputs bring.
+
+    The statistics, which have seen `values` and those before, tell soonest that nothing is infinite.
+    """
     extremes = [statistics.minimum, statistics.maximum] if statistics.count else []
-    infinite = np.isinf(extremes).any() and name not in task.reached_by_infinity
-    if infinite and (masks := [key for key, values in batch.items() if is_additive_mask(values)]):
-        infinite = name not in reached_by_infinity(task.model, masks)
-    if np.isnan(extremes).any() or infinite:
-        raise DataError(
-            f"calibration sample {sample}: the model's tensor '{name}' becomes NaN or infinite; "
-            "check the sample's preprocessing, or the model in floating point"
-        )
+    if np.isnan(extremes).any():
+        return False
+    if not np.isinf(extremes).any() or name in task.reached_by_infinity() or not np.isinf(values).any():
+        return True
+    return name in task.reached_by_infinity(frozenset(key for key, given in batch.items() if is_additive_mask(given)))
 
 
 def plan_turns(task: Task, batches: Batches) -> list[list[str]]:

@@ -32,6 +32,8 @@ _SENSITIVE = {"Log": 0, "Reciprocal": 0, "Sqrt": 0, "ReduceLogSum": 0, "Div": 1}
 """Operators that make large numbers of small ones, and which input is meant; Pow is one with an exponent below 1."""
 _GUARDS = {"Add", "Sub", "Max", "Clip"}
 """How a small constant keeps another tensor from 0."""
+_BIASED = {"Conv", "ConvTranspose", "Gemm"}
+"""Operators whose third input is added."""
 _FORWARDING = {"Sqrt", "Expand", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Transpose", "Cast", "Slice", "Gather"}
 
 
@@ -89,8 +91,13 @@ def vanishing(graph: ir.Graph, largest: Mapping[str, float]) -> dict[str, str]:
         for value in (*node.inputs, *node.outputs)
         if value is not None
         and 0 < largest.get(name_of(value), 0) < SMALLEST
-        and not (node.op_type in _GUARDS and _is_guard(value))
+        and not (_is_added(value, node) and _is_guard(value))
     }
+
+
+def _is_added(value: ir.Value, node: ir.Node) -> bool:
+    """Return whether a node adds a tensor to others, or bounds them by it."""
+    return node.op_type in _GUARDS or (node.op_type in _BIASED and value in node.inputs[2:])
 
 
 def _sensitive_input(node: ir.Node) -> int | None:

@@ -186,6 +186,14 @@ def test_a_tensor_of_which_float16_leaves_nothing_stays_float32(saved, tmp_path,
     np.testing.assert_allclose(got, expected, rtol=2e-3)
 
 
+@pytest.mark.parametrize("bias", [1e-9, 1e-3])
+def test_a_small_bias_does_not_keep_its_layer_in_float32(saved, tmp_path, vnni, bias):
+    text = "g (float[n, 4] x) => (float[n, 4] y) { y = Gemm(x, w, b) }"
+    plan, expected, got = converted(saved, tmp_path, vnni, text, ONES, w=np.eye(4), b=np.full(4, bias))
+    assert plan["y"].precision == "float16"
+    np.testing.assert_allclose(got, expected, rtol=2e-3)
+
+
 def test_an_input_of_small_numbers_stays_float32_where_it_is_divided_by(saved, tmp_path, vnni):
     text = "g (float[n, 4] x) => (float[n, 4] y) { y = Reciprocal(x) }"
     samples = [{"x": np.array([[1e-3, 1e-7, 1, 2]], np.float32)}]

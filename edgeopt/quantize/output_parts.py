@@ -64,12 +64,12 @@ class PartsNoise:
         return {part: noise.db for part, noise in self._noise.items()}
 
 
-def parts_of(names: Iterable[str], batches: Iterable[Mapping[str, Array]]) -> list[Part]:
-    """Return the parts of the outputs called `names`, by the exact values on all batches."""
+def parts_of(names: Sequence[str], batches: Iterable[Mapping[str, Array]]) -> list[Part]:
+    """Return the parts of the outputs called `names`, by the exact values on all batches, which may have other tensors."""
     largest: dict[str, dict[int, Array]] = {}
     for outputs in batches:
-        for name, values in outputs.items():
-            found = _largest(values)
+        for name in names:
+            found = _largest(outputs[name])
             known = largest.setdefault(name, found)
             same = [axis for axis in known.keys() & found.keys() if known[axis].shape == found[axis].shape]
             largest[name] = {axis: np.maximum(known[axis], found[axis]) for axis in sorted(same)}

@@ -25,7 +25,7 @@ from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.training.blocks import Block, blocks_of
-from edgeopt.quantize.training.objective import relative_error
+from edgeopt.quantize.training.objective import of_part
 from edgeopt.quantize.training.rates import groups, rates_of, warmed
 from edgeopt.quantize.training.run import TrainingRun, tensors
 
@@ -173,7 +173,7 @@ def _accumulate(work: TrainingRun, block: Block, samples: Sequence[_Sample]) -> 
 def _loss(work: TrainingRun, block: Block, sample: _Sample, constants: Alive) -> Tensor:
     steps = [number for number in block.steps if number not in block.constants]
     made = {value.name: tensor for value, tensor in work.module.advance({**sample.alive, **constants}, steps).items()}
-    return torch.stack([relative_error(made[name], sample.wanted[name]) for name in block.outputs]).mean()
+    return torch.stack([of_part(part, made, sample.wanted) for part in work.compared(block.outputs)]).mean()
 
 
 @torch.no_grad()

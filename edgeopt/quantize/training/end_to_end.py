@@ -88,7 +88,7 @@ def _accumulate(work: TrainingRun, batches: Iterator[tuple[Batch, int]]) -> dict
     while wanted < work.options.batch_size:
         batch, count = next(batches)
         made = work.module(tensors(batch), frozenset(work.wanted))
-        parts = objective.loss(made, targets(work, batch), work.outputs, work.options.inner_weight)
+        parts = objective.loss(made, targets(work, batch), work.parts, work.options.inner_weight)
         total = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(total):
             bad = next(name for name, part in parts.items() if not torch.isfinite(part))

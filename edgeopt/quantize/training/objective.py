@@ -1,7 +1,7 @@
 """What a quantized graph is trained towards: the outputs of the same graph without Q/DQ pairs. No labels are needed.
 
     classes [samples, classes]     KL(p ‖ q) = Σ p·(log p - log q), p and q the softmax of exact and rounded logits
-    every floating-point output    Σ(y - t)² / Σ t²,  which is 10^(-SQNR/10)
+    every part of the outputs      Σ(y - t)² / Σ t²,  which is 10^(-SQNR/10)
     inner tensors, by choice       the same, of the sums of the residual stream
 
 The targets are onnxruntime's of the floating-point model.
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgeopt.graph.matching import constant, is_float, name_of, rank
+from edgeopt.quantize.output_parts import Part
 
 
 def outputs_of(model: ir.Model) -> list[str]:
@@ -37,23 +38,31 @@ def residual_sums(model: ir.Model) -> list[str]:
     ]
 
 
-def loss(made: Mapping[str, Tensor], wanted: Mapping[str, Tensor], outputs: Sequence[str], inner: float) -> dict[str, Tensor]:
-    """Return the parts of the loss of one batch by name, each a mean over its samples.
+def loss(made: Mapping[str, Tensor], wanted: Mapping[str, Tensor], outputs: Sequence[Part], inner: float) -> dict[str, Tensor]:
+    """Return the terms of the loss of one batch by name, each a mean over its samples.
 
     Args:
         made: outputs and inner tensors of the trained graph.
         wanted: the same of the floating-point model.
-        outputs: which of them are outputs.
+        outputs: which of them are outputs, and which channels of an output are compared by themselves.
         inner: the weight of the others; 0: none are compared.
     """
-    parts: dict[str, Tensor] = {"outputs": torch.stack([relative_error(made[name], wanted[name]) for name in outputs]).mean()}
-    logits = [name for name in outputs if wanted[name].ndim == 2 and wanted[name].shape[1] > 1]
+    terms = {"outputs": torch.stack([of_part(part, made, wanted) for part in outputs]).mean()}
+    whole = [part.output for part in outputs if not part.channels]
+    logits = [name for name in whole if wanted[name].ndim == 2 and wanted[name].shape[1] > 1]
     if logits:
-        parts["KL"] = torch.stack([_divergence(made[name], wanted[name]) for name in logits]).mean()
-    others = [name for name in wanted if name not in outputs]
+        terms["KL"] = torch.stack([_divergence(made[name], wanted[name]) for name in logits]).mean()
+    others = wanted.keys() - {part.output for part in outputs}
     if inner and others:
-        parts["inner"] = inner * torch.stack([relative_error(made[name], wanted[name]) for name in others]).mean()
-    return parts
+        terms["inner"] = inner * torch.stack([relative_error(made[name], wanted[name]) for name in sorted(others)]).mean()
+    return terms
+
+
+def of_part(part: Part, made: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
+    """Return the relative error of a part of the outputs."""
+    values = made[part.output], wanted[part.output]
+    channels = torch.tensor(part.channels)
+    return relative_error(*(one.index_select(part.axis, channels) for one in values) if part.channels else values)
 
 
 def relative_error(made: Tensor, wanted: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +19,8 @@ from edgeopt.graph.matching import by_name
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.graph.signature import Signature
 from edgeopt.quantize.config import TrainingOptions
+from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
 from edgeopt.quantize.search.trials import Outcome
-from edgeopt.quantize.sqnr import Noise
 from edgeopt.quantize.training import objective
 from edgeopt.quantize.training.graph_module import GraphModule
 from edgeopt.quantize.training.samples import Split, split, stack, stackable
@@ -38,6 +38,8 @@ class TrainingRun:
     floating: ir.Model
     teacher: ort.InferenceSession
     outputs: tuple[str, ...]
+    parts: tuple[Part, ...]
+    """What is compared by itself: outputs, or their channels of very different size."""
     wanted: tuple[str, ...]
     """The outputs, and inner tensors where these are compared."""
     data: Split
@@ -45,6 +47,11 @@ class TrainingRun:
     options: TrainingOptions
     forward_s: float = 0.0
     """How long one sample takes through the network."""
+
+    def compared(self, names: Collection[str]) -> list[Part]:
+        """Return what is compared of some tensors: the parts of outputs, any other as a whole."""
+        inner = [Part(name) for name in names if name not in self.outputs]
+        return [*inner, *(part for part in self.parts if part.output in names)]
 
 
 def prepared_run(
@@ -66,8 +73,9 @@ def prepared_run(
     inner = [name for name in objective.residual_sums(floating) if name in there] if options.inner_weight else []
     wanted = list(dict.fromkeys([*outputs, *inner]))
     teacher = open_exposed(floating, inner, threads=torch.get_num_threads())
-    axes = stackable(signature)
-    work = TrainingRun(module, floating, teacher, tuple(outputs), tuple(wanted), split(samples, seed=_SEED), axes, options)
+    axes, data = stackable(signature), split(samples, seed=_SEED)
+    parts = parts_of(outputs, (run(teacher, outputs, sample, sample=0) for sample in data.held))
+    work = TrainingRun(module, floating, teacher, tuple(outputs), tuple(parts), tuple(wanted), data, axes, options)
     return timed(work if _stacks(work) else replace(work, axes=None))
 
 
@@ -115,12 +123,10 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
 
 
 def held_db(work: TrainingRun) -> float:
-    """Return the SQNR of the worst output on the held-aside samples."""
-    noises = {name: Noise() for name in work.outputs}
+    """Return the SQNR of the worst part of the outputs on the held-aside samples."""
+    noise = PartsNoise(work.parts)
     with torch.no_grad():
         for sample in work.data.held:
-            made: dict[str, Tensor] = work.module(tensors(sample))
-            for name, values in targets(work, sample).items():
-                if name in noises:
-                    noises[name].add(values.numpy(), made[name].numpy())
-    return min(noise.db for noise in noises.values())
+            made, wanted = work.module(tensors(sample)), targets(work, sample)
+            noise.add(*({name: values[name].numpy() for name in work.outputs} for values in (wanted, made)))
+    return min(noise.db.values())

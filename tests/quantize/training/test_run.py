@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from edgeopt.quantize.output_parts import Part
 from edgeopt.quantize.training import run
 from edgeopt.quantize.training.run import TrainingRun, held_db, targets, tensors
 
@@ -36,3 +37,11 @@ def test_fewer_samples_are_held_aside_where_there_is_no_time_to_look_at_them(
     timed = run.timed(dataclasses.replace(residual_run, data=data, options=options))
     assert len(timed.data.held) == count
     assert timed.forward_s > 0
+
+
+def test_the_worst_part_of_the_outputs_counts(residual_run: TrainingRun) -> None:
+    halves = tuple(Part("y", 1, channels) for channels in ((0, 1), (2, 3)))
+    parted = dataclasses.replace(residual_run, parts=halves)
+    each = [held_db(dataclasses.replace(residual_run, parts=(half,))) for half in halves]
+    assert held_db(parted) == min(each) < held_db(residual_run) < max(each)
+    assert parted.compared(["s", "y"]) == [Part("s"), *halves]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgeopt.batches import Batch
-from edgeopt.graph.matching import name_of
+from edgeopt.graph.matching import name_of, named_nodes
 from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
 from edgeopt.quantize.plan.cause import Cause
@@ -31,17 +31,21 @@ def sensitivity(
         batches: a few samples.
         threads: for inference.
     """
+    gates = gates_of_layers(model, quantized, plan)
+    noise = Gated(model, gates, batches, threads=threads).of_each()
+    nodes = named_nodes(model.graph)
+    found = [LayerNoise(gate.name, nodes[gate.name].op_type, noise[gate.name]) for gate in gates]
+    return tuple(sorted(found, key=lambda layer: (layer.sqnr_db, layer.name)))
+
+
+def gates_of_layers(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[Gate]:
+    """Return a gate for every integer layer and residual Add, called like its node; arguments as for `sensitivity`."""
     tensors = {tensor.name: tensor for tensor in plan.tensors}
     symmetric = plan.scheme.symmetric_activation
-    layers = list(rounded_layers(model, quantized))
     gates = []
-    for layer in layers:
+    for layer in rounded_layers(model, quantized):
         read, weight = layer.node.inputs[:2]
         rounded = Rounded(name_of(weight), layer.dequantize)
         gates.append(Gate(name_of(layer.node), tensors.get(name_of(read)), name_of(layer.node), rounded, symmetric))
     residual = [node for node in plan.integer_nodes if node.cause is Cause.RESIDUAL]
-    gates += [Gate(node.name, tensors.get(node.reads[0]), node.name, symmetric=symmetric) for node in residual]
-    noise = Gated(model, gates, batches, threads=threads).of_each()
-    operators = [layer.node.op_type for layer in layers] + [node.op for node in residual]
-    found = [LayerNoise(gate.name, op, noise[gate.name]) for gate, op in zip(gates, operators, strict=True)]
-    return tuple(sorted(found, key=lambda layer: (layer.sqnr_db, layer.name)))
+    return gates + [Gate(node.name, tensors.get(node.reads[0]), node.name, symmetric=symmetric) for node in residual]

@@ -2,22 +2,29 @@
 
 First the layers, worst first. Where no number of them helps, the noise comes from what lies between (an elementwise operator on
 values that span many decades, say, on targets that round every tensor): then the nodes around the worst activations.
+
+Which are the worst is looked at on a few samples, one run for each of them and sample; what each candidate has, on all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from edgeopt.batches import Batch
 from edgeopt.errors import ModelError
 from edgeopt.graph.matching import by_name, name_of
 from edgeopt.quantize.apply.gates import Gate, Gated
-from edgeopt.quantize.inspect.sensitivity import sensitivity
+from edgeopt.quantize.inspect.sensitivity import gates_of_layers, sensitivity
 from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.result import LayerNoise
 from edgeopt.quantize.search.prefix import smallest_prefix
 from edgeopt.quantize.search.trials import Outcome, Trials, named
+
+_LOOKED_AT = 2
+"""Batches on which layers and activations are put in order."""
 
 
 def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db: float) -> Outcome:
@@ -32,7 +39,11 @@ def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db
     before = trials.exact.db(quantized)
     if before >= wanted_db:
         return Outcome(plan, quantized)
-    layers = sensitivity(trials.floating(plan), quantized, plan, trials.samples, threads=1)
+    model, looked_at = trials.floating(plan), trials.samples[:_LOOKED_AT]
+    every = [gate.name for gate in gates_of_layers(model, quantized, plan)]
+    layers: tuple[LayerNoise, ...] = ()
+    if trials.exact.db(trials.make(plan.without(every, Cause.COLLAPSE, basis=trials.basis))) >= wanted_db:
+        layers = sensitivity(model, quantized, plan, looked_at, threads=trials.threads)
     found = _fewest(len(layers), lambda count: trials.without(plan, layers[:count], Cause.COLLAPSE), trials, wanted_db)
     if found is not None:
         count, floating, after = found
@@ -41,7 +52,7 @@ def avoid_collapse(plan: Plan, quantized: ir.Model, trials: Trials, *, wanted_db
         return Outcome(kept.decided("exceptions", choice, _reason(before, said, after)), floating, layers)
     order: list[frozenset[str]] = []
     try:
-        order = _around(plan, trials)
+        order = _around(plan, model, looked_at, trials)
         found = _fewest(len(order), lambda count: _without(plan, order[:count], trials), trials, wanted_db)
     except ModelError:  # a switched tensor that a subgraph reads: onnxruntime does not load what would be tried
         found = None
@@ -63,6 +74,8 @@ def _fewest(
     """The smallest count that held, alone: each candidate is as large as the model."""
 
     def holds(count: int) -> bool:
+        if not count:
+            return False  # (the outputs have collapsed)
         made = trials.make(candidate(count))
         found = trials.exact.db(made)
         if found >= wanted_db and count < min(best, default=most + 1):
@@ -74,12 +87,11 @@ def _fewest(
     return None if count is None else (count, *best[count])
 
 
-def _around(plan: Plan, trials: Trials) -> list[frozenset[str]]:
-    """Return, for each activation, the integer nodes that give or read it, the noisiest activation first."""
-    model = trials.floating(plan)
+def _around(plan: Plan, model: ir.Model, batches: Sequence[Batch], trials: Trials) -> list[frozenset[str]]:
+    """Return, for each activation, the integer nodes that give or read it, the noisiest activation on `batches` first."""
     tried = [tensor for tensor in plan.tensors if tensor.follows is None]
     gates = [Gate(tensor.name, tensor, symmetric=plan.scheme.symmetric_activation) for tensor in tried]
-    alone = Gated(model, gates, trials.samples, threads=trials.threads).of_each()
+    alone = Gated(model, gates, batches, threads=trials.threads).of_each()
     integer, values = {node.name for node in plan.integer_nodes}, by_name(model.graph)
     found = []
     for name in sorted(alone, key=lambda name: (alone[name], name)):

@@ -6,6 +6,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.quantize.apply.gates import Gated
 from edgeopt.targets.target import load_target
 from tests.quantize.conftest import sqnr
 
@@ -66,12 +67,20 @@ def test_nodes_around_the_noisiest_activations_stay_floating_where_layers_do_not
     target = load_target("nnapi")
     plain = quantize(path, loudness(), target=target, output=tmp_path / "a.onnx", config=QuantizeConfig(collapse_db=None)).facts
     assert plain.outputs_db < 12
+    looked_at = []
+
+    def gated(model, gates, batches, **given):
+        looked_at.append(len(batches))
+        return Gated(model, gates, batches, **given)
+
     monkeypatch.setattr("edgeopt.quantize.search.collapse.sensitivity", lambda *_, **__: ())  # no layer to leave floating
+    monkeypatch.setattr("edgeopt.quantize.search.collapse.Gated", gated)
     facts = quantize(path, loudness(), target=target, output=tmp_path / "b.onnx").facts
     (choice,) = [decision for decision in facts.decisions if decision.what == "exceptions"]
     assert facts.outputs_db >= 12
     assert choice.choice.endswith(" nodes in floating point") and "the nodes around" in choice.reason
     assert not [warning for warning in facts.warnings if "collapse" in warning]
+    assert looked_at == [2]  # of 8: each activation takes a run on each
 
 
 def test_scores_do_not_collapse_beside_boxes_in_pixels(saved, tmp_path):

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from edgeopt import progress
 from edgeopt.batches import Batch
+from edgeopt.graph.matching import name_of
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.quantize.training.blocks import Block, blocks_of
 from edgeopt.quantize.training.objective import of_part
@@ -172,7 +173,7 @@ def _accumulate(work: TrainingRun, block: Block, samples: Sequence[_Sample]) -> 
 
 def _loss(work: TrainingRun, block: Block, sample: _Sample, constants: Alive) -> Tensor:
     steps = [number for number in block.steps if number not in block.constants]
-    made = {value.name: tensor for value, tensor in work.module.advance({**sample.alive, **constants}, steps).items()}
+    made = {name_of(value): tensor for value, tensor in work.module.advance({**sample.alive, **constants}, steps).items()}
     return torch.stack([of_part(part, made, sample.wanted) for part in work.compared(block.outputs)]).mean()
 
 

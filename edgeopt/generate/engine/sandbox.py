@@ -25,6 +25,9 @@ _MOST_BITS = 1 << 14
 """Of an integer."""
 _WIDTH = re.compile(r"\d{5,}")
 """A number in a format that pads."""
+_WIDE_FIELD = re.compile(r"\{[^{}]*(:[^{}]*\d{5}|\{)")
+"""A field of `str.format` that pads far, or as far as an argument says."""
+_PADDING = {"ljust", "rjust", "center", "zfill"}
 
 
 class TooMuchError(Exception):
@@ -94,6 +97,22 @@ def _limited(padding: Callable[..., Any]) -> Callable[..., Any]:
     return limited
 
 
+def _check_call(called: Any, given: Sequence[Any], named: Mapping[str, Any]) -> None:
+    """Raise an error if a method of a text, such as ``'a'.ljust(10 ** 9)``, would make too large a text."""
+    method = getattr(called, "__wrapped__", called)  # (Jinja wraps str.format)
+    text, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
+    if not isinstance(text, str):
+        return
+    if name in _PADDING:
+        _check(max((value for value in (*given, *named.values()) if isinstance(value, int)), default=0))
+    elif name == "expandtabs":
+        _check(text.count("\t") * int((*given, *named.values(), 8)[0]))
+    elif name == "replace" and len(given) > 1:
+        _check(text.count(given[0]) * len(given[1]))
+    elif name.startswith("format") and _WIDE_FIELD.search(text.replace("{{", "")):
+        raise TooMuchError("it pads texts without a limit")
+
+
 def environment() -> Any:
     """Return the environment, with what transformers adds to Jinja's own."""
     import jinja2
@@ -132,6 +151,10 @@ def environment() -> Any:
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             _check_operation(operator, left, right)
             return super().call_binop(context, operator, left, right)
+
+        def call(self, context: Any, called: Any, /, *given: Any, **named: Any) -> Any:
+            _check_call(called, given, named)
+            return super().call(context, called, *given, **named)
 
         def joined(self, parts: Sequence[Any]) -> str:
             texts = [str(part) for part in parts]

@@ -22,6 +22,12 @@ LARGE = {
     "a format": "{{ '%99999999999d' % 1 }}",
     "the filter of formats": "{{ '%99999999999d' | format(1) }}",
     "a filter that pads": "{{ 'a' | center(width=99999999999) }}",
+    "a method that pads": "{{ 'a'.ljust(99999999999) }}",
+    "a method that formats": "{{ '{:99999999}'.format(1) }}",
+    "a width that is an argument": "{{ '{:{}}'.format(1, 99999999) }}",
+    "zeros before a number": "{{ '1'.zfill(99999999999) }}",
+    "tabs": "{{ '\\t'.expandtabs(99999999999) }}",
+    "texts replaced": "{% set s = 'a' * 99999 %}{{ s.replace('a', s) }}",
     "all that is said": "{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}",
 }
 
@@ -47,6 +53,8 @@ def test_what_would_be_too_large_is_refused_before_it_is_made(name):
         ("{{ 'a' ~ 1 ~ none }}", "a1None"),
         ("{{ 'b' + 'c' }}{{ 'd' * 2 }}{{ 2 ** 10 * 3 }}", "bcdd3072"),
         ("{{ '%s!' % 'e' }}{{ '%s-%5d' | format('f', 7) }}", "e!f-    7"),
+        ("{{ '12345{:>3}'.format(6) }}", "12345  6"),
+        ("{{ 'h'.ljust(3) ~ 'i'.zfill(2) ~ 'aba'.replace('a', 'bc').upper() ~ '\\t'.expandtabs() }}", "h  0iBCBBC        "),
         ("{{ 'g' | center(3) }}{{ 'x\\ny' | indent }}", " g x\n    y"),
     ],
 )

@@ -63,7 +63,7 @@ _YOLOX = ("benchmarks.prune.networks:yolox_nano", "coco128-train", "coco128-test
 _PARTS = ["--set", "importance=obs", "--set", "calibration_samples=128", "--set", "search_rounds=8"]
 _INNER = ["--set", 'ignore=["*.reduce_1x1.normalization", "*.conv_stem.*"]']
 _SHORT = ["--set", "train.epochs=3", "--set", "train.batch_size=16", "--set", "train.learning_rate=2e-4"]
-_BOXES = ["--set", "train.epochs=12", "--set", "train.batch_size=8", "--set", "train.learning_rate=5e-5"]
+_BOXES = ["--set", "train.epochs=12", "--set", "train.batch_size=8"]
 _SST2 = ("DATA/sst2_teacher", "sst2", "sst2")
 ROWS: Mapping[str, Row] = {
     "sst2-2x": Row(*_SST2, ["--latency", "0.5x", "--set", "train.epochs=1"]),

@@ -8,6 +8,7 @@ least squares with an intercept. The bias is the layer's own, or that of the bat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +30,16 @@ class Offset:
 
 
 def bias_places(model: nn.Module, layers: Iterable[str], sample: Batch) -> dict[str, str]:
-    """Return for each of `layers` the module whose bias moves its outputs: itself, or the batch normalisation behind it."""
+    """Return for each of `layers` the module whose bias moves its outputs: itself, or the batch normalisation behind it.
+
+    A normalisation counts that reads this layer alone, of a layer that no other reads: a head that several levels of a detector
+    share has one for each, and no bias of one makes up for all.
+    """
     modules = dict(model.named_modules())
     wanted = [name for name in layers if not getattr(modules[name], "transposed", False)]
     found = {name: name for name in wanted if isinstance(getattr(modules[name], "bias", None), Tensor)}
     made: dict[int, tuple[str, Tensor]] = {}
+    pairs: set[tuple[str, str]] = set()
 
     def note(name: str) -> Any:
         def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
@@ -44,7 +50,7 @@ def bias_places(model: nn.Module, layers: Iterable[str], sample: Batch) -> dict[
     def read(name: str) -> Any:
         def hook(layer: nn.Module, given: tuple[Any, ...]) -> None:
             if given and id(given[0]) in made and isinstance(layer.bias, Tensor) and isinstance(layer.running_var, Tensor):
-                found[made[id(given[0])][0]] = name
+                pairs.add((made[id(given[0])][0], name))
 
         return hook
 
@@ -58,7 +64,8 @@ def bias_places(model: nn.Module, layers: Iterable[str], sample: Batch) -> dict[
     finally:
         for handle in hooks:
             handle.remove()
-    return found
+    layers_read, readers = Counter(layer for layer, _ in pairs), Counter(norm for _, norm in pairs)
+    return found | {layer: norm for layer, norm in pairs if layers_read[layer] == readers[norm] == 1}
 
 
 def bias_of(model: nn.Module, offset: Offset) -> Tensor:

@@ -36,8 +36,8 @@ _MOST_BYTES = 2e9
 """All versions of all parts together."""
 
 _SEARCH_S = 120.0
-_FELT = 8
-"""Samples that reactions to single parts are tried on."""
+_SENSITIVITY_SAMPLES = 8
+"""Samples that the sensitivity to single parts is measured on."""
 _SETTLINGS = 4
 
 CostsOf = Callable[[nn.Module, Sequence[Part], Mapping[str, Sequence[int]]], Costs]
@@ -114,7 +114,7 @@ class PartAllocation:
         if self.options.scope == "layer":
             return Found(_uniform(self.parts, levels, self.costs, self.budget), 0.0, 0), levels
         if channels and self.options.search_rounds > 1:
-            levels = self._felt(levels)
+            levels = self._by_sensitivity(levels)
         trial = Trial(self.model, self.parts, levels, Judge(self.model, self.samples))
         found = self._found(levels, trial)
         trial.restore()
@@ -122,21 +122,28 @@ class PartAllocation:
             raise ModelError(f"{self.options.asked()} cannot be reached with the widths that are tried")
         return found, levels
 
-    def _felt(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, dict[int, Level]]:
-        """Return the versions with errors times how strongly the outputs react to the part, tried alone at half of its range.
+    def _by_sensitivity(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, dict[int, Level]]:
+        """Return the versions with errors times the outputs' sensitivity to the part.
+
+        That is their divergence with this part alone at half of its range, divided by the part's own error there.
 
         The last layers of a detector's head move boxes by all of their error, those of a backbone with shortcuts by little.
         """
-        trial = Trial(self.model, self.parts, levels, Judge(self.model, limited(self.samples, _FELT, seed=self.setting.seed)))
+        trial = Trial(
+            self.model,
+            self.parts,
+            levels,
+            Judge(self.model, limited(self.samples, _SENSITIVITY_SAMPLES, seed=self.setting.seed)),
+        )
         whole = {part.name: part.units for part in self.parts}
         found: dict[str, dict[int, Level]] = {}
-        with progress.task("reactions", total=len(self.parts)) as advance:
+        with progress.task("sensitivity", total=len(self.parts)) as advance:
             for part in self.parts:
                 versions = levels[part.name]
                 fewer = sorted(count for count in versions if count < part.units)
                 count = fewer[len(fewer) // 2] if fewer else part.units
-                reaction = trial({**whole, part.name: count}) / versions[count].error if versions[count].error else 0.0
-                found[part.name] = {key: replace(level, error=level.error * reaction) for key, level in versions.items()}
+                sensitivity = trial({**whole, part.name: count}) / versions[count].error if versions[count].error else 0.0
+                found[part.name] = {key: replace(level, error=level.error * sensitivity) for key, level in versions.items()}
                 advance()
         trial.restore()
         return found

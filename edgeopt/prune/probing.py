@@ -115,9 +115,7 @@ class _Probe:
 
         with ExitStack() as stack:
             for name, layer in self.layers.items():
-                if (
-                    changed is not None and mixes(layer) and "forward" not in layer.__dict__
-                ):  # its answer is known, so it need not compute it
+                if changed is not None and mixes(layer) and "forward" not in layer.__dict__:  # (its answer is known)
                     layer.forward = lambda *given, name=name, layer=layer: note(name, layer, given, None)
                     stack.callback(layer.__dict__.pop, "forward")
                 else:

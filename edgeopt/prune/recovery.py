@@ -36,9 +36,8 @@ def recover(  # noqa: PLR0917
     subject = None if has_logits(teacher, output) else number_subject(teacher, samples)
     detector = subject is not None and any(target.form == SoftForm.BOXES for target in subject.soft)
     train = training(options, transformer=hasattr(model, "config") or detector, seconds=seconds)
-    loss = (
-        options.loss if subject is None and samples.labels is not None else options.loss.model_copy(update={"soft_weight": 1.0})
-    )
+    labelled = subject is None and samples.labels is not None
+    loss = options.loss if labelled else options.loss.model_copy(update={"soft_weight": 1.0})
     if subject is not None or (output.ndim == 2 and output.shape[1] > 1):
         return teach(model, teacher, samples, lesson=Lesson(loss, train, subject=subject), session=session).history
     teacher.requires_grad_(False)

@@ -36,6 +36,22 @@ def test_the_bias_is_the_layers_own_or_that_of_the_normalisation_behind_it() -> 
     assert bias_places(normalised(bias=False), ["last", "head"], IMAGE) == {"last": "norm", "head": "head"}
 
 
+def test_normalisations_of_a_shared_layer_and_a_shared_normalisation_have_no_place() -> None:
+    levels = Net(
+        lambda net, image: net.fine(net.last(image)) + net.coarse(net.last(image)),
+        last=conv(1, 4, bias=False),
+        fine=nn.BatchNorm2d(4),
+        coarse=nn.BatchNorm2d(4),
+    )
+    shared = Net(
+        lambda net, image: net.norm(net.first(image)) + net.norm(net.last(image)),
+        first=conv(1, 4, bias=False),
+        last=conv(1, 4, bias=False),
+        norm=nn.BatchNorm2d(4),
+    )
+    assert bias_places(levels, ["last"], IMAGE) == bias_places(shared, ["first", "last"], IMAGE) == {}
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_constant_that_weights_lose_is_added_to_the_bias(bias: bool) -> None:
     net = normalised(bias=bias)

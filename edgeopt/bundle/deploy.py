@@ -160,7 +160,8 @@ def _write_unicode(manifest: Manifest, bundle: Path, place: Path) -> None:
 
 def next_commands(project: Project) -> Iterator[str]:
     """Yield the next commands, each with what it does."""
-    says = ("install what it needs", "golden raw inputs through the app itself", _WAYS[project.platform])
+    golden = "golden tokens" if "generate.mjs" in project.files else "golden raw inputs"
+    says = ("install what it needs", f"{golden} through the app itself", _WAYS[project.platform])
     for command, what in zip(project.commands, says, strict=True):
         yield f"{command:<40}  # {what}"
 

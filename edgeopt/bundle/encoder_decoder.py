@@ -64,11 +64,12 @@ def write_encoder_decoder(spec: LanguageModelSpec, *, output: Path, sign: Path |
 
     def fill(folder: Path) -> dict[str, Any]:
         runner = open_encoder_decoder(spec.model, threads=1)
-        decoder = onnx_files.load(runner.described.model)
+        encoder, decoder = (onnx_files.load(spec.model / half / "model.onnx") for half in ("encoder", "decoder"))
+        arithmetic = arithmetic_of(encoder, decoder)
         sources: list[str | bytes] = [*SENTENCES]
         if runner.listening is not None:
             sources = [sound(*tones, seconds=min(_SECONDS, runner.listening.seconds)) for tones in _TONES_HZ]
-        golden, read = record_answers(runner, sources, arithmetic=arithmetic_of(decoder))
+        golden, read = record_answers(runner, sources, arithmetic=arithmetic)
         copy_files({**_model_files(spec.model), **programs("generate.py")}, folder)
         if isinstance(sources[0], bytes):
             (folder / _EXAMPLE).write_bytes(sources[0])
@@ -78,6 +79,7 @@ def write_encoder_decoder(spec: LanguageModelSpec, *, output: Path, sign: Path |
         np.savez_compressed(folder / "golden.npz", allow_pickle=False, **read)
         example = str(folder / _EXAMPLE) if runner.hears else SENTENCES[0]
         facts = facts_of(spec, runner.described, decoder, golden, tried([str(folder / "generate.py"), example]))
+        facts["model"]["arithmetic"] = arithmetic
         _name_both_graphs(facts, spec.model, hears=runner.hears)
         (folder / "README.md").write_text(encoder_decoder_readme(spec.name, facts), encoding="utf-8")
         return facts

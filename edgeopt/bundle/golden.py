@@ -144,12 +144,13 @@ def _refuse(model: Path, signature: Signature, tolerances: Mapping[str, Toleranc
             )
 
 
-def arithmetic_of(model: ir.Model) -> str:
-    """Return "integer" for a quantized graph, "float16" for one with half-precision weights, else "float32"."""
-    if any(node.op_type in INTEGER_OPERATORS for node in model.graph):
+def arithmetic_of(*models: ir.Model) -> str:
+    """Return "integer" if one of the graphs is quantized, "float16" if one has half-precision weights, else "float32"."""
+    if any(node.op_type in INTEGER_OPERATORS for model in models for node in model.graph):
         return "integer"
     halves = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
-    return "float16" if any(value.dtype in halves for value in model.graph.initializers.values()) else "float32"
+    weights = (weight for model in models for weight in model.graph.initializers.values())
+    return "float16" if any(weight.dtype in halves for weight in weights) else "float32"
 
 
 def _checked(batch: Batch, index: int, signature: Signature) -> dict[str, Array]:

@@ -29,9 +29,10 @@ const session = {
     const sum = feeds["past_key_values.0.key"].data.reduce((a, b) => a + b, 0) + ids.reduce((a, b) => a + b, 0);
     seen.push([ids.length, feeds.attention_mask.dims[1], feeds["past_key_values.0.key"].dims[2]]);
     const cache = new Tensor("float32", Float32Array.of(sum), [1, 1, 1, 1]);
-    const logits = new Float32Array(40).fill(0);
-    logits[20 + (sum % 20)] = 1;
-    return { logits: new Tensor("float32", logits, [1, 2, 20]), "present.0.key": cache, "present.0.value": cache };
+    const half = generation.cache_type === "float16";  // (1 and -1 are 0x3c00 and 0xbc00)
+    const logits = half ? new Uint16Array(40).fill(0xbc00) : new Float32Array(40).fill(-1);
+    logits[20 + (sum % 20)] = half ? 0x3c00 : 1;
+    return { logits: new Tensor(generation.cache_type, logits, [1, 2, 20]), "present.0.key": cache, "present.0.value": cache };
   },
 };
 const model = new LanguageModel({ Tensor }, session, generation, await read("tokenizer.json"));
@@ -40,9 +41,14 @@ for await (const token of model.tokens([1, 2], 5)) tokens.push(token);
 const golden = (tokens, margins) => model.checkGolden({ tolerance: 0.5, samples: [{ prompt: [1, 2], tokens, margins }] });
 let text = "";
 for await (const piece of model.stream("hello", 3)) text += piece;
+const said = [];
+for await (const token of model.tokens(model.tokenizer.encode("hello").ids, 3)) said.push(token);
+const half = [];
+generation.cache_type = "float16";
+for await (const token of model.tokens([1, 2], 5)) half.push(token);
 const first = model.tokenizer.encode("Grüße, 你好 🙂").ids;
 console.log(JSON.stringify({ tokens, seen, right: await golden([3, 6], [1, 1]), wrong: await golden([3, 7], [1, 1]),
-  near: await golden([3, 7], [1, 0.1]), first, back: model.tokenizer.decode(first), text: typeof text }));
+  near: await golden([3, 7], [1, 0.1]), first, back: model.tokenizer.decode(first), text, said, half }));
 """
 
 
@@ -69,9 +75,13 @@ def test_a_project_for_node_decodes_and_checks_golden_tokens(bundle: Path, tmp_p
     assert found["right"] == {"places": 2, "equal": 2, "close": 0, "problem": None}
     assert found["wrong"]["problem"] == "sample 0, token 1: 6 instead of 7"
     assert (found["near"]["close"], found["near"]["problem"]) == (1, None)
+    assert found["half"] == found["tokens"], "logits of half precision are bits"
     from tokenizers import Tokenizer
 
-    assert found["first"] == Tokenizer.from_file(str(bundle / "tokenizer.json")).encode("Grüße, 你好 🙂").ids
+    tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
+    assert len(found["said"]) == 3
+    assert found["text"] == tokenizer.decode(found["said"])
+    assert found["first"] == tokenizer.encode("Grüße, 你好 🙂").ids
     assert found["back"] == "Grüße, 你好 🙂"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeopt.bundle.encoder_decoder import SENTENCES, sound, write_encoder_decoder
@@ -83,6 +84,17 @@ def test_whisper_brings_a_recording_and_our_spectrogram(whisper: tuple[Any, Path
     assert done.returncode == 0, done.stderr
     golden = json.loads((tmp_path / "bundle" / "golden.json").read_text())
     assert json.loads(done.stdout)["tokens"] == golden["samples"][0]["tokens"][:6]
+
+
+def test_golden_tokens_are_judged_by_the_coarser_half(whisper: tuple[Any, Path, Any], tmp_path: Path) -> None:
+    folder = shutil.copytree(whisper[1], tmp_path / "model")
+    encoder = onnx.load(folder / "encoder" / "model.onnx")
+    encoder.graph.initializer.append(onnx.helper.make_tensor("step", onnx.TensorProto.FLOAT, [], [0.5]))
+    encoder.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["step", "step"], ["unread"]))
+    onnx.save(encoder, folder / "encoder" / "model.onnx")
+    write_encoder_decoder(LanguageModelSpec(folder, "ears", "host"), output=tmp_path / "bundle")
+    assert json.loads((tmp_path / "bundle" / "bundle.json").read_text())["model"]["arithmetic"] == "integer"
+    assert "integer arithmetic" in json.loads((tmp_path / "bundle" / "golden.json").read_text())["reason"]
 
 
 def test_a_sound_rises() -> None:

@@ -139,7 +139,13 @@ def test_the_arithmetic_is_that_of_the_operators_and_weights() -> None:
         other.graph.register_initializer(ir.val("h", const_value=half))
         assert arithmetic_of(other) == "float16"
     rounded = "{ q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }"
-    assert arithmetic_of(graph(f"(float[2] x) => (float[2] y) <float s = {{0.5}}, uint8 z = {{0}}> {rounded}")) == "integer"
+    integer = graph(f"(float[2] x) => (float[2] y) <float s = {{0.5}}, uint8 z = {{0}}> {rounded}")
+    assert arithmetic_of(integer) == "integer"
+    assert [arithmetic_of(*models) for models in ((plain, other), (plain, integer), (integer, other))] == [
+        "float16",
+        "integer",
+        "integer",
+    ]
 
 
 def test_samples_are_written_without_pickles_and_always_as_the_same_bytes(tmp_path: Path) -> None:

@@ -86,8 +86,10 @@ export class LanguageModel {
   }
 }
 
+/** Return the place of the largest of `logits`; those of half precision come as their bits in a Uint16Array. */
 function best(logits) {
+  const values = logits instanceof Uint16Array ? Int16Array.from(logits, (bits) => (bits < 0x8000 ? bits : 0x8000 - bits)) : logits;
   let place = 0;
-  for (let k = 1; k < logits.length; k += 1) if (logits[k] > logits[place]) place = k;
+  for (let k = 1; k < values.length; k += 1) if (values[k] > values[place]) place = k;
   return place;
 }

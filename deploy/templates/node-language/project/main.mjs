@@ -20,12 +20,14 @@ export async function load() {
 
 async function main() {
   const given = process.argv.slice(2);
-  const [text] = given.filter((word) => !word.startsWith("--"));
+  const [text, ...more] = given.filter((word) => !word.startsWith("--"));
+  const unknown = given.some((word) => word.startsWith("--") && !/^--(golden$|max-tokens=)/.test(word));
   const most = Number(given.find((word) => word.startsWith("--max-tokens="))?.slice(13) ?? 64);
-  if (!(most >= 1) || (text === undefined && !given.includes("--golden"))) {
+  if (unknown || more.length || !(most >= 1) || (text === undefined && !given.includes("--golden"))) {
     console.error("usage: node main.mjs TEXT [--max-tokens=N] [--golden]");
     return 2;
   }
+  process.stdout.on("error", () => process.exit());  // the reader has gone, as with | head
   const model = await load();
   if (given.includes("--golden")) {
     const { places, equal, close, problem } = await model.checkGolden(await read("golden.json"));

@@ -53,17 +53,24 @@ def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def t5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A tiny T5 of PyTorch and the folder of its export."""
-    from tests.encoder_decoders import make_t5
+    from transformers import T5ForConditionalGeneration
 
-    return make_t5(tmp_path_factory.mktemp("t5"), tmp_path_factory.mktemp("t5-onnx"))
+    from tests.encoder_decoders import made_once, make_t5
+
+    folder = made_once(tmp_path_factory, "t5", make_t5)
+    return T5ForConditionalGeneration.from_pretrained(folder / "source").eval(), folder / "onnx"
 
 
 @pytest.fixture(scope="session")
 def whisper(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Any]:
     """A tiny Whisper of PyTorch, the folder of its export, and its feature extractor."""
-    from tests.encoder_decoders import make_whisper
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    return make_whisper(tmp_path_factory.mktemp("whisper"), tmp_path_factory.mktemp("whisper-onnx"))
+    from tests.encoder_decoders import made_once, make_whisper
+
+    folder = made_once(tmp_path_factory, "whisper", make_whisper)
+    hearing = WhisperFeatureExtractor.from_pretrained(folder / "source")
+    return WhisperForConditionalGeneration.from_pretrained(folder / "source").eval(), folder / "onnx", hearing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -58,6 +58,8 @@ class Gate:
     """Whether the activation's zero point lies in the middle."""
     readers: frozenset[str] | None = None
     """The nodes that read the activation rounded, by name; None: all."""
+    output: bool = False
+    """Whether the model's output of this name is rounded as well, as it is where the node that gives it rounds."""
 
 
 class Gated:
@@ -187,6 +189,11 @@ def _switch(graph: ir.Graph, value: ir.Value, gate: Gate, label: ir.Value, *, ad
         graph.insert_before(graph[0], chosen)
     for use in readers:
         use.node.replace_input_with(use.idx, chosen.outputs[0])
+    if gate.output and value.is_graph_output():
+        name = name_of(value)
+        value.name = fresh_name(graph, f"{name}_exact")
+        chosen.outputs[0].name = name
+        graph.outputs[:] = [chosen.outputs[0] if item is value else item for item in graph.outputs]
 
 
 def _either(graph: ir.Graph, label: ir.Value, branches: Mapping[str, Sequence[ir.Node]], name: str) -> ir.Node:

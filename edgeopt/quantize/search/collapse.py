@@ -89,17 +89,18 @@ def _fewest(
 
 def _around(plan: Plan, model: ir.Model, batches: Sequence[Batch], trials: Trials) -> list[frozenset[str]]:
     """Return, for each activation, the integer nodes that give or read it, the noisiest activation on `batches` first."""
-    tried = [tensor for tensor in plan.tensors if tensor.follows is None]
-    gates = [Gate(tensor.name, tensor, symmetric=plan.scheme.symmetric_activation) for tensor in tried]
+    values, rounding = by_name(model.graph), {node.name: node.output != "float" for node in plan.integer_nodes}
+    around, gates = {}, []
+    for tensor in plan.tensors:
+        if tensor.follows is None:
+            value = values[tensor.name]
+            producer = value.producer()
+            giver = name_of(producer) if producer is not None else ""
+            around[tensor.name] = frozenset({giver, *map(name_of, value.consumers())}).intersection(rounding)
+            symmetric, output = plan.scheme.symmetric_activation, rounding.get(giver, False)
+            gates.append(Gate(tensor.name, tensor, symmetric=symmetric, output=output))
     alone = Gated(model, gates, batches, threads=trials.threads).of_each()
-    integer, values = {node.name for node in plan.integer_nodes}, by_name(model.graph)
-    found = []
-    for name in sorted(alone, key=lambda name: (alone[name], name)):
-        value = values[name]
-        producer = value.producer()
-        nodes = [*([producer] if producer is not None else []), *value.consumers()]
-        found.append(frozenset(name_of(node) for node in nodes) & integer)
-    return found
+    return [around[name] for name in sorted(alone, key=lambda name: (alone[name], name))]
 
 
 def _without(plan: Plan, groups: list[frozenset[str]], trials: Trials) -> Plan:

@@ -87,6 +87,24 @@ def test_nothing_open_changes_nothing_and_all_open_is_the_worst(vnni):
     assert all(is_float(values[name]) for name in alone)
 
 
+@pytest.mark.parametrize("rounded", [False, True])
+def test_the_output_of_a_model_is_rounded_where_its_gate_says_so(rounded):
+    model = ir.from_proto(
+        onnx.parser.parse_model(
+            '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 8] x) => (float[n, 8] r, float[n, 8] y) '
+            "{ r = Relu (x) y = Tanh (r) }"
+        )
+    )
+    x = np.random.default_rng(0).uniform(-1, 1, (4, 8)).astype(np.float32)
+    tensor = TensorPlan("r", "uint8", 0.0, 2.0, "min-max")
+    noise = Gated(model, [Gate("r", tensor, output=rounded)], [{"x": x}], threads=1).noise({"r"})
+    exact = np.maximum(x, 0)
+    given = on_grid(exact, tensor)
+    parts = [(exact, given if rounded else exact), (np.tanh(exact), np.tanh(given))]
+    wanted = [np.square(before - after).sum() / np.square(before).sum() for before, after in parts]
+    np.testing.assert_allclose(noise, wanted, rtol=1e-2, atol=1e-12)
+
+
 def test_a_product_without_a_bias_can_be_gated(vnni):
     """onnxruntime's fusion of DequantizeLinear and MatMul looks for the integers inside the branch, and would not load it."""
     model = onnx.parser.parse_model(

@@ -63,6 +63,15 @@ def test_its_program_runs_without_edgeopt_and_gives_the_engines_tokens(bundle: P
     assert json.loads(done.stdout)["tokens"] == list(expected.tokens)
 
 
+def test_its_program_ends_without_a_traceback_when_its_reader_has_gone(bundle: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-P", str(bundle / "generate.py"), SENTENCES[1], "--max-tokens", "9"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_a_source_that_was_changed_changes_tokens(bundle: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(bundle, tmp_path / "changed")
     with np.load(changed / "golden.npz") as read:

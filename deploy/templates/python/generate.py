@@ -49,6 +49,11 @@ def main() -> int:
     except EngineError as error:
         print(f"generate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader has gone, as with | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     made = model.answered
     if made is None:
         return 1

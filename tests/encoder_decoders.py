@@ -45,7 +45,7 @@ def make_t5(source: Path, output: Path) -> None:
 
     make_tokenizer(source)
     torch.manual_seed(0)
-    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4}
     model = T5ForConditionalGeneration(T5Config(**TOKENS, **sizes, decoder_start_token_id=0, initializer_factor=3.0)).eval()
     model.save_pretrained(source)
     exported(model, source, output, "text2text-generation")

@@ -2,8 +2,8 @@
 
 Idea. Bit-equal outputs are not promised across machine classes: kernels sum in another order, and a QDQ graph may run as int8
 kernels here and as float arithmetic there. One machine can run both: the optimised graph and the graph as written
-(optimisation off). Their largest difference over the golden samples, times `_MARGIN`, is the measured tolerance; it is never
-smaller than a floor, a share of the output's largest magnitude by the model's arithmetic (`_FLOORS`), because one machine shows
+(optimisation off). Their largest difference over the golden samples, times `MARGIN`, is the measured tolerance; it is never
+smaller than a floor, a share of the output's largest magnitude by the model's arithmetic (`FLOORS`), because one machine shows
 only two of the many ways.
 """
 
@@ -26,8 +26,10 @@ from edgeopt.errors import DataError, ModelError, RecipeError, nearest
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
 from edgeopt.graph.signature import Signature, TensorSpec
 
-_MARGIN = 4.0
-_FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
+MARGIN = 4.0
+"""How many times the recorded difference a tolerance is."""
+FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
+"""The least tolerance by arithmetic, as a share of the largest magnitude."""
 
 
 @dataclass(frozen=True)
@@ -199,11 +201,11 @@ def _tolerance(here: list[Array], plain: list[Array], arithmetic: str, given: To
         return Tolerance(0.0), "integers and texts must be equal"
     difference = max((_largest(np.abs(a - b)) for a, b in zip(_wide(here), _wide(plain), strict=True)), default=0.0)
     peak = max(_largest(np.abs(value)) for value in _wide(here))
-    floor = _FLOORS[arithmetic] * peak
-    absolute = float(f"{max(floor, _MARGIN * difference):.3g}")
+    floor = FLOORS[arithmetic] * peak
+    absolute = float(f"{max(floor, MARGIN * difference):.3g}")
     reason = (
-        f"the larger of {_MARGIN:g} × {difference:.3g} (optimised against plain graph) "
-        f"and {_FLOORS[arithmetic]:g} × {peak:.3g} (largest magnitude, {arithmetic} arithmetic)"
+        f"the larger of {MARGIN:g} × {difference:.3g} (optimised against plain graph) "
+        f"and {FLOORS[arithmetic]:g} × {peak:.3g} (largest magnitude, {arithmetic} arithmetic)"
     )
     return Tolerance(absolute), reason
 

@@ -28,7 +28,7 @@ import numpy as np
 from edgeopt import files
 from edgeopt._folders import shipped
 from edgeopt.bundle import write
-from edgeopt.bundle.golden import arithmetic_of
+from edgeopt.bundle.golden import FLOORS, MARGIN, arithmetic_of
 from edgeopt.bundle.llm_readme import llm_readme
 from edgeopt.bundle.result import BundleResult
 from edgeopt.bundle.sign import load_private_key, sign_bundle
@@ -54,8 +54,6 @@ PROMPTS = (
     "def add(a, b):",
 )
 _TOKENS = 16
-_FLOORS = {"float32": 1e-4, "float16": 5e-3, "integer": 2e-2}
-_MARGIN = 4.0
 _TEXTS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "config.json", "generation_config.json")
 _PATIENCE_S = 600.0
 
@@ -158,10 +156,10 @@ def golden_values(samples: list[dict[str, Any]], *, difference: float, peak: flo
         peak: the largest logit.
         arithmetic: a key of the floors of the tolerance.
     """
-    tolerance = float(f"{max(_FLOORS[arithmetic] * peak, _MARGIN * difference):.3g}")
+    tolerance = float(f"{max(FLOORS[arithmetic] * peak, MARGIN * difference):.3g}")
     reason = (
-        f"the larger of {_MARGIN:g} × {difference:.3g} (token by token against the whole text at once) and "
-        f"{_FLOORS[arithmetic]:g} × {peak:.3g} (largest logit, {arithmetic} arithmetic)"
+        f"the larger of {MARGIN:g} × {difference:.3g} (token by token against the whole text at once) and "
+        f"{FLOORS[arithmetic]:g} × {peak:.3g} (largest logit, {arithmetic} arithmetic)"
     )
     return {"version": 1, "tolerance": tolerance, "reason": reason, "samples": samples}
 

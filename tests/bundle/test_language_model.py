@@ -64,6 +64,15 @@ def test_it_holds_what_it_needs_and_verifies(bundle: Path) -> None:
     assert all(len(sample["tokens"]) == len(sample["margins"]) for sample in golden["samples"])
 
 
+def test_chat_ends_without_a_traceback_when_its_reader_has_gone(bundle: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-P", str(bundle / "chat.py"), "Hello", "--max-tokens", "4"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_its_own_programs_run_without_edgeopt(bundle: Path) -> None:
     blocked = "import sys; sys.modules['edgeopt'] = None; sys.modules['pydantic'] = None; sys.modules['torch'] = None; "
     run = blocked + "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"

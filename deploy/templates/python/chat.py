@@ -55,6 +55,11 @@ def main() -> int:
     except EngineError as error:
         print(f"chat: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader has gone, as with | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def answer(engine: Engine, prompt: str | list[int], options: Sampling, *, as_json: bool) -> int:

@@ -64,16 +64,17 @@ class ResNet(nn.Module):
 
 def resnet20() -> nn.Module:
     """Return ResNet-20 with the weights in EDGEOPT_DATA."""
-    return _trained(ResNet(3), "resnet20")
+    return load_resnet(ResNet(3), _data() / "cifar10_resnets" / "resnet20.safetensors")
 
 
 def resnet56() -> nn.Module:
     """Return ResNet-56 with the weights in EDGEOPT_DATA."""
-    return _trained(ResNet(9), "resnet56")
+    return load_resnet(ResNet(9), _data() / "cifar10_resnets" / "resnet56.safetensors")
 
 
-def _trained(network: nn.Module, name: str) -> nn.Module:
-    network.load_state_dict(load_file(_data() / "cifar10_resnets" / f"{name}.safetensors"))
+def load_resnet(network: ResNet, weights: Path) -> nn.Module:
+    """Return the network with the weights of a file, in evaluation mode."""
+    network.load_state_dict(load_file(weights))
     return network.eval()
 
 

@@ -36,14 +36,12 @@ def cifar(data: Path, split: str, count: int, seed: int = 0) -> Samples:
 def export_resnet20(data: Path, path: Path) -> Path:
     """Write the network to `path` if it is not there yet."""
     import torch
-    from safetensors.torch import load_file
 
-    from benchmarks.prune.networks import ResNet
+    from benchmarks.prune.networks import ResNet, load_resnet
 
     if path.is_file():
         return path
-    network = ResNet(depth=3)
-    network.load_state_dict(load_file(data / "cifar10_resnets" / "resnet20.safetensors"))
+    network = load_resnet(ResNet(3), data / "cifar10_resnets" / "resnet20.safetensors")
     example = torch.zeros(2, 3, 32, 32)
     shapes = {"image": {0: torch.export.Dim("batch")}}
     program = torch.onnx.export(network.eval(), (example,), dynamo=True, dynamic_shapes=shapes, input_names=["image"])

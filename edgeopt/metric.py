@@ -40,6 +40,18 @@ class Metric:
         """Return the points that `after` is worse than `before`; negative: it is better."""
         return 100 * (self.merit(before) - self.merit(after))
 
+    def amount(self, points: float) -> str:
+        """Return how much is lost (or gained) as people read it: "7.20 points", of a ratio the share "7.5 %"."""
+        return f"{100 * abs(math.expm1(points / 100)):.1f} %" if self.scale is Scale.RATIO else f"{abs(points):.2f} points"
+
+    def change(self, points: float) -> str:
+        """Return what happened to a model: "loses 1.50 points of accuracy", "is 7.5 % worse in perplexity"."""
+        if not points:
+            return "loses nothing"
+        if self.scale is Scale.RATIO:
+            return f"is {self.amount(points)} {'worse' if points > 0 else 'better'} in {self.name}"
+        return f"{'loses' if points > 0 else 'gains'} {self.amount(points)} of {self.name}"
+
     def text(self, value: float) -> str:
         """Return a value as people read it: a share in percent, others as they are."""
         return f"{100 * value:.2f} %" if self.scale is Scale.SHARE else f"{value:.4f}"

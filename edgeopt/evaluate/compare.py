@@ -16,7 +16,7 @@ from edgeopt.tasks.comparison import interval, paired
 from edgeopt.tasks.metric import Metric
 from edgeopt.tasks.paired import Paired
 from edgeopt.tasks.task import Answer, Task
-from edgeopt.verdict.accuracy_drop import Lost, judge_lost, judge_output_error
+from edgeopt.verdict.accuracy_drop import judge_lost, judge_output_error
 from edgeopt.verdict.findings import Answer as Verdict
 
 _SUSPECT_DB = 20.0
@@ -125,9 +125,8 @@ def verdict(
     """
     before, after = (_of(variants, role) for role in (Role.BASELINE, Role.QUANTIZED))
     if before and after and before.accuracy is not None and after.accuracy is not None:
-        return judge_lost(
-            after.name, before.name, _lost(before.accuracy, after.accuracy, metric), allowed_points=options.max_drop_points
-        )
+        values = before.accuracy, after.accuracy
+        return judge_lost(after.name, before.name, metric, values, allowed_points=options.max_drop_points)
     answer = judge_output_error(
         divergence.result, divergence.output, divergence.relative_error, allowed=options.max_output_error
     )
@@ -148,12 +147,8 @@ def whole_verdict(
         return None
     if teacher.accuracy is None or after.accuracy is None:
         return Verdict("undecided", f"the whole run's {_unjudged(allowed_points)}") if asked else None
-    lost = _lost(teacher.accuracy, after.accuracy, metric)
-    return judge_lost(after.name, f"the {teacher.name}", lost, allowed_points=allowed_points)
-
-
-def _lost(before: float, after: float, metric: Metric) -> Lost:
-    return Lost(metric.name, metric.points_lost(before, after), metric.text(before), metric.text(after))
+    values = teacher.accuracy, after.accuracy
+    return judge_lost(after.name, f"the {teacher.name}", metric, values, allowed_points=allowed_points)
 
 
 def _unjudged(points: float) -> str:

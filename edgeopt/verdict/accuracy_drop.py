@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeopt.metric import Metric, Scale
 from edgeopt.verdict.budget import Budget
 from edgeopt.verdict.findings import Answer, Judgement
 
@@ -120,28 +121,19 @@ def _counted(drop: Drop) -> str:
     return f"on {drop.n:,} samples ({drop.lost} lost, {drop.gained} gained){absolute}"
 
 
-@dataclass(frozen=True)
-class Lost:
-    """What a model lost of a metric compared with another one: points, and both values as people read them."""
-
-    metric: str
-    points: float
-    before: str
-    after: str
-
-
-def judge_lost(after: str, before: str, lost: Lost, *, allowed_points: float) -> Answer:
-    """Judge what `after` may lose compared with `before`.
+def judge_lost(after: str, before: str, metric: Metric, values: tuple[float, float], *, allowed_points: float) -> Answer:
+    """Judge what the model `after` may lose compared with `before`.
 
     Args:
         after: name of the model that is judged.
         before: name of the model that it is compared with.
-        lost: on the same samples.
+        metric: which, on the same samples.
+        values: of `before` and of `after`.
         allowed_points: points that may be lost.
     """
-    drop = lost.points
-    moved = f"loses {drop:.2f} points" if drop > 0 else f"gains {-drop:.2f} points" if drop < 0 else "loses nothing"
-    reason = f"{after} {moved} of {lost.metric} against {before} ({allowed_points:g} allowed): {lost.after} after {lost.before}"
+    drop, texts = metric.points_lost(*values), [metric.text(value) for value in values]
+    allowed = metric.amount(allowed_points) if metric.scale is Scale.RATIO else f"{allowed_points:g}"
+    reason = f"{after} {metric.change(drop)} against {before} ({allowed} allowed): {texts[1]} after {texts[0]}"
     return Answer("pass" if drop <= allowed_points + _ROUNDING else "fail", reason)
 
 

@@ -77,18 +77,14 @@ def _gains(evidence: Evidence) -> str | None:
     if before.accuracy is not None and after.accuracy is not None:
         metric = evidence.metric
         lost = metric.points_lost(before.accuracy, after.accuracy)
-        change = f"keeps its {metric.name} of" if abs(lost) < _SMALL_POINTS else f"{_moved(lost)} of {metric.name}, to"
+        change = f"keeps its {metric.name} of" if abs(lost) < _SMALL_POINTS else f"{metric.change(lost)}, to"
         change += f" {metric.text(after.accuracy)}"
         text = f"{text}, and {change}" if text else f"{after.name} {change}"
     if text and teacher and teacher.accuracy is not None and after.accuracy is not None:
         lost = evidence.metric.points_lost(teacher.accuracy, after.accuracy)
         below = (lost >= 0) == evidence.metric.larger_is_better
-        text += f" ({abs(lost):.2f} points {'below' if below else 'above'} the {teacher.name})"
+        text += f" ({evidence.metric.amount(lost)} {'below' if below else 'above'} the {teacher.name})"
     return text or None
-
-
-def _moved(lost: float) -> str:
-    return f"{'loses' if lost > 0 else 'gains'} {abs(lost):.2f} points"
 
 
 def _never_worse(evidence: Evidence, allow_worse: bool) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeopt.verdict.accuracy_drop import AccuracyDrop, Lost, MetricDrop, judge_drop, judge_lost, judge_output_error
+from edgeopt.metric import Metric, Scale
+from edgeopt.verdict.accuracy_drop import AccuracyDrop, MetricDrop, judge_drop, judge_lost, judge_output_error
 from edgeopt.verdict.budget import Budget
 
 
@@ -75,20 +76,28 @@ def test_a_drop_without_samples_is_judged_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "verdict", "moved"),
+    ("after", "verdict", "moved"),
     [
-        (1.5, "fail", "loses 1.50 points"),
-        (1.0, "pass", "loses 1.00 points"),
-        (1.0 + 1e-10, "pass", "loses 1.00 points"),  # float64's own digits
-        (1.0 + 1e-8, "fail", "loses 1.00 points"),
-        (0.0, "pass", "loses nothing"),
-        (-0.25, "pass", "gains 0.25 points"),
+        (0.885, "fail", "loses 1.50 points of accuracy"),
+        (0.89, "pass", "loses 1.00 points of accuracy"),
+        (0.89 - 1e-12, "pass", "loses 1.00 points of accuracy"),  # float64's own digits
+        (0.89 - 1e-10, "fail", "loses 1.00 points of accuracy"),
+        (0.9, "pass", "loses nothing"),
+        (0.9025, "pass", "gains 0.25 points of accuracy"),
     ],
 )
-def test_what_a_model_may_lose(points: float, verdict: str, moved: str) -> None:
-    judged = judge_lost("int8", "fp32", Lost("accuracy", points, "90 %", "88 %"), allowed_points=1.0)
+def test_what_a_model_may_lose(after: float, verdict: str, moved: str) -> None:
+    judged = judge_lost("int8", "fp32", Metric("accuracy"), (0.9, after), allowed_points=1.0)
     assert judged.state == verdict
-    assert judged.reason == f"int8 {moved} of accuracy against fp32 (1 allowed): 88 % after 90 %"
+    assert judged.reason == f"int8 {moved} against fp32 (1 allowed): {100 * after:.2f} % after 90.00 %"
+
+
+def test_a_ratio_is_lost_in_percent() -> None:
+    metric = Metric("perplexity", Scale.RATIO, larger_is_better=False)
+    judged = judge_lost("int4", "fp32", metric, (42.0, 46.2), allowed_points=9.0)
+    assert judged.state == "fail"  # 10 % are 9.53 hundredths of the logarithm
+    assert judged.reason == "int4 is 10.0 % worse in perplexity against fp32 (9.4 % allowed): 46.2000 after 42.0000"
+    assert "is 10.0 % better in perplexity" in judge_lost("b", "a", metric, (50.0, 45.0), allowed_points=0.0).reason
 
 
 def test_an_output_may_err_by_what_is_allowed() -> None:

@@ -40,6 +40,11 @@ def test_the_first_line_says_what_was_gained_and_lost() -> None:
             "loses 1.00 points of Spearman, to 0.8000 (2.00 points below",
         ),
         (Metric("WER", larger_is_better=False), (0.05, 0.06, 0.08), "loses 2.00 points of WER, to 8.00 % (3.00 points above"),
+        (
+            Metric("perplexity", Scale.RATIO, larger_is_better=False),
+            (36.0, 40.0, 43.0),
+            "is 7.5 % worse in perplexity, to 43.0000 (19.4 % above",
+        ),
         (Metric("F1"), (0.9, 0.85, 0.85), "keeps its F1 of 85.00 % (5.00 points below"),
     ],
 )

@@ -55,7 +55,7 @@ def test_environment_variables_stand_for_folders(tmp_path: Path) -> None:
         (["seed"], "write KEY=VALUE"),
         (["seed.x=1"], "'seed' is a value, not a table"),
         (["model='x.onnx'"], "give either a [teacher] table or model"),
-        (["distill.layers=[1]"], "give either source (module:callable) or layers"),
+        (["distill.layers=[1]"], "give either source (module:callable, a folder) or layers"),
     ],
 )
 def test_mistakes_are_named(changes: list[str], message: str) -> None:

@@ -219,7 +219,7 @@ def test_a_language_model_becomes_a_bundle_that_talks(tmp_path: Path) -> None:
     assert rows["fp32"]["accuracy"] == pytest.approx(rows["distill"]["accuracy"], rel=1e-4)
     assert rows["int4"]["distances"]["KL"] > 1e-4 > rows["fp32"]["distances"]["KL"]
     assert [model["model"] for model in found["generation"]["models"]] == ["fp32", "int4"]
-    assert found["generation"]["models"][1]["budgets"][0]["passed"]
+    assert found["generation"]["models"][1]["budgets"][0]["verdict"] == "pass"
     assert found["quantize"]["size_bytes_after"] < found["quantize"]["size_bytes_before"] / 2
     bundle = tmp_path / "run" / "bundle"
     answer = subprocess.run(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -27,6 +25,8 @@ class TensorSpec:
     @property
     def is_array(self) -> bool:
         """Whether numpy itself has the type: no sequence, and none of bfloat16, float8 and the types of 4 bits."""
+        import numpy as np
+
         try:
             return np.dtype(self.dtype).isbuiltin == 1
         except TypeError:

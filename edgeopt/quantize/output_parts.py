@@ -76,8 +76,10 @@ def parts_of(names: Sequence[str], batches: Iterable[Mapping[str, Array]]) -> li
     return [part for name in names for part in _parts(name, largest.get(name, {}))]
 
 
-def _largest(values: Array) -> dict[int, Array]:
-    """Return the largest magnitude of each channel, by axis; the first axis counts samples."""
+def _largest(values: Array | list[Array]) -> dict[int, Array]:
+    """Return the largest magnitude of each channel, by axis; the first axis counts samples, a sequence has none."""
+    if isinstance(values, list):
+        return {}
     axes = [axis for axis in range(1, values.ndim) if 1 < values.shape[axis] <= _MOST_CHANNELS]
     if not axes or not values.size or not np.issubdtype(values.dtype, np.floating):
         return {}

@@ -50,6 +50,6 @@ def test_samples_without_labels_are_judged_by_likeness(tmp_path: Path, body: str
 def test_a_named_task_measures_every_file_on_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     named = task(labelled=True)
     monkeypatch.setattr("edgeopt.tasks.registry.find_task", lambda name: named)
-    monkeypatch.setattr("edgeopt.stages.drops.merit", lambda *arguments: arguments)
-    found = metric("samples", "target", Path("base.onnx"), "object-detection")(Path("m.onnx"))  # type: ignore[arg-type]
-    assert found == (Path("m.onnx"), "samples", "target", named)
+    monkeypatch.setattr("edgeopt.stages.drops.merits", lambda *arguments: arguments)
+    found = metric("samples", "target", Path("base.onnx"), "object-detection")  # type: ignore[arg-type]
+    assert found == ("samples", "target", named)

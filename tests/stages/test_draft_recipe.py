@@ -121,5 +121,5 @@ def test_a_model_without_a_head_for_the_labels_gets_a_new_one(tmp_path: Path) ->
     assert recipe.teacher is not None and recipe.teacher.train is not None and recipe.data.train is not None
     assert recipe.teacher.arguments["labels"] == ["O", "B-LOC", "B-PER"]
     verify = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run").run()
-    facts = next(outcome.artifact.facts for outcome in verify.outcomes if "metric" in outcome.artifact.facts)
+    facts = next(outcome.artifact.facts for outcome in verify.outcomes if "variants" in outcome.artifact.facts)
     assert (facts["metric"], facts["samples"]) == ("F1", 4)

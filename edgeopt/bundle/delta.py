@@ -130,6 +130,8 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
     need("zstandard", purpose="reading a delta")
     if output.exists():
         raise RecipeError(f"{output}: exists already; give a new folder")
+    if not delta.is_file():
+        raise DataError(f"{delta}: no such file; give one that edgeopt delta wrote")
     with files.disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as parent:

@@ -144,3 +144,9 @@ def test_a_file_that_changed_in_places_is_sent_as_what_changed(make_spec, tmp_pa
     assert made.delta_bytes < 8_000
     apply_delta(tmp_path / "old", tmp_path / "d.delta", tmp_path / "made")
     assert contents(tmp_path / "made") == contents(tmp_path / "new")
+
+
+def test_a_folder_is_no_delta(tmp_path):
+    for place in (tmp_path, tmp_path / "missing.delta"):
+        with pytest.raises(DataError, match="no such file; give one that edgeopt delta wrote"):
+            apply_delta(tmp_path / "old", place, tmp_path / "new")

@@ -113,12 +113,7 @@ def _show(answer: Answer | None, form: str) -> None:
 def _values(answer: Answer) -> dict[str, object]:
     return {
         "schema_version": 1,
-        "tokens": list(answer.tokens),
-        "text": answer.text,
-        "finish_reason": answer.reason,
-        "prompt_tokens": answer.prompt_tokens,
-        "prefill_tokens_per_s": answer.prefill_tokens_per_s,
-        "decode_tokens_per_s": answer.decode_tokens_per_s,
+        **answer.as_json(),
         "first_token_ms": 1e3 * answer.prefill_s,
         "drafted_tokens": answer.drafted,
         "accepted_tokens": answer.accepted,

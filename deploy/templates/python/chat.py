@@ -70,10 +70,8 @@ def answer(engine: Engine, prompt: str | list[int], options: Sampling, *, as_jso
     made = engine.answered
     if made is None:
         return 1
-    speeds = {"prefill_tokens_per_s": made.prefill_tokens_per_s, "decode_tokens_per_s": made.decode_tokens_per_s}
     if as_json:
-        facts = {"prompt_tokens": made.prompt_tokens, "finish_reason": made.reason, "peak_rss_bytes": peak_rss_bytes()}
-        print(json.dumps({"tokens": list(made.tokens), "text": made.text, **facts, **speeds}))
+        print(json.dumps({**made.as_json(), "peak_rss_bytes": peak_rss_bytes()}))
     else:
         print()
     return 0

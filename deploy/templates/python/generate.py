@@ -60,9 +60,7 @@ def main() -> int:
     if not given.json:
         print()
         return 0
-    speeds = {"prefill_tokens_per_s": made.prefill_tokens_per_s, "decode_tokens_per_s": made.decode_tokens_per_s}
-    facts = {"prompt_tokens": made.prompt_tokens, "finish_reason": made.reason, "peak_rss_bytes": peak_rss_bytes()}
-    print(json.dumps({"tokens": list(made.tokens), "text": made.text, **facts, **speeds}))
+    print(json.dumps({**made.as_json(), "peak_rss_bytes": peak_rss_bytes()}))
     return 0
 
 

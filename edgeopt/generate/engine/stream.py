@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .arrays import Array
 from .constraint import Choices
@@ -57,6 +57,17 @@ class Answer:
     def decode_tokens_per_s(self) -> float:
         """Tokens after the first per second."""
         return (len(self.tokens) - 1) / self.decode_s if self.decode_s > 0 else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what programs print of it as JSON."""
+        return {
+            "tokens": list(self.tokens),
+            "text": self.text,
+            "finish_reason": self.reason,
+            "prompt_tokens": self.prompt_tokens,
+            "prefill_tokens_per_s": self.prefill_tokens_per_s,
+            "decode_tokens_per_s": self.decode_tokens_per_s,
+        }
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from onnxscript import opset18 as op
+from torch._decomp import decomposition_table
 
 from edgeopt.errors import ModelError
 
@@ -27,13 +28,17 @@ _ORDERS: dict[str, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "
 
 @contextmanager
 def any_number_of_steps() -> Iterator[None]:
-    """Let recurrent layers be traced without running their steps while the block runs."""
+    """Let recurrent layers be traced without running their steps while the block runs.
+
+    torch takes the shapes from a kernel in Python, or from its table of decompositions once sizes are symbols.
+    """
     composite = torch._C.DispatchKey.CompositeImplicitAutograd
     with ExitStack() as stack:
         for operator in _operators():
-            kernels = operator.py_kernels
-            stack.callback(_restore, kernels, composite, kernels.get(composite))
-            kernels[composite] = _two_states if operator is _ATEN.lstm.input else _one_state
+            states = _two_states if operator is _ATEN.lstm.input else _one_state
+            for table, key in ((operator.py_kernels, composite), (decomposition_table, operator)):
+                stack.callback(_restore, table, key, table.get(key))
+                table[key] = states
         yield
 
 
@@ -51,11 +56,11 @@ def _operators() -> dict[Any, tuple[str, dict[str, Any]]]:
     }
 
 
-def _restore(kernels: dict[Any, Any], key: Any, before: Any) -> None:
+def _restore(table: dict[Any, Any], key: Any, before: Any) -> None:
     if before is None:
-        kernels.pop(key, None)
+        table.pop(key, None)
     else:
-        kernels[key] = before
+        table[key] = before
 
 
 def _two_states(inputs: torch.Tensor, states: Sequence[torch.Tensor], *rest: Any) -> tuple[torch.Tensor, ...]:

@@ -56,6 +56,23 @@ def test_a_recurrent_layer_takes_any_number_of_steps_and_gives_its_states(tmp_pa
     assert weights["layer.W"] == (directions, gates * 8, 6) and weights["layer.R"] == (directions, gates * 8, 8)
 
 
+@pytest.mark.parametrize("name", ["two layers both ways", "gru", "rnn"])
+def test_what_follows_a_recurrent_layer_keeps_the_number_of_steps_open(tmp_path, target, name):
+    kind, options = KINDS[name]
+
+    class Tagger(Layer):
+        def forward(self, x):
+            return self.head(self.layer(x)[0])
+
+    model = Tagger(kind, batch_first=True, **options)
+    model.head = torch.nn.Linear(8 * (1 + options.get("bidirectional", False)), 3)
+    result = export(model, recordings(5, 9, 12), target=target, output=tmp_path)
+    assert result.outputs[0].shape == ("batch", "x_axis1", 3)
+    x = torch.randn(3, 40, 6)
+    (found,) = ort.InferenceSession(result.path).run(None, {"x": x.numpy()})
+    np.testing.assert_allclose(found, model.eval()(x).detach().numpy(), atol=1e-5)
+
+
 def test_states_go_in_by_the_path_to_them_and_time_may_come_first(tmp_path, target):
     rng = np.random.default_rng(0)
 

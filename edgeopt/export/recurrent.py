@@ -35,10 +35,10 @@ def any_number_of_steps() -> Iterator[None]:
     composite = torch._C.DispatchKey.CompositeImplicitAutograd
     with ExitStack() as stack:
         for operator in _operators():
-            states = _two_states if operator is _ATEN.lstm.input else _one_state
-            for table, key in ((operator.py_kernels, composite), (decomposition_table, operator)):
+            tables: list[tuple[dict[Any, Any], Any]] = [(operator.py_kernels, composite), (decomposition_table, operator)]
+            for table, key in tables:
                 stack.callback(_restore, table, key, table.get(key))
-                table[key] = states
+                table[key] = _two_states if operator is _ATEN.lstm.input else _one_state
         yield
 
 

@@ -7,8 +7,11 @@ values, sample after sample; an index has (view, sample) → place. What is used
 that a training sees the same values whether they came from the teacher or from the disk.
 
     folder/
-      index.npz        views × samples: number of tokens and place of each entry; written by `flush`, after the values
-      logits.bin       values
+      index.safetensors  views × samples: number of tokens, place and CRC-32 of each entry, with the hash of all of it; written
+                         by `flush`, after the values
+      logits.bin         values
+
+An entry whose bytes are no longer what was written is not used: the teacher is asked instead.
 
 A cache of one clean view with fresh augmentation would be inconsistent (the teacher would judge what the student does not
 see), so there is none: the view's number is part of the place.
@@ -18,7 +21,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +30,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from edgeopt import progress
+from edgeopt.errors import IntegrityError
 from edgeopt.files import disk_errors, write_aside
+from edgeopt.hashed_files import SEAL, check_seal, tensors_hash
 from edgeopt.train.objective import TrainBatch
 from edgeopt.train.teachers import Said, Teacher
 
-_INDEX = "index.npz"
+_INDEX = "index.safetensors"
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class CachedTeacher:
         self.figures = CacheFigures()
         self._place: NDArray[np.int64] = np.full(size, -1, np.int64)
         self._tokens: NDArray[np.int32] = np.zeros(size, np.int32)
+        self._checksums: NDArray[np.uint32] = np.zeros(size, np.uint32)
+        self._damaged = False
         self._shapes: dict[str, tuple[str, list[int], bool]] = {}
         self._full = False
         self._entries = 0
@@ -88,8 +98,14 @@ class CachedTeacher:
         """Return what the teacher says of the batch, from the disk where all of it is there."""
         indices = list(batch.indices)
         if self._shapes and (self._place[batch.view, indices] >= 0).all():
-            self.figures.read += 1
-            return self._read(batch)
+            if (answers := self._read(batch)) is not None:
+                self.figures.read += 1
+                return answers
+            if not self._damaged:
+                self._damaged = True
+                progress.note(
+                    f"{self._folder}: damaged (answers of the teacher are not as they were written); it is asked again"
+                )
         said = self._teacher.said(batch)
         self.figures.computed += 1
         kept = {
@@ -100,8 +116,10 @@ class CachedTeacher:
 
     def flush(self) -> None:
         """Write the index of what is in the files, so that a later process finds it."""
-        with disk_errors(self._folder), write_aside(self._folder / _INDEX) as aside, aside.open("wb") as file:
-            np.savez(file, place=self._place, tokens=self._tokens, meta=np.frombuffer(self._meta().encode(), np.uint8))
+        arrays: dict[str, NDArray[Any]] = {"place": self._place, "tokens": self._tokens, "checksums": self._checksums}
+        metadata = {"meta": self._meta()}
+        with disk_errors(self._folder), write_aside(self._folder / _INDEX) as aside:
+            save_file(arrays, aside, {**metadata, SEAL: _index_hash(arrays, metadata)})
 
     # the files ------------------------------------------------------------------------------------------------------------
 
@@ -109,16 +127,24 @@ class CachedTeacher:
         """Read the index of an earlier process; begin again where there is none of this key."""
         index = self._folder / _INDEX
         try:
-            with np.load(index) as found:
-                meta = json.loads(bytes(found["meta"]).decode())
-                if meta["key"] == self._key:
-                    self._place, self._tokens = found["place"], found["tokens"]
-                    self._shapes = {name: (dtype, shape, ragged) for name, (dtype, shape, ragged) in meta["shapes"].items()}
-                    self._entries = int(meta["entries"])
-                    if all(self._path(name).stat().st_size >= self._size(name) for name in self._shapes):
-                        return
-        except (OSError, ValueError, KeyError, RecursionError):
+            with safe_open(index, framework="numpy") as found:
+                metadata = found.metadata() or {}
+                arrays = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118  (not a dict)
+            recorded = _index_hash(arrays, metadata)
+            check_seal(index, metadata.get(SEAL), recorded, advice="the teacher is asked again")
+            meta = json.loads(metadata["meta"])
+            if meta["key"] == self._key:
+                self._place, self._tokens, self._checksums = (arrays[name] for name in ("place", "tokens", "checksums"))
+                self._shapes = {name: (dtype, shape, ragged) for name, (dtype, shape, ragged) in meta["shapes"].items()}
+                self._entries = int(meta["entries"])
+                if all(self._path(name).stat().st_size >= self._size(name) for name in self._shapes):
+                    return
+        except FileNotFoundError:
             pass
+        except IntegrityError as error:
+            progress.note(str(error))
+        except (SafetensorError, OSError, ValueError, KeyError, RecursionError):
+            progress.note(f"{index}: damaged; the teacher is asked again")
         self._place[:], self._tokens[:], self._shapes, self._entries = -1, 0, {}, 0
         index.unlink(missing_ok=True)
         for old in self._folder.glob("*.bin"):
@@ -138,7 +164,7 @@ class CachedTeacher:
 
     def _lengths(self, batch: TrainBatch) -> list[int]:
         mask = batch.inputs.get("attention_mask")
-        return [1] * len(batch) if mask is None else mask.sum(dim=1).tolist()
+        return [1] * len(batch) if mask is None else [int(length) for length in mask.sum(dim=1)]
 
     def _write(self, values: Mapping[str, Tensor], batch: TrainBatch) -> Said:
         """Append the batch's entries that are new; return the values as they are kept."""
@@ -153,8 +179,9 @@ class CachedTeacher:
             for name, array in arrays.items():
                 self._append(name, array, new, lengths, tokens)
             for row in new:
-                self._place[batch.view, batch.indices[row]] = self._entries
-                self._tokens[batch.view, batch.indices[row]] = lengths[row]
+                at = batch.view, batch.indices[row]
+                parts = (self._part(name, arrays[name], row, lengths[row]) for name in sorted(arrays))
+                self._place[at], self._tokens[at], self._checksums[at] = self._entries, lengths[row], _checksum(parts)
                 self._entries += 1
             self._starts = None
         return _said({name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}, batch)
@@ -169,9 +196,13 @@ class CachedTeacher:
             self._shapes[name] = ("float32" if small else "float16", shape, ragged)
         return array.astype(self._shapes[name][0])
 
+    def _part(self, name: str, array: NDArray[Any], row: int, length: int) -> NDArray[Any]:
+        """Return what is kept of one row of an output."""
+        return array[row, :length] if self._shapes[name][2] else array[row][None]
+
     def _append(self, name: str, array: NDArray[Any], rows: list[int], lengths: list[int], tokens: int) -> None:
         dtype, shape, ragged = self._shapes[name]
-        parts = [array[row, : lengths[row]] if ragged else array[row][None] for row in rows]
+        parts = [self._part(name, array, row, lengths[row]) for row in rows]
         before = (tokens if ragged else self._entries) * int(np.prod(shape)) * np.dtype(dtype).itemsize
         with self._path(name).open("r+b" if self._path(name).exists() else "w+b") as file:
             file.seek(before)  # (what a killed process wrote after its last index is written over)
@@ -189,25 +220,40 @@ class CachedTeacher:
             self._starts = np.cumsum(by_entry)
         return self._starts
 
-    def _read(self, batch: TrainBatch) -> Said:
-        indices = list(batch.indices)
-        places = self._place[batch.view, indices]
-        found: dict[str, Tensor] = {}
-        for name, (dtype, shape, ragged) in self._shapes.items():
-            values = np.memmap(self._path(name), dtype=dtype, mode="r")
-            width = max(1, int(np.prod(shape)))
-            if not ragged:
-                rows = values[: self._entries * width].reshape(self._entries, *shape)[places]
-            else:
-                starts = self._token_starts()
-                table = values[: starts[-1] * width].reshape(-1, *shape)
-                longest = next(iter(batch.inputs.values())).shape[1]
-                rows = np.zeros((len(indices), longest, *shape), dtype)
-                for row, place in enumerate(places):
-                    part = table[starts[place] : starts[place + 1]]
-                    rows[row, : len(part)] = part
-            found[name] = torch.from_numpy(np.asarray(rows, np.float32))
+    def _read(self, batch: TrainBatch) -> Said | None:
+        """Return the kept values of a batch; None if some are not what was written."""
+        at = batch.view, list(batch.indices)
+        kept = {name: self._kept(name, self._place[at]) for name in self._shapes}
+        for row, recorded in enumerate(self._checksums[at]):
+            if _checksum(kept[name][row] for name in sorted(kept)) != recorded:
+                return None
+        found = {}
+        for name, parts in kept.items():
+            longest = next(iter(batch.inputs.values())).shape[1] if self._shapes[name][2] else 1
+            rows = np.zeros((len(parts), longest, *self._shapes[name][1]), np.float32)
+            for row, part in zip(rows, parts, strict=True):
+                row[: len(part)] = part
+            found[name] = torch.from_numpy(rows if self._shapes[name][2] else rows[:, 0])
         return _said(found, batch)
+
+    def _kept(self, name: str, places: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Return what the file has at each place: [tokens, …], or [1, …] where an output has no axis of tokens."""
+        dtype, shape, ragged = self._shapes[name]
+        starts = self._token_starts() if ragged else np.arange(self._entries + 1)
+        values = np.memmap(self._path(name), dtype=dtype, mode="r")
+        table = values[: starts[-1] * max(1, int(np.prod(shape)))].reshape(-1, *shape)
+        return [table[starts[place] : starts[place + 1]] for place in places]
+
+
+def _checksum(parts: Iterable[NDArray[Any]]) -> int:
+    total = 0
+    for part in parts:
+        total = zlib.crc32(part.tobytes(), total)
+    return total
+
+
+def _index_hash(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    return tensors_hash(((name, array.dtype.str, array) for name, array in arrays.items()), metadata)
 
 
 def _said(values: Mapping[str, Tensor], batch: TrainBatch) -> Said:

@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_not_read(tmp_path: Path, damage: str) -> None:
         for file in tmp_path.glob("*.bin"):
             file.write_bytes(file.read_bytes()[:-3])
     if damage == "index":
-        (tmp_path / "index.npz").write_bytes(b"damaged")
+        (tmp_path / "index.safetensors").write_bytes(b"damaged")
     teacher = Counting()
     second = cache(tmp_path, teacher, key="other" if damage == "key" else "key")
     assert_same(second.said(batch((1, 0))), batch((1, 0)))

@@ -2,10 +2,11 @@
 
 An axis that is equal in two inputs has one name in both: a batch of token ids and its mask share ``batch`` and ``sequence``.
 Where neither the caller nor the input's name decides, the samples do: axis 0 is the batch; a further axis that varies from
-sample to sample is dynamic, and two such axes that always have the same size share a name. An input whose axis 0 stays while
-that of others varies, and that has one of their axes further on, is a state: its axis 0 counts layers.
+sample to sample is dynamic, and two such axes that always have the same size share a name. An input whose axis 0 differs from
+the batch is no batch itself, but a state (its axis 0 counts layers, the batch comes further on) or a constant of the model.
 
     x (2, 7, 8), (3, 5, 8)    h0 (1, 2, 6), (1, 3, 6)        x: batch, x_axis1       h0: batch at axis 1
+    x (3, 7, 8), (3, 5, 8)    h0 (2, 3, 6), (2, 3, 6)        x: batch, x_axis1       h0: batch at axis 1
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
     for name, option in [*((name, "shapes") for name in fixed), *((name, "axes") for name in given)]:
         if name not in names:
             raise RecipeError(f"{option}: the model has no input '{name}'{nearest(name, names)}; inputs: {', '.join(names)}")
-    observed, states = _varying(samples)
+    observed = _observed(samples)
     axes: Axes = {}
     for name in names:
         if name in fixed:
             axes[name] = {}
         else:
-            usual = {} if name in states else {0: "batch"}
-            axes[name] = given.get(name) or observed[name] | (known.get(name) or KNOWN.get(name) or usual)
+            varying, batch = observed[name]
+            axes[name] = given.get(name) or varying | (known.get(name) or KNOWN.get(name) or batch)
     return axes
 
 
@@ -68,28 +69,33 @@ def _check(samples: Sequence[Batch], names: list[str]) -> None:
             raise DataError(f"sample {index} has inputs and ranks {found}, sample 0 has {ranks}; all samples must agree")
 
 
-def _varying(samples: Sequence[Batch]) -> tuple[Axes, set[str]]:
-    """Return names for the axes (after the first) whose sizes differ between samples, and which inputs are states.
+def _observed(samples: Sequence[Batch]) -> dict[str, tuple[dict[int, str], dict[int, str]]]:
+    """Return the names of each input's axes (after the first) that vary between samples, and of its batch axis.
 
     Equal size everywhere means one name.
     """
     sizes = {
-        (name, axis): tuple(batch[name].shape[axis] for batch in samples)
+        name: [tuple(batch[name].shape[axis] for batch in samples) for axis in range(array.ndim)]
         for name, array in samples[0].items()
-        for axis in range(array.ndim)
     }
-    varying = {place: found for place, found in sizes.items() if len(set(found)) > 1}
-    counted = [name for name, axis in varying if axis == 0]
-    shared = {found for (name, _), found in varying.items() if name in counted}
-    states = {name for (name, _), found in varying.items() if name not in counted and found in shared}
+    batch = _batch(list(sizes.values()))
     names: dict[tuple[int, ...], str] = {}
-    found: Axes = {name: {} for name in samples[0]}
-    for (name, axis), seen in varying.items():
-        if axis and name in states and counted and seen == sizes[counted[0], 0]:
-            found[name][axis] = "batch"
-        elif axis:
-            found[name][axis] = names.setdefault(seen, f"{name}_axis{axis}")
-    return found, states
+    found = {}
+    for name, seen in sizes.items():
+        place = next((axis for axis, size in enumerate(seen) if size == batch), None)
+        varying = {
+            axis: names.setdefault(size, f"{name}_axis{axis}")
+            for axis, size in enumerate(seen)
+            if axis and axis != place and len(set(size)) > 1
+        }
+        found[name] = varying, {} if place is None else {place: "batch"}
+    return found
+
+
+def _batch(sizes: Sequence[Sequence[tuple[int, ...]]]) -> tuple[int, ...]:
+    """Return the batch's size in each sample: the first axis 0 that all inputs have, at whatever place; else the first one."""
+    rows = [seen[0] for seen in sizes if seen]
+    return next((size for size in rows if all(size in seen for seen in sizes if seen)), rows[0] if rows else ())
 
 
 def summed(name: str) -> bool:

@@ -31,6 +31,20 @@ def test_a_state_has_the_batch_further_on():
     assert axes["h0"] == {1: axes["x"][1]}
 
 
+def test_a_state_has_the_batch_further_on_where_no_sample_has_another_batch():
+    samples = [sample(x=(3, 7, 8), h0=(2, 3, 6), c0=(2, 3, 6)), sample(x=(3, 5, 8), h0=(2, 3, 6), c0=(2, 3, 6))]
+    axes = find_axes(samples, fixed={}, given={}, known={})
+    assert axes == {"x": {0: "batch", 1: "x_axis1"}, "h0": {1: "batch"}, "c0": {1: "batch"}}
+    one = [sample(h0=(2, 3, 6), x=(3, 7, 8))]
+    assert find_axes(one, fixed={}, given={}, known={}) == {"h0": {1: "batch"}, "x": {0: "batch"}}
+
+
+def test_an_input_with_another_first_axis_is_no_batch():
+    samples = [sample(image=(2, 3, 8, 8), scale=(4,)), sample(image=(3, 3, 8, 8), scale=(4,))]
+    assert find_axes(samples, fixed={}, given={}, known={}) == {"image": {0: "batch"}, "scale": {}}
+    assert find_axes([sample(image=(2, 3), at=())], fixed={}, given={}, known={}) == {"image": {0: "batch"}, "at": {}}
+
+
 def test_what_the_caller_says_wins():
     axes = find_axes([sample(x=(1, 4), y=(1, 4))], fixed={"y": [1, 4]}, given={"x": {0: "rows", 1: "columns"}}, known={})
     assert axes == {"x": {0: "rows", 1: "columns"}, "y": {}}

@@ -68,4 +68,4 @@ class ReconnectingRunner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._runner.close()
+        self._runner.__exit__(kind, error, trace)

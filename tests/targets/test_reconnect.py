@@ -21,6 +21,7 @@ class Line:
         self.answers = list(answers)
         self.asked: list[list[str]] = []
         self.closed = 0
+        self.left_by: type[BaseException] | None = None
 
     def connect(self) -> Any:
         self.asked.append([])
@@ -40,6 +41,10 @@ class Connection:
 
     def close(self) -> None:
         self.line.closed += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.line.left_by = kind
+        self.close()
 
 
 def runner(line: Line, tries: int = 3) -> ReconnectingRunner:
@@ -70,3 +75,11 @@ def test_it_gives_up_after_the_tries_allowed() -> None:
     with pytest.raises(ConnectionLost):
         asking.ask(SAMPLE)
     assert len(line.asked) == 3
+
+
+def test_a_connection_learns_that_it_was_left_by_an_interrupt() -> None:
+    """An interrupted command does not wait for what hangs at the other end (`ProcessRunner.__exit__`)."""
+    line = Line(9)
+    with pytest.raises(KeyboardInterrupt), runner(line):
+        raise KeyboardInterrupt
+    assert (line.left_by, line.closed) == (KeyboardInterrupt, 1)

@@ -136,8 +136,8 @@ def first_lost(model: ir.Model, made: ir.Model, batches: Iterable[Batch], *, thr
         (name_of(node), name_of(old), name_of(new))
         for node in made.graph
         if node.name in before
-        for old, new in zip(before[node.name].outputs, node.outputs, strict=True)
-        if old.name
+        for old, new in zip(before[node.name].outputs, node.outputs, strict=False)  # unread ones at the end are gone
+        if old.name and new.name
     ]
     sessions = open_exposed(model, threads=threads), open_exposed(made, threads=threads)
     types = {spec.name: spec.dtype for spec in files.signature(made).inputs}

@@ -53,3 +53,18 @@ def test_the_first_node_that_loses_finite_numbers_is_named():
     batches = [{"x": np.array([[0, 1, 2, 3]], np.float32)}]
     assert first_lost(model, model, batches, threads=1) is None
     assert first_lost(model, lossy, batches, threads=1) == "b"
+
+
+def test_outputs_that_nothing_reads_may_be_missing_in_the_converted_model():
+    scale = [60000.0, 1.0, 1.0, 1.0]
+    whole, short, overflowing = (
+        graph_of(body, scale)
+        for body in (
+            "a, b = LayerNormalization (x, c)  y = Mul (a, c)",
+            "a = LayerNormalization (x, c)  y = Mul (a, c)",
+            "a = LayerNormalization (x, c)  r = Exp (c)  y = Mul (a, r)",
+        )
+    )
+    batches = [{"x": np.array([[4, 1, -2, 0]], np.float32)}]
+    assert first_lost(whole, short, batches, threads=1) is None
+    assert first_lost(whole, overflowing, batches, threads=1) == "y"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from edgeopt import units
 from edgeopt.interval import Interval
@@ -36,6 +38,11 @@ class Metric:
         plain = math.log(max(value, _LEAST)) if self.scale is Scale.RATIO else value
         return plain if self.larger_is_better else -plain
 
+    def value(self, merit: float) -> float:
+        """Return the value that has this merit."""
+        plain = merit if self.larger_is_better else -merit
+        return math.exp(plain) if self.scale is Scale.RATIO else plain
+
     def points_lost(self, before: float, after: float) -> float:
         """Return the points that `after` is worse than `before`; negative: it is better."""
         return 100 * (self.merit(before) - self.merit(after))
@@ -43,6 +50,10 @@ class Metric:
     def amount(self, points: float) -> str:
         """Return how much is lost (or gained) as people read it: "7.20 points", of a ratio the share "7.5 %"."""
         return f"{100 * abs(math.expm1(points / 100)):.1f} %" if self.scale is Scale.RATIO else f"{abs(points):.2f} points"
+
+    def signed(self, points: float) -> str:
+        """Return `amount` with a minus before what is gained."""
+        return f"{'-' if points < 0 else ''}{self.amount(points)}"
 
     def change(self, points: float) -> str:
         """Return what happened to a model: "loses 1.50 points of accuracy", "is 7.5 % worse in perplexity"."""
@@ -88,3 +99,17 @@ class Metric:
 
 
 ACCURACY = Metric("accuracy")
+UNNAMED = Metric("metric", Scale.COEFFICIENT)
+"""What is known of a function of the user's: larger is better."""
+
+
+@dataclass(frozen=True)
+class Merit:
+    """A function that gives how good the ONNX model at a path is, larger is better, and whose merit that is."""
+
+    metric: Metric
+    measure: Callable[[Path], float]
+
+    def __call__(self, path: Path) -> float:
+        """Return the merit of the model at `path`."""
+        return self.measure(path)

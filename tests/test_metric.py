@@ -34,6 +34,16 @@ def test_what_is_missing_is_a_dash_and_no_interval_is_none() -> None:
     assert SPEARMAN.interval(Interval(-0.5)) == "-0.5000"
 
 
+@pytest.mark.parametrize("metric", [ACCURACY, SPEARMAN, PERPLEXITY, WER])
+def test_a_merit_is_that_of_one_value(metric: Metric) -> None:
+    assert metric.value(metric.merit(0.25)) == pytest.approx(0.25)
+
+
+def test_what_is_gained_has_a_minus() -> None:
+    assert (WER.signed(1.5), WER.signed(-1.5)) == ("1.50 points", "-1.50 points")
+    assert PERPLEXITY.signed(PERPLEXITY.points_lost(20.0, 25.0)) == "25.0 %"
+
+
 def test_points_are_lost_in_the_direction_that_is_worse() -> None:
     assert SPEARMAN.points_lost(0.82, 0.80) == pytest.approx(2.0)
     assert WER.points_lost(0.10, 0.12) == pytest.approx(2.0)

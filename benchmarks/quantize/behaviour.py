@@ -6,7 +6,7 @@
 `record` quantizes MobileNetV2, a text classifier, UltraFace, FastestDet, silero and ten files of onnx_zoo for five targets with
 default options, each in a process of its own. It keeps the SHA-256 of the file and of what it computes (operators,
 attributes and constants in topological order, whatever they are called), the plan, operator counts, the share of integer
-multiply-accumulates, the outputs on the first sample, seconds and peak memory. `compare` names every difference.
+multiply-accumulates, the outputs on the first sample, seconds (elapsed and of the processor) and peak memory. `compare` names every difference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -138,13 +137,13 @@ def _one(name: str, target: str, data: Path, work: Path) -> dict[str, Any]:
     path, samples = case(name, data, work)
     with tempfile.TemporaryDirectory(prefix="edgeopt-bench-") as folder:
         output = Path(folder) / "int8.onnx"
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         try:
             result = edgeopt.quantize(path, samples, target=edgeopt.load_target(target), output=output)
         except EdgeoptError as error:
             return {"refused": str(error).replace(str(data), "DATA").replace(folder, "FOLDER")}
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        seconds, processor_seconds = time.perf_counter() - began, time.process_time() - began_cpu
+        peak = _peak_bytes()
         model = onnx.load(output)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -166,8 +165,15 @@ def _one(name: str, target: str, data: Path, work: Path) -> dict[str, Any]:
             "outputs": sums,
             "norms": norms,
             "seconds": round(seconds, 2),
+            "processor_seconds": round(processor_seconds, 2),
             "peak_rss_bytes": peak,
         }
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process held; `ru_maxrss` would hold its parent's peak, too."""
+    fields = (line.split() for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    return next(int(field[1]) * 1024 for field in fields if field[0] == "VmHWM:")
 
 
 def _record(data: Path, work: Path, output: Path, only: list[str]) -> None:
@@ -181,7 +187,10 @@ def _record(data: Path, work: Path, output: Path, only: list[str]) -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             row = json.loads(done.stdout) if done.returncode == 0 else {"crashed": done.stderr.strip().splitlines()[-1:]}
             rows[f"{name} {target}"] = row
-            print(f"{name:42} {target:18} {row.get('seconds', '-'):>8} s  {row.get('computes', str(row))[:60]}", flush=True)
+            print(
+                f"{name:42} {target:18} {row.get('processor_seconds', '-'):>8} s  {row.get('computes', str(row))[:60]}",
+                flush=True,
+            )
     output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
@@ -220,8 +229,8 @@ def _compare(before: Path, after: Path) -> None:
             print(f"{name}: {line}")
     total = sum(key in new for key in old)
     print(f"{same} of {total} compute the same by the same plan; {bytes_equal} files are equal to the byte")
-    pairs = [(old[key], new[key]) for key in old if key in new and "seconds" in old[key] and "seconds" in new[key]]
-    for figure in ("seconds", "peak_rss_bytes"):
+    for figure in ("seconds", "processor_seconds", "peak_rss_bytes"):
+        pairs = [(old[key], new[key]) for key in old if key in new and figure in old[key] and figure in new[key]]
         ratios = sorted(b[figure] / a[figure] for a, b in pairs)
         if ratios:
             total_ratio = sum(b[figure] for _, b in pairs) / sum(a[figure] for a, _ in pairs)

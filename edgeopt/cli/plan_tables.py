@@ -44,7 +44,10 @@ def show_layers(layers: Sequence[LayerNoise], form: str) -> None:
 
 
 def _layer(layer: LayerNoise) -> dict[str, str]:
-    drop = "" if layer.metric_drop is None else f"{100 * layer.metric_drop:.2f} points"
-    metric = "" if layer.metric is None else f"{100 * layer.metric:.2f} %"
-    noise = f"{layer.sqnr_db:.1f} dB"
-    return {"layer": layer.name, "op": layer.op, "SQNR of the outputs": noise, "metric drop": drop, "metric": metric}
+    return {
+        "layer": layer.name,
+        "op": layer.op,
+        "SQNR of the outputs": f"{layer.sqnr_db:.1f} dB",
+        "metric drop": layer.drop_text,
+        "metric": layer.metric_text,
+    }

@@ -181,7 +181,7 @@ def _kept(facts: QuantizeFacts) -> str:
     if facts.agreement is not None:
         parts.append(f"{facts.agreement.same} of {facts.agreement.total} answers as in floating point")
     if facts.metric is not None:
-        parts.append(f"metric {facts.metric.before:.4f} → {facts.metric.after:.4f}")
+        parts.append(facts.metric.text)
     return "".join(f"{part}, " for part in parts)
 
 

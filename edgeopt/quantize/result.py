@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgeopt.metric import UNNAMED, Metric
 from edgeopt.quantize.plan.plan import Decision, Scheme
 
 
@@ -41,9 +42,21 @@ class LayerNoise:
     op: str
     sqnr_db: float
     metric_drop: float | None = None
-    """What the metric loses with this layer alone on integers, where that was measured."""
+    """The merit that is lost with this layer alone on integers, where that was measured; 0.01 of it is a point."""
     metric: float | None = None
-    """What is then left of it."""
+    """The metric's value then."""
+    measured: Metric = UNNAMED
+    """Which metric that is."""
+
+    @property
+    def drop_text(self) -> str:
+        """What the metric loses, as people read it; empty where it was not measured."""
+        return "" if self.metric_drop is None else self.measured.signed(100 * self.metric_drop)
+
+    @property
+    def metric_text(self) -> str:
+        """The metric's value, likewise."""
+        return "" if self.metric is None else self.measured.text(self.metric)
 
 
 @dataclass(frozen=True)
@@ -56,10 +69,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class KeptMetric:
-    """The metric that `max_drop` keeps: of the floating-point model and of the quantized one."""
+    """The metric that `max_drop` keeps: its values for the floating-point model and for the quantized one."""
 
     before: float
     after: float
+    metric: Metric = UNNAMED
+
+    @property
+    def text(self) -> str:
+        """The change, as people read it."""
+        return f"{self.metric.name} {self.metric.text(self.before)} → {self.metric.text(self.after)}"
 
 
 @dataclass(frozen=True)

@@ -211,19 +211,8 @@ def _noise_bars(name: str, title: str, said: str, layers: Sequence[LayerNoise], 
         },
         wide=len(layers) > 60,
         head=("layer", "operator", "SQNR", "metric drop", "metric"),
-        rows=[
-            (layer.name, layer.op, f"{figures(layer.sqnr_db)} dB", _drop(layer.metric_drop), _metric(layer.metric))
-            for layer in layers
-        ],
+        rows=[(layer.name, layer.op, f"{figures(layer.sqnr_db)} dB", layer.drop_text, layer.metric_text) for layer in layers],
     )
-
-
-def _drop(share: float | None) -> str:
-    return "" if share is None else f"{figures(100 * share)} points"
-
-
-def _metric(share: float | None) -> str:
-    return "" if share is None else f"{figures(100 * share)} %"
 
 
 def _noise_colour(sqnr_db: float) -> str:

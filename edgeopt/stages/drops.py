@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeopt import progress
@@ -10,6 +10,7 @@ from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.evaluate.lockstep import Evaluated, evaluate_together
 from edgeopt.evaluate.outputs import onnx_model
+from edgeopt.metric import Merit
 from edgeopt.targets.target import Target
 from edgeopt.tasks.comparison import drop
 from edgeopt.tasks.metric import Measured
@@ -56,7 +57,7 @@ def accuracy_drops(models: Mapping[str, Path], samples: Samples, target: Target,
     return {name: drop(measured[0], own) for name, own in zip(models, measured, strict=True)}
 
 
-def merits(samples: Samples, target: Target, task: Task) -> Callable[[Path], float]:
+def merits(samples: Samples, target: Target, task: Task) -> Merit:
     """Return a function that gives how good an ONNX model is at the task, larger is better: what ``--max-drop`` keeps.
 
     What makes the metric doubtful is noted once, for the first model.
@@ -73,7 +74,7 @@ def merits(samples: Samples, target: Target, task: Task) -> Callable[[Path], flo
                 progress.note(text)
         return task.metric.merit(measured.value)
 
-    return merit
+    return Merit(task.metric, merit)
 
 
 def _doubts(found: Evaluated, samples: Samples, task: Task) -> list[str]:

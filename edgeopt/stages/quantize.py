@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from edgeopt.errors import RecipeError
+from edgeopt.metric import Merit
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.result import QuantizeFacts
 from edgeopt.stages.job import Job
@@ -42,7 +41,7 @@ def _config(job: Job) -> QuantizeConfig:
     return config.model_copy(update={"train": train})
 
 
-def _metric(job: Job) -> Callable[[Path], float]:
+def _metric(job: Job) -> Merit:
     """Return the task's metric on the whole calibration split, so that no choice is ever made on the evaluation split."""
     from edgeopt.stages.drops import merits
     from edgeopt.stages.task import task_of

@@ -74,7 +74,8 @@ def with_metric(plan: Plan, layers: Sequence[LayerNoise], trials: Trials, metric
         for layer in layers[:_SUSPECTS]:
             alone = trials.without(plan, [other for other in layers if other.name != layer.name], Cause.ACCURACY)
             drop = metric.drop(trials.make(alone), trials)
-            measured.append(replace(layer, metric_drop=drop, metric=metric.baseline - drop))
+            left = metric.kept(drop).after
+            measured.append(replace(layer, metric_drop=drop, metric=left, measured=metric.measured))
             advance()
     return (*measured, *layers[_SUSPECTS:])
 
@@ -84,4 +85,4 @@ def _decided(plan: Plan, drop: float, choice: str, metric: Metric) -> Plan:
 
 
 def _said(drop: float, metric: Metric) -> str:
-    return f"the metric drops by {drop:.4f}, from {metric.baseline:.4f} to {metric.baseline - drop:.4f}"
+    return f"{metric.measured.change(100 * drop)} ({metric.kept(drop).text})"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgeopt import metric
 from edgeopt.batches import Batch
 from edgeopt.graph import files
 from edgeopt.lifetime import temporary_folder
@@ -90,11 +91,11 @@ class Metric:
 
     @cached_property
     def baseline(self) -> float:
-        """The metric of the floating-point model, measured once."""
+        """The merit of the floating-point model, measured once."""
         return self.evaluate(self.model)
 
     def drop(self, quantized: ir.Model, trials: Trials) -> float:
-        """Return what the metric loses with this model, as it will run."""
+        """Return the merit that is lost with this model, as it will run."""
         baseline = self.baseline
         with temporary_folder() as folder:
             path = Path(folder) / "candidate.onnx"
@@ -102,8 +103,14 @@ class Metric:
             return baseline - self.evaluate(path)
 
     def kept(self, drop: float) -> KeptMetric:
-        """Return the metric before and after such a drop."""
-        return KeptMetric(self.baseline, self.baseline - drop)
+        """Return the metric's values before and after such a drop."""
+        before, after = (self.measured.value(merit) for merit in (self.baseline, self.baseline - drop))
+        return KeptMetric(before, after, self.measured)
+
+    @property
+    def measured(self) -> metric.Metric:
+        """What the function measures, as far as it says so."""
+        return self.evaluate.metric if isinstance(self.evaluate, metric.Merit) else metric.UNNAMED
 
     def allows(self, drop: float) -> bool:
         """Return whether the metric may drop by this much (0.8 - 0.7 is a little more than 0.1)."""

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from edgeopt.errors import RecipeError
+from edgeopt.metric import UNNAMED, Merit, Metric, Scale
 from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.result import KeptMetric
 from edgeopt.targets.target import load_target
@@ -73,8 +74,8 @@ def searched(conv_model, images, saved, tmp_path, vnni):
     """Return what quantizes, with 0.1 to lose, by a metric that is one figure for the original and another for all else."""
     path, config = saved(conv_model), QuantizeConfig(max_drop=0.1)
 
-    def search(before: float, after: float):
-        evaluate = lambda file: before if file == path else after  # noqa: E731
+    def search(before: float, after: float, metric: Metric = UNNAMED):
+        evaluate = Merit(metric, lambda file: metric.merit(before if file == path else after))
         return quantize(path, images, target=vnni, output=tmp_path / "out.onnx", config=config, evaluate=evaluate)
 
     return search
@@ -85,6 +86,27 @@ def test_a_metric_that_cannot_be_kept_is_a_warning(searched):
     assert "even with all layers in floating point" in result.facts.warnings[0]
     assert len(result.facts.sensitivity) == 3
     assert result.facts.metric == KeptMetric(1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "after", "said"),
+    [
+        (
+            Metric("perplexity", Scale.RATIO, larger_is_better=False),
+            20.0,
+            25.0,
+            "25.0 % worse in perplexity (perplexity 20.0000 → 25.",
+        ),
+        (Metric("WER", larger_is_better=False), 0.125, 0.25, "loses 12.50 points of WER (WER 12.50 % → 25.00 %)"),
+    ],
+)
+def test_a_metric_of_which_less_is_better_is_told_by_its_own_values(searched, metric, before, after, said):
+    """Its merits were printed: negative numbers, of a perplexity logarithms."""
+    result = searched(before, after, metric)
+    kept = result.facts.metric
+    assert (kept.before, kept.after) == pytest.approx((before, after))
+    assert said in result.facts.warnings[0]
+    assert said in next(decision.reason for decision in result.facts.decisions if decision.what == "exceptions")
 
 
 def test_max_drop_needs_a_metric(conv_model, images, saved, tmp_path, vnni):

@@ -3,6 +3,8 @@
     python -m benchmarks.export.latency_table export  [FAMILY]…  once, an hour; resumable
     OPTIMUM/bin/python benchmarks/export/optimum_graphs.py build/latency                     the peer's, likewise
     python -m benchmarks.export.latency_table measure [FAMILY]…  quiet, 12 minutes
+    python -m benchmarks.export.latency_table measure --before FOLDER [FAMILY]…  beside edgeopt's graphs of another commit,
+        which `export --own` wrote into FOLDER there
 
 Compared with edgeopt's graph are torch.onnx.export at opset 20 and 24 (`torch20`, `torch24`), both after the optimizer of
 onnxruntime (`…opt`), and optimum-onnx. Sessions of one model run in turns in one process; a ratio is the median over rounds of
@@ -33,6 +35,7 @@ import onnxruntime as ort
 from benchmarks.export.wide import build, cases, sizes
 from edgeopt.errors import EdgeoptError
 from edgeopt.export.registry import load_family
+from edgeopt.graph import files
 from edgeopt.graph.session import open_session
 from edgeopt.machine import describe
 
@@ -60,6 +63,8 @@ def export_case(folder: Path, name: str, task: str, *, own: bool) -> None:
     for path in (folder / "made").glob("*"):
         path.unlink()
     made = export(model, samples, target=load_target("x86-vnni"), output=folder / "made", config=config)
+    for path in files.external_files(made.path):
+        path.replace(folder / path.name)
     made.path.replace(folder / "edgeopt.onnx")
     if own:
         return
@@ -140,7 +145,9 @@ def over_openings(openings: list[np.ndarray]) -> tuple[float, float, float]:
     return float(np.median(medians)), min(medians), max(medians)
 
 
-def measure_case(folder: Path, seconds: float, clock: Callable[[], float]) -> list[dict[str, Any]]:
+def measure_case(
+    folder: Path, seconds: float, clock: Callable[[], float], *, peers: tuple[str, ...] = PEERS
+) -> list[dict[str, Any]]:
     """Return one row per shape: milliseconds of edgeopt's graph and the ratio of each peer, or why there is none."""
     case = json.loads((folder / "case.json").read_text())
     task = load_family(case["family"]).tasks[case["task"]]
@@ -150,7 +157,7 @@ def measure_case(folder: Path, seconds: float, clock: Callable[[], float]) -> li
     rows: dict[str, dict[str, Any]] = {shape: {**case, "shape": shape, "missing": {}} for shape in shapes}
     taken: dict[str, list[dict[str, np.ndarray]]] = {shape: [] for shape in shapes}
     for opening in range(_OPENINGS):
-        sessions, missing = _open(folder, case["task"], turned_by=opening)
+        sessions, missing = _open(folder, case["task"], ("edgeopt", *peers), turned_by=opening)
         for shape, lengths in shapes.items():
             rng = np.random.default_rng(0)
             drawn = {key: value.draw(lengths, vocabulary=vocabulary, rng=rng) for key, value in task.inputs(config).items()}
@@ -164,16 +171,17 @@ def measure_case(folder: Path, seconds: float, clock: Callable[[], float]) -> li
         row["ms"] = float(np.median(np.concatenate([times["edgeopt"] for times in taken[shape]])))
         row["ratios"] = {
             name: over_openings([times[name] / times["edgeopt"] for times in taken[shape]])
-            for name in PEERS
+            for name in peers
             if name in taken[shape][0]
         }
     return list(rows.values())
 
 
-def _open(folder: Path, task: str, turned_by: int) -> tuple[dict[str, ort.InferenceSession], dict[str, str]]:
+def _open(
+    folder: Path, task: str, names: tuple[str, ...], *, turned_by: int
+) -> tuple[dict[str, ort.InferenceSession], dict[str, str]]:
     """Return a session for each graph, opened in turned order, and why the others have none."""
     sessions, missing = {}, {}
-    names = ["edgeopt", *PEERS]
     for name in names[turned_by % len(names) :] + names[: turned_by % len(names)]:
         reason = _reason(folder, name, task)
         if reason is None:
@@ -222,10 +230,10 @@ def _slower(largest: float) -> bool:
     return largest < 0.99
 
 
-def line(row: dict[str, Any]) -> str:
+def line(row: dict[str, Any], peers: tuple[str, ...] = PEERS) -> str:
     """Return a row of the Markdown table; what is slower than a peer in every opening is bold."""
     cells = []
-    for peer in PEERS:
+    for peer in peers:
         if peer in row["ratios"]:
             median, low, high = row["ratios"][peer]
             cell = f"{median:.2f} ({low:.2f}–{high:.2f})"
@@ -256,9 +264,9 @@ def _missing(rows: list[dict[str, Any]]) -> str:
     return "".join(f"- {reason} ({', '.join(where)})\n" for reason, where in sorted(why.items()))
 
 
-def page(rows: list[dict[str, Any]]) -> str:
+def page(rows: list[dict[str, Any]], peers: tuple[str, ...] = PEERS) -> str:
     """Return the table with what it was measured on."""
-    head = "| family | task | shape | edgeopt, ms | " + " | ".join(PEERS) + " |\n|---|---|---|---|" + "---|" * len(PEERS)
+    head = "| family | task | shape | edgeopt, ms | " + " | ".join(peers) + " |\n|---|---|---|---|" + "---|" * len(peers)
     slower = [f"{row['family']} {row['shape']}" for row in rows if any(_slower(high) for _, _, high in row["ratios"].values())]
     where = (
         f"onnxruntime {ort.__version__}, one thread, {describe()['processor']}, {os.cpu_count()} cores, {datetime.date.today()}"
@@ -266,8 +274,9 @@ def page(rows: list[dict[str, Any]]) -> str:
     summary = (
         f"{len(rows)} rows; slower than one of the others by more than 1 % in every opening: {', '.join(slower) or 'none'}."
     )
-    table = "\n".join(line(row) for row in rows)
-    return f"{_TITLE}{head}\n{table}\n\n{summary} {where}.\n\n{_missing(rows)}"
+    table = "\n".join(line(row, peers) for row in rows)
+    title = _TITLE if peers == PEERS else ""
+    return f"{title}{head}\n{table}\n\n{summary} {where}.\n\n{_missing(rows)}"
 
 
 def main() -> int:
@@ -280,9 +289,13 @@ def main() -> int:
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--again", action="store_true", help="export also what is there already")
     parser.add_argument("--own", action="store_true", help="export edgeopt's graphs again, and only those")
+    parser.add_argument(
+        "--before", type=Path, help="graphs that an earlier commit exported, to compare with in the peers' place"
+    )
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    peers = PEERS if arguments.before is None else ("before",)
     for name, task in cases():
         folder = arguments.folder / f"{name}-{task.replace('/', '-')}"
         if arguments.families and name not in arguments.families:
@@ -295,12 +308,15 @@ def main() -> int:
             except Exception as error:  # noqa: BLE001  (one family that fails must not cost the others)
                 print(f"{name} {task}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
         if arguments.step == "measure" and done:
-            rows += measure_case(folder, arguments.seconds, CLOCKS[arguments.clock])
-            print("\n".join(line(row) for row in rows[-3:] if row["family"] == name), file=sys.stderr, flush=True)
+            if arguments.before is not None:
+                earlier = files.load(arguments.before / folder.name / "edgeopt.onnx")
+                files.save(earlier, folder / "before.onnx", external=False)
+            rows += measure_case(folder, arguments.seconds, CLOCKS[arguments.clock], peers=peers)
+            print("\n".join(line(row, peers) for row in rows[-3:] if row["family"] == name), file=sys.stderr, flush=True)
     if arguments.step == "measure":
         if arguments.output:
-            arguments.output.write_text(page(rows), encoding="utf-8")
-        print(page(rows))
+            arguments.output.write_text(page(rows, peers), encoding="utf-8")
+        print(page(rows, peers))
     return int(any(_slower(high) for row in rows for _, _, high in row["ratios"].values()))
 
 

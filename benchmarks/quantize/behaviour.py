@@ -6,7 +6,8 @@
 `record` quantizes MobileNetV2, a text classifier, UltraFace, FastestDet, silero and ten files of onnx_zoo for five targets with
 default options, each in a process of its own. It keeps the SHA-256 of the file and of what it computes (operators,
 attributes and constants in topological order, whatever they are called), the plan, operator counts, the share of integer
-multiply-accumulates, the outputs on the first sample, seconds (elapsed and of the processor) and peak memory. `compare` names every difference.
+multiply-accumulates, the outputs on the first sample, seconds (elapsed and of the processor) and peak memory. `compare` names
+every difference.
 """
 
 from __future__ import annotations

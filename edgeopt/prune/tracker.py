@@ -28,16 +28,20 @@ class Tracker:
         }
         for name, parameter in model.named_parameters():
             self._whole |= {(name, f"axis{axis}"): size for axis, size in enumerate(parameter.shape)}
+        self._tied = _tied(model)
         self._left = {place: np.arange(count) for place, count in self._whole.items()}
 
     def note(self, group: torch_pruning.Group, graph: torch_pruning.DependencyGraph) -> None:
         """Take out the channels that `group` is about to lose.
 
         Raises:
-            UntrackedCutError: a layer is of a kind that `edgeopt.models.kept` cannot cut.
+            UntrackedCutError: a layer is of a kind that `edgeopt.models.kept` cannot cut, or has a parameter of another layer.
         """
         for dependency, indices in group:
             target = dependency.target.module
+            if target in self._tied:
+                one, other = self._tied[target]
+                raise UntrackedCutError(f"'{one}' and '{other}' have one parameter, which would be cut apart")
             if isinstance(target, nn.Parameter):
                 place = graph._param_to_name.get(target, ""), f"axis{dependency.target.pruning_dim % target.ndim}"
             elif target in self._names:
@@ -64,3 +68,12 @@ class Tracker:
             if len(left) < self._whole[name, side]:
                 kept.setdefault(name, {})[side] = left.tolist()
         return kept  # type: ignore[return-value]
+
+
+def _tied(model: nn.Module) -> dict[nn.Module, tuple[str, str]]:
+    """Return the layers that have a parameter of another layer, each with the names of both."""
+    owners: dict[nn.Parameter, list[tuple[str, nn.Module]]] = {}
+    for name, layer in model.named_modules():
+        for parameter in set(layer.parameters(recurse=False)):
+            owners.setdefault(parameter, []).append((name, layer))
+    return {layer: (several[0][0], several[1][0]) for several in owners.values() if len(several) > 1 for _, layer in several}

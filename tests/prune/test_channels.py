@@ -118,6 +118,28 @@ def test_layers_can_be_spared_and_must_exist() -> None:
         prune_channels(network(), IMAGE, options=PruneOptions(ignore=["blocks.0.conv"]))
 
 
+def test_layers_with_one_weight_stay_whole_and_keep_it() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(1, 16, 3)
+            self.one, self.two = nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1)
+            self.two.weight = self.one.weight
+            self.free, self.head = nn.Conv2d(16, 32, 1), nn.Linear(32, 3)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            x = self.two(self.one(self.first(image).relu()).relu()).relu()
+            out: torch.Tensor = self.head(self.free(x).relu().mean((2, 3)))
+            return out
+
+    torch.manual_seed(0)
+    model = Tied().eval()
+    result = prune_channels(model, IMAGE, options=PruneOptions(macs=0.9, round_to=2, scope="layer"))
+    assert model.two.weight is model.one.weight and model.one.weight.shape == (16, 16, 1, 1)
+    assert "'one' and 'two' have one parameter" in result.spared["first"]
+    assert result.macs_after < result.macs_before
+
+
 def test_too_much_is_refused_with_what_helps() -> None:
     with pytest.raises(ModelError, match=r"raise prune\.macs"):
         prune_channels(network(), IMAGE, options=PruneOptions(macs=0.05, round_to=8, max_layer_share=0.3))

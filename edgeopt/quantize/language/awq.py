@@ -21,11 +21,9 @@ from edgeopt import progress
 from edgeopt.graph.editing import add_initializer, copied, forget_names
 from edgeopt.graph.matching import array, constant, name_of
 from edgeopt.quantize.language.blocks import round_blocks
-from edgeopt.quantize.language.layers import Layer, find_layers
+from edgeopt.quantize.language.layers import NORMS, Layer, find_layers
 
 _ALPHAS = (0.0, 0.25, 0.5, 0.75)
-_NORMS = {"RMSNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
-"""Position of the weight among a norm's inputs."""
 
 
 def scale_inputs(model: ir.Model, moments: Mapping[str, NDArray[np.float64]], *, block: int) -> ir.Model:
@@ -48,9 +46,9 @@ def _norm_weight(layers: list[Layer]) -> int | None:
     """Return where the norm before the layers has its weight, if these layers are all that reads its output."""
     given = layers[0].given
     norm = given.producer()
-    if norm is None or norm.op_type not in _NORMS or {layer.node for layer in layers} != set(given.consumers()):
+    if norm is None or norm.op_type not in NORMS or {layer.node for layer in layers} != set(given.consumers()):
         return None
-    position = _NORMS[norm.op_type]
+    position = NORMS[norm.op_type]
     return position if constant(norm.inputs[position]) is not None and not given.is_graph_output() else None
 
 

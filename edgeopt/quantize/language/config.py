@@ -11,25 +11,48 @@ from edgeopt.config import Options
 from edgeopt.quantize.config import for_time, seconds, share
 
 
-class LayerTrainingOptions(Options):
-    """How 4-bit weights are trained, layer by layer, towards what each layer gives in floating point."""
+class LanguageTrainingOptions(Options):
+    """How 4-bit weights are trained towards the floating-point model: layer by layer, then the scales of all layers at once."""
 
     time: Annotated[float, BeforeValidator(seconds)] = Field(default=300.0, gt=0)
     """How long, such as "90s", "5m" or "1h"; a number counts seconds. Calibration before it and measurements after it come on
     top."""
+    whole_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the time for the scales of all layers at once, towards the model's next-token probabilities; 0: layers alone."""
     steps: int | None = Field(default=None, ge=1)
     """Steps of each layer; none: the time decides."""
+    whole_steps: int | None = Field(default=None, ge=1)
+    """Steps of all scales at once; none: the time decides."""
     windows: int = Field(default=128, ge=2)
-    """Windows of 256 tokens to train on; a sixteenth of them is held aside, so that each layer keeps its best state."""
+    """Windows of 256 tokens to train layers on; a sixteenth of them is held aside, so that each layer keeps its best state. All
+    scales at once see every window of the text's first four fifths."""
     batch_size: int = Field(default=4, ge=1)
     """Windows per step."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """How far a weight moves in the first step, in steps of its grid; it falls to 0 evenly. None: 1 / number of steps."""
+    """Layer by layer: how far a weight moves in the first step, in steps of its grid; it falls to 0 evenly. None: 1 / number of
+    steps."""
     scale_learning_rate: float = Field(default=0.1, ge=0)
-    """How far a scale moves beside that, as a share of itself."""
+    """Layer by layer: how far a scale moves beside that, as a share of itself."""
+    whole_learning_rate: float = Field(default=3e-3, gt=0)
+    """All scales at once: Adam's learning rate, as a share of each scale."""
     checkpoint: Path | None = Field(default=None, strict=False)
-    """File that keeps the trained layers, so that a run that was killed resumes; none: beside the output until that is
+    """File that keeps the state of the training, so that a run that was killed resumes; none: beside the output until that is
     written."""
+
+    def of_layers(self) -> LanguageTrainingOptions:
+        """Return the options of the training layer by layer: its part of the time."""
+        return self.model_copy(update={"time": self.time * (1 - self.whole_share)})
+
+    def of_scales(self) -> LanguageTrainingOptions:
+        """Return the options of the training of all scales at once: its part of the time, and a file of its own."""
+        path = None if self.checkpoint is None else self.checkpoint.with_name(f"{self.checkpoint.name}-scales")
+        return self.model_copy(update={"time": self.time * self.whole_share, "checkpoint": path})
+
+    def remove_checkpoints(self) -> None:
+        """Remove both files: the training is over."""
+        for path in (self.checkpoint, self.of_scales().checkpoint):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
 class LanguageOptions(Options):
@@ -58,8 +81,8 @@ class LanguageOptions(Options):
     guard_prompts: int = Field(default=8, ge=0)
     """Prompts that are continued greedily with rounded activations (the fast kernels) and without; layers that make them differ
     are kept at 8 bits. 0: none."""
-    train: Annotated[LayerTrainingOptions | None, BeforeValidator(for_time)] = None
-    """Train the 4-bit weights after they are rounded, such as "5m"; it takes a text."""
+    train: Annotated[LanguageTrainingOptions | None, BeforeValidator(for_time)] = None
+    """Train the 4-bit weights after they are rounded, such as "5m", on the text, or on text that the model writes itself."""
     exclude: list[str] = Field(default_factory=list)
     """Names of nodes that stay in floating point."""
     threads: int = Field(default=1, ge=1)

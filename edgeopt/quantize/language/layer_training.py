@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from edgeopt import progress
 from edgeopt.errors import RecipeError
 from edgeopt.graph.generation import Generation
-from edgeopt.graph.matching import is_float, name_of
-from edgeopt.machine import cpu_flags
+from edgeopt.graph.matching import is_float
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.language.blocks import Blocked
-from edgeopt.quantize.language.config import LayerTrainingOptions
-from edgeopt.quantize.language.layers import Layer, find_layers
-from edgeopt.quantize.language.text import Tokens, feeds
+from edgeopt.quantize.language.config import LanguageTrainingOptions
+from edgeopt.quantize.language.layers import Rounded, find_layers
+from edgeopt.quantize.language.text import Tokens
+from edgeopt.quantize.language.torch_decoder import Constants, half_precision, inputs_of, shuffled, stacked
 from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, PhaseProgress, State, key_of
 from edgeopt.quantize.training.graph_module import refuse_unknown
 from edgeopt.quantize.training.grids import Grid
@@ -46,14 +46,6 @@ _HELD_SHARE = 16
 _FEWEST_STEPS, _LOOKS = 8, 5
 _EDGE = 0.49
 """Of a step: how far from its integer a weight begins at most."""
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """A matrix of the body, and the blocks that it begins with."""
-
-    layer: Layer
-    blocks: Blocked
 
 
 @dataclass
@@ -100,16 +92,6 @@ class _Matrix:
         return Blocked(numbers, affine.scale.astype(np.float32).reshape(shape[:2]), self._start.zeros, self._start.inputs)
 
 
-class _Constants(dict[ir.Value, Tensor]):
-    """The constants of one layer, read when they are asked for."""
-
-    def __call__(self, value: ir.Value) -> Tensor:
-        """Return a constant's values."""
-        if value not in self:
-            self[value] = tensor_of(value)
-        return self[value]
-
-
 @dataclass(frozen=True)
 class _Part:
     """The steps of one decoder layer."""
@@ -119,7 +101,7 @@ class _Part:
     targets: tuple[ir.Value, ...]
     """What later layers read of it."""
 
-    def forward(self, alive: Alive, weights: Alive, constants: _Constants) -> Alive:
+    def forward(self, alive: Alive, weights: Alive, constants: Constants) -> Alive:
         """Return what is alive behind the layer, with these weights in the place of its own."""
         steps = (step for step in self.steps if step.node.outputs[0] not in weights)  # (a Transpose of weights)
         return _without(advance({**alive, **weights}, steps, constants), weights)
@@ -131,7 +113,7 @@ def train_layers(
     facts: Generation,
     windows: Sequence[Tokens],
     *,
-    options: LayerTrainingOptions,
+    options: LanguageTrainingOptions,
     tables: Mapping[ir.Value, np.ndarray] | None = None,
 ) -> dict[str, Blocked]:
     """Return the trained blocks of all matrices, by the names of their nodes.
@@ -149,8 +131,7 @@ def train_layers(
         RecipeError: there are too few windows, or the time is too short.
     """
     refuse_unknown(model)
-    length = min(map(len, windows), default=0)
-    batches = [np.stack([window[:length] for window in part]) for part in _batched(windows, options.batch_size)]
+    batches = stacked(windows, options.batch_size)
     if len(batches) < 2:
         raise RecipeError(
             f"--train: {len(windows)} windows of text are too few to hold some aside; give a longer text as --calibration"
@@ -159,14 +140,14 @@ def train_layers(
     start = {name: tensor for group in groups for one in group for name, tensor in _tensors(one.layer.name, one.blocks).items()}
     checkpoint = Checkpoint(options.checkpoint, key_of(start, [{"windows": batch} for batch in batches], options))
     kept = {value: torch.from_numpy(rows) for value, rows in (tables or {}).items()}
-    begun = [_begun(before, _inputs(model, facts, batch), kept) for batch in batches]
+    begun = [_begun(before, inputs_of(model, facts, batch), kept) for batch in batches]
     return _Training(parts, options, checkpoint).run(begun)
 
 
 class _Training:
     """All layers, one after another."""
 
-    def __init__(self, parts: Sequence[_Part], options: LayerTrainingOptions, checkpoint: Checkpoint) -> None:
+    def __init__(self, parts: Sequence[_Part], options: LanguageTrainingOptions, checkpoint: Checkpoint) -> None:
         self._parts, self._options, self._checkpoint = parts, options, checkpoint
         self._made: dict[str, Blocked] = {}
         self._progress = PhaseProgress(Phase.BLOCKS)
@@ -176,11 +157,13 @@ class _Training:
         loaded = self._checkpoint.load()
         if loaded is not None:
             self._progress, self._state, _ = loaded
+        if self._progress.blocks == len(self._parts):
+            return {one.layer.name: self._restored(one).blocks for part in self._parts for one in part.matrices}
         done, began, earlier = self._progress, time.monotonic(), self._progress.seconds
         first, passing = done.blocks, 0.0
         with progress.task("train layer by layer", total=len(self._parts)) as advanced:
             for number, part in enumerate(self._parts):
-                constants, entered = _Constants(), time.monotonic()
+                constants, entered = Constants(), time.monotonic()
                 with torch.no_grad():
                     wanted = [advance(batch.exact, part.steps, constants) for batch in batches]
                 pairs = list(zip(batches, wanted, strict=True))
@@ -201,7 +184,7 @@ class _Training:
                     for name, blocks in made.items():
                         self._state |= _tensors(name, blocks)
                     done.blocks, done.seconds = number + 1, earlier + time.monotonic() - began
-                    self._checkpoint.save(done, self._state)
+                    self._checkpoint.save(done, self._state, always=done.blocks == len(self._parts))
                 advanced()
         return self._made
 
@@ -216,7 +199,7 @@ def _train(
     matrices: Sequence[_Matrix],
     pairs: Sequence[tuple[_Batch, Alive]],
     *,
-    options: LayerTrainingOptions,
+    options: LanguageTrainingOptions,
     seconds: float,
     layers: int,
 ) -> None:
@@ -233,7 +216,7 @@ def _train(
     Raises:
         RecipeError: the time is too short for a few steps of the first layer.
     """
-    constants = _Constants()
+    constants = Constants()
     held, training = pairs[::_HELD_SHARE], [pair for place, pair in enumerate(pairs) if place % _HELD_SHARE]
 
     def loss(pair: tuple[_Batch, Alive], weights: Alive) -> Tensor:
@@ -248,8 +231,8 @@ def _train(
     start = best = look()
     kept = _copied(matrices)
     began, done, looked, share = time.monotonic(), 0, 0, 0.0
-    for pair in _endless(training):
-        with _half():
+    for pair in map(training.__getitem__, shuffled(len(training))):
+        with half_precision():
             loss(pair, _weights(matrices)).backward()  # type: ignore[no-untyped-call]
         done, spent = done + 1, time.monotonic() - began
         if done == 1 and options.steps is None and seconds < _FEWEST_STEPS * spent:
@@ -281,18 +264,6 @@ def _too_short(whole: float, seconds: float, step_s: float, layers: int) -> Reci
     )
 
 
-def _half() -> torch.autocast:
-    """Return a context in which products are bfloat16, where the processor has instructions for them."""
-    return torch.autocast("cpu", torch.bfloat16, enabled="avx512_bf16" in cpu_flags())
-
-
-def _endless(training: Sequence[tuple[_Batch, Alive]]) -> Iterator[tuple[_Batch, Alive]]:
-    generator = np.random.default_rng(0)
-    while True:
-        for place in generator.permutation(len(training)):
-            yield training[place]
-
-
 def _parameters(matrices: Sequence[_Matrix]) -> list[nn.Parameter]:
     return [parameter for one in matrices for parameter in (one.weight, one.grid.ratio)]
 
@@ -314,20 +285,11 @@ def _tensors(name: str, blocks: Blocked) -> State:
     return {f"{name}.{kind}": torch.from_numpy(getattr(blocks, kind)) for kind in ("numbers", "scales", "zeros")}
 
 
-def _batched(windows: Sequence[Tokens], size: int) -> list[Sequence[Tokens]]:
-    return [windows[start : start + size] for start in range(0, len(windows), size)]
-
-
 @torch.no_grad()
 def _begun(before: Sequence[Step], inputs: Mapping[ir.Value, Tensor], tables: Alive) -> _Batch:
     """Return a batch in front of the first layer; `tables`: embeddings as they will be."""
-    constants = _Constants()
+    constants = Constants()
     return _Batch(advance(inputs, before, constants), _without(advance({**inputs, **tables}, before, constants), tables))
-
-
-def _inputs(model: ir.Model, facts: Generation, windows: Tokens) -> Alive:
-    given = feeds(facts, windows)
-    return {value: torch.from_numpy(given[name_of(value)]) for value in model.graph.inputs if value.name in given}
 
 
 def _parts(model: ir.Model, groups: Sequence[Sequence[Rounded]]) -> tuple[tuple[Step, ...], list[_Part]]:

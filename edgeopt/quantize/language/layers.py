@@ -21,6 +21,8 @@ from edgeopt.graph.matching import array, attribute, constant, int64, is_float, 
 from edgeopt.quantize.language.blocks import Blocked
 from edgeopt.quantize.schemes.pack import packed
 
+NORMS = {"RMSNormalization": 1, "SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}
+"""Position of the weight among a norm's inputs."""
 _SMALLEST = 1 << 10
 """Elements of a matrix from which on it pays."""
 _ACCURACY_LEVEL = 4
@@ -57,6 +59,14 @@ class Layer:
         return values if self.turned else values.T
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """A matrix, and the blocks that stand for it."""
+
+    layer: Layer
+    blocks: Blocked
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """An embedding: the rows of a constant, read by one Gather."""
@@ -83,6 +93,12 @@ def find_layers(model: ir.Model, excluded: Container[str] = ()) -> list[Layer]:
         layer = Layer(node, source, turned, head=node is head)
         found.append(_tied(layer, model) if layer.head and not turned else layer)
     return found
+
+
+def norm_weights(model: ir.Model) -> list[ir.Value]:
+    """Return the constant weights of the norms, in the order of the graph."""
+    found = (node.inputs[NORMS[node.op_type]] for node in model.graph if node.op_type in NORMS)
+    return list(dict.fromkeys(value for value in found if value is not None and constant(value) is not None))
 
 
 def _tied(layer: Layer, model: ir.Model) -> Layer:

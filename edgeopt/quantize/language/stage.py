@@ -21,6 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeopt.errors import ModelError, RecipeError, nearest
+from edgeopt.extras import need
 from edgeopt.files import disk_errors, write_aside
 from edgeopt.graph import files
 from edgeopt.graph.cached_decoder import greedy
@@ -33,8 +34,7 @@ from edgeopt.quantize.language.awq import scale_inputs
 from edgeopt.quantize.language.builder import Builder
 from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.quantize.language.guard import Guarded, guard
-from edgeopt.quantize.language.layer_training import Rounded, train_layers
-from edgeopt.quantize.language.layers import find_layers
+from edgeopt.quantize.language.layers import Rounded, find_layers
 from edgeopt.quantize.language.moments import input_moments
 from edgeopt.quantize.language.own_text import find_separator, write_own_text
 from edgeopt.quantize.language.search import Measures, grouped, lift_layers
@@ -121,7 +121,7 @@ def quantize_language_model(
     Raises:
         ModelError: the file is no decoder, or quantized already.
         DataError: the text is missing or too short.
-        RecipeError: a bound on the perplexity or a training has no text, or an option names no node.
+        RecipeError: a bound on the perplexity has no text, a training no 4-bit weights, or an option names no node.
     """
     if model.is_dir():
         model = model / "model.onnx"
@@ -130,11 +130,12 @@ def quantize_language_model(
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
     chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
     method = _method(config, chosen)
-    _check_training(config, chosen)
+    _check_training(config)
     bits = _bits(loaded, config, method, has_text=text is not None)
     threads = config.threads
-    if text is None and method in {"gptq", "awq"}:
-        chosen = replace(chosen, calibration=_written(loaded, facts, config, find_separator(model.parent, facts)))
+    if text is None and (method in {"gptq", "awq"} or config.train is not None):
+        own = _written(loaded, facts, config, find_separator(model.parent, facts))
+        chosen = replace(chosen, calibration=own, training=own)
     if chosen.calibration and method in {"gptq", "awq", "search"}:
         builder.moments = input_moments(loaded, facts, chosen.calibration, threads=threads)
         if method == "awq":
@@ -152,8 +153,8 @@ def quantize_language_model(
     head = next((made.bits[layer.name] for layer in find_layers(loaded) if layer.head and layer.name in made.bits), 8)
     made = replace(made, decisions=(*_decisions(made.bits, head, config, method), *made.decisions))
     written = _write(made, facts, model, output, text=chosen, target=target)
-    if resumable.train is not None and resumable.train.checkpoint is not None:
-        resumable.train.checkpoint.unlink(missing_ok=True)
+    if resumable.train is not None:
+        resumable.train.remove_checkpoints()
     return written
 
 
@@ -185,7 +186,7 @@ def _read(text: Path | Windows | None, folder: Path, config: LanguageOptions, *,
     start = max(1, len(windows) * 4 // 5) if len(windows) > 1 else 0
     return Text(
         spread(windows[:start] or windows, config.calibration_windows),
-        spread(windows[:start], config.train.windows) if config.train is not None else [],
+        windows[:start] if config.train is not None else [],
         spread(windows[start:], config.measured_windows),
         text.name,
     )
@@ -206,17 +207,13 @@ def _method(config: LanguageOptions, text: Text) -> str:
     return config.method
 
 
-def _check_training(config: LanguageOptions, text: Text) -> None:
-    """Refuse a training that has nothing to train, or no text.
+def _check_training(config: LanguageOptions) -> None:
+    """Refuse a training that has nothing to train.
 
     Raises:
         RecipeError: naming what is missing.
     """
-    if config.train is None:
-        return
-    if text.name is None:
-        raise RecipeError("--train needs text: give --calibration TEXT.txt (some 50,000 words of what the model will read)")
-    if config.body_bits == 8:
+    if config.train is not None and config.body_bits == 8:
         raise RecipeError("--train trains 4-bit weights, and body_bits = 8 leaves none; leave one of them out")
 
 
@@ -261,24 +258,24 @@ def _resumable(config: LanguageOptions, path: Path) -> LanguageOptions:
 def _trained(
     builder: Builder, bits: dict[str, int], exact: Reader, *, text: Text, facts: Generation, config: LanguageOptions
 ) -> list[Decision]:
-    """Train the body's 4-bit weights, if the options say so; they stay as they were where the measured windows gain nothing."""
+    """Train the 4-bit weights, if the options say so; they stay as they were where the measured windows gain nothing."""
     if config.train is None:
         return []
-    layers = {layer.name: layer for layer in find_layers(builder.model)}
-    starts = {name: Rounded(layer, builder.blocks(layer, 4)) for name, layer in layers.items() if bits.get(name) == 4}
-    groups = [[starts[name] for name in names if name in starts] for names in grouped(list(layers.values())).values()]
-    tied = {one.layer.source: one.blocks.matrix() for one in starts.values() if one.layer.head and one.layer.turned}
-    model, path = builder.model, config.train.checkpoint
+    need("torch", purpose="--train")
+    from edgeopt.quantize.language.training import train_weights
+
+    model = builder.model
+    starts = [Rounded(layer, builder.blocks(layer, 4)) for layer in find_layers(model) if bits.get(layer.name) == 4]
     before = compare(exact, Reader(builder.build(bits), facts, threads=config.threads), text.measured)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    made = train_layers(model, [group for group in groups if group], facts, text.training, options=config.train, tables=tied)
-    builder.replace(made)
+    made = train_weights(model, starts, facts, text.training, options=config.train)
+    builder.model = made.model
+    builder.replace(made.blocks)
     after = compare(exact, Reader(builder.build(bits), facts, threads=config.threads), text.measured)
     reason = f"perplexity {before.increase:+.1%} becomes {after.increase:+.1%}, KL {before.kl:.4f} becomes {after.kl:.4f}"
     if after.kl < before.kl:
-        return [Decision("training", f"{len(made)} matrices layer by layer, {len(text.training)} windows", reason)]
-    builder.replace({name: starts[name].blocks for name in made})
+        return [Decision("training", f"{len(starts)} matrices, {len(text.training)} windows", reason)]
+    builder.model = model
+    builder.replace({one.layer.name: one.blocks for one in starts})
     return [Decision("training", "as calibrated", f"training for {config.train.time:g} s gained nothing: {reason}")]
 
 

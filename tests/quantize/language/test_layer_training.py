@@ -12,13 +12,14 @@ from edgeopt.errors import ModelError, RecipeError
 from edgeopt.graph.exposed import ExposedModel
 from edgeopt.quantize.language import layer_training
 from edgeopt.quantize.language.blocks import round_blocks
-from edgeopt.quantize.language.config import LayerTrainingOptions
-from edgeopt.quantize.language.layer_training import Rounded, train_layers
-from edgeopt.quantize.language.layers import find_layers
+from edgeopt.quantize.language.config import LanguageTrainingOptions
+from edgeopt.quantize.language.layer_training import train_layers
+from edgeopt.quantize.language.layers import Rounded, find_layers
 from edgeopt.quantize.language.search import grouped
 from edgeopt.quantize.language.text import feeds
+from edgeopt.quantize.language.torch_decoder import Constants, inputs_of
 
-OPTIONS = LayerTrainingOptions(steps=40, batch_size=2)
+OPTIONS = LanguageTrainingOptions(steps=40, batch_size=2)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def _error(decoder, groups, made, windows):
     """Return the squared error of what the body gives, as a share, with these blocks in the place of its weights."""
     model, facts = decoder
     before, parts = layer_training._parts(model, groups)
-    alive = layer_training._begun(before, layer_training._inputs(model, facts, np.stack(windows)), {})
+    alive = layer_training._begun(before, inputs_of(model, facts, np.stack(windows)), {})
     exact, rounded = alive.exact, alive.rounded
     with torch.no_grad():
         for part in parts:
@@ -44,13 +45,13 @@ def _error(decoder, groups, made, windows):
 
 
 def _constants():
-    return layer_training._Constants()
+    return Constants()
 
 
 def test_a_layer_ends_where_one_tensor_is_alive_and_gives_what_onnxruntime_gives(decoder, groups, windows):
     model, facts = decoder
     before, parts = layer_training._parts(model, groups)
-    batch = layer_training._begun(before, layer_training._inputs(model, facts, np.stack(windows[:2])), {})
+    batch = layer_training._begun(before, inputs_of(model, facts, np.stack(windows[:2])), {})
     alive = batch.exact
     with torch.no_grad():
         for part in parts:
@@ -109,7 +110,7 @@ def test_a_run_that_was_killed_goes_on_behind_the_last_layer(decoder, groups, wi
 def test_too_little_text_or_time_is_refused(decoder, groups, windows):
     with pytest.raises(RecipeError, match="1 windows of text are too few"):
         train_layers(decoder[0], groups, decoder[1], windows[:1], options=OPTIONS)
-    short = LayerTrainingOptions(time=1e-4, batch_size=2)
+    short = LanguageTrainingOptions(time=1e-4, batch_size=2)
     with pytest.raises(RecipeError, match=r"a layer gets .* s, and a step takes .* s here"):
         train_layers(decoder[0], groups, decoder[1], windows, options=short)
 

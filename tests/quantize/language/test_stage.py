@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.graph.generation import Generation
 from edgeopt.quantize import LanguageOptions, quantize_language_model
-from edgeopt.quantize.language import builder, stage
+from edgeopt.quantize.language import builder, training
 from edgeopt.quantize.language.blocks import round_blocks
-from edgeopt.quantize.language.config import LayerTrainingOptions
+from edgeopt.quantize.language.config import LanguageTrainingOptions
 from edgeopt.quantize.language.stage import _bits
 from edgeopt.quantize.language.text import Windows
+from edgeopt.quantize.language.training import TrainedWeights
 
 HEAD = "decoder.lm_head/MatMul"
 
@@ -99,10 +102,8 @@ def test_the_head_is_at_4_bits_where_a_text_makes_up_for_it(decoder, has_text, b
     assert _bits(decoder[0], LanguageOptions(), "gptq", has_text=has_text)[HEAD] == bits
 
 
-def test_a_training_needs_text_and_4_bit_weights(folder, tmp_path, windows):
-    train = LayerTrainingOptions(steps=1)
-    with pytest.raises(RecipeError, match=r"--train needs text: give --calibration TEXT\.txt"):
-        quantize_language_model(folder, None, output=tmp_path, config=LanguageOptions(train=train))
+def test_a_training_needs_4_bit_weights(folder, tmp_path, windows):
+    train = LanguageTrainingOptions(steps=1)
     config = LanguageOptions(train=train, body_bits=8)
     with pytest.raises(RecipeError, match="body_bits = 8 leaves none"):
         quantize_language_model(folder, Windows("words", windows), output=tmp_path, config=config)
@@ -116,13 +117,27 @@ def test_trained_weights_are_kept_only_where_the_measured_text_gains(folder, tmp
         made = round_blocks(weight, bits=bits, **options)
         return made if bits == 8 else replace(made, numbers=made.numbers // step * step)
 
-    def trained(_model, groups, *_others, **_options):
-        return {one.layer.name: rounded(one.layer.weight(), bits=4, block=32, step=step) for group in groups for one in group}
+    def trained(model, matrices, *_others, **_options):
+        made = {one.layer.name: rounded(one.layer.weight(), bits=4, block=32, step=step) for one in matrices}
+        return TrainedWeights(made, model)
 
     monkeypatch.setattr(builder, "round_blocks", rounded)
-    monkeypatch.setattr(stage, "train_layers", trained)
-    config = LanguageOptions(method="rtn", guard_prompts=0, train=LayerTrainingOptions())
+    monkeypatch.setattr(training, "train_weights", trained)
+    config = LanguageOptions(method="rtn", guard_prompts=0, train=LanguageTrainingOptions())
     made = quantize_language_model(folder, Windows("words", windows), output=tmp_path / "out", config=config)
     (told,) = [item for item in made.facts.decisions if item.what == "training"]
     assert (told.choice != "as calibrated") == (step == 1)
     assert not list((tmp_path / "out").glob("*.training"))
+
+
+def test_weights_are_rounded_where_torch_is_not_installed():
+    program = "import sys; sys.modules['torch'] = None; from edgeopt.quantize import quantize_language_model"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_training_without_a_text_learns_from_what_the_model_writes(folder, tmp_path):
+    train = LanguageTrainingOptions(whole_share=1.0, whole_steps=2)
+    config = LanguageOptions(method="rtn", guard_prompts=0, calibration_windows=6, train=train)
+    made = quantize_language_model(folder, None, output=tmp_path / "out", config=config)
+    (told,) = [item for item in made.facts.decisions if item.what == "training"]
+    assert "12 windows" in told.choice or "gained nothing" in told.reason

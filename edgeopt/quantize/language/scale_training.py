@@ -7,7 +7,7 @@ second part of EfficientQAT, Chen et al., https://arxiv.org/abs/2407.11062, sect
 https://arxiv.org/abs/2309.02784). Both are stored as a share r of what they were, 1 at the start, so that one learning rate
 fits all. No labels are needed. Windows held aside say which state is kept.
 
-The whole decoder is in PyTorch, once in floating point and once as integers of a byte: some nine bytes per weight.
+The whole decoder is in PyTorch, with the logits of a batch: 5.5 GB for 135 million parameters and a vocabulary of 49,152.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ class _Training:
         with half_precision():
             loss = _divergence(self._decoder.exact(batch), self._decoder(batch))
         if not torch.isfinite(loss):
-            raise ModelError("--train: the divergence is not finite; lower it with --set train.whole_learning_rate=0.001")
+            raise ModelError("--train: the divergence is not finite; learn more slowly: --set train.whole_learning_rate=0.001")
         torch.autograd.backward(loss)
         self._optimizer.step()
         return float(loss.detach())

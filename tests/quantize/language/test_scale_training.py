@@ -114,5 +114,5 @@ def test_too_little_text_or_time_is_refused(decoder, rounded, windows):
 
 def test_a_loss_that_is_no_number_is_refused_with_what_to_lower(decoder, rounded, windows, monkeypatch):
     monkeypatch.setattr(scale_training, "_divergence", lambda exact, made: (made - exact).sum() * float("nan"))
-    with pytest.raises(ModelError, match=r"not finite; lower it with --set train\.whole_learning_rate"):
+    with pytest.raises(ModelError, match=r"not finite; learn more slowly: --set train\.whole_learning_rate"):
         train_scales(decoder[0], rounded, decoder[1], windows, options=OPTIONS)

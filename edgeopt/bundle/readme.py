@@ -26,7 +26,7 @@ the files alone.
 
     python example.py            # the first golden sample
 {usage}
-{from_image}The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named answer: copy what you
+{from_image}{compiled}The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named answer: copy what you
 need.
 
 | | name | dtype | shape |
@@ -58,6 +58,7 @@ def readme(spec: BundleSpec, facts: dict[str, Any]) -> str:
         least=least,
         usage=_usage(spec),
         from_image=_from_image(facts.get("in_graph")),
+        compiled=_compiled(facts.get("context")),
         tensors="\n".join(_row(side, tensor) for side, tensor in rows),
         labels=f"{len(spec.labels)} labels: {_some(spec.labels)}\n" if spec.labels else "",
         licence=markdown(facts["licences"].get("model") or UNSTATED),
@@ -91,6 +92,17 @@ def _from_image(facts: dict[str, Any] | None) -> str:
     return (
         f"`{facts['file']}` takes the bytes of an image file (input `{facts['input']}`, uint8) where the session options\n"
         f"register the library of the package {facts['package']}; {agree}.\n\n"
+    )
+
+
+def _compiled(facts: dict[str, Any] | None) -> str:
+    """Return how to open the compiled model, or nothing where there is none."""
+    if facts is None:
+        return ""
+    return (
+        f"`{facts['file']}` is the model compiled for {facts['provider']}: open it with that provider, of onnxruntime\n"
+        f"{markdown(facts['onnxruntime'])} or later. {facts['same_outputs']} of {facts['samples']} golden samples give the outputs of the model that\n"
+        f"the provider compiles when it loads it; they differ from the CPU's by {100 * facts['difference']:.3g} % of the largest at most.\n\n"
     )
 
 

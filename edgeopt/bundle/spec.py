@@ -10,6 +10,7 @@ from typing import Literal
 from edgeopt.batches import Batches
 from edgeopt.bundle.raw_golden import RawSample
 from edgeopt.data.preprocessing import ArrayInput, Preprocessing
+from edgeopt.targets.target import Target
 from edgeopt.tasks.decoding import Decoding
 
 SCHEMA_VERSION = 2
@@ -61,6 +62,8 @@ class BundleSpec:
     """Form of the model's file: ONNX, or onnxruntime's own, with the operators that a reduced build must have."""
     in_graph: bool = False
     """Add a second file whose input is an image file: the preprocessing is in its graph (needs onnxruntime-extensions)."""
+    context: Target | None = None
+    """Add a second file: the model compiled for this target's provider, in the target's own environment."""
     latency: bool = False
     """Measure the latency here and record it with this device; the bundle's bytes then differ from one writing to the next."""
     licences: Mapping[str, str] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgeopt import __version__, files
 from edgeopt._folders import shipped
-from edgeopt.bundle import ort_format, sbom
+from edgeopt.bundle import context, ort_format, sbom
 from edgeopt.bundle.example import try_example
 from edgeopt.bundle.golden import Golden, arithmetic_of, record_golden, write_golden
 from edgeopt.bundle.guess import guess_decoding
@@ -59,6 +59,8 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
     refuse_foreign(output)
     if sign is not None:
         load_private_key(sign)
+    if spec.context is not None:
+        context.refuse(spec.context)
     model = onnx_files.load(spec.model)
     signature = onnx_files.signature(model)
     sources = _sources(spec)
@@ -87,6 +89,8 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
             answers = _answers(aside, spec, facts, golden)
             if spec.in_graph:
                 facts["in_graph"] = write_in_graph(spec.model, spec.preprocessing, aside, facts, answers)
+            if spec.context is not None:
+                facts["context"] = context.write_context(spec.model, spec.context, aside, golden, signature)
             (aside / "README.md").write_text(readme(spec, facts), encoding="utf-8")
             manifest = _seal(aside, spec, facts, golden, answers)
             checks = (*checked(aside), f"example: {try_example(aside, spec.preprocessing, golden.inputs[0])}")
@@ -129,7 +133,7 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
     }
     for name, path in spec.files.items():
         reason = device_verify().unsafe(name)
-        if name in made | set(sources) or name.startswith(("inference/", "golden/")):
+        if name in made | set(sources) or name.startswith(("inference/", "golden/", "context/")):
             reason = "is a name that the bundle itself uses"
         if reason:
             raise RecipeError(f"file '{name}' {reason}; give a plain relative path with slashes")

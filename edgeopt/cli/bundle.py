@@ -40,6 +40,10 @@ InGraph = Annotated[
     bool,
     typer.Option("--in-graph", help="Add a model that takes image files: decoding and resizing in its graph."),
 ]
+Context = Annotated[
+    bool,
+    typer.Option("--context", help="Add the model compiled for the target's provider, such as QNN's context binary."),
+]
 Latency = Annotated[
     bool,
     typer.Option("--latency", help="Measure p50 and p95 here and record them with this device, for verify --budget recorded."),
@@ -70,6 +74,7 @@ def bundle(
     data_licence: DataLicence = "",
     form: ModelFormat = "onnx",
     in_graph: InGraph = False,
+    compiled: Context = False,
     latency: Latency = False,
     sign: Annotated[Path | None, typer.Option("--sign", help="Private key (PEM, ECDSA P-256) to sign the bundle with.")] = None,
     golden: Annotated[int, typer.Option("--golden", min=1, help="Number of golden samples.")] = 8,
@@ -91,15 +96,17 @@ def bundle(
     from edgeopt.targets.target import load_target
 
     found = _spec(_Source(model, data, tokenizer, preprocessing, golden), model_licence=licence, data_licence=data_licence)
+    made_for = load_target(target)
     spec = replace(
         found,
         name=name or found.name,
         task=task or found.task,
-        target=load_target(target).name,
+        target=made_for.name,
         labels=read_labels(labels) if labels else found.labels,
         decoding=read_decoding_file(decoding) if decoding else None,
         format=_format(form),
         in_graph=in_graph,
+        context=made_for if compiled else None,
         latency=latency,
     )
     with shown(quiet=quiet):

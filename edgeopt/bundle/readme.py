@@ -26,8 +26,8 @@ the files alone.
 
     python example.py            # the first golden sample
 {usage}
-{from_image}{compiled}The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named answer: copy what you
-need.
+{from_image}{compiled}The folder `inference` does what `bundle.json` says, in plain numpy, from raw data to a named
+answer: copy what you need.
 
 | | name | dtype | shape |
 |---|---|---|---|
@@ -99,10 +99,11 @@ def _compiled(facts: dict[str, Any] | None) -> str:
     """Return how to open the compiled model, or nothing where there is none."""
     if facts is None:
         return ""
+    agree = f"{facts['same_outputs']} of {facts['samples']} golden samples"
     return (
         f"`{facts['file']}` is the model compiled for {facts['provider']}: open it with that provider, of onnxruntime\n"
-        f"{markdown(facts['onnxruntime'])} or later. {facts['same_outputs']} of {facts['samples']} golden samples give the outputs of the model that\n"
-        f"the provider compiles when it loads it; they differ from the CPU's by {100 * facts['difference']:.3g} % of the largest at most.\n\n"
+        f"{markdown(facts['onnxruntime'])} or later. {agree} give the outputs of the model that the provider compiles\n"
+        f"when it loads it; they differ from the CPU's by {100 * facts['difference']:.3g} % of the largest at most.\n\n"
     )
 
 

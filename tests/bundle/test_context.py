@@ -78,6 +78,6 @@ def test_the_provider_is_named_as_devices_know_it(tmp_path):
 
 def test_differences_are_shares_of_the_largest_output():
     wanted = np.array([1.0, -4.0, np.inf])
-    assert difference([(wanted + [0.0, 0.5, 0.0], wanted), (np.array([2.0]), np.array([1.0]))]) == 0.25
+    assert difference([(np.array([1.0, -3.5, np.inf]), wanted), (np.array([2.0]), np.array([1.0]))]) == 0.25
     with pytest.raises(ModelError, match="infinities or NaN"):
         difference([(np.array([np.nan]), np.array([1.0]))])

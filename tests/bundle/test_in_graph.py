@@ -65,24 +65,53 @@ def test_pixels_are_those_of_the_code_that_travels(steps, shape):
         assert (levels > 0.01).mean() < 0.05
 
 
-def test_a_bundle_says_how_many_answers_such_a_model_gives(tmp_path):
-    pytest.importorskip("onnxruntime_extensions")
+def bundled(tmp_path, raw):
+    """Return bundle.json of a bundle, with its preprocessing in a graph, of a model that tells the strongest colour."""
     text = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 8, 8] image) => (float[batch, 3] colour)
 { axes = Constant <value_ints = [2, 3]> ()  colour = ReduceMean <keepdims = 0> (image, axes) }"""
     onnx.save(onnx.parser.parse_model(text), tmp_path / "model.onnx")
     steps = ImageInput(width=8, height=8)
-    raw = [RawSample(content=photo(30, 20), suffix=".png"), RawSample(content=photo(9, 40), suffix=".png")]
     golden = prepared_inputs(raw, steps, files.signature(files.load(tmp_path / "model.onnx")), None)
-    more = {"preprocessing": steps, "raw": tuple(raw), "labels": ("red", "green", "blue"), "in_graph": True}
+    more = {"preprocessing": steps, "raw": raw, "labels": ("red", "green", "blue"), "in_graph": True}
     spec = BundleSpec(tmp_path / "model.onnx", "colours", "image-classification", "x86-vnni", golden, **more)
     write_bundle(spec, output=tmp_path / "out")
-    facts = json.loads((tmp_path / "out" / "bundle.json").read_text(encoding="utf-8"))
+    return json.loads((tmp_path / "out" / "bundle.json").read_text(encoding="utf-8"))
+
+
+def test_a_bundle_says_how_many_answers_such_a_model_gives(tmp_path):
+    pytest.importorskip("onnxruntime_extensions")
+    facts = bundled(tmp_path, tuple(RawSample(content=photo(*size), suffix=".png") for size in ((30, 20), (9, 40))))
     assert facts["in_graph"] == {
         **{"file": FILE, "input": "image_file", "package": "onnxruntime-extensions"},
         **{"raw_inputs": 2, "same_answers": 2},
     }
     assert FILE in {entry["path"] for entry in facts["files"]}
     assert "2 of 2 golden raw inputs have the recorded answer" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_jpeg_without_three_channels_is_an_error_and_no_wrong_answer(mode):
+    pytest.importorskip("onnxruntime_extensions")
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.register_custom_ops_library(extensions_library())
+    options.log_severity_level = 4
+    steps = ImageInput(width=24, height=20)
+    session = ort.InferenceSession(files.serialized(put_in_graph(copying("1, 3, 20, 24"), steps)), options)
+    place = io.BytesIO()
+    Image.open(io.BytesIO(photo(48, 40))).convert(mode).save(place, "JPEG")
+    with pytest.raises(Exception, match="cannot be reshaped"):
+        session.run(None, {"image_file": np.frombuffer(place.getvalue(), np.uint8)})
+
+
+@pytest.mark.parametrize(("form", "mode"), [("JPEG", "L"), ("BMP", "RGB")])
+def test_a_golden_image_that_the_decoder_does_not_read_does_not_count(form, mode, tmp_path):
+    pytest.importorskip("onnxruntime_extensions")
+    place = io.BytesIO()
+    Image.open(io.BytesIO(photo(30, 20))).convert(mode).save(place, form)
+    raw = (RawSample(content=photo(9, 40), suffix=".png"), RawSample(content=place.getvalue(), suffix=f".{form.lower()}"))
+    assert bundled(tmp_path, raw)["in_graph"]["same_answers"] == 1
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from edgeopt import progress
 from edgeopt.config import Options
 from edgeopt.data.checks import Finding, check_samples, digests, raise_errors, warnings_of
 from edgeopt.data.fit import fit_to
+from edgeopt.data.labels import known_classes, missing_classes
 from edgeopt.data.manifest import InputManifest, Manifest, PickedSample, SplitManifest
 from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing
 from edgeopt.data.samples import Sample, Samples, sample_digest
@@ -130,7 +131,16 @@ def make_calibration_set(
     with disk_errors(output):
         part.replace(output)
         flush(output.parent)
-    return CalibrationSet(output, len(picked), len(candidates), tuple(_warnings(findings, left_out, config)), changed=True)
+    warnings = [*_warnings(findings, left_out, config), *_missing(samples, picked, config)]
+    return CalibrationSet(output, len(picked), len(candidates), tuple(warnings), changed=True)
+
+
+def _missing(samples: Samples, picked: NDArray[np.int64], config: CalibrateConfig) -> list[str]:
+    """Return a warning about classes, of those that the data or `config` knows, that no picked sample has."""
+    if samples.labels is None:
+        return []
+    known = max(known_classes(samples.labels), np.arange(len(config.labels)), key=len)
+    return list(filter(None, [missing_classes(samples.labels[picked], known, where="the calibration set")]))
 
 
 def _warnings(findings: list[Finding], left_out: set[int], config: CalibrateConfig) -> list[str]:

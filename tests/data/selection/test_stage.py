@@ -107,3 +107,14 @@ def test_ragged_axes_get_a_name(net: Path, tmp_path: Path) -> None:
     make_calibration_set(ragged, output=tmp_path / "set", config=CalibrateConfig(samples=4, choose="random"))
     samples = load_set(str(tmp_path / "set"))["calibration"]
     assert sorted(samples[index]["x"].shape for index in range(4)) == [(1, 3), (2, 3), (3, 3), (4, 3)]
+
+
+def test_classes_that_no_picked_sample_has_are_a_warning(tmp_path: Path) -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, 3, 3])
+    samples = from_arrays({"x": np.arange(16, dtype=np.float32).reshape(8, 2)}, labels)
+    config = CalibrateConfig(samples=6, choose="random", origin="here", licence="none")
+    made = make_calibration_set(samples, output=tmp_path / "set", config=config)
+    assert made.warnings == ("the calibration set has no samples of 1 of 4 classes (2); what it shows is not about them",)
+    named = config.model_copy(update={"labels": ["a", "b", "c", "d", "e"]})
+    made = make_calibration_set(samples, output=tmp_path / "named", config=named)
+    assert "no samples of 2 of 5 classes (2, 4)" in made.warnings[0]

@@ -39,6 +39,7 @@ from edgeopt.generate.engine.sampling import Sampling
 from edgeopt.generate.faults import engine_errors
 from edgeopt.generate.opening import open_encoder_decoder
 from edgeopt.graph import files as onnx_files
+from edgeopt.graph.requirements import latest, minimum_onnxruntime
 
 SENTENCES = (
     "translate English to German: The house is small and the garden is large.",
@@ -80,6 +81,7 @@ def write_encoder_decoder(spec: LanguageModelSpec, *, output: Path, sign: Path |
         example = str(folder / _EXAMPLE) if runner.hears else SENTENCES[0]
         facts = facts_of(spec, runner.described, decoder, golden, tried([str(folder / "generate.py"), example]))
         facts["model"]["arithmetic"] = arithmetic
+        facts["model"]["minimum_onnxruntime"] = latest(*map(minimum_onnxruntime, (encoder, decoder)))
         _name_both_graphs(facts, spec.model, hears=runner.hears)
         (folder / "README.md").write_text(encoder_decoder_readme(spec.name, facts), encoding="utf-8")
         return facts

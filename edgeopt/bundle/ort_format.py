@@ -19,7 +19,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgeopt.errors import ModelError
-from edgeopt.graph.requirements import minimum_onnxruntime
+from edgeopt.graph.requirements import latest, minimum_onnxruntime
 from edgeopt.lifetime import temporary_folder
 
 MODEL = "model.ort"
@@ -31,8 +31,7 @@ _LIMIT_BYTES = 2 << 30
 
 def minimum(model: ir.Model) -> str | None:
     """Return the oldest onnxruntime known to load `model` as .ort; None: not known."""
-    oldest = minimum_onnxruntime(model)
-    return oldest and max(oldest, MINIMUM, key=lambda release: tuple(map(int, release.split("."))))
+    return latest(minimum_onnxruntime(model), MINIMUM)
 
 
 def write_ort(model: Path, folder: Path) -> None:

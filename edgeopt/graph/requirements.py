@@ -53,6 +53,12 @@ def minimum_onnxruntime(model: ir.Model) -> str | None:
     return max([accepting[0], *(_of_contrib(node) for node in model.graph if node.domain == "com.microsoft")], key=_number)
 
 
+def latest(*releases: str | None) -> str | None:
+    """Return the latest of these releases of onnxruntime, which runs what each of them runs; None if one is not known."""
+    known = [release for release in releases if release is not None]
+    return max(known, key=_number) if len(known) == len(releases) else None
+
+
 def _of_contrib(node: ir.Node) -> str:
     """Return the oldest release that runs a contrib operator of onnxruntime, in the form of this node."""
     if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:

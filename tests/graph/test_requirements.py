@@ -2,7 +2,7 @@ import onnx.helper
 import pytest
 
 from edgeopt.graph.files import as_ir, from_proto
-from edgeopt.graph.requirements import MINIMUM, minimum_onnxruntime, note_minimum, opsets
+from edgeopt.graph.requirements import MINIMUM, latest, minimum_onnxruntime, note_minimum, opsets
 
 
 def stamped(opset, ir):
@@ -51,3 +51,8 @@ def test_the_minimum_replaces_what_was_noted_before():
     model = from_proto(proto)
     assert note_minimum(model) == "1.10"
     assert model.metadata_props == {"other": "stays", MINIMUM: "1.10"}
+
+
+def test_the_latest_release_is_told_by_numbers_and_unknown_if_one_is():
+    assert latest("1.9", "1.23", "1.20") == "1.23"
+    assert latest("1.9", None) is None

@@ -6,12 +6,13 @@ After:  x → A → t → B → y          outputs: y, t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
+from numpy.typing import ArrayLike
 
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
@@ -57,6 +58,42 @@ def run(session: ort.InferenceSession, tensors: Sequence[str], batch: Batch, *, 
     except Exception as error:  # (its exception classes share no base but Exception)
         raise run_error(error, sample) from error
     return dict(zip(tensors, values, strict=True))
+
+
+class KeptInputs:
+    """A session with many small inputs, such as switches, that keep their memory: it is bound once, and written over.
+
+    `session.run` makes a tensor of each input and looks each name up among all others, on every run.
+    """
+
+    def __init__(self, session: ort.InferenceSession, tensors: Sequence[str], kept: Mapping[str, Array]) -> None:
+        """Take the inputs that are `kept`, with their first values."""
+        self._session, self._tensors = session, list(tensors)
+        self._kept = {name: np.array(values) for name, values in kept.items()}
+        self._binding = session.io_binding()
+        for name, values in self._kept.items():
+            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values))
+
+    def run(self, batch: Batch, kept: Mapping[str, ArrayLike], *, sample: int) -> dict[str, Array]:
+        """Return the values of the tensors on a batch whose first sample is number `sample`, after writing over inputs kept.
+
+        Raises:
+            DataError: the model cannot run on this batch.
+        """
+        if not self._tensors:
+            return {}
+        for name, values in kept.items():
+            self._kept[name][...] = values
+        self._binding.clear_binding_outputs()
+        try:
+            for name, array in batch.items():
+                self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)))
+            for name in self._tensors:
+                self._binding.bind_output(name)
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # (its exception classes share no base but Exception)
+            raise run_error(error, sample) from error
+        return dict(zip(self._tensors, self._binding.copy_outputs_to_cpu(), strict=True))
 
 
 def run_error(error: Exception, sample: int) -> DataError:

@@ -8,8 +8,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
+from edgeopt.errors import DataError
 from edgeopt.graph.files import as_ir, serialized
-from edgeopt.graph.outputs import cut, expose, open_exposed, run, same_outputs
+from edgeopt.graph.outputs import KeptInputs, cut, expose, open_exposed, run, same_outputs
 
 NET = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -25,7 +26,11 @@ BATCH = {"x": np.arange(8, dtype=np.float32).reshape(2, 4) - 4, "z": np.ones((2,
 
 @pytest.fixture
 def model() -> ir.Model:
-    return as_ir(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(NET)))
+    return onnx_model(NET)
+
+
+def onnx_model(text: str) -> ir.Model:
+    return as_ir(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(text)))
 
 
 def session(model: ir.Model) -> ort.InferenceSession:
@@ -60,3 +65,17 @@ def test_a_model_equals_itself_and_no_other(model):
     other = as_ir(ir.to_proto(model))
     other.graph[-1].op_type = "Abs"
     assert not same_outputs(model, other, BATCH)
+
+
+def test_kept_inputs_are_written_over_and_results_are_not():
+    text = NET.replace("float[n, 4] z", "float z")
+    kept = KeptInputs(session(onnx_model(text)), ["y"], {"z": np.array(1.0, np.float32)})
+    x = BATCH["x"]
+    first = kept.run({"x": x}, {}, sample=0)["y"]
+    scaled = np.maximum(x * [1, 2, 3, 4], 0)
+    np.testing.assert_array_equal(first, -(scaled + 1))
+    longer = kept.run({"x": np.concatenate([x, x])}, {"z": 5.0}, sample=1)["y"]  # another shape, and another value
+    np.testing.assert_array_equal(longer, np.concatenate([-(scaled + 5)] * 2))
+    np.testing.assert_array_equal(first, -(scaled + 1))
+    with pytest.raises(DataError, match="calibration sample 7: the model cannot run on it"):
+        kept.run({"x": x[:, :3]}, {}, sample=7)

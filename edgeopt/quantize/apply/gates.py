@@ -16,7 +16,7 @@ Scale and zero point of the activations can be inputs as well (`adjustable`), so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.graph import files
 from edgeopt.graph.editing import add_initializer, copied, fresh_name, read_instead
 from edgeopt.graph.matching import by_name, is_float, name_of, named_nodes
-from edgeopt.graph.outputs import run
+from edgeopt.graph.outputs import KeptInputs
 from edgeopt.graph.session import SessionConfig, open_model
 from edgeopt.quantize.affine import Affine
 from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
@@ -80,13 +80,15 @@ class Gated:
         self._outputs = [name_of(value) for value in model.graph.outputs if is_float(value)]
         self._labels = {gate.name: _label(number) for number, gate in enumerate(gates)}
         self._gates = {gate.name: gate for gate in gates if _rounds_all(gate)} if adjustable else {}
-        self._session = _open(model, gates, threads, adjustable=adjustable)
         self._batches = batches
         self._exact: dict[int, Mapping[str, Array]] = {}
+        self._grids = self._grids_of({})
+        switches = {label: np.array(False) for label in self._labels.values()}
+        self._session = KeptInputs(_open(model, gates, threads, adjustable=adjustable), self._outputs, switches | self._grids)
 
     def _run(self, number: int, opened: Set[str], grids: Mapping[str, Array]) -> Mapping[str, Array]:
-        switches = {label: np.array(name in opened) for name, label in self._labels.items()}
-        return run(self._session, self._outputs, {**self._batches[number], **switches, **grids}, sample=number)
+        switches = {label: name in opened for name, label in self._labels.items()}
+        return self._session.run(self._batches[number], {**switches, **grids}, sample=number)
 
     def noise(
         self, opened: Set[str], *, ranges: Mapping[str, TensorPlan] | None = None, batches: Sequence[int] | None = None
@@ -98,7 +100,7 @@ class Gated:
             ranges: of activations, instead of those that the gates have (if they are adjustable).
             batches: the numbers of those that are run; None: all.
         """
-        grids = self._grids(ranges or {})
+        grids = self._grids_of(ranges) if ranges else self._grids
         found = PartsNoise(self.parts)
         for number in range(len(self._batches)) if batches is None else batches:
             found.add(self._exactly(number, grids), self._run(number, opened, grids))
@@ -107,15 +109,14 @@ class Gated:
     @cached_property
     def parts(self) -> list[Part]:
         """What is compared by itself: outputs, or their channels of very different size, as they are on all batches."""
-        grids = self._grids({})
-        return parts_of(self._outputs, (self._exactly(number, grids) for number in range(len(self._batches))))
+        return parts_of(self._outputs, (self._exactly(number, self._grids) for number in range(len(self._batches))))
 
     def _exactly(self, number: int, grids: Mapping[str, Array]) -> Mapping[str, Array]:
         if number not in self._exact:
             self._exact[number] = self._run(number, frozenset(), grids)
         return self._exact[number]
 
-    def _grids(self, ranges: Mapping[str, TensorPlan]) -> dict[str, Array]:
+    def _grids_of(self, ranges: Mapping[str, TensorPlan]) -> dict[str, Array]:
         """Return scales and zero points as inputs."""
         found: dict[str, Array] = {}
         for name, gate in self._gates.items():
@@ -130,11 +131,12 @@ class Gated:
         """Return the SQNR of the worst part of the outputs with the gates `opened`; one run for each batch."""
         return min((-10 * float(np.log10(noise)) for noise in self.noise(opened)), default=CEILING_DB)
 
-    def of_each(self) -> dict[str, float]:
-        """Return the SQNR with each gate alone open."""
+    def of_each(self, names: Collection[str] | None = None) -> dict[str, float]:
+        """Return the SQNR with each gate alone open, or with each of those called `names`."""
         found = {}
-        with progress.task("sensitivity", total=len(self._labels)) as advance:
-            for name in self._labels:
+        wanted = self._labels if names is None else names
+        with progress.task("sensitivity", total=len(wanted)) as advance:
+            for name in wanted:
                 found[name] = self.sqnr_db({name})
                 advance()
         return found

@@ -47,9 +47,9 @@ def widen(model: ir.Model, plan: Plan, samples: Sequence[Batch], rules: Rules, *
     joint = before = gated.sqnr_db(names)
     chosen: set[str] = set()
     if before < goal_db:
-        alone = gated.of_each()
-        able = _able(model, rules)
-        order = sorted((name for name in names if name in able), key=lambda name: (alone[name], name))
+        able = names & _able(model, rules)
+        alone = gated.of_each(able)
+        order = sorted(able, key=lambda name: (alone[name], name))
         count = smallest_prefix(len(order), lambda count: gated.sqnr_db(names - set(order[:count])) >= goal_db)
         chosen = set(order if count is None else order[:count])
         joint = gated.sqnr_db(names - chosen)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeopt.cli.generating import MaxTokens, SamplingSet, Temperature, TemplateFile, Threads
+from edgeopt.cli.generation_options import MaxTokens, SamplingSet, Temperature, TemplateFile, Threads
 from edgeopt.cli.output import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def chat(
     changes: SamplingSet = None,
 ) -> None:
     """Talk with a model: /reset forgets the conversation, Ctrl-C stops a reply, Ctrl-D or /exit ends the chat."""
-    from edgeopt.cli.generating import sampling
+    from edgeopt.cli.generation_options import sampling
     from edgeopt.generate.conversation import Conversation
     from edgeopt.generate.opening import open_engine
 
@@ -60,7 +60,7 @@ def _read(*, terminal: bool) -> str | None:
 
 
 def _reply(conversation: Conversation, text: str) -> None:
-    from edgeopt.cli.generating import show_piece, speeds
+    from edgeopt.cli.generation_options import show_piece, speeds
     from edgeopt.errors import UserError
 
     try:

@@ -40,7 +40,7 @@ def distill(
     from edgeopt.cli.lost import SEEN, Candidate, seen_lines
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training import numbers, process_output, reader_samples, resumable, time_limit, training_samples
+    from edgeopt.cli.training_inputs import numbers, process_output, reader_samples, resumable, time_limit, training_samples
     from edgeopt.data.joined import joined
     from edgeopt.data.select import limited
     from edgeopt.distill.config import DistillOptions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeopt.cli.generating import MaxTokens, SamplingSet, Temperature, TemplateFile, Threads
+from edgeopt.cli.generation_options import MaxTokens, SamplingSet, Temperature, TemplateFile, Threads
 from edgeopt.cli.options import Format
 from edgeopt.cli.output import print_json, say
 
@@ -37,7 +37,7 @@ def generate(
     form: Format = "table",
 ) -> None:
     """Continue a text, token by token; greedy unless told otherwise."""
-    from edgeopt.cli.generating import grammar, sampling, show_piece
+    from edgeopt.cli.generation_options import grammar, sampling, show_piece
     from edgeopt.cli.options import need_format
     from edgeopt.errors import RecipeError
     from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
@@ -86,7 +86,7 @@ def _from_source(
     model: Path, source: str, options: Sampling, *, language: str | None, threads: int | None, stream: bool
 ) -> Answer | None:
     """Generate with an encoder-decoder: a translation, a summary, what is said in a recording."""
-    from edgeopt.cli.generating import show_piece
+    from edgeopt.cli.generation_options import show_piece
     from edgeopt.generate.faults import engine_errors
     from edgeopt.generate.opening import open_encoder_decoder
 
@@ -99,7 +99,7 @@ def _from_source(
 
 
 def _show(answer: Answer | None, form: str) -> None:
-    from edgeopt.cli.generating import show_piece, speeds
+    from edgeopt.cli.generation_options import show_piece, speeds
 
     if answer is None:
         return

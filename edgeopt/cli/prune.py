@@ -11,7 +11,7 @@ from edgeopt.cli.options import Builder, Quiet, Set
 from edgeopt.cli.output import say, warn
 
 if TYPE_CHECKING:
-    from edgeopt.cli.pruning import Pruning
+    from edgeopt.cli.prune_run import Pruning
     from edgeopt.prune.config import PruneOptions
     from edgeopt.prune.result import PruneResult
 
@@ -56,8 +56,8 @@ def prune(
     """
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.pruning import Pruning, share_of
-    from edgeopt.cli.training import seconds_of
+    from edgeopt.cli.prune_run import Pruning, share_of
+    from edgeopt.cli.training_inputs import seconds_of
     from edgeopt.errors import RecipeError
     from edgeopt.prune.config import PruneOptions
 
@@ -87,7 +87,7 @@ def prune(
 
 
 def _show(result: PruneResult, run: Pruning, options: PruneOptions) -> None:
-    from edgeopt.cli.pruning import accuracy_lines
+    from edgeopt.cli.prune_run import accuracy_lines
 
     before, after, found = result.before, result.after, result.allocation
     say(

@@ -13,7 +13,7 @@ from edgeopt.cli.output import say
 from edgeopt.errors import RecipeError
 
 if TYPE_CHECKING:
-    from edgeopt.cli.pruning import Pruning
+    from edgeopt.cli.prune_run import Pruning
     from edgeopt.prune.config import PruneOptions
 
 _KINDS = ("macs", "parameters", "latency")
@@ -153,7 +153,7 @@ def _level(
 
 def _score(run: Pruning, output: Path | None) -> dict[str, Any]:
     from edgeopt.cli.lost import side_by_side
-    from edgeopt.cli.pruning import candidates
+    from edgeopt.cli.prune_run import candidates
 
     score = side_by_side(*candidates(run, output or Path(run.source))).models[-1]
     return {"metric": score.metric, "value": score.value}

@@ -135,7 +135,7 @@ def _data(
     judge: _Judge,
 ) -> tuple[Batches, Evaluate | None]:
     """Return the calibration batches, and the metric where one is needed."""
-    from edgeopt.cli.evaluation import metric
+    from edgeopt.cli.max_drop import metric
     from edgeopt.cli.options import checked_calibration
 
     batches = checked_calibration(samples, limit or (_TRAINED_SAMPLES if config.train else _SAMPLES)).batches(1)

@@ -44,7 +44,7 @@ def search(
     from edgeopt.cli.options import need_format
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
-    from edgeopt.cli.training import seconds_of
+    from edgeopt.cli.training_inputs import seconds_of
     from edgeopt.recipe import load_recipe
     from edgeopt.search.front import FILE
     from edgeopt.search.search import SearchRequest

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgeopt.cli.generating import TemplateFile, Threads
+from edgeopt.cli.generation_options import TemplateFile, Threads
 from edgeopt.cli.options import Set
 from edgeopt.cli.output import say, warn
 

@@ -34,7 +34,7 @@ def train(
     """
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training import process_output, reader_samples, resumable, time_limit, to_train
+    from edgeopt.cli.training_inputs import process_output, reader_samples, resumable, time_limit, to_train
     from edgeopt.tasks.registry import find_task, task_for
     from edgeopt.train.config import AdapterOptions, TrainOptions
     from edgeopt.train.fine_tune import fine_tune, save_trained

@@ -123,9 +123,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def exported(self: Any, result: PruneResult, options: Any) -> Iterator[str]:
         yield "exported: as planned"
 
-    monkeypatch.setattr("edgeopt.cli.pruning.Pruning.__call__", pruned)
-    monkeypatch.setattr("edgeopt.cli.pruning.Pruning.exported_lines", exported)
-    monkeypatch.setattr("edgeopt.cli.pruning.accuracy_lines", lambda run, output: iter([f"accuracy of {output}: 0.5000"]))
+    monkeypatch.setattr("edgeopt.cli.prune_run.Pruning.__call__", pruned)
+    monkeypatch.setattr("edgeopt.cli.prune_run.Pruning.exported_lines", exported)
+    monkeypatch.setattr("edgeopt.cli.prune_run.accuracy_lines", lambda run, output: iter([f"accuracy of {output}: 0.5000"]))
     return seen
 
 

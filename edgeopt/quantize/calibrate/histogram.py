@@ -9,8 +9,8 @@ Percentiles, entropy and squared errors for any number of bits are read off afte
 are taken as evenly spread.
 
 `numpy.bincount` over the strided uint16 view converts to int64 on its way; in chunks that stay in the cache it costs about
-2 ns a value, a third of `numpy.histogram`. It is left to find the highest occupied bin itself: most activations have no
-negative values and never leave the lower half of the patterns, so that half as many bins are cleared and added up.
+2 ns a value, a third of `numpy.histogram`. Most tensors occupy a tenth of the bins, since their values span few powers of two:
+only pages of bins that hold something are added to, so that the others never take memory.
 
 Where there are many samples, not all values of each need be counted: every k-th is then, k times, with k coprime to the size
 of the array, so that each column and channel has its turn.
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 BINS = 1 << 16
 _CHUNK = 1 << 17  # values counted at a time; their int64 copies fill 1 MiB, which stays in the second-level cache
+_PAGE = 512  # bins: 4 KiB, what the system gives memory by
 _UPPER = 1 if np.little_endian else 0
 
 Floats = NDArray[np.float64]
@@ -65,12 +66,16 @@ class Histogram:
         step = 1 if enough is None else _step(flat.size, enough)
         patterns = flat.view(np.uint16)[_UPPER :: 2 * step]
         for start in range(0, patterns.size, _CHUNK):
-            counts = np.bincount(patterns[start : start + _CHUNK])
-            self.counts[: counts.size] += counts if step == 1 else counts * step
+            self._add(np.bincount(patterns[start : start + _CHUNK], minlength=BINS), times=step)
 
     def merge(self, other: Histogram) -> None:
         """Add the counts of `other`."""
-        self.counts += other.counts
+        self._add(other.counts)
+
+    def _add(self, counts: NDArray[np.int64], *, times: int = 1) -> None:
+        pages = counts.reshape(-1, _PAGE)
+        occupied = np.flatnonzero(pages.max(axis=1))
+        self.counts.reshape(-1, _PAGE)[occupied] += pages[occupied] * times
 
     def masses(self) -> Masses:
         """Return the occupied bins as intervals of the real line, ascending."""

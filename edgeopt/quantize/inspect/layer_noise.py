@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeopt.batches import Batch
 from edgeopt.graph.editing import copied, fresh_name
 from edgeopt.graph.matching import by_name, is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
@@ -30,12 +31,16 @@ def layer_noise(exact: ExactOutputs, quantized: ir.Model, plan: Plan) -> tuple[L
     after = open_exposed(quantized, rounded, threads=threads, optimize=False, arena=False)
     noise, outputs = {name: Noise() for name in originals}, PartsNoise(exact.parts)
     pairs = {original: there for _, _, original, there in watched}
-    for number, batch in enumerate(exact.batches):
+
+    def add(number: int, batch: Batch) -> None:  # (a function, so that what one batch gave is gone before the next one runs)
         expected = run(before, originals, batch, sample=number)
         got = run(after, rounded, batch, sample=number)
         for name, there in pairs.items():
             noise[name].add(expected[name], got[there])
         outputs.add(expected, got)
+
+    for number, batch in enumerate(exact.batches):
+        add(number, batch)
     layers = [LayerNoise(name, op, noise[tensor].db) for name, op, tensor, _ in watched if op != _OUTPUT]
     return (*layers, *(LayerNoise(part.name, _OUTPUT, db) for part, db in outputs.db.items()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.cli.generating import show_piece, speeds
+from edgeopt.cli.generation_options import show_piece, speeds
 from edgeopt.generate.engine.stream import Answer
 
 

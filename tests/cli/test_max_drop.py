@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeopt.cli.evaluation import metric
+from edgeopt.cli.max_drop import metric
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import DataError
 from edgeopt.targets.target import load_target

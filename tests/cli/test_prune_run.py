@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeopt.cli.pruning import share_of
-from edgeopt.cli.training import seconds_of
+from edgeopt.cli.prune_run import share_of
+from edgeopt.cli.training_inputs import seconds_of
 from edgeopt.errors import RecipeError
 
 

@@ -48,13 +48,13 @@ class Pruning:
 
     def samples(self, model: LoadedModel) -> Samples:
         """Return the training samples."""
-        from edgeopt.cli.training import training_samples
+        from edgeopt.cli.training_inputs import training_samples
 
         return training_samples(self.train, model)
 
     def __call__(self, output: Path, options: PruneOptions, *, seconds: float | None = None) -> PruneResult:
         """Prune the model into the folder `output`; the recovery takes at most `seconds`."""
-        from edgeopt.cli.training import resumable
+        from edgeopt.cli.training_inputs import resumable
         from edgeopt.models.load import load_model
         from edgeopt.prune.stage import PruneSession
         from edgeopt.prune.stage import prune as run
@@ -140,7 +140,7 @@ def accuracy_lines(run: Pruning, output: Path) -> Iterator[str]:
 def candidates(run: Pruning, output: Path) -> tuple[Candidate, Candidate]:
     """Return the whole and the pruned model with the samples of --evaluate; without it, with some of --train."""
     from edgeopt.cli.lost import SEEN, Candidate
-    from edgeopt.cli.training import reader_samples
+    from edgeopt.cli.training_inputs import reader_samples
     from edgeopt.data.select import limited
     from edgeopt.models.load import load_model
 

@@ -2,6 +2,8 @@
 
 As in ShortGPT (https://arxiv.org/abs/2403.03853) layers are removed without any change to the rest; what a layer is worth is
 measured instead of estimated: the loss (language models) or the divergence of the outputs on calibration data without it.
+After the first layer the others are tried in the order of what they gave before, until none can be better: removing more
+layers does not make a layer matter less (lazy greedy, Minoux 1978, https://doi.org/10.1007/BFb0006528).
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from torch import nn
 
 from edgeopt import progress
 from edgeopt.data.samples import Samples
-from edgeopt.errors import ModelError, RecipeError
+from edgeopt.errors import InternalError, ModelError, RecipeError
 from edgeopt.models.call import to_tensors
 from edgeopt.models.reshape import Shape, reshape
 from edgeopt.prune.losses import Judge, is_language_model, main_output, next_token_loss
 from edgeopt.prune.structure.anatomy import Anatomy
+from edgeopt.train.precision import cpu_computes_bf16
 
 
 def drop_layers(
@@ -36,17 +39,13 @@ def drop_layers(
         raise RecipeError(f"prune.drop_layers is {count}: at most {most} can be removed, one of a stack stays; {have}")
     judge = _judge(model, samples)
     left = {name: list(range(size)) for name, size in stacks.items()}
+    known = {(name, layer): 0.0 for name in left if len(left[name]) > 1 for layer in left[name]}
     with progress.task("layers", total=count) as advance:
         for _ in range(count):
-            tries = {
-                (name, layer): judge_without(model, name, left, layer, judge)
-                for name in left
-                if len(left[name]) > 1
-                for layer in left[name]
-            }
-            name, layer = min(tries, key=lambda place: tries[place])
+            name, layer = _least(known, lambda name, layer: judge_without(model, name, left, layer, judge))
             left[name].remove(layer)
             _set(model, {name: left[name]}, _originals(model, name))
+            known = {place: value for place, value in known.items() if place[1] in left[place[0]] and len(left[place[0]]) > 1}
             advance()
     changed = {name: tuple(chosen) for name, chosen in left.items() if len(chosen) < stacks[name]}
     for name in stacks:
@@ -55,6 +54,20 @@ def drop_layers(
     reshape(model, shape)
     gone = {name: tuple(place for place in range(stacks[name]) if place not in chosen) for name, chosen in changed.items()}
     return shape, gone
+
+
+def _least(known: dict[tuple[str, int], float], judge: Callable[[str, int], float]) -> tuple[str, int]:
+    """Return the place with the least judgement; `known` has what each was at least, and is brought up to date."""
+    best: tuple[str, int] | None = None
+    for place in sorted(known, key=lambda place: known[place]):
+        if best is not None and known[best] <= known[place]:
+            break
+        known[place] = judge(*place)
+        if best is None or known[place] < known[best]:
+            best = place
+    if best is None:
+        raise InternalError("no layer is left that could be removed")
+    return best
 
 
 def judge_without(
@@ -103,6 +116,7 @@ def _judge(model: nn.Module, samples: Samples) -> Callable[[], float]:
     @torch.no_grad()
     def perplexity() -> float:
         model.eval()
-        return sum(float(next_token_loss(main_output(model, batch), batch)) for batch in batches) / len(batches)
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_computes_bf16()):
+            return sum(float(next_token_loss(main_output(model, batch), batch)) for batch in batches) / len(batches)
 
     return perplexity

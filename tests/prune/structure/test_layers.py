@@ -8,7 +8,7 @@ import torch
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import RecipeError
 from edgeopt.prune.structure.anatomy import anatomy_of
-from edgeopt.prune.structure.layers import drop_layers
+from edgeopt.prune.structure.layers import _least, drop_layers
 from edgeopt.prune.surgery import outputs_of
 from tests.prune.tiny_models import texts, tiny
 
@@ -45,3 +45,17 @@ def test_a_stack_keeps_a_layer() -> None:
     with pytest.raises(RecipeError, match="at most 1 can be removed"):
         drop_layers(model, texts(), anatomy_of(model), count=2)
     assert len(model.get_submodule("bert.encoder.layer")) == 2
+
+
+def test_only_places_that_could_be_better_are_judged_again() -> None:
+    known = {("layers", place): value for place, value in enumerate((0.9, 0.1, 0.2, 0.5))}
+    now = {0: 1.0, 1: 0.6, 2: 0.3, 3: 0.7}
+    asked = []
+
+    def judge(_stack: str, layer: int) -> float:
+        asked.append(layer)
+        return now[layer]
+
+    assert _least(known, judge) == ("layers", 2)
+    assert asked == [1, 2], "0.3 is the least, and the others were 0.5 and more before"
+    assert known == {("layers", 0): 0.9, ("layers", 1): 0.6, ("layers", 2): 0.3, ("layers", 3): 0.5}

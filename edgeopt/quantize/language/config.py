@@ -12,13 +12,14 @@ from edgeopt.quantize.config import for_time, seconds, share
 
 
 class LanguageTrainingOptions(Options):
-    """How 4-bit weights are trained towards the floating-point model: layer by layer, then the scales of all layers at once."""
+    """How 4-bit weights are trained towards the floating-point model: all scales at once, or layer by layer before."""
 
     time: Annotated[float, BeforeValidator(seconds)] = Field(default=300.0, gt=0)
     """How long, such as "90s", "5m" or "1h"; a number counts seconds. Calibration before it and measurements after it come on
     top."""
-    whole_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the time for the scales of all layers at once, towards the model's next-token probabilities; 0: layers alone."""
+    whole_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the time for all scales at once, towards the model's next-token probabilities; below 1, integers and scales are
+    trained layer by layer before."""
     steps: int | None = Field(default=None, ge=1)
     """Steps of each layer; none: the time decides."""
     whole_steps: int | None = Field(default=None, ge=1)

@@ -29,7 +29,7 @@ def test_all_scales_begin_where_the_layers_ended(decoder, rounded, windows, monk
         return train(model, given, *others, **options)
 
     monkeypatch.setattr(training, "train_scales", seen)
-    options = LanguageTrainingOptions(steps=12, whole_steps=3, batch_size=2)
+    options = LanguageTrainingOptions(whole_share=0.5, steps=12, whole_steps=3, batch_size=2)
     made = train_weights(decoder[0], rounded, decoder[1], windows, options=options)
     assert made.blocks.keys() == begun.keys() == {one.layer.name for one in rounded}
     body = [one for one in rounded if not one.layer.head]

@@ -115,7 +115,8 @@ def _row(score: ModelScore, found: Evaluation) -> dict[str, str]:
         value += f" ({score.low:.4f} to {score.high:.4f})"
     difference = score.paired
     row = {"model": score.name, score.metric: value}
-    row |= {name: f"{number:.4f}" for name, number in score.further.items()}
+    for name in dict.fromkeys(name for model in found.models for name in model.further):
+        row[name] = f"{score.further[name]:.4f}" if name in score.further else "–"
     if found.labelled:
         row["agrees"] = "–" if score.agreement is None else f"{score.agreement:.4f}"
     row["changed"] = "–" if score.changed is None else f"{score.changed:,}"

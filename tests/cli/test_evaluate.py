@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeopt.cli.evaluate import _show
+from edgeopt.evaluate.stage import Evaluation, ModelScore
 from tests.cli.conftest import edgeopt_here
 from tests.stages.conftest import write_linear
 
@@ -87,3 +89,14 @@ def test_the_format_is_looked_at_before_the_models(folder: Path) -> None:
     done = edgeopt_here("evaluate", "none.onnx", "--data", "none.npz", "--format", "markdwn")
     assert done.returncode == 2
     assert done.stderr == "edgeopt: --format markdwn (did you mean 'markdown'?): choose table, json, markdown\n"
+
+
+def test_distances_that_only_later_models_have_stand_in_their_own_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    def score(name: str, further: dict[str, float], changed: int | None) -> ModelScore:
+        return ModelScore(name, "perplexity", 9.0, None, None, 1.0, None, changed, None, further)
+
+    found = Evaluation("text-generation", True, 3, 0.95, (score("a", {}, None), score("b", {"KL": 0.25}, 3)), ())
+    _show(found, "markdown")
+    first, second = rows(capsys.readouterr().out)
+    assert (first["KL"], first["agrees"], first["changed"]) == ("–", "1.0000", "–")
+    assert (second["KL"], second["agrees"], second["changed"]) == ("0.2500", "1.0000", "3")

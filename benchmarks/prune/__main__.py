@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.prune.sources import make_sources
-from edgeopt.cli.training import training_samples
+from edgeopt.cli.training_inputs import training_samples
 from edgeopt.data.select import limited
 from edgeopt.graph.files import size_bytes
 from edgeopt.models.load import load_model

@@ -18,6 +18,9 @@ Biases        lie on the grid of the sums, s_x · s_w, in 32 bits; weights whose
 Floats        onnxruntime quantizes, on its own, the weights of every Conv and Gemm between a DequantizeLinear and a
               QuantizeLinear; a Sum of one before a node that is to stay in floating point keeps it from that. The same
               between an integer Gemm that outputs floats and an activation function: else both become one FusedGemm of floats.
+Moved pairs   onnxruntime adds a pair behind MaxPool, Reshape and their kind between dequantized values and floating nodes.
+              From opset 21 on that pair says its type, which x86 then changes from signed to unsigned in one of two places: the
+              file does not load. So a signed pair on the grid of the input is written there, which adds no error.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from edgeopt.errors import InternalError
 from edgeopt.graph.editing import add_initializer, copied, fresh_name, import_contrib_operators, opset_of, remove_unused
 from edgeopt.graph.matching import array, attribute, constant, is_float, own_consumers
 from edgeopt.quantize.affine import Affine, IntegerType, limits
+from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.operands import NORMALIZATIONS, REMOVABLE, channel_axis, operands
 from edgeopt.quantize.plan.plan import NodePlan, Plan
 
@@ -43,6 +47,9 @@ _REQUANTIZED = ("Conv", "ConvTranspose", "Gemm")
 _FUSED_INTO_GEMM = {
     "Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"
 }  # fmt: skip
+_MOVED_THROUGH = {"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators behind which onnxruntime moves the DequantizeLinear in front of them."""
+_TYPED_OPSET = 21  # from it on, QuantizeLinear has `output_dtype`
 _CONTRIB = "com.microsoft"
 
 
@@ -91,6 +98,8 @@ class _Insertion:
         self.own: set[ir.Value] = set()
         """Results that keep a range of their own although their producer shares that of its input."""
         self.default = cast("IntegerType", plan.scheme.activation)
+        if self.default == "int8" and opset_of(model) >= _TYPED_OPSET:
+            self._add_moved_through()
         self.wide = {node for node in self.graph if self._touches_wide(node)}
         self.node_names = {node.name for node in self.graph}
         self.pairs: dict[ir.Value, _Pair] = {}
@@ -119,6 +128,17 @@ class _Insertion:
             import_contrib_operators(self.model)
 
     # what is rounded, and how
+
+    def _add_moved_through(self) -> None:
+        """Have nodes that only move what they were given round it by the same grid, if no integer node reads them."""
+        for node in self.graph:
+            given = node.inputs[0] if node.inputs else None
+            if given is None or node in self.nodes or node.domain or node.op_type not in _MOVED_THROUGH:
+                continue
+            readers = own_consumers(node.outputs[0], self.graph)
+            if self._rounds(given) and not any(reader in self.nodes for reader in readers):
+                self.nodes[node] = NodePlan(node.name or "", node.op_type, "int8", "int8", Cause.BETWEEN)
+                self.roles[node] = operands(node)
 
     def _touches_wide(self, node: ir.Node) -> bool:
         names = [value.name for value in (*node.inputs, *node.outputs) if value is not None and is_float(value)]

@@ -231,6 +231,43 @@ def test_nodes_that_only_move_or_choose_values_read_and_give_the_same_grid(vnni)
     assert quantizers["l"][0].input[1] == "l_scale"
 
 
+MOVED = {
+    "MaxPool": "p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (a)  y = Sin (p)",
+    "MaxPool that says where": "p, k = MaxPool <kernel_shape = [2, 2]> (a)  y = Sin (p)",
+    "Reshape": "to = Constant <value_ints = [1, 4, 36]> ()  p = Reshape (a, to)  y = Sin (p)",
+    "Transpose": "p = Transpose <perm = [0, 2, 3, 1]> (a)  y = Sin (p)",
+    "Slice": "o = Constant <value_ints = [0]> ()  e = Constant <value_ints = [2]> ()  p = Slice (a, o, e, e)  y = Sin (p)",
+    "Squeeze": "o = Constant <value_ints = [0]> ()  p = Squeeze (a, o)  y = Sin (p)",
+    "Unsqueeze": "o = Constant <value_ints = [0]> ()  p = Unsqueeze (a, o)  y = Sin (p)",
+    "one behind the other": "p = MaxPool <kernel_shape = [2, 2]> (a)  t = Transpose (p)  y = Sin (t)",
+    "an output": "y = MaxPool <kernel_shape = [2, 2]> (a)",
+    "others": """
+        f = Flatten (a)  g = Sin (f)  h, i = Split <axis = 1, num_outputs = 2> (a)  j = Concat <axis = 3> (h, i)  k = Cos (j)
+        r = Resize <mode = "nearest"> (a, , scales)  l = Pad (r, pads)  m = Exp (l)  n1 = ReduceMax <keepdims = 0> (g)
+        n2 = ReduceMax <keepdims = 0> (k)  n3 = ReduceMax <keepdims = 0> (m)  q = Add (n1, n2)  y = Add (q, n3)
+    """,
+}
+
+
+@pytest.mark.parametrize("body", MOVED.values(), ids=MOVED)
+def test_signed_integers_that_only_move_before_floats_load_and_stay_what_they_are(body):
+    """onnxruntime, left to itself, adds a pair behind such nodes whose two types disagree on x86."""
+    constants = "float[4] scales = {1.0, 1.0, 2.0, 2.0}, int64[8] pads = {0, 0, 1, 1, 0, 0, 1, 1}"
+    text = f"""
+    <ir_version: 10, opset_import: ["" : 21]>
+    g (float[1, 3, 8, 8] x) => (float[] y) <{constants}> {{ a = Conv <kernel_shape = [3, 3]> (x, w1)  {body} }}
+    """
+    model = onnx.parser.parse_model(text)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    model = named(fill(model, w1=(4, 3, 3, 3)))
+    batches = rows(1, 3, 8, 8)
+    prepared = prepare(ir.from_proto(model), "model", rewrite=False)
+    drafted = draft_plan(prepared, batches, load_target("arm64"), DEFAULTS)
+    made = ir.to_proto(insert_qdq(prepared.model, drafted.plan))
+    assert np.allclose(outputs_of(made, batches[0]), outputs_of(made, batches[0], optimize=False), atol=1e-6)
+    assert sqnr(outputs_of(model, batches[0]), outputs_of(made, batches[0])) > 20
+
+
 def test_a_relu_behind_a_node_that_rounds_goes_if_the_zero_point_is_free(vnni):
     text = SHARING.replace("p = MaxPool", "r = Relu (a) p = MaxPool").replace(
         "MaxPool <kernel_shape = [2, 2]> (a)", "MaxPool <kernel_shape = [2, 2]> (r)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeopt.generate.engine.stopping import StopStrings
@@ -29,6 +29,7 @@ def test_the_first_of_several_ends_the_text() -> None:
     assert run(["x END y STOP"], ["STOP", "END"]) == ("x ", "END")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # (a busy machine draws slowly)
 @given(
     st.lists(st.text("ab", max_size=3), max_size=12), st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=3)
 )

@@ -26,7 +26,7 @@ class LanguageTrainingOptions(Options):
     """Steps of all scales at once; none: the time decides."""
     windows: int = Field(default=128, ge=2)
     """Windows of 256 tokens to train layers on; a sixteenth of them is held aside, so that each layer keeps its best state. All
-    scales at once see every window of the text's first four fifths."""
+    scales at once see the text's first four fifths, but for up to eight windows held aside."""
     batch_size: int = Field(default=4, ge=1)
     """Windows per step."""
     learning_rate: float | None = Field(default=None, gt=0)

@@ -132,10 +132,6 @@ def train_layers(
     """
     refuse_unknown(model)
     batches = stacked(windows, options.batch_size)
-    if len(batches) < 2:
-        raise RecipeError(
-            f"--train: {len(windows)} windows of text are too few to hold some aside; give a longer text as --calibration"
-        )
     before, parts = _parts(model, groups)
     start = {name: tensor for group in groups for one in group for name, tensor in _tensors(one.layer.name, one.blocks).items()}
     checkpoint = Checkpoint(options.checkpoint, key_of(start, [{"windows": batch} for batch in batches], options))

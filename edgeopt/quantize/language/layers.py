@@ -97,7 +97,8 @@ def find_layers(model: ir.Model, excluded: Container[str] = ()) -> list[Layer]:
 
 def norm_weights(model: ir.Model) -> list[ir.Value]:
     """Return the constant weights of the norms, in the order of the graph."""
-    found = (node.inputs[NORMS[node.op_type]] for node in model.graph if node.op_type in NORMS)
+    places = NORMS | {"LayerNormalization": 1}
+    found = (node.inputs[places[node.op_type]] for node in model.graph if node.op_type in places)
     return list(dict.fromkeys(value for value in found if value is not None and constant(value) is not None))
 
 

@@ -91,11 +91,13 @@ class _Matrix(nn.Module):
         self._shape, self._kind = (outputs, count * block), tensor_of(start.layer.source).dtype
         self.ratio = nn.Parameter(torch.ones_like(self._scales))
 
-    def value(self) -> Tensor:
-        """Return the rounded weights in the form of the constant that they stand for."""
+    def values(self) -> dict[ir.Value, Tensor]:
+        """Return the rounded weights by the constants that they stand for; a tied head may stand for two."""
         product: Tensor = _Product.apply(self._numbers, self._scales * self.ratio)  # type: ignore[no-untyped-call]
         whole = product.view(self._shape)[:, : self._start.inputs].to(self._kind)
-        return whole if self.layer.turned else whole.t()
+        source, read = self.layer.source, self.layer.node.inputs[1]
+        found = {source: whole if self.layer.turned else whole.t()}
+        return found if read is None else {read: whole.t(), **found}
 
     def blocks(self) -> Blocked:
         """Return the integers with the scales as they are now."""
@@ -114,7 +116,7 @@ class _Decoder(nn.Module):
         self._constants = Constants()
         self.matrices = nn.ModuleList([_Matrix(one) for one in rounded])
         self._norm_weights = norm_weights(model)
-        self.norms = nn.ParameterList([nn.Parameter(torch.ones_like(tensor_of(value))) for value in self._norm_weights])
+        self.norms = nn.ParameterList([nn.Parameter(torch.ones(tensor_of(value).shape)) for value in self._norm_weights])
 
     def exact(self, windows: Tokens) -> Tensor:
         """Return the logits [windows, positions, vocabulary] of the floating-point model."""
@@ -122,7 +124,10 @@ class _Decoder(nn.Module):
 
     def forward(self, windows: Tokens) -> Tensor:
         """Return those of the rounded one."""
-        return self._run(windows, {**self._norms(), **{one.layer.source: one.value() for one in self._each()}})
+        changed = self._norms()
+        for one in self._each():
+            changed |= one.values()
+        return self._run(windows, changed)
 
     def _run(self, windows: Tokens, changed: Mapping[ir.Value, Tensor]) -> Tensor:
         inputs = inputs_of(self._model, self._facts, windows)
@@ -132,7 +137,8 @@ class _Decoder(nn.Module):
         yield from (one for one in self.matrices if isinstance(one, _Matrix))
 
     def _norms(self) -> dict[ir.Value, Tensor]:
-        return {value: tensor_of(value) * ratio for value, ratio in zip(self._norm_weights, self.norms, strict=True)}
+        weights = ((value, tensor_of(value), ratio) for value, ratio in zip(self._norm_weights, self.norms, strict=True))
+        return {value: (weight * ratio).to(weight.dtype) for value, weight, ratio in weights}
 
     def made(self) -> tuple[dict[str, Blocked], dict[str, NDArray[Any]]]:
         """Return the matrices by their nodes' names, and the weights of the norms by their own."""
@@ -171,13 +177,10 @@ def train_scales(
     """
     refuse_unknown(model)
     batches = stacked(windows, options.batch_size)
-    if len(batches) < 2:
-        raise RecipeError(
-            f"--train: {len(windows)} windows of text are too few to hold some aside; give a longer text as --calibration"
-        )
     decoder = _Decoder(model, facts, rounded)
-    held = batches[::_HELD_SHARE][: max(1, _MOST_HELD // options.batch_size)]
-    others = [batch for place, batch in enumerate(batches) if place % _HELD_SHARE]
+    most = max(1, _MOST_HELD // options.batch_size)
+    held = batches[::_HELD_SHARE][:most]
+    others = [batch for place, batch in enumerate(batches) if place % _HELD_SHARE or place // _HELD_SHARE >= most]
     checkpoint = Checkpoint(options.checkpoint, key_of(_begun(rounded), [{"windows": batch} for batch in batches], options))
     return _Training(decoder, options, checkpoint).run(others, held)
 

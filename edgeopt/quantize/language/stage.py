@@ -130,8 +130,8 @@ def quantize_language_model(
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
     chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
     method = _method(config, chosen)
-    _check_training(config)
     bits = _bits(loaded, config, method, has_text=text is not None)
+    _check_training(config, bits)
     threads = config.threads
     if text is None and (method in {"gptq", "awq"} or config.train is not None):
         own = _written(loaded, facts, config, find_separator(model.parent, facts))
@@ -207,14 +207,15 @@ def _method(config: LanguageOptions, text: Text) -> str:
     return config.method
 
 
-def _check_training(config: LanguageOptions) -> None:
+def _check_training(config: LanguageOptions, bits: Mapping[str, int]) -> None:
     """Refuse a training that has nothing to train.
 
     Raises:
         RecipeError: naming what is missing.
     """
-    if config.train is not None and config.body_bits == 8:
-        raise RecipeError("--train trains 4-bit weights, and body_bits = 8 leaves none; leave one of them out")
+    if config.train is not None and 4 not in bits.values():
+        rest = "body_bits = 8 leaves none" if config.body_bits == 8 else "`exclude` leaves none"
+        raise RecipeError(f"--train trains 4-bit weights, and {rest}; leave one of them out")
 
 
 def _bits(model: ir.Model, config: LanguageOptions, method: str, *, has_text: bool) -> dict[str, int]:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from edgeopt.errors import RecipeError
 from edgeopt.graph.generation import Generation
 from edgeopt.graph.matching import name_of
 from edgeopt.machine import cpu_flags
@@ -39,8 +40,17 @@ def inputs_of(model: ir.Model, facts: Generation, windows: Tokens) -> Alive:
 
 
 def stacked(windows: Sequence[Tokens], size: int) -> list[Tokens]:
-    """Return windows, cut to the length of the shortest, in batches of `size`."""
-    length = min(map(len, windows), default=0)
+    """Return windows, cut to the length of the shortest, in batches of `size`.
+
+    Raises:
+        RecipeError: they are one batch or less, of which none could be held aside.
+    """
+    if len(windows) <= size:
+        raise RecipeError(
+            f"--train: {len(windows)} windows of text are too few to hold some aside; give a text of more than {size} windows "
+            "as --calibration"
+        )
+    length = min(map(len, windows))
     return [np.stack([window[:length] for window in windows[start : start + size]]) for start in range(0, len(windows), size)]
 
 

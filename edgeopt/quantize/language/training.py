@@ -50,9 +50,9 @@ def train_weights(
     if options.checkpoint is not None:
         options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     blocks = {one.layer.name: one.blocks for one in rounded}
-    if options.whole_share < 1:
-        by_name = {one.layer.name: one for one in rounded}
-        groups = [[by_name[name] for name in names] for names in grouped([one.layer for one in rounded]).values()]
+    by_name = {one.layer.name: one for one in rounded}
+    groups = [[by_name[name] for name in names] for names in grouped([one.layer for one in rounded]).values()]
+    if options.whole_share < 1 and groups:  # (the head alone is in none)
         tables = {one.layer.source: one.blocks.matrix() for one in rounded if one.layer.head and one.layer.turned}
         part = spread(list(windows), options.windows)
         blocks |= train_layers(model, groups, facts, part, options=options.of_layers(), tables=tables)

@@ -5,7 +5,7 @@ import onnx_ir as ir
 
 from edgeopt.graph.session import open_model
 from edgeopt.quantize.language.blocks import joined, round_blocks
-from edgeopt.quantize.language.layers import Packed, declare, find_layers, find_tables, side_by_side
+from edgeopt.quantize.language.layers import Packed, declare, find_layers, find_tables, norm_weights, side_by_side
 
 TEXT = """g (int64[b,s] ids, float[b,s,64] x) => (float[b,s,64] rows, float[b,s,40] logits) {
     rows = Gather<axis = 0>(table, ids)
@@ -54,3 +54,9 @@ def test_small_and_computed_matrices_are_no_layers(parse_text):
     model = parse_text(text, w=(4, 4))
     assert find_layers(model) == []
     assert isinstance(model, ir.Model)
+
+
+def test_weights_of_layer_norms_are_weights_of_norms(parse_text):
+    """The decoders of GPT-2 and OPT have no other."""
+    text = "g (float[2, 8] x) => (float[2, 8] y) { y = LayerNormalization (x, scale, bias) }"
+    assert [value.name for value in norm_weights(parse_text(text, scale=(8,), bias=(8,)))] == ["scale"]

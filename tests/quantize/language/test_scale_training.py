@@ -116,3 +116,13 @@ def test_a_loss_that_is_no_number_is_refused_with_what_to_lower(decoder, rounded
     monkeypatch.setattr(scale_training, "_divergence", lambda exact, made: (made - exact).sum() * float("nan"))
     with pytest.raises(ModelError, match=r"not finite; learn more slowly: --set train\.whole_learning_rate"):
         train_scales(decoder[0], rounded, decoder[1], windows, options=OPTIONS)
+
+
+def test_a_head_with_a_copy_of_the_embedding_is_rounded_in_both_places(decoder, rounded):
+    """Exporters turn small embeddings over for the head: what its product reads is another constant."""
+    head = next(one for one in scale_training._Decoder(*decoder, rounded)._each() if one.layer.head)
+    source, read = head.layer.source, head.layer.node.inputs[1]
+    values = head.values()
+    assert values.keys() == {source, read}
+    assert source is not read
+    assert torch.equal(values[read], values[source].t())

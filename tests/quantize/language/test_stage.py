@@ -14,7 +14,8 @@ from edgeopt.quantize import LanguageOptions, quantize_language_model
 from edgeopt.quantize.language import builder, training
 from edgeopt.quantize.language.blocks import round_blocks
 from edgeopt.quantize.language.config import LanguageTrainingOptions
-from edgeopt.quantize.language.stage import _bits
+from edgeopt.quantize.language.layers import find_layers
+from edgeopt.quantize.language.stage import _bits, _check_training
 from edgeopt.quantize.language.text import Windows
 from edgeopt.quantize.language.training import TrainedWeights
 
@@ -107,6 +108,12 @@ def test_a_training_needs_4_bit_weights(folder, tmp_path, windows):
     config = LanguageOptions(train=train, body_bits=8)
     with pytest.raises(RecipeError, match="body_bits = 8 leaves none"):
         quantize_language_model(folder, Windows("words", windows), output=tmp_path, config=config)
+
+
+def test_a_training_of_matrices_that_are_all_excluded_is_refused(decoder):
+    bits = dict.fromkeys((layer.name for layer in find_layers(decoder[0]) if layer.head), 8)
+    with pytest.raises(RecipeError, match="`exclude` leaves none"):
+        _check_training(LanguageOptions(train=LanguageTrainingOptions()), bits)
 
 
 @pytest.mark.parametrize("step", [1, 4])

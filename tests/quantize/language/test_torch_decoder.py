@@ -3,14 +3,21 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 
+from edgeopt.errors import RecipeError
 from edgeopt.quantize.language.torch_decoder import Constants, inputs_of, shuffled, stacked
 
 
 def test_windows_are_cut_to_the_shortest_and_batched():
     windows = [np.arange(5), np.arange(4), np.arange(6)]
     assert [batch.shape for batch in stacked(windows, 2)] == [(2, 4), (1, 4)]
-    assert stacked([], 2) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_windows_of_one_batch_are_too_few_to_hold_some_aside(count):
+    with pytest.raises(RecipeError, match=rf"{count} windows of text are too few .* more than 4 windows"):
+        stacked([np.arange(5)] * count, 4)
 
 
 def test_every_number_comes_once_in_each_round_and_in_the_same_order_in_every_run():

@@ -52,3 +52,9 @@ def test_layers_alone_leave_the_model_as_it_is(decoder, rounded, windows, monkey
     options = LanguageTrainingOptions(whole_share=0.0, steps=2, batch_size=2)
     made = train_weights(decoder[0], rounded, decoder[1], windows, options=options)
     assert made.model is decoder[0]
+
+
+def test_a_head_alone_is_trained_with_all_scales_though_layers_have_a_share(decoder, rounded, windows):
+    head = [one for one in rounded if one.layer.head]
+    options = LanguageTrainingOptions(whole_share=0.5, steps=1, whole_steps=1, batch_size=2)
+    assert train_weights(decoder[0], head, decoder[1], windows, options=options).blocks.keys() == {head[0].layer.name}

@@ -33,7 +33,8 @@ class Step:
         """Return the step as people read it: parts of the loss, metric, speed."""
         parts = ", ".join(f"{name} {value:.4f}" for name, value in self.parts.items())
         scored = f", {metric.metric} {metric.value:.4f} at step {metric.step:,}" if metric else ""
-        return f"{parts}{scored}, {self.samples_per_second:,.0f} samples/s"
+        digits = ",.0f" if self.samples_per_second >= 10 else ".2g"
+        return f"{parts}{scored}, {self.samples_per_second:{digits}} samples/s"
 
 
 class Callback:

@@ -22,6 +22,7 @@ def test_a_step_reads_as_parts_metric_and_speed() -> None:
     assert step.line() == "soft 1.2500, hard 0.2500, 1,234 samples/s"
     scored = Evaluation(1_005, "accuracy", 0.875)
     assert step.line(scored) == "soft 1.2500, hard 0.2500, accuracy 0.8750 at step 1,005, 1,234 samples/s"
+    assert Step(7, 20, 1.5, {"hard": 1.0}, samples_per_second=0.444).line() == "hard 1.0000, 0.44 samples/s"
 
 
 class Notes(Callback):

@@ -2,8 +2,8 @@
 
 As in ShortGPT (https://arxiv.org/abs/2403.03853) layers are removed without any change to the rest; what a layer is worth is
 measured instead of estimated: the loss (language models) or the divergence of the outputs on calibration data without it.
-After the first layer the others are tried in the order of what they gave before, until none can be better: removing more
-layers does not make a layer matter less (lazy greedy, Minoux 1978, https://doi.org/10.1007/BFb0006528).
+After the first layer the others are tried in the order of what they gave before, until none can be better if removing more
+layers does not make a layer matter less, which is assumed (lazy greedy, Minoux 1978, https://doi.org/10.1007/BFb0006528).
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ class _Training:
                     progress.note(f"step {done.steps}: KL {loss:.4f}; of windows held aside {found:.4f}")
                     if found < done.best:
                         done.best, self._kept = found, _copied(self._decoder)
-                    self._checkpoint.save(done, self._kept, _copied(self._decoder))
+                self._checkpoint.save(done, self._kept, self._decoder.state_dict())
 
     def _step(self, batch: Tokens, rate: float) -> float:
         for group in self._optimizer.param_groups:

@@ -104,7 +104,7 @@ CHANGED = {
     "edgeopt/graph/macs.py": {"profile", "quantize", "export"},
     "edgeopt/graph/session.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
     "edgeopt/graph/files.py": {"teacher", "verify", "profile", "quantize", "export", "bundle"},
-    "deploy/runner/measure.py": {"profile", "quantize", "export"},
+    "deploy/runner/measure.py": {"profile", "quantize", "export", "bundle"},
     "exporters/bert.py": {"export"},
     "edgeopt/report/html.py": set(),
     "edgeopt/cli/run.py": set(),

@@ -34,7 +34,7 @@ from edgeopt.quantize.language.blocks import Blocked
 from edgeopt.quantize.language.config import LanguageTrainingOptions
 from edgeopt.quantize.language.layers import Rounded, find_layers
 from edgeopt.quantize.language.text import Tokens
-from edgeopt.quantize.language.torch_decoder import Constants, half_precision, inputs_of, shuffled, stacked
+from edgeopt.quantize.language.torch_decoder import Constants, half_precision, inputs_of, shuffled, stacked, state_of
 from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, PhaseProgress, State, key_of
 from edgeopt.quantize.training.graph_module import refuse_unknown
 from edgeopt.quantize.training.grids import Grid
@@ -133,7 +133,7 @@ def train_layers(
     refuse_unknown(model)
     batches = stacked(windows, options.batch_size)
     before, parts = _parts(model, groups)
-    start = {name: tensor for group in groups for one in group for name, tensor in _tensors(one.layer.name, one.blocks).items()}
+    start = state_of([one for group in groups for one in group])
     checkpoint = Checkpoint(options.checkpoint, key_of(start, [{"windows": batch} for batch in batches], options))
     kept = {value: torch.from_numpy(rows) for value, rows in (tables or {}).items()}
     begun = [_begun(before, inputs_of(model, facts, batch), kept) for batch in batches]
@@ -177,8 +177,7 @@ class _Training:
                         batch.exact = exact
                         batch.rounded = part.forward(batch.rounded, weights, constants)
                 if number >= first:
-                    for name, blocks in made.items():
-                        self._state |= _tensors(name, blocks)
+                    self._state |= state_of([Rounded(one.layer, made[one.layer.name]) for one in matrices])
                     done.blocks, done.seconds = number + 1, earlier + time.monotonic() - began
                     self._checkpoint.save(done, self._state, always=done.blocks == len(self._parts))
                 advanced()
@@ -275,10 +274,6 @@ def _weights(matrices: Sequence[_Matrix]) -> Alive:
 
 def _without(alive: Alive, others: Alive) -> Alive:
     return {value: tensor for value, tensor in alive.items() if value not in others}
-
-
-def _tensors(name: str, blocks: Blocked) -> State:
-    return {f"{name}.{kind}": torch.from_numpy(getattr(blocks, kind)) for kind in ("numbers", "scales", "zeros")}
 
 
 @torch.no_grad()

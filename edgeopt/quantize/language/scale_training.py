@@ -13,7 +13,6 @@ The whole decoder is in PyTorch, with the logits of a batch: 5.5 GB for 135 mill
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,6 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgeopt import progress
 from edgeopt.errors import ModelError, RecipeError
@@ -34,14 +32,16 @@ from edgeopt.quantize.language.blocks import Blocked
 from edgeopt.quantize.language.config import LanguageTrainingOptions
 from edgeopt.quantize.language.layers import Rounded, norm_weights
 from edgeopt.quantize.language.text import Tokens
-from edgeopt.quantize.language.torch_decoder import Constants, half_precision, inputs_of, shuffled, stacked
+from edgeopt.quantize.language.torch_decoder import Constants, half_precision, inputs_of, shuffled, stacked, state_of
 from edgeopt.quantize.training.checkpoint import Checkpoint, Phase, PhaseProgress, State, key_of
 from edgeopt.quantize.training.graph_module import refuse_unknown
+from edgeopt.quantize.training.objective import divergence
 from edgeopt.quantize.training.operators import operator_of, tensor_of
+from edgeopt.quantize.training.rates import warmed
 from edgeopt.quantize.training.steps import advance, steps_of
 
 _HELD_SHARE, _MOST_HELD = 16, 8
-_FEWEST_STEPS, _LOOKS, _WARMUP = 8, 5, 5
+_FEWEST_STEPS, _LOOKS, _WARM_UP = 8, 5, 5
 _BETAS = (0.9, 0.95)
 
 
@@ -146,14 +146,6 @@ class _Decoder(nn.Module):
         return {one.layer.name: one.blocks() for one in self._each()}, norms
 
 
-def _begun(rounded: Sequence[Rounded]) -> State:
-    return {
-        f"{one.layer.name}.{kind}": torch.from_numpy(getattr(one.blocks, kind))
-        for one in rounded
-        for kind in ("numbers", "scales")
-    }
-
-
 def train_scales(
     model: ir.Model,
     rounded: Sequence[Rounded],
@@ -181,7 +173,7 @@ def train_scales(
     most = max(1, _MOST_HELD // options.batch_size)
     held = batches[::_HELD_SHARE][:most]
     others = [batch for place, batch in enumerate(batches) if place % _HELD_SHARE or place // _HELD_SHARE >= most]
-    checkpoint = Checkpoint(options.checkpoint, key_of(_begun(rounded), [{"windows": batch} for batch in batches], options))
+    checkpoint = Checkpoint(options.checkpoint, key_of(state_of(rounded), [{"windows": batch} for batch in batches], options))
     return _Training(decoder, options, checkpoint).run(others, held)
 
 
@@ -190,7 +182,8 @@ class _Training:
 
     def __init__(self, decoder: _Decoder, options: LanguageTrainingOptions, checkpoint: Checkpoint) -> None:
         self._decoder, self._options, self._checkpoint = decoder, options, checkpoint
-        self._optimizer = torch.optim.Adam(decoder.parameters(), betas=_BETAS)
+        groups = [{"params": list(decoder.parameters()), "highest": options.whole_learning_rate}]
+        self._optimizer = torch.optim.Adam(groups, betas=_BETAS)
         self._done, self._kept = PhaseProgress(Phase.WHOLE), _copied(decoder)
 
     def run(self, batches: Sequence[Tokens], held: Sequence[Tokens]) -> TrainedScales:
@@ -206,8 +199,7 @@ class _Training:
         else:
             self._done, self._kept, now = loaded
             self._decoder.load_state_dict(now)
-        if not self._over():
-            self._train(batches, held)
+        self._train(batches, held)
         self._decoder.load_state_dict(self._kept)
         return TrainedScales(*self._decoder.made(), self._done.start, self._done.best, self._done.steps)
 
@@ -225,7 +217,8 @@ class _Training:
         with progress.task("train all scales", total=100) as advanced:
             while not self._over():
                 share = self._share()
-                loss = self._step(batches[next(order)], min(1.0, (done.steps + 1) / _WARMUP) * _falling(share))
+                warmed(self._optimizer, share, done.steps, warm_up=_WARM_UP)
+                loss = self._step(batches[next(order)])
                 done.steps, done.seconds = done.steps + 1, time.monotonic() - began
                 if done.steps == 1 and self._share() * _FEWEST_STEPS > 1 and self._options.whole_steps is None:
                     raise _too_short(self._options.time, done.seconds)
@@ -238,9 +231,7 @@ class _Training:
                         done.best, self._kept = found, _copied(self._decoder)
                 self._checkpoint.save(done, self._kept, self._decoder.state_dict())
 
-    def _step(self, batch: Tokens, rate: float) -> float:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._options.whole_learning_rate * rate
+    def _step(self, batch: Tokens) -> float:
         self._optimizer.zero_grad()
         with half_precision():
             loss = _divergence(self._decoder.exact(batch), self._decoder(batch))
@@ -258,13 +249,7 @@ class _Training:
 
 def _divergence(exact: Tensor, made: Tensor) -> Tensor:
     """Return the mean over windows and positions of Σ p·(log p - log q), in nats."""
-    wanted, found = (F.log_softmax(logits.float(), dim=-1).flatten(0, 1) for logits in (exact, made))
-    return F.kl_div(found, wanted, log_target=True, reduction="batchmean")
-
-
-def _falling(share: float) -> float:
-    """Return half a cosine from 1 to 0."""
-    return 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return divergence(made.float().flatten(0, 1), exact.float().flatten(0, 1))
 
 
 def _copied(decoder: _Decoder) -> State:

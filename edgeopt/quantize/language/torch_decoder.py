@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -13,7 +13,9 @@ from edgeopt.errors import RecipeError
 from edgeopt.graph.generation import Generation
 from edgeopt.graph.matching import name_of
 from edgeopt.machine import cpu_flags
+from edgeopt.quantize.language.layers import Rounded
 from edgeopt.quantize.language.text import Tokens, feeds
+from edgeopt.quantize.training.checkpoint import State
 from edgeopt.quantize.training.operators import tensor_of
 from edgeopt.quantize.training.steps import Alive
 
@@ -59,3 +61,9 @@ def shuffled(count: int) -> Iterator[int]:
     generator = np.random.default_rng(0)
     while True:
         yield from map(int, generator.permutation(count))
+
+
+def state_of(matrices: Iterable[Rounded]) -> State:
+    """Return the blocks of matrices as tensors, by the names of their nodes and of what they are."""
+    kinds = ("numbers", "scales", "zeros")
+    return {f"{one.layer.name}.{kind}": torch.from_numpy(getattr(one.blocks, kind)) for one in matrices for kind in kinds}

@@ -51,7 +51,7 @@ def loss(made: Mapping[str, Tensor], wanted: Mapping[str, Tensor], outputs: Sequ
     whole = [part.output for part in outputs if not part.channels]
     logits = [name for name in whole if wanted[name].ndim == 2 and wanted[name].shape[1] > 1]
     if logits:
-        terms["KL"] = torch.stack([_divergence(made[name], wanted[name]) for name in logits]).mean()
+        terms["KL"] = torch.stack([divergence(made[name], wanted[name]) for name in logits]).mean()
     others = wanted.keys() - {part.output for part in outputs}
     if inner and others:
         terms["inner"] = inner * torch.stack([relative_error(made[name], wanted[name]) for name in sorted(others)]).mean()
@@ -72,5 +72,6 @@ def relative_error(made: Tensor, wanted: Tensor) -> Tensor:
     return torch.square(made - wanted).sum() / torch.square(wanted).sum().clamp(min=1e-12)
 
 
-def _divergence(made: Tensor, wanted: Tensor) -> Tensor:
+def divergence(made: Tensor, wanted: Tensor) -> Tensor:
+    """Return KL(p ‖ q) of logits [rows, classes], p of `wanted` and q of `made`: the mean over rows, in nats."""
     return F.kl_div(F.log_softmax(made, -1), F.log_softmax(wanted, -1), log_target=True, reduction="batchmean")

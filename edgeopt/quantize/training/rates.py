@@ -50,8 +50,8 @@ def groups(part: Block, rates: Rates) -> list[dict[str, object]]:
     return [group for group in found if group["params"]]
 
 
-def warmed(optimizer: torch.optim.Optimizer, share: float, step: int) -> None:
-    """Set the learning rates: a few steps of warm-up, then a cosine to 0 at the end (`share` = 1)."""
-    factor = 0.5 * (1 + math.cos(math.pi * share)) * min(1.0, (step + 1) / _WARM_UP)
+def warmed(optimizer: torch.optim.Optimizer, share: float, step: int, *, warm_up: int = _WARM_UP) -> None:
+    """Set the learning rates: `warm_up` steps of rise to each group's highest, then a cosine to 0 at the end (`share` = 1)."""
+    factor = 0.5 * (1 + math.cos(math.pi * share)) * min(1.0, (step + 1) / warm_up)
     for group in optimizer.param_groups:
         group["lr"] = group["highest"] * factor

@@ -7,6 +7,7 @@ import torch_pruning
 from torch import nn
 
 from edgeopt.models.kept import Kept, width
+from edgeopt.models.reshape import shared_parameters
 from edgeopt.prune.result import LayerWidth
 
 
@@ -72,8 +73,13 @@ class Tracker:
 
 def _tied(model: nn.Module) -> dict[nn.Module, tuple[str, str]]:
     """Return the layers that have a parameter of another layer, each with the names of both."""
-    owners: dict[nn.Parameter, list[tuple[str, nn.Module]]] = {}
-    for name, layer in model.named_modules():
-        for parameter in set(layer.parameters(recurse=False)):
-            owners.setdefault(parameter, []).append((name, layer))
-    return {layer: (several[0][0], several[1][0]) for several in owners.values() if len(several) > 1 for _, layer in several}
+    found: dict[nn.Module, tuple[str, str]] = {}
+    for group in shared_parameters(model):
+        owners: dict[nn.Module, str] = {}
+        for parameter in group:
+            layer = parameter.rpartition(".")[0]
+            owners.setdefault(model.get_submodule(layer), layer)
+        if len(owners) > 1:  # (a layer that is used twice is one owner)
+            one, other, *_ = owners.values()
+            found |= dict.fromkeys(owners, (one, other))
+    return found

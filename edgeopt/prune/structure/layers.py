@@ -39,13 +39,13 @@ def drop_layers(
         raise RecipeError(f"prune.drop_layers is {count}: at most {most} can be removed, one of a stack stays; {have}")
     judge = _judge(model, samples)
     left = {name: list(range(size)) for name, size in stacks.items()}
-    known = {(name, layer): 0.0 for name in left if len(left[name]) > 1 for layer in left[name]}
+    known = {(name, layer): 0.0 for name in left for layer in left[name]}
     with progress.task("layers", total=count) as advance:
         for _ in range(count):
+            known = {place: value for place, value in known.items() if place[1] in left[place[0]] and len(left[place[0]]) > 1}
             name, layer = _least(known, lambda name, layer: judge_without(model, name, left, layer, judge))
             left[name].remove(layer)
             _set(model, {name: left[name]}, _originals(model, name))
-            known = {place: value for place, value in known.items() if place[1] in left[place[0]] and len(left[place[0]]) > 1}
             advance()
     changed = {name: tuple(chosen) for name, chosen in left.items() if len(chosen) < stacks[name]}
     for name in stacks:

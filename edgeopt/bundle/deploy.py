@@ -74,7 +74,14 @@ _LAYOUTS: Mapping[Platform, _Layout] = {
     Platform.ANDROID: _Layout(("android",), bundle="app/src/main/assets/bundle"),
     Platform.LINUX: _Layout(("serve", "linux"), page="server/static", code="inference"),
 }
-_LANGUAGE_MODEL = _Layout(("node-language",), taken=("javascript/project/text.mjs", "javascript/project/tokenizer.mjs"))
+_TOKENIZER = ("javascript/project/text.mjs", "javascript/project/tokenizer.mjs")
+_LANGUAGE_MODELS: Mapping[Platform, _Layout] = {
+    Platform.WEB: _Layout(
+        ("web", "language", "web-language"), taken=(*_TOKENIZER, "web/bundle.mjs", "chat/page.css", "chat/page.mjs")
+    ),
+    Platform.NODE: _Layout(("language", "node-language"), taken=_TOKENIZER),
+}
+"""For language models; other platforms have none."""
 _UNICODE = {Platform.CPP: "unicode.txt", Platform.ANDROID: "app/src/main/assets/unicode.txt"}
 _WAYS = {
     Platform.PYTHON: "one answer on the command line",
@@ -127,7 +134,7 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
 def _write_project(aside: Path, bundle: Path, platform: Platform, manifest: Manifest) -> None:
     """Write the files of a project around a bundle to the folder `aside`."""
     facts = project_facts(manifest, bundle)
-    layout = _LANGUAGE_MODEL if manifest.kind == KIND else _LAYOUTS[platform]
+    layout = (_LANGUAGE_MODELS if manifest.kind == KIND else _LAYOUTS)[platform]
     for template in layout.templates:
         _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
     for file in layout.taken:
@@ -176,10 +183,11 @@ def _checked(bundle: Path) -> Manifest:
 
 def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
-    if manifest.kind == KIND and (platform is not Platform.NODE or (bundle / "encoder").is_dir()):
+    if manifest.kind == KIND and (platform not in _LANGUAGE_MODELS or (bundle / "encoder").is_dir()):
+        platforms = " and ".join(_LANGUAGE_MODELS)
         raise ModelError(
-            f"{bundle}: edgeopt deploy makes projects of language models for node alone, and none of encoder-decoders; the "
-            "program in the bundle runs it in Python, and edgeopt serve puts it behind an HTTP API"
+            f"{bundle}: edgeopt deploy makes projects of language models for {platforms} alone, and none of encoder-decoders; "
+            "the program in the bundle runs it in Python, and edgeopt serve puts it behind an HTTP API"
         )
     steps = manifest.preprocessing
     native = platform in (Platform.CPP, Platform.ANDROID)

@@ -25,6 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from edgeopt import __version__
+from edgeopt._folders import shipped
 from edgeopt.errors import MachineError
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
 from edgeopt.generate.engine.engine import Engine
@@ -40,6 +41,8 @@ from edgeopt.generate.server.texts import Answering, Texts, TimeLimitError
 from edgeopt.generate.server.worker import QueueFullError, ShuttingDownError, Worker
 
 _PAGE = Path(__file__).with_name("page.html")
+_CHAT = shipped("deploy") / "templates" / "chat"
+"""The page's look and its conversation, shared with projects for browsers."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 Served: TypeAlias = Engine | EncoderDecoder | Encoder
 _STATUS: dict[type[Exception], int] = {
@@ -129,13 +132,27 @@ def _add_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, known)
 
 
+def page_of(name: str) -> str:
+    """Return the page to chat with the model called `name`: one text, which loads nothing."""
+    parts = {
+        "__STYLE__": (_CHAT / "page.css").read_text(encoding="utf-8"),
+        "__PAGE__": (_CHAT / "page.mjs").read_text(encoding="utf-8"),
+        "__MODEL__": json.dumps(name).replace("<", "\\u003c"),
+    }
+    text = _PAGE.read_text(encoding="utf-8")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
+
+
 def _add_facts(app: FastAPI, service: Service) -> None:
     created = int(time.time())
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> HTMLResponse:
-        text = _PAGE.read_text(encoding="utf-8").replace("__MODEL__", json.dumps(service.name).replace("<", "\\u003c"))
-        return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"})
+        return HTMLResponse(
+            page_of(service.name), headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
+        )
 
     @app.get("/healthz")
     async def health() -> JSONResponse:

@@ -35,6 +35,11 @@ export class Tokenizer {
     return found;
   }
 
+  /** Return the token ids of a text alone, without those that the template adds. */
+  plainIds(text) {
+    return this.#trimmed(text).map(([id]) => id);
+  }
+
   /** Return the text of token ids, without special tokens. */
   decode(ids) {
     if (this.pipeline) return this.pipeline.decode(ids);

@@ -2,6 +2,7 @@
 
 import { checkGolden } from "./decoding.mjs";
 import { openBundle } from "./inference.mjs";
+import { keepOffline, report } from "./offline.mjs";
 import { show } from "./ui.mjs";
 
 const query = new URLSearchParams(location.search);
@@ -34,18 +35,6 @@ async function pixels(bytes) {
   return { data, width, height };
 }
 
-async function offline() {
-  if (!("serviceWorker" in navigator)) return "no service worker";
-  await navigator.serviceWorker.register("sw.js");
-  const { active } = await navigator.serviceWorker.ready;
-  return active ? "ready" : "not active";
-}
-
-async function report(values) {
-  document.title = values.problems.length ? "failed" : "passed";
-  if (query.has("golden")) await fetch("/result", { method: "POST", body: JSON.stringify(values) });
-}
-
 try {
   const bundle = await openBundle(ort, read, { pixels, providers: gpu ? ["webgpu", "wasm"] : ["wasm"] });
   const predict = async (raw) => {
@@ -56,11 +45,11 @@ try {
   const { name, task } = bundle.manifest;
   const about = { name, task, kind: "@@KIND@@", pair: @@PAIR@@, rate: bundle.steps.rate };
   show(about, predict);
-  const cached = await offline().catch((error) => error.message);
+  const offline = await keepOffline();
   if (query.has("golden")) {
     const count = (bundle.manifest.golden.raw ?? []).length;
     const problems = await checkGolden(bundle.manifest, read, async (raw) => (await predict(raw)).answer);
-    await report({ count, problems, offline: cached, controlled: Boolean(navigator.serviceWorker?.controller) });
+    await report({ count, problems, offline });
   }
 } catch (error) {
   document.querySelector("main").replaceChildren(Object.assign(document.createElement("p"), { className: "error", textContent: error.message }));

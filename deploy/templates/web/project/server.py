@@ -1,7 +1,7 @@
 """Serve the page on this machine, and test it: python3 server.py [PORT] | --test.
 
-The test opens the page in headless Chromium, lets it put the bundle's golden raw inputs through itself, and opens it again with
-the server answering nothing but errors: then the service worker must have kept everything. Needs nothing but Python.
+The test opens the page in headless Chromium, lets it repeat the bundle's golden answers, and opens it again with the server
+answering nothing but errors: then the service worker must have kept everything. Needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test() -> int:
             for problem in problems:
                 print(f"failed: {name}: {problem}")
             count = 0 if found is None else found["count"]
-            print(f"{name}: {count - len(problems) if count else 0} of {count} golden raw inputs give the recorded answer")
+            print(f"{name}: {count - len(problems) if count else 0} of {count} golden answers as recorded")
             failed |= bool(problems) or not count
     made.shutdown()
     print("FAILED" if failed else "passed")

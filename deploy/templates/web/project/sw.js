@@ -1,12 +1,11 @@
 // Keeps everything that the page needs, so that it works offline; a new version of the bundle replaces the old one.
 
-const APP = ["./", "index.html", "app.mjs", "audio.mjs", "bundle.mjs", "decoding.mjs", "images.mjs", "inference.mjs", "text.mjs", "tokenizer.mjs", "ui.mjs", "ui.css",
-  "app.webmanifest", "ort/ort.wasm.min.mjs", "ort/ort-wasm-simd-threaded.mjs", "ort/ort-wasm-simd-threaded.wasm"];
+importScripts("precached.js"); // says self.PRECACHED
 const CACHE = "@@SLUG@@-@@HASH@@";
 
 self.addEventListener("install", (event) => event.waitUntil((async () => {
   const cache = await caches.open(CACHE);
-  await cache.addAll(APP);
+  await cache.addAll(["precached.js", ...self.PRECACHED]);
   const manifest = await (await fetch("bundle/bundle.json")).json();
   const wanted = ["bundle.json", ...manifest.files.map(({ path }) => path).filter((path) => !/\.(py|md|toml)$/.test(path) && path !== "golden.npz")];
   await cache.addAll(wanted.map((path) => `bundle/${path.split("/").map(encodeURIComponent).join("/")}`));

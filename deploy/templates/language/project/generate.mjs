@@ -9,16 +9,16 @@ export class LanguageModel {
   constructor(ort, session, generation, tokenizer) {
     Object.assign(this, { ort, session, generation });
     this.tokenizer = new Tokenizer(tokenizer, Infinity);
+    this.held = null;
     const { inputs, outputs, layers } = generation;
     const numbered = (name, layer) => name.replace("%d", layer);
     this.cache = Array.from({ length: layers }, (_, n) => ["key", "value"].map((part) => [numbered(inputs[`past_${part}`], n), numbered(outputs[`present_${part}`], n)])).flat();
   }
 
-  /** Yield pieces of the text that follows; characters of several tokens are passed on whole. */
-  async *stream(text, most = 256) {
-    const made = [];
+  /** Yield pieces of the text that follows `prompt`, a text or token ids; `made` takes its tokens. Characters of several tokens are passed on whole. */
+  async *stream(prompt, most = 256, made = []) {
     let said = "";
-    for await (const token of this.tokens(this.tokenizer.encode(text).ids, most)) {
+    for await (const token of this.tokens(typeof prompt === "string" ? this.tokenizer.encode(prompt).ids : prompt, most)) {
       made.push(token);
       const whole = this.tokenizer.decode(made);
       if (whole.endsWith("\ufffd")) continue;
@@ -28,25 +28,31 @@ export class LanguageModel {
     yield this.tokenizer.decode(made).slice(said.length);
   }
 
-  /** Yield the most likely tokens after `prompt` (ids), up to one that ends the text. */
+  /** Yield the most likely tokens after `prompt` (ids), up to one that ends the text. What the last call left in the cache is not read again. */
   async *tokens(prompt, most) {
     const { context, eos } = this.generation;
     if (!prompt.length) throw new Error("the prompt is empty: write at least one character");
     if (prompt.length >= context) throw new Error(`the prompt has ${prompt.length} tokens, the model's context is ${context}`);
-    const past = this.#empty();
-    let next = prompt;
+    const past = this.#heldFor(prompt);
+    this.held = null; // until it is known how far this call came
+    let next = prompt.slice(past.ids.length);
     for (let count = 0; count < Math.min(most, context - prompt.length); count += 1) {
       const token = best(await this.#run(next, past));
+      this.held = past;
       if (eos.includes(token)) return;
       yield token;
       next = [token];
     }
   }
 
-  /** Check golden.json: return {places, equal, close, problem}; tokens that led by no more than the tolerance are not judged. */
-  async checkGolden(golden) {
+  /**
+   * Check golden.json: return {places, equal, close, problem}; tokens that led by no more than the tolerance are not judged.
+   * `prompted` gives the token ids of a sample's text, if they are to be checked, too.
+   */
+  async checkGolden(golden, prompted = null) {
     const found = { places: 0, equal: 0, close: 0, problem: null };
-    for (const [index, { prompt, tokens, margins }] of golden.samples.entries()) {
+    for (const [index, { text, prompt, tokens, margins }] of golden.samples.entries()) {
+      if (prompted && prompted(text).join() !== prompt.join()) found.problem ??= `sample ${index}: its text has other tokens here`;
       const past = this.#empty();
       let next = prompt;
       for (const [place, want] of tokens.entries()) {
@@ -64,22 +70,28 @@ export class LanguageModel {
   #empty() {
     const { kv_heads: heads, head_size: size, cache_type: type } = this.generation;
     const tensors = this.cache.map(([name]) => [name, new this.ort.Tensor(type, new ARRAYS[type](0), [1, heads, 0, size])]);
-    return { length: 0, tensors: Object.fromEntries(tensors) };
+    return { ids: [], tensors: Object.fromEntries(tensors) };
+  }
+
+  /** Return the cache of the last call where `prompt` goes on with what it holds, or an empty one. */
+  #heldFor(prompt) {
+    const { held } = this;
+    return held && held.ids.length < prompt.length && held.ids.every((id, k) => id === prompt[k]) ? held : this.#empty();
   }
 
   /** Run `tokens` after what `past` holds, put the new cache into it, and return the logits after the last one. */
   async #run(tokens, past) {
     const { inputs, outputs } = this.generation;
-    const total = past.length + tokens.length;
+    const total = past.ids.length + tokens.length;
     const whole = (values, dims) => new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
     const offered = {
       [inputs.tokens]: whole(tokens, [1, tokens.length]),
       [inputs.mask]: whole(Array(total).fill(1), [1, total]),
-      [inputs.positions]: whole(tokens.map((_, k) => past.length + k), [1, tokens.length]),
+      [inputs.positions]: whole(tokens.map((_, k) => past.ids.length + k), [1, tokens.length]),
     };
     const feeds = Object.fromEntries(Object.entries(offered).filter(([name]) => this.session.inputNames.includes(name)));
     const made = await this.session.run({ ...feeds, ...past.tensors });
-    past.length = total;
+    past.ids = [...past.ids, ...tokens];
     past.tensors = Object.fromEntries(this.cache.map(([before, after]) => [before, made[after]]));
     const { data, dims } = made[outputs.logits];
     return data.subarray(data.length - dims.at(-1));

@@ -275,7 +275,8 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
     directory = content.index(b"PK\x01\x02")
     unnamed = content[: directory + 28] + b"\0\0\1\0" + content[directory + 32 :]  # (its name is read as a field of its own)
     (tmp_path / "p.pt2").write_bytes(unnamed)
-    with pytest.raises(ModelError, match=r"not a torch\.export archive"):
+    # (Python 3.11 has no such entry; later ones read it, and it is none of an archive's)
+    with pytest.raises(ModelError, match=r"not a torch\.export archive|holds ''"):
         copy_checked(tmp_path / "p.pt2", tmp_path / "copy.pt2")
 
 

@@ -83,6 +83,9 @@ def load_optimized(path: Path) -> ir.Model | None:
 
 
 def _parsed(path: Path) -> onnx.ModelProto:
+    if path.is_dir():
+        inside = next(iter(sorted(path.glob("*.onnx"))), None)
+        raise ModelError(f"{path}: a folder; give {'an .onnx file' if inside is None else f'the file in it: {inside}'}")
     if not path.is_file():
         raise ModelError(f"{path}: no such model file; give the path of an .onnx file")
     model = onnx.ModelProto()

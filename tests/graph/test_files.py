@@ -103,7 +103,11 @@ def test_what_is_no_model_is_refused(tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(ModelError, match="no such model file"):
         files.load(path)
+    with pytest.raises(ModelError, match=r"a folder; give an \.onnx file"):
+        files.load(tmp_path)
     path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=f"a folder; give the file in it: {path}"):
+        files.load(tmp_path)
     with pytest.raises(ModelError, match="not an ONNX"):
         files.load(path)
     path.write_bytes(onnx.ModelProto(ir_version=8).SerializeToString())

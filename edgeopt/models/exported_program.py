@@ -6,21 +6,27 @@ The axes of the exported model are those of the program: symbolic axes stay dyna
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 
 from edgeopt.batches import Array, Batch
-from edgeopt.errors import ModelError
+from edgeopt.errors import DataError, ModelError
 from edgeopt.lifetime import temporary_folder
 from edgeopt.models.no_pickles import no_pickles
 from edgeopt.models.program_archive import copy_checked, first_line
 from edgeopt.models.size_expressions import parsed_sizes
 
 Axes = dict[str, dict[int, str]]
+_MOST_TIMES_LARGER, _MOST_ELEMENTS = 16, 2**24
+"""An example may be stretched to this many times its size, and some more."""
 
 
 class LoadedProgram(torch.nn.Module):
@@ -40,6 +46,9 @@ class LoadedProgram(torch.nn.Module):
 
     def forward(self, **inputs: torch.Tensor) -> Any:
         """Return the program's outputs."""
+        missing = [name for name in self._names if name not in inputs]
+        if missing:
+            raise DataError(f"the program's input '{missing[0]}' is not given; its inputs: {', '.join(self._names)}")
         given = [inputs[name] for name in self._names]
         named = dict(zip(self._names[self._positional :], given[self._positional :], strict=True))
         return self.program(*given[: self._positional], **named)
@@ -63,17 +72,32 @@ def load_program(path: Path) -> LoadedProgram:
         fresh = Path(folder) / "model.pt2"
         copy_checked(path, fresh)
         try:
-            with no_pickles(), parsed_sizes():
+            with no_pickles(), parsed_sizes(), _quiet():
                 program = torch.export.load(fresh)
         except Exception as error:  # torch's loader raises whatever its parts do
-            raise ModelError(f"{path}: torch cannot load it: {first_line(error)}; export it again with this torch") from error
+            said = first_line(error).partition(" Please check the warnings above")[0]
+            raise ModelError(f"{path}: torch cannot load it: {said}; export it again with this torch") from error
     tree = program.call_spec.in_spec
     flat = tree is not None and all(child.is_leaf() for group in tree.children() for child in group.children())
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     names = [str(name) for name in program.graph_signature.user_inputs]
     if not flat or not all(isinstance(values.get(name), torch.Tensor) for name in names):
         raise ModelError(f"{path}: its inputs are not plain tensors; export the program with one tensor per argument")
-    return LoadedProgram(program, names)
+    try:
+        return LoadedProgram(program, names)
+    except Exception as error:  # (example inputs of any form, and ranges of sizes that they are not in)
+        raise ModelError(f"{path}: its example inputs do not fit it: {first_line(error)}; export it again") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's log of an archive that it cannot load from the terminal: what it raises says the same."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _axes(program: torch.export.ExportedProgram, names: list[str]) -> Axes:
@@ -95,7 +119,7 @@ def _batches(program: torch.export.ExportedProgram, names: list[str]) -> list[Ba
     if not program.example_inputs:
         return []
     positional, keyword = program.example_inputs
-    arrays = [value.detach().numpy() for value in (*positional, *keyword.values())]
+    arrays = [_array(value) for value in (*positional, *keyword.values())]
     values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
     symbols: dict[Any, int] = {}
     for name, array in zip(names, arrays, strict=True):
@@ -113,6 +137,12 @@ def _batches(program: torch.export.ExportedProgram, names: list[str]) -> list[Ba
     return batches if symbols else batches[:1]
 
 
+def _array(tensor: torch.Tensor) -> Array:
+    """Return a tensor's values; torch does not know numpy's bfloat16, but it knows those bits."""
+    narrow = tensor.dtype == torch.bfloat16
+    return tensor.detach().view(torch.int16).numpy().view(ml_dtypes.bfloat16) if narrow else tensor.detach().numpy()
+
+
 def _inside(program: torch.export.ExportedProgram, symbol: Any, size: int) -> int:
     allowed = program.range_constraints.get(symbol)
     low = max(1, int(allowed.lower)) if allowed is not None and allowed.lower.is_Integer else 1
@@ -125,7 +155,13 @@ def _size(size: Any, sizes: Mapping[Any, int]) -> int:
 
 
 def _stretched(array: Array, shape: list[int]) -> Array:
-    """Return `array` with `shape`: its values again from the start where an axis is longer, so that token ids stay valid."""
+    """Return `array` with `shape`: its values again from the start where an axis is longer, so that token ids stay valid.
+
+    Raises:
+        ValueError: it has another number of axes, no values, or would take far more memory.
+    """
+    if array.ndim != len(shape) or not array.size or prod(shape) > _MOST_TIMES_LARGER * array.size + _MOST_ELEMENTS:
+        raise ValueError(f"an example of shape {list(array.shape)} cannot become one of {shape}")
     for axis, size in enumerate(shape):
         array = np.take(array, np.arange(size), axis=axis, mode="wrap")
     return array

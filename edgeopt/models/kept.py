@@ -35,7 +35,7 @@ def narrow(model: nn.Module, kept: Kept) -> None:
     layers, parameters = dict(model.named_modules()), dict(model.named_parameters(remove_duplicate=False))
     for name, sides in kept.items():
         for side, chosen in sides.items():
-            indices = torch.as_tensor(list(chosen), dtype=torch.long)
+            indices = _indices(chosen, name, side)
             if name in layers:
                 _check(indices, width(layers[name], side), f"{type(layers[name]).__name__} '{name}'", side)
                 _cut(layers[name], side, indices)
@@ -46,6 +46,13 @@ def narrow(model: nn.Module, kept: Kept) -> None:
                 _select(layers[owner], [own_name], axis or 0, indices)
             else:
                 raise ModelError(f"kept channels of '{name}': the model has no such layer")
+
+
+def _indices(chosen: Sequence[int], name: str, side: Side) -> torch.Tensor:
+    try:
+        return torch.as_tensor(list(chosen), dtype=torch.long)
+    except (ValueError, OverflowError, RuntimeError) as error:  # (by the version of torch, for more than 64 bits)
+        raise ModelError(f"kept channels of '{name}', side '{side}': a number is no channel of any layer") from error
 
 
 def _check(indices: torch.Tensor, whole: int | None, what: str, side: Side) -> None:

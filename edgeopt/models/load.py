@@ -214,6 +214,8 @@ def _load_saved(folder: Path, source_builder: str | None) -> LoadedModel:
             f"name it: --builder {record.builder} (source_builder=…)"
         )
     narrow(module, record.kept)
+    if own is not None and any(tensor.is_complex() for tensor in weights.values()):
+        raise ModelError(f"{folder}: its weights do not fit {record.builder}: it has no complex numbers")
     try:
         module.load_state_dict(weights, assign=own is not None)
     except RuntimeError as error:
@@ -302,7 +304,8 @@ _TASK_OF_ENDING = {
 
 
 def _architecture(config: Any) -> str:
-    return str((getattr(config, "architectures", None) or [""])[0])
+    found = getattr(config, "architectures", None)
+    return str(found[0]) if isinstance(found, list | tuple) and found else ""
 
 
 def _task_of(config: Any) -> str:

@@ -7,8 +7,10 @@ reads it, and what transformers raises, whatever its class, is one error of ours
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from edgeopt.models.no_pickles import no_pickles
 _INDEX, _ADAPTER = "model.safetensors.index.json", "adapter_config.json"
 _MOST_LAYERS = 1000
 """Layers that a configuration may always ask for; beyond that, no more than the weights have tensors."""
+_MOST_LABELS = 1_000_000
+_MOST_TIMES, _MOST_BYTES = 100, 2**28
+"""A model may take this many times the bytes of the weights in its files, and some more."""
 
 
 def read_config(source: str, *, trust_remote_code: bool = False, **changes: Any) -> Any:
@@ -51,6 +56,13 @@ def read_pretrained(
     import torch
 
     with _refused(source, trust_remote_code=trust_remote_code), no_pickles():
+        if Path(source).is_dir() and not trust_remote_code:
+            with torch.device("meta"):
+                bare = auto.from_config(copy.deepcopy(options["config"]))
+            try:
+                check_size(bare, sum(_weight_sizes(Path(source))))
+            except ModelError as error:
+                raise ModelError(f"{source}: {error}") from error
         module, info = auto.from_pretrained(
             source,
             dtype=torch.float32,
@@ -93,9 +105,17 @@ def _check_folder(folder: Path) -> None:
             f"{folder}: holds an adapter of another model ({_ADAPTER}); "
             f"merge the two (peft: merge_and_unload) and save the result"
         )
+    config = read_json(folder / "config.json", error=ModelError, what="a model's configuration")
+    try:
+        check_layers(config, len(_weight_sizes(folder)))
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+
+
+def _weight_sizes(folder: Path) -> list[int]:
+    """Return how many elements each tensor in the folder's weight files has."""
     shards = _shards(folder) if (folder / _INDEX).is_file() else {"model.safetensors"}
-    tensors = sum(_tensor_count(folder / name) for name in sorted(shards) if (folder / name).is_file())
-    _check_layers(folder, read_json(folder / "config.json", error=ModelError, what="a model's configuration"), tensors)
+    return [size for name in sorted(shards) if (folder / name).is_file() for size in _sizes_in(folder / name)]
 
 
 def _shards(folder: Path) -> set[str]:
@@ -110,8 +130,8 @@ def _shards(folder: Path) -> set[str]:
     return set(listed.values())
 
 
-def _tensor_count(path: Path) -> int:
-    """Return how many tensors a .safetensors file holds.
+def _sizes_in(path: Path) -> list[int]:
+    """Return how many elements each tensor of a .safetensors file has.
 
     Raises:
         ModelError: it is damaged, or of another format.
@@ -120,21 +140,40 @@ def _tensor_count(path: Path) -> int:
 
     try:
         with safe_open(path, "pt") as weights:
-            return len(weights.keys())
+            return [prod(weights.get_slice(name).get_shape()) for name in weights.keys()]  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path}: damaged, or no .safetensors file: {error}; copy it again") from error
 
 
-def _check_layers(folder: Path, config: Any, tensors: int) -> None:
-    """Refuse counts of layers that no weights in the folder are for: building them would take forever."""
+def check_layers(config: Any, tensors: int) -> None:
+    """Refuse counts in a configuration that no weights are for: building so many layers, or naming them, would take forever.
+
+    Args:
+        config: as JSON has it.
+        tensors: how many the model's files hold.
+
+    Raises:
+        ModelError: naming the count.
+    """
     if not isinstance(config, dict):
         return
     for key, value in config.items():
-        _check_layers(folder, value, tensors)
-        if "layers" in str(key) and isinstance(value, int) and value > max(_MOST_LAYERS, tensors):
-            raise ModelError(
-                f"{folder}: its config.json asks for {value:,} layers ({key}), its weights have {tensors:,} tensors"
-            )
+        check_layers(value, tensors)
+        most = max(_MOST_LAYERS, tensors) if "layers" in str(key) else _MOST_LABELS if key == "num_labels" else None
+        if most is not None and isinstance(value, int) and value > most:
+            what = "classes" if key == "num_labels" else "layers"
+            raise ModelError(f"its config.json asks for {value:,} {what} ({key}), its weights have {tensors:,} tensors")
+
+
+def check_size(bare: nn.Module, there: int) -> None:
+    """Refuse a model, built without memory, that takes far more of it than the `there` elements of its weights.
+
+    Raises:
+        ModelError: it does; the message says both.
+    """
+    wanted = sum(tensor.numel() * tensor.element_size() for tensor in [*bare.parameters(), *bare.buffers()])
+    if wanted > _MOST_TIMES * 4 * there + _MOST_BYTES:
+        raise ModelError(f"its configuration asks for {wanted / 1e6:,.0f} MB, its weights have {4 * there / 1e6:,.0f} MB")
 
 
 def _check_kernels(source: str, config: Any, *, names_code: bool = False) -> None:

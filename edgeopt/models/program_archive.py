@@ -95,6 +95,8 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     entries = {entry.filename.partition("/")[2]: entry for entry in listed}
     if len(entries) != len(listed):
         raise ModelError(f"{path}: holds two entries of one name, so that two readers may see two models; refused")
+    if any(entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for entry in listed):
+        raise ModelError(f"{path}: is compressed in a way that torch does not write; save it with torch.export.save")
     for name in entries:
         if not _ENTRY.fullmatch(name):
             raise ModelError(f"{path}: holds '{name}', which may run code; only tensors and one graph are read")

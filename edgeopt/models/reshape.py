@@ -126,11 +126,13 @@ def _check_known(name: str, modules: Mapping[str, nn.Module]) -> None:
 
 
 def _stand_in(module: nn.Module, kind: Empty) -> nn.Module:
-    if kind.whole:
-        last = module if _is_product(module) else [layer for layer in module.modules() if _is_product(layer)][-1]
-        bias: Any = last.bias
-        return Constant(bias, _outputs(last), outputs=kind.outputs)
-    return Nothing(kind)
+    if not kind.whole:
+        return Nothing(kind)
+    products = [layer for layer in module.modules() if _is_product(layer)]
+    if not products:
+        raise ModelError(f"the {type(module).__name__} to leave out ends in no output projection")
+    bias: Any = products[-1].bias
+    return Constant(bias, _outputs(products[-1]), outputs=kind.outputs)
 
 
 def _is_product(layer: nn.Module) -> bool:

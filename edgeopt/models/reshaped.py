@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 from edgeopt.errors import ModelError
 from edgeopt.models.kept import Kept
+from edgeopt.models.pretrained import check_layers, check_size
 from edgeopt.models.reshape import Empty, Shape, reshape, share_again, shared_parameters
 
 BUILDER = "edgeopt.models.reshaped:rebuild"
-_MOST_TIMES, _MOST_BYTES = 100, 2**28
-"""The whole model may have this many times the bytes of the weights in the file, and some more."""
 
 
 class _Empty(BaseModel):
@@ -83,10 +82,9 @@ def whole_config(arguments: Mapping[str, Any]) -> Any:
     kind = values.pop("model_type", None)
     try:
         return transformers.AutoConfig.for_model(str(kind), **values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(
-            f"its configuration of the kind '{kind}' cannot be read: {str(error).splitlines()[0][:200]}"
-        ) from error
+    except Exception as error:  # (its checks of fields raise classes of their own)
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"its configuration of the kind '{kind}' cannot be read: {said}") from error
 
 
 def rebuild(arguments: Mapping[str, Any], kept: Kept, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -95,12 +93,13 @@ def rebuild(arguments: Mapping[str, Any], kept: Kept, weights: Mapping[str, Tens
     Raises:
         ModelError: the arguments have the wrong form, name another class, or do not fit the weights.
     """
+    check_layers(_read(arguments).config, len(weights))
     config = whole_config(arguments)
     make = _class(_read(arguments).class_name, config)
     shape = shape_of(arguments, kept)
     with torch.device("meta"):
         bare = _made(make, config)
-    _check_size(bare, weights)
+    check_size(bare, sum(tensor.numel() for tensor in weights.values()))
     reshape(bare, shape)
     _check_fits(bare, weights)
     from accelerate import init_empty_weights
@@ -108,7 +107,11 @@ def rebuild(arguments: Mapping[str, Any], kept: Kept, weights: Mapping[str, Tens
     with init_empty_weights(include_buffers=False):
         module = _made(make, whole_config(arguments))
     reshape(module, shape)
-    module.load_state_dict(weights, strict=False, assign=True)
+    try:
+        module.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:  # (a weight of integers where floating-point ones are trained)
+        said = str(error).splitlines()[-1].strip()[:200]
+        raise ModelError(f"its weights do not fit {make.__name__}: {said}") from error
     share_again(module, shared_parameters(bare))
     return module.float().eval()
 
@@ -148,13 +151,6 @@ def _made(make: type[nn.Module], config: Any) -> nn.Module:
     except (ValueError, TypeError, RuntimeError, AttributeError, KeyError, IndexError, ArithmeticError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{make.__name__} cannot be built from its configuration: {said[:200]}") from error
-
-
-def _check_size(bare: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    whole = sum(tensor.numel() * tensor.element_size() for tensor in [*bare.parameters(), *bare.buffers()])
-    there = sum(tensor.numel() * 4 for tensor in weights.values())
-    if whole > _MOST_TIMES * there + _MOST_BYTES:
-        raise ModelError(f"its configuration asks for {whole / 1e6:,.0f} MB, its weights have {there / 1e6:,.0f} MB")
 
 
 def _check_fits(bare: nn.Module, weights: Mapping[str, Tensor]) -> None:

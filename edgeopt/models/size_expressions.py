@@ -26,6 +26,8 @@ _LARGEST_EXPONENT = 8
 _MOST_POWERS_WITHIN = 2
 _MOST_CHARACTERS = 20_000
 _MOST_NODES = 4_000
+_MOST_EXTREMES = 16
+"""Calls of Max and Min, and operands of each: sympy compares every operand with all others."""
 _OF_SYMPY: dict[str, Any] = {
     name: getattr(sympy, name)
     for name in (
@@ -39,6 +41,7 @@ _OF_TORCH = frozenset(
     | {"TruncToFloat", "ToFloat", "FloatTrueDiv", "IntTrueDiv", "PowByNatural", "FloatPow", "Identity", "Max", "Min"}
 )
 _POWERS = frozenset({"Pow", "PowByNatural", "FloatPow"})
+_EXTREMES = frozenset({"Max", "Min"})
 _KEYWORDS = frozenset({"positive", "integer", "nonnegative", "negative", "real", "evaluate", "precision"})
 _CONSTANTS: dict[str, Any] = {"oo": sympy.oo, "true": sympy.true, "false": sympy.false}
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -102,11 +105,14 @@ def _parse(text: str) -> ast.expr:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(text[:60]) from error
-    stack, seen = [(tree, 0)], 0
+    stack, seen, extremes = [(tree, 0)], 0, 0
     while stack:  # without recursion, because the depth is untrusted
         node, powers = stack.pop()
         seen += 1
         powers += _is_power(node)
+        extremes += _is_call(node, _EXTREMES)
+        if extremes > _MOST_EXTREMES:
+            raise ValueError(f"more than {_MOST_EXTREMES} times Max or Min")
         if not _allowed(node) or powers > _MOST_POWERS_WITHIN or seen > _MOST_NODES:
             raise ValueError(ast.unparse(node)[:60] if seen <= _MOST_NODES else f"more than {_MOST_NODES} parts")
         stack.extend((child, powers) for child in _parts(node))
@@ -142,6 +148,8 @@ def _allowed(node: ast.AST) -> bool:
             return type(operator) in _OPERATORS and (not _is_power(node) or _small(node.right))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
             known = (name in _OF_SYMPY or name in _OF_TORCH) and all(keyword.arg in _KEYWORDS for keyword in keywords)
+            if name in _EXTREMES:
+                return known and len(arguments) <= _MOST_EXTREMES
             return known and (name not in _POWERS or (len(arguments) == 2 and _small(arguments[1])))
         case _:
             return False
@@ -150,7 +158,11 @@ def _allowed(node: ast.AST) -> bool:
 def _is_power(node: ast.AST) -> bool:
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.Pow)
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _POWERS
+    return _is_call(node, _POWERS)
+
+
+def _is_call(node: ast.AST, names: frozenset[str]) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
 
 
 def _small(node: ast.expr) -> bool:

@@ -89,16 +89,17 @@ def _from_folder(timm: Any, folder: Path) -> Any:
     from safetensors.torch import load_file
 
     found: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    arguments, trained = (found.get(key) or {} for key in ("model_args", "pretrained_cfg"))
+    if not isinstance(arguments, dict) or not isinstance(trained, dict):
+        raise ModelError(f"{folder}: in its config.json 'model_args' and 'pretrained_cfg' must be objects; save it again")
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise ModelError(f"{folder}: has no model.safetensors (pickled weights are not read)")
-    options = {key: value for key, value in dict(found.get("model_args") or {}).items() if key not in _NOT_OF_A_FILE}
+    options = {key: value for key, value in arguments.items() if key not in _NOT_OF_A_FILE}
     for key in ("num_classes", "global_pool"):
         if found.get(key) is not None:
             options[key] = found[key]
-    settings = {
-        key: value for key, value in (found.get("pretrained_cfg") or {}).items() if key in {"input_size", "fixed_input_size"}
-    }
+    settings = {key: value for key, value in trained.items() if key in {"input_size", "fixed_input_size"}}
     model = _created(
         timm, str(folder), str(found["architecture"]), pretrained=False, pretrained_cfg_overlay=settings, **options
     )

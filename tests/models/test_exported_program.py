@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zipfile
@@ -12,12 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeopt.errors import ModelError
+from edgeopt.errors import DataError, ModelError
 from edgeopt.export import export
 from edgeopt.models.load import load_model
 from edgeopt.targets.target import load_target
 from tests.models.conftest import Small
-from tests.models.test_program_archive import graph_of
+from tests.models.test_program_archive import changed, graph_of
 
 
 def test_a_program_is_exported_with_the_axes_it_has(tmp_path, archive):
@@ -101,3 +102,44 @@ def test_rubbish_is_one_error(tmp_path_factory, archive, data, cut):
         place.write_bytes(content)
         with pytest.raises(ModelError):
             load_model(place)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        ((5,), {}),
+        ((), {}),
+        ((torch.ones(2, 3, 8, 8), torch.ones(1)), {"scale": torch.ones(2, 5)}),
+        ((torch.ones(2, 3),), {"scale": torch.ones(2, 5)}),
+        ((torch.ones(0, 3, 8, 8),), {"scale": torch.ones(0, 5)}),
+        {"image": 1},
+    ],
+)
+def test_example_inputs_of_another_form_are_one_error(tmp_path, archive, samples):
+    content = io.BytesIO()
+    torch.save(samples, content)
+    crafted = changed(archive, tmp_path / "a.pt2", data_slash_sample_inputs_slash_model__pt=content.getvalue())
+    with pytest.raises(ModelError, match="its example inputs do not fit it") as found:
+        load_model(crafted)
+    assert "\n" not in str(found.value)
+
+
+def test_an_input_that_is_not_given_is_named(tmp_path, archive):
+    module = load_model(archive).module
+    with pytest.raises(DataError, match="input 'scale' is not given; its inputs: image, scale"):
+        module(image=torch.ones(2, 3, 8, 8))
+
+
+def test_a_program_in_bfloat16_keeps_its_example_inputs(tmp_path):
+    program = torch.export.export(torch.nn.Linear(4, 3).to(torch.bfloat16), (torch.full((2, 4), 1.5, dtype=torch.bfloat16),))
+    torch.export.save(program, tmp_path / "half.pt2")
+    (batch,) = load_model(tmp_path / "half.pt2").module.example_inputs()
+    assert [(str(array.dtype), float(array[1, 3])) for array in batch.values()] == [("bfloat16", 1.5)]
+
+
+def test_torch_logs_nothing_of_a_program_that_it_cannot_load(tmp_path, archive, caplog):
+    graph = graph_of(archive)
+    graph["schema_version"] = {"major": 99, "minor": 0}
+    with pytest.raises(ModelError, match="torch cannot load it") as found:
+        load_model(changed(archive, tmp_path / "a.pt2", models_slash_model__json=json.dumps(graph).encode()))
+    assert not caplog.records and "warnings above" not in str(found.value)

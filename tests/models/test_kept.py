@@ -80,6 +80,7 @@ def test_a_parameter_has_the_axes_it_has(kept: Kept, message: str) -> None:
     [
         ({"nothing": {"out": [0]}}, "no such layer"),
         ({"stem.0": {"out": [0, 0]}}, "different numbers from 0 to 3"),
+        ({"stem.0": {"out": [2**70]}}, "a number is no channel"),
         ({"stem.0": {"out": [4]}}, "different numbers from 0 to 3"),
         ({"stem.0": {"out": []}}, "different numbers from 0 to 3"),
         ({"stem.1": {"in": [0]}}, "no side 'in'"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 
 from edgeopt.errors import ModelError
 from edgeopt.models import load
@@ -88,6 +89,7 @@ def test_what_the_user_names_runs_from_the_current_folder(tmp_path: Path, monkey
         ({"kept": {"stem.0": {"out": ["0"]}}}, "kept.stem.0.out.0: Input should be a valid integer"),
         ({"kept": {"stem.0": {"sideways": [0]}}}, "kept.stem.0.sideways"),
         ({"builder": ["os:system"]}, "builder: Input should be a valid string"),
+        ({"kept": {"head": {"in": [2**70]}}}, "side 'in': a number is no channel"),
         ({"labels": "cat"}, "labels: Input should be a valid array"),
     ],
 )
@@ -207,3 +209,10 @@ def test_a_recogniser_is_loaded_as_the_task_ctc(tmp_path: Path, task: str | None
     transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path)
     loaded = load_model(tmp_path, task=task)
     assert (type(loaded.module).__name__, loaded.task) == ("Wav2Vec2ForCTC", "automatic-speech-recognition")
+
+
+def test_weights_of_another_kind_than_the_layers_take_are_refused(tmp_path: Path) -> None:
+    weights = {name: tensor.to(torch.complex64) for name, tensor in saved(tmp_path).state_dict().items()}
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"do not fit .*no complex numbers"):
+        load_model(tmp_path)

@@ -137,3 +137,25 @@ def test_a_configuration_that_is_no_configuration_is_one_line(folder: Path, text
     (folder / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match="model"):
         read_config(str(folder))
+
+
+@pytest.mark.parametrize("architectures", [5, {"a": 1}, "BertForMaskedLM", [], [None]])
+def test_an_architecture_that_is_none_leaves_the_encoder(folder: Path, architectures: object) -> None:
+    configured(folder, architectures=architectures)
+    assert head_of(folder) == ("feature-extraction", ("LABEL_0", "LABEL_1", "LABEL_2"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_position_embeddings": 10**9}, "asks for 32,000 MB, its weights have 0 MB"),
+        ({"vocab_size": 10**8}, "asks for 1,600 MB"),
+        ({"num_labels": 10**9}, r"asks for 1,000,000,000 classes \(num_labels\)"),
+    ],
+)
+def test_a_config_that_asks_for_far_more_memory_than_its_weights_is_refused(
+    folder: Path, changes: dict[str, int], said: str
+) -> None:
+    configured(folder, **changes)
+    with pytest.raises(ModelError, match=said):
+        load_model(folder)

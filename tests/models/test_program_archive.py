@@ -268,6 +268,14 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tm
         copy_checked(tmp_path / "bomb.pt2", tmp_path / "copy.pt2")
 
 
+def test_a_compression_that_torch_does_not_write_is_refused(tmp_path, archive):
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(tmp_path / "a.pt2", "w", zipfile.ZIP_BZIP2) as copy:
+        for name in source.namelist():
+            copy.writestr(name, source.read(name))
+    with pytest.raises(ModelError, match="compressed in a way that torch does not write"):
+        load_model(tmp_path / "a.pt2")
+
+
 def test_an_entry_without_a_name_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "p.pt2", "w") as archive:
         archive.writestr("x", "")

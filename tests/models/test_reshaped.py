@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from edgeopt.errors import ModelError
 from edgeopt.models.load import Origin, load_model
@@ -58,6 +59,9 @@ def test_the_folder_loads_without_a_builder_being_named(folder: Path) -> None:
         (lambda a: a.update(layers={"bert.pooler": [0]}), "no stack of layers 'bert.pooler'"),
         (lambda a: a.update(sizes={"bert": {"__class__": 3}}), "the number '__class__' of 'bert' cannot be set"),
         (lambda a: a.update(empty={"bert.nothing": {"outputs": 0, "whole": True, "width": 1}}), "no layer 'bert.nothing'"),
+        (lambda a: a["config"].update(hidden_size="32"), "of the kind 'bert' cannot be read: Validation error"),
+        (lambda a: a["config"].update(num_hidden_layers=10**9), "asks for 1,000,000,000 layers"),
+        (lambda a: a.update(empty={"bert.embeddings": {"outputs": 0, "whole": True, "width": 1}}), "no output projection"),
         (lambda a: a.update(more=1), "its arguments cannot be read: more"),
     ],
 )
@@ -87,3 +91,10 @@ def test_shapes_that_follow_each_other_are_one_shape() -> None:
     reshape(model, together)
     pairs = zip(model.state_dict().items(), twice.state_dict().items(), strict=True)
     assert all(one[0] == other[0] and torch.equal(one[1], other[1]) for one, other in pairs)
+
+
+def test_integers_are_no_weights_of_a_layer(folder: Path) -> None:
+    weights = {name: tensor.to(torch.int8) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="its weights do not fit BertForSequenceClassification"):
+        load_model(folder)

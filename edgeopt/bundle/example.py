@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeopt.batches import Array
 from edgeopt.bundle.raw_golden import wav
+from edgeopt.data.npz import write_npz
 from edgeopt.data.preprocessing import ArrayInput, AudioInput, ImageInput, Preprocessing, TokenizerInput
 from edgeopt.errors import RecipeError
 from edgeopt.escaping import one_line
@@ -71,5 +72,5 @@ def _raw(place: Path, preprocessing: Preprocessing, sample: Mapping[str, Array])
         case ArrayInput():
             arrays = {name: value.astype(str) if value.dtype.kind == "O" else value for name, value in sample.items()}
             with (place / "arrays.npz").open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                write_npz(file, arrays)
             return [str(place / "arrays.npz")], "the arrays of the first golden sample"

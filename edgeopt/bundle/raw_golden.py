@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.batches import Array, Batch
+from edgeopt.data.npz import write_npz
 from edgeopt.data.preprocessing import ArrayInput, AudioInput, ImageInput, Preprocessing, TokenizerInput
 from edgeopt.device_code import inference
 from edgeopt.errors import DataError, RecipeError
@@ -68,7 +69,7 @@ def _undone(sample: Batch, preprocessing: Preprocessing, tokenizer: Path | None)
         case ArrayInput():
             buffer = io.BytesIO()
             arrays = {name: value.astype(str) if value.dtype.kind == "O" else value for name, value in sample.items()}
-            np.savez(buffer, allow_pickle=False, **arrays)
+            write_npz(buffer, arrays)
             yield RawSample(content=buffer.getvalue(), suffix=".npz")
 
 

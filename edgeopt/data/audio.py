@@ -22,9 +22,8 @@ from edgeopt.documents import read_bytes
 from edgeopt.errors import DataError
 
 _ADVICE = "convert the recordings first, for example: ffmpeg -i IN -ac 1 -ar RATE -c:a pcm_s16le OUT.wav"
-
-
 _WIDTHS = (1, 2, 3, 4)  # bytes of a sample
+_MOST_VALUES = 2**29  # of one recording after resampling
 _UNREADABLE = (wave.Error, EOFError, OSError, RuntimeError, ValueError, OverflowError, MemoryError, struct.error)
 
 
@@ -69,8 +68,10 @@ def read_prepared(files: list[Path], name: str, steps: AudioInput) -> Samples:
         digest.update(read_bytes(file, error=DataError, what="a recording"))
 
     def read(index: int) -> Sample:
-        values = read_recording(files[index])
-        return {name: np.asarray(code.audio_input(values, recording_rate(files[index]), options)[0])}
+        values, rate = read_recording(files[index]), recording_rate(files[index])
+        if values.size * steps.rate > _MOST_VALUES * rate:
+            raise DataError(f"{files[index]}: {values.size:,} samples at {rate} Hz are too many at {steps.rate:,} Hz")
+        return {name: np.asarray(code.audio_input(values, rate, options)[0])}
 
     return Samples(len(files), read, None, digest.hexdigest(), pad={name: steps.features.pad if steps.features else 0.0})
 
@@ -124,7 +125,10 @@ def read_recording(file: Path, options: AudioOptions = AudioOptions()) -> Array:
 def recording_rate(file: Path) -> int:
     """Return the sampling rate of a .wav file in Hz."""
     with _opened(file) as sound:
-        return sound.getframerate()
+        rate = sound.getframerate()
+    if rate < 1:
+        raise DataError(f"{file}: not a .wav file of integers (PCM): its sampling rate is {rate} Hz; {_ADVICE}")
+    return rate
 
 
 def _opened(file: Path) -> wave.Wave_read:

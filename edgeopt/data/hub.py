@@ -82,10 +82,16 @@ class HubData:
     def images(self, column: str, name: str, preprocessing: ImageInput) -> Samples:
         """Return the images of a column as samples for the input `name`; they are decoded when they are asked for."""
         need("PIL", purpose="reading images")
-        from edgeopt.data.images import prepared
+        from edgeopt.data.images import UNREADABLE, prepared, unreadable
+
+        def read(index: int) -> Sample:
+            try:
+                return {name: prepared(self._data[index][column], preprocessing)}
+            except UNREADABLE as error:
+                raise unreadable(f"{self.place}: row {index}", error) from error
 
         digest = hashlib.sha256(f"{self.digest} {preprocessing.model_dump_json()}".encode()).hexdigest()
-        return Samples(len(self._data), lambda index: {name: prepared(self._data[index][column], preprocessing)}, None, digest)
+        return Samples(len(self._data), read, None, digest)
 
     def arrays(self, names: Sequence[str]) -> Samples:
         """Return the columns that are called as the model's inputs as samples."""

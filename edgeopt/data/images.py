@@ -45,6 +45,7 @@ UNREADABLE = (  # what Pillow's readers raise, one or the other, on damaged file
     zlib.error,
 )
 _FORMATS: tuple[str, ...] = inference("images").FORMATS
+_MOST_PIXELS = 2**28  # of a resized image
 _ORIENTATION, _ON_THE_SIDE = 0x0112, {5, 6, 7, 8}  # EXIF
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
@@ -95,7 +96,7 @@ def image_size(file: Path) -> tuple[int, int]:
             turned = opened.getexif().get(_ORIENTATION, 1) in _ON_THE_SIDE
             return (opened.height, opened.width) if turned else opened.size
     except UNREADABLE as error:
-        raise DataError(f"{file}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
+        raise unreadable(str(file), error) from error
 
 
 def open_image(source: Path | BinaryIO) -> Image.Image:
@@ -129,14 +130,22 @@ def read_image(file: Path, preprocessing: ImageInput) -> Array:
     """
     try:
         with open_image(file) as opened:
-            pixels = upright(opened).convert(_MODES[preprocessing.colour])
+            return prepared(upright(opened), preprocessing)
     except UNREADABLE as error:
-        raise DataError(f"{file}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
-    return prepared(pixels, preprocessing)
+        raise unreadable(str(file), error) from error
+
+
+def unreadable(where: str, error: BaseException) -> DataError:
+    """Return what to raise for one of the errors `UNREADABLE` of the image `where`."""
+    return DataError(f"{where}: not an image that can be read: {' '.join(str(error).split())[:200]}")
 
 
 def prepared(image: Image.Image, preprocessing: ImageInput) -> Array:
-    """Return an opened image as a float32 array in the requested layout."""
+    """Return an opened image as a float32 array in the requested layout.
+
+    Raises:
+        ValueError: it is so narrow that it would take more than 2²⁸ pixels.
+    """
     pixels = np.asarray(_fitted(image.convert(_MODES[preprocessing.colour]), preprocessing), dtype=np.float32)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if preprocessing.colour == "BGR":
@@ -154,7 +163,10 @@ def _fitted(image: Image.Image, preprocessing: ImageInput) -> Image.Image:
     if preprocessing.shorter_edge is None:
         return image.resize(size, chosen)
     edge, shorter = preprocessing.shorter_edge, min(image.size)  # (whole numbers, as transformers' processors round)
-    image = image.resize((edge * image.width // shorter, edge * image.height // shorter), chosen)
+    resized = (edge * image.width // shorter, edge * image.height // shorter)
+    if resized[0] * resized[1] > _MOST_PIXELS:
+        raise ValueError(f"{image.width}×{image.height} pixels would become {resized[0]}×{resized[1]}")
+    image = image.resize(resized, chosen)
     left, top = (image.width - size[0]) // 2, (image.height - size[1]) // 2
     return image.crop((left, top, left + size[0], top + size[1]))
 

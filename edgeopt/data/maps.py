@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.data.image_place import place_of
-from edgeopt.data.images import UNREADABLE, image_files, image_size, open_image, read_image, upright
+from edgeopt.data.images import UNREADABLE, image_files, image_size, open_image, read_image, unreadable, upright
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
@@ -71,7 +71,7 @@ class _Masks(Sequence[NDArray[np.uint8]]):
                     raise DataError(f"{mask}: has channels ({opened.mode}); a mask has one, with the numbers of the classes")
                 values = np.asarray(upright(opened))
         except UNREADABLE as error:
-            raise DataError(f"{mask}: not an image that can be read: {error}") from error
+            raise unreadable(str(mask), error) from error
         width, height = image_size(image)
         if values.shape != (height, width):
             raise DataError(f"{mask}: is {values.shape[1]}×{values.shape[0]}, its image {width}×{height}")

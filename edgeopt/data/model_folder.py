@@ -9,6 +9,8 @@ from typing import Any
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError
 
+_LABEL_DIGITS = 18
+
 
 @dataclass(frozen=True)
 class FolderFacts:
@@ -45,7 +47,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _names(values: dict[str, Any]) -> tuple[str, ...]:
     labels = values.get("labels") or values.get("id2label") or ()
     if isinstance(labels, dict):
-        numbers = [key for key in labels if str(key).isdigit()]
+        numbers = [key for key in labels if key.isdecimal() and len(key) <= _LABEL_DIGITS]
         labels = [labels[key] for key in sorted(numbers, key=int)]
     return tuple(str(label) for label in labels) if isinstance(labels, list | tuple) else ()
 
@@ -56,8 +58,7 @@ def _inputs(folder: Path) -> tuple[str, ...]:
     if "image_processor_type" in processor:
         return ("pixel_values",)
     if "feature_extractor_type" in processor:
-        mel = "feature_size" in processor and processor.get("feature_size", 1) not in {1, None}
-        return ("input_features",) if mel else ("input_values",)
+        return ("input_values",) if processor.get("feature_size") in (1, None) else ("input_features",)
     named = _read(folder / "tokenizer_config.json").get("model_input_names")
     if isinstance(named, list) and (folder / "tokenizer.json").is_file():
         return tuple(str(name) for name in named)

@@ -12,7 +12,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -32,6 +32,7 @@ _CHUNK = 1 << 22  # bytes read at a time
 _IN_MEMORY = 1 << 24  # bytes of an unpacked array that stay in memory
 _SUSPICIOUS = 1 << 30  # bytes from which on a high compression is refused
 _MOST_PACKED = 200  # bytes of an array to one of the archive
+_ENTRY_HEADER = 30  # bytes before the name of an entry
 _KINDS = "biufcSU"
 _UNREADABLE = (
     OSError,
@@ -189,6 +190,14 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
     return arrays
 
 
+def write_npz(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """Write arrays as `numpy.savez` does, which takes no array called ``file`` or ``allow_pickle``."""
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
+
 class _Refused(ValueError):  # noqa: N818  (a reason, not an error of its own)
     """Why an array is not read."""
 
@@ -209,6 +218,8 @@ def _check_packing(entries: list[zipfile.ZipInfo]) -> None:
         raise _Refused(f"unpacks from {packed:,} to {unpacked:,} bytes, which is refused")
     if any(entry.flag_bits & 1 for entry in entries):
         raise _Refused("is encrypted")
+    if any(entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for entry in entries):
+        raise _Refused("is compressed in a way that numpy does not write")
 
 
 def _opened(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> StoredArray:
@@ -219,11 +230,9 @@ def _opened(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Sto
         return StoredArray(path, header, offset=header.size_bytes, packed=entry)
     with path.open("rb") as file:
         file.seek(entry.header_offset)
-        local = file.read(
-            30
-        )  # its last two fields are the lengths of name and extra field, which may differ from the directory's
-        name, extra = struct.unpack("<HH", local[26:30])
-        start = entry.header_offset + 30 + name + extra
+        # the last two fields of the entry's own header: lengths of name and extra field, which may differ from the directory's
+        name, extra = struct.unpack("<HH", file.read(_ENTRY_HEADER)[-4:])
+        start = entry.header_offset + _ENTRY_HEADER + name + extra
         _check(header, path.stat().st_size - start - header.size_bytes, exact=False)
     return StoredArray(path, header, offset=start + header.size_bytes, checksum=entry.CRC)
 

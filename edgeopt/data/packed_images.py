@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgeopt.batches import Array
-from edgeopt.data.npz import open_npz
+from edgeopt.data.npz import StoredArray, open_npz
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.samples import Sample, Samples
 from edgeopt.errors import DataError
@@ -55,7 +55,7 @@ def read_packed(path: Path, name: str, preprocessing: ImageInput, split: str | N
             )
     rows = _rows(arrays, split, path, len(offset) - 1)
     labels = arrays["label"].astype(np.int64)[rows] if "label" in arrays else None
-    names = tuple(str(item) for item in arrays["classes"]) if "classes" in arrays else ()
+    names = _names(arrays["classes"], path) if "classes" in arrays else ()
 
     def read(index: int) -> Sample:
         row = rows[index]
@@ -77,11 +77,22 @@ def _cuts(offset: Array, data: Array) -> bool:
     return bool(places[0] == 0 and places[-1] == len(data) and (np.diff(places) > 0).all())
 
 
+def _names(classes: Array, path: Path) -> tuple[str, ...]:
+    if classes.ndim != 1 or classes.dtype.kind not in "SU":
+        raise DataError(f"{path}: 'classes' is {classes.dtype}{list(classes.shape)}, not a list of names; pack it again")
+    return tuple(item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in classes)
+
+
 def _unpacked(path: Path) -> dict[str, Array]:
-    """Return the arrays, each unpacked once and kept in memory; what they are was checked by `open_npz`."""
-    names = set(open_npz(path)) & {*_NEEDED, "label", "split", "classes"}
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: np.asarray(archive[name]) for name in names}
+    """Return the arrays, each unpacked once, compared with its checksum and kept in memory."""
+    stored = open_npz(path)
+    names = set(stored) & {*_NEEDED, "label", "split", "classes"}
+    return {name: _whole(stored[name]) for name in sorted(names)}
+
+
+def _whole(array: StoredArray) -> Array:
+    content = bytearray().join(array.chunks())
+    return np.frombuffer(content, array.dtype).reshape(array.shape)
 
 
 def _rows(arrays: dict[str, Array], split: str | None, path: Path, count: int) -> np.ndarray[Any, Any]:

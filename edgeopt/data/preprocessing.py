@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from edgeopt.config import Options
 from edgeopt.documents import read_json, read_toml
@@ -31,6 +31,7 @@ class ArrayInput(Options):
 class ImageInput(Options):
     """An image with 8 bits per channel becomes one model input: resize, crop, then ``(pixel − mean) / scale`` per channel."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
     kind: Literal["image"] = "image"
     """Kind of preprocessing."""
     input: str | None = None
@@ -97,6 +98,7 @@ class TokenizerInput(Options):
 class Spectrogram(Options):
     """The spectrogram of a recording, with mel bands and a logarithm if asked for."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
     frame: int = Field(default=400, ge=1)
     """Samples of a frame under the window."""
     hop: int = Field(default=160, ge=1)
@@ -278,6 +280,7 @@ def _of_transformers(values: dict[str, Any], path: Path) -> ImageInput:
             "height": final["height"],
             "shorter_edge": size.get("shortest_edge") or (min(size.values()) if crops and size else None),
             "resample": resample,
+            "colour": "BGR" if values.get("do_flip_channel_order") else "RGB",
             "mean": [round(value / rescale, 9) for value in mean],
             "scale": [round(value / rescale, 9) for value in std],
         },

@@ -91,10 +91,11 @@ def _labels_of_names(files: list[Path], asked: Asked) -> list[str]:
         raise DataError(f"{asked.source}: label_pattern is no regular expression: {error}") from error
     if not pattern.groups:
         raise DataError(f"{asked.source}: label_pattern has no group; put the label's part in brackets, such as ([0-9])_")
-    found = [pattern.search(file.name) for file in files]
-    if not all(found):
+    matches = [pattern.search(file.name) for file in files]
+    found = [None if match is None else match[1] for match in matches]
+    if None in found:
         raise DataError(f"{files[found.index(None)]}: its name does not match label_pattern {text}")
-    return [match[1] for match in found if match]
+    return [label for label in found if label is not None]
 
 
 def _image_steps(asked: Asked) -> ImageInput:

@@ -69,6 +69,9 @@ def _read_split(manifest: Manifest, root: Path, split: SplitManifest, tokenizer:
     need("PIL", purpose="reading images")
     from edgeopt.data.images import read_images
 
+    if not place.is_dir() or not manifest.inputs:
+        what = "it must list the input that the images feed" if place.is_dir() else f"{place} must be a folder of images"
+        raise DataError(f"calibration set '{manifest.name}': {what}")
     return read_images(place, manifest.inputs[0].name, _preprocessing(manifest, ImageInput))
 
 

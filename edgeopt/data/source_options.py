@@ -45,7 +45,7 @@ class SourceOptions(Options):
     """Folder of the images (or recordings) that annotations or a table name; none: beside the file."""
     label_pattern: str | None = None
     """Regular expression whose first group, in the name of a file, is its label."""
-    first_label: int = Field(default=0, strict=False)
+    first_label: int = Field(default=0, ge=-1_000_000, le=1_000_000, strict=False)
     """Number from which the classes of a table are counted."""
     max_length: int = Field(default=128, ge=1, strict=False)
     """Longer texts are cut to this many tokens."""

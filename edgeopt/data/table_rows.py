@@ -39,6 +39,7 @@ _PAIRS = {
 }
 _NUMBERS = frozenset({"regression", "sentence-embeddings"})
 _MOST_CLASSES = 50
+_MOST_CLASS = 10**18
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def with_labels(samples: Samples, rows: Sequence[Row], options: RowOptions, *, w
     if options.task in _NUMBERS or (options.task is None and any(_is_decimal(text) for text in texts) and _are_numbers(texts)):
         return replace(samples, annotations=_numbers(rows, options.label, where))
     if all(_is_whole(text) for text in texts):
-        classes = np.array([int(float(text)) for text in texts], np.int64)
+        classes = np.array([_class(text, f"{where}, column '{options.label}'") for text in texts], np.int64)
         return replace(samples, labels=classes, names=options.names)
     classes, names = numbered(texts, options.names, where=f"{where}, column '{options.label}'")
     return replace(samples, labels=classes, names=names)
@@ -188,7 +189,7 @@ def _questions(
     truths = None
     if "answers" in rows[0]:
         truths = [
-            _span(row["answers"], place, f"{where}: row {number}")
+            _span(row.get("answers"), place, f"{where}: row {number}")
             for number, (row, place) in enumerate(zip(rows, places, strict=True))
         ]
     return replace(samples, annotations=truths, contexts=places)
@@ -198,11 +199,11 @@ def _span(answers: Any, place: TokenPlaces, where: str) -> SpanTruth:
     """Return the tokens that the first answer covers; the first token where it was cut off or there is none."""
     try:
         texts, starts = tuple(map(str, answers["text"])), [int(start) for start in answers["answer_start"]]
-    except (TypeError, KeyError, ValueError) as error:
+        if not texts:
+            return SpanTruth(0, 0, ())
+        first, last = starts[0], starts[0] + len(texts[0])
+    except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: its answers are not of the form {{'text': […], 'answer_start': […]}}") from error
-    if not texts:
-        return SpanTruth(0, 0, ())
-    first, last = starts[0], starts[0] + len(texts[0])
     inside = [
         index
         for index, ((start, end), text) in enumerate(zip(place.offsets, place.sequences, strict=True))
@@ -231,11 +232,15 @@ def _numbers(rows: Sequence[Row], column: str, where: str) -> list[float]:
     for number, row in enumerate(rows):
         try:
             numbers.append(float(row.get(column, "")))
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"{where}: row {number} has {row.get(column)!r:.40} in column '{column}', which is not a number"
-            ) from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _no_number(row, number, column, where) from error
+        if not np.isfinite(numbers[-1]):
+            raise _no_number(row, number, column, where)
     return numbers
+
+
+def _no_number(row: Row, number: int, column: str, where: str) -> DataError:
+    return DataError(f"{where}: row {number} has {row.get(column)!r:.40} in column '{column}', which is not a number")
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
@@ -250,4 +255,11 @@ def _is_decimal(text: str) -> bool:
 
 
 def _is_whole(text: str) -> bool:
-    return (text.lstrip("+-").isdecimal() and len(text) < 18) or (_are_numbers([text]) and float(text).is_integer())
+    return _are_numbers([text]) and float(text).is_integer()
+
+
+def _class(text: str, where: str) -> int:
+    number = int(text) if text.lstrip("+-").isdecimal() else int(float(text))
+    if abs(number) >= _MOST_CLASS:
+        raise DataError(f"{where}: {text[:40]} is no class; number the classes from 0")
+    return number

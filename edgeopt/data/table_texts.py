@@ -127,7 +127,9 @@ def _json_rows(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON list; those of SQuAD's nested form as one row per question."""
     values: Any = read_json(path, error=DataError, what="a table")
     if isinstance(values, dict) and isinstance(values.get("data"), list):
-        values = _squad_rows(values["data"], path) if values["data"] and "paragraphs" in values["data"][0] else values["data"]
+        values = values["data"]
+        if values and isinstance(values[0], dict) and "paragraphs" in values[0]:
+            values = _squad_rows(values, path)
     if not isinstance(values, list) or not all(isinstance(row, dict) for row in values):
         raise DataError(f"{path}: not a list of objects; write one object of columns per row")
     return values

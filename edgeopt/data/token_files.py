@@ -2,7 +2,8 @@
 
     Sioux   B-LOC            en:Sioux<tab>B-LOC            EU NNP I-NP B-ORG
 
-Lines that start with ``-DOCSTART-`` or ``# `` are no words; a prefix such as ``en:`` that all words share is dropped.
+Lines that start with ``-DOCSTART-`` or ``# `` are no words, but for ``# O``; a prefix such as ``en:`` that all words share is
+dropped.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ def read_tagged(path: Path) -> Tagged:
     text = read_text(path, error=DataError, what="a file of tagged words")
     words: list[list[str]] = [[]]
     tags: list[list[str]] = [[]]
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         columns = line.split("\t") if "\t" in line else line.split()
         if not line.strip() or columns[0].startswith("-DOCSTART-"):
             if words[-1]:
                 words.append([])
                 tags.append([])
             continue
-        if line.startswith("# "):
+        if line.startswith("# ") and not (len(columns) == 2 and _TAG.fullmatch(columns[1])):
             continue
         if len(columns) < 2 or not columns[-1].strip() or not columns[0].strip():
             raise DataError(

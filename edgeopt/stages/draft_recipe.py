@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import numpy as np
 import tomli_w
 
 from edgeopt.data.labels import check_names
+from edgeopt.data.npz import write_npz
 from edgeopt.data.preprocessing import ImageInput
 from edgeopt.data.random_inputs import random_batches
 from edgeopt.data.readers import preprocessing_file
@@ -201,8 +201,8 @@ def _random_samples(model: OpenedModel, source: str, output: Path) -> Path:
     place = output.with_name(f"{output.stem}-random-inputs")
     place.mkdir(parents=True, exist_ok=True)
     for number, batch in enumerate(batches):
-        arrays: dict[str, Any] = {name: array[None] for name, array in batch.items()}
-        np.savez(place / f"{number:03d}.npz", **arrays)
+        with (place / f"{number:03d}.npz").open("wb") as file:
+            write_npz(file, {name: array[None] for name, array in batch.items()})
     return place
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeopt.data.audio import AudioOptions, read_recording, read_recordings
+from edgeopt.data.audio import AudioOptions, read_prepared, read_recording, read_recordings
+from edgeopt.data.preprocessing import AudioInput
 from edgeopt.errors import DataError
 
 WAVE = np.array([0.0, 0.5, -0.5, 0.25, -1.0])
@@ -68,3 +69,19 @@ def test_other_options_are_other_data(tmp_path: Path) -> None:
     record(tmp_path / "a.wav")
     digests = {read_recordings(tmp_path, "x", AudioOptions(length=length)).digest for length in (None, 3, 4)}
     assert len(digests) == 3
+
+
+def test_a_rate_of_zero_and_one_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    path, steps = record(tmp_path / "a.wav", rate=1), AudioInput(rate=16_000)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 1, 1, 0, "NONE", ""))
+        file.writeframes(bytes(40_000))
+    with pytest.raises(DataError, match=r"40,000 samples at 1 Hz are too many at 16,000 Hz"):
+        read_prepared([path], "x", steps)[0]
+    header = bytearray(path.read_bytes())
+    header[24:28] = bytes(4)
+    path.write_bytes(header)
+    with pytest.raises(DataError, match=r"a\.wav: .*its sampling rate is 0 Hz"):
+        read_prepared([path], "x", steps)[0]
+    with pytest.raises(DataError, match="its sampling rate is 0 Hz"):
+        read_recordings(tmp_path, "x")

@@ -98,3 +98,9 @@ def test_samples_are_turned_as_the_apps_of_a_bundle_turn_them(tmp_path: Path, fo
     steps = ImageInput(width=width, height=height, resample="nearest", scale=[1.0])
     on_the_device = inference("images").read_pixels(str(file))
     assert np.array_equal(read_image(file, steps).transpose(1, 2, 0), on_the_device)
+
+
+def test_an_image_so_narrow_that_its_resized_form_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (1, 60_000)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: .*1×60000 pixels would become 256×15360000"):
+        read_image(tmp_path / "a.png", options(shorter_edge=256))

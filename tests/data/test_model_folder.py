@@ -34,3 +34,14 @@ def test_texts_feed_what_the_tokenizer_says(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"config\.json"):
         facts_of(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["²", "9" * 5000, "-1", "a"])
+def test_a_number_that_is_none_names_no_class(tmp_path: Path, key: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {key: "b", "0": "a"}}))
+    assert facts_of(tmp_path).names == ("a",)
+
+
+def test_a_size_of_a_wrong_type_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text('{"feature_extractor_type": "Some", "feature_size": [80]}')
+    assert facts_of(tmp_path).inputs == ("input_features",)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeopt.data.npz import open_npy, open_npz
+from edgeopt.data.npz import open_npy, open_npz, write_npz
 from edgeopt.data.source import Reader, open_source
 from edgeopt.errors import DataError
 
@@ -158,3 +158,25 @@ def test_damage_anywhere_is_read_or_refused_in_one_line(noise: bytes, place: int
         except DataError as error:
             assert "\n" not in str(error)
             assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_numpy_does_not_write_is_refused(tmp_path: Path, kind: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", kind) as file:
+        file.writestr("x.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", bytes(4)))
+    with pytest.raises(DataError, match="compressed in a way that numpy does not write"):
+        open_npz(tmp_path / "a.npz")
+
+
+def test_arrays_are_written_under_any_name(tmp_path: Path) -> None:
+    arrays = {"file": VALUES, "allow_pickle": VALUES + 1, "a/b.npy": VALUES[:0]}
+    with (tmp_path / "a.npz").open("wb") as stream:
+        write_npz(stream, arrays)
+    found = open_npz(tmp_path / "a.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name].whole(), array)
+    np.savez(tmp_path / "numpys.npz", x=VALUES, y=VALUES[:1])
+    with (tmp_path / "ours.npz").open("wb") as stream:
+        write_npz(stream, {"x": VALUES, "y": VALUES[:1]})
+    assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "numpys.npz").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,29 @@ def test_any_error_of_an_images_reader_names_the_image(packed: str) -> None:
     np.savez(path, **values)
     with pytest.raises(DataError, match="image 0 cannot be read"):
         open_source(packed)[0]
+
+
+@pytest.mark.parametrize("classes", [np.array("cat"), np.array([1, 2]), np.array([["cat", "dog"]])])
+def test_classes_are_a_list_of_names(packed: str, classes: np.ndarray) -> None:
+    path = Path(packed.partition("?")[0])
+    np.savez(path, **{**np.load(path), "classes": classes})
+    with pytest.raises(DataError, match=r"'classes' is .*, not a list of names"):
+        open_source(packed)
+
+
+def test_names_in_bytes_are_texts(packed: str) -> None:
+    path = Path(packed.partition("?")[0])
+    np.savez(path, **{**np.load(path), "classes": np.array(["Kätzchen".encode(), b"dog"])})
+    assert open_source(packed).names == ("Kätzchen", "dog")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_behind_the_headers_is_one_error(packed: str, save: Callable[..., None]) -> None:
+    path = Path(packed.partition("?")[0])
+    arrays = dict(np.load(path))
+    save(path, **{**arrays, "jpeg": np.tile(arrays["jpeg"], 3), "offset": np.array([0, 3 * len(arrays["jpeg"])])})
+    content = bytearray(path.read_bytes())
+    content[240] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        open_source(packed)

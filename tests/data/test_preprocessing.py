@@ -107,3 +107,15 @@ def test_without_a_file_it_says_what_is_needed() -> None:
 def test_an_edge_that_no_memory_holds_is_refused(key: str) -> None:
     with pytest.raises(RecipeError, match=f"'{key}' is 999999999999999999999"):
         ImageInput.read({"width": 4, "height": 4, key: 999_999_999_999_999_999_999}, where="p.toml")
+
+
+def test_a_processor_that_turns_the_channels_round_is_bgr(tmp_path: Path) -> None:
+    assert read_image_input(written(tmp_path, do_flip_channel_order=True), "photos").colour == "BGR"
+    assert read_image_input(written(tmp_path), "photos").colour == "RGB"
+
+
+@pytest.mark.parametrize("key", ["mean", "scale", "pad"])
+def test_a_number_that_is_not_finite_is_refused(key: str) -> None:
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(RecipeError, match="finite number"):
+            ImageInput.read({"width": 4, "height": 4, key: [number]}, where="p.toml")

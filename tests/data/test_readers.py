@@ -32,6 +32,8 @@ def test_labels_in_the_names_of_files_or_folders(tmp_path: Path) -> None:
     assert (samples.labels.tolist(), samples.names) == ([0, 1, 1], ("3", "7"))
     with pytest.raises(DataError, match="its name does not match"):
         open_source(f"{tmp_path}/spoken?label_pattern=^([a-z])_&input=x")
+    with pytest.raises(DataError, match="its name does not match"):
+        open_source(f"{tmp_path}/spoken?label_pattern=(x)?ann|bob&input=x")
     with pytest.raises(DataError, match="has no group"):
         open_source(f"{tmp_path}/spoken?label_pattern=ann&input=x")
     for word in ("yes", "no"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +130,16 @@ def test_the_centre_is_cropped_after_the_shorter_edge_is_resized(tmp_path: Path)
         {"kind": "image", "width": 10, "height": 10, "shorter_edge": 10, "colour": "GREY", "scale": [255.0]}, where="test"
     )
     assert (read_image(tmp_path / "x.png", options) == 1).all()
+
+
+def test_a_set_of_images_names_a_folder_and_the_input_that_they_feed(own_set: Path) -> None:
+    text = (own_set / "manifest.toml").read_text()
+    start = text.index("[[inputs]]")
+    without = text[:start] + text[text.index("[preprocessing]") :]
+    (own_set / "manifest.toml").write_text(without.replace("[preprocessing]", "inputs = []\n[preprocessing]", 1))
+    with pytest.raises(DataError, match="must list the input that the images feed"):
+        load_set(str(own_set))
+    unchecked = re.sub('sha256 = ".*"', 'sha256 = ""', text)
+    (own_set / "manifest.toml").write_text(unchecked.replace('path = "images"', 'path = "images/10.png"'))
+    with pytest.raises(DataError, match=r"10\.png must be a folder of images"):
+        load_set(str(own_set))

@@ -130,3 +130,40 @@ def test_a_column_that_may_hold_the_labels_is_named(tmp_path: Path, word_tokeniz
         assert said == [f"{path}: no column is called label; if 'mood' holds the labels, write ?label=mood"]
         assert read(path, word_tokenizer, "?label=mood").labels is not None
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "found"), [("12345678901234567", 12345678901234567), ("-3", -3), ("+3", 3), ("2.0", 2), ("1e3", 1000)]
+)
+def test_a_whole_number_is_a_class_to_its_last_digit(tmp_path: Path, word_tokenizer: Path, label: str, found: int) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"text,label\ngood film,{label}\n")
+    labels = read(path, word_tokenizer).labels
+    assert labels is not None and labels.tolist() == [found]
+
+
+def test_numbers_that_no_class_has_are_refused_and_signs_alone_are_names(tmp_path: Path, word_tokenizer: Path) -> None:
+    path = tmp_path / "a.csv"
+    for label in ("1e300", "1e19", "999999999999999999999"):
+        path.write_text(f"text,label\ngood film,{label}\n")
+        with pytest.raises(DataError, match=r"column 'label': .* is no class"):
+            read(path, word_tokenizer)
+    path.write_text("text,label\ngood film,--5\nbad film,+-5\n")
+    assert read(path, word_tokenizer).names == ("+-5", "--5")
+
+
+def test_a_score_that_is_not_finite_is_refused(tmp_path: Path, word_tokenizer: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("sentence1,sentence2,score\nthe fox,a fox,nan\n")
+    with pytest.raises(DataError, match="row 0 has 'nan' in column 'score', which is not a number"):
+        read(path, word_tokenizer, task="sentence-embeddings")
+
+
+@pytest.mark.parametrize("answers", [{"text": ["fox"], "answer_start": []}, {"text": ["fox"], "answer_start": [1e999]}, None])
+def test_answers_of_another_form_are_refused_in_any_row(tmp_path: Path, word_tokenizer: Path, answers: object) -> None:
+    whole = {"question": "good", "context": "the fox", "answers": {"text": ["fox"], "answer_start": [4]}}
+    row = {**whole, "answers": answers} if answers else {"question": "good", "context": "the fox"}
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{json.dumps(whole)}\n{json.dumps(row)}\n")
+    with pytest.raises(DataError, match=r"row 1: its answers are not of the form"):
+        read(path, word_tokenizer)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.data.table_texts import Columns, read_table
+from edgeopt.data.table_texts import Columns, RowsOptions, read_rows, read_table
 from edgeopt.errors import DataError
 
 
@@ -55,3 +55,8 @@ def test_pairs_come_from_two_columns(tmp_path: Path) -> None:
 def test_what_is_not_clear_is_asked_for(tmp_path: Path, content: str, columns: Columns, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read_table(table(tmp_path, "a.csv", content), columns)
+
+
+def test_a_list_of_anything_else_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a list of objects"):
+        read_rows(table(tmp_path, "a.json", '{"data": [5]}'), RowsOptions())

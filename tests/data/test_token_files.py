@@ -22,6 +22,9 @@ def test_words_and_tags_of_conll_and_of_wikiann(tmp_path: Path) -> None:
     assert found.tags == [["B-LOC", "I-LOC"], ["O", "O"]]
     (tmp_path / "b.txt").write_text("en:Sioux\tB-LOC\nen::\tO\n\nen:fox\tO\n")
     assert read_tagged(tmp_path / "b.txt").words == [["Sioux", ":"], ["fox"]]
+    (tmp_path / "d.txt").write_text("# text = a\n# O\r\nthin\u2028space O\n\n# B-X\n")
+    found = read_tagged(tmp_path / "d.txt")
+    assert (found.words, found.tags) == ([["#", "thin"], ["#"]], [["O", "O"], ["B-X"]])
     assert looks_tagged(tmp_path / "a.txt")
     (tmp_path / "c.txt").write_text("a good film\nno fox here B-\n")
     assert not looks_tagged(tmp_path / "c.txt")

@@ -20,6 +20,7 @@ from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError
 
 Image = NDArray[np.float32]
+_CHANNELS = {1, 3, 4}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ class ImageView:
             shapes = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.samples[0].items())
             raise DataError(
                 f"augment.image: one input must be float images [channels, height, width]; the samples have {shapes}"
+            )
+        shape = self.samples[0][names[0]].shape
+        if shape[-1] in _CHANNELS and shape[0] not in _CHANNELS:
+            raise DataError(
+                f"augment.image: '{names[0]}' {list(shape)} has its channels last, and views are of images [channels, height, "
+                'width]; prepare them with layout = "NCHW"'
             )
         return names[0]
 

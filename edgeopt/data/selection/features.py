@@ -57,9 +57,15 @@ class FeatureModel:
         """Return the vectors of the samples at `indices`, [indices, width]; one sample at a time, so none is padded.
 
         Raises:
-            DataError: the model cannot run on a sample, or the features are not floating point.
+            DataError: the model cannot run on a sample, or the features are not finite floating-point numbers.
         """
-        return np.stack([pooled(self._run(samples.collate([index]), index)) for index in indices])
+        return np.stack([self._vector(samples, index) for index in indices])
+
+    def _vector(self, samples: Samples, index: int) -> NDArray[np.float32]:
+        vector = pooled(self._run(samples.collate([index]), index))
+        if not np.isfinite(vector).all():
+            raise DataError(f"sample {index}: the model's features are not finite; repair the sample, or pick at random")
+        return vector
 
     def _run(self, batch: Batch, index: int) -> Array:
         try:

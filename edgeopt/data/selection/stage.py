@@ -26,6 +26,7 @@ from edgeopt.data.checks import Finding, check_samples, digests, raise_errors, w
 from edgeopt.data.fit import fit_to
 from edgeopt.data.labels import known_classes, missing_classes
 from edgeopt.data.manifest import InputManifest, Manifest, PickedSample, SplitManifest
+from edgeopt.data.npz import write_npz
 from edgeopt.data.preprocessing import ArrayInput, ImageInput, Preprocessing
 from edgeopt.data.samples import Sample, Samples, sample_digest
 from edgeopt.data.select import Choice, select
@@ -270,7 +271,7 @@ def _save(file: Path, sample: Sample, label: int | None) -> None:
     if label is not None:
         arrays["labels"] = np.array([label], dtype=np.int64)
     with write_aside(file) as aside, aside.open("wb") as stream:
-        np.savez(stream, **arrays)
+        write_npz(stream, arrays)
 
 
 def _described(

@@ -9,6 +9,7 @@ from edgeopt.data.augment import images
 from edgeopt.data.augment.config import ImageViews
 from edgeopt.data.augment.images import ImageView
 from edgeopt.data.samples import from_arrays
+from edgeopt.errors import DataError
 
 
 def image() -> np.ndarray:
@@ -45,3 +46,9 @@ def test_half_of_the_images_are_mirrored() -> None:
     view = ImageView(from_arrays({"x": image()[None]}), ImageViews())
     mirrored = [np.array_equal(view(0, np.random.default_rng(seed)).sample["x"], image()[:, :, ::-1]) for seed in range(200)]
     assert 70 < sum(mirrored) < 130
+
+
+def test_images_with_channels_last_are_refused() -> None:
+    view = ImageView(from_arrays({"x": image().transpose(1, 2, 0)[None]}), ImageViews())
+    with pytest.raises(DataError, match=r"'x' \[8, 8, 3\] has its channels last"):
+        view(0, np.random.default_rng(0))

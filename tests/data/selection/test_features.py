@@ -88,3 +88,10 @@ def test_samples_of_any_length_have_vectors_of_one_length_and_a_wrong_one_is_nam
     assert model(samples, [1, 0]).tolist() == [[2.0, 2.5], [4.0, 4.0]]
     with pytest.raises(DataError, match="sample 2: the model cannot run on it: "):
         model(samples, [2])
+
+
+def test_features_that_are_not_finite_name_the_sample(net: Path) -> None:
+    images = np.ones((2, 3, 8, 8), np.float32)
+    images[1] = 3e38
+    with pytest.raises(DataError, match="sample 1: the model's features are not finite"):
+        FeatureModel(net)(from_arrays({"x": images}), [0, 1])

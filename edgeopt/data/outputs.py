@@ -29,7 +29,7 @@ def collect(run: Run, samples: Samples, *, batch_size: int, name: str) -> Output
     return {
         output: _positions([part[output] for part in parts], batches.order)
         if output in ragged
-        else _in_order(np.concatenate([part[output] for part in parts]), order)
+        else _in_order(np.concatenate([np.atleast_1d(part[output]) for part in parts]), order)
         for output in parts[0]
     }
 
@@ -92,7 +92,7 @@ def _row(values: Array, place: int, filled: int) -> Array:
 
 
 def _follows_length(run: Run, samples: Samples, order: Sequence[Sequence[int]]) -> bool:
-    """Say whether an output of the longest sample has other axes than that of the shortest one, each run alone."""
+    """Return whether an output of the longest sample has other axes than that of the shortest one, each run alone."""
     ends = [samples.collate([index]) for index in (order[0][0], order[-1][-1])]
     if all(ends[0][name].shape == ends[1][name].shape for name in ends[0]):
         return False
@@ -112,7 +112,7 @@ def _own(outputs: Outputs, count: int, layout: Layout | None) -> Outputs:
     """Return the outputs of the batch's first `count` samples: the last batch may have been filled to a fixed size."""
     if layout is None or layout.size is None or layout.size <= count:
         return outputs
-    return {name: values[:count] if len(values) == layout.size else values for name, values in outputs.items()}
+    return {name: values[:count] if values.ndim and len(values) == layout.size else values for name, values in outputs.items()}
 
 
 def _ragged(parts: Sequence[Outputs]) -> set[str]:

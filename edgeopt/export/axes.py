@@ -12,6 +12,8 @@ the batch is no batch itself, but a state (its axis 0 counts layers, the batch c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
+from math import prod
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from edgeopt.errors import DataError, RecipeError, nearest
 Axes = dict[str, dict[int, str]]
 """Input name → axis → name of the axis; other axes are fixed."""
 
+_MOST_VALUES = 2**31
 _TOKENS = {0: "batch", 1: "sequence"}
 KNOWN: Axes = {
     "input_ids": _TOKENS,
@@ -50,6 +53,7 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
     for name, option in [*((name, "shapes") for name in fixed), *((name, "axes") for name in given)]:
         if name not in names:
             raise RecipeError(f"{option}: the model has no input '{name}'{nearest(name, names)}; inputs: {', '.join(names)}")
+    _check_names(samples[0], given)
     observed = _observed(samples)
     axes: Axes = {}
     for name in names:
@@ -67,6 +71,15 @@ def _check(samples: Sequence[Batch], names: list[str]) -> None:
         found = {name: array.ndim for name, array in batch.items()}
         if found != ranks:
             raise DataError(f"sample {index} has inputs and ranks {found}, sample 0 has {ranks}; all samples must agree")
+
+
+def _check_names(sample: Batch, given: Axes) -> None:
+    for name, named in given.items():
+        for axis, called in named.items():
+            if not 0 <= axis < sample[name].ndim:
+                raise RecipeError(f"axes: input '{name}' has {sample[name].ndim} axes, counted from 0, and no axis {axis}")
+            if not all(part.strip().isidentifier() and not iskeyword(part.strip()) for part in called.split("+")):
+                raise RecipeError(f"axes: axis {axis} of '{name}' is called '{called}'; write a name such as batch")
 
 
 def _observed(samples: Sequence[Batch]) -> dict[str, tuple[dict[int, str], dict[int, str]]]:
@@ -107,12 +120,17 @@ def fit(array: Array, shape: Sequence[int]) -> Array:
     """Return `array` with `shape`: rows repeated or dropped along axis 0, other axes cut or padded with zeros at their end.
 
     Raises:
-        RecipeError: the ranks differ.
+        RecipeError: the ranks differ, or no memory holds the shape.
+        DataError: the array has no rows to repeat.
     """
     if array.ndim != len(shape):
         raise RecipeError(f"shapes: the fixed shape has {len(shape)} axes, the input has {array.ndim}")
+    if prod(shape) > _MOST_VALUES:
+        raise RecipeError(f"shapes: {list(shape)} are {prod(shape):,} values; at most {_MOST_VALUES:,} can be traced with")
     if not shape:
         return array
+    if not array.shape[0]:
+        raise DataError(f"shapes: a sample has no rows to fill {list(shape)} with")
     rows = array[np.arange(shape[0]) % array.shape[0]]
     fitted = np.zeros(shape, dtype=array.dtype)
     inner = tuple(slice(0, min(have, want)) for have, want in zip(rows.shape[1:], shape[1:], strict=True))

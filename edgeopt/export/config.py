@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,11 +24,12 @@ class ExportConfig(Options):
     cache of fixed length, logits where they are asked for."""
     context: int | None = Field(default=None, ge=8)
     """Most positions of a decoder, prompt and answer together; none: the model's, at most 32,768."""
-    shapes: dict[str, list[int]] = Field(default_factory=dict)
+    shapes: dict[str, list[Annotated[int, Field(ge=1)]]] = Field(default_factory=dict)
     """Fixed shapes by input name, such as `{"input_ids": [1, 128]}`; samples are padded with zeros or cut. Other inputs stay
     dynamic."""
-    axes: dict[str, dict[int, str]] = Field(default_factory=dict)
-    """Names of dynamic axes, by input and axis; equal axes share a name. Empty: taken from the family and the samples."""
+    axes: dict[str, dict[Annotated[int, Field(ge=0, strict=False)], str]] = Field(default_factory=dict)
+    """Names of dynamic axes, by input and axis, such as `{"image": {"0": "batch"}}`; equal axes share a name. Empty: taken from
+    the family and the samples."""
     dynamic: list[str] = Field(default_factory=list)
     """Axes to make dynamic that are fixed by default: ``height`` and ``width`` of images."""
     outputs: list[str] = Field(default_factory=list)

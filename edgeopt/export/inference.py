@@ -1,11 +1,10 @@
 """Inference behaviour of a module during an export.
 
 - A functional dropout with ``training=True`` (its default) stays on in evaluation mode. Random zeros are not wanted in
-deployment,
-  and cannot be compared, so it is left out, in PyTorch too, with a warning.
+  deployment, and cannot be compared, so it is left out, in PyTorch too, with a warning.
 - nn.TransformerEncoder has a fast path that only untraced code takes; it writes 0 at positions that a padding mask hides. The
-  plain path is exported and compared. Nor may torch's encoder and decoder look into a mask whether it is
-  causal, which no trace can follow: they take the mask that they are given.
+  plain path is exported and compared. Nor may torch's encoder and decoder look into a mask whether it is causal, which no
+  trace can follow: they take the mask that they are given.
 - FakeQuantize modules and quantized ones hold packed or observed state that no trace can follow, and TorchScript is no Python:
   refused with what to do.
 """

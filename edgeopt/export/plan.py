@@ -123,11 +123,17 @@ def _choose(
 
 def _own_examples(model: torch.nn.Module) -> Batches:
     """Return the samples of the module's `example_inputs()`."""
-    offered = getattr(model, "example_inputs", None)
-    found = list(offered()) if callable(offered) else []
+    offered, name = getattr(model, "example_inputs", None), type(model).__name__
+    try:
+        found = [{str(key): np.asarray(value) for key, value in batch.items()} for batch in offered()] if offered else []
+    except Exception as error:  # (the model's code may raise anything, and return anything)
+        said = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{name}.example_inputs() must return a list of mappings, arrays by input name; it gave {said}"
+        ) from error
     if not found:
         raise DataError(
-            f"export needs samples to call {type(model).__name__} with, because it belongs to no family: "
+            f"export needs samples to call {name} with, because it belongs to no family: "
             f"give data (--data FILE.npz), or give the module a method example_inputs() that returns [{{input name: array}}]"
         )
     return found

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from edgeopt.batches import Array, Batch
-from edgeopt.errors import DataError, ModelError, nearest
+from edgeopt.errors import DataError, EdgeoptError, ModelError, nearest
 from edgeopt.export.axes import Axes, summed
 from edgeopt.export.inference import WithoutDropout, padding_seen
 from edgeopt.export.nested_outputs import arguments, left_out, named_tensors
@@ -126,10 +126,12 @@ def _run(module: torch.nn.Module, example: Mapping[str, torch.Tensor]) -> object
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _call(module, example)
-    except (TypeError, RuntimeError, IndexError, ValueError, KeyError, AttributeError) as error:
+    except EdgeoptError:
+        raise
+    except Exception as error:  # (the model's code may raise anything, such as an assertion about a shape)
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in example.items())
         advice = "samples must be named as its forward() names them"
-        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         if "without overflow" in reason:  # torch's message for a number such as -1e9 in the model's code
             advice = "write torch.finfo(x.dtype).min for it, or export as bfloat16 or float32"
         raise ModelError(f"{type(module).__name__} cannot run on the samples ({shapes}): {reason}; {advice}") from error

@@ -184,7 +184,7 @@ def _copy_beside(source: Path | None, folder: Path) -> list[Path]:
         return []
     copied = []
     for file in sorted({file for pattern in _BESIDE for file in Path(source).glob(pattern)}):
-        if file.name.endswith(_WEIGHT_INDEXES) or file.name == "SOURCE.txt":
+        if file.name.endswith(_WEIGHT_INDEXES) or file.name == "SOURCE.txt" or not file.is_file():
             continue
         with disk_errors(folder / file.name), write_aside(folder / file.name) as aside:
             shutil.copyfile(file, aside)

@@ -145,17 +145,30 @@ def from_proto(proto: onnx.ModelProto, path: Path | None = None) -> ir.Model:
     except Exception as error:  # (its exception classes share no base but Exception)
         raise ModelError(f"{name}: its graph cannot be read: {_root(error)}") from error
     maps: dict[Path, np.memmap] = {}
+    folder = Path() if path is None else path.parent
+    for node in _all_nodes(model):
+        for attribute in list(node.attributes.values()):
+            if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                held = mapped(attribute.value, folder, name, maps)
+                node.attributes[attribute.name] = ir.AttrTensor(attribute.name, held)
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor):
-                value.const_value = mapped(tensor, Path() if path is None else path.parent, name, maps)
+                value.const_value = mapped(tensor, folder, name, maps)
             elif isinstance(tensor, ir.TensorProtoTensor):
                 try:
                     value.const_value = _held(tensor)
                 except (ValueError, TypeError, AssertionError) as error:
                     raise ModelError(f"{name}: the constant '{value.name}' cannot be read: {_root(error)}") from error
     return model
+
+
+def _all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield the nodes of the graph, of its subgraphs and of the model's functions."""
+    yield from ir.traversal.RecursiveGraphIterator(model.graph)
+    for function in model.functions.values():
+        yield from ir.traversal.RecursiveGraphIterator(function)
 
 
 def as_ir(model: onnx.ModelProto) -> ir.Model:
@@ -215,6 +228,8 @@ def _dense(model: onnx.ModelProto) -> Iterator[None]:
 def _densified(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
     """Return the tensor with zeros for what is not stored: by places in it, [n], or by coordinates, [n, rank]."""
     values, indices = onnx.numpy_helper.to_array(sparse.values), onnx.numpy_helper.to_array(sparse.indices)
+    if prod(sparse.dims) * values.itemsize > MOST_IN_MESSAGE:
+        raise ValueError(f"the sparse constant '{sparse.values.name}' would be {prod(sparse.dims) * values.itemsize:,} bytes")
     dense = np.zeros(tuple(sparse.dims), dtype=values.dtype)
     dense[np.unravel_index(indices, dense.shape) if indices.ndim == 1 else tuple(indices.T)] = values
     return onnx.numpy_helper.from_array(dense, sparse.values.name)
@@ -357,6 +372,8 @@ def save(model: ir.Model, path: Path, *, external: bool | None = None) -> list[P
 def _save_with_data(model: ir.Model, path: Path) -> list[Path]:
     """Write model and data into a folder aside; the old model goes first, so that it is never seen beside new data."""
     data_path = path.with_name(path.name + ".data")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         aside, aside_data = write_temporary(model, Path(folder) / path.name)
         flush(aside)

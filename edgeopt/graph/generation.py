@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import onnx_ir as ir
 from pydantic import Field
@@ -24,6 +24,7 @@ from edgeopt.files import write_aside
 FILE = "generation.json"
 ASKED = "logits_positions"
 """The input that says which positions get logits; an initializer that may be overridden, [-1] where it is left out."""
+_Pattern = Annotated[str, Field(pattern="^[^%]*%d[^%]*$")]
 _PAST_KEY, _PAST_VALUE = "past_key_values.%d.key", "past_key_values.%d.value"
 
 
@@ -38,9 +39,9 @@ class Inputs(Options):
     """Position of each token; none: the graph counts them."""
     asked: str | None = None
     """Positions that get logits; none: all get them."""
-    past_key: str = _PAST_KEY
+    past_key: _Pattern = _PAST_KEY
     """Keys of a layer's cache."""
-    past_value: str = _PAST_VALUE
+    past_value: _Pattern = _PAST_VALUE
     """Values of a layer's cache."""
 
 
@@ -49,9 +50,9 @@ class Outputs(Options):
 
     logits: str = "logits"
     """Logits over the vocabulary."""
-    present_key: str = "present.%d.key"
+    present_key: _Pattern = "present.%d.key"
     """Keys of a layer's lengthened cache."""
-    present_value: str = "present.%d.value"
+    present_value: _Pattern = "present.%d.value"
     """Values of a layer's lengthened cache."""
 
 
@@ -64,25 +65,25 @@ class Generation(Options):
     """Form of the graph."""
     model: str = "model.onnx"
     """File of the graph, beside this one."""
-    layers: int
+    layers: int = Field(ge=1)
     """Number of layers with a cache."""
-    heads: int
+    heads: int = Field(ge=1)
     """Attention heads of a layer."""
-    kv_heads: int
+    kv_heads: int = Field(ge=0)
     """Heads of the cache."""
-    head_size: int
+    head_size: int = Field(ge=0)
     """Width of a head."""
-    hidden: int = 0
+    hidden: int = Field(default=0, ge=0)
     """Width of the hidden states; 0: unknown."""
-    vocabulary: int
+    vocabulary: int = Field(ge=1)
     """Number of tokens that have logits."""
-    context: int
+    context: int = Field(ge=1)
     """Most positions, prompt and answer together."""
     cache_type: Literal["float32", "float16"] = "float32"
     """Type of the cache."""
     shared_cache: bool = False
     """Past and present may be the same buffer."""
-    window: int = 0
+    window: int = Field(default=0, ge=0)
     """Largest sliding window of attention, 0: none."""
     eos: list[int] = Field(default_factory=list)
     """Tokens that end a text."""

@@ -147,6 +147,8 @@ def _attention(node: ir.Node, shapes: Shapes) -> int:
 
     Q is [batch, heads, queries, size] or [batch, queries, heads · size]; a past in inputs 4 and 5 lengthens the keys.
     """
+    if node.domain:
+        return _packed_attention(node, shapes)
     query, key, value = (_of(shapes, item) for item in node.inputs[:3])
     past = _of(shapes, node.inputs[4])[2] if len(node.inputs) > 4 and node.inputs[4] is not None else 0
     if len(query) == 4:
@@ -155,6 +157,18 @@ def _attention(node: ir.Node, shapes: Shapes) -> int:
     batch, queries, width = query
     groups: int = attribute(node, "q_num_heads", 1) // max(attribute(node, "kv_num_heads", 1), 1)
     return batch * queries * (key[1] + past) * (width + value[2] * max(groups, 1))
+
+
+def _packed_attention(node: ir.Node, shapes: Shapes) -> int:
+    """com.microsoft's Attention projects x [batch, length, in] by W [in, widths of Q + K + V], and then attends.
+
+    A past [2, batch, heads, length, size] in input 4 lengthens the keys.
+    """
+    batch, length, inner = _of(shapes, node.inputs[0])
+    width = _of(shapes, node.inputs[1])[1]
+    value = _of(shapes, node.outputs[0])[-1]
+    past = _of(shapes, node.inputs[4])[3] if len(node.inputs) > 4 and node.inputs[4] is not None else 0
+    return batch * length * (inner * width + (length + past) * ((width - value) // 2 + value))
 
 
 def _recurrent(gates: int) -> Callable[[ir.Node, Shapes], int]:

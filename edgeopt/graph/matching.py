@@ -183,7 +183,7 @@ def is_pointwise(node: ir.Node) -> bool:
 
 
 def pointwise_shape(node: ir.Node, weight: NDArray[Any] | None) -> bool:
-    """Tell the same of a convolution with this weight, wherever it is stored."""
+    """Return the same as `is_pointwise` for a convolution with this weight, wherever it is stored."""
     if weight is None or weight.shape[2:] != (1, 1) or attribute(node, "group", 1) != 1:
         return False
     return not any(attribute(node, "pads", ())) and set(attribute(node, "strides", (1, 1))) == {1}

@@ -24,7 +24,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
-from edgeopt.errors import ModelError, nearest
+from edgeopt.errors import EdgeoptError, ModelError, nearest
 from edgeopt.models.kept import Kept, narrow
 from edgeopt.models.pretrained import read_config, read_pretrained
 from edgeopt.models.reshaped import BUILDER as RESHAPED
@@ -172,8 +172,11 @@ def build(builder: str, arguments: Mapping[str, Any]) -> nn.Module:
     except ModuleNotFoundError as error:
         where = "modules are searched among the installed packages and in the current folder"
         raise ModelError(f"{builder}: cannot be built: {error}; {where}") from error
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ModelError(f"{builder}: cannot be built with {dict(arguments)}: {error}") from error
+    except EdgeoptError:
+        raise
+    except Exception as error:  # (what the user named may raise anything)
+        kind = "" if isinstance(error, ImportError | AttributeError | TypeError | ValueError) else f"{type(error).__name__}: "
+        raise ModelError(f"{builder}: cannot be built with {dict(arguments)}: {kind}{error}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{builder}: returns {type(module).__name__}, not an nn.Module")
     return module

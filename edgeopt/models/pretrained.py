@@ -146,7 +146,7 @@ def _sizes_in(path: Path) -> list[int]:
 
 
 def check_layers(config: Any, tensors: int) -> None:
-    """Refuse counts in a configuration that no weights are for: building so many layers, or naming them, would take forever.
+    """Refuse counts of layers and classes in a configuration that no weights are for: building them would take forever.
 
     Args:
         config: as JSON has it.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgeopt.graph.editing import fresh_name, new_node, take_over
-from edgeopt.graph.matching import attribute, integers, is_standard, rank
+from edgeopt.graph.matching import attribute, integers, is_float, is_standard, rank
 from edgeopt.passes.rewrite import Rewrite
 
 
@@ -20,8 +20,9 @@ class GlobalPooling(Rewrite):
     """Make means over the last two of four axes pools; counts them."""
 
     def rewrite(self, model: ir.Model) -> int:
-        """Rewrite every mean whose axes are constant."""
-        found = [node for node in list(model.graph) if is_standard(node, "ReduceMean") and _axes(node) == [2, 3]]
+        """Rewrite every mean of float32 or float16 whose axes are constant; the pool has no kernel for other types."""
+        means = [node for node in model.graph if is_standard(node, "ReduceMean") and is_float(node.inputs[0])]
+        found = [node for node in means if _axes(node) == [2, 3]]
         for node in found:
             _rewrite(model.graph, node)
         return len(found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgeopt.batches import Batch
 from edgeopt.data.outputs import Outputs, collect
-from edgeopt.data.samples import Samples, from_arrays
+from edgeopt.data.samples import Layout, Samples, from_arrays
 
 
 def ragged(lengths: list[int]) -> Samples:
@@ -45,3 +47,15 @@ def test_samples_of_one_shape_go_in_full_batches() -> None:
     found = collect(count, from_arrays({"x": np.ones((5, 3), np.float32)}), batch_size=2, name="count")
     assert found["y"].tolist() == [3.0] * 5
     assert sizes[-3:] == [2, 2, 1]
+
+
+def test_an_output_without_axes_is_one_number_per_batch() -> None:
+    def run(batch: Batch) -> Outputs:
+        return {"sum": batch["x"].sum(axis=1), "loss": np.asarray(batch["x"].mean())}
+
+    samples = from_arrays({"x": np.arange(6, dtype=np.float32).reshape(3, 2)})
+    found = collect(run, samples, batch_size=2, name="m")
+    assert found["sum"].tolist() == [1, 5, 9]
+    assert found["loss"].tolist() == [1.5, 4.5]
+    fixed = collect(run, replace(samples, layout=Layout({"x": 0}, 2)), batch_size=2, name="m")
+    assert fixed["sum"].tolist() == [1, 5, 9]

@@ -53,6 +53,11 @@ def test_what_the_caller_says_wins():
 def test_unknown_names_and_samples_that_disagree_are_errors():
     with pytest.raises(RecipeError, match="axes: the model has no input 'z'"):
         find_axes([sample(x=(1, 4))], fixed={}, given={"z": {0: "batch"}}, known={})
+    with pytest.raises(RecipeError, match="axes: input 'x' has 2 axes, counted from 0, and no axis 5"):
+        find_axes([sample(x=(1, 4))], fixed={}, given={"x": {5: "batch"}}, known={})
+    for name in ("my axis", "class", "", "a + 1"):
+        with pytest.raises(RecipeError, match="write a name such as batch"):
+            find_axes([sample(x=(1, 4))], fixed={}, given={"x": {0: name}}, known={})
     with pytest.raises(DataError, match="sample 1"):
         find_axes([sample(x=(1, 4)), sample(y=(1, 4))], fixed={}, given={}, known={})
 
@@ -63,3 +68,7 @@ def test_fit_repeats_rows_pads_and_cuts():
     assert fit(rows, [1, 2]).tolist() == [[1, 2]]
     with pytest.raises(RecipeError, match="3 axes"):
         fit(rows, [1, 2, 3])
+    with pytest.raises(RecipeError, match="300,000,000,000 values"):
+        fit(rows, [100_000_000_000, 3])
+    with pytest.raises(DataError, match="no rows to fill"):
+        fit(rows[:0], [1, 3])

@@ -161,3 +161,28 @@ def test_axes_that_cannot_be_dynamic_are_named(vision: torch.nn.Module) -> None:
         plan(None, vision, dynamic=["hight"])
     with pytest.raises(RecipeError, match="allowed: none; a module without a family takes 'axes'"):
         plan(rows(2), dynamic=["height"])
+
+
+@pytest.mark.parametrize("made", [{"x": np.ones((2, 4))}, [5], [[("x", 1)]], 5, "raises"])
+def test_samples_of_a_module_that_are_none_are_an_error_of_the_data(made: object) -> None:
+    class Offering(torch.nn.Linear):
+        def example_inputs(self) -> object:
+            if made == "raises":
+                raise ZeroDivisionError("no samples")
+            return made
+
+    with pytest.raises(DataError, match=r"Offering\.example_inputs\(\) must return a list of mappings"):
+        plan(None, Offering(4, 3))
+
+
+def test_axes_of_a_recipe_have_texts_as_keys() -> None:
+    assert ExportConfig.read({"axes": {"x": {"0": "rows"}}}, where="r").axes == {"x": {0: "rows"}}
+    assert ExportConfig.read({"axes": {"x": {0: "rows"}}}, where="r").axes == {"x": {0: "rows"}}
+    for values in (
+        {"axes": {"x": {"-1": "rows"}}},
+        {"axes": {"x": {"a": "rows"}}},
+        {"shapes": {"x": [-1, 4]}},
+        {"shapes": {"x": [0]}},
+    ):
+        with pytest.raises(RecipeError, match=r"key '(axes|shapes)\.x"):
+            ExportConfig.read(values, where="r")

@@ -39,3 +39,13 @@ def test_evaluating_restores_each_part():
 def test_a_missing_input_is_named():
     with pytest.raises(DataError, match="lacks the input 'b'; it has: a"):
         tensors({"a": torch.ones(1).numpy()}, ["a", "b"])
+
+
+def test_an_assertion_in_the_models_code_is_an_error_of_the_model():
+    class Narrow(torch.nn.Module):
+        def forward(self, x):
+            assert x.shape[1] == 3, "three channels"
+            return x
+
+    with pytest.raises(ModelError, match=r"Narrow cannot run on the samples \(x \[2, 4\]\): three channels"):
+        Program(Narrow(), ["x"]).name_outputs([torch.ones(2, 4)])

@@ -11,7 +11,7 @@ import torch
 
 import edgeopt
 from edgeopt.errors import DataError, ModelError, RecipeError
-from edgeopt.export import ExportConfig, export
+from edgeopt.export import ExportConfig, export, stage
 
 
 class Convolution(torch.nn.Module):
@@ -132,6 +132,14 @@ def test_metadata_says_what_the_file_is(encoder):
 def test_configuration_and_tokenizer_travel_along_but_no_weights(encoder):
     assert sorted(file.name for file in encoder.path.parent.iterdir()) == ["config.json", "model.onnx", "tokenizer.json"]
     assert [file.name for file in encoder.files] == ["model.onnx", "config.json", "tokenizer.json"]
+
+
+def test_only_files_travel_along(tmp_path):
+    source, output = tmp_path / "model", tmp_path / "out"
+    (source / "notes.txt").mkdir(parents=True)
+    (source / "gone.json").symlink_to(source / "nothing.json")
+    (source / "vocab.txt").write_text("a")
+    assert stage._copy_beside(source, output) == [output / "vocab.txt"]
 
 
 def test_no_samples_and_wrong_names_are_told(tmp_path, target):

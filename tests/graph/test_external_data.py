@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from edgeopt.errors import ModelError
@@ -52,3 +53,34 @@ def test_a_place_that_is_no_number_names_the_constant(tmp_path, place):
 def test_a_place_beyond_the_file_is_refused(tmp_path, place):
     with pytest.raises(ModelError, match="ends early or is of another model"):
         files.load(model(tmp_path, location="w.bin", **place))
+
+
+def constant_node(folder, location):
+    """Write a model whose Constant node, and whose function, keep their values in a data file."""
+    (folder / "model").mkdir()
+    tensor = onnx.TensorProto(name="c", data_type=onnx.TensorProto.FLOAT, dims=[2], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    add = [onnx.helper.make_node("Constant", [], ["c"], value=tensor), onnx.helper.make_node("Add", ["x", "c"], ["y"])]
+    sets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("own", 1)]
+    function = onnx.helper.make_function("own", "Shifted", ["x"], ["y"], add, sets)
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in ("x", "z")]
+    twice = [*add, onnx.helper.make_node("Shifted", ["y"], ["z"], domain="own")]
+    graph = onnx.helper.make_graph(twice, "g", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=sets, functions=[function], ir_version=10)
+    (folder / "model" / "m.onnx").write_bytes(model.SerializeToString())
+    return folder / "model" / "m.onnx"
+
+
+def test_values_of_nodes_are_read_from_the_models_folder_and_go_with_the_model(tmp_path):
+    path = constant_node(tmp_path, "c.bin")
+    np.array([3, 4], np.float32).tofile(path.with_name("c.bin"))
+    files.save(files.load(path), tmp_path / "elsewhere" / "copy.onnx")
+    session = ort.InferenceSession(str(tmp_path / "elsewhere" / "copy.onnx"))
+    np.testing.assert_array_equal(session.run(None, {"x": np.zeros(2, np.float32)})[0], [6, 8])
+
+
+def test_values_of_nodes_outside_the_models_folder_are_refused(tmp_path):
+    path = constant_node(tmp_path, "../c.bin")
+    np.array([3, 4], np.float32).tofile(tmp_path / "c.bin")
+    with pytest.raises(ModelError, match=r"'\.\./c\.bin' leaves the model's folder"):
+        files.load(path)

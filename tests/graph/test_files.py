@@ -207,3 +207,18 @@ def test_a_merged_weight_is_written_in_slices_and_runs(tmp_path, monkeypatch):
     x = np.ones((2, 40), np.float32)
     expected = x @ np.concatenate([left, right], axis=1)
     np.testing.assert_allclose(ort.InferenceSession(path).run(None, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_sparse_constant_that_fills_the_memory_is_refused(tmp_path):
+    values, places = numpy_helper.from_array(np.ones(1, np.float32), "c"), numpy_helper.from_array(np.zeros(1, np.int64))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "c"], ["y"])], "g", ends[:1], ends[1:])
+    graph.sparse_initializer.append(onnx.SparseTensorProto(values=values, indices=places, dims=[10**9]))
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(ModelError, match="the sparse constant 'c' would be 4,000,000,000 bytes"):
+        files.load(tmp_path / "m.onnx")
+
+
+def test_a_model_with_a_data_file_makes_its_folder(tmp_path):
+    written = files.save(files.from_proto(model_of(np.ones(4, np.float32))), tmp_path / "new" / "m.onnx", external=True)
+    assert [path.name for path in written] == ["m.onnx", "m.onnx.data"] and all(path.is_file() for path in written)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from edgeopt.errors import ModelError
@@ -25,3 +27,13 @@ def test_a_file_that_is_missing_or_damaged_says_what_to_do(tmp_path, content, sa
     with pytest.raises(ModelError, match=said) as caught:
         Generation.beside(tmp_path)
     assert "again" in str(caught.value) or "with this version" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"layers": 0}, {"context": -1}, *({"inputs": {"past_key": name}} for name in ("past", "%d%d", "%9d", "%s%d"))]
+)
+def test_numbers_and_patterns_that_no_decoder_has_are_refused(tmp_path, changes):
+    whole = {"form": "portable", "layers": 1, "heads": 2, "kv_heads": 2, "head_size": 4, "vocabulary": 9, "context": 8}
+    (tmp_path / "generation.json").write_text(json.dumps({**whole, **changes}))
+    with pytest.raises(ModelError, match=r"key '(layers|context|inputs\.past_key)'.*export or quantize the decoder again"):
+        Generation.beside(tmp_path)

@@ -69,3 +69,18 @@ def test_nodes_are_called_by_name_or_first_output():
     parsed = model("h = MatMul (x, w) y = MatMul (h, w)", "float[n, 4] x", w=(4, 4))
     parsed.graph.node[0].name = "first"
     assert count_macs(as_ir(parsed), zeros(x=(2, 4))) == {"first": 32, "y": 32}
+
+
+def test_packed_attention_counts_its_projections_and_its_past():
+    nodes = "y = com.microsoft.Attention <num_heads = 2> (x, w, b)"
+    found = count_macs(as_ir(contrib(model(nodes, "float[1, 4, 8] x", w=(8, 24), b=(24,)))), zeros(x=(1, 4, 8)))
+    assert found == {"y": 4 * 8 * 24 + 4 * 4 * (8 + 8)}
+    nodes = "y, z = com.microsoft.Attention <num_heads = 2> (x, w, b, , past)"
+    inputs = "float[1, 4, 8] x, float[2, 1, 2, 5, 4] past"
+    found = count_macs(as_ir(contrib(model(nodes, inputs, w=(8, 24), b=(24,)))), zeros(x=(1, 4, 8), past=(2, 1, 2, 5, 4)))
+    assert found == {"y": 4 * 8 * 24 + 4 * 9 * (8 + 8)}
+
+
+def contrib(made: onnx.ModelProto) -> onnx.ModelProto:
+    made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    return made

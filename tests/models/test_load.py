@@ -216,3 +216,13 @@ def test_weights_of_another_kind_than_the_layers_take_are_refused(tmp_path: Path
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"do not fit .*no complex numbers"):
         load_model(tmp_path)
+
+
+def test_what_a_builder_of_the_users_raises_is_an_error_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = {"raises": "raise RuntimeError('no weights')", "lacks": "{}['x']", "divides": "1 / 0"}
+    (tmp_path / "failing_nets.py").write_text("".join(f"def {name}():\n    {body}\n" for name, body in bodies.items()))
+    monkeypatch.chdir(tmp_path)
+    for name, said in {"raises": "RuntimeError: no weights", "lacks": "KeyError: 'x'", "divides": "ZeroDivisionError"}.items():
+        with pytest.raises(ModelError, match=f"failing_nets:{name}: cannot be built with {{}}: {said}"):
+            load_model(f"failing_nets:{name}")
+    monkeypatch.delitem(sys.modules, "failing_nets")

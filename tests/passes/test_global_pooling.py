@@ -35,3 +35,9 @@ def test_axes_are_an_attribute_in_old_operator_sets(rewrite, parse_graph):
 @pytest.mark.parametrize(("axes", "shape"), [("1, 2", "n,1,1,4"), ("0, 3", "1,3,5,1")])
 def test_other_means_stay(rewrite, parse_graph, axes, shape):
     assert rewrite(GlobalPooling(), parse_graph(mean(axes, 1, shape)), IMAGES) == {"ReduceMean": 1}
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("double", np.float64), ("int32", np.int32)])
+def test_means_of_types_without_a_pool_stay(rewrite, parse_graph, kind, dtype):
+    model = parse_graph(mean("2, 3", 1, "n,3,1,1").replace("float", kind))
+    assert rewrite(GlobalPooling(), model, {"x": IMAGES["x"].astype(dtype)}) == {"ReduceMean": 1}

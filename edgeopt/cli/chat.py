@@ -27,13 +27,14 @@ def chat(
     changes: SamplingSet = None,
 ) -> None:
     """Talk with a model: /reset forgets the conversation, Ctrl-C stops a reply, Ctrl-D or /exit ends the chat."""
-    from edgeopt.cli.generation_options import sampling
+    from edgeopt.cli.generation_options import keep_bytes_of_stdin, sampling
     from edgeopt.generate.conversation import Conversation
     from edgeopt.generate.opening import open_engine
 
     options = sampling(changes, max_tokens=max_tokens, temperature=temperature)
     engine = open_engine(model, threads=threads, template=template)
     conversation = Conversation(engine, options, system=system)
+    keep_bytes_of_stdin()
     terminal = sys.stdin.isatty()
     if terminal:
         say("/reset forgets the conversation, Ctrl-C stops a reply, Ctrl-D or /exit ends the chat", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +37,7 @@ def generate(
     form: Format = "table",
 ) -> None:
     """Continue a text, token by token; greedy unless told otherwise."""
-    from edgeopt.cli.generation_options import grammar, sampling, show_piece
+    from edgeopt.cli.generation_options import grammar, read_stdin, sampling, show_piece
     from edgeopt.cli.options import need_format
     from edgeopt.errors import RecipeError
     from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
@@ -46,15 +46,17 @@ def generate(
 
     need_format(form, ("table", "json"))
     options = sampling(changes, max_tokens=max_tokens, temperature=temperature, stop=stop)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = read_stdin() if prompt == "-" else prompt
     wanted = grammar(schema, lark)
     if engine not in ("edgeopt", "genai"):
         raise RecipeError(f"--engine {engine}: choose edgeopt or genai")
     if is_encoder_decoder(model):
         others = {"--chat": chat, "--template": template, "--schema": schema, "--grammar": lark, "--speculate": speculate}
-        _refuse([name for name, value in {**others, "--engine genai": engine == "genai"}.items() if value], model)
+        _refuse({**others, "--engine genai": engine == "genai"}, f"not for {model}, which is an encoder-decoder")
         _show(_from_source(model, text, options, language=language, threads=threads, stream=form == "table"), form)
         return
+    if engine == "genai":
+        _refuse({"--schema": schema, "--grammar": lark, "--speculate": speculate}, "not with --engine genai")
     if language is not None:
         raise RecipeError("--language is for speech models: leave it out")
     runner = open_engine(model, threads=threads, template=template)
@@ -74,12 +76,13 @@ def generate(
     _show(answer, form)
 
 
-def _refuse(options: list[str], model: Path) -> None:
-    """Refuse options that an encoder-decoder does not take."""
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    """Refuse options that have a value; `why` says what does not take them."""
     from edgeopt.errors import RecipeError
 
-    if options:
-        raise RecipeError(f"{', '.join(options)}: not for {model}, which is an encoder-decoder; leave it out")
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise RecipeError(f"{', '.join(names)}: {why}; leave it out")
 
 
 def _from_source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,6 +54,18 @@ def grammar(schema: Path | None, lark: Path | None) -> Grammar | None:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error
     return Grammar("json_schema" if schema is not None else "lark", text)
+
+
+def keep_bytes_of_stdin() -> None:
+    """Let stdin pass on bytes that are not UTF-8 as halves of characters, which the tokenizer refuses in one line."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+
+
+def read_stdin() -> str:
+    """Return all of stdin."""
+    keep_bytes_of_stdin()
+    return sys.stdin.read()
 
 
 def show_piece(piece: str) -> None:

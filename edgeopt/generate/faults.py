@@ -27,4 +27,5 @@ def engine_errors() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        raise _KINDS.get(type(error), ModelError)(str(error)) from error
+        kind = next((_KINDS[base] for base in type(error).__mro__ if base in _KINDS), ModelError)
+        raise kind(str(error)) from error

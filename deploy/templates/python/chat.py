@@ -80,6 +80,8 @@ def answer(engine: Engine, prompt: str | list[int], options: Sampling, *, as_jso
 def talk(engine: Engine, first: list[dict[str, str]], options: Sampling) -> int:
     """Hold a conversation until the input ends."""
     messages = list(first)
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused by the tokenizer, in one line
     while True:
         try:
             text = input("> " if sys.stdin.isatty() else "").strip()

@@ -18,6 +18,8 @@ from .arrays import Array
 from .errors import FolderError, PromptError
 
 _FULL_SCALE = {1: 128.0, 2: 2.0**15, 3: 2.0**23, 4: 2.0**31}
+_RATES_HZ = (1_000, 768_000)
+"""Rates that are read: bringing a recording of another one to the model's would take all memory."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,27 @@ def read_listening(folder: Path) -> Listening:
 
 
 def read_wav(source: Path | bytes, rate_hz: int) -> Array:
-    """Return the samples of a .wav file, or of the content of one, at `rate_hz`, one channel, -1 … 1, [samples] float32."""
+    """Return the samples of a .wav file, or of the content of one, at `rate_hz`, one channel, -1 … 1, [samples] float32.
+
+    A file that is cut off is read as far as it goes.
+
+    Raises:
+        PromptError: it is no .wav file of whole numbers, or of a rate that is not read.
+    """
+    name = "the recording" if isinstance(source, bytes) else source
     try:
         with wave.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
             data = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        name = "the recording" if isinstance(source, bytes) else source
+    except (OSError, EOFError, ValueError, wave.Error) as error:  # (ValueError: a name that no file can have)
         raise PromptError(f"{name}: is not a .wav file with whole numbers as samples: {error}") from error
+    if width not in _FULL_SCALE or not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+        raise PromptError(f"{name}: {8 * width} bits at {rate} Hz are not read; save it with 8 to 32 bits at {rate_hz} Hz")
+    data = data[: len(data) // (width * channels) * (width * channels)]
     if width == 1:
         values = np.frombuffer(data, np.uint8).astype(np.float64) - 128
     elif width == 3:
-        triples = np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3)
+        triples = np.frombuffer(data, np.uint8).reshape(-1, 3)
         values = (np.pad(triples, ((0, 0), (1, 0))).view("<i4")[:, 0] >> 8).astype(np.float64)
     else:
         values = np.frombuffer(data, f"<i{width}").astype(np.float64)

@@ -45,7 +45,13 @@ class Grammars:
         self._library: Any = llguidance
         self._vocabulary = vocabulary
         text = tokens.file.read_text(encoding="utf-8")
-        self._tokenizer: Any = llguidance.LLTokenizer(text, n_vocab=max(vocabulary, tokens.size), eos_token=list(eos) or None)
+        try:
+            self._tokenizer: Any = llguidance.LLTokenizer(
+                text, n_vocab=max(vocabulary, tokens.size), eos_token=list(eos) or None
+            )
+        except Exception as error:  # (what the library raises has no common base)
+            said = " ".join(str(error).split())[:200]
+            raise FolderError(f"{tokens.file}: llguidance does not read it, so no form can be asked for: {said}") from error
 
     def constraint(self, grammar: Grammar) -> Constraint:
         """Return a constraint for one answer.

@@ -38,6 +38,15 @@ class Names:
     present_key: str = "present.%d.key"
     present_value: str = "present.%d.value"
 
+    def __post_init__(self) -> None:
+        for name in (self.past_key, self.past_value, self.present_key, self.present_value):
+            try:
+                numbered = name % 0
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name!r} names no input of each layer: it needs one %d") from error
+            if not isinstance(numbered, str):
+                raise ValueError(f"{name!r} is no name")  # noqa: TRY004  (as every wrong value in these files)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -63,7 +72,7 @@ class Description:
     @property
     def cache_bytes_per_token(self) -> int:
         """Bytes of keys and values of one token in all layers."""
-        width = 2 if self.cache_type in {"float16", "bfloat16"} else 4
+        width = 2 if self.cache_type == "float16" else 4
         return 2 * self.layers * self.kv_heads * self.head_size * width
 
 

@@ -2,6 +2,7 @@
 
     EngineError
     ├── PromptError    the prompt, the messages or an option must change
+    │   └── ContextError   prompt and answer have more tokens than the model's context
     ├── FolderError    the folder of the model is not one that the engine runs
     └── CacheError     the machine has no memory for the cache
 
@@ -17,6 +18,10 @@ class EngineError(Exception):
 
 class PromptError(EngineError):
     """The prompt, the messages or an option must change."""
+
+
+class ContextError(PromptError):
+    """Prompt and answer have more tokens than the model's context."""
 
 
 class FolderError(EngineError):

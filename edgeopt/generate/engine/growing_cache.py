@@ -20,7 +20,7 @@ import onnxruntime as ort
 
 from .arrays import Array
 from .description import Description
-from .errors import PromptError
+from .errors import ContextError
 
 _TYPES = {"float32": np.float32, "float16": np.float16}
 _CHUNK = 128
@@ -56,7 +56,7 @@ class GrowingCache:
     def reserve(self, length: int) -> None:
         """Check that the model takes `length` tokens; there is nothing to reserve."""
         if length > self._described.context:
-            raise PromptError(f"{length} tokens: the model's context is {self._described.context}")
+            raise ContextError(f"{length} tokens: the model's context is {self._described.context}")
 
     def extend(self, row: int, tokens: Sequence[int], want: int = 1) -> Array:
         """Run `tokens` after what `row` holds and return the logits of the last `want`, [want, vocabulary]."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from .cache import Cache
-from .errors import PromptError
+from .errors import ContextError, PromptError
 from .stream import Stream
 
 _PART = 256
@@ -173,12 +173,13 @@ def check_prompt(prompt: Sequence[int], context: int) -> None:
     """Raise an error if the model cannot continue `prompt`.
 
     Raises:
-        PromptError: it is empty, or leaves no room for an answer.
+        PromptError: it is empty.
+        ContextError: it leaves no room for an answer.
     """
     if not prompt:
         raise PromptError("the prompt is empty: write at least one character")
     if len(prompt) >= context:
-        raise PromptError(
+        raise ContextError(
             f"the prompt has {len(prompt)} tokens, the model's context is {context} for prompt and answer together; "
             f"shorten it by at least {len(prompt) - context + 1}"
         )

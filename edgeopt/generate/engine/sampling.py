@@ -22,6 +22,19 @@ _REACHES = (np.float32(3.0), np.float32(6.0), np.float32(12.0), np.float32(30.0)
 """How far below the best logit tokens are looked at, in units of the temperature; beyond the last (1e-13 as likely) never."""
 
 
+_NUMBER, _WHOLE = ((int, float), "a number"), ((int,), "a whole number")
+_WHOLE_OR_NONE = ((int, type(None)), "a whole number")
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"), _NUMBER),
+    **dict.fromkeys(("top_k", "max_tokens"), _WHOLE),
+    **dict.fromkeys(("seed", "logprobs"), _WHOLE_OR_NONE),
+    "stop": ((tuple,), "texts"),
+    "ignore_eos": ((bool,), "true or false"),
+    "logit_bias": ((Mapping,), "a table of tokens and numbers"),
+}
+"""Types of the options of `Sampling`, and how a message calls them."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen, and when a text ends."""
@@ -73,23 +86,35 @@ class Sampling:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Sampling:
-        """Return the options in `values`; an unknown name is an error that says the nearest one."""
+        """Return the options in `values`; an unknown name is an error that says the nearest one.
+
+        Raises:
+            PromptError: a name is unknown, or a value of another type or out of range.
+        """
         allowed = [item.name for item in fields(cls)]
         for name in values:
             if name not in allowed:
                 close = get_close_matches(name, allowed, n=1)
                 hint = f" (did you mean '{close[0]}'?)" if close else ""
                 raise PromptError(f"unknown sampling option '{name}'{hint}; options are: {', '.join(allowed)}")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise PromptError(f"a sampling option has a wrong type: {error}") from error
+            kinds, said = _KINDS[name]
+            if not isinstance(values[name], kinds) or (isinstance(values[name], bool) and bool not in kinds):
+                raise PromptError(f"{name} is {values[name]!r}, of a wrong type: must be {said}")
+        biases = {"logit_bias": _biases(values["logit_bias"])} if "logit_bias" in values else {}
+        return cls(**{**values, **biases})
 
     @property
     def plain(self) -> bool:
         """Whether logits need no change before the choice."""
         neutral = self.repetition_penalty == 1.0 and not self.presence_penalty and not self.frequency_penalty
         return neutral and not self.logit_bias
+
+
+def _biases(values: Mapping[Any, Any]) -> dict[int, float]:
+    try:
+        return {int(token): float(bias) for token, bias in values.items()}
+    except (TypeError, ValueError) as error:
+        raise PromptError(f"logit_bias is {values!r}: must be a table of tokens and numbers") from error
 
 
 class Sampler:

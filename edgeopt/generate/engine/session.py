@@ -14,7 +14,7 @@ from .errors import FolderError
 from .memory import return_memory
 
 _QUIET = 4
-_ARRAY_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16"}
+_CACHE_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 def open_session(path: Any, *, threads: int = 1) -> ort.InferenceSession:
@@ -65,8 +65,8 @@ def check_inputs(session: ort.InferenceSession, described: Description, *, given
                 f"{described.model}: has no '{missing[0]}', so it is not a decoder with a cache of {described.layers} layers; "
                 "export the model again with edgeopt export"
             )
-    for name in (names.tokens, names.logits):
-        if name not in inputs and name not in outputs:
+    for name, side in ((names.tokens, inputs), (names.logits, outputs)):
+        if name not in side:
             raise FolderError(f"{described.model}: has no '{name}', so it is not a decoder")
     cache = {name % layer for layer in range(described.layers) for name in (names.past_key, names.past_value)}
     more = inputs.keys() - cache - {names.tokens, names.mask, names.positions, names.asked, *given}
@@ -75,12 +75,15 @@ def check_inputs(session: ort.InferenceSession, described: Description, *, given
             f"{described.model}: needs the input '{min(more)}', which a decoder alone is not given; of an encoder-decoder give "
             "the folder that holds both halves, encoder and decoder, of one model"
         )
-    past = inputs[names.past_key % 0]
+    past = inputs.get(names.past_key % 0)
+    if past is None or past.type not in _CACHE_TYPES or len(past.shape) != 4:
+        found = "no cache" if past is None else f"a cache of {past.type} with {len(past.shape)} axes"
+        raise FolderError(f"{described.model}: has {found}; a cache of float or float16 with 4 axes is decoded with here")
     heads, size = past.shape[1], past.shape[3]
     return replace(
         described,
         names=names,
-        cache_type=_ARRAY_TYPES.get(past.type, described.cache_type),
+        cache_type=_CACHE_TYPES[past.type],
         kv_heads=heads if isinstance(heads, int) else described.kv_heads,
         head_size=size if isinstance(size, int) else described.head_size,
     )

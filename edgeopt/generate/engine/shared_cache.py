@@ -23,7 +23,7 @@ import onnxruntime as ort
 from .arrays import Array
 from .cache import check_memory
 from .description import Description
-from .errors import PromptError
+from .errors import ContextError
 
 _GRAIN = 64
 _LINE = 64
@@ -57,7 +57,7 @@ class SharedCache:
             return
         described = self._described
         if length > described.context:
-            raise PromptError(f"{length} tokens: the model's context is {described.context}")
+            raise ContextError(f"{length} tokens: the model's context is {described.context}")
         capacity = min(max(-(-length // _GRAIN) * _GRAIN, min(2 * self._capacity, length + 1024)), described.context)
         check_memory(described, rows=self._rows, length=capacity)
         shape = (self._rows, described.kv_heads, capacity, described.head_size)

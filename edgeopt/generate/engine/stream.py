@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class Answer:
 
 @dataclass
 class Stream:
-    """One request: made by the engine, run by the loop, read by the caller."""
+    """One request: made by the engine, run by the loop, read by the caller, who may be another thread."""
 
     prompt: list[int]
     options: Sampling
@@ -98,6 +99,7 @@ class Stream:
         self._unread: list[int] = []
         """Tokens that are not text yet; without stop strings that can wait until the text is read."""
         self._read = 0
+        self._writing = threading.Lock()
         self._probabilities: list[TokenProbability] = []
         self._limit = self.options.max_tokens
         self.drafter = Drafter(self.prompt) if self.speculate else None
@@ -153,11 +155,12 @@ class Stream:
             self._end(reason)
 
     def _write(self) -> None:
-        """Turn tokens into text."""
-        tokens, self._unread = self._unread, []
-        if self._detokenizer is not None:
-            for token in tokens:
-                self._say(self._stop.add(self._detokenizer.add(token)))
+        """Turn tokens into text, one thread at a time."""
+        with self._writing:
+            tokens, self._unread = self._unread, []
+            if self._detokenizer is not None:
+                for token in tokens:
+                    self._say(self._stop.add(self._detokenizer.add(token)))
 
     def _end(self, reason: Reason) -> None:
         self._write()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import FolderError
+from .errors import FolderError, PromptError
 
 _UNFINISHED = "\ufffd"
 _MOST_HELD = 8
@@ -55,7 +55,16 @@ class Tokens:
             )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the tokens of `text`; `special`: with the ones that the model expects around a text."""
+        """Return the tokens of `text`; `special`: with the ones that the model expects around a text.
+
+        Raises:
+            PromptError: the text holds half a character, such as a byte that is not UTF-8 becomes.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            place = f"character {error.start}"
+            raise PromptError(f"the text is not UTF-8: {place} is half a character; write it in UTF-8") from error
         return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:

@@ -45,6 +45,7 @@ class Form:
     def _choice(self, index: int, stream: Stream, echo: str) -> dict[str, Any]:
         text = stream.answer().text
         if not self.chat:
+            self._offsets[index] = len(echo)
             given = self._logprobs(index, text, stream.probabilities())
             return {"index": index, "text": echo + text, "logprobs": given, "finish_reason": reason(stream)}
         message, ended = self.message(text, stream)
@@ -100,11 +101,11 @@ class Form:
         return {"content": content, "refusal": None}
 
     def _logprobs(self, index: int, text: str, found: Sequence[TokenProbability]) -> dict[str, Any] | None:
+        start = self._offsets.get(index, 0)
+        self._offsets[index] = start + len(text)
         if not found:
             return None
         names = [self._tokens.decode([one.token], special=True) for one in found]
-        start = self._offsets.get(index, 0)
-        self._offsets[index] = start + len(text)
         return {
             "tokens": names,
             "token_logprobs": [one.logprob for one in found],

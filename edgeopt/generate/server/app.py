@@ -26,10 +26,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 
 from edgeopt import __version__
 from edgeopt._folders import shipped
-from edgeopt.errors import MachineError
+from edgeopt.errors import EdgeoptError, MachineError
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
 from edgeopt.generate.engine.engine import Engine
-from edgeopt.generate.engine.errors import CacheError, EngineError, FolderError
+from edgeopt.generate.engine.errors import CacheError, ContextError, EngineError, FolderError
 from edgeopt.generate.server.answers import error_body
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.generate.server.encoder import Encoder
@@ -45,13 +45,23 @@ _CHAT = shipped("deploy") / "templates" / "chat"
 """The page's look and its conversation, shared with projects for browsers."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 Served: TypeAlias = Engine | EncoderDecoder | Encoder
+
+
+class UnknownModelError(EdgeoptError):
+    """A request names another model than the one that is served."""
+
+
 _STATUS: dict[type[Exception], int] = {
     QueueFullError: 429,
     ShuttingDownError: 503,
     TimeLimitError: 504,
     CacheError: 503,
     MachineError: 503,
+    UnknownModelError: 404,
+    FolderError: 501,  # the server lacks a package or a file for what is asked
 }
+_CODES: dict[type[Exception], str] = {UnknownModelError: "model_not_found", ContextError: "context_length_exceeded"}
+"""What the API calls these errors."""
 
 
 class Service:
@@ -92,7 +102,7 @@ class Service:
     def check_model(self, asked: str | None) -> None:
         """Raise an error if a request names another model."""
         if asked is not None and asked != self.name:
-            raise HTTPException(404, f"no model '{asked[:80]}'; this server has '{self.name}'")
+            raise UnknownModelError(f"no model '{asked[:80]}'; this server has '{self.name}'")
 
 
 def create_app(service: Service) -> Any:
@@ -114,21 +124,19 @@ def _add_errors(app: FastAPI) -> None:
 
     async def http(_: HttpRequest, error: Exception) -> Response:
         status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "internal error")
-        return JSONResponse(error_body(str(detail), code="model_not_found" if "no model" in str(detail) else None), status)
+        return JSONResponse(error_body(str(detail)), status)
 
     async def known(_: HttpRequest, error: Exception) -> Response:
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 400)
-        if isinstance(error, FolderError):
-            status = 501  # the server lacks a package or a file for what is asked
-        code = "context_length_exceeded" if "context is" in str(error) else None
-        kind = "invalid_request_error" if status == 400 else "server_error"
+        code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
+        kind = "invalid_request_error" if status in (400, 404) else "server_error"
         headers = {"Retry-After": "1"} if status in (429, 503) else None
         return JSONResponse(error_body(str(error), kind=kind, code=code), status, headers=headers)
 
     app.add_exception_handler(RequestValidationError, malformed)
     for refused in (HTTPException, 404, 405):  # the numbers are the router's own
         app.add_exception_handler(refused, http)
-    for kind in (EngineError, QueueFullError, ShuttingDownError, TimeLimitError, MachineError):
+    for kind in (EngineError, QueueFullError, ShuttingDownError, TimeLimitError, MachineError, UnknownModelError):
         app.add_exception_handler(kind, known)
 
 

@@ -34,5 +34,5 @@ class ServeConfig(Options):
     """Largest request."""
     speculate: bool = False
     """Guess tokens from repeated words, for a request that is alone (n-gram speculation)."""
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, le=100)
     """Temperature of requests that name none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Sequence
@@ -19,6 +20,11 @@ from edgeopt.generate.faults import engine_errors
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _BATCH = 16
+_UNLIMITED = 1 << 30
+_EMBEDDINGS = ("sentence_embedding", "text_embeds", "pooled", "last_hidden_state")
+"""Names of outputs, the best first."""
+_SCORES = {"logits", "scores", "start_logits", "end_logits", "probabilities"}
+"""Names of outputs that are no vectors of a text."""
 
 
 class Encoder:
@@ -30,11 +36,12 @@ class Encoder:
             self.tokens = Tokens(self.model.parent / "tokenizer.json")
             self._session = open_session(self.model, threads=threads)
         self._inputs = [value.name for value in self._session.get_inputs()]
-        outputs = {value.name: value for value in self._session.get_outputs()}
+        outputs = [value.name for value in self._session.get_outputs()]
         if not set(self._inputs) <= _INPUTS or "input_ids" not in self._inputs:
             raise ModelError(f"{self.model}: takes {', '.join(self._inputs[:5])}: neither a language model nor a text encoder")
-        names = [name for name in ("sentence_embedding", "text_embeds", "pooled", "last_hidden_state") if name in outputs]
-        self._output = names[0] if names else next(iter(outputs))
+        self._output = next((name for name in _EMBEDDINGS if name in outputs), next(iter(outputs)))
+        if self._output in _SCORES:
+            raise ModelError(f"{self.model}: its output '{self._output}' holds scores of classes: it is not a text encoder")
         self.longest = _longest(self.model.parent)
         self._lock = threading.Lock()
 
@@ -72,9 +79,9 @@ class Encoder:
 
 
 def _longest(folder: Path) -> int:
-
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return int(values.get("max_position_embeddings", 1 << 30))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return 1 << 30
+    """Return how many tokens a text may have: RoBERTa has two positions more than tokens, as its tokenizer's file says."""
+    found = [_UNLIMITED]
+    for name, key in (("config.json", "max_position_embeddings"), ("tokenizer_config.json", "model_max_length")):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RecursionError):
+            found.append(int(json.loads((folder / name).read_text(encoding="utf-8"))[key]))
+    return min(size for size in found if size > 0)

@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from edgeopt.generate.server.answers import error_body
 from edgeopt.generate.server.config import ServeConfig
@@ -71,12 +71,12 @@ class Guard:
         if self._config.host in _LOOPBACK and _name(host) not in _LOOPBACK:
             return 403, f"this server answers to localhost, not to '{host[:80]}'"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             return 403, f"pages of '{origin[:80]}' may not use this server"
         key = self._config.api_key
         if key is not None and path not in _OPEN_PATHS:
             given = headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), key.encode()):
+            if not hmac.compare_digest(given.encode("latin-1"), key.encode()):
                 return 401, "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'"
         size = headers.get("content-length", "0")
         if size.isdecimal() and int(size) > self._config.max_body_bytes:
@@ -99,10 +99,15 @@ class Guard:
 
 def _name(host: str) -> str:
     """Return a Host header without its port."""
+    return _split(f"//{host}").hostname or ""
+
+
+def _split(address: str) -> SplitResult:
+    """Return the parts of an address; none where it is not one."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return urlsplit(address)
     except ValueError:
-        return ""
+        return SplitResult("", "", "", "", "")
 
 
 async def _reply(send: Send, status: int, message: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from edgeopt.errors import EdgeoptError
@@ -79,7 +80,7 @@ class Texts:
         deadline = time.perf_counter() + self._config.time_limit_s
         streams = []
         for number in range(request.n):
-            seeded = Sampling(**{**vars(options), "seed": options.seed + number}) if options.seed is not None else options
+            seeded = replace(options, seed=options.seed + number) if options.seed is not None else options
             streams.append(
                 self._engine.request(prompt, seeded, grammar=grammar, speculate=self._config.speculate, deadline=deadline)
             )
@@ -131,7 +132,8 @@ class Answering:
                 for index in range(len(self._jobs)):
                     yield _event(self._form.opening(index))
             elif self._echo:
-                yield _event(self._form.piece(0, self._echo, []))
+                for index in range(len(self._jobs)):
+                    yield _event(self._form.piece(index, self._echo, []))
             told = [0] * len(self._jobs)
             open_ones = set(range(len(self._jobs)))
             while open_ones:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import wave
 from pathlib import Path
 
@@ -62,3 +63,21 @@ def test_how_a_model_hears(tmp_path: Path) -> None:
         read_listening(tmp_path)
     with pytest.raises(PromptError, match=r"is not a \.wav file"):
         read_wav(tmp_path / "preprocessor_config.json", 16000)
+
+
+def recording(width: int, rate: int, data: bytes) -> bytes:
+    """A .wav file of one channel whose data may be of any length."""
+    form = struct.pack("<IHHIIHH", 16, 1, 1, rate, rate * width, width, 8 * width)
+    return b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + form + b"data" + struct.pack("<I", len(data)) + data
+
+
+@pytest.mark.parametrize(("width", "rate"), [(2, 0), (2, 1), (2, 2**30), (8, 16000), (5, 16000)])
+def test_widths_and_rates_that_no_recording_has_are_refused(width: int, rate: int) -> None:
+    with pytest.raises(PromptError, match=rf"{8 * width} bits at {rate} Hz are not read"):
+        read_wav(recording(width, rate, bytes(40 * width)), 16000)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_a_recording_that_is_cut_off_is_read_as_far_as_it_goes(width: int) -> None:
+    whole = recording(width, 16000, bytes(range(1, 1 + 4 * width)))
+    assert len(read_wav(whole[:-1], 16000)) == 3

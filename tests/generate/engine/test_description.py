@@ -154,3 +154,12 @@ def test_values_that_describe_nothing_are_refused(tmp_path: Path, file: str, tex
     (tmp_path / file).write_text(text, encoding="utf-8")
     with pytest.raises(FolderError, match=file):
         describe(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["past", "past.%d.%d", "past.%q"])
+def test_names_that_do_not_count_layers_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "decoder.onnx").write_bytes(b"")
+    values = {**OURS, "inputs": {**OURS["inputs"], "past_key": name}}
+    (tmp_path / "generation.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(FolderError, match="names no input of each layer: it needs one %d"):
+        describe(tmp_path)

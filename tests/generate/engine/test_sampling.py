@@ -95,3 +95,25 @@ def test_presence_frequency_and_bias_change_logits() -> None:
 def test_impossible_options_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(PromptError, match=said):
         Sampling.read(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"top_k": 1.5},
+        {"seed": 0.5},
+        {"max_tokens": 2.5},
+        {"logprobs": 1.5},
+        {"top_p": True},
+        {"ignore_eos": "no"},
+        {"logit_bias": 3},
+        {"logit_bias": {"the": 1.0}},
+    ],
+)
+def test_an_option_of_another_type_is_refused_before_a_token_is_chosen(values: dict[str, Any]) -> None:
+    with pytest.raises(PromptError, match=rf"{next(iter(values))} is .*: must be "):
+        Sampling.read(values)
+
+
+def test_biases_may_name_tokens_in_digits() -> None:
+    assert Sampling.read({"logit_bias": {"5": 1}}).logit_bias == {5: 1.0}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +74,33 @@ def test_speeds_count_what_was_computed() -> None:
     answer = Answer((1, 2, 3, 4), "", "stop", prompt_tokens=110, reused_tokens=10, prefill_s=0.5, decode_s=0.1)
     assert answer.prefill_tokens_per_s == 200
     assert answer.decode_tokens_per_s == pytest.approx(30)
+
+
+class Halting:
+    """Tokens as single letters; the first decoding waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def decode(self, tokens: list[int], **_: object) -> str:
+        if not self.reached.is_set():
+            self.reached.set()
+            self.go_on.wait(10)
+        return "".join(chr(token) for token in tokens)
+
+
+def test_a_reader_in_another_thread_gets_each_character_once() -> None:
+    tokens: Any = Halting()
+    stream = Stream([1], Sampling(), tokens, eos=(2,))
+    stream.receive(ord("a"))
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.append(stream.read()))
+    reader.start()
+    assert tokens.reached.wait(10)
+    ending = threading.Thread(target=lambda: [stream.receive(ord("b")), stream.receive(2)])
+    ending.start()
+    ending.join(0.3)  # it must wait for the reader
+    tokens.go_on.set()
+    for thread in (reader, ending):
+        thread.join(10)
+    assert "".join(said) + stream.read() == stream.answer().text == "ab"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeopt.generate.engine.engine import Engine
-from edgeopt.generate.engine.errors import FolderError
+from edgeopt.generate.engine.errors import FolderError, PromptError
 from edgeopt.generate.engine.tokens import Detokenizer, Tokens
 
 
@@ -53,3 +53,8 @@ def test_a_folder_without_a_tokenizer_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(FolderError, match="cannot read it"):
         Tokens(tmp_path / "tokenizer.json")
+
+
+def test_half_a_character_is_refused_in_a_line(engine: Engine) -> None:
+    with pytest.raises(PromptError, match="the text is not UTF-8: character 2"):
+        engine.tokens.encode("a \udcff")

@@ -31,3 +31,10 @@ def test_an_api_key(portable: Path) -> None:
         assert get(f"{made.address}/v1/models", Authorization="Bearer wrong")[0] == 401
         assert get(f"{made.address}/v1/models", Authorization="Bearer secret")[0] == 200
         assert get(f"{made.address}/healthz")[0] == 200
+
+
+def test_an_origin_that_is_none_is_refused_and_a_key_may_have_any_letters(portable: Path) -> None:
+    with running(Engine.open(portable), api_key="schlüssel") as made:
+        assert get(f"{made.address}/v1/models", Origin="http://[")[0] == 403
+        given = "Bearer " + "schlüssel".encode().decode("latin-1")
+        assert get(f"{made.address}/v1/models", Authorization=given)[0] == 200

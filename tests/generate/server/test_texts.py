@@ -47,6 +47,15 @@ def test_a_completion_with_probabilities_and_echo(server: Running, engine: Engin
     assert made.text == "Once upon" + alone.text
     assert made.logprobs.token_logprobs == pytest.approx([entry.logprob for entry in alone.logprobs])
     assert all(len(top) <= 2 for top in made.logprobs.top_logprobs)
+    assert made.logprobs.text_offset[0] == len("Once upon")
+
+
+def test_a_streamed_echo_begins_each_choice(server: Running) -> None:
+    said = {0: "", 1: ""}
+    for event in server.client().completions.create(model="tiny", prompt="Once", max_tokens=3, echo=True, n=2, stream=True):
+        for choice in event.choices:
+            said[choice.index] += choice.text
+    assert all(text.startswith("Once") and len(text) > 4 for text in said.values())
 
 
 def test_chat_probabilities(server: Running) -> None:

@@ -10,7 +10,6 @@ part, each file, and at the end the hash of the new bundle.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt import files
-from edgeopt.bundle.pack import DAMAGED_ZIP
+from edgeopt.bundle.pack import DAMAGED_ZIP, is_of_disk, refuse_inside, unsafe_name
 from edgeopt.bundle.verify import device_verify
 from edgeopt.errors import DataError, IntegrityError, ModelError, RecipeError
 from edgeopt.extras import need
@@ -66,11 +65,14 @@ def write_delta(old: Path, new: Path, output: Path) -> DeltaResult:
 
     Raises:
         ModelError: one of the two is no bundle.
-        MachineError: the package zstandard is not installed.
+        RecipeError: `output` lies in one of them.
+        MachineError: the package zstandard is not installed, or `output` cannot be written.
     """
     need("zstandard", purpose="writing a delta")
     import zstandard
 
+    for bundle in (old, new):
+        refuse_inside(output, bundle)
     known: dict[str, _Part] = {}
     tensors: dict[str, _Part] = {}
     for part in _parts(old):
@@ -95,15 +97,10 @@ def write_delta(old: Path, new: Path, output: Path) -> DeltaResult:
                 entry["base"] = {"old": base.path, "start": base.start, "bytes": len(base.content), "sha256": base.sha256}
         listed.setdefault(part.path, []).append(entry)
     values = {"schema_version": 1, "old": _identity(old), "new": _identity(new), "files": listed}
-    with files.disk_errors(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        aside = output.with_name(f".{output.name}.part")
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
-            _store(archive, "delta.json", plain.compress(json.dumps(values, sort_keys=True).encode()))
-            for name in sorted(sent):
-                _store(archive, f"parts/{name}", sent[name])
-        files.flush(aside)
-        aside.replace(output)
+    with files.write_aside(output) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive:
+        _store(archive, "delta.json", plain.compress(json.dumps(values, sort_keys=True).encode()))
+        for name in sorted(sent):
+            _store(archive, f"parts/{name}", sent[name])
     new_bytes = sum(path.stat().st_size for path in _bundle_files(new))
     return DeltaResult(output.stat().st_size, new_bytes, sizes["compressed"], sizes["parts"], len(sent))
 
@@ -140,8 +137,8 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
             try:
                 with zipfile.ZipFile(delta) as archive:
                     _assemble(archive, old, aside)
-            except (*DAMAGED_ZIP, TypeError, AttributeError, OSError) as error:
-                if isinstance(error, OSError) and error.errno != errno.EINVAL:  # (a place before the file's first byte)
+            except (*DAMAGED_ZIP, TypeError, AttributeError, ArithmeticError, OSError) as error:
+                if is_of_disk(error):
                     raise
                 raise DataError(f"{delta}: not a delta that can be read: {' '.join(str(error).split())[:200]}") from error
             for path in [*aside.rglob("*"), aside]:
@@ -150,16 +147,18 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
 
 
 def _assemble(archive: zipfile.ZipFile, old: Path, folder: Path) -> None:
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        raise DataError("a part is compressed twice; refused")
     values = json.loads(_unpacked(archive.read("delta.json"), 256 << 20, None))
     if values["schema_version"] != 1:
         raise DataError(f"delta.json: schema version {values['schema_version']}, this edgeopt reads 1")
     if values["old"] != _identity(old):
         raise DataError(f"{old}: not the bundle that this delta is for")
-    if sum(int(entry["bytes"]) for entries in values["files"].values() for entry in entries) > _MOST_BYTES:
+    if sum(_count(entry["bytes"]) for entries in values["files"].values() for entry in entries) > _MOST_BYTES:
         raise DataError(f"the new bundle would have more than {_MOST_BYTES} bytes; refused")
     for name, entries in values["files"].items():
-        if device_verify().unsafe(name) and name not in ("bundle.json", "SHA256SUMS", "model.sig"):
-            raise DataError(f"delta.json: '{name[:80]}' {device_verify().unsafe(name)}; refused")
+        if reason := unsafe_name(name):
+            raise DataError(f"delta.json: '{name[:80]}' {reason}; refused")
         place = folder.joinpath(*name.split("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("xb") as target:
@@ -167,7 +166,11 @@ def _assemble(archive: zipfile.ZipFile, old: Path, folder: Path) -> None:
                 target.write(_part(archive, old, entry))
     if _identity(folder) != values["new"]:
         raise IntegrityError("the bundle that the delta makes is not the recorded one")
-    report = device_verify().check_files(str(folder), device_verify().read_manifest(str(folder)))
+    code = device_verify()
+    try:
+        report = code.check_files(str(folder), code.read_manifest(str(folder)))
+    except (code.DamagedError, code.NotABundleError) as error:
+        raise IntegrityError(f"the bundle that the delta makes does not verify: {error}") from error
     failed = next((check.detail for check in report if check.status == "failed"), None)
     if failed:
         raise IntegrityError(f"the bundle that the delta makes does not verify: {failed}")
@@ -180,20 +183,28 @@ def _part(archive: zipfile.ZipFile, old: Path, entry: dict[str, Any]) -> bytes:
     else:
         base = entry.get("base")
         dictionary = None if base is None else _checked(_of_old(old, base), base["sha256"])
-        content = _unpacked(archive.read(f"parts/{entry['sha256']}"), int(entry["bytes"]), dictionary)
+        content = _unpacked(archive.read(f"parts/{entry['sha256']}"), _count(entry["bytes"]), dictionary)
     return _checked(content, entry["sha256"])
 
 
 def _of_old(old: Path, entry: dict[str, Any]) -> bytes:
     name = str(entry["old"])
-    if device_verify().unsafe(name) and name not in ("bundle.json", "SHA256SUMS", "model.sig"):
-        raise DataError(f"delta.json: '{name[:80]}' {device_verify().unsafe(name)}; refused")
+    if reason := unsafe_name(name):
+        raise DataError(f"delta.json: '{name[:80]}' {reason}; refused")
     try:
         with old.joinpath(*name.split("/")).open("rb") as file:
-            file.seek(int(entry["start"]))
-            return file.read(int(entry["bytes"]))
+            file.seek(_count(entry["start"]))
+            return file.read(_count(entry["bytes"]))
     except OSError as error:
         raise DataError(f"{old}: {name} cannot be read: {error}") from error
+
+
+def _count(value: Any) -> int:
+    """Return a number of bytes out of a delta.json; one that no file has is refused."""
+    count = int(value)
+    if not 0 <= count <= _MOST_BYTES:
+        raise DataError(f"delta.json: {count} bytes; refused")
+    return count
 
 
 def _unpacked(packed: bytes, size: int, dictionary: bytes | None) -> bytes:

@@ -27,6 +27,7 @@ from edgeopt.data.preprocessing import AudioInput, TokenizerInput
 from edgeopt.device_code import inference, inference_folder
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.escaping import shell_word
 from edgeopt.generate.opening import KIND
 
 _MARK = re.compile(r"@@([A-Z_]+)@@")
@@ -35,6 +36,13 @@ _TEXTS = (
     *(".pro", ".properties", ".py", ".raucm", ".service", ".sh", ".toml", ".txt", ".webmanifest", ".xml", ".yaml"),
 )
 """Suffixes of templates that are texts."""
+_WORDS = set(
+    "abstract as assert boolean break byte case catch char class const continue default do double else enum extends false "  # noqa: SIM905
+    "final finally float for fun goto if implements import in instanceof int interface is long native new null object package "
+    "private protected public return short static strictfp super switch synchronized this throw throws transient true try "
+    "typealias typeof val var void volatile when while".split()
+)
+"""Words of Java and Kotlin that name no package."""
 _NORMALIZER = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase")
 """What a project reads of BERT's normalizer."""
 
@@ -83,6 +91,8 @@ _LANGUAGE_MODELS: Mapping[Platform, _Layout] = {
 }
 """For language models; other platforms have none."""
 _UNICODE = {Platform.CPP: "unicode.txt", Platform.ANDROID: "app/src/main/assets/unicode.txt"}
+_NATIVE_TYPES = frozenset(("float32", "float64", "int8", "uint8", "int32", "int64", "bool"))
+"""Types of tensors that the C++ makes and reads (``ort.hpp``)."""
 _WAYS = {
     Platform.PYTHON: "one answer on the command line",
     Platform.SERVE: "serve it on 127.0.0.1:8000",
@@ -114,6 +124,7 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
         ModelError: `bundle` is no bundle, does not verify, or the platform cannot run it.
         RecipeError: `output` holds something else, or lies in the bundle.
     """
+    output = output if output.name else output.resolve()
     manifest = _checked(bundle)
     _refuse(manifest, bundle, platform)
     _refuse_foreign(output, bundle)
@@ -127,7 +138,7 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
                 shutil.rmtree(output)
             aside.replace(output)
     names = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
-    commands = tuple(f"make -C {output} {target}" for target in ("setup", "test", "run"))
+    commands = tuple(f"make -C {shell_word(str(output))} {target}" for target in ("setup", "test", "run"))
     return Project(output, platform, tuple(names), commands)
 
 
@@ -191,6 +202,14 @@ def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
         )
     steps = manifest.preprocessing
     native = platform in (Platform.CPP, Platform.ANDROID)
+    if native and manifest.decoding == "text":
+        raise ModelError(f"{bundle}: the {platform} template does not turn tokens into text; python, serve, node and web do")
+    other = next((one for one in (*manifest.inputs, *manifest.outputs) if one.dtype not in _NATIVE_TYPES), None)
+    if native and other is not None:
+        raise ModelError(
+            f"{bundle}: '{other.name}' is {other.dtype}, and the {platform} template has {', '.join(sorted(_NATIVE_TYPES))}; "
+            "python and serve have all types"
+        )
     if native and isinstance(steps, TokenizerInput) and (part := unread_part(_tokenizer(steps, bundle))) is not None:
         raise ModelError(f"{bundle}: the {platform} template does not read {part}; python, serve, node and web may")
 
@@ -235,7 +254,7 @@ def project_facts(manifest: Manifest, bundle: Path) -> dict[str, str]:
     return {
         "NAME": re.sub(r"[^\w .,+()-]", " ", name),
         "SLUG": slug,
-        "IDENT": re.sub("[^a-z0-9]", "", slug) or "model",
+        "IDENT": _identifier(slug),
         "TASK": re.sub(r"[^\w-]", " ", manifest.task),
         "KIND": kind,
         "PAIR": "true" if isinstance(steps, TokenizerInput) and steps.pair else "false",
@@ -246,6 +265,12 @@ def project_facts(manifest: Manifest, bundle: Path) -> dict[str, str]:
         "RATE": str(steps.rate if isinstance(steps, AudioInput) else 16000),
         "HASH": files.sha256(bundle / "SHA256SUMS")[:16],
     }
+
+
+def _identifier(slug: str) -> str:
+    """Return a name as a part of a package of Java and Kotlin: it begins with a letter and is none of their words."""
+    plain = re.sub("[^a-z0-9]", "", slug)
+    return plain if plain and plain[0].isalpha() and plain not in _WORDS else f"model{plain}"
 
 
 def _example(words: Sequence[str]) -> str:

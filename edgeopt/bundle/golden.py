@@ -67,10 +67,15 @@ def record_golden(
     session = _session(model, optimize=True)
     outputs = _run(model, session, samples)
     reference = _run(model, _session(model, optimize=False), samples)
-    for index, values in enumerate(outputs):
-        for spec, value in zip(signature.outputs, values, strict=True):
+    for index, (values, others) in enumerate(zip(outputs, reference, strict=True)):
+        for spec, value, other in zip(signature.outputs, values, others, strict=True):
             if value.dtype.kind == "f" and np.isnan(value).any():
                 raise DataError(f"golden sample {index} makes output '{spec.name}' NaN; give another sample or fix the model")
+            if value.shape != other.shape:
+                raise DataError(
+                    f"golden sample {index} makes output '{spec.name}' of the shape {list(value.shape)} in the optimised graph "
+                    f"and {list(other.shape)} in the graph as written: its size hangs on a near-tie; give another sample"
+                )
     judged = []
     for position, spec in enumerate(signature.outputs):
         here, plain = [[values[position] for values in runs] for runs in (outputs, reference)]

@@ -70,7 +70,8 @@ def guess_decoding(
     """
     name, first = outputs[0]
     if "detection" in task and isinstance(preprocessing, ImageInput):
-        return _boxes(outputs, preprocessing, labels) or Arrays()
+        found_any = all(values.size for _, values in outputs)  # (a model that suppresses boxes itself may return none)
+        return (_boxes(outputs, preprocessing, labels) if found_any else None) or Arrays()
     for words, make in _BY_TASK:
         if any(word in task for word in words):
             return make(outputs)

@@ -1,8 +1,8 @@
 """Licences of models and data, as their folders state them: a model card's front matter, config.json, or a licence file.
 
-A licence file names itself by its text, so the text is compared with the first words of the usual licences. A folder that is
-the root of a project (it holds .git, pyproject.toml, package.json, …) states the licence of that project, not of a model in it:
-its licence file is not read.
+A licence file names itself by its text, so the text is searched for the first words of the usual licences: the first one that
+is found counts, since some name others further on (MPL-2.0 the GNU licences). A folder that is the root of a project (it holds
+.git, pyproject.toml, package.json, …) states the licence of that project, not of a model in it: its licence file is not read.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pathlib import Path
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError
 
-_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "COPYING")
+_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "LICENCE.md", "COPYING")
 _PROJECT = (".git", "pyproject.toml", "setup.py", "package.json", "Cargo.toml", "go.mod", "CMakeLists.txt")
 _MARKS = (
     ("Apache-2.0", r"apache license\W+version 2\.0"),
     ("AGPL-3.0-only", r"gnu affero general public license\W+version 3"),
+    ("LGPL-3.0-only", r"gnu lesser general public license\W+version 3"),
     ("LGPL-2.1-only", r"gnu lesser general public license\W+version 2\.1"),
+    ("LGPL-2.0-only", r"gnu library general public license\W+version 2"),
     ("GPL-3.0-only", r"gnu general public license\W+version 3"),
     ("GPL-2.0-only", r"gnu general public license\W+version 2"),
     ("MPL-2.0", r"mozilla public license\W+version 2\.0"),
@@ -100,7 +102,8 @@ def licence_file(folder: Path) -> Path | None:
 def recognised(text: str) -> str | None:
     """Return the SPDX identifier of a licence by its text, or None."""
     words = " ".join(text.lower().split())
-    return next((name for name, mark in _MARKS if re.search(mark, words)), None)
+    found = [(place.start(), rank) for rank, (_, mark) in enumerate(_MARKS) if (place := re.search(mark, words))]
+    return _MARKS[min(found)[1]][0] if found else None
 
 
 def _of_card(card: Path) -> str | None:

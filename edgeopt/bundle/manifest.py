@@ -56,6 +56,13 @@ class _Model(BaseModel):
     minimum_onnxruntime: StrictStr | None = Field(default=None, pattern=f"^{VERSION.pattern}$")
 
 
+class _Tensor(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: StrictStr
+    dtype: StrictStr
+
+
 class Manifest(BaseModel):
     """The checked values of a bundle.json."""
 
@@ -69,6 +76,10 @@ class Manifest(BaseModel):
     model: _Model
     golden: _Golden
     preprocessing: Preprocessing
+    decoding: str
+    """Its kind."""
+    inputs: tuple[_Tensor, ...]
+    outputs: tuple[_Tensor, ...]
 
     @property
     def first_raw(self) -> tuple[str, ...]:
@@ -87,9 +98,9 @@ def read_manifest(bundle: Path) -> Manifest:
         raise ModelError(f"{bundle}: a bundle of schema version 1 carries no decoding; write it again with edgeopt bundle")
     try:
         where = f"{bundle}/bundle.json"
-        read_decoding(_object(values, "decoding", where), where=where)
+        decoding = read_decoding(_object(values, "decoding", where), where=where).kind
         steps = read_preprocessing(_object(values, "preprocessing", where), where=where)
-        found = Manifest.model_validate({**values, "preprocessing": steps})
+        found = Manifest.model_validate({**values, "preprocessing": steps, "decoding": decoding})
     except RecipeError as error:
         raise ModelError(str(error)) from error
     except ValidationError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -73,6 +74,8 @@ def push_bundle(bundle: Path, reference: str) -> str:
     """
     place = read_reference(reference)
     facts = read_json(bundle / "bundle.json", error=ModelError, what="a bundle's manifest")
+    if not isinstance(facts, dict) or not {"name", "task"} <= facts.keys():
+        raise ModelError(f"{bundle}: its bundle.json names no model and task; write the bundle again")
     with temporary_folder("edgeopt-oci-") as folder:
         packed = folder / "bundle.tar.zst"
         pack_bundle(bundle, packed)
@@ -102,10 +105,14 @@ def pull_bundle(reference: str, output: Path) -> None:
     Raises:
         DataError: what is there is no bundle.
         IntegrityError: it does not have its digest.
+        RecipeError: `output` exists already.
         MachineError: the registry cannot be reached or refuses.
     """
     place = read_reference(reference)
-    body = _call(place, "GET", f"/manifests/{place.version}", None, {"Accept": _MANIFEST_TYPE})[0]
+    if output.exists():
+        raise RecipeError(f"{output}: exists already; give a new folder")
+    where, accepted = f"/manifests/{place.version}", {"Accept": _MANIFEST_TYPE}
+    body = _call(place, "GET", where, None, accepted, most=_MANIFEST_LIMIT_BYTES + 1)[0]
     if len(body) > _MANIFEST_LIMIT_BYTES:
         raise DataError(f"{reference}: its manifest is larger than {_MANIFEST_LIMIT_BYTES} bytes")
     if place.version.startswith("sha256:"):
@@ -143,25 +150,33 @@ def _push_blob(place: Reference, content: bytes) -> None:
     _, headers = _call(place, "POST", "/blobs/uploads/", b"", {})
     location = urllib.parse.urljoin(f"{place.address}/", headers.get("Location", ""))
     query = "&" if "?" in location else "?"
-    _send("PUT", f"{location}{query}digest={urllib.parse.quote(digest)}", content, {"Content-Type": "application/octet-stream"})
+    address = f"{location}{query}digest={urllib.parse.quote(digest)}"
+    _send(place, "PUT", address, content, {"Content-Type": "application/octet-stream"})
 
 
-def _call(place: Reference, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[bytes, Any]:
-    return _send(method, place.address + path, body, headers)
+def _call(
+    place: Reference, method: str, path: str, body: bytes | None, headers: dict[str, str], *, most: int | None = None
+) -> tuple[bytes, Any]:
+    return _send(place, method, place.address + path, body, headers, most=most)
 
 
-def _send(method: str, address: str, body: bytes | None, headers: dict[str, str]) -> tuple[bytes, Any]:
+def _send(
+    place: Reference, method: str, address: str, body: bytes | None, headers: dict[str, str], *, most: int | None = None
+) -> tuple[bytes, Any]:
+    """Return up to `most` bytes of an answer and its headers; user and password go to the registry's own host alone."""
     if not address.startswith(("http://", "https://")):
         raise MachineError(f"the registry answered with an address that is none: {address[:80]}")
     request = urllib.request.Request(address, data=body, method=method, headers=headers)
     user, password = os.environ.get("EDGEOPT_REGISTRY_USER"), os.environ.get("EDGEOPT_REGISTRY_PASSWORD")
-    if user and password:
-        request.add_header("Authorization", "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())
+    if user and password and urllib.parse.urlsplit(address).netloc == place.host:
+        login = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        request.add_unredirected_header("Authorization", login)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
-            return response.read(), response.headers
+            return response.read(most), response.headers
     except urllib.error.HTTPError as error:
         said = error.read(200).decode("utf-8", "replace")
         raise MachineError(f"the registry refused {method} {address}: status {error.code}: {' '.join(said.split())}") from error
-    except OSError as error:
-        raise MachineError(f"the registry at {address} cannot be reached: {error}") from error
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:  # (the last two: of such a host or port)
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise MachineError(f"the registry at {address} cannot be reached: {said}") from error

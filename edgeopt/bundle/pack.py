@@ -6,8 +6,8 @@ plain files alone: no links, no devices, no absolute or climbing paths, no more 
 
 from __future__ import annotations
 
+import errno
 import io
-import os
 import shutil
 import tarfile
 import tempfile
@@ -30,6 +30,7 @@ _MOST_FILES = 100_000
 _MOST_RATIO = 200
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
+_OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def pack_bundle(bundle: Path, output: Path) -> None:
@@ -37,7 +38,8 @@ def pack_bundle(bundle: Path, output: Path) -> None:
 
     Raises:
         ModelError: `bundle` is no bundle, or holds links.
-        RecipeError: the suffix of `output` is another.
+        RecipeError: the suffix of `output` is another, or it lies in the bundle.
+        MachineError: `output` cannot be written.
     """
     _kind(output)
     if not (bundle / "bundle.json").is_file():
@@ -46,19 +48,21 @@ def pack_bundle(bundle: Path, output: Path) -> None:
     for path in paths:
         if path.is_symlink() or not path.is_file():
             raise ModelError(f"{path}: not a plain file; a bundle holds plain files")
+    refuse_inside(output, bundle)
     names = sorted((path.relative_to(bundle).as_posix(), path) for path in paths)
-    with files.disk_errors(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False) as aside:
-            try:
-                (_write_zip if output.name.endswith(".zip") else _write_tar)(aside, names)
-                aside.flush()
-                os.fsync(aside.fileno())
-            except BaseException:
-                Path(aside.name).unlink()
-                raise
-        Path(aside.name).chmod(0o644)
-        Path(aside.name).replace(output)
+    with files.write_aside(output) as aside, aside.open("wb") as target:
+        (_write_zip if output.name.endswith(".zip") else _write_tar)(target, names)
+
+
+def unsafe_name(name: str) -> str | None:
+    """Return why no file of a bundle may be called `name`; None: one may."""
+    return None if name in ("bundle.json", "SHA256SUMS", "model.sig") else device_verify().unsafe(name)
+
+
+def refuse_inside(output: Path, bundle: Path) -> None:
+    """Raise an error if `output` lies in a bundle, which would then hold a file that it does not record."""
+    if bundle.resolve() in (output.resolve(), *output.resolve().parents):
+        raise RecipeError(f"{output}: lies in the bundle; give another place")
 
 
 def unpack_bundle(archive: Path, output: Path) -> None:
@@ -143,6 +147,8 @@ def _read_zip(path: Path, folder: Path) -> None:
                 with archive.open(entry) as source:
                     limits.take(entry.filename, source, folder)
     except (*DAMAGED_ZIP, OSError) as error:
+        if is_of_disk(error):
+            raise
         raise DataError(f"{path}: not a .zip that can be read: {_said(error)}") from error
 
 
@@ -164,6 +170,8 @@ def _read_tar(path: Path, folder: Path) -> None:
                 if source is not None:
                     limits.take(entry.name, source, folder)
     except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError, OSError) as error:
+        if is_of_disk(error):
+            raise
         raise DataError(f"{path}: not a .tar.zst that can be read: {_said(error)}") from error
 
 
@@ -177,8 +185,8 @@ class _Limits:
 
     def take(self, name: str, source: IO[bytes], folder: Path) -> None:
         """Write one entry below `folder`."""
-        reason = device_verify().unsafe(name)
-        if reason and name not in ("bundle.json", "SHA256SUMS", "model.sig"):
+        reason = unsafe_name(name)
+        if reason:
             raise DataError(f"{self._path}: '{name[:80]}' {reason}; refused")
         if name in self._names or len(self._names) >= _MOST_FILES:
             raise DataError(f"{self._path}: '{name[:80]}' comes twice, or is one of more than {_MOST_FILES} files; refused")
@@ -191,6 +199,11 @@ class _Limits:
                 if self._bytes_left < 0:
                     raise DataError(f"{self._path}: unpacks to more than {_MOST_RATIO} times its size; refused")
                 target.write(block)
+
+
+def is_of_disk(error: Exception) -> bool:
+    """Return whether an error is of the place that is written to (full, not permitted), and not of what is read."""
+    return isinstance(error, OSError) and error.errno in _OF_DISK
 
 
 def _said(error: Exception) -> str:

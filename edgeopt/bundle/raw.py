@@ -69,7 +69,8 @@ def tokenizer_input(tokenizer: Tokenizer, signature: Signature) -> TokenizerInpu
 
 
 def _number(settings: Any, part: str, key: str) -> int | None:
-    value = (settings.get(part) or {}).get(key) if isinstance(settings, dict) else None
+    options = settings.get(part) if isinstance(settings, dict) else None
+    value = options.get(key) if isinstance(options, dict) else None
     return value if type(value) is int and value > 0 else None
 
 
@@ -130,9 +131,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _by_number(values: Any, path: Path) -> list[Any]:
+    count = len(values) if isinstance(values, Mapping) else 0
     if isinstance(values, Mapping) and all(type(number) is int for number in values.values()):
         values = {str(number): name for name, number in values.items()}
-    wanted = [str(number) for number in range(len(values))] if isinstance(values, Mapping) else []
+    wanted = [str(number) for number in range(count)]
     if not wanted or set(wanted) != set(values):
         raise DataError(f"{path}: does not number the classes from 0 on")
     return [values[number] for number in wanted]

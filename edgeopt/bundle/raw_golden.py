@@ -80,7 +80,7 @@ def _first(values: Array) -> Array:
 def _pixels(values: Array, steps: ImageInput) -> Array | None:
     """Return uint8 pixels [height, width, channels] in RGB of a model input, or None if it is no image."""
     image = values.transpose(1, 2, 0) if steps.layout == "NCHW" and values.ndim == 3 else values
-    if image.ndim != 3:
+    if image.ndim != 3 or image.shape[-1] not in (1, 3):
         return None
     mean, scale = (np.asarray(numbers, np.float64) for numbers in (steps.mean, steps.scale))
     pixels = np.clip(np.rint(image * scale + mean), 0, 255).astype(np.uint8)

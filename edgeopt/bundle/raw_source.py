@@ -8,6 +8,7 @@ from edgeopt.bundle.raw_golden import RawSample, raw_files
 from edgeopt.data.manifest import load_manifest, manifest_path, root_folder
 from edgeopt.data.source import options_of, set_of
 from edgeopt.data.source_kinds import kind_of
+from edgeopt.documents import read_text
 from edgeopt.errors import DataError
 
 
@@ -30,8 +31,7 @@ def raw_of_source(source: str, count: int) -> tuple[RawSample, ...] | None:
 
             return tuple(RawSample(text=" ".join(words)) for words in read_tagged(place).words[:count])
         case "sentences":
-            lines = place.read_text(encoding="utf-8").splitlines()[:count]
-            return tuple(RawSample(text=line.replace("\t", " ", 1).partition(" ")[2]) for line in lines)
+            return _sentences(place, count)
         case "table":
             return _texts(place, source, count)
         case "set":
@@ -71,5 +71,10 @@ def _of_set(source: str, count: int) -> tuple[RawSample, ...] | None:
     path = root_folder(load_manifest(str(place.parent) + "/"), place) / split.path
     if manifest.reader == "images":
         return _images(path, count)
-    lines = path.read_text(encoding="utf-8").splitlines()[:count]
+    return _sentences(path, count)
+
+
+def _sentences(file: Path, count: int) -> tuple[RawSample, ...]:
+    """Return the first sentences of a file of lines, each a label and a sentence."""
+    lines = read_text(file, error=DataError, what="sentences").splitlines()[:count]
     return tuple(RawSample(text=line.replace("\t", " ", 1).partition(" ")[2]) for line in lines)

@@ -17,11 +17,11 @@ from edgeopt.bundle.licence import UNSTATED
 from edgeopt.bundle.result import BundleFile
 
 FILE = "sbom.cdx.json"
-_SPDX = re.compile(r"[A-Za-z0-9.+-]+")
+_VERSION = re.compile(r"[A-Za-z0-9.+-]+")
 _KNOWN = (
     *("0BSD", "AGPL-3.0-only", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-SA-3.0"),
-    *("CC-BY-SA-4.0", "CC0-1.0", "GPL-2.0-only", "GPL-3.0-only", "ISC", "LGPL-2.1-only", "LGPL-3.0-only", "MIT", "MPL-2.0"),
-    *("Unlicense", "Zlib"),
+    *("CC-BY-SA-4.0", "CC0-1.0", "GPL-2.0-only", "GPL-3.0-only", "ISC", "LGPL-2.0-only", "LGPL-2.1-only", "LGPL-3.0-only"),
+    *("MIT", "MPL-2.0", "Unlicense", "Zlib"),
 )
 """SPDX identifiers; a licence of another name is named, not identified."""
 
@@ -118,7 +118,7 @@ def _runtime(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
             "scope": "required",
         }
         for name in ("numpy", "onnxruntime")
-        if _SPDX.fullmatch(facts["versions"][name])
+        if _VERSION.fullmatch(facts["versions"][name])
     ]
 
 

@@ -215,13 +215,18 @@ def _bundle_language_model(
     """Bundle a language model, whose golden tokens need no data."""
     from edgeopt.bundle.encoder_decoder import write_encoder_decoder
     from edgeopt.bundle.language_model import LanguageModelSpec, write_language_model
+    from edgeopt.bundle.licence import licence_of
     from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
     from edgeopt.targets.target import load_target
 
     made_for = load_target(target).name
     called = name or (model.resolve().name if model.is_dir() else model.stem)
     made = write_encoder_decoder if is_encoder_decoder(model) else write_language_model
-    result = made(LanguageModelSpec(model, called, made_for, licence=licence), output=output, sign=sign)
+    stated = None if licence else licence_of(model if model.is_dir() else model.resolve().parent)
+    if stated is not None:
+        say(f"licence of the model: {stated.name}, as {stated.stated_in.name} beside it says", err=True)
+    spec = LanguageModelSpec(model, called, made_for, licence=stated.name if stated is not None else licence)
+    result = made(spec, output=output, sign=sign)
     for check in result.checks:
         say(check, err=True)
     _show(output, result)

@@ -11,7 +11,7 @@ from edgeopt.cli.output import say
 
 
 def deploy(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, or a packed one (.tar.zst, .zip).")],
     to: Annotated[str, typer.Option("--to", help="python, serve, docker, cpp, web, node, android, linux; or oci.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the project.")] = None,
     push: Annotated[
@@ -28,12 +28,17 @@ def deploy(
 
         if push is None:
             raise RecipeError("--to oci needs --push REF, such as 127.0.0.1:5000/name:tag")
-        say(f"{bundle}: pushed to {push_bundle(bundle, push)}. Next:")
+        if output is not None:
+            raise RecipeError("-o is for projects: --to oci pushes to --push REF; leave it out")
+        with unpacked(bundle) as folder:
+            say(f"{bundle}: pushed to {push_bundle(folder, push)}. Next:")
         say(f"  edgeopt unpack oci:{push} -o {bundle.name}")
         return
     platforms = [platform.value for platform in Platform]
     if to not in platforms:
         raise RecipeError(f"--to {to}{nearest(to, platforms)}: allowed are {', '.join(platforms)} and oci")
+    if push is not None:
+        raise RecipeError(f"--push is for --to oci, not for --to {to}; leave it out")
     if output is None:
         raise RecipeError(f"--to {to} needs -o DIR, the folder of the project")
     with unpacked(bundle) as folder:

@@ -1,5 +1,7 @@
 """Deltas: only what changed is sent, every part is checked, and damage is refused without a half-made bundle."""
 
+import errno
+import hashlib
 import json
 import zipfile
 
@@ -9,9 +11,9 @@ import onnx.numpy_helper
 import pytest
 import zstandard
 
-from edgeopt.bundle import verify_bundle, write_bundle
+from edgeopt.bundle import delta, verify_bundle, write_bundle
 from edgeopt.bundle.delta import apply_delta, write_delta
-from edgeopt.errors import DataError, EdgeoptError, RecipeError
+from edgeopt.errors import DataError, EdgeoptError, IntegrityError, MachineError, RecipeError
 
 TEXT = """<ir_version: 9, opset_import: ["" : 19]>
 two (float[batch, 64] pixels) => (float[batch, 3] logits)
@@ -86,6 +88,9 @@ def changed(delta, change):
         lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 3, "old": "README.md", "start": 0}]),
         lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 3, "old": "../../etc/passwd", "start": 0}]),
         lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 1 << 50}]),
+        lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": 3, "old": "README.md", "start": 10**30}]),
+        lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": float("inf"), "old": "README.md"}]),
+        lambda values: values["files"].update(extra=[{"sha256": "0" * 64, "bytes": -2, "old": "README.md", "start": 0}]),
         lambda values: values["files"].pop("README.md"),
         lambda values: values.pop("files"),
     ],
@@ -150,3 +155,38 @@ def test_a_folder_is_no_delta(tmp_path):
     for place in (tmp_path, tmp_path / "missing.delta"):
         with pytest.raises(DataError, match="no such file; give one that edgeopt delta wrote"):
             apply_delta(tmp_path / "old", place, tmp_path / "new")
+
+
+def test_a_bundle_that_is_none_is_not_made_of_a_delta(pair, tmp_path):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    name = hashlib.sha256(b"[]").hexdigest()
+    changed(tmp_path / "d.delta", lambda values: values["files"].update({"bundle.json": [{"sha256": name, "bytes": 2}]}))
+    with zipfile.ZipFile(tmp_path / "d.delta", "a") as archive:
+        archive.writestr(f"parts/{name}", zstandard.compress(b"[]"))
+    with pytest.raises(IntegrityError, match=r"does not verify: bundle\.json"):
+        apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+
+
+def test_a_part_that_unpacks_without_a_limit_is_refused(pair, tmp_path):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    with zipfile.ZipFile(tmp_path / "d.delta", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("parts/zeros", bytes(1 << 20))
+    with pytest.raises(DataError, match="compressed twice"):
+        apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+
+
+def test_a_delta_in_a_bundle_or_on_a_full_disk_leaves_nothing(pair, tmp_path, monkeypatch):
+    old, new = pair
+    with pytest.raises(RecipeError, match="lies in the bundle"):
+        write_delta(old, new, new / "d.delta")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(delta, "_store", full)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(MachineError, match="the disk is full"):
+        write_delta(old, new, tmp_path / "d.delta")
+    assert sorted(tmp_path.iterdir()) == before

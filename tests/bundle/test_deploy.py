@@ -14,11 +14,13 @@ import onnx.numpy_helper
 import onnx.parser
 import onnxruntime
 import pytest
+from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from typer.testing import CliRunner
 
 from edgeopt.bundle import BundleSpec, ImageInput, TokenizerInput, write_bundle
-from edgeopt.bundle.deploy import Platform, deploy_bundle, next_commands
+from edgeopt.bundle.deploy import Platform, deploy_bundle, next_commands, project_facts
+from edgeopt.bundle.manifest import read_manifest
 from edgeopt.bundle.raw_golden import RawSample, png, prepared_inputs, wav
 from edgeopt.cli.app import app
 from edgeopt.data.preprocessing import AudioInput, Spectrogram
@@ -349,3 +351,76 @@ def test_the_android_project_is_consistent(bundles, tmp_path):
     (tmp_path / "app/app/src/main/res/values/strings.xml").write_text("<resources></resources>", encoding="utf-8")
     done = run([sys.executable, "check.py"], tmp_path / "app")
     assert "no resource string/choose" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "made"), [("8bit v2", "model8bitv2"), ("new", "modelnew"), ("Int8", "int8"), ("!!", "model")])
+def test_the_package_of_an_android_app_has_a_name_that_kotlin_takes(bundles, name, made):
+    assert project_facts(read_manifest(bundles["image"]).model_copy(update={"name": name}), bundles["image"])["IDENT"] == made
+
+
+def test_cpp_is_refused_for_what_it_does_not_read(bundles, tmp_path):
+    halves = "{ y = Identity (x) }"
+    path = save(tmp_path / "h.onnx", f"halves (float16[1, 2] x) => (float16[1, 2] y) {halves}")
+    spec = BundleSpec(path, "halves", "generic", "x86-vnni", [{"x": np.ones((1, 2), np.float16)}])
+    write_bundle(spec, output=tmp_path / "halves")
+    with pytest.raises(ModelError, match="'x' is float16, and the cpp template has bool"):
+        deploy_bundle(tmp_path / "halves", Platform.CPP, output=tmp_path / "app")
+
+
+def test_the_commands_are_words_of_a_shell_and_the_folder_may_be_this_one(bundles, tmp_path, monkeypatch):
+    (tmp_path / "my app").mkdir()
+    monkeypatch.chdir(tmp_path / "my app")
+    project = deploy_bundle(bundles["text"], Platform.NODE, output=Path())
+    assert project.commands[0] == f"make -C '{tmp_path / 'my app'}' setup"
+    assert (tmp_path / "my app" / "Makefile").is_file()
+
+
+def test_node_refuses_options_that_it_does_not_have(bundles, tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed")
+    deploy_bundle(bundles["image"], Platform.NODE, output=tmp_path / "app")
+    (tmp_path / "app" / "node_modules" / "onnxruntime-node").mkdir(parents=True)
+    (tmp_path / "app" / "node_modules" / "onnxruntime-node" / "index.js").write_text("", encoding="utf-8")
+    done = run([node, "main.mjs", "--jsno", "x.png"], tmp_path / "app")
+    assert (done.returncode, done.stderr) == (2, "--jsno is no option; usage: node main.mjs INPUT… [--json] [--golden]\n")
+
+
+def test_a_slot_s_signature_is_not_checked_by_the_bundle_that_it_shall_vouch_for(bundles, tmp_path):
+    deploy_bundle(bundles["audio"], Platform.LINUX, output=tmp_path / "project")
+    command = [sys.executable, "slots.py", "--root", str(tmp_path / "root")]
+    assert run([*command, "install", "."], tmp_path / "project").returncode == 0
+    (tmp_path / "project" / "bundle" / "verify.py").write_text("print('passed')\n", encoding="utf-8")
+    done = run([*command, "--trusted", str(tmp_path / "key.pub"), "install", "."], tmp_path / "project")
+    assert done.returncode == 1, done.stdout
+    assert "the new bundle does not verify" in done.stderr
+
+
+def grey_png(path: Path) -> Path:
+    """A grey PNG of 16 bits."""
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900).save(path)
+    return path
+
+
+def test_a_grey_png_of_16_bits_and_an_answer_without_numbers_are_refused_alike(program, bundles, tmp_path):
+    command, reads_png = program
+    place = grey_png(tmp_path / "deep.png")
+    if reads_png:
+        done = run([*command, "--bundle", str(bundles["image"]), str(place)], tmp_path)
+        assert (done.returncode, "a grey PNG of 16 bits is not read here" in done.stderr) == (1, True)
+    if (node := shutil.which("node")) is not None:
+        deploy_bundle(bundles["image"], Platform.NODE, output=tmp_path / "app")
+        script = """
+import { readFile } from "node:fs/promises";
+import { disagreement } from "./decoding.mjs";
+import { Bundle } from "./inference.mjs";
+const steps = { kind: "image" };
+const bundle = new Bundle(null, {}, steps, null, null, async () => { throw new Error("decoded"); });
+await bundle.predict(new Uint8Array(await readFile(process.argv[1]))).catch((error) => console.log(error.message));
+console.log(disagreement({ kind: "embedding", vector: [NaN, 1] }, { kind: "embedding", vector: [1, 1] }));
+console.log(disagreement({ kind: "embedding", vector: [0, 0] }, { kind: "embedding", vector: [0, 0] }));
+"""
+        done = run([node, "--input-type=module", "-e", script, str(place)], tmp_path / "app")
+        first, second, third = done.stdout.splitlines()
+        assert first == "a grey PNG of 16 bits is not read here; save it with 8"
+        assert (second, third) == ("the cosine to the recorded vector is NaN", "null")

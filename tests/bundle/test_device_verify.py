@@ -180,3 +180,24 @@ def test_a_bundle_carries_the_chain_of_its_origins_and_a_broken_one_has_status_1
 def test_a_budget_that_is_none_is_refused(bundle: Path, budget: str) -> None:
     done = run(str(bundle), f"--budget={budget}")
     assert done.returncode == 2 and "--budget" in done.stderr and done.stdout == ""
+
+
+def test_names_of_files_and_folders_do_not_choose_the_exit_status(make_spec, tmp_path: Path) -> None:
+    place = tmp_path / "install here"
+    write_bundle(make_spec(), output=place)
+    (place / "truncated.txt").write_text("x", encoding="utf-8")
+    done = run(str(place))
+    assert (done.returncode, "truncated.txt: extra" in done.stdout) == (1, True)
+    (place / "truncated.txt").unlink()
+    manifest = json.loads((place / "bundle.json").read_text(encoding="utf-8"))
+    raw = next(entry["input"]["file"] for entry in manifest["golden"]["raw"])
+    (place / raw).write_bytes(b"no arrays")
+    reseal(place)
+    done = run(str(place))
+    assert (done.returncode, "a raw input gives no answer" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(("limit", "status"), [("inf", 0), ("1e300", 0), ("nan", 2), ("-1", 2)])
+def test_every_time_limit_is_taken_or_refused(bundle: Path, limit: str, status: int) -> None:
+    done = run("--time-limit", limit, str(bundle))
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)

@@ -65,3 +65,9 @@ def test_a_decoding_file_is_read_and_refused_in_one_line(tmp_path):
     (tmp_path / "d.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(DataError, match="not a table of decoding options"):
         read_decoding_file(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize("shapes", [((1, 0, 4), (1, 0, 3)), ((1, 0, 6),)])
+def test_a_detector_that_found_nothing_says_nothing_of_its_form(shapes):
+    outputs = [(f"y{number}", np.zeros(shape, np.float32)) for number, shape in enumerate(shapes)]
+    assert guessed("object-detection", outputs).kind == "arrays"

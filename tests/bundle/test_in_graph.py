@@ -3,6 +3,8 @@
 import builtins
 import io
 import json
+import struct
+import zlib
 
 import numpy as np
 import onnx
@@ -89,20 +91,64 @@ def test_a_bundle_says_how_many_answers_such_a_model_gives(tmp_path):
     assert "2 of 2 golden raw inputs have the recorded answer" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_a_jpeg_without_three_channels_is_an_error_and_no_wrong_answer(mode):
+def saved(mode: str, form: str, **options) -> bytes:
+    """Return an image in a mode of Pillow's as a file."""
+    place = io.BytesIO()
+    Image.open(io.BytesIO(photo(48, 40))).convert(mode).save(place, form, **options)
+    return place.getvalue()
+
+
+def deep(mode: str) -> bytes:
+    """Return a PNG with 16 bits per channel, grey or in colours, of values that differ in both bytes."""
+    rows, columns = np.mgrid[:40, :48]
+    channels = 1 if mode == "grey" else 3
+    values = np.repeat(((rows * 1500 + columns * 131) % 65536)[..., None], channels, axis=-1)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", 48, 40, 16, 0 if mode == "grey" else 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A session of a graph that makes images of 24 × 20 pixels."""
     pytest.importorskip("onnxruntime_extensions")
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.register_custom_ops_library(extensions_library())
     options.log_severity_level = 4
-    steps = ImageInput(width=24, height=20)
-    session = ort.InferenceSession(files.serialized(put_in_graph(copying("1, 3, 20, 24"), steps)), options)
-    place = io.BytesIO()
-    Image.open(io.BytesIO(photo(48, 40))).convert(mode).save(place, "JPEG")
-    with pytest.raises(Exception, match="cannot be reshaped"):
-        session.run(None, {"image_file": np.frombuffer(place.getvalue(), np.uint8)})
+    made = put_in_graph(copying("1, 3, 20, 24"), ImageInput(width=24, height=20, scale=[1.0]))
+    return ort.InferenceSession(files.serialized(made), options)
+
+
+REFUSED = {
+    "grey JPEG": (lambda: saved("L", "JPEG"), "cannot be reshaped"),
+    "CMYK JPEG": (lambda: saved("CMYK", "JPEG"), "cannot be reshaped"),
+    "grey PNG of 16 bits": (lambda: deep("grey"), "not_grey_with_16_bits"),
+    "BMP": (lambda: saved("RGB", "BMP"), "must_be_a_whole_JPEG_or_a_PNG"),
+    "GIF": (lambda: saved("RGB", "GIF"), "must_be_a_whole_JPEG_or_a_PNG"),
+    "WebP": (lambda: saved("RGB", "WEBP"), "must_be_a_whole_JPEG_or_a_PNG"),
+    "half a JPEG": (lambda: saved("RGB", "JPEG")[:-700], "must_be_a_whole_JPEG_or_a_PNG"),
+    "half a PNG": (lambda: photo(48, 40)[:-700], "DecodeImage"),
+    "nothing": (lambda: b"", "out of data bounds"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_is_not_read_as_pillow_reads_it_is_an_error_and_no_wrong_answer(name, small):
+    make, said = REFUSED[name]
+    with pytest.raises(Exception, match=said):
+        small.run(None, {"image_file": np.frombuffer(make(), np.uint8)})
+
+
+@pytest.mark.parametrize("content", [deep("colour"), saved("RGB", "JPEG", quality=95, subsampling=0) + bytes(5000)])
+def test_deep_colours_and_bytes_behind_a_jpeg_are_read_as_pillow_reads_them(content, small):
+    (found,) = small.run(None, {"image_file": np.frombuffer(content, np.uint8)})
+    images = inference("images")
+    wanted = images.image_input(images.read_pixels(content), ImageInput(width=24, height=20, scale=[1.0]).model_dump())[0]
+    assert np.abs(found - wanted).max() < 1.01, f"largest difference {np.abs(found - wanted).max()} levels"
 
 
 @pytest.mark.parametrize(("form", "mode"), [("JPEG", "L"), ("BMP", "RGB")])

@@ -54,3 +54,20 @@ def test_a_configuration_may_name_it(tmp_path: Path) -> None:
 )
 def test_a_text_is_recognised(text: str, name: str | None) -> None:
     assert recognised(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "Mozilla Public License Version 2.0: the GNU Affero General Public License, Version 3.0, or any later version",
+            "MPL-2.0",
+        ),
+        ("GNU LESSER GENERAL PUBLIC LICENSE\n Version 3, 29 June 2007", "LGPL-3.0-only"),
+        ("GNU LIBRARY GENERAL PUBLIC LICENSE\nVersion 2\n the ordinary GNU General Public License, version 2", "LGPL-2.0-only"),
+        ("GNU AFFERO GENERAL PUBLIC LICENSE\nVersion 3\n the GNU General Public License, version 3", "AGPL-3.0-only"),
+        (f"{BSD}. Neither the name of the author", "BSD-3-Clause"),
+    ],
+)
+def test_the_licence_that_comes_first_counts_and_not_those_that_it_names(text: str, name: str) -> None:
+    assert recognised(text) == name

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import socket
 import threading
 import urllib.parse
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from edgeopt.bundle import verify_bundle, write_bundle
 from edgeopt.bundle.oci import pull_bundle, push_bundle, read_reference
-from edgeopt.errors import DataError, IntegrityError, MachineError, RecipeError
+from edgeopt.errors import DataError, IntegrityError, MachineError, ModelError, RecipeError
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
@@ -105,3 +106,42 @@ def test_references_and_refusals_are_named(registry, tmp_path):
         pull_bundle(f"{registry}/none:1", tmp_path / "out")
     with pytest.raises(MachineError, match="cannot be reached"):
         pull_bundle("127.0.0.1:9/none:1", tmp_path / "out")
+
+
+def test_what_is_no_registry_or_no_bundle_is_said(tmp_path):
+    def greet(server: socket.socket) -> None:
+        with server.accept()[0] as visitor:
+            visitor.sendall(b"SSH-2.0-other\r\n")
+            visitor.recv(1 << 16)
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=greet, args=(other,), daemon=True).start()
+        with pytest.raises(MachineError, match="cannot be reached: SSH-2"):
+            pull_bundle(f"127.0.0.1:{other.getsockname()[1]}/a:1", tmp_path / "out")
+    with pytest.raises(MachineError, match="cannot be reached"):
+        pull_bundle("a..b/name:1", tmp_path / "out")
+    (tmp_path / "bundle.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ModelError, match="names no model and task"):
+        push_bundle(tmp_path, "127.0.0.1:9/a:1")
+    with pytest.raises(RecipeError, match="exists already"):
+        pull_bundle("127.0.0.1:9/a:1", tmp_path)
+
+
+def test_user_and_password_stay_with_the_registry(registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEOPT_REGISTRY_USER", "me")
+    monkeypatch.setenv("EDGEOPT_REGISTRY_PASSWORD", "secret")
+    seen = []
+
+    class Redirecting(Registry):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers.get("Authorization") is not None))
+            if "/moved" in self.path:
+                return self.answer(404)
+            return self.answer(307, Location=f"http://localhost:{self.server.server_address[1]}/moved")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(MachineError, match="status 404"):
+            pull_bundle(f"127.0.0.1:{server.server_address[1]}/a:1", tmp_path / "out")
+        server.shutdown()
+    assert seen == [("/v2/a/manifests/1", True), ("/moved", False)]

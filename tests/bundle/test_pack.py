@@ -1,5 +1,6 @@
 """Packed bundles: the same bytes twice, and untrusted archives that write nothing outside."""
 
+import errno
 import io
 import os
 import shutil
@@ -12,9 +13,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeopt.bundle import verify_bundle, write_bundle
+from edgeopt.bundle import pack, verify_bundle, write_bundle
 from edgeopt.bundle.pack import pack_bundle, unpack_bundle, unpacked
-from edgeopt.errors import DataError, ModelError, RecipeError
+from edgeopt.errors import DataError, MachineError, ModelError, RecipeError
 
 SUFFIXES = (".tar.zst", ".zip")
 
@@ -125,3 +126,19 @@ def test_a_zip_whose_compressed_bytes_are_damaged_is_refused(tmp_path, place):
     (tmp_path / "b.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"not a \.zip that can be read"):
         unpack_bundle(tmp_path / "b.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_is_not_the_archive_s_fault_and_nothing_is_packed_into_a_bundle(bundle, suffix, tmp_path, monkeypatch):
+    with pytest.raises(RecipeError, match="lies in the bundle"):
+        pack_bundle(bundle, bundle / f"x{suffix}")
+    pack_bundle(bundle, tmp_path / f"x{suffix}")
+    before = sorted(tmp_path.iterdir())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pack._Limits, "take", full)
+    with pytest.raises(MachineError, match="the disk is full"):
+        unpack_bundle(tmp_path / f"x{suffix}", tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before

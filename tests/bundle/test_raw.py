@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from edgeopt.bundle.raw import read_labels, task_beside
+from edgeopt.bundle.raw import Tokenizer, read_labels, task_beside, tokenizer_input
 from edgeopt.cli.app import app
 from edgeopt.errors import DataError, RecipeError
+from edgeopt.graph import files
 
 _COLOURS = """<ir_version: 9, opset_import: ["" : 19]> mean (float[batch, 3, 4, 4] image) => (float[batch, 3] colour)
 <int64[2] axes = {2, 3}> { colour = ReduceMean <keepdims = 0> (image, axes) }"""
@@ -172,3 +173,15 @@ def test_class_names_that_are_none_are_one_line(tmp_path: Path, name: str, conte
 def test_the_class_of_a_model_says_its_task(content, task, tmp_path):
     (tmp_path / "config.json").write_text(content, encoding="utf-8")
     assert task_beside(tmp_path) == task
+
+
+def test_a_class_that_two_names_share_is_no_list_of_names(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text('{"cat": 0, "dog": 0}', encoding="utf-8")
+    with pytest.raises(DataError, match="does not number the classes from 0 on"):
+        read_labels(tmp_path / "labels.json")
+
+
+def test_options_of_another_kind_in_a_tokenizer_count_as_none(work: Path) -> None:
+    (work / "tokenizer.json").write_text('{"truncation": 5, "padding": [1]}', encoding="utf-8")
+    made = tokenizer_input(Tokenizer(work / "tokenizer.json"), files.signature(files.load(work / "tokens.onnx")))
+    assert (made.max_length, made.padding) == (128, 0)

@@ -13,6 +13,8 @@ from edgeopt.errors import ModelError, RecipeError
         (["--to", "pyhton", "-o", "app"], RecipeError, "did you mean 'python'"),
         (["--to", "python"], RecipeError, "needs -o DIR"),
         (["--to", "python", "-o", "app"], ModelError, "no bundle.json in"),
+        (["--to", "python", "-o", "app", "--push", "host/a:1"], RecipeError, "--push is for --to oci"),
+        (["--to", "oci", "-o", "app", "--push", "host/a:1"], RecipeError, "-o is for projects"),
     ],
 )
 def test_wrong_uses_are_named(arguments, error, message, tmp_path):

@@ -1,5 +1,7 @@
 """Image preprocessing on the device: every filter against Pillow, letterbox and crop against the engine's own reader."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,3 +48,13 @@ def test_a_letterbox_s_placement_maps_the_corners_of_the_image() -> None:
     place = IMAGES.image_input(np.zeros((20, 40, 3), np.uint8), steps)[1]
     assert place.size == (40, 20)
     assert (place.scale, place.offset) == ((2.5, 2.5), (0.0, 25.0))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY", "alpha"])
+def test_arrays_that_are_no_images_are_said_in_a_line(content: object, tmp_path: Path) -> None:
+    if content == "alpha":
+        np.save(tmp_path / "x.npy", np.zeros((4, 4, 4), np.uint8))
+    elif isinstance(content, bytes):
+        (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.npy: (not an array that can be read|uint8\[4, 4, 4\])"):
+        IMAGES.read_pixels(str(tmp_path / "x.npy"))

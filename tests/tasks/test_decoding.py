@@ -216,3 +216,25 @@ def test_decoding_is_read_back_from_its_own_json() -> None:
 def test_wrong_decodings_are_refused_in_one_line(values: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         read_decoding(values, where="here")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16])
+def test_the_best_of_quantized_scores_is_the_largest(dtype: type) -> None:
+    low = np.iinfo(dtype).min
+    scores = np.array([[low, 100, 90, low + 1]], dtype)
+    decoding = {"kind": "argmax", "output": None, "activation": "none", "top_k": 4}
+    (answer,) = inference("decoding").decode(decoding, {"y": scores})
+    assert [entry["index"] for entry in answer["classes"]] == [1, 2, 3, 0]
+
+
+def answer_of(kind: str, score: float) -> dict[str, object]:
+    """An answer of a kind of which one number is `score`."""
+    entry = {"label": "a", "score": score, "box": [0, 0, 5, 5]}
+    return {"kind": kind, "size": [9, 9], "boxes": [entry], "classes": [entry], "vector": [score, 1.0]}
+
+
+@pytest.mark.parametrize("kind", ["embedding", "classes", "labels", "boxes"])
+def test_an_answer_that_is_no_number_agrees_with_nothing(kind: str) -> None:
+    want = answer_of(kind, 0.9)
+    assert inference("compare").disagreement(answer_of(kind, float("nan")), want) is not None
+    assert inference("compare").disagreement(want, want) is None

@@ -13,6 +13,8 @@ SCORE = 0.05
 """Largest difference between two scores of 0…1."""
 OVERLAP = 0.8
 """Least intersection over union of two boxes that are the same."""
+COSINE = 0.98
+"""Least cosine of two vectors that are the same."""
 
 
 def disagreement(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:
@@ -24,6 +26,11 @@ def disagreement(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[st
     return result
 
 
+def _near(value: float, recorded: float, most: float) -> bool:
+    """Return whether two numbers differ by at most `most`; NaN is near nothing."""
+    return abs(value - recorded) <= most
+
+
 def _classes(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:
     recorded = {entry["label"]: entry["score"] for entry in want["classes"]}
     first, other = want["classes"][0], got["classes"][0]
@@ -33,7 +40,7 @@ def _classes(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:
         return f"best is {other['label']}, recorded is {first['label']}"
     for entry in got["classes"]:
         score = recorded.get(entry["label"])
-        if score is not None and abs(entry["score"] - score) > SCORE * max(1.0, abs(score)):
+        if score is not None and not _near(entry["score"], score, SCORE * max(1.0, abs(score))):
             return f"{entry['label']} has score {entry['score']:.4f}, recorded is {score:.4f}"
     return None
 
@@ -44,7 +51,7 @@ def _labels(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:
         lowest = min([*have.values(), *should.values()])
         if have.get(label, should.get(label, 0.0)) - lowest > SCORE:
             return f"{label} is {'extra' if label in have else 'missing'}"
-    wrong = [label for label in have if label in should and abs(have[label] - should[label]) > SCORE]
+    wrong = [label for label in have if label in should and not _near(have[label], should[label], SCORE)]
     return f"{wrong[0]} has score {have[wrong[0]]:.4f}, recorded is {should[wrong[0]]:.4f}" if wrong else None
 
 
@@ -69,7 +76,7 @@ def _boxes(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:
                 return f"no {box['label']} at {[round(value) for value in box['box']]}, recorded with score {box['score']:.3f}"
             continue
         left.remove(match)
-        if abs(match["score"] - box["score"]) > SCORE:
+        if not _near(match["score"], box["score"], SCORE):
             return f"{box['label']} has score {match['score']:.3f}, recorded is {box['score']:.3f}"
     extra = [box for box in left if box["score"] - lowest > SCORE]
     return f"extra {extra[0]['label']} at {[round(value) for value in extra[0]['box']]}" if extra else None
@@ -107,7 +114,7 @@ def _embedding(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]
         return f"{len(a)} numbers, recorded are {len(b)}"
     lengths = math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
     cosine = sum(x * y for x, y in zip(a, b)) / lengths if lengths else float(a == b)
-    return f"the cosine to the recorded vector is {cosine:.4f}" if cosine < 0.98 else None
+    return None if cosine >= COSINE else f"the cosine to the recorded vector is {cosine:.4f}"
 
 
 def _value(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:

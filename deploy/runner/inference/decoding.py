@@ -94,9 +94,8 @@ def output_of(name: Optional[str], outputs: Mapping[str, Any]) -> Any:
 
 
 def _classes(decoding: Mapping[str, Any], outputs: Mapping[str, Any], context: Context) -> List[Answer]:
-    scores = _rows(output_of(decoding["output"], outputs))
-    raw = scores
-    scores = activated(scores, decoding["activation"])
+    raw = activated(_rows(output_of(decoding["output"], outputs)), "none")  # (float64: the negative of an unsigned one is not)
+    scores = activated(raw, decoding["activation"])
     answers = []
     for row, values in zip(scores, raw):
         order = np.argsort(-values, kind="stable")[: decoding["top_k"]]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Mapping, Sequence, Union
 
+from . import MissingPackageError
 from .compare import disagreement
 from .pipeline import Bundle
+
+__all__ = ["Bundle", "MissingPackageError", "Raw", "check_raw", "raw_of"]
 
 Raw = Union[str, Sequence[str]]
 

@@ -10,6 +10,7 @@ from typing import Any, Dict, Mapping, Tuple, Union
 
 import numpy as np
 
+from . import MissingPackageError
 from .decoding import Placement
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
@@ -22,22 +23,35 @@ def read_pixels(source: Union[str, bytes]) -> Any:
 
     Raises:
         ValueError: it cannot be read.
+        MissingPackageError: Pillow is not installed.
     """
     path = source if isinstance(source, str) else "the image"
     if path.endswith(".npy"):
-        pixels = np.load(path, allow_pickle=False)
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.size == 0:
+        pixels = read_array(path)
+        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (1,), (3,)) or not pixels.size:
             raise ValueError(f"{path}: {pixels.dtype}{list(pixels.shape)}; an image is uint8 [height, width, 3]")
         return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise ValueError(f"{path}: to read it, install Pillow, or give the pixels as .npy") from error
+        raise MissingPackageError(f"{path}: to read it, install Pillow, or give the pixels as .npy") from error
     try:
         with Image.open(source if isinstance(source, str) else io.BytesIO(source), formats=FORMATS) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except Exception as error:  # (what Pillow's readers raise has no common base)
         raise ValueError(f"{path}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def read_array(path: str) -> Any:
+    """Return the array in an .npy file.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception as error:  # (what numpy raises has no common base)
+        raise ValueError(f"{path}: not an array that can be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def image_input(pixels: Any, steps: Mapping[str, Any]) -> Tuple[Any, Placement]:

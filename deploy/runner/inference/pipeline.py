@@ -127,10 +127,9 @@ class Bundle:
             if isinstance(raw, bytes):
                 return self.prepare_samples(*audio.read_wav(raw))
             path = _path(raw)
-            samples, rate = (
-                (np.load(path, allow_pickle=False), self.steps["rate"]) if path.endswith(".npy") else audio.read_wav(path)
-            )
-            return self.prepare_samples(samples, rate)
+            if path.endswith(".npy"):
+                return self.prepare_samples(images.read_array(path), self.steps["rate"])
+            return self.prepare_samples(*audio.read_wav(path))
         if kind == "tokenizer":
             return self.prepare_text(raw)
         return Prepared(self._arrays(raw if isinstance(raw, bytes) else _path(raw)))

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from . import MissingPackageError
 from .decoding import Tokens
 
 Raw = Union[str, Sequence[str]]
@@ -36,7 +37,8 @@ class Tokenizer:
         """Read the file at `path`.
 
         Raises:
-            ValueError: it cannot be read, or needs the package tokenizers, which is not there.
+            ValueError: it cannot be read.
+            MissingPackageError: it needs the package tokenizers, which is not installed.
         """
         self._max_length = max_length
         with open(path, encoding="utf-8") as file:
@@ -92,7 +94,7 @@ def _library(path: str, max_length: int) -> Any:
     try:
         from tokenizers import Tokenizer as Library
     except ImportError as error:
-        raise ValueError(f"{path}: not BERT's; it needs the package tokenizers: pip install tokenizers") from error
+        raise MissingPackageError(f"{path}: not BERT's; it needs the package tokenizers: pip install tokenizers") from error
     tokenizer = Library.from_file(path)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)

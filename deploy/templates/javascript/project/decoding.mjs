@@ -282,6 +282,10 @@ function classMap({ data, shape }, placement, bilinear) {
 
 const SCORE = 0.05; // largest difference between two scores of 0…1
 const OVERLAP = 0.8; // least intersection over union of two boxes that are the same
+const COSINE = 0.98; // least cosine of two vectors that are the same
+
+/** Whether two numbers differ by at most `most`; NaN is near nothing. */
+const near = (value, recorded, most) => Math.abs(value - recorded) <= most;
 
 /** Return the overlap of two boxes; 1 for two that are both empty. */
 function alike(a, b) {
@@ -300,7 +304,7 @@ const CHECKS = {
     const recorded = new Map(want.classes.map(({ label, score }) => [label, score]));
     const [first, other] = [want.classes[0], got.classes[0]];
     if (first.label !== other.label && first.score - (recorded.get(other.label) ?? 0) > SCORE * Math.max(1, Math.abs(first.score))) return `best is ${other.label}, recorded is ${first.label}`;
-    const wrong = got.classes.find(({ label, score }) => recorded.has(label) && Math.abs(score - recorded.get(label)) > SCORE * Math.max(1, Math.abs(recorded.get(label))));
+    const wrong = got.classes.find(({ label, score }) => recorded.has(label) && !near(score, recorded.get(label), SCORE * Math.max(1, Math.abs(recorded.get(label)))));
     return wrong ? `${wrong.label} has score ${wrong.score}, recorded is ${recorded.get(wrong.label)}` : null;
   },
   labels(got, want) {
@@ -308,7 +312,7 @@ const CHECKS = {
     const lowest = Math.min(...have.values(), ...should.values());
     for (const [label, score] of [...have, ...should]) {
       if (have.has(label) !== should.has(label) && score - lowest > SCORE) return `${label} is ${have.has(label) ? "extra" : "missing"}`;
-      if (have.has(label) && should.has(label) && Math.abs(have.get(label) - should.get(label)) > SCORE) return `${label} has score ${have.get(label)}`;
+      if (have.has(label) && should.has(label) && !near(have.get(label), should.get(label), SCORE)) return `${label} has score ${have.get(label)}`;
     }
     return null;
   },
@@ -329,7 +333,7 @@ const CHECKS = {
         continue;
       }
       left.splice(left.indexOf(match), 1);
-      if (Math.abs(match.score - box.score) > SCORE) return `${box.label} has score ${match.score}, recorded is ${box.score}`;
+      if (!near(match.score, box.score, SCORE)) return `${box.label} has score ${match.score}, recorded is ${box.score}`;
     }
     const extra = left.find(({ score }) => score - lowest > SCORE);
     return extra ? `extra ${extra.label} at ${extra.box.map(Math.round)}` : null;
@@ -343,8 +347,9 @@ const CHECKS = {
   embedding(got, want) {
     if (got.vector.length !== want.vector.length) return `${got.vector.length} numbers, recorded are ${want.vector.length}`;
     const dot = (a, b) => a.reduce((sum, x, k) => sum + x * b[k], 0);
-    const cosine = dot(got.vector, want.vector) / Math.sqrt(dot(got.vector, got.vector) * dot(want.vector, want.vector));
-    return cosine < 0.98 ? `the cosine to the recorded vector is ${cosine}` : null;
+    const lengths = Math.sqrt(dot(got.vector, got.vector) * dot(want.vector, want.vector));
+    const cosine = lengths === 0 ? Number(got.vector.every((x, k) => x === want.vector[k])) : dot(got.vector, want.vector) / lengths;
+    return cosine >= COSINE ? null : `the cosine to the recorded vector is ${cosine}`;
   },
   value(got, want) {
     for (const [name, value] of Object.entries(want.values)) {

@@ -49,7 +49,7 @@ export class Bundle {
   async prepare(raw) {
     switch (this.steps.kind) {
       case "image": {
-        const image = isNpy(raw) ? ofNpy(raw) : await this.pixels(bytesOf(raw));
+        const image = isNpy(raw) ? ofNpy(raw) : await this.pixels(shallow(bytesOf(raw)));
         const { data, shape, placement } = imageInput(image, this.steps);
         return { feeds: { [this.#input()]: this.#tensor(this.#input(), data, shape) }, context: { placement } };
       }
@@ -160,6 +160,12 @@ export class Bundle {
 function bytesOf(raw) {
   if (raw instanceof Uint8Array) return raw;
   throw new Error("this model takes the bytes of a file");
+}
+
+/** Return the bytes of an image; a grey PNG of 16 bits is refused: here its upper bytes would be read, and Pillow clips to 255. */
+function shallow(bytes) {
+  if (bytes[0] === 0x89 && bytes[1] === 0x50 && bytes[24] === 16 && bytes[25] === 0) throw new Error("a grey PNG of 16 bits is not read here; save it with 8");
+  return bytes;
 }
 
 function isNpy(raw) {

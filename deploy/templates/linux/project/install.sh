@@ -23,7 +23,7 @@ if [ "$SYSTEMD" = yes ]; then
     }
     systemctl enable --quiet "@@SLUG@@.service"
     RESTART="systemctl restart @@SLUG@@.service"
-    HEALTH="$PYTHON $here/health.py 8000 60"
+    HEALTH="'$PYTHON' '$here/health.py' 8000 60"
 fi
 export ROOT RESTART="${RESTART:-}" HEALTH="${HEALTH:-}" PYTHON
 exec "$PYTHON" "$here/slots.py" install "$here"

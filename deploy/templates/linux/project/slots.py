@@ -139,23 +139,34 @@ def check_source(project: str) -> None:
 
 
 def flush(folder: str) -> None:
-    """Wait until every file and folder below is on the disk."""
+    """Wait until every file and folder below is on the disk, and the folder's own name, too."""
     for base, _, files in os.walk(folder):
         for name in [*files, "."]:
-            handle = os.open(os.path.join(base, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            flush_one(os.path.join(base, name))
+    flush_one(os.path.dirname(folder))
+
+
+def flush_one(path: str) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def verify(options: argparse.Namespace, place: str) -> None:
-    """Run the verifier of the version that is installed, else of the new bundle, on the new bundle."""
+    """Run a verifier on the new bundle: its own, or where a key is trusted that of the bundle in use.
+
+    Without a key the hashes tell damage alone, and a bundle knows its own version best. A signature is not checked by a program
+    that it shall vouch for; the first installation has no other, so it trusts where it was got from.
+    """
     bundle = os.path.join(place, "bundle")
-    trusted = ["--trusted", options.trusted] if options.trusted else []
-    done = subprocess.run(
-        [options.python, "-B", os.path.join(bundle, "verify.py"), *trusted, bundle], capture_output=True, text=True, check=False
-    )
+    program, trusted = os.path.join(bundle, "verify.py"), []
+    if options.trusted:
+        trusted, installed = ["--trusted", options.trusted], os.path.join(options.root, "current", "bundle", "verify.py")
+        program = installed if os.path.isfile(installed) else program
+    done = subprocess.run([options.python, "-B", program, *trusted, bundle], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [
             line for line in done.stdout.splitlines() if line.startswith(("failed", "unchecked"))
@@ -170,11 +181,7 @@ def switch(root: str, slot: str) -> None:
         os.unlink(aside)
     os.symlink(os.path.join("slots", slot), aside)
     os.replace(aside, os.path.join(root, "current"))
-    handle = os.open(root, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush_one(root)
 
 
 def started(options: argparse.Namespace) -> Optional[str]:

@@ -44,18 +44,20 @@ function inWords(answer) {
 }
 
 async function main() {
-  const names = process.argv.slice(2).filter((name) => !name.startsWith("--"));
+  const given = process.argv.slice(2);
+  const names = given.filter((name) => !name.startsWith("--"));
+  const unknown = given.find((name) => name.startsWith("--") && !["--json", "--golden"].includes(name));
+  if (unknown || (!names.length && !given.includes("--golden"))) {
+    console.error(`${unknown ? `${unknown} is no option; ` : ""}usage: node main.mjs INPUT… [--json] [--golden]`);
+    return 2;
+  }
   const bundle = await load();
-  if (process.argv.includes("--golden")) {
+  if (given.includes("--golden")) {
     const count = (bundle.manifest.golden.raw ?? []).length;
     const problems = await checkGolden(bundle.manifest, read, (raw) => bundle.predict(raw));
     for (const problem of problems) console.log(`failed: ${problem}`);
     console.log(`${count - problems.length} of ${count} golden raw inputs give the recorded answer`);
     return problems.length || !count ? 1 : 0;
-  }
-  if (!names.length) {
-    console.error("usage: node main.mjs INPUT… [--json] [--golden]");
-    return 2;
   }
   const isText = bundle.steps.kind === "tokenizer";
   const inputs = isText && bundle.steps.pair ? [names] : names;
@@ -63,7 +65,7 @@ async function main() {
   for (const name of inputs) {
     try {
       const answer = await bundle.predict(isText ? name : new Uint8Array(await readFile(name)));
-      console.log(process.argv.includes("--json") ? JSON.stringify({ input: name, answer }) : `${name}: ${inWords(answer)}`);
+      console.log(given.includes("--json") ? JSON.stringify({ input: name, answer }) : `${name}: ${inWords(answer)}`);
     } catch (error) {
       console.error(`${name}: ${error.message}`);
       status = 1;

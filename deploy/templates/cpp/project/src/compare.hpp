@@ -11,7 +11,10 @@
 namespace compare {
 
 using json::Value;
-constexpr double kScore = 0.05, kOverlap = 0.8;
+constexpr double kScore = 0.05, kOverlap = 0.8, kCosine = 0.98;
+
+/** Whether two numbers differ by at most `most`; NaN is near nothing. */
+inline bool near(double value, double recorded, double most) { return std::fabs(value - recorded) <= most; }
 
 inline const Value* by_label(const Value& answer, const std::string& label) {
   for (const Value& entry : answer.items("classes")) if (entry.str("label") == label) return &entry;
@@ -61,7 +64,7 @@ inline std::string boxes(const Value& got, const Value& want) {
       if (box.num("score") - lowest > kScore) return "no " + box.str("label") + " where one is recorded";
       continue;
     }
-    if (std::fabs(left[best]->num("score") - box.num("score")) > kScore) return box.str("label") + " has another score";
+    if (!near(left[best]->num("score"), box.num("score"), kScore)) return box.str("label") + " has another score";
     left.erase(left.begin() + static_cast<long>(best));
   }
   for (const Value* box : left) if (box->num("score") - lowest > kScore) return "an extra " + box->str("label");
@@ -79,7 +82,7 @@ inline std::string disagreement(const Value& got, const Value& want) {
     if (first.str("label") != other.str("label") && first.num("score") - (recorded ? recorded->num("score") : 0) > kScore * scale) return "best is " + other.str("label") + ", recorded is " + first.str("label");
     for (const Value& entry : got.items("classes")) {
       const Value* same = by_label(want, entry.str("label"));
-      if (same && std::fabs(same->num("score") - entry.num("score")) > kScore * std::max(1.0, std::fabs(same->num("score")))) return entry.str("label") + " has another score";
+      if (same && !near(entry.num("score"), same->num("score"), kScore * std::max(1.0, std::fabs(same->num("score"))))) return entry.str("label") + " has another score";
     }
     return "";
   }
@@ -87,7 +90,11 @@ inline std::string disagreement(const Value& got, const Value& want) {
     double lowest = 1e9;
     for (const Value* side : {&got, &want}) for (const Value& entry : side->items("classes")) lowest = std::min(lowest, entry.num("score"));
     for (const auto& [side, other] : {std::pair{&got, &want}, std::pair{&want, &got}})
-      for (const Value& entry : side->items("classes")) if (!by_label(*other, entry.str("label")) && entry.num("score") - lowest > kScore) return entry.str("label") + " is in one answer alone";
+      for (const Value& entry : side->items("classes")) {
+        const Value* same = by_label(*other, entry.str("label"));
+        if (!same && entry.num("score") - lowest > kScore) return entry.str("label") + " is in one answer alone";
+        if (same && !near(entry.num("score"), same->num("score"), kScore)) return entry.str("label") + " has another score";
+      }
     return "";
   }
   if (kind == "spans") {
@@ -112,12 +119,13 @@ inline std::string disagreement(const Value& got, const Value& want) {
     flatten(want["vector"], b);
     if (a.size() != b.size()) return "another number of values";
     const auto dot = [](const auto& x, const auto& y) { return std::inner_product(x.begin(), x.end(), y.begin(), 0.0); };
-    const double cosine = dot(a, b) / std::sqrt(dot(a, a) * dot(b, b));
-    return cosine < 0.98 ? "the cosine to the recorded vector is " + std::to_string(cosine) : "";
+    const double lengths = std::sqrt(dot(a, a) * dot(b, b)), cosine = lengths == 0 ? a == b : dot(a, b) / lengths;
+    return cosine >= kCosine ? "" : "the cosine to the recorded vector is " + std::to_string(cosine);
   }
   const char* key = kind == "value" ? "values" : "arrays";
   for (const auto& [name, recorded] : want[key].object) {
     const Value& found = got[key][name];
+    if (kind == "arrays" && !numbers(found["shape"], recorded["shape"]).empty()) return name + " has another shape";
     const std::string problem = kind == "value" ? numbers(found, recorded) : numbers(found["values"], recorded["values"]);
     if (!problem.empty()) return name + ": " + problem;
   }

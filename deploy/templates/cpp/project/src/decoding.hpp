@@ -181,6 +181,7 @@ inline Value boxes(const Value& options, const Outputs& outputs, const Context& 
   const ort::Tensor& main = output(outputs, both ? options["boxes"] : options["output"], context);
   const ort::Tensor& side = both ? output(outputs, options["scores"], context) : main;
   const auto columns = [&](const ort::Tensor& tensor) { return static_cast<size_t>(transposed ? tensor.shape.at(1) : tensor.shape.back()); };
+  if (!columns(main) || columns(side) <= (both ? 0u : objectness ? 5u : 4u)) throw std::runtime_error("an output of boxes has too few columns");
   const size_t count = main.data.size() / columns(main);
   const auto at = [&](const ort::Tensor& tensor, size_t row, size_t column) { return transposed ? tensor.data[column * count + row] : tensor.data[row * columns(tensor) + column]; };
   const size_t ahead = !both && options.str("order") == "objectness-box-classes" ? 1 : 0, from = both ? 0 : objectness ? 5 : 4, classes = columns(side) - from;

@@ -145,6 +145,11 @@ inline Image read(const std::string& path) {
     image.version = PNG_IMAGE_VERSION;
     if (!png_image_begin_read_from_memory(&image, bytes.data(), bytes.size())) throw std::runtime_error(path + ": not an image that can be read");
     image.format = PNG_FORMAT_RGBA;
+    image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;  // 16 bits are no linear light
+    if (bytes.size() > 25 && bytes[24] == 16 && bytes[25] == 0) {  // Pillow clips these to 255, here their upper bytes would be read
+      png_image_free(&image);
+      throw std::runtime_error(path + ": a grey PNG of 16 bits is not read here; save it with 8");
+    }
     if (static_cast<double>(image.width) * image.height > kMostPixels) { png_image_free(&image); throw std::runtime_error("an image of too many pixels"); }
     std::vector<unsigned char> rgba(PNG_IMAGE_SIZE(image)), rgb(static_cast<size_t>(image.width) * image.height * 3);
     const int width = static_cast<int>(image.width), height = static_cast<int>(image.height);

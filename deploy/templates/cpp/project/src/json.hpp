@@ -187,6 +187,7 @@ inline void write(std::string& to, const Value& value) {
     case Value::Kind::null: to += "null"; break;
     case Value::Kind::boolean: to += value.boolean ? "true" : "false"; break;
     case Value::Kind::number: {
+      if (!std::isfinite(value.number)) { to += "null"; break; }  // JSON has no others
       char buffer[40];
       std::snprintf(buffer, sizeof buffer, std::floor(value.number) == value.number && std::fabs(value.number) < 1e15 ? "%.0f" : "%.9g", value.number);
       to += buffer;

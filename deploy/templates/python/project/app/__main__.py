@@ -75,13 +75,12 @@ def in_words(answer: dict[str, Any]) -> str:
 
 def draw(path: str, answer: dict[str, Any], folder: Path) -> None:
     """Write the image at `path` with its boxes into `folder`."""
-    from PIL import Image, ImageDraw, ImageOps
+    from PIL import Image, ImageDraw
 
-    from app.inference.images import FORMATS
+    from app.inference.images import read_pixels
 
     folder.mkdir(parents=True, exist_ok=True)
-    with Image.open(path, formats=FORMATS) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
+    image = Image.fromarray(read_pixels(path))
     pen = ImageDraw.Draw(image)
     for box in answer["boxes"]:
         pen.rectangle(box["box"], outline=(255, 64, 64), width=max(2, image.width // 300))

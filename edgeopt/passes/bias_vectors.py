@@ -32,7 +32,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     if value is None or bias is None or shape is None:
         return False
     size = shape[0] if attribute(node, "transB", 0) else shape[1]
-    if bias.shape == (size,) or bias.size not in {1, size}:
+    in_columns = bias.size == 1 or (bias.size == size and bias.shape[-1] == size)  # [rows, 1] may have as many elements
+    if bias.shape == (size,) or not in_columns:
         return False
     vector = np.broadcast_to(bias.reshape(-1), (size,)).copy()
     node.replace_input_with(2, add_initializer(graph, f"{value.name}_of_{node.name}", vector))

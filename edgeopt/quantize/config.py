@@ -44,7 +44,7 @@ def _bytes(value: object) -> object:
     unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if text.endswith(unit)), "")
     try:
         return int(float(text.removesuffix(unit)) * _UNITS.get(unit, 1))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # (the latter: of infinity)
         raise ValueError(f"write a number of bytes, or one with a unit of {', '.join(_UNITS)}") from error
 
 

@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from edgeopt.errors import InternalError, ModelError
 from edgeopt.graph import files
 from edgeopt.graph.editing import copied, opset_of, sort_nodes
 from edgeopt.graph.integer_operators import INTEGER_OPERATORS
-from edgeopt.graph.matching import array
+from edgeopt.graph.matching import array, names_of
 from edgeopt.graph.opsets import inline_functions, upgrade
 from edgeopt.graph.outputs import same_outputs
 from edgeopt.graph.session import SessionConfig, open_model, open_session
@@ -212,9 +214,17 @@ def _fold(model: ir.Model, name: str) -> ir.Model:
 
 
 def _name_nodes(graph: ir.Graph) -> None:
-    """Name nodes without a name, and those that share one, after their first output."""
-    seen: set[str] = set()
+    """Name nodes without a name, and those that share one, after the first output that they have."""
+    taken, seen = {node.name for node in graph}, set[str]()
     for node in graph:
         if not node.name or node.name in seen:
-            node.name = f"{node.op_type}:{node.outputs[0].name}"
+            node.name = _fresh(f"{node.op_type}:{next(filter(None, names_of(node.outputs)), '')}", taken)
+            taken.add(node.name)
         seen.add(node.name)
+
+
+def _fresh(name: str, taken: Container[str | None]) -> str:
+    """Return `name`, with a number behind it where it is taken."""
+    if name not in taken:
+        return name
+    return next(made for number in itertools.count(1) if (made := f"{name}_{number}") not in taken)

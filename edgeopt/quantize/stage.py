@@ -18,7 +18,7 @@ from edgeopt.quantize.write import write_quantized
 from edgeopt.targets.target import Target
 
 _DEFAULTS = QuantizeConfig()
-_STATIC_ALONE = ("max_drop", "sensitivity", "cache", "train")
+_STATIC_ALONE = ("max_drop", "sensitivity", "cache", "train", "prefer_faster", "rounding", "weight_ranges")
 _PRECISIONS = {"static": "int8", "dynamic": "int8", "weights-int8": "int8", "weights-int4": "int4"}
 """What a plan's nodes have that change, where it is not called as the scheme is."""
 
@@ -93,7 +93,7 @@ def draft(
 def _request(model: Path, calibration: Batches, target: Target, config: QuantizeConfig, evaluate: Evaluate | None) -> Request:
     """Prepare the model, read the saved plan, and check that options, plan and samples go with it."""
     for name in _STATIC_ALONE if config.scheme != "static" else ():
-        if getattr(config, name):
+        if getattr(config, name) != getattr(_DEFAULTS, name):
             raise RecipeError(f'{name} is about static int8 layers and needs scheme = "static", not "{config.scheme}"')
     saved = load_plan(config.plan) if config.plan is not None else None
     prepared = prepare_for(model, target, rewrite=scheme_called(config.scheme).REWRITES)

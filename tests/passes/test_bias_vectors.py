@@ -28,3 +28,10 @@ def test_a_bias_that_two_layers_share_becomes_a_vector_for_each(rewrite, parse_g
     graph_pass = BiasVectors()
     rewrite(graph_pass, parse_graph(text, w=(4, 3), u=(4, 2), c=(1,)), ROWS)
     assert graph_pass.count == 2
+
+
+def test_a_bias_of_as_many_rows_as_columns_stays(rewrite, parse_graph):
+    graph_pass = BiasVectors()
+    text = "g (float[5,4] x) => (float[5,5] y) { y = Gemm(x, w, c) }"
+    rewrite(graph_pass, parse_graph(text, w=(4, 5), c=(5, 1)), ROWS)
+    assert graph_pass.count == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
@@ -151,3 +152,13 @@ def test_memory_is_collected_where_weights_are_large(tmp_path, monkeypatch, vnni
     prepared = prepare.prepare_for(tmp_path / "model.onnx", vnni, rewrite=True)
     prepare.checked_on(prepared, tmp_path / "model.onnx", {"x": np.ones((2, 16), np.float32)})
     assert len(calls) == collected
+
+
+def test_nodes_whose_first_output_is_left_out_have_names_of_their_own():
+    lstm = "= LSTM <hidden_size = 4> (x, {0}, r)"
+    text = f"g (float[t,n,6] x) => (float[1,n,4] y) {{ , h {lstm.format('v')}  , k {lstm.format('w')}  y = Add(h, k) }}"
+    model = parsed(text, {"v": (1, 16, 6), "w": (1, 16, 6), "r": (1, 16, 4)})
+    for node in model.graph.node:
+        node.name = "" if node.op_type == "LSTM" else "LSTM:h"
+    names = [node.name for node in prepare.prepare(ir.from_proto(model), "net").model.graph]
+    assert len(set(names)) == len(names) and all(names)

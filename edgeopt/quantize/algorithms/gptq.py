@@ -11,7 +11,7 @@ rounding with zero points and are 3 dB worse without), and fails for an odd numb
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -66,7 +66,7 @@ def quantize_blocks(weight: NDArray[Any], inner: Floats, *, bits: int, block: in
     scales, zeros = np.empty((count, width)), np.empty((count, width))
     numbers = np.empty((size, width))
     importance = np.diag(inner).copy()
-    factor = _factor(inner)
+    factor = inverse_factor(inner)
     for index in range(count):
         start, end = index * block, min((index + 1) * block, size)
         scale, zero = _grid(weight[start:end], importance[start:end, None], bits, symmetric)
@@ -81,7 +81,7 @@ def quantize_blocks(weight: NDArray[Any], inner: Floats, *, bits: int, block: in
     return Blocks(numbers.astype(np.uint8), scales.astype(np.float32), zeros.astype(np.uint8))
 
 
-def _factor(inner: Floats) -> Floats:
+def inverse_factor(inner: Floats) -> Floats:
     """Return U, upper triangular, with H⁻¹ = Uᵀ·U; directions without data are damped."""
     diagonal = float(np.diag(inner).mean()) or 1.0
     inverse = np.linalg.inv(inner + _DAMPING * diagonal * np.eye(inner.shape[0]))
@@ -118,7 +118,7 @@ def second_moments(
     Sums that take more than a gibibyte together are made in turns, each a pass over the data.
     """
     inputs = set(names_of(model.graph.inputs))
-    for names in _turns(tensors):
+    for names in turns(tensors):
         inner = {name: np.zeros((tensors[name], tensors[name])) for name in names}
         session = open_exposed(model, [name for name in names if name not in inputs], threads=threads)
         samples, axes = 0, batch_axes(signature)
@@ -132,7 +132,8 @@ def second_moments(
             yield name, inner.pop(name), samples
 
 
-def _turns(tensors: dict[str, int]) -> Iterator[Sequence[str]]:
+def turns(tensors: Mapping[str, int]) -> Iterator[Sequence[str]]:
+    """Yield names of tensors with `size` entries on their last axis in groups whose second moments fit into memory together."""
     turn: list[str] = []
     room = _ROOM
     for name, size in tensors.items():

@@ -57,9 +57,15 @@ def correct_biases(model: ir.Model, quantized: ir.Model, means: Mapping[str, Flo
         values, mean = array(bias), means.get(name_of(node.inputs[0]))
         if bias is None or values is None or mean is None or len(bias.consumers()) != 1:
             continue
-        store_bias(layer.there.inputs[2], values - _mean_shift(node, layer.rounded - layer.weight, mean))
+        shift = _mean_shift(node, layer.rounded - layer.weight, mean)
+        store_bias(layer.there.inputs[2], (_beta(node) * values - shift) / _beta(layer.there))
         count += 1
     return count
+
+
+def _beta(node: ir.Node) -> float:
+    """Return the factor of a Gemm's bias: integer biases hold it, so that it is 1 in the quantized graph."""
+    return float(attribute(node, "beta", 1.0))
 
 
 def store_bias(value: ir.Value | None, bias: Floats) -> None:

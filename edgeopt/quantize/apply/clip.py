@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeopt.graph.editing import copied, replace_constant
-from edgeopt.graph.matching import array, attribute, is_standard, name_of
+from edgeopt.graph.matching import array, is_standard, name_of
 from edgeopt.quantize.affine import Grid
 from edgeopt.quantize.calibrate.weights import weight_limits
-from edgeopt.quantize.plan.operands import WEIGHTED
+from edgeopt.quantize.plan.operands import WEIGHTED, channel_axis
 from edgeopt.quantize.plan.plan import Plan
 
 
@@ -26,7 +26,7 @@ def clip_weights(model: ir.Model, plan: Plan) -> ir.Model:
         if value is None or weight is None or len(value.consumers()) != 1:
             continue
         grid = Grid.of(plan.scheme.weight, symmetric=True, reduced=integer[name_of(node)].reduce_range)
-        axis = _channels(node) if plan.scheme.per_channel and weight.ndim > 1 else None
+        axis = channel_axis(node) if plan.scheme.has_channels(node.op_type) else None
         limits = weight_limits(weight, axis, grid)
         shape = [1] * weight.ndim
         if axis is not None:
@@ -34,10 +34,3 @@ def clip_weights(model: ir.Model, plan: Plan) -> ir.Model:
         limits = limits.reshape(shape)
         replace_constant(value, np.clip(weight, -limits, limits))
     return copy
-
-
-def _channels(node: ir.Node) -> int:
-    """Return the axis of the output channels, each of which has a scale."""
-    if node.op_type == "Conv" or (node.op_type == "Gemm" and attribute(node, "transB", 0)):
-        return 0
-    return 1 if node.op_type in {"Gemm", "ConvTranspose"} else -1

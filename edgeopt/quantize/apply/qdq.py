@@ -336,7 +336,7 @@ class _Insertion:
         if node.op_type in NORMALIZATIONS:
             other = scheme.norm_weight != scheme.weight
             return cast("IntegerType", scheme.norm_weight), None, scheme.symmetric_weight and not other, False
-        channels = scheme.per_channel and node.op_type in scheme.per_channel_ops
+        channels = scheme.has_channels(node.op_type)
         axis = channel_axis(node) if channels else None
         return dtype, axis, scheme.symmetric_weight or channels, plan.reduce_range
 

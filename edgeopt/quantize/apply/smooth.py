@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeopt.graph.editing import add_initializer, copied, insert_before, new_node, remove_unused
-from edgeopt.graph.matching import array, is_standard, name_of
+from edgeopt.graph.matching import array, attribute, is_standard, name_of
 from edgeopt.quantize.plan.plan import Plan, SmoothPlan
 from edgeopt.quantize.plan.smoothquant import scaled_weight
 
@@ -33,7 +33,7 @@ def _smoothed(model: ir.Model, plans: Sequence[SmoothPlan]) -> ir.Model:
     wanted = {item.name: item for item in plans}
     copies: dict[ir.Value, ir.Value] = {}
     for node in list(graph):
-        value, weight = node.inputs[:2] if is_standard(node, "Gemm", "MatMul") else (None, None)
+        value, weight = node.inputs[:2] if _multiplies_rows(node) else (None, None)
         item, values = wanted.get(name_of(value)), array(weight)
         if item is None or value is None or weight is None or values is None:
             continue
@@ -44,6 +44,14 @@ def _smoothed(model: ir.Model, plans: Sequence[SmoothPlan]) -> ir.Model:
         node.replace_input_with(1, add_initializer(graph, f"{weight.name}_by_{node.name}", scaled))
     remove_unused(made)
     return made
+
+
+def _multiplies_rows(node: ir.Node) -> bool:
+    """Return whether a node multiplies the rows of its first input by a constant matrix, or by several."""
+    if not is_standard(node, "Gemm", "MatMul") or attribute(node, "transA", 0):
+        return False
+    values = array(node.inputs[1])
+    return values is not None and values.ndim > 1
 
 
 def _scale_down(graph: ir.Graph, before: ir.Node, value: ir.Value, item: SmoothPlan) -> ir.Value:

@@ -2,7 +2,7 @@
 
 min-max         everything that was seen.
 moving-average  the averaged extremes of the batches: a rare outlier counts less.
-percentile      the smallest interval from the quantiles (100 - p)/2 to (100 + p)/2, in percent.
+percentile      the interval from the quantiles (100 - p)/2 to (100 + p)/2, in percent.
 mse             the interval with the least expected squared error E[(x - q(x))²], rounding and clipping together (as in
                 Banner et al., https://arxiv.org/abs/1810.05723, but on the histogram instead of a fitted density). Within a bin
                 the values are evenly spread, so both parts have closed forms: with x in steps of the grid, k = round(x) and
@@ -12,8 +12,8 @@ entropy         the interval whose quantized distribution is nearest to the clip
                 divergence (Migacz, "8-bit inference with TensorRT", GTC 2017), on 4,096 linear bins, so that 256 quantized
                 levels hold 16 bins each.
 
-Every range holds zero, since padding and ReLU need it exactly. 16-bit grids have steps finer than the bins: there clipping
-never pays, and `entropy` gives min-max.
+Every range holds zero, since padding and ReLU need it exactly. One without width, where nearly all values are zero, gives
+min-max. 16-bit grids have steps finer than the bins: there clipping never pays, and `entropy` gives min-max.
 """
 
 from __future__ import annotations
@@ -68,19 +68,24 @@ def choose_range(
     if method == "min-max" or full[0] == full[1]:
         return full
     if method == "moving-average":
-        return grid.widen(statistics.moving.range)
+        return _with_width(grid.widen(statistics.moving.range), full)
     if statistics.histogram is None:
         raise ValueError(f"{method} needs a histogram, which was not kept")
     if method == "percentile":
         if percentile >= 100.0:
             return full
         low, high = quantiles(statistics.histogram, percentile)
-        return grid.widen((max(low, statistics.minimum), min(high, statistics.maximum)))
+        return _with_width(grid.widen((max(low, statistics.minimum), min(high, statistics.maximum))), full)
     masses = statistics.histogram.masses()
     if method == "mse":
         masses = merged(masses, (full[1] - full[0]) / grid.steps / _CELLS)
         return _least_error(masses, full, grid) if response is None else _least_response_error(masses, full, grid, response)
     return _least_divergence(masses, full, grid) if grid.bits <= 8 else full
+
+
+def _with_width(interval: Interval, full: Interval) -> Interval:
+    """Return an interval, or where nearly all values are zero, so that it has no width, the full one."""
+    return full if interval[0] == interval[1] else interval
 
 
 def quantiles(histogram: Histogram, percentile: float) -> Interval:

@@ -44,9 +44,7 @@ def response(value: ir.Value) -> Function | None:
             break
         inside.append(node)
         functions[node.outputs[0]] = _composed(node, functions)
-        seen = [
-            known for known in functions if known.is_graph_output() or any(reader not in inside for reader in known.consumers())
-        ]
+        seen = [known for known in functions if _is_seen(known, inside)]
         if len(seen) == 1 and seen[0] is not value and any(node.op_type not in _LINEAR for node in inside):
             found = functions[seen[0]]
     return found

@@ -87,14 +87,14 @@ def pieces(batch: Batch, signature: Signature, first: int, *, check: bool = True
     axes = batch_axes(signature)
     parts = {spec.name: _parts(batch[spec.name], spec, axes[spec.name]) for spec in signature.inputs}
     for spec in signature.inputs if check else ():
-        _check_array(batch[spec.name], spec, first, taken=parts[spec.name] is not None)
+        _check_array(batch[spec.name], spec, (first, axes[spec.name]), taken=parts[spec.name] is not None)
     counts = {name: count for name, count in parts.items() if count is not None and count != 1}
     if len(set(counts.values())) > 1:
         raise DataError(f"calibration sample {first}: the inputs differ in their number of samples: {counts}")
     if not rows(batch, axes):
         return
-    if _is_padded(batch, signature):
-        yield from _unpadded(batch, axes, first)
+    if _is_padded(batch, signature) and axes[_MASK] == 0:
+        yield from _unpadded(batch, signature, axes, first)
     elif counts:
         yield from _cut(batch, {name: axes[name] for name in counts}, next(iter(counts.values())))
     else:
@@ -114,7 +114,9 @@ def _check_names(batch: Batch, signature: Signature, sample: int) -> None:
             raise DataError(f"calibration sample {sample}: input '{name}' is missing; the samples have: {', '.join(batch)}")
 
 
-def _check_array(array: Array, spec: TensorSpec, first: int, *, taken: bool) -> None:
+def _check_array(array: Array, spec: TensorSpec, counted: tuple[int, int | None], *, taken: bool) -> None:
+    """Raise a `DataError` if an array does not fit; `counted`: the number of its first sample, and the axis of samples."""
+    first, axis = counted
     where = f"calibration sample {first}, input '{spec.name}'"
     if array.dtype.name != spec.dtype:
         raise DataError(f"{where}: dtype is {array.dtype.name}, the model takes {spec.dtype}; convert the samples")
@@ -128,11 +130,10 @@ def _check_array(array: Array, spec: TensorSpec, first: int, *, taken: bool) -> 
         return
     finite = np.isfinite(array)
     if not finite.all():
-        place = np.argwhere(~finite)[0]
-        sample = first + int(place[0]) if place.size else first
+        place = [int(index) for index in np.argwhere(~finite)[0]]
+        value, sample = array[tuple(place)], first if axis is None else first + place.pop(axis)
         raise DataError(
-            f"calibration sample {sample}, input '{spec.name}': holds {array[tuple(place)]} at index {place[1:].tolist()}; "
-            "remove or repair the sample"
+            f"calibration sample {sample}, input '{spec.name}': holds {value} at index {place}; remove or repair the sample"
         )
 
 
@@ -158,16 +159,32 @@ def _is_padded(batch: Batch, signature: Signature) -> bool:
     return all(isinstance(spec.shape[1], str) for spec in alike)
 
 
-def _unpadded(batch: Batch, axes: Axes, first: int) -> Iterator[Batch]:
+def _unpadded(batch: Batch, signature: Signature, axes: Axes, first: int) -> Iterator[Batch]:
     """Yield the samples one by one without their padding, left or right, so that it does not count in the statistics."""
     shape = batch[_MASK].shape
+    tokens = _token_axes(batch, signature)
     counted = {name: axis for name, axis in axes.items() if axis is not None and batch[name].shape[axis] == shape[0]}
     for number, row in enumerate(_cut(batch, counted, shape[0]), first):
         shown = np.flatnonzero(row[_MASK][0])
         if not shown.size:
             raise DataError(f"calibration sample {number}, input '{_MASK}': hides every token; remove the sample")
-        tokens = slice(shown[0], shown[-1] + 1)
-        yield {name: array[:, tokens] if array.shape[1:] == shape[1:] else array for name, array in row.items()}
+        kept = slice(shown[0], shown[-1] + 1)
+        yield {
+            name: array[tuple(kept if axis in tokens[name] else slice(None) for axis in range(array.ndim))]
+            for name, array in row.items()
+        }
+
+
+def _token_axes(batch: Batch, signature: Signature) -> dict[str, set[int]]:
+    """Return the axes of each input that count tokens: called as the mask's, or the second one of an array of its shape."""
+    shape = batch[_MASK].shape
+    called = next(spec.shape[1] for spec in signature.inputs if spec.name == _MASK)
+    found: dict[str, set[int]] = {}
+    for spec in signature.inputs:
+        array = batch[spec.name]
+        places = {place for place, size in enumerate(spec.shape) if size == called != "?" and array.shape[place] == shape[1]}
+        found[spec.name] = places | ({1} if array.shape == shape else set())
+    return found
 
 
 def _cut(batch: Batch, axes: Axes, count: int) -> Iterator[Batch]:

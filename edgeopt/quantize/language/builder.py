@@ -24,9 +24,10 @@ class Builder:
 
     Attributes:
         model: floating point; not changed.
-        bits: of each matrix, by the name of its node; those left out stay in floating point.
         rounding: how 4-bit blocks are chosen; 8 bits are rounded to nearest.
+        feedback: whether 4-bit matrices with moments are rounded by GPTQ.
         moments: Σ xᵀx of what each matrix is multiplied with, by the name of that tensor; none without text.
+        table_bits: of embeddings that are no head as well; 0: they stay as they are.
     """
 
     model: ir.Model
@@ -35,14 +36,18 @@ class Builder:
     rounding: Rounding
     feedback: bool = False
     moments: Moments = field(default_factory=dict)
+    table_bits: int = 8
     _made: dict[tuple[str, int], Blocked] = field(default_factory=dict)
 
-    def build(self, bits: Mapping[str, int], *, table_bits: int = 8) -> ir.Model:
-        """Return the model with the matrices in `bits` as blocks, and embeddings in `table_bits` (0: as they are)."""
+    def build(self, bits: Mapping[str, int]) -> ir.Model:
+        """Return the model with embeddings and matrices as blocks; `bits`: of each matrix, by the name of its node.
+
+        Matrices that are left out stay in floating point.
+        """
         model = copied(self.model)
         graph = model.graph
         forget_names(graph)
-        tables = {table.source.name: table for table in find_tables(model)} if table_bits else {}
+        tables = {table.source.name: table for table in find_tables(model)} if self.table_bits else {}
         chosen = [layer for layer in find_layers(model) if layer.name in bits]
         with progress.task("round weights", total=len(chosen)) as advance:
             for layers in side_by_side(chosen, bits):
@@ -60,8 +65,8 @@ class Builder:
         for table in tables.values():
             block = self._block_for(np.asarray(table.source.const_value).shape[1]) if table.source.const_value else 0
             if block and table.source.const_value is not None:
-                rows = round_blocks(table.source.const_value.numpy(), bits=table_bits, block=block)
-                Packed(graph, rows, f"{table.source.name}", table_bits).look_up(table)
+                rows = round_blocks(table.source.const_value.numpy(), bits=self.table_bits, block=block)
+                Packed(graph, rows, f"{table.source.name}", self.table_bits).look_up(table)
         declare(model)
         remove_unused(model)
         return model

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeopt.quantize.affine import nearest, restored
+from edgeopt.quantize.algorithms.gptq import inverse_factor
 from edgeopt.quantize.language.blocks import Blocked, Floats, joined, search_grid
 
-_DAMPING = 0.01
 _CHUNK = 1 << 22
 """Elements that are worked on at a time."""
 
@@ -25,7 +25,7 @@ def round_with_feedback(weight: Floats, inner: NDArray[np.float64], *, bits: int
 
     Rows are independent of each other and worked on some at a time, so that a large vocabulary needs no more memory.
     """
-    factor = _factor(inner)
+    factor = inverse_factor(inner)
     rows = max(1, _CHUNK // weight.shape[1])
     return joined(
         [_round(weight[start : start + rows], factor, bits=bits, block=block) for start in range(0, len(weight), rows)]
@@ -60,10 +60,3 @@ def _round(weight: Floats, factor: NDArray[np.float64], *, bits: int, block: int
         np.ascontiguousarray(zeros.T),
         inputs,
     )
-
-
-def _factor(inner: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return U, upper triangular, with H⁻¹ = Uᵀ·U; directions without data are damped."""
-    diagonal = float(np.diag(inner).mean()) or 1.0
-    inverse = np.linalg.inv(inner + _DAMPING * diagonal * np.eye(len(inner)))
-    return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T)

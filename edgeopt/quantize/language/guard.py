@@ -63,9 +63,10 @@ def find_flips(model: ir.Model, facts: Generation, prompts: list[Tokens], *, thr
     flips, equal = [], 0
     with progress.task("guard: greedy texts at both levels", total=len(prompts)) as advance:
         for prompt in prompts:
-            tokens, leads = greedy(exact, facts, prompt, steps=STEPS)
-            others, _ = greedy(fast, facts, prompt, steps=STEPS)
-            place = next((index for index in range(STEPS) if tokens[index] != others[index]), None)
+            steps = min(STEPS, facts.context - len(prompt))
+            tokens, leads = greedy(exact, facts, prompt, steps=steps)
+            others, _ = greedy(fast, facts, prompt, steps=steps)
+            place = next((index for index in range(steps) if tokens[index] != others[index]), None)
             if place is None:
                 equal += 1
             else:

@@ -15,18 +15,18 @@ from edgeopt import progress
 from edgeopt.graph.exposed import ExposedModel
 from edgeopt.graph.generation import Generation
 from edgeopt.graph.matching import name_of
+from edgeopt.quantize.algorithms.gptq import turns
 from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.text import Tokens, feeds
 
 Moments = dict[str, NDArray[np.float64]]
-_ROOM = 1 << 30
 
 
 def input_moments(model: ir.Model, facts: Generation, windows: list[Tokens], *, threads: int) -> Moments:
     """Return Σ xᵀx / positions of the input of each matrix, by the name of the tensor."""
     sizes = {name_of(layer.given): layer.weight().shape[1] for layer in find_layers(model)}
     made: Moments = {}
-    for names in _turns(sizes):
+    for names in turns(sizes):
         made |= _sums(model, facts, {name: sizes[name] for name in names}, windows, threads)
     return made
 
@@ -43,15 +43,3 @@ def _sums(model: ir.Model, facts: Generation, sizes: dict[str, int], windows: li
             advance()
     positions = sum(len(tokens) for tokens in windows)
     return {name: total / positions for name, total in sums.items()}
-
-
-def _turns(sizes: dict[str, int]) -> list[list[str]]:
-    turns: list[list[str]] = [[]]
-    room = _ROOM
-    for name, size in sizes.items():
-        if turns[-1] and room < 8 * size**2:
-            turns.append([])
-            room = _ROOM
-        turns[-1].append(name)
-        room -= 8 * size**2
-    return turns

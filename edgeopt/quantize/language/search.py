@@ -64,8 +64,11 @@ class Measures:
 
 
 def lift_layers(builder: Builder, bits: dict[str, int], measures: Measures, *, bound: float) -> Lifted:
-    """Return the fewest decoder layers at 8 bits that keep the perplexity's increase below `bound`."""
-    groups = grouped(find_layers(builder.model))
+    """Return the fewest decoder layers at 8 bits that keep the perplexity's increase below `bound`.
+
+    Matrices that are not in `bits` stay in floating point.
+    """
+    groups = grouped([layer for layer in find_layers(builder.model) if layer.name in bits])
     gains = _gains(builder, bits, groups, measures)
     order = sorted(groups, key=lambda group: -gains[group])
     low, high = 1, len(order)

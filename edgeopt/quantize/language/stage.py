@@ -127,7 +127,8 @@ def quantize_language_model(
         model = model / "model.onnx"
     facts = Generation.beside(model)
     loaded = _loaded(model)
-    builder = Builder(loaded, config.block_size, config.head_block_size, "rtn")
+    table_bits = 8 if config.head_bits == "auto" else config.head_bits
+    builder = Builder(loaded, config.block_size, config.head_block_size, "rtn", table_bits=table_bits)
     chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
     method = _method(config, chosen)
     bits = _bits(loaded, config, method, has_text=text is not None)
@@ -244,7 +245,7 @@ def _own_text(model: ir.Model, facts: Generation, folder: Path, threads: int) ->
     """Return what the floating-point model says after a few prompts, with them."""
     session = open_model(model, config=SessionConfig(threads=threads))
     prompts = own_prompts(folder, facts.vocabulary)
-    steps = min(_OWN_STEPS, facts.context - max(map(len, prompts)))
+    steps = max(min(_OWN_STEPS, facts.context - max(map(len, prompts))), 1)
     return [np.concatenate([prompt, np.array(greedy(session, facts, prompt, steps=steps)[0], np.int64)]) for prompt in prompts]
 
 
@@ -291,9 +292,8 @@ def _build(
     def measure(model: ir.Model) -> Likelihood:
         return compare(exact, open_reader(model), text.measured)
 
-    groups = grouped(find_layers(builder.model))
-    table_bits = 8 if config.head_bits == "auto" else config.head_bits
-    model = builder.build(bits, table_bits=table_bits)
+    groups = grouped([layer for layer in find_layers(builder.model) if layer.name in bits])
+    model = builder.build(bits)
     likelihood, seen, warnings, decisions = measure(model), None, list[str](), list[Decision]()
     lifts: tuple[str, ...] = ()
     bound = config.max_perplexity_increase
@@ -318,7 +318,7 @@ def _build(
         if seen.lifted:
             decisions.append(Decision("layers at 8 bits", ", ".join(seen.lifted), "rounded activations flipped tokens"))
             lifts = (*lifts, *seen.lifted)
-    model = builder.build(bits, table_bits=table_bits)
+    model = builder.build(bits)
     if seen is not None and seen.lifted:
         likelihood = measure(model)
     return _Made(model, bits, likelihood, seen, lifts, tuple(decisions), tuple(warnings))

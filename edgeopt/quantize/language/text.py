@@ -47,7 +47,7 @@ def tokenize(text: str, folder: Path) -> Tokens:
     """Return the token ids of a text by the ``tokenizer.json`` in `folder`, without special tokens.
 
     Raises:
-        DataError: there is no tokenizer.
+        DataError: there is no tokenizer, or it cannot be read.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -55,7 +55,11 @@ def tokenize(text: str, folder: Path) -> Tokens:
     need("tokenizers", purpose="reading text")
     from tokenizers import Tokenizer
 
-    return np.asarray(Tokenizer.from_file(str(path)).encode(text, add_special_tokens=False).ids, dtype=np.int64)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # (its errors share no base but Exception)
+        raise DataError(f"{path}: not a tokenizer that can be read: {' '.join(str(error).split())[:200]}") from error
+    return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 
 def read_windows(path: Path, folder: Path, *, length: int = WINDOW) -> list[Tokens]:
@@ -81,10 +85,11 @@ def spread(windows: list[Tokens], count: int) -> list[Tokens]:
 
 
 def own_prompts(folder: Path, vocabulary: int) -> list[Tokens]:
-    """Return prompts for a model without text: a few beginnings, or random tokens where there is no tokenizer."""
+    """Return prompts for a model without text: a few beginnings, or random tokens where no tokenizer gives ones it knows."""
     if (folder / "tokenizer.json").is_file():
         made = [tokenize(text, folder) for text in _PROMPTS]
-        return [tokens for tokens in made if len(tokens) and tokens.max() < vocabulary]
+        if known := [tokens for tokens in made if len(tokens) and tokens.max() < vocabulary]:
+            return known
     rng = np.random.default_rng(0)
     return [rng.integers(min(5, vocabulary - 1), vocabulary, 8) for _ in _PROMPTS]
 

@@ -90,10 +90,8 @@ def _products(
             continue
         extremes = statistics.channels.extremes
         weight = np.concatenate([_matrix(node) for node in readers], axis=1)
-        channels = scheme.per_channel and all(node.op_type in scheme.per_channel_ops for node in readers)
-        smooth = (
-            config.smooth and name not in given_as_integers and channels
-        )  # one scale per tensor does not fit rows that differ
+        channels = all(scheme.has_channels(node.op_type) for node in readers)  # one scale does not fit rows that differ
+        smooth = config.smooth and name not in given_as_integers and channels
         choices[name] = choose_product(statistics.sample.rows, extremes, weight, grids=grids, smooth=smooth)
     return choices
 

@@ -34,7 +34,8 @@ def weight_objection(node: ir.Node) -> Why | None:
 
 
 def _has_unusual_bias(node: ir.Node) -> bool:
+    """Return whether a bias is computed, or has more than a value for each output channel: a Gemm takes one per row, too."""
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return False
     bias = constant(node.inputs[2])
-    return bias is None or len([size for size in bias.shape if size != 1]) > 1
+    return bias is None or any(size != 1 for size in bias.shape.numpy()[:-1])

@@ -49,8 +49,7 @@ def drowned_by_bias(model: ir.Model, plan: Plan) -> Iterator[str]:
     integer = {node.name: node for node in plan.integer_nodes}
     ranges = {tensor.name: tensor for tensor in plan.tensors}
     for node in model.graph:
-        channels = scheme.per_channel and node.op_type in scheme.per_channel_ops
-        if node.name not in integer or node.op_type not in _BIASED or len(node.inputs) < 3 or channels:
+        if node.name not in integer or node.op_type not in _BIASED or len(node.inputs) < 3 or scheme.has_channels(node.op_type):
             continue
         tensor = ranges.get(name_of(node.inputs[0]))
         weight, bias = (array(value) for value in node.inputs[1:3])

@@ -50,6 +50,10 @@ class Scheme:
     bias: Literal["int32", "float"] = "int32"
     norm_weight: Literal["int8", "uint8"] = "int8"
 
+    def has_channels(self, op: str) -> bool:
+        """Return whether the weights of an operator have a scale for each output channel."""
+        return self.per_channel and op in self.per_channel_ops
+
 
 @dataclass(frozen=True)
 class NodePlan:
@@ -221,6 +225,11 @@ class Plan:
             if not all(factor > 0 for factor in item.factors):
                 raise UserError(
                     f"{where}: the smoothing of {item.name!r} has a factor that is not positive; make the plan again"
+                )
+        for depthwise in self.equalization:
+            if not all(factor > 0 for factor in (*depthwise.first, *depthwise.second)):
+                raise UserError(
+                    f"{where}: the equalization of {depthwise.name!r} has a factor that is not positive; make the plan again"
                 )
 
 

@@ -68,7 +68,9 @@ def _saturates(node: ir.Node, plan: Plan, seen: tuple[Mapping[str, TensorPlan], 
     rows = _rows(node, weight)  # [outputs, inputs, kernel]
     if rows.shape[1] == 1 and attribute(node, "group", 1) > 1:
         return False
-    levels = Affine.of_values(rows, "int8", axis=0 if plan.scheme.per_channel else None, symmetric=True).quantize(rows)
+    levels = Affine.of_values(
+        rows, "int8", axis=0 if plan.scheme.has_channels(node.op_type) else None, symmetric=True
+    ).quantize(rows)
     top = np.full(rows.shape[1], 255.0)
     if high is not None and high.size == rows.shape[1]:
         top = Affine.of_range(tensor.low, tensor.high, "uint8", symmetric=False).quantize(high).astype(np.float64)

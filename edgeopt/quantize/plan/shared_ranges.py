@@ -7,7 +7,7 @@ unite    Around the operators of `Rules.shared`: one range that holds all; chain
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -39,6 +39,13 @@ def following(model: ir.Model, nodes: Iterable[NodePlan]) -> list[tuple[str, str
     moved = [(name, name_of(node.inputs[0])) for node in here if node.op_type in MOVING for name in names_of(node.outputs)]
     absorbed = [node for node in reversed(here) if node.op_type in ABSORBED and _alone_reads(node)]
     return moved + [(name_of(node.inputs[0]), name_of(node.outputs[0])) for node in absorbed]
+
+
+def leader_of(name: str, tensors: Mapping[str, TensorPlan]) -> str:
+    """Return the tensor whose range this one takes, since both hold the same values: rounding them again changes nothing."""
+    while name in tensors and (source := tensors[name].follows) is not None and source in tensors:
+        name = source
+    return name
 
 
 def _alone_reads(node: ir.Node) -> bool:

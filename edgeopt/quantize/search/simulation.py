@@ -13,6 +13,7 @@ not bring is the other's: an eighth of the runs that one at a time takes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
@@ -25,7 +26,8 @@ from edgeopt.graph.matching import activations, by_name, name_of, own_consumers
 from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
 from edgeopt.quantize.plan.operands import WEIGHTED
-from edgeopt.quantize.plan.plan import Plan, TensorPlan
+from edgeopt.quantize.plan.plan import Plan
+from edgeopt.quantize.plan.shared_ranges import leader_of
 
 Noises = NDArray[np.float64]
 """Noise / signal of each part of the model's outputs."""
@@ -40,9 +42,9 @@ class Roundings:
     def __init__(self, model: ir.Model, plan: Plan) -> None:
         """Take the activations that `plan` rounds in `model`, which is floating point (and smoothed)."""
         ranges = {tensor.name: tensor for tensor in plan.tensors}
-        leaders = {name: _leader(name, ranges) for name in ranges}
-        values = by_name(model.graph)
-        alone = {name for name in ranges if sum(leader == leaders[name] for leader in leaders.values()) == 1}
+        leaders = {name: leader_of(name, ranges) for name in ranges}
+        values, sizes = by_name(model.graph), Counter(leaders.values())
+        alone = {name for name in ranges if sizes[leaders[name]] == 1}
         self.gates: dict[str, Gate] = {}
         """What each rounding of activations rounds."""
         self._symmetric = plan.scheme.symmetric_activation
@@ -94,13 +96,6 @@ class Roundings:
 def of_weights(node: str) -> str:
     """Return the name of the rounding of a node's weights."""
     return f"weights of {node}"
-
-
-def _leader(name: str, ranges: Mapping[str, TensorPlan]) -> str:
-    """Return the tensor whose range this one takes, since both hold the same values: rounding them again changes nothing."""
-    while name in ranges and (source := ranges[name].follows) is not None and source in ranges:
-        name = source
-    return name
 
 
 class Simulation:

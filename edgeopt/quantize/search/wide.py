@@ -7,7 +7,7 @@ amplify each other, on a text encoder by 10 dB. So the joint noise is measured, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -16,7 +16,8 @@ from edgeopt.batches import Batch
 from edgeopt.graph.matching import activations, by_name, constant, names_of, own_consumers
 from edgeopt.quantize.apply.gates import Gate, Gated
 from edgeopt.quantize.plan.placement import MOVING
-from edgeopt.quantize.plan.plan import IntegerType, Plan, TensorPlan
+from edgeopt.quantize.plan.plan import IntegerType, Plan
+from edgeopt.quantize.plan.shared_ranges import leader_of
 from edgeopt.quantize.search.prefix import smallest_prefix
 from edgeopt.targets.target import Rules
 
@@ -43,46 +44,54 @@ def widen(model: ir.Model, plan: Plan, samples: Sequence[Batch], rules: Rules, *
         samples,
         threads=threads,
     )
-    names = {tensor.name for tensor in tried}
+    names, leaders = {tensor.name for tensor in tried}, _leaders(plan)
     joint = before = gated.sqnr_db(names)
     chosen: set[str] = set()
     if before < goal_db:
-        able = names & _able(model, rules)
+        able = names & _able(model, leaders, rules)
         alone = gated.of_each(able)
         order = sorted(able, key=lambda name: (alone[name], name))
         count = smallest_prefix(len(order), lambda count: gated.sqnr_db(names - set(order[:count])) >= goal_db)
         chosen = set(order if count is None else order[:count])
         joint = gated.sqnr_db(names - chosen)
-    tensors = tuple(_widened(tensor) if {tensor.name, tensor.follows} & chosen else tensor for tensor in plan.tensors)
     reason = (
         f"8-bit activations give outputs of {before:.1f} dB, with these {joint:.1f} dB; {goal_db:g} dB are wanted (wide_db)"
     )
-    return replace(plan, tensors=tensors).decided("16-bit activations", f"{len(chosen)} of {len(tried)}", reason)
+    return _widened(plan, leaders, chosen).decided("16-bit activations", f"{len(chosen)} of {len(tried)}", reason)
 
 
 def widen_layers(model: ir.Model, plan: Plan, layers: Sequence[str], rules: Rules) -> Plan:
     """Return the plan with 16 bits for what the nodes called `layers` read and give, where all around take that."""
-    able, named = _able(model, rules), set(layers)
+    leaders, named = _leaders(plan), set(layers)
     around = {name for node in model.graph if node.name in named for name in names_of((*activations(node), *node.outputs))}
-    chosen = around & able
-    tensors = tuple(
-        _widened(tensor) if tensor.dtype in _WIDE and {tensor.name, tensor.follows} & chosen else tensor
-        for tensor in plan.tensors
+    chosen = {leaders[name] for name in around & leaders.keys()} & _able(model, leaders, rules)
+    return _widened(plan, leaders, chosen)
+
+
+def _leaders(plan: Plan) -> dict[str, str]:
+    """Return the tensor whose range each one takes: itself, or the one that has the same values."""
+    ranges = {tensor.name: tensor for tensor in plan.tensors}
+    return {name: leader_of(name, ranges) for name in ranges}
+
+
+def _widened(plan: Plan, leaders: Mapping[str, str], chosen: Set[str]) -> Plan:
+    """Return the plan with 16 bits for the chosen tensors, and for those that have their values."""
+    return replace(
+        plan,
+        tensors=tuple(
+            replace(tensor, dtype=_WIDE.get(tensor.dtype, tensor.dtype)) if leaders[tensor.name] in chosen else tensor
+            for tensor in plan.tensors
+        ),
     )
-    return replace(plan, tensors=tensors)
 
 
-def _widened(tensor: TensorPlan) -> TensorPlan:
-    return replace(tensor, dtype=_WIDE[tensor.dtype])
-
-
-def _able(model: ir.Model, rules: Rules) -> set[str]:
-    """Return the activations whose producer and consumers all take 16 bits."""
+def _able(model: ir.Model, leaders: Mapping[str, str], rules: Rules) -> set[str]:
+    """Return the leaders of activations whose producers and consumers all take 16 bits, those of their followers included."""
     allowed = set(rules.wide) | MOVING
-    able = set()
-    for name, value in by_name(model.graph).items():
-        producer, readers = value.producer(), own_consumers(value, model.graph)
-        around = [*([producer] if producer is not None else []), *readers]
-        if constant(value) is None and all(node.op_type in allowed for node in around):
-            able.add(name)
+    values, able = by_name(model.graph), set(leaders.values())
+    for name in leaders.keys() & values.keys():
+        value = values[name]
+        around = [value.producer(), *own_consumers(value, model.graph)]
+        if constant(value) is not None or any(node is not None and node.op_type not in allowed for node in around):
+            able.discard(leaders[name])
     return able

@@ -8,7 +8,9 @@ import pytest
 
 from edgeopt.graph.files import as_ir, serialized
 from edgeopt.graph.matching import array
+from edgeopt.quantize import QuantizeConfig, quantize
 from edgeopt.quantize.apply.bias import correct_biases, dequantized, rounded_layers
+from edgeopt.targets.target import load_target
 
 GEMM = "[n] y = Gemm <transB = 1> (x, {w}, b)"
 CONV = "[n] y = Conv <kernel_shape = [1, 1], group = 2> (x, {w}, b)"
@@ -64,3 +66,18 @@ def test_rounded_layers_are_paired_by_name():
     np.testing.assert_allclose(layer.weight, array(model.graph[0].inputs[1]))
     assert np.abs(layer.rounded - layer.weight).max() <= 0.15 + 1e-6
     np.testing.assert_array_equal(layer.rounded, dequantized(layer.dequantize))
+
+
+@pytest.mark.parametrize("target", ["arm64", "tensorrt"])
+def test_the_factor_of_a_bias_stays(saved, tmp_path, target):
+    generator = np.random.default_rng(2)
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 6] x) => (float[n, 4] y) { y = Gemm <beta = 0.25> (x, w, b) }'
+    )
+    for name, values in {"w": generator.standard_normal((6, 4)), "b": np.full(4, 40.0)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+    batches = [{"x": generator.uniform(1, 3, (16, 6)).astype(np.float32)} for _ in range(4)]
+    config = QuantizeConfig(float_layers="none", smooth=False)
+    result = quantize(saved(model), batches, target=load_target(target), output=tmp_path / "q.onnx", config=config)
+    assert result.facts.tensors
+    assert result.facts.outputs_db > 35

@@ -5,7 +5,7 @@ import pytest
 
 from edgeopt.quantize.calibrate.histogram import Histogram
 from edgeopt.quantize.calibrate.ranges import METHODS, Grid, choose_range, squared_error
-from edgeopt.quantize.calibrate.statistics import TensorStatistics
+from edgeopt.quantize.calibrate.statistics import MovingAverage, TensorStatistics
 
 GENERATOR = np.random.default_rng(5)
 SHAPES = {
@@ -116,3 +116,13 @@ def test_sixteen_bits_are_as_good_as_an_exhaustive_search_over_the_values(shape,
     for method in ("mse", "entropy"):
         found = plain_error(values, choose_range(statistics_of(values), method, grid), grid)
         assert found <= best * 1.1, f"{method}: found {found:.5g}, the best of the search {best:.5g}"
+
+
+def test_values_of_which_nearly_all_are_zero_keep_their_full_range():
+    values = np.zeros(100_000)
+    values[:5] = -0.25, 0.1, 0.2, 0.3, 0.75
+    assert choose_range(statistics_of(values), "percentile", Grid(8), percentile=99.9) == (-0.25, 0.75)
+    statistics = TensorStatistics(moving=MovingAverage(momentum=0.0))
+    for batch in ([0.5, -1.0], [0.0, 0.0]):
+        statistics.add(np.array(batch, np.float32))
+    assert choose_range(statistics, "moving-average", Grid(8)) == (-1.0, 0.5)

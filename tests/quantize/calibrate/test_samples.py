@@ -92,3 +92,30 @@ def test_only_what_is_too_long_for_a_fixed_batch_is_cut_and_along_its_own_axis()
         list(checked([{"x": x[:5], "y": y, "t": np.asarray(t)}], signature))
     with pytest.raises(DataError, match="differ in their number of samples"):
         list(checked([{"x": x, "y": np.ones((4, 5), np.float32), "t": np.asarray(t)}], signature))
+
+
+MASK = TensorSpec("attention_mask", "int64", ("b", "s"))
+HIDDEN = {"attention_mask": np.array([[1, 1, 0, 0], [0, 1, 1, 1]])}
+
+
+def test_padding_is_cut_off_wherever_an_axis_counts_tokens():
+    signature = Signature(
+        (TensorSpec("embeds", "float32", ("b", "s", 4)), TensorSpec("far", "int64", ("b", "s", "s")), MASK), ()
+    )
+    batch = {"embeds": np.ones((2, 4, 4), np.float32), "far": np.ones((2, 4, 4), np.int64), **HIDDEN}
+    shapes = [[item[name].shape for name in ("embeds", "far", "attention_mask")] for item in checked([batch], signature)]
+    assert shapes == [[(1, size, 4), (1, size, size), (1, size)] for size in (2, 3)]
+
+
+def test_a_mask_of_tokens_by_samples_is_left_whole():
+    turned = Signature((TensorSpec("x", "float32", ("s", "b", 4)), TensorSpec("attention_mask", "int64", ("s", "b"))), ())
+    batch = {"x": np.ones((4, 2, 4), np.float32), "attention_mask": HIDDEN["attention_mask"].T}
+    assert list(checked([batch], turned)) == [batch]
+
+
+def test_a_bad_number_is_found_along_the_axis_of_samples():
+    signature = Signature((TensorSpec("x", "float32", ("time", "batch", 2)),), ())
+    bad = np.ones((5, 3, 2), np.float32)
+    bad[4, 1, 0] = np.nan
+    with pytest.raises(DataError, match=r"sample 4, input 'x': holds nan at index \[4, 0\]"):
+        list(checked([{"x": np.ones((5, 3, 2), np.float32)}, {"x": bad}], signature))

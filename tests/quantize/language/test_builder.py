@@ -75,7 +75,7 @@ def test_embedding_and_head_are_one_tensor_in_the_file(decoder, tmp_path):
 def test_matrices_that_are_not_named_stay(decoder):
     model, _ = decoder
     names = [layer.name for layer in find_layers(model)]
-    made = Builder(model, 32, 64, "rtn").build({names[0]: 4}, table_bits=0)
+    made = Builder(model, 32, 64, "rtn", table_bits=0).build({names[0]: 4})
     kinds = [node.op_type for node in made.graph]
     assert (kinds.count("MatMulNBits"), kinds.count("MatMul"), kinds.count("Gather") > 0) == (1, 10, True)
 

@@ -38,3 +38,9 @@ def test_a_layer_that_flips_tokens_is_lifted_and_ties_are_not(decoder, monkeypat
     assert (seen.equal, seen.ties) == (1, 1)
     assert all(found[name] == 8 for name in groups[seen.lifted[0]])
     assert sum(count == 8 for count in found.values()) == 6
+
+
+def test_texts_end_with_the_models_context(decoder):
+    model, facts = decoder
+    flips, equal = find_flips(model, facts, [np.arange(5, 5 + facts.context - 3)], threads=1)
+    assert (flips, equal) == ([], 1)

@@ -38,3 +38,19 @@ def test_the_fewest_layers_that_keep_the_bound_are_lifted(decoder, windows):
     failed = lift(99)
     assert not failed.held
     assert len(failed.groups) == 2
+
+
+def test_matrices_that_are_excluded_are_not_lifted(decoder, windows):
+    model, facts = decoder
+    excluded = next(layer.name for layer in find_layers(model) if not layer.head)
+    bits = {layer.name: 4 for layer in find_layers(model) if not layer.head and layer.name != excluded}
+    seen = []
+
+    def measure(made):
+        seen.append(made)
+        return Likelihood(1, 1.0, 2.0, 0.0, 1.0)
+
+    measures = Measures(Reader(model, facts), windows[:1], measure, lambda made: Reader(made, facts))
+    lift_layers(Builder(model, 32, 64, "rtn"), bits, measures, bound=0.05)
+    kinds = {node.name: node.op_type for node in seen[-1].graph}
+    assert kinds[excluded] == "MatMul"

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.graph import files
 from edgeopt.graph.generation import Generation
 from edgeopt.quantize import LanguageOptions, quantize_language_model
-from edgeopt.quantize.language import builder, training
+from edgeopt.quantize.language import builder, stage, training
 from edgeopt.quantize.language.blocks import round_blocks
 from edgeopt.quantize.language.config import LanguageTrainingOptions
 from edgeopt.quantize.language.layers import find_layers
 from edgeopt.quantize.language.stage import _bits, _check_training
-from edgeopt.quantize.language.text import Windows
+from edgeopt.quantize.language.text import Likelihood, Windows
 from edgeopt.quantize.language.training import TrainedWeights
 
 HEAD = "decoder.lm_head/MatMul"
@@ -148,3 +149,14 @@ def test_a_training_without_a_text_learns_from_what_the_model_writes(folder, tmp
     made = quantize_language_model(folder, None, output=tmp_path / "out", config=config)
     (told,) = [item for item in made.facts.decisions if item.what == "training"]
     assert "12 windows" in told.choice or "gained nothing" in told.reason
+
+
+def test_excluded_matrices_stay_in_floating_point_where_layers_are_lifted(folder, tmp_path, windows, monkeypatch):
+    monkeypatch.setattr(stage, "compare", lambda *_: Likelihood(1, 1.0, 2.0, 0.0, 1.0))
+    excluded = next(layer.name for layer in find_layers(files.load(folder / "model.onnx")) if not layer.head)
+    config = LanguageOptions(method="rtn", guard_prompts=0, max_perplexity_increase=0.1, exclude=[excluded])
+    made = quantize_language_model(folder, Windows("words", windows), output=tmp_path / "out", config=config)
+    assert made.facts.lifted
+    assert excluded not in made.facts.bits
+    kinds = {node.name: node.op_type for node in files.load(made.path).graph}
+    assert kinds[excluded] == "MatMul"

@@ -67,3 +67,10 @@ def test_prompts_without_a_tokenizer_are_random_tokens(tmp_path):
     prompts = own_prompts(tmp_path, 100)
     assert len(prompts) == 8
     assert all(prompt.min() >= 5 and prompt.max() < 100 for prompt in prompts)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "text.txt").write_text("a few words")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(DataError, match=r"tokenizer\.json: not a tokenizer that can be read"):
+        read_windows(tmp_path / "text.txt", tmp_path)

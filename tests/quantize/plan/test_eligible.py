@@ -9,7 +9,7 @@ from edgeopt.quantize.plan.cause import Cause
 from edgeopt.quantize.plan.eligible import is_floating, weight_objection
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]> g (float[n, 4] x, float[4, 4] v) => (float[n, 4] y) '
-SHAPES = {"w": (4, 4), "w3": (2, 4, 4), "b": (4,), "m": (4, 4), "one": (1, 4), "none": (4, 0)}
+SHAPES = {"w": (4, 4), "w3": (2, 4, 4), "b": (4,), "m": (4, 4), "one": (1, 4), "rows": (2, 1), "none": (4, 0)}
 
 
 def last_node(body: str, **values: float):
@@ -32,6 +32,7 @@ def last_node(body: str, **values: float):
         ("y = Gemm <transA = 1> (v, w)", Cause.GEMM_FORM),
         ("y = Gemm (v, w, m)", Cause.BIAS_FORM),
         ("y = Gemm (v, w, v)", Cause.BIAS_FORM),
+        ("y = Gemm (x, w, rows)", Cause.BIAS_FORM),
         ("y = MatMul (x, none)", Cause.SMALL),
     ],
 )

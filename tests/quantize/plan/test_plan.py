@@ -116,6 +116,7 @@ def test_the_words_of_a_saved_reason_mean_nothing():
         (lambda plan: plan["nodes"].append(7), "nodes.2"),
         (lambda plan: plan.update(nodes={}), "nodes"),
         (lambda plan: plan["smoothing"][0].update(factors=[1.0, -1.0]), "not positive"),
+        (lambda plan: plan.update(equalization=[{"name": "n", "first": [1.0], "second": [0.0]}]), "not positive"),
         (lambda plan: plan.update(version=True), "version True"),
         (lambda plan: plan.update(version=[2]), "version"),
         (lambda plan: plan.update(target="\ud800"), "wrong or missing key"),

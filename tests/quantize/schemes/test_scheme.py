@@ -155,6 +155,9 @@ def test_a_plan_is_carried_out_again_and_another_schemes_is_refused(path, tokens
 def test_options_that_do_not_go_together_are_refused(path, tokens, tmp_path, vnni):
     for values, words in (
         ({"scheme": "dynamic", "max_drop": 0.1}, "max_drop"),
+        ({"scheme": "dynamic", "max_drop": 0.0}, "max_drop"),
+        ({"scheme": "float16", "prefer_faster": True}, "prefer_faster"),
+        ({"scheme": "weights-int8", "rounding": "adaptive"}, "rounding"),
         ({"scheme": "float16", "half": {"block_ops": ["Sofmax"]}}, "Sofmax"),
         ({"scheme": "dynamic", "exclude": ["absent"]}, "absent"),
     ):

@@ -1,6 +1,7 @@
 """16-bit activations: the fewest that reach the goal, where all around take them."""
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
@@ -50,3 +51,29 @@ def test_operators_that_do_not_take_16_bits_keep_8(made):
     model, plan, batches, rules = made
     narrow = rules.model_copy(update={"wide": []})
     assert not wide_ones(widen(model, plan, batches, narrow, goal_db=60.0, threads=1))
+
+
+def test_all_tensors_with_the_same_values_are_widened_together_or_not_at_all():
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    net (float[n, 8] x) => (float[n, 8] y, float[n, 8] z) {
+        a = Add (x, x)
+        r = Reshape (a, shape)
+        t = Transpose <perm = [0, 2, 1]> (r)
+        s = Reshape (t, flat)
+        y = MatMul (s, w)
+        z = Erf (x)
+    }"""
+    proto = onnx.parser.parse_model(text)
+    values = {"shape": np.array([-1, 2, 4]), "flat": np.array([-1, 8]), "w": np.eye(8, dtype=np.float32)}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(item, name) for name, item in values.items())
+    batches = [{"x": np.random.default_rng(7).standard_normal((4, 8), np.float32)} for _ in range(3)]
+    target = load_target("qnn-htp-emulated")
+    prepared = prepare(ir.from_proto(proto), "net")
+    plan = draft_plan(prepared, batches, target, QuantizeConfig(wide_db=None)).plan
+    follow = {tensor.name: tensor.follows for tensor in plan.tensors}
+    assert (follow["r"], follow["t"], follow["s"]) == ("a", "r", "t")
+    rules = target.quantization.rules
+    layers = {node.outputs[0].name: node for node in prepared.model.graph}
+    assert wide_ones(widen_layers(prepared.model, plan, [layers["y"].name], rules)) == {"a", "r", "t", "s", "y"}
+    narrow = rules.model_copy(update={"wide": [op for op in rules.wide if op != layers["y"].op_type]})
+    assert wide_ones(widen_layers(prepared.model, plan, [layers["a"].name], narrow)) <= {"x"}

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.graph.editing import replace_constant
-from edgeopt.graph.matching import array, name_of, produced_by
+from edgeopt.graph.matching import array, attribute, constant, name_of, produced_by
 from edgeopt.graph.outputs import cut, open_exposed, run
 from edgeopt.quantize.algorithms.rounding.rows import as_weight, paired_rows, weight_rows
 from edgeopt.quantize.algorithms.rounding.solve import Levels, Moments, solve
@@ -80,6 +80,13 @@ class _Layer:
     weight: NDArray[Any]
     dequantize: ir.Node
     bias: ir.Value | None
+    """The bias in the quantized graph, if it can be chosen again for this layer alone."""
+
+    @property
+    def fixed(self) -> NDArray[Any] | None:
+        """What the layer adds to its products whatever is chosen here: a bias that others read, too, or that has a factor."""
+        values = array(self.node.inputs[2]) if self.bias is None and len(self.node.inputs) > 2 else None
+        return None if values is None else values * attribute(self.node, "beta", 1.0)
 
 
 def _layers(model: ir.Model, quantized: ir.Model) -> Iterator[_Layer]:
@@ -89,8 +96,16 @@ def _layers(model: ir.Model, quantized: ir.Model) -> Iterator[_Layer]:
         own = all(value is not None and len(value.consumers()) == 1 for value in (there.inputs[1], dequantize.inputs[0]))
         if layer.node.op_type == "ConvTranspose" or not own:
             continue
-        bias = there.inputs[2] if len(there.inputs) > 2 and produced_by(there.inputs[2], "DequantizeLinear") else None
-        yield _Layer(layer.node, there, layer.weight, dequantize, bias)
+        yield _Layer(layer.node, there, layer.weight, dequantize, _own_bias(there))
+
+
+def _own_bias(there: ir.Node) -> ir.Value | None:
+    """Return the bias of a quantized layer, integer or floating point, if that alone reads it, and as it is."""
+    bias = there.inputs[2] if len(there.inputs) > 2 else None
+    if bias is None or attribute(there, "beta", 1.0) != 1.0:
+        return None
+    own = constant(bias) is not None and len(bias.consumers()) == 1
+    return bias if own or produced_by(bias, "DequantizeLinear") is not None else None
 
 
 class _Sums:
@@ -126,8 +141,10 @@ def _gather(layer: _Layer, model: ir.Model, quantized: ir.Model, samples: Sequen
     for number, batch in enumerate(samples):
         y = run(exact, [wanted], _fed(exact, batch), sample=number)[wanted]
         x = run(rounded, [given], _fed(rounded, batch), sample=number)[given]
-        rows = paired_rows(layer.node, (x, y), layer.weight.shape[2:], limit=_ROWS, generator=generator)
-        sums.add(*rows)
+        inputs, outputs = paired_rows(layer.node, (x, y), layer.weight.shape[2:], limit=_ROWS, generator=generator)
+        if layer.fixed is not None:
+            outputs = outputs - layer.fixed.reshape(len(outputs), 1, -1)
+        sums.add(inputs, outputs)
     return sums if sums.count else None
 
 

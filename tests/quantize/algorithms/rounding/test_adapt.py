@@ -6,12 +6,11 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.quantize import QuantizeConfig, quantize
+from edgeopt.targets.target import load_target
 
 
 @pytest.mark.parametrize("target", ["x86-vnni", "x86-avx2"])
 def test_a_convolutional_net_loses_less(conv_model, saved, tmp_path, target):
-    from edgeopt.targets.target import load_target
-
     generator = np.random.default_rng(5)
     images = [{"x": generator.standard_normal((4, 3, 16, 16), dtype=np.float32)} for _ in range(8)]
     path, models = saved(conv_model), {}
@@ -38,3 +37,21 @@ def test_an_encoder_twice_gives_the_same_bytes(text_model, sentences, saved, tmp
     path, config = saved(text_model), QuantizeConfig(rounding="adaptive", rounding_samples=3)
     files = [quantize(path, sentences, target=vnni, output=tmp_path / f"{run}.onnx", config=config).path for run in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("beta", ["", "<beta = 2.0>"])
+def test_a_bias_in_floating_point_is_not_made_up_for_by_weights(saved, tmp_path, beta):
+    """Every output is 40 and a little: rounding that fitted the 40 with the weights would lose the little."""
+    generator = np.random.default_rng(6)
+    model = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 21]> g (float[n, 16] x) => (float[n, 8] y) {{ y = Gemm {beta} (x, w, b) }}'
+    )
+    for name, values in {"w": generator.standard_normal((16, 8)), "b": np.full(8, 40.0)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+    batches = [{"x": generator.uniform(0, 0.2, (64, 16)).astype(np.float32)} for _ in range(8)]
+    found = {}
+    for rounding in ("nearest", "adaptive"):
+        config = QuantizeConfig(rounding=rounding, correct_bias=False)
+        path = tmp_path / f"{rounding}.onnx"
+        found[rounding] = quantize(saved(model), batches, target=load_target("tensorrt"), output=path, config=config).facts
+    assert found["adaptive"].outputs_db > found["nearest"].outputs_db - 0.5

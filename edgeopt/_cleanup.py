@@ -3,8 +3,8 @@
 It reads one JSON request per line from its standard input: ``{"add": KIND, "what": …}`` or ``{"drop": KIND, "what": …}``, where
 KIND is "group" (the id of a process group) or "folder" (a path). At end of file, which comes when edgeopt is gone, it ends the
 groups that are still registered and removes the folders. A control character is the number of a signal that edgeopt received
-(see `signal.set_wakeup_fd`): if edgeopt is still there a while after an interrupt, it is ended by force, unless it says
-``{"calm": true}``.
+(see `signal.set_wakeup_fd`): if edgeopt is still there a while after an interrupt, a byte on standard output says so, and
+edgeopt ends itself; where it cannot, it is ended by force a moment later. It says ``{"calm": true}`` if it goes on.
 
 A script without imports from edgeopt, since it runs as ``python -I -S``, which starts in a few milliseconds.
 """
@@ -22,6 +22,7 @@ import sys
 import time
 
 _INTERRUPT_S = 5.0
+_FORCE_S = 1.0
 _TERMINATE_S = 2.0
 _POLL_S = 0.05
 _SIGNALS = bytes(number for number in range(32) if number != ord("\n"))
@@ -40,14 +41,17 @@ def main(parent: int) -> None:
 
 
 def _listen(parent: int, registered: dict[str, list[int | str]]) -> None:
-    pending, deadline = b"", None
+    pending, deadline, asked = b"", None, False
     while True:
         if os.name != "nt":
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not select.select([0], [], [], left)[0]:
                 with contextlib.suppress(OSError):
-                    os.kill(parent, signal.SIGKILL)
-                deadline = None
+                    if asked:
+                        os.kill(parent, signal.SIGKILL)
+                    else:
+                        os.write(1, b"!")
+                asked, deadline = not asked, None if asked else time.monotonic() + _FORCE_S
                 continue
         data = os.read(0, 65536)
         if not data:
@@ -57,7 +61,7 @@ def _listen(parent: int, registered: dict[str, list[int | str]]) -> None:
         *lines, pending = (pending + data.translate(None, _SIGNALS)).split(b"\n")
         for request in map(json.loads, filter(None, lines)):
             if "calm" in request:
-                deadline = None
+                asked, deadline = False, None
             else:
                 _take(request, registered)
 

@@ -24,10 +24,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 from weakref import WeakSet
 
 _KILL_S = 10.0  # how long the system may take to end a killed process
+_INTERRUPTED = 128 + signal.SIGINT  # exit code of what an interrupt ended, as shells give it
 _Kind = Literal["group", "folder"]
 _ended: WeakSet[subprocess.Popen[bytes]] = WeakSet()
 
@@ -118,16 +119,21 @@ class Finished:
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[None]:
-    """Have this process ended by force if the block does not end within seconds of an interrupt (Ctrl-C, SIGINT).
+def stop_on_interrupt(last_words: str = "") -> Iterator[None]:
+    """End this process with exit code 130 if the block does not end within seconds of an interrupt (Ctrl-C, SIGINT).
 
-    Python raises `KeyboardInterrupt` when the interpreter runs again, which a call into a library can delay for ever. For a
-    command line only: a notebook continues after an interrupt.
+    Python raises `KeyboardInterrupt` when the interpreter runs again, which a call into a library can delay for ever. A thread
+    ends the process where the library lets go of the interpreter, as onnxruntime does; else it is killed. For a command line
+    only: a notebook continues after an interrupt.
+
+    Args:
+        last_words: written to stderr by the thread.
     """
     pipe = _cleaner.pipe()
     if pipe is None or os.name == "nt" or threading.current_thread() is not threading.main_thread():
         yield
         return
+    _cleaner.obey(last_words)
     before = signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
     try:
         yield
@@ -155,6 +161,7 @@ class _Cleaner:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._obeys = False
 
     def pipe(self) -> int | None:
         """Return the pipe's descriptor, starting the process if necessary; None: it cannot be started."""
@@ -165,7 +172,7 @@ class _Cleaner:
                 pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
                 try:
                     self._process = subprocess.Popen(
-                        command, stdin=pipe, stdout=nowhere, stderr=nowhere, start_new_session=True, cwd="/"
+                        command, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True, cwd="/"
                     )
                 except OSError:  # no process can be started: only `finally` cleans up
                     return None
@@ -188,23 +195,46 @@ class _Cleaner:
             if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
                 os.write(self._process.stdin.fileno(), b'{"calm": true}\n')
 
+    def obey(self, last_words: str) -> None:
+        """Start the thread that ends this process when the clean-up process says that an interrupt was not answered."""
+        stdout = self._process.stdout if self._process is not None else None
+        if stdout is not None and not self._obeys:
+            self._obeys = True
+            threading.Thread(target=_end_when_told, args=(stdout, last_words), daemon=True).start()
+
     def close(self) -> None:
         """Let the process end: nothing is announced any more."""
         with self._lock:
-            process, self._process = self._process, None
+            process, self._process, self._obeys = self._process, None, False
             if process is not None and process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=_KILL_S)
+            _close_output(process)
 
     def forget(self) -> None:
         """Close the pipe in a forked child: it must end with the parent."""
-        process, self._process, self._lock = self._process, None, threading.Lock()
+        process, self._process, self._obeys, self._lock = self._process, None, False, threading.Lock()
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
             process.returncode = 0  # the parent's child, not this process'
+        _close_output(process)
+
+
+def _close_output(process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None and process.stdout is not None:
+        with contextlib.suppress(OSError):
+            process.stdout.close()
+
+
+def _end_when_told(stream: IO[bytes], last_words: str) -> None:
+    """End this process when a byte arrives on `stream`; at its end, which comes with that of the other process, return."""
+    with contextlib.suppress(OSError, ValueError):
+        if os.read(stream.fileno(), 1):
+            os.write(2, last_words.encode())
+            os._exit(_INTERRUPTED)
 
 
 _cleaner = _Cleaner()

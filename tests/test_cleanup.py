@@ -26,7 +26,7 @@ def listen(*arguments, listen=_cleanup._listen):
     print("on", flush=True)  # signals are ignored from here on
     listen(*arguments)
 
-_cleanup._INTERRUPT_S, _cleanup._listen = 0.3, listen
+_cleanup._INTERRUPT_S, _cleanup._FORCE_S, _cleanup._listen = 0.3, 0.3, listen
 _cleanup.main(int(sys.argv[1]))
 """
 
@@ -38,9 +38,15 @@ class Cleaner:
         self.parent = subprocess.Popen(["sleep", "60"])
         command = [sys.executable, "-c", _IMPATIENT, str(self.parent.pid)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert self.read(3) == b"on\n"
+
+    def read(self, count: int) -> bytes:
+        """Return what it says, `count` bytes or all until its end."""
         assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            assert lines.readline() == b"on\n"
+        said = b""
+        while len(said) < count and (more := self.process.stdout.read(1)):
+            said += more
+        return said
 
     def write(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -64,8 +70,9 @@ def cleaner() -> Iterator[Cleaner]:
         for process in (made.process, made.parent):
             process.kill()
             process.wait()
-        if made.process.stdin is not None and not made.process.stdin.closed:
-            made.process.stdin.close()
+        for stream in (made.process.stdin, made.process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 @pytest.fixture
@@ -131,11 +138,13 @@ def test_an_interrupt_ends_the_parent_unless_it_is_answered(cleaner: Cleaner, ca
     cleaner.write(bytes([signal.SIGINT]))
     if calm:
         cleaner.tell(calm=True)
-        time.sleep(0.6)
+        time.sleep(0.8)
         assert cleaner.parent.poll() is None
     else:
+        assert cleaner.read(1) == b"!", "the parent is asked to end itself first"
         assert cleaner.parent.wait(timeout=30) == -signal.SIGKILL
     cleaner.close()
+    assert cleaner.read(9) == b""
 
 
 def test_signals_that_its_parents_terminal_sends_do_not_end_it(cleaner: Cleaner, tmp_path: Path) -> None:

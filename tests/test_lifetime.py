@@ -76,9 +76,19 @@ class _Started:
         name, value = self.mark.split("=")
         environment = {**os.environ, "TMPDIR": str(self.temporary), name: value}
         command = [sys.executable, "-m", "edgeopt", *arguments]
-        self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, start_new_session=True
-        )
+        self._said = folder / "stderr"
+        with self._said.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder, start_new_session=True
+            )
+
+    def ended_as_asked(self, number: int) -> bool:
+        """Return whether it has ended by the signal; an interrupt is answered with a line and its exit code."""
+        code = self.process.wait(timeout=30)
+        if number != signal.SIGINT:
+            return code != 0
+        last = self._said.read_text(encoding="utf-8").splitlines()[-1:]
+        return (code, last) == (130, ["edgeopt: stopped; run the same command again to resume"])
 
     def runs(self, *parts: str) -> bool:
         return any(all(part in command for part in parts) for _, command in _marked(self.mark))
@@ -104,7 +114,7 @@ def test_a_profile_that_hangs_leaves_nothing(number: int, tmp_path: Path) -> Non
         assert _until(lambda: started.runs("measure.py", "cold")), "the cold start never began"
         time.sleep(1.0)  # into the loop
         started.process.send_signal(number)
-        assert started.process.wait(timeout=30) != 0
+        assert started.ended_as_asked(number)
         assert _until(lambda: not started.left(), seconds=20), started.left()
     finally:
         started.end()
@@ -168,6 +178,24 @@ def test_an_interrupt_ends_a_call_that_does_not_return(tmp_path: Path) -> None:
         assert lines.readline() == b"in\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) != 0
+
+
+def test_an_interrupt_ends_a_call_that_lets_go_of_the_interpreter_with_a_line(tmp_path: Path) -> None:
+    """As a model that never ends inside onnxruntime does; it used to be killed without a word."""
+    code = (
+        "import ctypes; from edgeopt import lifetime\n"
+        "with lifetime.stop_on_interrupt('stopped\\n'):\n"
+        "    print('in', flush=True)\n"
+        "    library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
+        "    while True: library.pthread_mutex_lock(mutex)  # the second time waits for ever, past every signal"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout as lines, process.stderr as said:
+        assert lines.readline() == b"in\n"
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(timeout=30), said.read()) == (130, b"stopped\n")
 
 
 def test_who_answers_an_interrupt_lives_on(tmp_path: Path) -> None:

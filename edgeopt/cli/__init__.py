@@ -10,13 +10,14 @@ import sys
 import warnings
 from typing import TextIO
 
-from edgeopt.cli.app import app
+from edgeopt.cli.app import StoppedError, app
 from edgeopt.errors import DeprecatedKey, EdgeoptError, InternalError, MachineError
 from edgeopt.escaping import one_line
 from edgeopt.extras import missing_extra
 from edgeopt.lifetime import stop_on_interrupt
 from edgeopt.user_code import forget_current_folder
 
+_STOPPED = "edgeopt: stopped; run the same command again to resume\n"
 _OF_THE_PATH = {
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EROFS),
     *(errno.ETXTBSY, errno.ENXIO, errno.ENODEV, errno.EINVAL),
@@ -29,14 +30,14 @@ def main() -> None:
     forget_current_folder()
     warnings.showwarning = _show_warning
     try:
-        with stop_on_interrupt():
+        with stop_on_interrupt(_STOPPED):
             app(prog_name="edgeopt")
     except EdgeoptError as error:
         whose = "internal error: " if error.exit_code == InternalError.exit_code else ""
         sys.stderr.write(f"edgeopt: {whose}{one_line(str(error))}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("edgeopt: stopped; run the same command again to resume\n")
+    except (KeyboardInterrupt, StoppedError):
+        sys.stderr.write(_STOPPED)
         sys.exit(130)
     except OSError as error:
         sys.exit(_report_os_error(error))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from edgeopt import __version__
 from edgeopt.cli.bundle import bundle
@@ -34,7 +35,24 @@ from edgeopt.cli.targets import targets
 from edgeopt.cli.train import train
 from edgeopt.cli.verify import verify
 
+
+class StoppedError(Exception):
+    """An interrupt (Ctrl-C, SIGINT), past typer, which would end the process without a line."""
+
+
+class _Commands(TyperGroup):
+    """The group of all commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise StoppedError from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="From a trained PyTorch model to a small, fast, verified ONNX bundle.",
     no_args_is_help=True,
     add_completion=False,

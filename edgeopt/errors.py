@@ -5,7 +5,8 @@
     │   ├── RecipeError      the recipe, an option or a budget expression
     │   ├── ModelError       the model file or the model's source
     │   └── DataError        the data set, the calibration data or its manifest
-    ├── MachineError         exit 2: the machine lacks something (disk, permission, provider, target)
+    ├── MachineError         exit 2: the machine lacks something (permission, memory, provider, target)
+    │   └── DiskFullError    the disk is full
     ├── IntegrityError       exit 1: a file does not have its recorded hash
     └── InternalError        exit 3: a bug in edgeopt; please report it
 
@@ -48,6 +49,10 @@ class MachineError(EdgeoptError):
     """The machine lacks something: disk space, permission, a provider, a target."""
 
     exit_code = 2
+
+
+class DiskFullError(MachineError):
+    """The disk is full."""
 
 
 class IntegrityError(EdgeoptError):

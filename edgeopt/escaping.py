@@ -1,18 +1,18 @@
 r"""Escaping of untrusted text (names of nodes, files, classes), with one function per output format.
 
 A name may contain anything: ESC sequences that a terminal executes, line ends that start a new line of a log, characters that
-XML
-forbids, commands to a CI service. Characters that are not printable are shown as Python escapes (``\x1b``, ``\n``, ``\u202e``):
-visible, distinguishable and harmless.
+XML forbids, commands to a CI service. Characters that are not printable are shown as Python escapes (``\x1b``, ``\n``,
+``\u202e``): visible, distinguishable and harmless.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _FIRST = re.compile(r"^(\s*):(?=:)")
@@ -27,8 +27,19 @@ def one_line(text: str) -> str:
 
 
 def json_text(values: Any) -> str:
-    """Return `values` as indented JSON whose strings hold nothing that a terminal or a CI service would obey."""
-    return safe_json(json.dumps(values, indent=2, ensure_ascii=False))
+    """Return `values` as indented JSON whose strings hold nothing that a terminal or a CI service would obey.
+
+    Numbers that are not finite, which JSON does not have, become null.
+    """
+    return safe_json(json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def safe_json(text: str) -> str:

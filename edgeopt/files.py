@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from edgeopt import progress
-from edgeopt.errors import MachineError
+from edgeopt.errors import DiskFullError, MachineError
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -128,13 +128,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     except shutil.Error as error:  # of a whole folder: (from, to, why) for each file
         codes = {int(code) for code in re.findall(r"\[Errno (\d+)\]", str(error))}
         if codes & _FULL:
-            raise MachineError(_full(path)) from error
+            raise DiskFullError(_full(path)) from error
         if codes & _DENIED:
             raise MachineError(f"{path}: {_DENIAL}") from error
         raise MachineError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
     except OSError as error:
         if error.errno in _FULL or _SHORT_WRITE.fullmatch(str(error)):
-            raise MachineError(_full(path)) from error
+            raise DiskFullError(_full(path)) from error
         if error.errno in _DENIED:
             raise MachineError(f"{path}: {_DENIAL}") from error
         if error.errno in _NO_PLACE and error.filename and Path(error.filename) in (path, *path.parents):
@@ -145,7 +145,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust report it
         if code and int(code[1]) in _FULL:
-            raise MachineError(_full(path)) from error
+            raise DiskFullError(_full(path)) from error
         raise
 
 

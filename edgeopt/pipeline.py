@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +36,7 @@ from edgeopt.train.launched import announce, awaited
 if TYPE_CHECKING:
     from edgeopt.report.record import RunRecord, StageRecord
 
-_LIBRARIES = ("torch", "onnxruntime", "onnx", "onnxscript", "transformers", "torch-pruning", "numpy")
+_LIBRARIES = ("torch", "onnxruntime", "onnx", "onnx-ir", "onnxscript", "transformers", "torch-pruning", "numpy")
 RECORD_FILE = "run.json"
 _TRAININGS = ("teacher", "distill", "prune")
 
@@ -266,7 +266,7 @@ class Pipeline:
             "stage": stage.name,
             "options": stage.options,
             "inputs": {name: key_of({"digest": done[name].digest, "facts": done[name].facts}) for name in stage.needs},
-            "sources": {path.name: _source_hash(path) for path in stage.sources},
+            "sources": _source_hashes(stage.sources),
             "code": code_hashes(*stage.modules),
             "libraries": library_versions(),
             "seed": self.recipe.seed,
@@ -274,6 +274,8 @@ class Pipeline:
         if stage.splits:
             limits = {f"{split}_limit": getattr(self.recipe.data, f"{split}_limit") for split in stage.splits}
             ingredients["data"] = {"fingerprint": self._data.fingerprint, **limits}
+        if stage.further:
+            ingredients["further"] = {source: self._data.further(source).digest for source in stage.further}
         if stage.reads_machine:
             ingredients["machine"] = describe()
         return ingredients
@@ -299,9 +301,8 @@ class Pipeline:
 
 
 def _device_name(target: Target) -> str:
-    """Return what names the device of a target everywhere: its own address, or this machine's name."""
-    address = target.device.host or socket.gethostname()
-    return "".join(letter if letter.isalnum() else "-" for letter in f"{target.name}-{address}")
+    """Return what names the device of a target everywhere: its own address, or this machine's name, whatever the target."""
+    return "".join(letter if letter.isalnum() else "-" for letter in target.device.host or socket.gethostname())
 
 
 @cache
@@ -316,10 +317,19 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _source_hash(path: Path) -> str:
-    if not path.exists():
-        raise ModelError(f"{path}: no such model")
-    return content_hash(path)
+def _source_hashes(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of files and folders by name, or by path where two share a name.
+
+    Raises:
+        ModelError: there is no such file or folder.
+    """
+    names = [path.name for path in paths]
+    hashes = {}
+    for path, name in zip(paths, names, strict=True):
+        if not path.exists():
+            raise ModelError(f"{path}: no such model")
+        hashes[name if names.count(name) == 1 else str(path)] = content_hash(path)
+    return hashes
 
 
 def _tokenizer_folder(recipe: Recipe) -> Path | None:
@@ -350,7 +360,7 @@ def _change(key: str, before: Any, now: Any) -> str:
             return f"edgeopt's code changed ({name})"
         case "inputs":
             return f"its input {name} changed"
-        case "sources":
+        case "sources" | "further":
             return f"{name} changed"
         case _:
             return f"{key} changed"

@@ -1,7 +1,7 @@
 """Runs and artifacts: content-addressed, written to temporary files and renamed, verified by hash when read.
 
     RUN/
-      .lock, .holder               held by the process that works on the run, and the number of that process
+      .lock, .lock-holder          held by the process that works on the run, and the number of that process
       artifacts/STAGE-KEY/         a finished stage: its files and artifact.json, never changed again
       work/STAGE-KEY/              an unfinished one: output/ (emptied at each start) and checkpoint/ (kept, to resume from)
       damaged/                     artifacts whose files no longer have their recorded hash
@@ -97,8 +97,10 @@ class Store:
             IntegrityError: a file is missing or its hash differs; the message names it.
         """
         folder = self._place("artifacts", stage, key)
-        if not (folder / _RECORD).is_file():
+        if not folder.is_dir():
             return None
+        if not (folder / _RECORD).is_file():
+            raise IntegrityError(f"{folder}: {_RECORD} is missing")
         artifact = _read(folder)
         damage = _damage(artifact)
         if damage:

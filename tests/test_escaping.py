@@ -104,3 +104,8 @@ def test_a_word_for_the_shell_comes_back_from_it(name: str) -> None:
     assert word.isprintable()
     done = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
     assert done.stdout.decode() == name
+
+
+def test_numbers_that_json_does_not_have_become_null() -> None:
+    found = json_text({"db": float("inf"), "rows": [(1.5, float("nan"))], "true": True})
+    assert json.loads(found, parse_constant=pytest.fail) == {"db": None, "rows": [[1.5, None]], "true": True}

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.pipeline import Pipeline, RunResult
+from edgeopt.errors import ModelError
+from edgeopt.pipeline import Pipeline, RunResult, _device_name, _source_hashes
 from edgeopt.recipe import load_recipe
 from edgeopt.store import Store
+from edgeopt.targets.target import load_target
 
 RECIPE = str(Path(__file__).parent / "tiny_recipe.toml")
 STAGES = [
@@ -186,3 +188,23 @@ def test_two_runs_at_once_on_one_folder_wait_for_each_other(finished: RunResult,
     assert sum("waiting for it" in text for text in errors) == 1
     assert sum("teacher: cached" in text for text in errors) == 1
     assert digests(pipeline(tmp_path).run()) == digests(finished)
+
+
+def test_two_sources_of_one_name_are_both_part_of_the_key(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "more.csv" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(str(path))
+    assert list(_source_hashes(paths[:1])) == ["more.csv"]
+    both = _source_hashes(paths)
+    paths[0].write_text("other")
+    assert len(both) == 2 and _source_hashes(paths) != both
+    with pytest.raises(ModelError, match="no such model"):
+        _source_hashes([tmp_path / "none"])
+
+
+def test_targets_of_one_machine_share_its_lock() -> None:
+    assert len({_device_name(load_target(name)) for name in ("x86-vnni", "x86-avx2", "qnn-htp-emulated")}) == 1
+    board = load_target("x86-vnni")
+    board = board.model_copy(update={"device": board.device.model_copy(update={"host": "board:22"})})
+    assert _device_name(board) == "board-22"

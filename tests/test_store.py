@@ -140,3 +140,13 @@ def test_a_full_disk_is_a_clear_error_and_leaves_what_was_there(tmp_path: Path) 
     assert store.find("teach", key_of(INGREDIENTS)) == before
     assert store.find("teach", key_of(bigger)) is None
     assert json.loads((before.folder / "artifact.json").read_text(encoding="utf-8"))["stage"] == "teach"
+
+
+def test_an_artifact_without_its_record_is_damaged_and_not_in_the_way(tmp_path: Path) -> None:
+    """Otherwise the stage would run again for hours and then find its place taken."""
+    store = Store(tmp_path)
+    (finish(store).folder / "artifact.json").unlink()
+    with pytest.raises(IntegrityError, match=r"artifact\.json is missing"):
+        store.find("teach", key_of(INGREDIENTS))
+    store.set_aside("teach", key_of(INGREDIENTS))
+    assert finish(store) == store.find("teach", key_of(INGREDIENTS))

@@ -99,7 +99,8 @@ def _besides(variants: dict[str, Any]) -> str:
     for name, variant in variants.items():
         if variant["numerics"]:
             error = variant["numerics"]["relative_error"]
-            said.append(f"{name} differs from this machine's CPU by {error:.2g} of the largest output")
+            how = "without bounds" if error is None else f"by {error:.2g} of the largest output"
+            said.append(f"{name} differs from this machine's CPU {how}")
         if variant["instructions"]:
             said.append(f"{name}: {variant['instructions'] / 1e6:,.1f} M instructions a run")
         if variant["cpu_fallback_share"]:

@@ -41,6 +41,11 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:
         sys.exit(_report_os_error(error))
+    except MemoryError as error:
+        sys.stderr.write(
+            f"edgeopt: not enough memory: {one_line(str(error)) or 'the system gives no more'}; use fewer or smaller samples\n"
+        )
+        sys.exit(MachineError.exit_code)
     except Exception as error:  # noqa: BLE001  (the last resort: an internal error, with its traceback in a file)
         absent = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
         if absent:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from edgeopt.evaluate.stage import Evaluation, ModelScore
 
 
+_OF_LANGUAGE_MODELS = ("models", "data", "task", "limit", "form", "quiet")
+
+
 def evaluate(
+    context: typer.Context,
     models: Annotated[
         list[str], typer.Argument(help="ONNX files, transformers folders, saved folders; the first is compared with.")
     ],
@@ -36,7 +40,7 @@ def evaluate(
 
     Without labels, models are judged by agreement and output error.
     """
-    from edgeopt.cli.options import need_format
+    from edgeopt.cli.options import need_format, refuse_others
     from edgeopt.cli.progress_bars import shown
     from edgeopt.evaluate.stage import EvaluateConfig
     from edgeopt.evaluate.stage import evaluate as run
@@ -44,6 +48,7 @@ def evaluate(
 
     need_format(form)
     if _is_language(task, models[0]):
+        refuse_others(context, _OF_LANGUAGE_MODELS, "not for language models, which are compared on tokens of their own")
         _evaluate_language(models, data, limit=limit, form=form, quiet=quiet)
         return
     config = EvaluateConfig(

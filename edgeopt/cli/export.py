@@ -103,6 +103,6 @@ def _shape(text: str) -> tuple[str, list[int]]:
     from edgeopt.errors import RecipeError
 
     name, equals, sizes = text.partition("=")
-    if not equals or not all(size.isdigit() for size in sizes.split("x")):
+    if not equals or not all(size.isdecimal() for size in sizes.split("x")):
         raise RecipeError(f"--shape {text}: write NAME=SIZExSIZE, such as input_ids=1x128")
     return name, [int(size) for size in sizes.split("x")]

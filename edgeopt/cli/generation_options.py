@@ -39,6 +39,7 @@ def sampling(changes: list[str] | None, **given: Any) -> Sampling:
 
 def grammar(schema: Path | None, lark: Path | None) -> Grammar | None:
     """Return the form that the answer must have, from a file with a JSON schema or with a grammar."""
+    from edgeopt.documents import read_text
     from edgeopt.errors import DataError, RecipeError
     from edgeopt.extras import need
     from edgeopt.generate.engine.constraint import Grammar
@@ -49,10 +50,7 @@ def grammar(schema: Path | None, lark: Path | None) -> Grammar | None:
     if schema is not None and lark is not None:
         raise RecipeError("--schema and --grammar: give one of them")
     need("llguidance", purpose="an answer of a given form")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from error
+    text = read_text(file, error=DataError, what="a schema or a grammar")
     return Grammar("json_schema" if schema is not None else "lark", text)
 
 

@@ -80,7 +80,7 @@ def profile(
         )
         result = run(named, inputs, target=loaded_target, config=config, drops=drops)
     for name, drop in drops.items():
-        say(f"{drop.said} of {drop.n:,} samples".replace(":", f" of {name}:", 1), err=True)
+        say(f"{drop.metric} of {name}: {drop.value_text} of {drop.n:,} samples", err=True)
     if report is not None:
         _write_report(result, named, report)
     if form == "json":

@@ -10,7 +10,7 @@ from edgeopt.cli.tables import show
 from edgeopt.units import NONE, NOT_MEASURED, percent
 
 if TYPE_CHECKING:
-    from edgeopt.profile.result import ProfileResult, VariantProfile
+    from edgeopt.profile.result import Numerics, ProfileResult, VariantProfile
 
 
 def show_profile(result: ProfileResult, *, markdown: bool, given: bool) -> None:
@@ -57,10 +57,16 @@ def _emulated(variant: VariantProfile) -> dict[str, str]:
     return {
         "model": variant.name,
         "latency": NOT_MEASURED,
-        "error against the CPU": NONE if numerics is None else f"{numerics.relative_error:.2e} of the largest output",
+        "error against the CPU": _error(numerics),
         "same argmax": percent(agreement),
         "partitions": NONE if placement is None else str(placement.partitions),
         "fallback to the CPU": percent(None if placement is None else placement.cpu_fallback_share),
         "MACs in int8": percent(variant.int8_macs_share),
         "size MB": f"{variant.size_bytes / 1e6:.3f}",
     }
+
+
+def _error(numerics: Numerics | None) -> str:
+    if numerics is None:
+        return NONE
+    return "not finite" if numerics.relative_error is None else f"{numerics.relative_error:.2e} of the largest output"

@@ -44,19 +44,21 @@ class Bars:
 
     @contextmanager
     def task(self, description: str, total: int | None) -> Iterator[Advance]:
-        """Show a bar while the block runs."""
-        with self._progress:
-            bar = self._progress.add_task(one_line(description), total=total, detail="")
+        """Show a bar while the block runs; the bars of tasks around it stay."""
+        self._progress.start()
+        bar = self._progress.add_task(one_line(description), total=total, detail="")
 
-            def advance(units: int = 1, *, detail: str = "") -> None:
-                self._progress.advance(bar, units)
-                if detail:
-                    self._progress.update(bar, detail=one_line(detail))
+        def advance(units: int = 1, *, detail: str = "") -> None:
+            self._progress.advance(bar, units)
+            if detail:
+                self._progress.update(bar, detail=one_line(detail))
 
-            try:
-                yield advance
-            finally:
-                self._progress.remove_task(bar)
+        try:
+            yield advance
+        finally:
+            self._progress.remove_task(bar)
+            if not self._progress.task_ids:
+                self._progress.stop()
 
     def note(self, message: str) -> None:
         """Show one line above the bars."""

@@ -52,7 +52,7 @@ def read_levels(text: str) -> list[int]:
         RecipeError: one is not a whole number from 1 to 99.
     """
     parts = [part.strip().removesuffix("%") for part in text.split(",")]
-    if not all(part.isdigit() and 0 < int(part) < 100 for part in parts):
+    if not all(part.isdecimal() and 0 < int(part) < 100 for part in parts):
         raise RecipeError(f"--levels {text}: write percentages to remove, whole numbers from 1 to 99, such as 10,30,50")
     return sorted({int(part) for part in parts})
 
@@ -93,11 +93,20 @@ def prune_levels(
 
 
 def _key(run: Pruning, options: PruneOptions, by: str, seconds: float | None) -> str:
+    """Return what the levels depend on: the options, and the content of models and data."""
     from edgeopt import __version__
+    from edgeopt.cli.training_inputs import reader_samples
+    from edgeopt.models.load import load_model
     from edgeopt.store import key_of
+    from edgeopt.train.checkpoint import weights_hash
 
+    model = run.load()
     known = {"run": asdict(run), "options": options.model_dump(mode="json"), "by": by, "seconds": seconds}
-    return key_of({**known, "edgeopt": __version__})
+    models = [model, *([load_model(run.teacher, source_builder=run.builder)] if run.teacher else [])]
+    content = [*(weights_hash(one.module) for one in models), run.samples(model).digest]
+    if run.evaluate:
+        content.append(reader_samples(run.evaluate, model, split="evaluation").digest)
+    return key_of({**known, "content": content, "edgeopt": __version__})
 
 
 def _stored(path: Path, key: str) -> LevelRow | None:

@@ -80,14 +80,14 @@ def quantize(
     from edgeopt.cli.plan_tables import show_plan
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.quantize_language import quantize_preset, refuse_others
-    from edgeopt.errors import RecipeError
     from edgeopt.quantize import QuantizeConfig, draft
     from edgeopt.quantize import quantize as run
     from edgeopt.targets.target import load_target
 
     need_format(form)
     if preset is not None:
-        refuse_others(preset, scheme, ranges, plan, max_drop, evaluate, memory_limit, cache, jobs, ort_cache)
+        unread = (scheme, ranges, plan, max_drop, evaluate, memory_limit, cache, jobs, ort_cache, tokenizer, limit, task)
+        refuse_others(preset, *unread, sensitivity or None, dry_run or None)
         chosen = {"exclude": exclude, "max_perplexity_increase": max_perplexity_increase, "train": _training(train)}
         with shown(quiet=quiet):
             quantize_preset(model, calibration, output, changes=changes, target=target, form=form, given=chosen)
@@ -95,7 +95,7 @@ def quantize(
     given: dict[str, object] = {"scheme": scheme, "ranges": ranges, "plan": plan, "exclude": exclude, "max_drop": max_drop}
     given |= {"memory_limit_bytes": memory_limit, "cache": cache, "train": _training(train)}
     config = read_options(QuantizeConfig, changes, **given, jobs=jobs, sensitivity=sensitivity or None)
-    _check(config, calibration, ort_cache, dry_run=dry_run)
+    _check(config, calibration, ort_cache, max_perplexity_increase, dry_run=dry_run)
     loaded_target = load_target(target)
     samples = read_calibration(calibration or "", tokenizer, model, task=task)
     judged = read_calibration(evaluate, tokenizer, model, task=task) if evaluate else None
@@ -104,10 +104,9 @@ def quantize(
         if dry_run:
             show_plan(draft(model, batches, target=loaded_target, config=config, evaluate=measure), form)
             return
-        if output is None:
-            raise RecipeError("--output is missing: name the file to write, or look at the plan first with --dry-run")
-        result = run(model, batches, target=loaded_target, output=output, config=config, evaluate=measure)
-    _report(output, result, ort_cache, form)
+        place = _need(output)
+        result = run(model, batches, target=loaded_target, output=place, config=config, evaluate=measure)
+    _report(place, result, ort_cache, form)
 
 
 def _training(time: str | None) -> dict[str, str] | None:
@@ -115,10 +114,22 @@ def _training(time: str | None) -> dict[str, str] | None:
     return None if time is None else {"time": time}
 
 
-def _check(config: QuantizeConfig, calibration: str | None, ort_cache: Path | None, *, dry_run: bool) -> None:
+def _need(output: Path | None) -> Path:
+    from edgeopt.errors import RecipeError
+
+    if output is None:
+        raise RecipeError("--output is missing: name the file to write, or look at the plan first with --dry-run")
+    return output
+
+
+def _check(
+    config: QuantizeConfig, calibration: str | None, ort_cache: Path | None, max_perplexity: str | None, *, dry_run: bool
+) -> None:
     """Refuse options that do not go together, and no samples."""
     from edgeopt.errors import RecipeError
 
+    if max_perplexity is not None:
+        raise RecipeError("--max-perplexity-increase is for --preset llm; use --max-drop, or add the preset")
     if calibration is None:
         raise RecipeError("--calibration is missing: name samples (a file, a folder or a set); --preset llm alone needs none")
     if dry_run and config.sensitivity:

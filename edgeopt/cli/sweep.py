@@ -87,6 +87,6 @@ def _numbers(option: str, text: str) -> Sequence[int]:
     from edgeopt.errors import RecipeError
 
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise RecipeError(f"{option} {text}: write whole numbers above 0 with commas between, such as 1,2,4")
     return [int(part) for part in parts]

@@ -90,7 +90,7 @@ def numbers(text: str) -> list[int]:
     from edgeopt.errors import RecipeError
 
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise RecipeError(f"--layers {text}: write the numbers of the teacher's layers, from 0, such as 1,3,5")
     return [int(part) for part in parts]
 

@@ -84,6 +84,6 @@ def _size(axis: str, wanted: Mapping[str, int]) -> int | None:
     terms = [term.strip() for term in axis.split("+")]
     if len(terms) == 1:
         return wanted.get(axis)
-    sizes = [int(term) if term.isdigit() else wanted.get(term) for term in terms]
+    sizes = [int(term) if term.isdecimal() else wanted.get(term) for term in terms]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None

@@ -28,6 +28,8 @@ _QUANTILES: Mapping[str, float] = {"p50_ms": 0.5, "p95_ms": 0.95}
 _EXACT: Mapping[str, int] = {"size_bytes": 1, "macs": 1, "int8_macs_share": -1}
 """Figures that are the same each time, and whether more (1) or less (-1) is worse."""
 _SETTING = ("target", "provider", "threads", "batches")
+_OF_LATENCY = {"device": "on different devices", "threads": "with different numbers of threads", "inputs": "on other inputs"}
+"""What must be equal for latencies to be compared, and where it is not."""
 
 
 _Number = Annotated[float, Field(allow_inf_nan=False)] | None
@@ -53,6 +55,7 @@ class _Profile(BaseModel):
 
     variants: list[_Variant]
     versions: dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class CompareConfig(Options):
@@ -96,11 +99,11 @@ def compare(base: Mapping[str, Any], new: Mapping[str, Any], *, config: CompareC
         )
     notes = list(_notes(base, new, before))
     error = config.false_alarm_rate / (len(pairs) * len(_QUANTILES))
-    same_machine = base.get("device") == new.get("device")
+    differs = next((why for key, why in _OF_LATENCY.items() if key in base and key in new and base[key] != new[key]), None)
     changes = [
         change
         for old, now in pairs
-        for change in (*_latencies(old, now, error, config.margin, same_machine=same_machine), *_exact(old, now, config.margin))
+        for change in (*_latencies(old, now, error, config.margin, differs=differs), *_exact(old, now, config.margin))
     ]
     return Regressions.of(config.false_alarm_rate, changes, notes)
 
@@ -111,6 +114,8 @@ def _notes(base: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str,
             yield f"{key} differs: {base.get(key)} then, {new.get(key)} now"
     if base.get("device") != new.get("device"):
         yield "the device differs: latencies are not compared"
+    if "inputs" in base and "inputs" in new and base["inputs"] != new["inputs"]:
+        yield f"the inputs differ: {_shapes(base['inputs'])} then, {_shapes(new['inputs'])} now"
     for name, version in sorted(new.get("versions", {}).items()):
         if base.get("versions", {}).get(name) != version:
             yield f"{name} {base.get('versions', {}).get(name)} then, {version} now"
@@ -119,16 +124,20 @@ def _notes(base: Mapping[str, Any], new: Mapping[str, Any], before: Mapping[str,
         yield f"not in the new profile: {', '.join(gone)}"
 
 
+def _shapes(inputs: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} {' or '.join(map(str, shapes))}" for name, shapes in inputs.items())
+
+
 def _latencies(
-    old: Mapping[str, Any], now: Mapping[str, Any], error: float, margin: float, *, same_machine: bool
+    old: Mapping[str, Any], now: Mapping[str, Any], error: float, margin: float, *, differs: str | None
 ) -> Iterator[Change]:
     then_ms, now_ms = (np.array(variant["samples_ms"], dtype=np.float64) for variant in (old, now))
     for metric, q in _QUANTILES.items():
         if not len(then_ms) or not len(now_ms):
             continue
         figures = (now["name"], metric, float(np.quantile(then_ms, q)), float(np.quantile(now_ms, q)))
-        if not same_machine:
-            yield Change(*figures, "undecided", "measured on different devices")
+        if differs is not None:
+            yield Change(*figures, "undecided", f"measured {differs}")
             continue
         low, high = quantile_bounds(then_ms, q, error / 2)
         new_low, new_high = quantile_bounds(now_ms, q, error / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +121,10 @@ def _warnings(variants: list[VariantProfile]) -> list[str]:
         if variant.placement and variant.placement.cpu_fallback_share > 0:
             blame = ", ".join(variant.placement.breaks[:3])
             found.append(f"{variant.name}: {variant.placement.cpu_fallback_share:.1%} fell back to the CPU, first at {blame}")
+        if variant.numerics and variant.numerics.relative_error is None:
+            found.append(
+                f"{variant.name}: its outputs hold NaN, infinities or texts that the CPU's do not, or the CPU's are all 0"
+            )
     return found
 
 
@@ -171,11 +176,20 @@ def _numerics(emulation: Emulation, name: str, sent: Sent) -> Numerics:
     here = this_machine()
     with here.start() as runner:
         open_variant(runner, name, replace(sent, session={"provider": CPU, "threads": 1}))
-        return compare_outputs(got, fetch_outputs(here, runner, name))
+        return _written(compare_outputs(got, fetch_outputs(here, runner, name)))
+
+
+def _written(found: Numerics) -> Numerics:
+    """Return what can be written as JSON, which has no infinite numbers."""
+    errors = (found.max_abs_error, found.relative_error)
+    absolute, relative = (None if error is None or math.isinf(error) else error for error in errors)
+    return replace(found, max_abs_error=absolute, relative_error=relative)
 
 
 def compare_outputs(got: Outputs, expected: Outputs) -> Numerics:
-    """Compare two sets of outputs, by "<batch>/<output>"; a number on one side only is an infinite error.
+    """Compare two sets of outputs, by "<batch>/<output>".
+
+    A number on one side only, or another text, is an infinite error; so is, of the largest output, an error where all are 0.
 
     Raises:
         MachineError: an output is missing or has another shape.
@@ -185,14 +199,18 @@ def compare_outputs(got: Outputs, expected: Outputs) -> Numerics:
     for key, want in expected.items():
         if key not in got or got[key].shape != want.shape:
             raise MachineError(f"the target's result lacks output {key.split('/', 1)[-1]!r}, or it has another shape there")
+        if want.dtype.kind not in "biuf":
+            worst = worst if np.array_equal(got[key], want) else math.inf
+            continue
         have = got[key].astype(np.float64)
         reference = want.astype(np.float64)
         if not np.array_equal(np.isfinite(have), np.isfinite(reference)):
-            worst = float("inf")
+            worst = math.inf
         both = np.isfinite(have) & np.isfinite(reference)
         worst = max(worst, float(np.abs(have[both] - reference[both]).max(initial=0.0)))
         largest = max(largest, float(np.abs(reference[both]).max(initial=0.0)))
         if reference.ndim >= 2 and reference.shape[-1] > 1:
             agrees = have.argmax(-1) == reference.argmax(-1)
             rows, same = rows + agrees.size, same + int(agrees.sum())
-    return Numerics(CPU, worst, worst / largest if largest else 0.0, same / rows if rows else None)
+    relative = worst / largest if largest else math.inf if worst else 0.0
+    return Numerics(CPU, worst, relative, same / rows if rows else None)

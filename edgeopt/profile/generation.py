@@ -76,7 +76,7 @@ def profile_apart(path: Path, *, config: GenerationConfig, name: str | None = No
         MachineError: the process did not end.
     """
     patience = 60 + _SECONDS_PER_TOKEN * config.repeats * sum(context + config.tokens for context in config.contexts)
-    command = [sys.executable, "-m", __name__, str(path), config.model_dump_json()]
+    command = [sys.executable, "-P", "-m", __name__, str(path), config.model_dump_json()]
     try:
         done = run(command, timeout_s=patience)
     except subprocess.TimeoutExpired as error:

@@ -40,6 +40,8 @@ def check_batches(batches: list[Batch], signature: Signature, *, model: str) -> 
         DataError: a batch does not fit; the message names batch, input and what is allowed.
     """
     expected = {spec.name: spec for spec in signature.inputs}
+    if not expected:
+        raise DataError(f"profile: {model} takes no inputs, so its outputs are constants and there is nothing to measure")
     for number, batch in enumerate(batches):
         if set(batch) != set(expected):
             raise DataError(f"profile: batch {number} has inputs {sorted(batch)}, but {model} takes {sorted(expected)}")

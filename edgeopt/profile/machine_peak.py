@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.errors import IntegrityError
+from edgeopt.errors import IntegrityError, MachineError
 from edgeopt.files import write_json
 from edgeopt.graph.files import serialized
 from edgeopt.hashed_files import SEAL, check_seal, json_hash, sealed_json
@@ -51,7 +52,8 @@ def find_peak(connection: Connection, runner: Runner, session: Mapping[str, Any]
         return Peak(stored["operations_per_s"], [Bandwidth(**level) for level in stored["bandwidth"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError):
         peak = measure_peak(connection, runner, session)
-        write_json(path, sealed_json(asdict(peak)))
+        with suppress(MachineError, OSError):  # a home that cannot be written: measured again the next time
+            write_json(path, sealed_json(asdict(peak)))
         return peak
 
 

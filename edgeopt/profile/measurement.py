@@ -3,7 +3,7 @@
 Variants run interleaved in blocks of about 40 ms: long enough to fill the caches again and short enough that
 whatever disturbs the machine disturbs all of them; the order is reversed every other round (A B, B A, …), which cancels a
 linear trend. With several variants the first run of each block pays for the caches that the other one evicted and is not
-count.
+counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Clock = Callable[[], float]
 
 _BLOCK_MS = 40.0
 _CHUNK_MS = 250.0
-_PILOT_RUNS = 3
+_PILOT_RUNS, _PILOT_S = 3, 60.0
 _MOST_RUNS_A_BLOCK = 200
 _LEAST_PATIENCE_S, _PATIENCE = 60.0, 6.0
 _COLD_S, _ANSWER_S = 0.5, 30.0
@@ -135,9 +135,15 @@ def sample(
     enough: Callable[[Sampled], bool],
     clock: Clock = time.monotonic,
 ) -> Sampled:
-    """Time interleaved runs of the open variants `names` until the limits are reached or `enough` returns True."""
+    """Time interleaved runs of the open variants `names` until the limits are reached or `enough` returns True.
+
+    Raises:
+        MachineError: a few runs of every model take longer than a minute.
+    """
     sampled = Sampled(names)
-    pilot = _take(runner, [(name, 0, _PILOT_RUNS) for name in names], overhead_ns, limit_s=60.0)
+    pilot = _take(runner, [(name, 0, _PILOT_RUNS) for name in names], overhead_ns, limit_s=_PILOT_S)
+    if not pilot.blocks[names[0]]:
+        raise MachineError(f"{_PILOT_RUNS} runs of every model took longer than {_PILOT_S:.0f} s; profile fewer models at once")
     sampled.chunks.append(pilot)
     run_ms = [float(np.median(pilot.blocks[name][0])) for name in names]
     runs = min(max(_PILOT_RUNS, math.ceil(_BLOCK_MS / max(run_ms))), _MOST_RUNS_A_BLOCK)
@@ -171,7 +177,5 @@ def _take(runner: Runner, plan: Sequence[Block], overhead_ns: float, *, limit_s:
         blocks[name].append(np.maximum(np.array(nanoseconds, dtype=np.float64) - overhead_ns, 1.0) / 1e6)
         cpu[name] += [np.array(part, dtype=np.float64) / 1e6 for part in own]
     whole = min(len(taken) for taken in blocks.values())  # the last round may be incomplete
-    if not whole and plan[0][1:] == (0, _PILOT_RUNS):
-        raise MachineError(f"{_PILOT_RUNS} runs of every model took longer than {limit_s:.0f} s; profile fewer models at once")
     kept, kept_cpu = ({name: taken[:whole] for name, taken in series.items()} for series in (blocks, cpu))
     return Chunk(kept, timed.noise, timed.state, kept_cpu)

@@ -91,9 +91,10 @@ class Numerics:
     """Difference between a provider's outputs and the CPU provider's on the same inputs."""
 
     reference: str
-    max_abs_error: float
-    relative_error: float
-    """Largest error divided by the largest magnitude."""
+    max_abs_error: float | None
+    """None: it is not finite, such as NaN on one side only."""
+    relative_error: float | None
+    """Largest error divided by the largest magnitude; None: it is not finite."""
     argmax_agreement: float | None
     """Rows whose largest output is at the same place; None where no output has two axes or more."""
 

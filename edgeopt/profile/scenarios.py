@@ -168,7 +168,7 @@ def measure_scenarios(
     if "server" in config.scenarios and config.server_latency_ms is None:
         raise RecipeError("scenarios: server needs a bound; set server_latency_ms")
     signature = files.signature(files.load(model))
-    ones = [one for one in take_batches(inputs, most=_MOST_SAMPLES) if one]
+    ones = take_batches(inputs, most=_MOST_SAMPLES)
     sizes = _batch_sizes(config, free=batch_axis(signature) is not None)
     repeated = [ones[number % len(ones)] for number in range(max(sizes))]
     batches = {size: join(repeated, size, signature, model=str(model)) for size in sizes}

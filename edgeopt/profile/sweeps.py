@@ -44,9 +44,9 @@ _Shape = tuple[int, dict[str, int]]
 class SweepConfig(Options):
     """Which points are measured, and for how long."""
 
-    threads: list[int] = Field(default_factory=lambda: [1], min_length=1)
+    threads: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
     """Thread counts (threads within an operator)."""
-    batch_sizes: list[int] = Field(default_factory=lambda: [1], min_length=1)
+    batch_sizes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
     """Batch sizes; the model's batch axis must be dynamic for more than one."""
     axes: dict[str, list[PositiveInt]] = Field(default_factory=dict)
     """Sizes of other dynamic axes, by their names in the model, such as ``{"sequence": [16, 64]}``."""

@@ -28,7 +28,7 @@ from edgeopt.report.model import (
 from edgeopt.report.record import RunRecord
 from edgeopt.report.results import Results
 from edgeopt.report.summary import summarise
-from edgeopt.roles import role_of
+from edgeopt.roles import Role, role_of
 from edgeopt.stages.results import StageFacts
 from edgeopt.verdict.evidence import Evidence, ExportParity, ModelFigures, Shrinkage
 from edgeopt.verdict.findings import Answer
@@ -159,12 +159,14 @@ def _verified(row: VariantAccuracy, confidence: float) -> Variant:
 
 def _pairs(verify: VerifyFacts | None) -> Iterator[PairedModels]:
     """Yield the quantized model against the baseline, then against the first model where that is another one."""
-    if verify is None or len(verify.variants) < 2:
+    rows = {row.role: row for row in verify.variants} if verify else {}
+    before, last = rows.get(Role.BASELINE), rows.get(Role.QUANTIZED)
+    if verify is None or before is None or last is None:
         return
-    first, before, last = verify.variants[0], verify.variants[-2], verify.variants[-1]
+    first = verify.variants[0]
     if verify.quantized:
         yield PairedModels(last.name, before.name, verify.quantized)
-    if last.paired and first.name != before.name:
+    if last.paired and first is not before:
         yield PairedModels(last.name, first.name, last.paired)
 
 
@@ -187,8 +189,9 @@ def _epochs(results: Results) -> Iterator[TrainingEpoch]:
     for name, (_, history) in results.trained().items():
         yield from (TrainingEpoch(name, epoch.epoch, epoch.loss, epoch.accuracy) for epoch in history)
         evaluations = results.evaluations(name)
+        steps = max((one.step for one in evaluations), default=0) or 1
         for one in evaluations:
-            place = max(1, round(one.step / evaluations[-1].step * len(history)))
+            place = max(1, round(one.step / steps * len(history)))
             yield TrainingEpoch(name, place, None, one.value)
 
 

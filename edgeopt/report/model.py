@@ -200,7 +200,7 @@ class Report:
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, role: Role) -> Variant | None:
-        """Return the form with `role`, if there is one."""
+        """Return the variant with `role`, if there is one."""
         return next((variant for variant in self.variants if variant.role is role), None)
 
     def variant(self, name: str) -> Variant | None:

@@ -42,6 +42,13 @@ class Point:
     """The budgets that it misses."""
     targets: dict[str, dict[str, float]] = field(default_factory=dict)
     """The figures by target, where there are several."""
+    merit: float | None = None
+    """The metric as a number that is larger for a better model; None: it is one itself."""
+
+    @property
+    def rank(self) -> float:
+        """What points are ordered by, larger is better."""
+        return self.metric if self.merit is None else self.merit
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Front:
 
 def dominates(a: Point, b: Point) -> bool:
     """Return whether `a` is nowhere worse than `b` and somewhere better."""
-    pairs = [(-a.metric, -b.metric), (a.p50_ms, b.p50_ms), (a.size_bytes, b.size_bytes)]
+    pairs = [(-a.rank, -b.rank), (a.p50_ms, b.p50_ms), (a.size_bytes, b.size_bytes)]
     known = [(x, y) for x, y in pairs if x is not None and y is not None]
     return all(x <= y for x, y in known) and any(x < y for x, y in known)
 
@@ -74,7 +81,7 @@ def dominates(a: Point, b: Point) -> bool:
 def front_of(points: Sequence[Point]) -> tuple[Point, ...]:
     """Return the points that no other dominates, best metric first."""
     kept = [point for point in points if not any(dominates(other, point) for other in points)]
-    return tuple(sorted(kept, key=lambda point: (-point.metric, point.p50_ms or 0.0)))
+    return tuple(sorted(kept, key=lambda point: (-point.rank, point.p50_ms or 0.0)))
 
 
 def write_front(front: Front, folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 distill.layers            every k-th layer of the teacher, for some depths
 distill.arguments.width   (or channels, hidden) of a student of your own: half to all of it
-prune.macs                a third, a half, …, and no pruning at all
+prune.macs                (or parameters, latency: the recipe's own budget) a third, a half, …, and no pruning at all
 quantize.scheme           static and dynamic int8
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.errors import RecipeError
-from edgeopt.prune.config import BUDGETS
+from edgeopt.prune.config import BUDGETS, PruneOptions
 from edgeopt.recipe import Recipe
 
 OFF = "off"
@@ -103,10 +103,21 @@ def _own(recipe: Recipe) -> Iterator[Knob]:
         if name in _WIDTHS and isinstance(value, int):
             sizes = [max(_STEP, round(value * share / _STEP) * _STEP) for share in (0.75, 0.5)]
             yield Knob(f"distill.arguments.{name}", _distinct([value, *sizes]))
-    if recipe.prune:
-        yield Knob("prune.macs", _distinct([recipe.prune.macs, *_SHARES, OFF]))
+    if recipe.prune and not recipe.prune.without_budget:
+        yield _pruned(recipe.prune)
     if recipe.quantize.scheme == "static":
         yield Knob("quantize.scheme", ("static", "dynamic"))
+
+
+def _pruned(prune: PruneOptions) -> Knob:
+    """Return how much is pruned, by the budget that the recipe has; one that is no share is kept or left out with its table."""
+    if prune.latency is not None:
+        shares = [f"{share:g}x" for share in _SHARES] if prune.latency.endswith("x") else []
+        return Knob("prune.latency", _distinct([prune.latency, *shares, OFF]))
+    if prune.units:
+        return Knob("prune.units", (prune.units, OFF))
+    name, own = ("macs", prune.macs) if prune.parameters is None else ("parameters", prune.parameters)
+    return Knob(f"prune.{name}", _distinct([own, *_SHARES, OFF]))
 
 
 def _depths(recipe: Recipe) -> Iterator[list[int]]:

@@ -89,7 +89,7 @@ def connect(address: str) -> None:
 def _reach(address: str) -> None:
     """Raise an `OSError` where nothing listens at HOST:PORT: Ray itself waits for minutes."""
     host, _, port = address.rpartition(":")
-    if host and port.isdigit():
+    if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_REACH_S).close()
 
 

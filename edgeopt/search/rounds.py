@@ -38,7 +38,6 @@ def recipe_at(recipe: Recipe, setting: Setting, rung: Rung, *, target: str | Non
     made = applied(recipe, setting)
     values: dict[str, Any] = json.loads(made.model_dump_json(exclude_none=True))
     options = values.pop("search")
-    values.pop("search", None)
     share = {Rung.UNTRAINED: _ONE_STEP, Rung.SHORT: options["short"]}.get(trained if rung == Rung.FINAL else rung, 1.0)
     for stage in _trainings(made):
         values[stage]["train"]["epochs"] *= share

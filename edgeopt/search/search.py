@@ -260,10 +260,10 @@ class _Search:
 
     def _report(self, item: Tried, rung: Rung) -> None:
         result = item.results[rung]
-        if result.metric is None:
+        if result.rank is None:
             raise InternalError("a candidate without a metric")
         over = max((beyond(budget, result.figures) for budget in self._budgets), default=0.0)
-        self._study.report(item.candidate, result.metric, result.figures, over)
+        self._study.report(item.candidate, result.rank, result.figures, over)
 
     # what is best
 
@@ -277,7 +277,7 @@ class _Search:
     def _best(self, items: Sequence[Tried], rung: Rung) -> list[Tried]:
         points = {item.candidate.number: self._point(item, rung) for item in items}
         kept = [item for item in items if not any(dominates(other, points[item.candidate.number]) for other in points.values())]
-        return sorted(kept, key=lambda item: -points[item.candidate.number].metric)
+        return sorted(kept, key=lambda item: -points[item.candidate.number].rank)
 
     def _finished(self) -> list[Tried]:
         """Return the candidates that can be points: those that were trained, as far as the time allowed."""
@@ -325,6 +325,7 @@ class _Search:
         return Point(
             name=name,
             metric=result.metric if result.metric is not None else 0.0,
+            merit=result.merit,
             p50_ms=result.figures.get("p50_ms"),
             p95_ms=result.figures.get("p95_ms"),
             size_bytes=result.figures.get("size_bytes"),

@@ -1,10 +1,9 @@
 """Which candidates are tried: Optuna proposes, its storage remembers, and several machines may share it.
 
 The design begins with proposals of the dynamic programme (`proposals`), or else with the recipe as it is and each knob alone at
-each of its other values; then the sampler (TPE over
-metric, time and size, with the budgets as constraints) proposes from what was measured. A storage is a file of the search's
-folder, or a database (``postgresql://…``, ``sqlite:///…``) or a journal in Redis (``redis://…``) that searches on several
-machines share.
+each of its other values; then the sampler (TPE over metric, time and size, with the budgets as constraints) proposes from what
+was measured. A storage is a file of the search's folder, or a database (``postgresql://…``, ``sqlite:///…``) or a journal in
+Redis (``redis://…``) that searches on several machines share.
 """
 
 from __future__ import annotations
@@ -208,14 +207,14 @@ class Study:
             total *= len(knob.choices)
         return total
 
-    def report(self, candidate: Candidate, metric: float, figures: Mapping[str, float], over: float) -> None:
-        """Tell the sampler what a candidate gave; `over`: how far beyond its budgets it is, 0 or less if it keeps them."""
+    def report(self, candidate: Candidate, rank: float, figures: Mapping[str, float], over: float) -> None:
+        """Tell the sampler how good a candidate is (`rank`: larger is better), and how far `over` its budgets (above 0)."""
         trial = self._trials.pop(candidate.number, None)
         if trial is None:
             return
         with self._reached("was lost"):
             trial.set_constraint("budgets", over)
-            self._study.tell(trial, [metric, figures.get("p50_ms", 0.0), figures.get("size_bytes", 0.0)])
+            self._study.tell(trial, [rank, figures.get("p50_ms", 0.0), figures.get("size_bytes", 0.0)])
 
     def fail(self, candidate: Candidate, reason: str) -> None:
         """Tell the sampler that a candidate could not be measured, or is not worth it."""

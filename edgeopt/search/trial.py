@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgeopt.errors import EdgeoptError, InternalError
+from edgeopt.errors import DiskFullError, EdgeoptError, InternalError, MachineError
 from edgeopt.evaluate.result import VerifyFacts
 from edgeopt.files import write_json
 from edgeopt.pipeline import Pipeline, RunResult
@@ -58,6 +58,13 @@ class TrialResult:
     """The error is not this candidate's: the disk is full, a file is damaged, edgeopt has a bug."""
     seconds: float = 0.0
     """How long it took."""
+    merit: float | None = None
+    """The metric as a number that is larger for a better model; None: it is one itself."""
+
+    @property
+    def rank(self) -> float | None:
+        """What candidates are ordered by, larger is better; None: there is no metric."""
+        return self.metric if self.merit is None else self.merit
 
 
 def main(argument: str) -> int:
@@ -79,8 +86,8 @@ def run_trial(spec: Spec) -> TrialResult:
             return TrialResult({}, seconds=time.monotonic() - began)
         return replace(figures_of(pipeline.run()), seconds=time.monotonic() - began)
     except EdgeoptError as error:
-        text = str(error)
-        return TrialResult({}, error=text, fatal=error.exit_code != 2 or "disk" in text or "space" in text)
+        fatal = isinstance(error, DiskFullError) or error.exit_code != MachineError.exit_code
+        return TrialResult({}, error=str(error), fatal=fatal)
 
 
 def figures_of(result: RunResult) -> TrialResult:
@@ -93,14 +100,14 @@ def figures_of(result: RunResult) -> TrialResult:
     final = next(variant for variant in verify.variants if variant.role == Role.QUANTIZED)
     first = verify.variants[0]
     if final.accuracy is not None and first.accuracy is not None:
-        figures["accuracy_drop"] = 100 * (first.accuracy - final.accuracy)
+        figures["accuracy_drop"] = verify.kind.points_lost(first.accuracy, final.accuracy)
     if final.size_bytes is not None:
         figures["size_bytes"] = float(final.size_bytes)
     if isinstance(profile, ProfileResult):
         figures |= {f"{name}_ms": value for name, value in _latency(profile, final.name).items()}
-    metric = final.accuracy if final.accuracy is not None else final.agreement
-    name = verify.metric if final.accuracy is not None else "agreement with the first model"
-    return TrialResult(figures, metric, name)
+    if final.accuracy is None:
+        return TrialResult(figures, final.agreement, "agreement with the first model")
+    return TrialResult(figures, final.accuracy, verify.metric, merit=verify.kind.merit(final.accuracy))
 
 
 def _latency(profile: ProfileResult, name: str) -> Mapping[str, float]:

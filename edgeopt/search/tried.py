@@ -48,14 +48,15 @@ class Tried:
 
 
 def worst(results: Sequence[TrialResult]) -> TrialResult:
-    """Return the results of one model on several targets as one: the slowest time, the largest size, the lowest metric."""
+    """Return the results of one model on several targets as one: the slowest time, the largest size, the worst metric."""
     figures: dict[str, float] = {}
     for result in results:
         for name, value in result.figures.items():
             figures[name] = max(value, figures.get(name, value))
-    metrics = [result.metric for result in results if result.metric is not None]
+    known = [(result.rank, result) for result in results if result.rank is not None]
+    lowest = min(known, key=lambda pair: pair[0])[1] if known else results[0]
     seconds = max(result.seconds for result in results)
-    return TrialResult(figures, min(metrics) if metrics else None, results[0].metric_name, seconds=seconds)
+    return TrialResult(figures, lowest.metric, lowest.metric_name, merit=lowest.merit, seconds=seconds)
 
 
 def earlier_result(task: Task) -> TrialResult | None:

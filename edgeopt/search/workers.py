@@ -65,7 +65,9 @@ def start_trial(task: Task) -> Popen[bytes]:
     (task.folder / "result.json").unlink(missing_ok=True)
     write_spec(spec, task.spec)
     with (task.folder / "trial.log").open("wb") as log:
-        return lifetime.start([sys.executable, "-m", "edgeopt.search.trial", str(spec)], stdin=DEVNULL, stdout=log, stderr=log)
+        return lifetime.start(
+            [sys.executable, "-P", "-m", "edgeopt.search.trial", str(spec)], stdin=DEVNULL, stdout=log, stderr=log
+        )
 
 
 def result_of(task: Task, code: int) -> TrialResult:

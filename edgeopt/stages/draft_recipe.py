@@ -5,6 +5,7 @@ The recipe is read back before it is written, so that it names no unknown key; `
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,11 @@ from edgeopt.data.random_inputs import random_batches
 from edgeopt.data.readers import preprocessing_file
 from edgeopt.data.source import is_set, needs_steps, open_source, options_of
 from edgeopt.data.source_options import Reader
-from edgeopt.errors import DataError, EdgeoptError, RecipeError
+from edgeopt.errors import DataError, RecipeError
+from edgeopt.escaping import printable
 from edgeopt.evaluate.assumed import assumed_steps
 from edgeopt.evaluate.opened import OpenedModel, named, open_model
-from edgeopt.files import write_aside
+from edgeopt.files import disk_errors, write_aside
 from edgeopt.graph.provider import Provider
 from edgeopt.tasks.registry import find_task, reading_name, task_for
 from edgeopt.tasks.single_label import SingleLabel
@@ -81,7 +83,6 @@ def draft_recipe(
         ModelError: the model cannot be opened.
         RecipeError: `output` exists or is no .toml file.
     """
-    from edgeopt.documents import read_toml
     from edgeopt.recipe import Recipe
 
     if output.suffix != ".toml":
@@ -94,13 +95,9 @@ def draft_recipe(
     look = _looked(source, model, place, task, real=data is not None, tokenizer=tokenizer)
     notes = tuple(_notes(look))
     text = "\n".join([*_head(look), *_data_lines(look), *_model_lines(look), *_stage_lines(look), ""])
+    Recipe.read({"name": output.stem, **tomllib.loads(text)}, where=str(output))
     with write_aside(output) as aside:
         aside.write_text(text, encoding="utf-8")
-    try:
-        Recipe.read({"name": output.stem, **read_toml(output, error=RecipeError, what="a recipe")}, where=str(output))
-    except EdgeoptError:
-        output.unlink()
-        raise
     return Draft(text, notes)
 
 
@@ -199,10 +196,11 @@ def _random_samples(model: OpenedModel, source: str, output: Path) -> Path:
         raise DataError(f"{source}: name samples with --data; shapes of inputs are known of ONNX files only")
     batches = random_batches(model.path, count=_RANDOM, sizes={})
     place = output.with_name(f"{output.stem}-random-inputs")
-    place.mkdir(parents=True, exist_ok=True)
-    for number, batch in enumerate(batches):
-        with (place / f"{number:03d}.npz").open("wb") as file:
-            write_npz(file, {name: array[None] for name, array in batch.items()})
+    with disk_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+        for number, batch in enumerate(batches):
+            with (place / f"{number:03d}.npz").open("wb") as file:
+                write_npz(file, {name: array[None] for name, array in batch.items()})
     return place
 
 
@@ -320,4 +318,5 @@ def _line(key: str, value: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return " ".join(text.split())
+    """Return `text` as it may stand in a comment of TOML: on one line, without control characters."""
+    return printable(" ".join(text.split()))

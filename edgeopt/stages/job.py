@@ -50,6 +50,7 @@ class Stage:
         splits: the splits it reads samples from.
         reads_machine: its result holds for this machine only.
         sources: other files or folders whose content the result depends on.
+        further: other sources of samples that it reads.
         builders: modules that build the PyTorch models it loads.
     """
 
@@ -60,6 +61,7 @@ class Stage:
     splits: tuple[str, ...] = ()
     reads_machine: bool = False
     sources: tuple[Path, ...] = ()
+    further: tuple[str, ...] = ()
     builders: tuple[str, ...] = ()
 
     @property

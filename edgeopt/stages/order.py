@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ _EVALUATION = ("evaluation", "calibration")
 
 def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
     """Return the stages of `recipe` in the order they run."""
-    torch_stages = _torch_stages(recipe)
+    torch_stages = _torch_stages(recipe, target)
     names = [stage.name for stage in torch_stages]
     exports = _export_stages(recipe, target, names)
     fp32 = exports[0].name if exports else "import"
@@ -45,7 +46,11 @@ def stages_of(recipe: Recipe, target: Target) -> list[Stage]:
         Stage(
             "verify",
             run_verify,
-            {**_json(recipe.verify), "run": {"max_drop_points": recipe.max_drop_points, "task": recipe.task}},
+            {
+                **_json(recipe.verify),
+                "run": {"max_drop_points": recipe.max_drop_points, "task": recipe.task},
+                "provider": _json(target.provider),
+            },
             needs=(*names, fp32, "quantize"),
             splits=_EVALUATION,
             builders=_builders(recipe),
@@ -88,36 +93,37 @@ def forecast_stage(recipe: Recipe, target: Target) -> Stage:
     )
 
 
-def _torch_stages(recipe: Recipe) -> list[Stage]:
+def _torch_stages(recipe: Recipe, target: Target) -> list[Stage]:
     stages = []
     builders = _builders(recipe)
     if recipe.teacher:
-        folder = Path(recipe.teacher.source)
-        options = {**_json(recipe.teacher), "source": folder.name if folder.is_dir() else recipe.teacher.source}
-        sources = (folder,) if folder.is_dir() else ()
-        stages.append(
-            Stage(
-                "teacher",
-                run_teacher,
-                options,
-                splits=_TRAIN,
-                sources=sources,
-                builders=builders,
-            )
-        )
+        place = Path(recipe.teacher.source)
+        options = {**_json(recipe.teacher), "source": place.name if place.is_dir() else recipe.teacher.source}
+        sources = _existing([recipe.teacher.source, *recipe.teacher.arguments.values()])
+        stages.append(Stage("teacher", run_teacher, options, splits=_TRAIN, sources=sources, builders=builders))
     if recipe.distill:
-        options = _json(recipe.distill)
-        read = [*recipe.distill.unlabelled, *filter(None, [recipe.distill.source])]
-        further = tuple(path for path in (Path(source.partition("?")[0]) for source in read) if path.exists())
-        stages.append(
-            Stage("distill", run_distill, options, needs=("teacher",), splits=_TRAIN, sources=further, builders=builders)
+        distill = Stage(
+            "distill",
+            run_distill,
+            _json(recipe.distill),
+            needs=("teacher",),
+            splits=_TRAIN,
+            sources=_existing([recipe.distill.source, *recipe.distill.arguments.values()]),
+            further=tuple(recipe.distill.unlabelled),
+            builders=builders,
         )
+        stages.append(distill)
     if recipe.prune:
         needs = ("teacher", "distill") if recipe.distill else ("teacher",)
-        options = _json(recipe.prune)
         timed = recipe.prune.latency is not None
+        options = {**_json(recipe.prune), "target": _json(target if timed else target.pruning)}
         stages.append(Stage("prune", run_prune, options, needs=needs, splits=_TRAIN, builders=builders, reads_machine=timed))
     return stages
+
+
+def _existing(values: Iterable[object]) -> tuple[Path, ...]:
+    """Return the files and folders that values of the recipe name: their content decides what a stage computes."""
+    return tuple(path for value in values if isinstance(value, str) and value and (path := Path(value)).exists())
 
 
 def _builders(recipe: Recipe) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from edgeopt import lifetime, progress
 from edgeopt._folders import shipped
 from edgeopt.errors import MachineError, RecipeError
-from edgeopt.files import exclusive
+from edgeopt.files import disk_errors, exclusive
 from edgeopt.targets.target import Target
 
 _DONE = "edgeopt-installed"
@@ -93,9 +94,16 @@ def _run_setup(script: Path) -> str:
 def _fill(folder: Path, target: Target) -> None:
     """Install the packages completely or not at all; install scripts of npm packages are not run."""
     python, npm = target.device.environment, target.device.npm
-    folder.mkdir(parents=True)
+    with disk_errors(folder):
+        folder.mkdir(parents=True)
     if python:
-        venv.create(folder, with_pip=True)
+        try:
+            venv.create(folder, with_pip=True)
+        except (subprocess.CalledProcessError, OSError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise MachineError(
+                f"{folder}: no environment with pip can be made here ({error}); Debian: apt install python3-venv"
+            ) from error
         _call([str(_python(folder)), "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *python], folder)
     if npm:
         _call(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), *npm], folder)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,12 @@ class AccuracyDrop:
             return None
         return 100 * self.baseline / self.n, 100 * (self.baseline - self.lost + self.gained) / self.n
 
+    metric: ClassVar[str] = "accuracy"
+
     @property
-    def said(self) -> str:
-        """Return the metric and its value now, such as "accuracy: 88.10 %"."""
-        return "accuracy: not known" if self.accuracies is None else f"accuracy: {self.accuracies[1]:.2f} %"
+    def value_text(self) -> str:
+        """Return the accuracy now, such as "88.10 %"."""
+        return "not known" if self.accuracies is None else f"{self.accuracies[1]:.2f} %"
 
     @property
     def points(self) -> float:
@@ -76,9 +78,9 @@ class MetricDrop:
     """Points lost on each resample; see `edgeopt.tasks.comparison`."""
 
     @property
-    def said(self) -> str:
-        """Return the metric and its value now."""
-        return f"{self.metric}: {self.after:.4g}"
+    def value_text(self) -> str:
+        """Return the metric's value now."""
+        return f"{self.after:.4g}"
 
     def bounds(self, confidence: float) -> tuple[float, float]:
         """Return one-sided bounds of the drop on all samples like these, in points, each at `confidence`."""

@@ -17,6 +17,8 @@ class Finding:
     stage: str
     asked: bool = False
     """Whether the recipe or a budget asks the question; "never worse" asks by itself."""
+    allowed: bool = False
+    """Something became worse, and the recipe allows it."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def _sentence(state: State, findings: Sequence[Finding], evidence: Evidence) -> 
         same = [finding for finding in findings if finding.state == state]
         more = f" (and {len(same) - 1} more below)" if len(same) > 1 else ""
         return f"{_capital(same[0].text)}{more}."
-    worse = next((finding.text for finding in findings if "recipe allows" in finding.text), None)
+    worse = next((finding.text for finding in findings if finding.allowed), None)
     return f"{_capital(worse or _gains(evidence) or 'Every check passed')}."
 
 
@@ -89,9 +89,7 @@ def _gains(evidence: Evidence) -> str | None:
 
 def _never_worse(evidence: Evidence, allow_worse: bool) -> Iterator[Finding]:
     def finding(worse: bool, text: str, stage: str) -> Finding:
-        if worse and allow_worse:
-            return Finding("pass", f"{text}, which the recipe allows", stage)
-        return Finding("fail" if worse else "pass", text, stage)
+        return _worse(text, stage, allow_worse) if worse else Finding("pass", text, stage)
 
     before, after = evidence.of(Role.BASELINE), evidence.of(Role.QUANTIZED)
     if before and after and after.decision:
@@ -118,6 +116,11 @@ def _never_worse(evidence: Evidence, allow_worse: bool) -> Iterator[Finding]:
             yield finding(new >= old, text, "prune")
 
 
+def _worse(text: str, stage: str, allowed: bool) -> Finding:
+    """Return the finding that something became worse."""
+    return Finding("pass", f"{text}, which the recipe allows", stage, allowed=True) if allowed else Finding("fail", text, stage)
+
+
 def _faster(before: ModelFigures, after: ModelFigures, allow_worse: bool) -> Finding:
     """Read the decision about the paired ratio, which is made on its whole interval."""
     figures = " against ".join(milliseconds(model.p50_ms) for model in (after, before) if model.p50_ms is not None)
@@ -125,9 +128,7 @@ def _faster(before: ModelFigures, after: ModelFigures, allow_worse: bool) -> Fin
     factor = times(after.speedup.value) if after.speedup else "not"
     if after.decision == "slower":
         text = f"{after.name} is slower than {before.name} on the target, {factor} its speed{figures}"
-        return (
-            Finding("pass", f"{text}, which the recipe allows", "profile") if allow_worse else Finding("fail", text, "profile")
-        )
+        return _worse(text, "profile", allow_worse)
     if after.decision in {"faster", "same"}:
         how = f"{factor} as fast as" if after.decision == "faster" else "neither slower nor faster than"
         return Finding("pass", f"{after.name} is {how} {before.name} on the target{figures}", "profile")

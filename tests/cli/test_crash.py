@@ -27,6 +27,19 @@ def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsy
     log.unlink()
 
 
+def test_too_little_memory_is_no_internal_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import edgeopt.cli
+
+    def greedy(**_: object) -> None:
+        raise MemoryError("Unable to allocate 7.28 TiB for an array")
+
+    monkeypatch.setattr(edgeopt.cli, "app", greedy)
+    with pytest.raises(SystemExit) as ended:
+        edgeopt.cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("edgeopt: not enough memory: Unable to allocate 7.28 TiB for an array; ")
+
+
 def test_control_characters_of_a_message_stay_text() -> None:
     line = report_crash(ValueError("a\x1b[31m\nb"))
     assert line.count("\n") == 1 and "\x1b" not in line

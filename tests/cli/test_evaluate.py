@@ -47,6 +47,10 @@ def test_json_and_table(folder: Path) -> None:
         (["a.onnx", "--data", "none.npz"], "no such calibration data"),
         (["none.onnx", "--data", "rows.npz"], "no such model"),
         (["a.onnx", "--data", "rows.npz", "--task", "nonsense"], "task 'nonsense' is not known"),
+        (
+            ["a.onnx", "--data", "t.txt", "--task", "text-generation", "-t", "arm64", "--confidence", "0.9"],
+            "--confidence, --target",
+        ),
         (["a.onnx", "--data", "rows.npz", "--task", "token-classification"], "needs"),
     ],
 )

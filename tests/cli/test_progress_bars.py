@@ -47,6 +47,16 @@ def test_bars_show_notes_above_and_no_markup() -> None:
     assert "[red]a note[/red]" in text.getvalue() and "\x1b[31m" not in text.getvalue()
 
 
+def test_the_bar_of_an_outer_task_stays_when_an_inner_one_ends() -> None:
+    bars = Bars(Console(file=StringIO(), force_terminal=True, width=80))
+    with bars.task("stages", 2) as outer:
+        with bars.task("quantize", 2):
+            pass
+        outer()
+        assert bars._progress.live.is_started and [task.description for task in bars._progress.tasks] == ["stages"]
+    assert not bars._progress.live.is_started
+
+
 @pytest.mark.parametrize(("quiet", "text"), [(True, ""), (False, "a note\n")])
 def test_quiet_shows_nothing(quiet: bool, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with shown(quiet=quiet):

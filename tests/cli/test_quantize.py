@@ -86,6 +86,7 @@ def test_max_drop_without_labels_is_judged_by_agreement(folder):
         (["--memory-limit", "much", "--dry-run"], "x.npz", "number of bytes"),
         (["--sensitivity", "--dry-run"], "x.npz", "leave one of them out"),
         ([], "x.npz", "--output is missing"),
+        (["--max-perplexity-increase", "5%", "--dry-run"], "x.npz", "is for --preset llm"),
         (["--ranges", "minmax", "--dry-run"], "x.npz", "'min-max'"),
         (["--exclude", "nothing", "--dry-run"], "x.npz", "no node 'nothing'"),
     ],

@@ -47,6 +47,9 @@ def test_another_preset_and_options_of_other_schemes_are_refused():
     ("arguments", "said"),
     [
         (["--preset", "llm"], "--output is missing"),
+        (["--preset", "llm", "-o", "out", "--dry-run"], "leave the others out"),
+        (["--preset", "llm", "-o", "out", "--sensitivity"], "leave the others out"),
+        (["--preset", "llm", "-o", "out", "--limit", "3"], "leave the others out"),
         (["-o", "out.onnx"], "--calibration is missing"),
         (["--preset", "llm", "-o", "out"], "generation.json"),
         (["--preset", "llm", "-o", "out", "--set", "metod=rtn"], "unknown key 'metod'"),

@@ -108,3 +108,17 @@ def test_nothing_in_common_and_files_that_are_no_profiles(tmp_path: Path) -> Non
         read_profile(tmp_path / "none.json")
     (tmp_path / "p.json").write_text(json.dumps(_profile(1)))
     assert read_profile(tmp_path / "p.json")["target"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"threads": 2}, "measured with different numbers of threads"),
+        ({"inputs": {"x": ["float32 [1, 256]"]}}, "measured on other inputs"),
+    ],
+)
+def test_latencies_under_other_conditions_are_not_compared(other: dict[str, object], why: str) -> None:
+    base = {**_profile(1), "inputs": {"x": ["float32 [1, 32]"]}}
+    found = compare(base, {**base, **_profile(2, ms=50.0), "inputs": base["inputs"], **other})
+    assert {change.reason for change in found.changes if change.finding == "undecided"} == {why}
+    assert found.verdict == "undecided" and any("then" in note for note in found.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 
 from edgeopt.cli.profile_tables import show_profile
 from edgeopt.errors import MachineError, ModelError
+from edgeopt.profile import emulation
 from edgeopt.profile.config import ProfileConfig
 from edgeopt.profile.emulation import compare_outputs
+from edgeopt.profile.result import Numerics
 from edgeopt.profile.stage import profile
 from edgeopt.targets.availability import available
 from edgeopt.targets.target import Target, load_target
@@ -165,3 +168,27 @@ def test_for_real_where_it_is_installed(name: str, model: Path) -> None:
         assert variant.numerics is not None and variant.numerics.max_abs_error <= step + 1e-6 and variant.n == 0
     else:
         assert variant.n > 10 and variant.latency
+
+
+def test_an_error_where_the_cpus_outputs_are_all_zero_is_not_nothing() -> None:
+    found = compare_outputs({"0/y": np.ones((1, 3))}, {"0/y": np.zeros((1, 3))})
+    assert (found.max_abs_error, found.relative_error) == (1.0, float("inf"))
+    same = compare_outputs({"0/y": np.zeros((1, 3))}, {"0/y": np.zeros((1, 3))})
+    assert (same.max_abs_error, same.relative_error) == (0.0, 0.0)
+
+
+def test_texts_are_equal_or_an_infinite_error() -> None:
+    expected = {"0/label": np.array(["cat"]), "0/y": np.ones((1, 2))}
+    assert compare_outputs(expected, expected).relative_error == 0.0
+    assert compare_outputs({**expected, "0/label": np.array(["dog"])}, expected).relative_error == float("inf")
+
+
+def test_outputs_that_are_not_finite_are_told_and_can_be_written(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(emulation, "compare_outputs", lambda *_: Numerics("CPU", float("inf"), float("inf"), None))
+    found = profile({"net": model}, _ROWS, target=_pretended())
+    json.dumps(found.facts(), allow_nan=False)
+    show_profile(found, markdown=False, given=False)
+    told = capsys.readouterr()
+    assert "not finite" in told.out and "net: its outputs hold NaN, infinities or texts" in told.err

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.lifetime import Finished
+from edgeopt.profile import generation
 from edgeopt.profile.config import GenerationConfig
 from edgeopt.profile.generation import _judge, _weight_bytes, budgets_for, profile_apart, profile_generation
 from edgeopt.profile.result import ContextProfile
@@ -105,3 +107,16 @@ def test_the_command_refuses_options_that_generation_does_not_take(model: Path) 
         assert done.returncode == 2
         assert said in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_module_of_the_current_folder_does_not_run_in_the_measuring_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> Finished:
+        commands.append(command)
+        return Finished(2, "ModelError no such model", "")
+
+    monkeypatch.setattr(generation, "run", run)
+    with pytest.raises(ModelError, match="no such model"):
+        profile_apart(Path("none"), config=GenerationConfig())
+    assert commands[0][1] == "-P", "python -m alone puts the current folder first on the path"

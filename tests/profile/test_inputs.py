@@ -43,3 +43,8 @@ def test_a_batch_that_does_not_fit_is_named(wrong, message):
     check_batches([batch(), batch(5)], SIGNATURE, model="net")
     with pytest.raises(DataError, match=message):
         check_batches([batch(), wrong], SIGNATURE, model="net")
+
+
+def test_a_model_without_inputs_has_nothing_to_measure():
+    with pytest.raises(DataError, match="net takes no inputs"):
+        check_batches([{}], Signature(inputs=(), outputs=()), model="net")

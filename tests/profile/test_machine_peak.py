@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 from edgeopt.profile import machine_peak
+from edgeopt.profile.peak import Peak
 from edgeopt.targets.replies import Hello
 from edgeopt.targets.requests import Duration
 from edgeopt.targets.target import load_target
@@ -32,3 +33,11 @@ def test_the_peak_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.
         kept.write_text(json.dumps(damage))
         with pytest.raises(AttributeError):  # damaged: it would be measured again, here without a runner
             machine_peak.find_peak(this_machine(), None, session, hello)  # type: ignore[arg-type]
+
+
+def test_a_home_that_cannot_be_written_costs_the_cache_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    peak = Peak({"fp32": 1.0, "int8": 2.0}, [])
+    monkeypatch.setattr(machine_peak, "measure_peak", lambda *_: peak)
+    assert machine_peak.find_peak(this_machine(), None, {}, Hello(1, {}, [], {}, overhead_ns=0.0)) is peak  # type: ignore[arg-type]

@@ -59,3 +59,11 @@ def test_cold_starts_are_interleaved_and_the_first_turn_ignores_the_deadline():
 
 def test_patience_grows_with_the_time_of_the_profile():
     assert (patience_s(0), patience_s(10)) == (60.0, 120.0)
+
+
+def test_a_round_that_does_not_fit_into_the_rest_of_the_time_is_no_error():
+    """The first variant's block of 3 runs ends after the deadline, so that the second has none: the pilot has told enough."""
+    runner = FakeRunner({"a": level(50.0, sigma=0.0), "b": level(50.0, sigma=0.0)})
+    limits = Limits(deadline=runner.clock() + 0.301, max_runs=50)  # the pilot takes 0.3 s
+    taken = sample(runner, ["a", "b"], limits=limits, overhead_ns=0.0, enough=lambda _: False, clock=runner.clock)
+    assert (len(taken.chunks), taken.rounds) == (2, 1)

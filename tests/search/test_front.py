@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from edgeopt.search.front import Front, Point, dominates, front_of, write_front
@@ -29,3 +30,9 @@ def test_the_front_is_written_as_json_and_as_a_page_that_escapes_names(tmp_path:
     assert {"metric", "p50_ms", "size_bytes", "recipe", "bundle"} <= set(values["points"][0])
     page = (tmp_path / "front.html").read_text(encoding="utf-8")
     assert "acc<script>" not in page.partition("<table>")[2] and "1.23" in page and "All budgets are kept" in page
+
+
+def test_an_error_rate_is_better_the_lower_it_is() -> None:
+    high, low = (replace(_point(name, rate, 1.0, 10), merit=-rate) for name, rate in (("high", 0.3), ("low", 0.1)))
+    assert dominates(low, high) and not dominates(high, low)
+    assert [point.name for point in front_of([high, low])] == ["low"]

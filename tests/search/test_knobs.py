@@ -68,3 +68,25 @@ def test_knobs_that_do_not_exist_are_named(knobs: dict[str, list[object]], messa
 def test_a_knob_of_a_stage_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no table \[prune\]"):
         knobs_of(_text_recipe(tmp_path, search={"knobs": {"prune.macs": [0.5, 0.7]}}))
+
+
+@pytest.mark.parametrize(
+    ("prune", "key", "choices"),
+    [
+        ({"parameters": 0.6}, "prune.parameters", (0.6, 0.75, 0.5, 0.35, OFF)),
+        ({"latency": "0.5x"}, "prune.latency", ("0.5x", "0.75x", "0.35x", OFF)),
+        ({"latency": "5ms"}, "prune.latency", ("5ms", OFF)),
+        ({"units": {"a": 8}}, "prune.units", ({"a": 8}, OFF)),
+    ],
+)
+def test_the_knob_of_pruning_is_the_budget_that_the_recipe_has(
+    tmp_path: Path, prune: dict[str, object], key: str, choices: object
+) -> None:
+    recipe = _text_recipe(tmp_path, prune=prune)
+    (knob,) = (knob for knob in knobs_of(recipe) if knob.key.startswith("prune."))
+    assert (knob.key, knob.choices) == (key, choices)
+    assert applied(recipe, {knob.key: knob.choices[0]}).prune == recipe.prune, "the first choice is the recipe's own"
+
+
+def test_a_recipe_that_only_sets_weights_to_zero_is_not_pruned_in_other_ways(tmp_path: Path) -> None:
+    assert [knob.key for knob in knobs_of(_text_recipe(tmp_path, prune={"sparsity": 0.5}))] == ["distill.layers"]

@@ -7,7 +7,7 @@ from edgeopt.files import write_json
 from edgeopt.search.rounds import Rung
 from edgeopt.search.study import Candidate
 from edgeopt.search.trial import Spec, TrialResult, write_spec
-from edgeopt.search.tried import Tried, earlier_result
+from edgeopt.search.tried import Tried, earlier_result, worst
 from edgeopt.search.workers import Task
 
 
@@ -37,3 +37,8 @@ def test_an_earlier_result_is_that_of_the_same_task(tmp_path: Path) -> None:
     write_json(tmp_path / "result.json", asdict(TrialResult({}, 0.5)))
     assert earlier_result(task) == TrialResult({}, 0.5)
     assert earlier_result(Task(tmp_path, Spec({"seed": 2}, "run", "store"))) is None
+
+
+def test_the_worst_error_rate_of_several_targets_is_the_highest() -> None:
+    found = worst([TrialResult({}, rate, "WER", merit=-rate) for rate in (0.1, 0.3)])
+    assert (found.metric, found.rank) == (0.3, -0.3)

@@ -53,3 +53,10 @@ def test_the_time_holds_and_what_runs_is_ended(tmp_path: Path, monkeypatch: pyte
     found = dict(Workers(2, began + 1.0).run(_tasks(tmp_path, 3)))
     assert time.monotonic() - began < 15
     assert len(started) == 2 and all(result.unfinished for result in found.values()) and len(found) == 3
+
+
+def test_a_module_of_the_current_folder_does_not_run_in_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pydantic.py").write_text("from pathlib import Path; Path('ran').touch()", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ((_, result),) = Workers(1, time.monotonic() + 60).run(_tasks(tmp_path, 1))
+    assert "trial: key 'name' is missing" in result.error and not (tmp_path / "ran").exists()

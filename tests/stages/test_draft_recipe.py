@@ -123,3 +123,10 @@ def test_a_model_without_a_head_for_the_labels_gets_a_new_one(tmp_path: Path) ->
     verify = Pipeline(recipe.model_copy(update={"profile": False, "allow_worse": True}), tmp_path / "run").run()
     facts = next(outcome.artifact.facts for outcome in verify.outcomes if "variants" in outcome.artifact.facts)
     assert (facts["metric"], facts["samples"]) == ("F1", 4)
+
+
+def test_control_characters_of_a_name_do_not_break_the_recipe(tmp_path: Path) -> None:
+    place = tmp_path / "n\x1b[31met"
+    place.mkdir()
+    draft = draft_recipe(str(write_linear(place / "net.onnx", np.eye(4))), None, tmp_path / "r.toml")
+    assert "n\\x1b[31met" in draft.text and load_recipe(str(tmp_path / "r.toml")).model == str(place / "net.onnx")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeopt.recipe import load_recipe
+from edgeopt.recipe import Recipe, load_recipe
 from edgeopt.stages.job import Stage
 from edgeopt.stages.order import forecast_stage, stages_of
-from edgeopt.targets.target import load_target
+from edgeopt.targets.target import Pruning, Target, load_target
 
 TINY = str(Path(__file__).parent.parent / "tiny_recipe.toml")
 
@@ -60,3 +60,31 @@ def test_a_forecast_depends_on_what_it_measures_and_not_on_how_much_is_pruned() 
     assert options() == options("prune.macs=0.3") == options("prune.train.epochs=7.0")
     assert options() != options('quantize.exclude=["stem"]')  # these nodes have no error of their own
     assert options() != options("prune.round_to=4")
+
+
+def test_pruning_depends_on_the_targets_step_and_with_a_budget_on_time_on_the_whole_target() -> None:
+    def options(target: Target, budget: dict[str, object]) -> object:
+        values = {"name": "n", "data": {"set": "digits"}, "teacher": {"source": "m:b"}, "prune": budget}
+        return {stage.name: stage.options for stage in stages_of(Recipe.read(values, where="test"), target)}["prune"]
+
+    here = load_target("x86-vnni")
+    other = here.model_copy(update={"name": "a board"})
+    wider = here.model_copy(update={"pruning": Pruning(step=here.pruning.step * 2)})
+    assert options(here, {"macs": 0.5}) == options(other, {"macs": 0.5}) != options(wider, {"macs": 0.5})
+    assert options(here, {"latency": "0.5x"}) != options(other, {"latency": "0.5x"})
+
+
+def test_files_that_the_arguments_of_a_builder_name_are_sources(tmp_path: Path) -> None:
+    (tmp_path / "model.pt2").write_bytes(b"")
+    values = {
+        "name": "n",
+        "data": {"set": "digits"},
+        "teacher": {"source": "m:b", "arguments": {"source": str(tmp_path), "empty": "", "count": 3}},
+        "distill": {"source": str(tmp_path / "model.pt2"), "unlabelled": ["more.csv"]},
+    }
+    found = {stage.name: stage for stage in stages_of(Recipe.read(values, where="test"), load_target("x86-vnni"))}
+    assert found["teacher"].sources == (tmp_path,)
+    assert (found["distill"].sources, found["distill"].further) == ((tmp_path / "model.pt2",), ("more.csv",))
+    exported = {**values, "teacher": {"source": str(tmp_path / "model.pt2")}, "distill": None}
+    (teacher, *_) = stages_of(Recipe.read(exported, where="test"), load_target("x86-vnni"))
+    assert teacher.sources == (tmp_path / "model.pt2",)

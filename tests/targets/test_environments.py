@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,3 +97,15 @@ def test_two_installs_at_once_make_it_once(target: Target, monkeypatch: pytest.M
     assert said[0] == said[1] and said[0].endswith(" has abacus==1")
     waits = f"targets install x86-avx2: another process ({os.getpid()}) is working here; waiting for it"
     assert notes == [waits]
+
+
+def test_a_python_that_makes_no_environments_is_named(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Debian's without python3-venv."""
+
+    def create(folder: Path, *, with_pip: bool) -> None:
+        raise subprocess.CalledProcessError(1, ["python", "-m", "ensurepip"])
+
+    monkeypatch.setattr(environments.venv, "create", create)
+    with pytest.raises(MachineError, match="apt install python3-venv"):
+        environments.install(target)
+    assert not environments.folder_of(target).exists()

@@ -51,15 +51,15 @@ def test_the_interval_is_agresti_and_mins() -> None:
 
 def test_what_is_not_known_is_not_said() -> None:
     unknown, known = AccuracyDrop(50, 3, 1), AccuracyDrop(50, 3, 1, baseline=40)
-    assert unknown.accuracies is None and unknown.said == "accuracy: not known"
-    assert known.accuracies == pytest.approx((80, 76)) and known.said == "accuracy: 76.00 %"
+    assert unknown.accuracies is None and (unknown.metric, unknown.value_text) == ("accuracy", "not known")
+    assert known.accuracies == pytest.approx((80, 76)) and known.value_text == "76.00 %"
     assert ", from " not in judge_drop(Budget.parse("accuracy_drop<=20"), "v", unknown).reason
 
 
 def test_a_metric_has_the_quantiles_of_its_resamples() -> None:
     drop = MetricDrop(30, "F1", 81.25, 79.75, 1.5, tuple(float(value) for value in range(101)))
     assert drop.bounds(0.95) == pytest.approx((5, 95))
-    assert drop.said == "F1: 79.75"
+    assert (drop.metric, drop.value_text) == ("F1", "79.75")
     judged = judge_drop(Budget.parse("accuracy_drop<=1.5"), "v", drop)
     assert judged.verdict == "pass" and judged.value == 1.5
     assert judged.reason.startswith(

@@ -139,3 +139,9 @@ def test_a_quantized_language_model_decodes_no_slower(rate: float, state: str) -
     said = "decodes slower" if state == "fail" else "decodes no slower"
     assert (finding.state, finding.text) == (state, f"int4 {said} than fp32: {rate:.1f} against 100.0 tokens per second")
     assert verdict(plain, low, rates={"fp32": 100.0, "int4": rate}, allow_worse=True).state == "pass"
+
+
+def test_words_of_a_budget_do_not_pass_for_what_the_recipe_allows() -> None:
+    judged = Judgement("the recipe allows: p95_ms<=9", "the recipe allows", "pass", 8.0, "8 ms")
+    found = verdict(FP32, INT8, budgets=[judged])
+    assert found.state == "pass" and "allows" not in found.sentence

@@ -65,6 +65,10 @@ class ShellDevice(ABC):
                 state = self._run(ask).strip()
                 if state == "there":
                     return
+                if not state.isdecimal():
+                    raise MachineError(
+                        f"{self.where}: its shell prints {state[:60]!r} of its own; its start-up files must print nothing"
+                    )
                 self._append(file, part, offset=min(int(state), size))
                 break
             except ConnectionLost:

@@ -82,3 +82,9 @@ def test_removing_takes_all_files(device, file, tmp_path):
     device.send(file)
     device.remove()
     assert not (tmp_path / "on the device").exists()
+
+
+def test_a_shell_that_greets_is_refused_with_what_it_says(device, file):
+    device._command = ["sh", "-c", 'echo Welcome; eval "$0"']
+    with pytest.raises(MachineError, match=r"its shell prints 'Welcome\\n0' of its own"):
+        device.send(file)

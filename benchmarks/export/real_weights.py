@@ -23,7 +23,7 @@ class RealModel:
         name: what it is called where it comes from.
         module: in float32, on the CPU.
         folder: its transformers folder.
-        samples: a few real samples, one a batch.
+        samples: a few real samples, one per batch.
         on: what the samples are.
         task: what it is exported for.
     """

@@ -1,4 +1,4 @@
-"""One model of every family at the widths people deploy, with few layers and random weights: milliseconds a run, not overhead.
+"""One model of every family at the widths people deploy, with few layers and random weights: milliseconds, not overhead.
 
 What a layer costs is the same in all layers of a network, so two of them tell which exporter's graph is faster.
 """

@@ -102,7 +102,7 @@ def _besides(variants: dict[str, Any]) -> str:
             how = "without bounds" if error is None else f"by {error:.2g} of the largest output"
             said.append(f"{name} differs from this machine's CPU {how}")
         if variant["instructions"]:
-            said.append(f"{name}: {variant['instructions'] / 1e6:,.1f} M instructions a run")
+            said.append(f"{name}: {variant['instructions'] / 1e6:,.1f} M instructions per run")
         if variant["cpu_fallback_share"]:
             said.append(f"{name}: {variant['cpu_fallback_share']:.1%} fell back to the CPU")
         if variant["partitions"] and variant["partitions"] > 1:

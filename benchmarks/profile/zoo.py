@@ -1,6 +1,6 @@
 """`edgeopt profile` on every ONNX file of a folder with random inputs: none may end in a traceback or an internal error.
 
-    python -m benchmarks.profile.zoo FOLDER      # about 2 seconds a model; exit code 1 if one does
+    python -m benchmarks.profile.zoo FOLDER      # about 2 seconds per model; exit code 1 if one does
 
 What onnxruntime itself refuses (an invalid file, a shape that random inputs do not fit) is exit code 2 with one line, and
 counts as an answer.

@@ -1,4 +1,4 @@
-"""Weight-only quantization of a small language model: perplexity on held-out text, size, tokens a second, one Markdown table.
+"""Weight-only quantization of a small language model: perplexity on held-out text, size, tokens per second, one Markdown table.
 
     python -m benchmarks.quantize.language_model --data DATA --work FOLDER [--steps 400] [--threads 1]
 
@@ -202,7 +202,7 @@ def _perplexity(session: ort.InferenceSession, tokens: NDArray[np.int64]) -> flo
 
 
 def _speeds(sessions: dict[str, ort.InferenceSession], tokens: NDArray[np.int64]) -> dict[str, float]:
-    """Return tokens a second of writing 64 tokens after a prompt of 32, the best of five turns."""
+    """Return tokens per second when writing 64 tokens after a prompt of 32, the best of five turns."""
     best = dict.fromkeys(sessions, 0.0)
     for _ in range(5):
         for name, session in sessions.items():

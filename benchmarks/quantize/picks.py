@@ -61,7 +61,7 @@ def _samples(batches: object, labels: NDArray[np.int64] | None = None) -> Sample
 
 
 def main() -> None:
-    """Run the comparison as asked on the command line, and print one Markdown table a task."""
+    """Run the comparison as asked on the command line, and print one Markdown table per task."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="folder of real models and data")
     parser.add_argument("--work", type=Path, required=True, help="folder for models")

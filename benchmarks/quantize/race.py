@@ -38,7 +38,7 @@ class Row:
 
 
 def main() -> None:
-    """Run the race as asked on the command line, and print one Markdown table a task."""
+    """Run the race as asked on the command line, and print one Markdown table per task."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of real models and data")
     parser.add_argument("--work", type=Path, required=True, help="folder for models and samples")
@@ -119,7 +119,7 @@ def _images(arguments: argparse.Namespace) -> Path:
 
 
 def _sentences(arguments: argparse.Namespace) -> Path:
-    """Write 1,024 training sentences as token ids, one a line."""
+    """Write 1,024 training sentences as token ids, one sentence per line."""
     path: Path = arguments.work / "sentences.jsonl"
     task = TASKS["sst2"](arguments.data, arguments.work, 0, 1024)
     path.write_text("\n".join(json.dumps(sample["input_ids"][0].tolist()) for sample in task.calibration), encoding="utf-8")

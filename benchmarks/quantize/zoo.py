@@ -48,8 +48,9 @@ def examine(path: Path, target: str) -> Row:
         if fault:
             return Row("broken", fault)
         share, islands = result.facts.coverage.int8_macs_share, result.facts.coverage.islands
-        if any("no node can run on integers" in warning for warning in result.facts.warnings):
-            reasons = dict.fromkeys(f"{node.op}: {node.reason}" for node in load_plan(result.plan_path).nodes)
+        plan = load_plan(result.plan_path)
+        if not plan.integer_nodes:
+            reasons = dict.fromkeys(f"{node.op}: {node.reason}" for node in plan.nodes)
             return Row("unchanged", "; ".join(list(reasons)[:2]) or "no floating-point node")
         covered = "no MACs" if share is None else f"{share:.0%} of MACs on integers"
         blame = f", islands: {', '.join(sorted({island.op for island in islands}))}" if islands else ""

@@ -3,7 +3,7 @@
 Each module is exported for a target, which compares it with PyTorch on samples of several shapes; a refusal must be one line
 that names what to do (`ModelError`), and the file must load again without its value_info. Anything else is a fault.
 
-    python -m benchmarks.sweep.modules                 all of them, a line each; exit 1 if there is a fault
+    python -m benchmarks.sweep.modules                 all of them, one line each; exit 1 if there is a fault
     python -m benchmarks.sweep.modules lstm attention  those whose name holds one of the words
 """
 
@@ -321,7 +321,7 @@ def chosen(words: Sequence[str]) -> Iterator[tuple[str, Case]]:
 
 
 def main() -> int:
-    """Run the sweep, a line each; return the exit code."""
+    """Run the sweep, one line each; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="only cases whose name holds one of these words")
     faults = 0

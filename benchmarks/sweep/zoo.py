@@ -120,7 +120,7 @@ class Bag(nn.Module):
         self.bag = nn.EmbeddingBag(20, 6, mode=mode)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return a vector a row."""
+        """Return one vector per row."""
         return self.bag(ids)
 
 

@@ -38,7 +38,7 @@ _RENAMED = re.compile(r"(_token_\d+|_nchwc|/MatMulAddFusion)+$")
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Microseconds a run of one layer, in floating point and on integers with its own conversions."""
+    """Microseconds per run of one layer, in floating point and on integers with its own conversions."""
 
     name: str
     op: str

@@ -138,7 +138,7 @@ def server_rate(service_ms: Samples, bound_ms: float, seed: int) -> float | None
         estimate = early_stopping(server_latencies(service, rate, np.random.default_rng(seed + 1)), 0.99)
         return estimate is not None and estimate <= bound_ms
 
-    busy = 1e3 / float(service.mean())
+    busy = 1e3 / float(service_ms.mean())  # of what was measured: a single pause may be drawn several times or never
     low, high = busy * 1e-4, busy
     if not meets(low):
         return None

@@ -56,6 +56,13 @@ def test_the_rate_of_a_queue_with_exponential_service_is_the_known_one() -> None
     assert server_rate(service, 2.0, seed=0) is None
 
 
+def test_a_queue_serves_no_more_than_what_was_measured_allows() -> None:
+    service = np.full(19_900, 0.002)
+    service[7] = 20.0  # a pause, which draws of these times may leave out
+    most = 1e3 / service.mean()
+    assert all((rate := server_rate(service, 50.0, seed)) and rate <= most for seed in range(8))
+
+
 def _here() -> Any:
     target = load_target("x86-avx2")
     return target.model_copy(update={"device": target.device.model_copy(update={"machine": [], "cpu_flags": []})})
@@ -81,7 +88,7 @@ def test_all_scenarios_for_real(tmp_path: Path) -> None:
     assert (single.metric, single.needs_queries, multi.metric, multi.needs_queries) == ("p90_ms", 64, "p99_ms", 662)
     assert single.value and multi.value and multi.samples_per_query == 8 and multi.how == "one run of batch 8 per query"
     assert offline.value and single.samples_per_s and offline.value > single.samples_per_s, "batches must pay here"
-    assert server.value and server.value < 1.2 * single.samples_per_s and "computed" in server.how
+    assert server.value and server.value <= single.samples_per_s and "computed" in server.how
     assert json.dumps(result.facts(), allow_nan=False)
 
 

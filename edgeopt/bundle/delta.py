@@ -1,8 +1,9 @@
 """The difference between two bundles: what a device that has the old one needs to make the new one.
 
-Idea. Files are cut at the borders of the model's tensors, and each part is known by its SHA-256. A part that the old bundle has
-is named, not sent; another one is sent compressed (zstd), with the old tensor (or file) of the same name as a dictionary where
-that is smaller. A requantized model shares little: its scales move, and so do most of its bytes; the result says so in bytes.
+Idea. A model and its data files are cut at the borders of its tensors, and each part is known by its SHA-256. A part that the
+old bundle has is named, not sent; another one is sent compressed (zstd), with the old tensor (or file) of the same name as a
+dictionary where that is smaller. A requantized model shares little: its scales move, and so do most of its bytes; the result
+says so in bytes.
 
 A delta is a .zip (stored) of ``delta.json`` and the parts. Nothing is used before its hash was checked: the old parts, each new
 part, each file, and at the end the hash of the new bundle.
@@ -14,13 +15,13 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeopt import files
-from edgeopt.bundle.pack import DAMAGED_ZIP, is_of_disk, refuse_inside, unsafe_name
+from edgeopt.bundle.pack import DAMAGED_ZIP, is_of_disk, refuse_in_bundle, unsafe_name
 from edgeopt.bundle.verify import device_verify
 from edgeopt.errors import DataError, IntegrityError, ModelError, RecipeError
 from edgeopt.extras import need
@@ -65,14 +66,13 @@ def write_delta(old: Path, new: Path, output: Path) -> DeltaResult:
 
     Raises:
         ModelError: one of the two is no bundle.
-        RecipeError: `output` lies in one of them.
+        RecipeError: `output` lies in a bundle.
         MachineError: the package zstandard is not installed, or `output` cannot be written.
     """
     need("zstandard", purpose="writing a delta")
     import zstandard
 
-    for bundle in (old, new):
-        refuse_inside(output, bundle)
+    refuse_in_bundle(output)
     known: dict[str, _Part] = {}
     tensors: dict[str, _Part] = {}
     for part in _parts(old):
@@ -239,42 +239,58 @@ def _bundle_files(bundle: Path) -> list[Path]:
 
 
 def _parts(bundle: Path) -> Iterator[_Part]:
-    """Yield the parts of all files, in order; models are cut at their tensors."""
+    """Yield the parts of all files, in order; models and their data files are cut at their tensors."""
     _identity(bundle)
-    for path in _bundle_files(bundle):
+    paths = _bundle_files(bundle)
+    borders = _borders(paths)
+    for path in paths:
         name, content = path.relative_to(bundle).as_posix(), path.read_bytes()
-        borders = _tensors(path, content) if path.suffix == ".onnx" else []
         at = 0
-        for tensor, start, end in borders:
+        for tensor, start, end in sorted(borders.get(path, []), key=lambda border: border[1]):
+            if not at <= start < end <= len(content):  # (two names for one tensor, or a model that says nonsense)
+                continue
             if start > at:
                 yield _Part(name, at, content[at:start])
             yield _Part(name, start, content[start:end], tensor)
             at = end
         if at < len(content) or not content:
-            whole = f"file {name}" if not borders and len(content) <= _MOST_OF_FILE_BYTES else ""
+            whole = f"file {name}" if not at and len(content) <= _MOST_OF_FILE_BYTES else ""
             yield _Part(name, at, content[at:], whole)
 
 
-def _tensors(path: Path, content: bytes) -> list[tuple[str, int, int]]:
-    """Return (name, start, end) of the large tensors in a model's file, in the order of their places."""
+def _borders(paths: Sequence[Path]) -> dict[Path, list[tuple[str, int, int]]]:
+    """Return (name, start, end) of the large tensors in models and in their data files, by file."""
+    found: dict[Path, list[tuple[str, int, int]]] = {}
+    for path in paths:
+        if path.suffix != ".onnx":
+            continue
+        content, at = path.read_bytes(), 0
+        for tensor in _constants(path):
+            place, raw = {entry.key: entry.value for entry in tensor.external_data}, tensor.raw_data
+            if place:
+                file = path.parent / place.get("location", "")
+                start, size = _number(place.get("offset", "0")), _number(place.get("length", ""))
+            else:
+                file, start, size = path, content.find(raw, at), len(raw)
+            if start < 0 or size < _LEAST_BYTES:
+                continue
+            found.setdefault(file, []).append((tensor.name, start, start + size))
+            at = at if place else start + size
+    return found
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _constants(path: Path) -> Sequence[Any]:
+    """Return the constants of a model's graph; none where it cannot be read: such a file is one part."""
     import onnx
 
     try:
-        model = onnx.load_model(path, load_external_data=False)
-    except Exception:  # noqa: BLE001  (what protobuf raises has no common base; such a file is one part)
+        return list(onnx.load_model(path, load_external_data=False).graph.initializer)
+    except Exception:  # noqa: BLE001  (what protobuf raises has no common base)
         return []
-    found: list[tuple[str, int, int]] = []
-    at = 0
-    for tensor in model.graph.initializer:
-        raw = tensor.raw_data
-        if len(raw) < _LEAST_BYTES:
-            continue
-        start = content.find(raw, at)
-        if start < 0:
-            continue
-        found.append((tensor.name, start, start + len(raw)))
-        at = start + len(raw)
-    return found
 
 
 def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

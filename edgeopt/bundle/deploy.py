@@ -21,6 +21,7 @@ from edgeopt import __version__, files
 from edgeopt._folders import shipped
 from edgeopt.bundle.manifest import Manifest, read_manifest
 from edgeopt.bundle.native_tokenizer import unread_part
+from edgeopt.bundle.pack import refuse_in_bundle
 from edgeopt.bundle.unicode_table import unicode_table
 from edgeopt.bundle.verify import verify_bundle
 from edgeopt.data.preprocessing import AudioInput, TokenizerInput
@@ -233,8 +234,9 @@ def _tokenizer(steps: TokenizerInput, bundle: Path) -> dict[str, Any]:
 
 
 def _refuse_foreign(output: Path, bundle: Path) -> None:
-    if output.resolve() == bundle.resolve() or bundle.resolve() in output.resolve().parents:
-        raise RecipeError(f"{output}: lies in the bundle; give another folder")
+    refuse_in_bundle(output)
+    if output.resolve() == bundle.resolve():
+        raise RecipeError(f"{output}: is the bundle; give another folder")
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise RecipeError(f"{output}: exists and is not a folder; give another")
     if output.is_dir() and any(output.iterdir()) and not (output / ".edgeopt-project").is_file():

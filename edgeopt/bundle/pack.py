@@ -38,7 +38,7 @@ def pack_bundle(bundle: Path, output: Path) -> None:
 
     Raises:
         ModelError: `bundle` is no bundle, or holds links.
-        RecipeError: the suffix of `output` is another, or it lies in the bundle.
+        RecipeError: the suffix of `output` is another, or it lies in a bundle.
         MachineError: `output` cannot be written.
     """
     _kind(output)
@@ -48,7 +48,7 @@ def pack_bundle(bundle: Path, output: Path) -> None:
     for path in paths:
         if path.is_symlink() or not path.is_file():
             raise ModelError(f"{path}: not a plain file; a bundle holds plain files")
-    refuse_inside(output, bundle)
+    refuse_in_bundle(output)
     names = sorted((path.relative_to(bundle).as_posix(), path) for path in paths)
     with files.write_aside(output) as aside, aside.open("wb") as target:
         (_write_zip if output.name.endswith(".zip") else _write_tar)(target, names)
@@ -59,10 +59,13 @@ def unsafe_name(name: str) -> str | None:
     return None if name in ("bundle.json", "SHA256SUMS", "model.sig") else device_verify().unsafe(name)
 
 
-def refuse_inside(output: Path, bundle: Path) -> None:
-    """Raise an error if `output` lies in a bundle, which would then hold a file that it does not record."""
-    if bundle.resolve() in (output.resolve(), *output.resolve().parents):
-        raise RecipeError(f"{output}: lies in the bundle; give another place")
+def refuse_in_bundle(output: Path) -> None:
+    """Raise an error if `output` lies in a bundle, which would then hold files that it does not record."""
+    bundle = next((folder for folder in output.resolve().parents if (folder / "bundle.json").is_file()), None)
+    if bundle is not None:
+        raise RecipeError(
+            f"{output}: lies in the bundle {bundle.name}, which holds its recorded files alone; give another place"
+        )
 
 
 def unpack_bundle(archive: Path, output: Path) -> None:

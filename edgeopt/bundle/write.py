@@ -25,6 +25,7 @@ from edgeopt.bundle.guess import guess_decoding
 from edgeopt.bundle.in_graph import FILE as FROM_IMAGE
 from edgeopt.bundle.in_graph import write_in_graph
 from edgeopt.bundle.ort_format import write_ort
+from edgeopt.bundle.pack import refuse_in_bundle
 from edgeopt.bundle.raw_golden import raw_of_samples, record_answers
 from edgeopt.bundle.readme import readme
 from edgeopt.bundle.result import BundleFile, BundleResult
@@ -33,7 +34,7 @@ from edgeopt.bundle.spec import SCHEMA_VERSION, BundleSpec, Origin
 from edgeopt.bundle.verify import device_verify, device_verify_path, verify_bundle
 from edgeopt.data.preprocessing import ArrayInput, TokenizerInput, files_needed, inputs_fed
 from edgeopt.device_code import inference, inference_folder
-from edgeopt.errors import DataError, InternalError, MachineError, RecipeError
+from edgeopt.errors import DataError, InternalError, MachineError, ModelError, RecipeError
 from edgeopt.graph import files as onnx_files
 from edgeopt.graph.requirements import minimum_onnxruntime, opsets
 from edgeopt.graph.signature import Signature, TensorSpec
@@ -104,7 +105,8 @@ def write_bundle(spec: BundleSpec, *, output: Path, sign: Path | None = None) ->
 
 
 def refuse_foreign(output: Path) -> None:
-    """Raise an error if `output` is not a bundle: nothing else is ever replaced."""
+    """Raise an error if `output` is not a bundle: nothing else is ever replaced; or if it lies in another one."""
+    refuse_in_bundle(output)
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise RecipeError(f"{output}: exists and is not a folder; give a folder that is a bundle or does not exist")
     if output.is_dir() and any(output.iterdir()) and not (output / "bundle.json").is_file():
@@ -113,11 +115,9 @@ def refuse_foreign(output: Path) -> None:
 
 def _sources(spec: BundleSpec) -> dict[str, Path]:
     """Return path in the bundle → source, for all files that are copied."""
-    sources = {}
+    sources: dict[str, Path] = {}
     if spec.format == "onnx":
-        sources[_MODEL] = Path(spec.model)
-        for path in onnx_files.external_files(spec.model):
-            sources[path.relative_to(Path(spec.model).parent).as_posix()] = path
+        sources = {path.relative_to(Path(spec.model).parent).as_posix(): path for path in onnx_files.external_files(spec.model)}
     made = {
         ort_format.MODEL,
         ort_format.OPERATORS,
@@ -131,6 +131,11 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
         "example.py",
         sbom.FILE,
     }
+    own = next((name for name in sources if name in made | {_MODEL}), None)
+    if own is not None:
+        raise ModelError(f"{spec.model}: its data file is called '{own}', as a file of the bundle; save it under another name")
+    if spec.format == "onnx":
+        sources[_MODEL] = Path(spec.model)
     for name, path in spec.files.items():
         reason = device_verify().unsafe(name)
         if name in made | set(sources) or name.startswith(("inference/", "golden/", "context/")):

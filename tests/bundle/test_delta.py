@@ -190,3 +190,22 @@ def test_a_delta_in_a_bundle_or_on_a_full_disk_leaves_nothing(pair, tmp_path, mo
     with pytest.raises(MachineError, match="the disk is full"):
         write_delta(old, new, tmp_path / "d.delta")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_data_file_is_cut_at_its_tensors(make_spec, tmp_path):
+    for number, place in enumerate((tmp_path / "old", tmp_path / "new")):
+        model = onnx.parser.parse_model(TEXT)
+        for name, shape, seed in (("second", (256, 3), 5), ("first", (64, 256), number)):
+            values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        (tmp_path / str(number)).mkdir()
+        onnx.save(model, tmp_path / str(number) / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+        golden = [{"pixels": np.ones((1, 64), np.float32)}]
+        write_bundle(make_spec(model=tmp_path / str(number) / "m.onnx", golden=golden), output=place)
+    with_data = write_delta(tmp_path / "old", tmp_path / "new", tmp_path / "d.delta")
+    assert with_data.delta_bytes > 64 * 256 * 3  # the large tensor is new
+    with zipfile.ZipFile(tmp_path / "d.delta") as archive:
+        entries = json.loads(zstandard.decompress(archive.read("delta.json")))["files"]["m.data"]
+    assert any(entry.get("old") == "m.data" and entry["bytes"] == 256 * 3 * 4 for entry in entries)  # the small one is not
+    apply_delta(tmp_path / "old", tmp_path / "d.delta", tmp_path / "made")
+    assert contents(tmp_path / "made") == contents(tmp_path / "new")

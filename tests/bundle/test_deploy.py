@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +242,8 @@ def test_the_command_prints_the_next_commands_and_refuses_the_rest(bundles, tmp_
         deploy_bundle(bundles["image"], Platform.WEB, output=tmp_path / "mine")
     with pytest.raises(RecipeError, match="lies in the bundle"):
         deploy_bundle(bundles["image"], Platform.WEB, output=bundles["image"] / "app")
+    with pytest.raises(RecipeError, match="is the bundle"):
+        deploy_bundle(bundles["image"], Platform.WEB, output=bundles["image"])
     broken = tmp_path / "broken"
     shutil.copytree(bundles["image"], broken)
     (broken / "README.md").write_text("changed", encoding="utf-8")
@@ -402,12 +406,25 @@ def grey_png(path: Path) -> Path:
     return path
 
 
+def deep_png(path: Path) -> Path:
+    """A PNG in colours of 16 bits."""
+    values = np.random.default_rng(4).integers(0, 1 << 16, (12, 9, 3)).astype(">u2")
+    lines = b"".join(b"\0" + row.tobytes() for row in values)
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 9, 12, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return path
+
+
 def test_a_grey_png_of_16_bits_and_an_answer_without_numbers_are_refused_alike(program, bundles, tmp_path):
     command, reads_png = program
     place = grey_png(tmp_path / "deep.png")
     if reads_png:
         done = run([*command, "--bundle", str(bundles["image"]), str(place)], tmp_path)
         assert (done.returncode, "a grey PNG of 16 bits is not read here" in done.stderr) == (1, True)
+        done = run([*command, "--bundle", str(bundles["image"]), str(deep_png(tmp_path / "colours.png"))], tmp_path)
+        wanted = inference("pipeline").Bundle(str(bundles["image"])).predict(str(tmp_path / "colours.png"))
+        assert json.loads(done.stdout)["classes"][0]["score"] == pytest.approx(wanted["classes"][0]["score"], abs=1e-4)
     if (node := shutil.which("node")) is not None:
         deploy_bundle(bundles["image"], Platform.NODE, output=tmp_path / "app")
         script = """

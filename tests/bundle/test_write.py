@@ -18,6 +18,7 @@ from edgeopt import files
 from edgeopt.bundle import ImageInput, TokenizerInput, Tolerance, verify_bundle, write_bundle
 from edgeopt.device_code import inference_folder
 from edgeopt.errors import DataError, MachineError, ModelError, RecipeError
+from tests.bundle.conftest import classifier
 
 
 def contents(folder):
@@ -233,3 +234,12 @@ def test_the_shipped_verifier_answers_alone(make_spec, tmp_path):
     assert bad.returncode == 4
     assert "model.onnx: 0 bytes" in bad.stdout
     assert run(tmp_path / "out" / "verify.py", tmp_path).returncode == 2
+
+
+def test_a_bundle_is_not_written_into_another_and_keeps_its_names(make_spec, tmp_path):
+    write_bundle(make_spec(), output=tmp_path / "out")
+    with pytest.raises(RecipeError, match="lies in the bundle out, which holds its recorded files alone"):
+        write_bundle(make_spec(), output=tmp_path / "out" / "inner")
+    onnx.save(classifier(), tmp_path / "m.onnx", save_as_external_data=True, location="golden.npz", size_threshold=0)
+    with pytest.raises(ModelError, match=r"its data file is called 'golden\.npz', as a file of the bundle"):
+        write_bundle(make_spec(model=tmp_path / "m.onnx"), output=tmp_path / "other")

@@ -100,7 +100,7 @@ class EncoderDecoder:
 
         Args:
             source: the text, or the path or the content of the file.
-            options: how tokens are chosen.
+            options: how tokens are chosen; `max_tokens` are those of each 30 seconds of speech.
             language: of speech, such as "en"; None: the model tells.
             deadline: by `time.perf_counter`, when the answer ends.
         """
@@ -269,7 +269,7 @@ def _joined(answers: list[Answer]) -> Answer | None:
     return Answer(
         tokens=tuple(token for answer in answers for token in answer.tokens),
         text="".join(answer.text for answer in answers),
-        reason=answers[-1].reason,
+        reason=next((answer.reason for answer in answers if answer.reason != "stop"), "stop"),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         reused_tokens=0,
         prefill_s=sum(answer.prefill_s for answer in answers),

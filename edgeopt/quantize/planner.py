@@ -41,8 +41,6 @@ from edgeopt.quantize.search.wide import widen
 from edgeopt.targets.target import Rules, Target
 
 _WIDE_SAMPLES = 16  # batches on which activations are tried at 8 bits; on four, 14 dB were missed on other sentences
-
-
 _HELD_ASIDE = 8  # batches at most, and a quarter of them all
 _JUDGED = 12  # batches, with those that calibration saw, where fewer are held aside: a clipped outlier may be in any
 _FEWEST = 8  # batches: of fewer none is held aside

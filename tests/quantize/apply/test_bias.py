@@ -77,7 +77,7 @@ def test_the_factor_of_a_bias_stays(saved, tmp_path, target):
     for name, values in {"w": generator.standard_normal((6, 4)), "b": np.full(4, 40.0)}.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
     batches = [{"x": generator.uniform(1, 3, (16, 6)).astype(np.float32)} for _ in range(4)]
-    config = QuantizeConfig(float_layers="none", smooth=False)
+    config = QuantizeConfig(smooth=False, collapse_db=None, float_layers="none")
     result = quantize(saved(model), batches, target=load_target(target), output=tmp_path / "q.onnx", config=config)
     assert result.facts.tensors
     assert result.facts.outputs_db > 35

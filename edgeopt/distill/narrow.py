@@ -61,6 +61,11 @@ def narrow_model(teacher: nn.Module, width: int, batches: Sequence[Mapping[str, 
     student = type(teacher)(smaller)
     teacher.eval()
     norms = [name for name, module in teacher.named_modules() if isinstance(module, nn.LayerNorm)]
+    if not norms or any("attention_mask" not in inputs for inputs in batches):
+        raise ModelError(
+            f"{type(teacher).__name__} cannot be narrowed: that is for text encoders with LayerNorm, such as BERT; keep some "
+            "of its layers instead (distill.layers), or narrow it by pruning (prune.hidden)"
+        )
     statistics = _observe(teacher, norms, batches)
     basis = _basis(statistics, width)
     roles = _Roles(teacher, sizes, basis, statistics)

@@ -19,7 +19,7 @@ from edgeopt.config import Options
 from edgeopt.documents import read_json
 from edgeopt.errors import DataError
 from edgeopt.evaluate.stage import Evaluation
-from edgeopt.tasks.comparison import difference_bounds, mcnemar
+from edgeopt.tasks.comparison import bounds, difference_bounds, mcnemar
 from edgeopt.verdict.changes import Change, Finding, Regressions
 
 
@@ -148,6 +148,5 @@ def _difference(old: _Units, now: _Units, error: float) -> tuple[float, float, s
         return low, high, f"{lost} answers lost, {gained} gained of {len(old.right):,}, p = {mcnemar(lost, gained):.2g}"
     if old.drawn and now.drawn and len(old.drawn) == len(now.drawn):
         drawn = np.asarray(now.drawn) - np.asarray(old.drawn)
-        low, high = np.quantile(drawn[np.isfinite(drawn)], [error / 2, 1 - error / 2])
-        return float(low), float(high), "bootstrap of pairs"
+        return *bounds(drawn, 1 - error), "bootstrap of pairs"
     return math.nan, math.nan, ""

@@ -99,18 +99,26 @@ def evaluate_language(
                     tally.add(one, logs[0], wanted)
             advance()
     count = sum(len(part) - 1 for part in parts)
-    first = math.exp(tallies[0].loss / count)
+    perplexities = [_perplexity(tally.loss, count) for tally in tallies]
     scores = tuple(
         LanguageScore(
             model=str(path),
-            perplexity=math.exp(tally.loss / count),
-            perplexity_increase=None if place == 0 else math.exp(tally.loss / count) / first - 1,
+            perplexity=perplexities[place],
+            perplexity_increase=None if place == 0 else perplexities[place] / perplexities[0] - 1,
             kl=None if place == 0 else tally.kl / count,
             agreement=None if place == 0 else tally.same / count,
         )
         for place, (path, tally) in enumerate(zip(models, tallies, strict=True))
     )
     return LanguageEvaluation(text.name, count, len(parts), scores)
+
+
+def _perplexity(loss: float, count: int) -> float:
+    """Return exp(loss / count); infinity where that is no float64, as for a model that is broken."""
+    try:
+        return math.exp(loss / count)
+    except OverflowError:
+        return math.inf
 
 
 def _tokens(engines: Sequence[Engine], models: Sequence[Path], text: Path) -> list[int]:

@@ -17,6 +17,7 @@ from edgeopt.documents import read_toml
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.evaluate.lockstep import Evaluated, evaluate_together, usable
 from edgeopt.evaluate.opened import OpenedModel, named, open_model
+from edgeopt.files import sha256
 from edgeopt.graph.provider import Provider
 from edgeopt.interval import Interval
 from edgeopt.tasks.comparison import interval, paired, wilson
@@ -187,13 +188,15 @@ def _samples_of_each(
     read: dict[object, Samples] = {}
     chosen = []
     for model in opened:
-        key = (model.inputs, model.path if model.tokenizer is None else None, model.folder if model.tokenizer is None else None)
+        own = model.tokenizer  # (models with copies of one tokenizer read the same samples)
+        key = (model.inputs, sha256(own / "tokenizer.json") if own else (model.path, model.folder))
         if key not in read:
             samples = data
             if isinstance(samples, str):
-                own = model.tokenizer or tokenizer
                 steps = _assumed(model, samples, provider)
-                reader = Reader(model.inputs, own, model.signature, model.folder, names, task, steps)
+                reader = Reader(
+                    model.inputs, config.tokenizer or own or tokenizer, model.signature, model.folder, names, task, steps
+                )
                 samples = open_source(samples, reader, split=config.split)
             read[key] = limited(renamed(samples, model.inputs), config.limit, seed=config.seed)
         chosen.append(read[key])

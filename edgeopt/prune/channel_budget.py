@@ -41,19 +41,25 @@ def prune_channels_to(
     low, high = _LEAST, 1.0
     best: tuple[float, float] | None = None
     least = whole
+    reached = False
+    reason: ModelError | None = None
     with progress.task(f"budget in {unit}", total=_TRIES) as advance:
         for _ in range(_TRIES):
             share = (low + high) / 2
-            found = _tried(model, sample, options, loss, cost, share)
-            advance()
-            if found is None:  # so much cannot be removed
-                low = share
+            try:
+                found = _tried(model, sample, options, loss, cost, share)
+            except ModelError as error:  # so much cannot be removed
+                low, reason = share, error
                 continue
-            least = min(least, found)
+            finally:
+                advance()
+            least, reached = min(least, found), True
             if found <= budget:
                 low, best = share, (share, found)
             else:
                 high = share
+    if not reached and reason is not None:
+        raise ModelError(f"{options.asked()} cannot be reached: {reason}") from reason
     if best is None:
         raise ModelError(
             f"{options.asked()} cannot be reached: the best that was found is {least:,.4g} {unit} of {whole:,.4g}, "
@@ -70,11 +76,12 @@ def _tried(  # noqa: PLR0917
     loss: Callable[[nn.Module], Tensor] | None,
     cost: Callable[[nn.Module], float],
     share: float,
-) -> float | None:
-    """Return the cost of a copy of the model with this many multiply-accumulates; None if it cannot be had."""
+) -> float:
+    """Return the cost of a copy of the model with this many multiply-accumulates.
+
+    Raises:
+        ModelError: it cannot be had.
+    """
     tried = copy.deepcopy(model)
-    try:
-        prune_channels(tried, sample, options=options.model_copy(update={"macs": share}), loss=loss)
-    except ModelError:
-        return None
+    prune_channels(tried, sample, options=options.model_copy(update={"macs": share}), loss=loss)
     return cost(tried)

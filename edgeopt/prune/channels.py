@@ -34,7 +34,7 @@ from edgeopt.models.kept import Kept, narrow
 from edgeopt.models.size import counted
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.heads import heads
-from edgeopt.prune.pruners import own_pruners
+from edgeopt.prune.pruners import keep_shared_weights, own_pruners
 from edgeopt.prune.result import LayerWidth
 from edgeopt.prune.tracker import Tracker, UntrackedCutError
 
@@ -206,26 +206,28 @@ def _pruner(
     unknown = [name for name in options.ignore if name not in layers]
     if unknown:
         raise RecipeError(f"prune.ignore names '{unknown[0]}', which the model does not have{nearest(unknown[0], layers)}")
-    measure = _measure(options.importance)
+    ignored = [layers[name] for name in (*options.ignore, *spared)] + heads(model, sample)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch_pruning.pruner.BasePruner(
+            pruner = torch_pruning.pruner.BasePruner(
                 model,
                 to_tensors(sample),
-                importance=measure,
+                importance=_measure(options.importance),
                 global_pruning=options.scope == "global",
                 pruning_ratio=options.max_layer_share,
                 max_pruning_ratio=options.max_layer_share,
                 iterative_steps=_STEPS,
                 round_to=math.lcm(options.round_to or 8, *_attention_heads(model)),
-                ignored_layers=[layers[name] for name in (*options.ignore, *spared)] + heads(model, sample),
+                ignored_layers=ignored,
                 customized_pruners=own_pruners(),
                 in_channel_groups={},
                 out_channel_groups={},
                 num_heads={},
                 forward_fn=lambda traced, inputs: traced(**inputs),
             )
+            keep_shared_weights(pruner.DG, pruner.ignored_layers)
+            return pruner
     except _FAILURES as error:
         layer = next((name for name, layer in layers.items() if layer is _blamed(error)), None)
         if layer is not None:

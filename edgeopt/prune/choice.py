@@ -102,9 +102,7 @@ class PartAllocation:
         """Return the search's result and all versions."""
         fewest = {part.name: min([*self.grid[part.name], part.units]) for part in self.parts}
         check_reachable(self.parts, self.costs, self.budget, fewest=fewest, whole=self.whole, asked=self.options.asked())
-        importance = "obs" if self.options.importance == "auto" else self.options.importance
-        if importance == "norm-scale":
-            raise RecipeError("prune.importance 'norm-scale' is for batch normalisations, which transformers lack")
+        importance = importance_of(self.options)
         channels = any(part.kind is Kind.CHANNELS for part in self.parts)
         evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels, centred=channels)
         refit = self.options.recovery != "none"
@@ -200,6 +198,17 @@ class PartAllocation:
         }
 
 
+def importance_of(options: PruneOptions) -> str:
+    """Return how the units of parts are ranked: "obs" or one of `edgeopt.prune.importance.levels.SCORES`.
+
+    Raises:
+        RecipeError: the options name an importance of batch normalisations.
+    """
+    if options.importance == "norm-scale":
+        raise RecipeError("prune.importance 'norm-scale' is for batch normalisations, which transformers lack")
+    return "obs" if options.importance == "auto" else options.importance
+
+
 def _wanted(part: Part, options: PruneOptions) -> bool:
     return {Kind.HEADS: options.heads, Kind.NEURONS: options.neurons}.get(part.kind, True)
 
@@ -217,7 +226,7 @@ def grid_of(model: nn.Module, parts: Sequence[Part], step: int, *, most_removed:
             counts = set(range(part.least, part.units))
         else:
             shares = [part.units * place / most for place in range(most)]
-            width = step if part.units >= 2 * step else 1
+            width = step if part.kind is not Kind.HEADS and part.units >= 2 * step else 1
             counts = {round(share / width) * width for share in shares}
             if part.kind is Kind.CHANNELS:
                 counts = {count for count in counts if count >= (1 - most_removed) * part.units}

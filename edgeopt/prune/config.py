@@ -132,14 +132,13 @@ class PruneOptions(Options):
         return whole * (self.parameters or self.macs)
 
     def in_round(self, number: int) -> PruneOptions:
-        """Return the options of one of the `rounds`: share^(1 / rounds) of what the one before left, and part of the epochs."""
+        """Return the options of one of the `rounds`: share^(1 / rounds) of what the one before left."""
         if self.rounds == 1:
             return self
         name = next((name for name in ("latency", "parameters") if getattr(self, name) is not None), "macs")
         given = getattr(self, name)
         share = (float(given[:-1]) if isinstance(given, str) else given) ** (1 / self.rounds)
-        train = self.train.model_copy(update={"epochs": self.train.epochs / self.rounds})
-        changes = {name: f"{share:.6f}x" if isinstance(given, str) else share, "train": train}
+        changes = {name: f"{share:.6f}x" if isinstance(given, str) else share}
         first = {} if number == 0 else {"hidden": None, "drop_layers": 0}
         return self.model_copy(update={**changes, **first})
 

@@ -29,6 +29,7 @@ from edgeopt.models.call import to_tensors
 from edgeopt.models.kept import Side, is_depthwise, width
 from edgeopt.prune.heads import heads
 from edgeopt.prune.probing import Place, mixes, reach_of, sources
+from edgeopt.prune.pruners import keep_shared_weights
 from edgeopt.prune.structure.anatomy import ignored
 from edgeopt.prune.structure.parts import Cut, Kind, Part
 from edgeopt.prune.surgery import Choice, operate
@@ -139,6 +140,7 @@ def _groups(model: nn.Module, sample: Batch) -> Iterator[tuple[nn.Module, Any, A
             given = to_tensors(sample)
             graph.build_dependency(model, given, forward_fn=lambda traced, inputs: traced(**inputs))
             outputs = heads(model, sample)
+            keep_shared_weights(graph, outputs, _ROOTS)
             for group in graph.get_all_groups(ignored_layers=outputs, root_module_types=_ROOTS):
                 yield group[0].dep.target.module, group, graph
     except _FAILURES as error:

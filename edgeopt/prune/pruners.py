@@ -1,11 +1,12 @@
-"""What torch-pruning 1.6 cannot cut by itself: root mean square norms, and running statistics of instance norms."""
+"""What torch-pruning 1.6 misses: root mean square norms, statistics of instance norms, weights that channels share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
+from torch_pruning import DependencyGraph
 from torch_pruning.pruner import function
 
 
@@ -57,3 +58,24 @@ def own_pruners() -> Mapping[type[nn.Module], function.BasePruningFunc]:
         nn.InstanceNorm2d: instance,
         nn.InstanceNorm3d: instance,
     }
+
+
+def keep_shared_weights(
+    graph: DependencyGraph, ignored: Iterable[nn.Module], roots: Sequence[type[nn.Module]] | None = None
+) -> None:
+    """Have `graph` leave parameters whole that have fewer elements than the channels they multiply.
+
+    torch-pruning takes each parameter that is in no known layer for one with an element per channel. A learned weight of a sum,
+    ``w[0] * x + w[1] * y``, has one per summand: channels that depend on it could never be cut.
+
+    Args:
+        graph: built; its ignored parameters become more.
+        ignored: layers that are no roots of groups.
+        roots: classes of layers that are; None: torch-pruning's own.
+    """
+    known = {} if roots is None else {"root_module_types": list(roots)}
+    for group in list(graph.get_all_groups(ignored_layers=list(ignored), **known)):
+        for item in group:
+            target = item.dep.target
+            if isinstance(target.module, nn.Parameter) and target.module.shape[target.pruning_dim] < len(set(item.idxs)):
+                graph.ignored_params.append(target.module)

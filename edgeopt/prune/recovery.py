@@ -45,8 +45,16 @@ def recover(  # noqa: PLR0917
 
 
 def training(options: PruneOptions, *, transformer: bool, seconds: float | None) -> TrainOptions:
-    """Return the training's options with what pruning adds: a smaller learning rate, low-rank updates, a time limit."""
-    changes: dict[str, Any] = {}
+    """Return the training's options with what pruning adds: a smaller learning rate, low-rank updates, a time limit.
+
+    Args:
+        options: of the whole pruning; a training of one of its rounds has its part of the epochs and of the time.
+        transformer: whether the model forgets at a larger learning rate.
+        seconds: time limit of this training; None: the options have one, or there is none.
+    """
+    changes: dict[str, Any] = {"epochs": options.train.epochs / options.rounds}
+    if options.train.max_seconds is not None:
+        changes["max_seconds"] = options.train.max_seconds / options.rounds
     given = options.train.model_fields_set
     if options.train.learning_rate is None:
         changes["learning_rate"] = _TRANSFORMER_RATE if transformer else _RATE

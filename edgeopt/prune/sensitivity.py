@@ -8,6 +8,7 @@ from edgeopt import progress
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import limited
 from edgeopt.prune.calibration import Evidence
+from edgeopt.prune.choice import importance_of
 from edgeopt.prune.config import PruneOptions
 from edgeopt.prune.importance.levels import levels_of
 from edgeopt.prune.losses import Judge, loss_for
@@ -24,8 +25,7 @@ def part_sensitivity(
     calibration = limited(samples, options.calibration_samples, seed=seed)
     parts = anatomy_of(model, rules=options.rules, ignore=options.ignore).parts
     grid = {part.name: sorted({max(part.least, round(part.units * share)) for share in _SHARES}) for part in parts}
-    importance = "obs" if options.importance == "auto" else options.importance
-    levels = levels_of(parts, Evidence(model, calibration, loss_for(calibration)), importance=importance, grid=grid)
+    levels = levels_of(parts, Evidence(model, calibration, loss_for(calibration)), importance=importance_of(options), grid=grid)
     judge = Judge(model, calibration)
     found = []
     with progress.task("sensitivity", total=len(parts)) as advance:

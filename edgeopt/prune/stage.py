@@ -214,7 +214,7 @@ def _cut(model: LoadedModel, changed: _Changed, samples: Samples, options: Prune
             progress.note(f"channels are ranked by magnitude, since they cannot be chosen by what they cost: {error}")
     loss = partial(_loss, samples=limited(samples, _TAYLOR_SAMPLES)) if samples.labels is not None else None
     plain = options.model_copy(update={"round_to": options.round_to or session.step or STEP})
-    pruned, allocation = _cut_channels(module, samples.collate([0, 1]), plain, loss, session)
+    pruned, allocation = _cut_channels(module, samples.collate(range(min(2, len(samples)))), plain, loss, session)
     changed.take(Shape(kept=pruned.kept))
     return PruneFacts(nothing, nothing, pruned.layers, (), pruned.spared, allocation)
 

@@ -50,7 +50,7 @@ def interval(measured: Measured, confidence: float) -> Interval:
     if measured.right is not None:
         share = wilson(int(measured.right.sum()), measured.count, confidence)
         return Interval(share.value, share.low, share.high, confidence)
-    low, high = _bounds(measured.drawn, confidence)
+    low, high = bounds(measured.drawn, confidence)
     return Interval(value, min(low, value), max(high, value), confidence)
 
 
@@ -83,7 +83,7 @@ def paired(before: Measured, after: Measured, *, changed: int, confidence: float
         p = mcnemar(counts.lost, counts.gained)
         return Paired(difference, low, high, p, changed, before.count, "mcnemar", counts.lost, counts.gained)
     drawn = after.drawn - before.drawn
-    low, high = _bounds(drawn, confidence)
+    low, high = bounds(drawn, confidence)
     share = min(float((drawn <= 0).mean()), float((drawn >= 0).mean()))
     p = min(1.0, 2 * (share * RESAMPLES + 1) / (RESAMPLES + 1))  # never 0: one more draw could have been on the other side
     return Paired(difference, low, high, p, changed, before.count, "bootstrap")
@@ -111,7 +111,8 @@ def _check(before: Measured, after: Measured) -> None:
         )
 
 
-def _bounds(drawn: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def bounds(drawn: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Return the percentile interval of values on units drawn again; NaN where none is finite."""
     finite = drawn[np.isfinite(drawn)]
     if not finite.size:
         return math.nan, math.nan

@@ -50,7 +50,7 @@ def _single(values: Array, input_size: tuple[int, int], classes: int | None, nam
             objectness=True,
             order="objectness-box-classes",
             encoding="tanh-grid",
-            strides=[round(input_size[0] / values.shape[2])],
+            strides=[max(1, round(input_size[0] / values.shape[2]))],
             powers=(0.6, 0.4),
         )
     if values.ndim != 2:
@@ -84,7 +84,7 @@ def _scores_of_cells(values: Array) -> bool:
 
 def _pair(outputs: Mapping[str, Array]) -> Boxes | None:
     """Recognise one output of boxes [n, 4] beside one of scores [n, classes]."""
-    boxes = next((name for name, values in outputs.items() if values.ndim == 2 and values.shape[1] == 4), None)
+    boxes = next((name for name, values in outputs.items() if values.ndim == 2 and values.shape[1] == 4 and len(values)), None)
     if boxes is None:
         return None
     scores = next(name for name in outputs if name != boxes)

@@ -17,7 +17,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.data.annotations import IGNORED
 from edgeopt.errors import DataError
 from edgeopt.tasks.metric import Measured, Metric, Scale, of_sums
-from edgeopt.tasks.task import LossSum, SampleOutputs, SoftLabels, Task, output_named
+from edgeopt.tasks.task import LossSum, SampleOutputs, SoftLabels, Task, output_named, share_of_same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,9 +101,8 @@ class LanguageModel(Task):
         return bool(np.array_equal(ours.best, theirs.best))
 
     def agreement(self, ours: Sequence[NextTokens], theirs: Sequence[NextTokens]) -> float | None:
-        """Return the share of places with the same best next token."""
-        same = np.concatenate([one.best == other.best for one, other in zip(ours, theirs, strict=True)])
-        return float(same.mean()) if same.size else None
+        """Return the share of places with the same best next token; None: the models read other tokens."""
+        return share_of_same([one.best for one in ours], [other.best for other in theirs])
 
 
 def _log_softmax(logits: Array) -> Array:

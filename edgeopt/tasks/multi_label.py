@@ -12,7 +12,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.metric import Measured, Metric, of_sums
-from edgeopt.tasks.task import LossSum, SampleOutputs, SoftForm, SoftLabels, Task, output_named
+from edgeopt.tasks.task import LossSum, SampleOutputs, SoftForm, SoftLabels, Task, output_named, share_of_same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class MultiLabel(Task):
 
     def labels(self, samples: Samples, indices: Sequence[int], inputs: Batch) -> dict[str, Array]:
         """Return the classes as float32 [N, classes] of zeros and ones."""
-        return {"labels": np.stack([_row(samples, index) for index in indices])}
+        return {"labels": _rows(samples, indices)}
 
     def loss(self, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> LossSum:
         """Return the binary cross-entropy of the logits [N, classes], summed over samples and classes."""
@@ -56,7 +56,7 @@ class MultiLabel(Task):
 
     def measure(self, answers: Sequence[Array], samples: Samples) -> Measured:
         """Return the F1 over all classes and samples."""
-        wanted = np.stack([_row(samples, index) for index in range(len(samples))]) > 0
+        wanted = _rows(samples, range(len(samples))) > 0
         found = _same_classes(answers, wanted)
         counts = np.stack([(found & wanted).sum(axis=1), found.sum(axis=1), wanted.sum(axis=1)], axis=1)
         return of_sums(self.metric, counts.astype(np.float64), f1_of_counts)
@@ -65,17 +65,31 @@ class MultiLabel(Task):
         """Return the share of samples whose classes are all right."""
         from edgeopt.tasks.metric import share_of_right
 
-        wanted = np.stack([_row(samples, index) for index in range(len(samples))]) > 0
+        wanted = _rows(samples, range(len(samples))) > 0
         return (share_of_right(Metric("exact match"), np.asarray((_same_classes(answers, wanted) == wanted).all(axis=1))),)
 
     def agreement(self, ours: Sequence[Array], theirs: Sequence[Array]) -> float | None:
-        """Return the share of decisions, one per sample and class, that are the same."""
-        return float(np.mean([(one == other).mean() for one, other in zip(ours, theirs, strict=True)]))
+        """Return the share of decisions, one per sample and class, that are the same; None: the models have other classes."""
+        return share_of_same(ours, theirs)
 
 
 def f1_of_counts(counts: Array) -> float:
     """Return F1 of (true positives, found, wanted); 0 where there is nothing to find and nothing was found."""
     return float(2 * counts[0] / max(counts[1] + counts[2], 1e-12))
+
+
+def _rows(samples: Samples, indices: Sequence[int]) -> Array:
+    """Return the classes of samples, float32 [samples, classes].
+
+    Raises:
+        DataError: a label is no row of zeros and ones, or has other classes than the first sample's.
+    """
+    rows = [_row(samples, index) for index in indices]
+    classes = len(_row(samples, 0))
+    for index, row in zip(indices, rows, strict=True):
+        if len(row) != classes:
+            raise DataError(f"sample {index}: its label has {len(row)} classes, that of sample 0 has {classes}")
+    return np.stack(rows)
 
 
 def _row(samples: Samples, index: int) -> Array:

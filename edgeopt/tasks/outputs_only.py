@@ -11,7 +11,7 @@ import numpy as np
 from edgeopt.batches import Array, Batch
 from edgeopt.errors import DataError
 from edgeopt.tasks.metric import Measured, Metric
-from edgeopt.tasks.task import Answer, LossSum, SampleOutputs, SoftLabels, Task
+from edgeopt.tasks.task import Answer, LossSum, SampleOutputs, SoftLabels, Task, share_of_same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,5 +62,4 @@ class OutputsOnly(Task):
         """Return the share of samples, or of positions, with the same class; None where there are no classes."""
         if any(one is None for one in (*ours, *theirs)):
             return None
-        same = np.concatenate([np.atleast_1d(one == other) for one, other in zip(ours, theirs, strict=True)])
-        return float(same.mean())
+        return share_of_same(ours, theirs)

@@ -217,6 +217,14 @@ def output_named(outputs: SampleOutputs, name: str) -> Array:
     return outputs[name] if name in outputs else next(iter(outputs.values()))
 
 
+def share_of_same(ours: Sequence[Array], theirs: Sequence[Array]) -> float | None:
+    """Return the share of places, over all samples, with the same value; None: the answers have other lengths, or none."""
+    if any(np.shape(one) != np.shape(other) for one, other in zip(ours, theirs, strict=True)):
+        return None
+    same = np.concatenate([np.atleast_1d(one == other) for one, other in zip(ours, theirs, strict=True)])
+    return float(same.mean()) if same.size else None
+
+
 def about_sample(samples: Samples, index: int) -> Any:
     """Return what is known about a sample beside its inputs; None: nothing."""
     return None if samples.contexts is None else samples.contexts[index]

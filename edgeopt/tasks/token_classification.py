@@ -18,7 +18,7 @@ from edgeopt.errors import DataError
 from edgeopt.tasks import decoding
 from edgeopt.tasks.metric import Measured, Metric, of_sums
 from edgeopt.tasks.multi_label import f1_of_counts
-from edgeopt.tasks.task import LossSum, SampleOutputs, SoftLabels, Task, output_named
+from edgeopt.tasks.task import LossSum, SampleOutputs, SoftLabels, Task, output_named, share_of_same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,9 +95,8 @@ class TokenClassification(Task):
         return len(found & truth), len(found), len(truth)
 
     def agreement(self, ours: Sequence[Array], theirs: Sequence[Array]) -> float | None:
-        """Return the share of tokens with the same tag."""
-        same = np.concatenate([one == other for one, other in zip(ours, theirs, strict=True)])
-        return float(same.mean())
+        """Return the share of tokens with the same tag; None: the models read other tokens."""
+        return share_of_same(ours, theirs)
 
 
 def entities(tags: Sequence[str]) -> set[Entity]:

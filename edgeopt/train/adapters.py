@@ -13,6 +13,7 @@ from torch import nn
 
 from edgeopt.errors import ModelError
 from edgeopt.extras import need
+from edgeopt.models.kept import is_conv1d
 from edgeopt.train.config import AdapterOptions
 
 _HEADS = ("classifier", "score", "qa_outputs", "lm_head", "head", "fc", "pre_classifier")
@@ -35,7 +36,13 @@ def attach(model: nn.Module, options: AdapterOptions | None) -> Iterator[None]:
     targets = options.targets or _linear_layers(model)
     if not targets:
         raise ModelError(f"{type(model).__name__} has no linear layer besides its head for LoRA; train all of it (no adapter)")
-    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, lora_dropout=options.dropout, target_modules=targets)
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=targets,
+        fan_in_fan_out=any(is_conv1d(module) for module in model.modules()),
+    )
     head = [name for name, parameter in model.named_parameters() if _is_head(name) and parameter.requires_grad]
     try:
         tuner = LoraModel(model, config, "default")
@@ -50,7 +57,8 @@ def attach(model: nn.Module, options: AdapterOptions | None) -> Iterator[None]:
 
 
 def _linear_layers(model: nn.Module) -> list[str]:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and not _is_head(name) and name]
+    layers = [(name, module) for name, module in model.named_modules() if name and not _is_head(name)]
+    return [name for name, module in layers if isinstance(module, nn.Linear) or is_conv1d(module)]
 
 
 def _is_head(name: str) -> bool:

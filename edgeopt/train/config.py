@@ -155,4 +155,10 @@ class DistillLoss(Options):
     written_tokens: int = Field(default=32, ge=1)
     """sequence, on_policy: number of tokens written behind them."""
     top_classes: int | None = Field(default=None, ge=1)
-    """Keep only this many of the teacher's largest probabilities, and the mass of the rest; none: all."""
+    """kl: keep only this many of the teacher's largest probabilities, and the mass of the rest; none: all."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.top_classes is not None and self.soft != "kl":
+            raise ValueError(f"top_classes is a form of soft = kl; leave it out for soft = {self.soft}")
+        return self

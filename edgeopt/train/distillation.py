@@ -157,12 +157,13 @@ class Distillation:
             known = self.supervision.variances
             return number_difference(target, ours.outputs, theirs.outputs, variances=known, inputs=batch.inputs)
         student, teacher = _pair(target, ours, theirs)
-        mask = None if target.mask is None else batch.inputs[target.mask]
+        mask = None if target.mask is None else batch.inputs.get(target.mask)
         if target.form == SoftForm.SIGMOID:
             return sigmoid_labels(student, teacher, temperature=self.options.temperature, mask=mask, reduction="sum")
         if target.form == SoftForm.VECTOR:
             return embedding_values(student, teacher, reduction="sum")
-        return self._softmax(student, teacher, mask, batch)
+        places = 1 if target.mask is not None else student[0, ..., 0].numel()  # (a sample without tokens counts once)
+        return self._softmax(student, teacher, mask, batch) / places
 
     def _softmax(self, student: Tensor, teacher: Tensor, mask: Tensor | None, batch: TrainBatch) -> Tensor:
         options, hard = self.options, self.supervision.hard
@@ -180,7 +181,8 @@ class Distillation:
                 weights = options.target_weight, options.others_weight
                 return decoupled(student, teacher, target, temperature=temperature, weights=weights, reduction="sum")
             case "cross-model":
-                return cross_model(student, teacher, None, temperature=temperature, reduction="sum")
+                pair = (student, teacher) if mask is None else (student[mask.bool()], teacher[mask.bool()])
+                return cross_model(*pair, None, temperature=temperature, reduction="sum")
             case kind:
                 form = Divergence(kind, options.mix, temperature)
                 return token_divergence(student, teacher, form, mask=mask, reduction="sum")
@@ -207,4 +209,5 @@ def _elements(target: SoftLabels, batch: TrainBatch) -> float:
     """Return the number of tokens, or of samples where there are none or numbers are compared."""
     if target.mask is None or target.form == SoftForm.VALUE:
         return float(len(batch))
-    return float(batch.inputs[target.mask].sum())
+    mask = batch.inputs.get(target.mask)
+    return float(mask.sum()) if mask is not None else float(next(iter(batch.inputs.values())).shape[:2].numel())

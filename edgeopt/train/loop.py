@@ -167,6 +167,8 @@ class _Run:
                 if self._evaluation_due() and self._evaluated_enough():
                     break
                 self._save_now_and_then()
+        if self.evaluate is not None and not self._is_evaluated():  # the time ended between a step and the next one
+            self._evaluated_enough()
         kept = self.best.restore(self.model) if self.options.keep == "best" else None
         self.accelerator.wait_for_everyone()  # the first process may remove the files that the others have just read
         self.model.eval()
@@ -268,6 +270,10 @@ class _Run:
         every = self.options.evaluate_every or self.steps_per_epoch
         over = self.state.step == self.steps or self._share_done() >= 1
         return self.evaluate is not None and (over or self.state.step % every == 0)
+
+    def _is_evaluated(self) -> bool:
+        last = self._last_evaluation()
+        return last is not None and last.step == self.state.step
 
     def _evaluated_enough(self) -> bool:
         """Evaluate; return whether that is to be the last one, because none was better for too long."""

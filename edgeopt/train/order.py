@@ -56,7 +56,7 @@ def batch_count(samples: Samples, batch_size: int) -> int:
 
 
 def lengths_of(samples: Samples) -> NDArray[Any] | None:
-    """Return each sample's number of elements, or None if all samples have one shape (judged from two of them)."""
+    """Return each sample's number of elements, or None if all samples have one shape (judged from the first 64)."""
     ragged = any(
         samples[index][name].shape != array.shape
         for name, array in samples[0].items()

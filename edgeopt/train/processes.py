@@ -27,7 +27,8 @@ def shares(indices: Sequence[int], accelerator: Accelerator, micro_batches: int,
 def total_counts(counts: Iterable[Mapping[str, float]], names: Sequence[str], accelerator: Accelerator) -> dict[str, float]:
     """Return the counts of all micro-batches and processes by part."""
     own = [dict.fromkeys(names, 0.0) | dict(part) for part in counts]
-    values = torch.tensor([[part[name] for name in names] for part in own], dtype=torch.float64).sum(dim=0)
+    rows = torch.tensor([[part[name] for name in names] for part in own], dtype=torch.float64)
+    values = rows.reshape(-1, len(names)).sum(dim=0)  # (of no row where a batch has fewer samples than there are processes)
     return dict(zip(names, added(values, accelerator).tolist(), strict=True))
 
 

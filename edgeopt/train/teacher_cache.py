@@ -11,7 +11,9 @@ that a training sees the same values whether they came from the teacher or from 
                          by `flush`, after the values
       logits.bin         values
 
-An entry whose bytes are no longer what was written is not used: the teacher is asked instead.
+An entry whose bytes are no longer what was written is not used: the teacher is asked instead. Outputs of one row per token are
+kept without their padding; all others must have one shape. Where the shape of one follows the length of the batch (logits of
+answers' ends, of a decoder's or a recording's steps) nothing is kept.
 
 A cache of one clean view with fresh augmentation would be inconsistent (the teacher would judge what the student does not
 see), so there is none: the view's number is part of the place.
@@ -89,6 +91,8 @@ class CachedTeacher:
         self._damaged = False
         self._shapes: dict[str, tuple[str, list[int], bool]] = {}
         self._full = False
+        self._first_inputs: list[list[int]] = []
+        self._fixed: set[str] = set()
         self._entries = 0
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +101,7 @@ class CachedTeacher:
     def said(self, batch: TrainBatch) -> Said:
         """Return what the teacher says of the batch, from the disk where all of it is there."""
         indices = list(batch.indices)
-        if self._shapes and (self._place[batch.view, indices] >= 0).all():
+        if self._shapes and (self._place[batch.view, indices] >= 0).all() and self._shapes_known(batch):
             if (answers := self._read(batch)) is not None:
                 self.figures.read += 1
                 return answers
@@ -113,6 +117,32 @@ class CachedTeacher:
             **{f"r.{name}": value for name, value in said.recorded.items()},
         }
         return self._write(kept, batch)
+
+    def _shapes_known(self, batch: TrainBatch) -> bool:
+        """Return whether outputs of the batch have the kept shapes: it is as long as the first, or that does not matter.
+
+        One row of classes does not follow the length of a batch, unless there are as many as the first batch was long.
+        """
+        if self._first_inputs == _lengths_of(batch):
+            return True
+        long = {size for sizes in self._first_inputs for size in sizes}
+        rows = [name for name, (_, shape, ragged) in self._shapes.items() if not ragged and (len(shape) > 1 or long & {*shape})]
+        return self._fixed >= set(rows)
+
+    def _note_shapes(self, arrays: Mapping[str, NDArray[Any]], batch: TrainBatch) -> None:
+        """Note which outputs have the same shape whatever the length of the batch; keep nothing where one has not."""
+        lengths = _lengths_of(batch)
+        self._first_inputs = self._first_inputs or lengths
+        for name, array in arrays.items():
+            _, shape, ragged = self._shapes[name]
+            if ragged:
+                continue
+            if list(array.shape[1:]) == shape:
+                self._fixed |= {name} if lengths != self._first_inputs else set()
+            elif not self._full:
+                self._full = True
+                self._place[:] = -1
+                progress.note(f"teacher cache: '{name[2:]}' has another shape in each batch; the teacher runs for all of them")
 
     def flush(self) -> None:
         """Write the index of what is in the files, so that a later process finds it."""
@@ -136,7 +166,7 @@ class CachedTeacher:
             if meta["key"] == self._key:
                 self._place, self._tokens, self._checksums = (arrays[name] for name in ("place", "tokens", "checksums"))
                 self._shapes = {name: (dtype, shape, ragged) for name, (dtype, shape, ragged) in meta["shapes"].items()}
-                self._entries = int(meta["entries"])
+                self._first_inputs, self._entries = meta["inputs"], int(meta["entries"])
                 if all(self._path(name).stat().st_size >= self._size(name) for name in self._shapes):
                     return
         except FileNotFoundError:
@@ -145,13 +175,13 @@ class CachedTeacher:
             progress.note(str(error))
         except (SafetensorError, OSError, ValueError, KeyError, RecursionError):
             progress.note(f"{index}: damaged; the teacher is asked again")
-        self._place[:], self._tokens[:], self._shapes, self._entries = -1, 0, {}, 0
+        self._place[:], self._tokens[:], self._shapes, self._first_inputs, self._entries = -1, 0, {}, [], 0
         index.unlink(missing_ok=True)
         for old in self._folder.glob("*.bin"):
             old.unlink()
 
     def _meta(self) -> str:
-        return json.dumps({"key": self._key, "shapes": self._shapes, "entries": self._entries})
+        return json.dumps({"key": self._key, "shapes": self._shapes, "inputs": self._first_inputs, "entries": self._entries})
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.bin"
@@ -169,6 +199,7 @@ class CachedTeacher:
     def _write(self, values: Mapping[str, Tensor], batch: TrainBatch) -> Said:
         """Append the batch's entries that are new; return the values as they are kept."""
         arrays = {name: self._stored(name, value, batch) for name, value in values.items()}
+        self._note_shapes(arrays, batch)
         lengths = self._lengths(batch)
         new = [row for row, index in enumerate(batch.indices) if self._place[batch.view, index] < 0]
         if sum(self._size(name) for name in self._shapes) > self._limits.max_bytes and not self._full:
@@ -243,6 +274,11 @@ class CachedTeacher:
         values = np.memmap(self._path(name), dtype=dtype, mode="r")
         table = values[: starts[-1] * max(1, int(np.prod(shape)))].reshape(-1, *shape)
         return [table[starts[place] : starts[place + 1]] for place in places]
+
+
+def _lengths_of(batch: TrainBatch) -> list[list[int]]:
+    """Return the shapes of a batch's inputs without the number of samples."""
+    return [list(value.shape[1:]) for value in batch.inputs.values()]
 
 
 def _checksum(parts: Iterable[NDArray[Any]]) -> int:

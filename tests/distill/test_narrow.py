@@ -84,3 +84,12 @@ def test_widths_that_cannot_be_are_refused(width: int) -> None:
 def test_models_without_such_layers_are_refused() -> None:
     with pytest.raises(ModelError, match="cannot be narrowed"):
         narrow_model(nn.Linear(2, 2), 8, batches())
+
+
+def test_decoders_and_models_of_images_are_refused() -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    decoder = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=20, **sizes))
+    images = transformers.ViTModel(transformers.ViTConfig(image_size=8, patch_size=4, **sizes))
+    for model, inputs in ((decoder, batches()), (images, [{"pixel_values": torch.zeros(1, 3, 8, 8)}])):
+        with pytest.raises(ModelError, match="text encoders with LayerNorm"):
+            narrow_model(model, 16, inputs)

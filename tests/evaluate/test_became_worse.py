@@ -93,3 +93,10 @@ def test_files_that_are_none_are_named(tmp_path: Path, text: str, said: str) -> 
     (tmp_path / "x.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=said):
         read_evaluation(tmp_path / "x.json")
+
+
+def test_draws_without_a_number_are_undecided() -> None:
+    units = {"larger_is_better": True, "drawn": [float("nan")]}
+    values = {"task": "t", "samples": 1, "models": [{"name": "a", "metric": "AP", "value": 0.5, "units": units}]}
+    one = StoredEvaluation.model_validate(values)
+    assert compare_evaluations(one, one).changes[0].finding == "undecided"

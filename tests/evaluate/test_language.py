@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgeopt.errors import DataError
-from edgeopt.evaluate.language import evaluate_language
+from edgeopt.evaluate.language import _perplexity, evaluate_language
 from edgeopt.generate.engine.engine import Engine
 from tests.cli.conftest import edgeopt_here, exported
 from tests.generate.conftest import TEXT
@@ -105,3 +105,8 @@ def test_texts_that_cannot_be_compared(model: tuple[Path, Path], text: Path, tmp
     (other / "tokenizer.json").write_text(json.dumps(values))
     with pytest.raises(DataError, match="cuts the text into other tokens"):
         evaluate_language([model[1], other], text)
+
+
+def test_the_perplexity_of_a_broken_model_is_infinite() -> None:
+    assert _perplexity(20.0, 10) == pytest.approx(7.389, abs=1e-3)
+    assert _perplexity(1e6, 10) == float("inf")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import transformers
 
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.evaluate.stage import EvaluateConfig, evaluate
+from edgeopt.prune.vocabulary.tokenizer import rewritten
 from tests.stages.conftest import write_linear
 
 ROWS = np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 10]
@@ -84,3 +86,22 @@ def test_the_result_is_json(models: list[Path]) -> None:
     read = json.loads(json.dumps(_values(found)))
     assert {"name", "metric", "value", "low", "high", "agreement"} <= set(read["models"][0])
     assert read["models"][1]["difference"]["method"] == "mcnemar"
+
+
+def test_each_model_reads_the_texts_through_its_own_tokenizer(tmp_path: Path, word_tokenizer: Path) -> None:
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=2
+    )
+    document = json.loads((word_tokenizer / "tokenizer.json").read_text())
+    size = len(document["model"]["vocab"])
+    model = transformers.BertForSequenceClassification(config).eval()
+    for name in ("one", "other"):
+        model.save_pretrained(tmp_path / name)
+        (tmp_path / name / "tokenizer.json").write_text(json.dumps(document))
+        document = rewritten(document, range(size)[::-1])  # the same words, numbered from the end, for the same rows
+        rows = model.bert.embeddings.word_embeddings.weight
+        with torch.no_grad():
+            rows[:size] = rows[:size].flip(0).clone()
+    (tmp_path / "t.csv").write_text("text,label\ngood film,0\nbad film,1\nthe fox sleeps,0\n")
+    found = evaluate([tmp_path / "one", tmp_path / "other"], str(tmp_path / "t.csv"))
+    assert found.models[1].output_error is not None and found.models[1].output_error < 1e-5

@@ -29,6 +29,7 @@ def part(kind: Kind, units: int) -> Part:
 
 def test_heads_go_one_by_one_and_channels_in_steps_down_to_a_share() -> None:
     assert grid_of(MODEL, [part(Kind.HEADS, 4)], 16)["0"] == [1, 2, 3]
+    assert grid_of(MODEL, [part(Kind.HEADS, 64)], 16)["0"] == [1, *range(4, 64, 4)]  # (steps are for neurons and channels)
     assert grid_of(MODEL, [part(Kind.NEURONS, 64)], 16)["0"] == [1, 16, 32, 48]
     assert grid_of(MODEL, [part(Kind.CHANNELS, 64)], 16, most_removed=0.6)["0"] == [32, 48]
 

@@ -84,3 +84,11 @@ def test_a_detector_is_trained_slowly_unless_the_rate_is_given(monkeypatch: pyte
     for given in (None, 2e-3):
         recover(TinyDetector(), teacher, samples, PruneOptions(train=TrainOptions(learning_rate=given)), Session(), None)
     assert [(lesson.train.learning_rate, lesson.loss.soft_weight) for lesson in seen] == [(1e-4, 1.0), (2e-3, 1.0)]
+
+
+def test_rounds_share_epochs_or_time() -> None:
+    rounds = PruneOptions(macs=0.25, rounds=2, train=TrainOptions(epochs=4.0, max_seconds=60.0)).in_round(0)
+    found = training(rounds, transformer=True, seconds=None)
+    assert (found.epochs, found.max_seconds) == (2.0, 30.0)
+    timed = training(PruneOptions(macs=0.25, rounds=2).in_round(1), transformer=True, seconds=9.0)
+    assert timed.max_seconds == 9.0 and timed.epochs > 100  # (the time ends it, not a part of the default's epochs)

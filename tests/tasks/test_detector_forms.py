@@ -76,3 +76,10 @@ def test_what_is_none_of_these_is_not_known() -> None:
     assert recognised({"y": shares(10)}, SIZE, 5) is None
     assert recognised({"y": shares(30, 7)}, SIZE, 5) is None
     assert recognised({"a": shares(3), "b": shares(3), "c": shares(3)}, SIZE, 5) is None
+
+
+def test_outputs_that_say_nothing_are_not_known() -> None:
+    nothing = {"boxes": np.zeros((0, 4), np.float32), "scores": np.zeros((0, 3), np.float32)}
+    assert recognised(nothing, (64, 64), None) is None
+    large = recognised({"map": np.zeros((7, 160, 160), np.float32)}, (64, 64), 2)
+    assert large is not None and large.strides == [1]

@@ -47,3 +47,9 @@ def test_labels_of_other_kinds_or_counts_are_errors() -> None:
         TASK.measure([np.zeros(3, bool)], labelled([np.array([1, 0])]))
     with pytest.raises(DataError, match=r"needs \[classes\]"):
         TASK.answer({"y": np.zeros((2, 2))}, {})
+
+
+def test_rows_of_other_lengths_are_named() -> None:
+    with pytest.raises(DataError, match="sample 1: its label has 3 classes, that of sample 0 has 2"):
+        MultiLabel().labels(labelled([[0, 1], [0, 1, 0]]), [0, 1], {})
+    assert MultiLabel().agreement([np.ones(2, bool)], [np.ones(3, bool)]) is None

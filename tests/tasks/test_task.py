@@ -9,7 +9,7 @@ from torch import nn
 
 from edgeopt.errors import ModelError
 from edgeopt.tasks.single_label import SingleLabel
-from edgeopt.tasks.task import LossSum, output_named
+from edgeopt.tasks.task import LossSum, output_named, share_of_same
 
 
 class Gives(nn.Module):
@@ -47,3 +47,9 @@ def test_the_first_output_stands_in_for_one_of_another_name() -> None:
     outputs = {"a": np.array([1]), "logits": np.array([2])}
     assert output_named(outputs, "logits") is outputs["logits"]
     assert output_named({"a": outputs["a"]}, "logits") is outputs["a"]
+
+
+def test_answers_of_other_lengths_share_nothing() -> None:
+    assert share_of_same([np.array([1, 2]), np.array([3])], [np.array([1, 0]), np.array([3])]) == pytest.approx(2 / 3)
+    assert share_of_same([np.arange(3)], [np.arange(4)]) is None
+    assert share_of_same([np.zeros(0)], [np.zeros(0)]) is None

@@ -50,3 +50,18 @@ def test_models_without_linear_layers_are_refused() -> None:
         pass
     with pytest.raises(ModelError, match="LoRA does not fit"), attach(bert(), AdapterOptions(targets=["no_such_layer"])):
         pass
+
+
+def test_the_packed_layers_of_gpt2_are_trained() -> None:
+    config = transformers.GPT2Config(
+        vocab_size=20, n_embd=8, n_layer=1, n_head=2, n_positions=8, bos_token_id=0, eos_token_id=0
+    )
+    model = transformers.GPT2LMHeadModel(config)
+    names, before = list(model.state_dict()), model.transformer.h[0].attn.c_attn.weight.clone()
+    with attach(model, AdapterOptions()):
+        trained = {name: value for name, value in model.named_parameters() if value.requires_grad and "lora_B" in name}
+        assert any("c_attn" in name for name in trained)
+        for value in trained.values():
+            nn.init.ones_(value)
+    assert list(model.state_dict()) == names
+    assert not torch.equal(before, model.transformer.h[0].attn.c_attn.weight)

@@ -56,3 +56,8 @@ def test_the_whole_of_a_recipes_table_is_read() -> None:
     assert options.groups[0].learning_rate == 1e-3 and options.groups[0].weight_decay is None
     assert options.adapter is not None and (options.adapter.rank, options.adapter.alpha) == (4, 16)
     assert options.augment == "none" and options.freeze == ["embeddings"] and options.epochs == 0.5
+
+
+def test_the_largest_classes_are_for_plain_soft_labels() -> None:
+    with pytest.raises(ValueError, match="top_classes is a form of soft = kl"):
+        DistillLoss(soft="reverse", top_classes=4)

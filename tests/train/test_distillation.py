@@ -109,3 +109,31 @@ def test_tokens_are_counted_by_their_mask() -> None:
 class Tokens(nn.Module):
     def forward(self, x: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         return torch.ones(2, 3, 5)
+
+
+def test_tokens_without_a_mask_all_count() -> None:
+    soft = (SoftLabels(mask="attention_mask"),)
+    objective = Distillation(Supervision(Fixed(logits=torch.zeros(2, 3, 5)), soft=soft), DistillLoss(soft_weight=1.0))
+    batch = TrainBatch({"x": torch.zeros(2, 3, dtype=torch.long)}, (0, 1))
+    assert objective.counts(batch) == {"soft": 6.0}
+    assert float(objective.sums(Constant(torch.ones(2, 3, 5)), batch)["soft"]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_padding_does_not_count_across_models() -> None:
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    logits, teacher = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 3, 5)
+    soft = (SoftLabels(mask="mask"),)
+    options = DistillLoss(soft_weight=1.0, soft="cross-model")
+    supervision = Supervision(Fixed(logits=teacher), soft=soft, forward=lambda model, inputs: {"logits": logits})
+    found = Distillation(supervision, options).sums(Constant(logits), TrainBatch({"x": logits, "mask": mask}, (0, 1)))["soft"]
+    each = -torch.log_softmax(logits, -1).mean(-1) - np.log(5)
+    assert float(found) == pytest.approx(float((each * mask).sum()), rel=1e-5)
+
+
+def test_a_map_of_any_size_weighs_as_one_sample() -> None:
+    soft = (SoftLabels(transposed=True),)
+    for size in (1, 4):
+        student, teacher = (rows[:, :, None, None].repeat(1, 1, size, size) for rows in (_LOGITS, _SOFT))
+        objective = Distillation(Supervision(Fixed(logits=teacher), soft=soft), DistillLoss(soft_weight=1.0, temperature=2.0))
+        found = float(objective.sums(Constant(student), _BATCH)["soft"])
+        assert found == pytest.approx(float(soft_labels(_LOGITS, _SOFT, temperature=2.0, reduction="sum")), rel=1e-5)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.train.config import TrainOptions
-from edgeopt.train.loop import Session, fit
+from edgeopt.train.loop import Session, _Run, fit
 from edgeopt.train.supervised import train_supervised
+from edgeopt.train.watch import Score, Watch
 
 
 class KilledError(Exception):
@@ -81,3 +82,12 @@ def test_training_learns() -> None:
     assert [entry.epoch for entry in result.history] == list(range(1, 21))
     logits = model(torch.from_numpy(samples.collate(range(400))["input"]))
     assert (logits.argmax(1).numpy() == samples.labels).mean() > 0.95
+
+
+def test_weights_at_the_end_of_the_time_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0] + [0.1] * 8)  # (the time ends after a step was found to be in time, before the next one)
+    monkeypatch.setattr(_Run, "_share_done", lambda run: next(clock, 1.0) if run.state.step else 0.0)
+    watch = Watch(lambda model: Score("accuracy", 0.5, 0.5))
+    samples = data(200)
+    result = fit(network(), samples, losses(samples), options=options(max_seconds=9.0), session=Session(), watch=watch)
+    assert [one.step for one in result.evaluations] == [result.steps]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from edgeopt.train.processes import shares
+from edgeopt.train.processes import shares, total_counts
 
 _PROGRAM = """
 import sys
@@ -127,3 +127,7 @@ def test_pairs_stay_in_one_share(processes: int, micro_batches: int) -> None:
         found += shares(indices, accelerator, micro_batches, group=2)  # type: ignore[arg-type]
     assert sorted(index for share in found for index in share) == sorted(indices)
     assert all(index ^ 1 in share for share in found for index in share)
+
+
+def test_a_process_without_samples_counts_nothing() -> None:
+    assert total_counts([], ["hard", "soft"], SimpleNamespace(num_processes=1)) == {"hard": 0.0, "soft": 0.0}

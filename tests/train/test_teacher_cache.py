@@ -103,3 +103,20 @@ def test_a_full_cache_asks_the_teacher_for_the_rest(tmp_path: Path) -> None:
             assert_same(cached.said(batch(indices)), batch(indices))
     assert teacher.asked == 3  # (0, 1) was kept, (2, 3) was not
     assert sum(file.stat().st_size for file in tmp_path.glob("*.bin")) < 3000
+
+
+class Ends:
+    """A teacher with one number per token of the batch, as one that finds where answers start."""
+
+    def said(self, batch: TrainBatch) -> Said:
+        return Said({"start_logits": batch.inputs["attention_mask"].float()})
+
+
+def test_outputs_as_long_as_the_batch_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("edgeopt.train.teacher_cache.progress.note", said.append)
+    cached = CachedTeacher(Ends(), tmp_path, key="key", size=(1, 10))
+    for indices in [(0, 1), (2, 3), (0, 3), (3,), (2,), (1, 2)]:
+        one = batch(indices)
+        assert torch.equal(cached.said(one).outputs["start_logits"], one.inputs["attention_mask"].float())
+    assert len(said) == 1 and "'start_logits' has another shape in each batch" in said[0]

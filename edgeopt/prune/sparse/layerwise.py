@@ -72,10 +72,10 @@ def sparsify(
 
 def candidates(model: nn.Module, samples: Samples) -> list[str]:
     """Return the names of the layers whose weights may go: linear layers in stacks, else all but those of the outputs."""
-    stacks = stacks_of(model) if hasattr(model, "config") else {}
-    if stacks:
-        inside = tuple(f"{stack}." for stack in stacks)
-        return [name for name, layer in model.named_modules() if is_linear(layer) and name.startswith(inside)]
+    inside = tuple(f"{stack}." for stack in stacks_of(model)) if hasattr(model, "config") else ()
+    linear = [name for name, layer in model.named_modules() if is_linear(layer) and name.startswith(inside)] if inside else []
+    if linear:
+        return linear
     with torch.enable_grad():
         last = set(heads(model, samples.collate([0])))
     return [name for name, layer in model.named_modules() if _can_be_sparse(layer) and layer not in last]
@@ -168,12 +168,14 @@ class _Run:
 
 
 def _follow(layers: Sequence[nn.Module], calls: Sequence[_Call]) -> bool:
-    """Return whether each layer's output is the next one's input."""
+    """Return whether each layer's output is the next one's input, a tensor."""
+    if not all(isinstance(call.hidden, Tensor) for call in calls):
+        return False
     for layer, call, after in zip(layers, calls, calls[1:], strict=False):
-        result = call(layer)
-        if call.hidden is None or after.hidden is None or result.shape != after.hidden.shape:
+        result, given = call(layer), after.hidden
+        if not isinstance(result, Tensor) or not isinstance(given, Tensor) or result.shape != given.shape:
             return False
-        if not torch.allclose(result, after.hidden, rtol=1e-4, atol=1e-5):
+        if not torch.allclose(result, given, rtol=1e-4, atol=1e-5):
             return False
     return True
 

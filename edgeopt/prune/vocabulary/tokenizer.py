@@ -54,7 +54,11 @@ def kept_ids(document: Document, used: Iterable[int]) -> list[int]:
 
 
 def rewritten(document: Document, kept: Sequence[int]) -> dict[str, Any]:
-    """Return the tokenizer with only the tokens `kept`, numbered from 0 in that order."""
+    """Return the tokenizer with only the tokens `kept`, numbered from 0 in that order.
+
+    Raises:
+        RecipeError: it pads or frames texts with another token.
+    """
     new = {old: place for place, old in enumerate(kept)}
     result: dict[str, Any] = copy.deepcopy(dict(document))
     model = result["model"]
@@ -73,8 +77,13 @@ def rewritten(document: Document, kept: Sequence[int]) -> dict[str, Any]:
             for merge in model["merges"]
             if all(part in tokens for part in (*_pair(merge), _merged(*_pair(merge), prefix)))
         ]
-    for added in result.get("added_tokens") or []:
-        added["id"] = new[added["id"]]
+    missing = _given(document) - new.keys()
+    if missing:
+        raise RecipeError(
+            f"prune.vocabulary: the tokenizer adds token {min(missing)} to each text, which the model does not know"
+        )
+    if result.get("added_tokens"):
+        result["added_tokens"] = [{**one, "id": new[one["id"]]} for one in result["added_tokens"] if one["id"] in new]
     if result.get("padding"):
         result["padding"]["pad_id"] = new[result["padding"]["pad_id"]]
     _renumber(result.get("post_processor"), new)
@@ -90,7 +99,12 @@ def _kind(model: Mapping[str, Any]) -> str:
 
 def _special(document: Document) -> set[int]:
     """Return the ids that the tokenizer names beside its model."""
-    found = {int(added["id"]) for added in document.get("added_tokens") or []}
+    return {int(added["id"]) for added in document.get("added_tokens") or []} | _given(document)
+
+
+def _given(document: Document) -> set[int]:
+    """Return the ids that the tokenizer itself puts beside texts: padding, and what begins and ends them."""
+    found: set[int] = set()
     padding = document.get("padding")
     if padding:
         found.add(int(padding["pad_id"]))

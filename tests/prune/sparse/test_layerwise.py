@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from edgeopt.data.samples import from_arrays
@@ -69,3 +70,39 @@ class _Named(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.inner(x)
+
+
+def test_convolutions_of_a_transformers_network_lose_weights() -> None:
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
+    model = transformers.ResNetForImageClassification(config).eval()
+    samples = from_arrays({"pixel_values": np.random.default_rng(0).random((2, 3, 32, 32)).astype(np.float32)})
+    found = sparsify(model, samples, pattern=read_pattern("0.5"), method="magnitude")
+    assert len(found) == 3 and all("convolution" in layer.name and layer.zeros >= 0.49 * layer.weights for layer in found)
+
+
+class _Pile(nn.Module):
+    """A layer that is called with all results before it, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Linear(8, 8)
+
+    def forward(self, results: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [self.own(results[0]).relu(), *results]
+
+
+class _Piled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([_Pile(), _Pile()])
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        results = self.layers[0]([x])
+        return self.head(self.layers[1](results=results)[0])
+
+
+def test_layers_that_pass_on_lists_are_run_with_the_whole_model() -> None:
+    samples = from_arrays({"x": np.random.default_rng(0).random((4, 8)).astype(np.float32)})
+    found = sparsify(_Piled().eval(), samples, pattern=read_pattern("2:4"), method="sparsegpt")
+    assert [(layer.name, layer.zeros) for layer in found] == [("layers.0.own", 32), ("layers.1.own", 32)]

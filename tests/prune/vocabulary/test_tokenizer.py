@@ -64,3 +64,13 @@ def test_ids_in_older_post_processors_follow() -> None:
     kept = kept_ids(found, [4])
     assert kept == [0, 1, 3, 4]
     assert rewritten(found, kept)["post_processor"] == {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]}
+
+
+def test_added_tokens_that_the_model_does_not_know_go() -> None:
+    found = {
+        "model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2, "cat": 3}, "unk_token": "[UNK]"},
+        "added_tokens": [{"id": 0, "content": "[PAD]"}, {"id": 4, "content": "<extra>"}],
+    }
+    assert rewritten(found, [0, 1, 2])["added_tokens"] == [{"id": 0, "content": "[PAD]"}]
+    with pytest.raises(RecipeError, match="adds token 4 to each text"):
+        rewritten({**found, "padding": {"pad_id": 4}}, [0, 1, 2])

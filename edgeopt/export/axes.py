@@ -46,7 +46,7 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
 
     Raises:
         RecipeError: `fixed` or `given` names an unknown input.
-        DataError: the samples differ in names or ranks.
+        DataError: the samples differ in names or ranks, or axes of one name in size.
     """
     names = list(samples[0])
     _check(samples, names)
@@ -62,7 +62,22 @@ def find_axes(samples: Sequence[Batch], *, fixed: Mapping[str, Sequence[int]], g
         else:
             varying, batch = observed[name]
             axes[name] = given.get(name) or varying | (known.get(name) or KNOWN.get(name) or batch)
+    for number, named in enumerate(samples):
+        _check_equal(named, axes, number)
     return axes
+
+
+def _check_equal(sample: Batch, axes: Axes, number: int) -> None:
+    seen: dict[str, tuple[int, str]] = {}
+    for name, dynamic in axes.items():
+        for axis, called in dynamic.items():
+            size = sample[name].shape[axis]
+            first, where = seen.setdefault(called, (size, name))
+            if first != size and not summed(called):
+                raise DataError(
+                    f"sample {number}: the axis '{called}' is {first} in '{where}' and {size} in '{name}'; axes of one name "
+                    "are equal: give the two different names (option axes), or samples of one size"
+                )
 
 
 def _check(samples: Sequence[Batch], names: list[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 import torch
 
@@ -106,7 +107,8 @@ def _choose(
     remarks: tuple[str, ...] = ()
     if samples is None and task is None:
         samples = _own_examples(model)
-    given: list[Batch] = [dict(batch) for batch in itertools.islice(samples, limit)] if samples is not None else []
+    first = itertools.islice(samples, limit) if samples is not None else ()
+    given = [_arrays(batch, number) for number, batch in enumerate(first)]
     if samples is not None and (not given or not given[0]):
         raise DataError("export needs at least one sample batch to call the model with; the samples are empty")
     if task is None:
@@ -119,6 +121,21 @@ def _choose(
     reason = f"the samples lack '{missing[0]}'" if missing else "no samples were given"
     drawn = random_samples(task, configuration, dynamic=config.dynamic)
     return drawn, (f"traced and compared on random inputs: {reason}",)
+
+
+def _arrays(batch: Batch, number: int) -> Batch:
+    """Return a sample's arrays in this machine's byte order.
+
+    Raises:
+        DataError: one is of a type that no tensor has, or holds no rows.
+    """
+    made = {name: np.asarray(values) for name, values in batch.items()}
+    for name, array in made.items():
+        if array.dtype.kind not in "biuf" and array.dtype != ml_dtypes.bfloat16:
+            raise DataError(f"sample {number}, input '{name}': values of type {array.dtype}; give integers, floats or booleans")
+        if array.ndim and not len(array):
+            raise DataError(f"sample {number}, input '{name}': holds no rows; leave the sample out")
+    return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in made.items()}
 
 
 def _own_examples(model: torch.nn.Module) -> Batches:

@@ -78,6 +78,12 @@ class Program(torch.nn.Module):
                 )
         if not names:
             raise ModelError(f"{type(self.module).__name__}: forward() returns no tensor; there is nothing to export")
+        for name in wanted or names:
+            if names[name].is_complex():
+                raise ModelError(
+                    f"{type(self.module).__name__}: the output '{name}' is complex, which onnxruntime has no type for; "
+                    "return torch.view_as_real of it"
+                )
         self._paths = tuple(wanted) or tuple(names)
         self._without_dropout = dropout.seen
         self.outputs = _apart(self._paths, self.inputs)

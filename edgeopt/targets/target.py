@@ -61,6 +61,14 @@ class Device(Options):
     cpu_flags: list[str] = Field(default_factory=list)
     """CPU features of which one is required; empty: no requirement."""
 
+    @field_validator("*")
+    @classmethod
+    def _no_nul(cls, value: object) -> object:
+        """Refuse what no command line can hold."""
+        if any("\0" in item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)):
+            raise ValueError("holds a NUL character")
+        return value
+
     @field_validator("host")
     @classmethod
     def _no_option(cls, host: str | None) -> str | None:

@@ -58,6 +58,8 @@ def test_unknown_names_and_samples_that_disagree_are_errors():
     for name in ("my axis", "class", "", "a + 1"):
         with pytest.raises(RecipeError, match="write a name such as batch"):
             find_axes([sample(x=(1, 4))], fixed={}, given={"x": {0: name}}, known={})
+    with pytest.raises(DataError, match="sample 0: the axis 'a' is 2 in 'x' and 3 in 'y'"):
+        find_axes([sample(x=(2, 4), y=(4, 3))], fixed={}, given={"x": {0: "a"}, "y": {1: "a"}}, known={})
     with pytest.raises(DataError, match="sample 1"):
         find_axes([sample(x=(1, 4)), sample(y=(1, 4))], fixed={}, given={}, known={})
 

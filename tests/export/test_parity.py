@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from edgeopt.export import export
 from edgeopt.export.parity import compare, parity_batches
+from edgeopt.targets.target import load_target
 
 
 def test_the_error_is_relative_to_the_largest_magnitude():
@@ -47,3 +50,15 @@ def test_a_fixed_batch_is_left_alone():
     assert parity_batches(samples, {"ids": {}}, limit=8) == samples
     assert parity_batches(samples, {"ids": {0: "time"}}, limit=8) == samples
     assert parity_batches(samples, {"ids": {0: "time", 1: "batch"}}, limit=8) == samples
+
+
+def test_an_output_that_is_no_number_is_remarked_and_a_scalar_is_an_input(tmp_path):
+    class Broken(torch.nn.Module):
+        def forward(self, x, scale):
+            return {"y": torch.log(-x.abs() - 1), "z": x * scale / 0}
+
+    target = load_target("x86-avx2")
+    samples = [{"x": np.ones((2, 3), np.float32), "scale": np.array(2, np.float32)}]
+    made = export(Broken(), samples, target=target, output=tmp_path)
+    assert [spec.shape for spec in made.inputs] == [("batch", 3), ()]
+    assert made.warnings == ("PyTorch's own output 'y' holds NaN on the samples, of which equality says little",)

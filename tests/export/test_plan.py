@@ -186,3 +186,19 @@ def test_axes_of_a_recipe_have_texts_as_keys() -> None:
     ):
         with pytest.raises(RecipeError, match=r"key '(axes|shapes)\.x"):
             ExportConfig.read(values, where="r")
+
+
+def test_samples_of_types_that_no_tensor_has_are_refused() -> None:
+    for values, said in [
+        (np.array([["a"]], object), "values of type object"),
+        (np.ones((2, 4), np.complex64), "values of type complex64"),
+        (np.ones((0, 4), np.float32), "holds no rows"),
+    ]:
+        with pytest.raises(DataError, match=f"sample 0, input 'input': {said}"):
+            plan([{"input": values}])
+
+
+def test_numbers_and_arrays_of_another_byte_order_are_samples() -> None:
+    found = plan([{"input": np.ones((2, 4), ">f4")}]).example["input"]
+    assert found.dtype == np.dtype("=f4") and found.dtype.isnative
+    assert isinstance(plan([{"input": np.ones((2, 4), np.float32), "scale": 2.0}]).example["scale"], np.ndarray)

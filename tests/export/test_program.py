@@ -49,3 +49,13 @@ def test_an_assertion_in_the_models_code_is_an_error_of_the_model():
 
     with pytest.raises(ModelError, match=r"Narrow cannot run on the samples \(x \[2, 4\]\): three channels"):
         Program(Narrow(), ["x"]).name_outputs([torch.ones(2, 4)])
+
+
+def test_a_complex_output_is_refused_with_a_way_out():
+    class Spectrum(torch.nn.Module):
+        def forward(self, x):
+            return {"y": torch.fft.fft(x), "z": x}
+
+    with pytest.raises(ModelError, match=r"the output 'y' is complex.*return torch\.view_as_real"):
+        Program(Spectrum(), ["x"]).name_outputs([torch.ones(2, 4)])
+    Program(Spectrum(), ["x"]).name_outputs([torch.ones(2, 4)], ["z"])

@@ -46,3 +46,11 @@ def test_options_of_ssh_end_before_the_host(tmp_path: Path, monkeypatch: pytest.
     assert len(commands) == 2
     for command in commands:
         assert command[command.index("--") + 1] == "-oProxyCommand=id" and command.count("-oProxyCommand=id") == 1
+
+
+@pytest.mark.parametrize(
+    "values", [{"folder": "a\0b"}, {"python": "\0"}, {"ssh_options": ["-p", "\0"]}, {"launcher": ["\0"]}, {"npm": ["a\0"]}]
+)
+def test_text_that_no_command_line_holds_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(RecipeError, match=f"key '{next(iter(values))}' is .*holds a NUL character"):
+        Device.read({"transport": "ssh", "host": "board", **values}, where="target.toml")

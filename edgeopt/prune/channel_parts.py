@@ -77,12 +77,21 @@ def prune_channel_parts(
         if planned <= budget:
             break
         run.budget *= 0.99 * budget / planned
+        if run.least() > run.budget:
+            raise _missed(options, run, planned, budget)
     else:
-        raise ModelError(f"{options.asked()} was not reached: {planned:.4g} ms were measured, {budget:.4g} ms are allowed")
+        raise _missed(options, run, planned, budget)
     shape = _cut(model, run.parts, levels, chosen, samples, options)[1]
     allocation = Allocation(run.costs.unit, run.whole, budget, planned, chosen.divergence, chosen.judged)
     widths = tuple(LayerWidth(part.name, part.units, chosen.chosen[part.name], part.kind.value) for part in run.parts)
     return PrunedParts(shape, allocation, widths, found.spared)
+
+
+def _missed(options: PruneOptions, run: PartAllocation, measured: float, budget: float) -> ModelError:
+    return ModelError(
+        f"{options.asked()} was not reached: {measured:.4g} {run.costs.unit} were measured, {budget:.4g} are allowed; give "
+        f"at least {measured / run.whole + 0.005:.2f}x, or raise max_layer_share"
+    )
 
 
 def _cut(  # noqa: PLR0917

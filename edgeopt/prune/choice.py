@@ -98,10 +98,17 @@ class PartAllocation:
             raise RecipeError("a latency budget needs a target that it is measured on; give --target")
         return self.setting.costs_of(self.model, self.parts, self.grid)
 
+    def least(self) -> float:
+        """Return what the smallest model is expected to cost."""
+        return least_cost(self.parts, self.costs, self._fewest())
+
+    def _fewest(self) -> dict[str, int]:
+        return {part.name: min([*self.grid[part.name], part.units]) for part in self.parts}
+
     def choose(self) -> tuple[Found, dict[str, dict[int, Level]]]:
         """Return the search's result and all versions."""
-        fewest = {part.name: min([*self.grid[part.name], part.units]) for part in self.parts}
-        check_reachable(self.parts, self.costs, self.budget, fewest=fewest, whole=self.whole, asked=self.options.asked())
+        asked = self.options.asked()
+        check_reachable(self.parts, self.costs, self.budget, fewest=self._fewest(), whole=self.whole, asked=asked)
         importance = importance_of(self.options)
         channels = any(part.kind is Kind.CHANNELS for part in self.parts)
         evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels, centred=channels)
@@ -260,11 +267,7 @@ def check_reachable(
     Raises:
         ModelError: it does not; the message says what can be reached.
     """
-    if costs.settle is not None:
-        costs.settle(fewest)
-    least = costs.total(parts, fewest)
-    if costs.settle is not None:
-        costs.settle({part.name: part.units for part in parts})
+    least = least_cost(parts, costs, fewest)
     if least <= budget:
         return
     digits = ",.0f" if whole >= 1000 else ",.4g"
@@ -277,6 +280,16 @@ def check_reachable(
         + ("raise max_layer_share" if channels else "remove whole layers first (drop_layers)")
         + (f"; at least one unit stays in {stays}" if stays else "")
     )
+
+
+def least_cost(parts: Sequence[Part], costs: Costs, fewest: Mapping[str, int]) -> float:
+    """Return what the smallest model costs."""
+    if costs.settle is not None:
+        costs.settle(fewest)
+    least = costs.total(parts, fewest)
+    if costs.settle is not None:
+        costs.settle({part.name: part.units for part in parts})
+    return least
 
 
 def _uniform(parts: Sequence[Part], levels: Mapping[str, Mapping[int, Level]], costs: Costs, budget: float) -> dict[str, int]:

@@ -85,6 +85,18 @@ def test_an_impossible_budget_says_what_can_be_reached() -> None:
         prune_channel_parts(halves().eval(), images(), options=options(macs=0.01), setting=Setting(step=2))
 
 
+def test_a_latency_that_is_measured_above_what_is_left_says_what_was_measured() -> None:
+    def latency_of(model: nn.Module) -> float:
+        return macs(model, images().collate([0])) * 100.0
+
+    def costs_of(model: nn.Module, parts: object, _: object) -> object:
+        return layer_mac_costs(model, parts, images().collate([0]))  # type: ignore[arg-type]
+
+    setting = Setting(costs_of, step=2)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"0\.7x was not reached: .* were measured, .* are allowed; give at least \d+\.\d\dx"):
+        prune_channel_parts(halves().eval(), images(), options=options(latency="0.7x"), setting=setting, latency_of=latency_of)
+
+
 def test_a_latency_is_measured_again_on_the_network_that_was_chosen() -> None:
     seen: list[int] = []
 

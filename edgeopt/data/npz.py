@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import tempfile
 import tokenize
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -142,7 +143,11 @@ class StoredArray:
             return self.path
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self._entry) as packed:
-                return packed.read() if self._entry.file_size <= _IN_MEMORY else _unpacked(packed)
+                if self._entry.file_size <= _IN_MEMORY:
+                    return packed.read()
+                file = _unpacked(packed)
+                weakref.finalize(self, file.close)
+                return file
         except _UNREADABLE as error:
             raise DataError(f"{self.path}: {_reason(error, '.npz')}") from error
 
@@ -150,7 +155,7 @@ class StoredArray:
 def _unpacked(packed: IO[bytes]) -> IO[bytes]:
     """Return a temporary file, which has no name, with what the entry unpacks to."""
     with disk_errors(Path(tempfile.gettempdir())):
-        file = tempfile.TemporaryFile(prefix="edgeopt-")  # noqa: SIM115  (closed with the array)
+        file = tempfile.TemporaryFile(prefix="edgeopt-")  # noqa: SIM115  (its array closes it)
         while chunk := packed.read(_CHUNK):
             file.write(chunk)
         file.flush()

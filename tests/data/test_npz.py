@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import struct
 import zipfile
@@ -180,3 +181,17 @@ def test_arrays_are_written_under_any_name(tmp_path: Path) -> None:
     with (tmp_path / "ours.npz").open("wb") as stream:
         write_npz(stream, {"x": VALUES, "y": VALUES[:1]})
     assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "numpys.npz").read_bytes()
+
+
+def test_the_temporary_file_of_a_large_packed_array_is_closed_with_the_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeopt.data.npz._IN_MEMORY", 8)
+    np.savez_compressed(tmp_path / "x.npz", x=np.arange(100))
+    stored = open_npz(tmp_path / "x.npz")["x"]
+    assert stored[3] == 3
+    file = stored._content
+    assert not file.closed
+    del stored
+    gc.collect()
+    assert file.closed

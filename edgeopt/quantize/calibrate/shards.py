@@ -26,7 +26,7 @@ import numpy as np
 
 from edgeopt import lifetime, progress
 from edgeopt.batches import Array, Batch, Batches
-from edgeopt.errors import DataError, EdgeoptError, InternalError, MachineError, ModelError
+from edgeopt.errors import DataError, DiskFullError, EdgeoptError, InternalError, MachineError, ModelError
 from edgeopt.files import disk_errors, write_json
 from edgeopt.graph import files
 from edgeopt.graph.batch_axes import Axes, batch_axes, rows
@@ -221,7 +221,7 @@ class _Workers:
 def _failure(code: int, last: str) -> EdgeoptError:
     """Return the error in a worker's last line: its class and its message."""
     name, _, said = last.partition(" ")
-    kind = {kind.__name__: kind for kind in (DataError, ModelError, MachineError)}.get(name)
+    kind = {kind.__name__: kind for kind in (DataError, ModelError, MachineError, DiskFullError)}.get(name)
     if kind is not None:
         return kind(said)
     if code == -signal.SIGKILL:

@@ -10,16 +10,21 @@ import pytest
 from edgeopt.cli.crash import report_crash
 
 
-def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def ended_by(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Return the exit code of a command that raises `error`."""
     import edgeopt.cli
 
     def broken(**_: object) -> None:
-        raise ZeroDivisionError("oh")
+        raise error
 
     monkeypatch.setattr(edgeopt.cli, "app", broken)
     with pytest.raises(SystemExit) as ended:
         edgeopt.cli.main()
-    assert ended.value.code == 3
+    return ended.value.code
+
+
+def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended_by(ZeroDivisionError("oh"), monkeypatch) == 3
     text = capsys.readouterr().err
     assert "internal error: ZeroDivisionError: oh" in text
     log = Path(text.rsplit(" ", maxsplit=1)[-1].strip())
@@ -28,15 +33,7 @@ def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_too_little_memory_is_no_internal_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import edgeopt.cli
-
-    def greedy(**_: object) -> None:
-        raise MemoryError("Unable to allocate 7.28 TiB for an array")
-
-    monkeypatch.setattr(edgeopt.cli, "app", greedy)
-    with pytest.raises(SystemExit) as ended:
-        edgeopt.cli.main()
-    assert ended.value.code == 2
+    assert ended_by(MemoryError("Unable to allocate 7.28 TiB for an array"), monkeypatch) == 2
     assert capsys.readouterr().err.startswith("edgeopt: not enough memory: Unable to allocate 7.28 TiB for an array; ")
 
 

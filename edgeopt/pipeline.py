@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -125,10 +126,11 @@ class Pipeline:
         self._store = Store(artifacts or self.folder)
         self._shared = artifacts is not None
         self._stages = stages_of(recipe, self.target)
+        self._temporary = ExitStack()
         model = Path(recipe.model) if recipe.model else None
         self._data = Data(
             recipe.data,
-            _tokenizer_folder(recipe),
+            _tokenizer_folder(recipe, self._temporary),
             model=model,
             folder=_teacher_folder(recipe),
             task=recipe.task or (recipe.teacher.task if recipe.teacher else None) or recipe.export.task,
@@ -332,10 +334,19 @@ def _source_hashes(paths: Sequence[Path]) -> dict[str, str]:
     return hashes
 
 
-def _tokenizer_folder(recipe: Recipe) -> Path | None:
-    """Return the folder of the teacher, or of the ONNX file, if it holds a tokenizer."""
+def _tokenizer_folder(recipe: Recipe, temporary: ExitStack) -> Path | None:
+    """Return the folder of the teacher, or of the ONNX file, if it holds a tokenizer; a `temporary` one with virtual tokens."""
     folder = _teacher_folder(recipe) or (Path(recipe.model).parent if recipe.model else None)
-    return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return None
+    adapter = recipe.teacher.train.adapter if recipe.teacher and recipe.teacher.train else None
+    if adapter is None or adapter.kind != "p-tuning":
+        return folder
+    from edgeopt.train.virtual_tokens import extend_tokenizer
+
+    extended = temporary.enter_context(temporary_folder("edgeopt-tokenizer-"))
+    extend_tokenizer(folder, extended, adapter.virtual_tokens)
+    return extended
 
 
 def _teacher_folder(recipe: Recipe) -> Path | None:

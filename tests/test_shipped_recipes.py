@@ -192,7 +192,7 @@ def test_text_goes_through_the_same_stages(tmp_path: Path, data_folder: Callable
 
 
 def test_a_language_model_becomes_a_bundle_that_talks(tmp_path: Path) -> None:
-    """In miniature: a tiny Llama with random weights and a text of few words, every step of the recipe."""
+    """In miniature: a tiny Llama with random weights and a text of few words, every step of the recipe, P-tuning first."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -209,7 +209,8 @@ def test_a_language_model_becomes_a_bundle_that_talks(tmp_path: Path) -> None:
     texts = [f"data.train={tmp_path}/train.txt?max_length=32", f"data.evaluation={tmp_path}/test.txt?max_length=32"]
     limits = ["data.train_limit=16", "data.calibration_limit=8", "data.evaluation_limit=4", "distill.layer_count=2"]
     measured = ["generation.contexts=[16]", "generation.tokens=4", "generation.repeats=1", "compare=last", "allow_worse=true"]
-    recipe = load_recipe("language-model", [f"teacher.source={teacher}", *texts, *limits, *measured])
+    tuned = ["teacher.train.adapter.kind=p-tuning", "teacher.train.adapter.virtual_tokens=3"]
+    recipe = load_recipe("language-model", [f"teacher.source={teacher}", *texts, *limits, *measured, *tuned])
     Pipeline(recipe, tmp_path / "run").run()
     found = facts(tmp_path / "run")
     rows = {row["name"]: row for row in found["verify"]["variants"]}
@@ -229,7 +230,12 @@ def test_a_language_model_becomes_a_bundle_that_talks(tmp_path: Path) -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
-    assert len(json.loads(answer.stdout)["tokens"]) <= 4
+    said = json.loads(answer.stdout)
+    assert len(said["tokens"]) <= 4
+    virtual = [VOCABULARY, VOCABULARY + 1, VOCABULARY + 2]
+    assert json.loads((bundle / "generation.json").read_text())["suppress"] == virtual
+    golden = json.loads((bundle / "golden.json").read_text())["samples"]
+    assert all(sample["prompt"][:3] == virtual and not set(virtual) & set(sample["tokens"]) for sample in golden)
     assert (bundle / "chat_template.jinja").is_file(), "the teacher's template reaches the bundle"
 
 

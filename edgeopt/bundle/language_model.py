@@ -190,6 +190,7 @@ def generation_values(described: Description) -> dict[str, Any]:
         "eos": list(described.eos),
         "bos": described.bos,
         "pad": None,
+        "suppress": list(described.suppressed),
         "inputs": {
             "tokens": names.tokens,
             "mask": names.mask,

@@ -12,10 +12,11 @@ from edgeopt.cli.options import Builder, Format, Quiet, TargetName
 from edgeopt.cli.output import print_json, say
 
 if TYPE_CHECKING:
+    from edgeopt.evaluate.language import LanguageEvaluation
     from edgeopt.evaluate.stage import Evaluation, ModelScore
 
 
-_OF_LANGUAGE_MODELS = ("models", "data", "task", "limit", "form", "quiet")
+_OF_LANGUAGE_MODELS = ("models", "data", "task", "limit", "confidence", "form", "quiet")
 
 
 def evaluate(
@@ -47,9 +48,9 @@ def evaluate(
     from edgeopt.targets.target import load_target
 
     need_format(form)
-    if _is_language(task, models[0]):
+    if _are_language(task, models):
         refuse_others(context, _OF_LANGUAGE_MODELS, "not for language models, which are compared on tokens of their own")
-        _evaluate_language(models, data, limit=limit, form=form, quiet=quiet)
+        _evaluate_language(models, data, limit=limit, confidence=confidence, form=form, quiet=quiet)
         return
     config = EvaluateConfig(
         task=task, limit=limit, confidence=confidence, tokenizer=tokenizer, builder=builder, decoding=decoding
@@ -65,31 +66,31 @@ def evaluate(
         say(f"note: {note}", err=True)
 
 
-def _is_language(task: str | None, first: str) -> bool:
-    """Return whether the models are language models: the task says so, or the first one."""
+def _are_language(task: str | None, models: list[str]) -> bool:
+    """Return whether all models are decoders that generate; beside a model of PyTorch they are judged as it is."""
     from edgeopt.generate.opening import is_language_model
 
-    return task == "text-generation" or (task is None and is_language_model(Path(first)))
+    return task in {None, "text-generation"} and all(is_language_model(Path(model)) for model in models)
 
 
-def _evaluate_language(models: list[str], data: str, *, limit: int | None, form: str, quiet: bool) -> None:
+def _evaluate_language(models: list[str], data: str, *, limit: int | None, confidence: float, form: str, quiet: bool) -> None:
     """Print perplexities of a text, and distances from the first model."""
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
     from edgeopt.evaluate.language import evaluate_language
 
     with shown(quiet=quiet):
-        found = evaluate_language([Path(model) for model in models], Path(data), windows=limit)
+        found = evaluate_language([Path(model) for model in models], Path(data), windows=limit, confidence=confidence)
     if form == "json":
-        print_json({"schema_version": 1, "task": "text-generation", **asdict(found)})
+        print_json({"schema_version": 1, "task": "text-generation", **_values(found)})
         return
     rows = [
         {
             "model": score.model,
-            "perplexity": f"{score.perplexity:.3f}",
+            "perplexity": f"{score.perplexity:.3f} ({score.low:.3f} to {score.high:.3f})",
             "increase": "" if score.perplexity_increase is None else f"{100 * score.perplexity_increase:+.2f} %",
             "KL": "" if score.kl is None else f"{score.kl:.4f}",
-            "agreement": "" if score.agreement is None else f"{100 * score.agreement:.1f} %",
+            "agreement": f"{100 * score.agreement:.1f} %",
         }
         for score in found.models
     ]
@@ -97,7 +98,7 @@ def _evaluate_language(models: list[str], data: str, *, limit: int | None, form:
     say(f"text-generation, {found.tokens:,} tokens in {found.windows} windows of {found.text}", err=True)
 
 
-def _values(found: Evaluation) -> dict[str, Any]:
+def _values(found: Evaluation | LanguageEvaluation) -> dict[str, Any]:
     """Return the evaluation as JSON values; `difference` is that from the first model."""
     models = []
     for score in found.models:

@@ -21,6 +21,9 @@ def train(
     lora: Annotated[
         bool, typer.Option("--lora", help="Train low-rank updates (LoRA) and merge them into the weights.")
     ] = False,
+    p_tuning: Annotated[
+        bool, typer.Option("--p-tuning", help="Train virtual tokens in front of every text, and nothing else but the head.")
+    ] = False,
     time: Annotated[str | None, typer.Option("--time", metavar="20m", help="Train at most this long.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="What the model is for; default: what its folder says.")] = None,
     builder: Builder = None,
@@ -34,18 +37,26 @@ def train(
     """
     from edgeopt.cli.options import read_options
     from edgeopt.cli.progress_bars import shown
-    from edgeopt.cli.training_inputs import process_output, reader_samples, resumable, time_limit, to_train
+    from edgeopt.cli.training_inputs import process_output, reader_samples, resumable, time_limit, to_train, training_samples
+    from edgeopt.errors import RecipeError
+    from edgeopt.lifetime import temporary_folder
     from edgeopt.tasks.registry import find_task, task_for
-    from edgeopt.train.config import AdapterOptions, TrainOptions
+    from edgeopt.train.config import TrainOptions
     from edgeopt.train.fine_tune import fine_tune, save_trained
     from edgeopt.train.launched import rank
+    from edgeopt.train.virtual_tokens import add_virtual_tokens
 
     given = [change.removeprefix("train.") for change in time_limit(time, [f"train.{change}" for change in changes or []])]
+    if lora and p_tuning:
+        raise RecipeError("--lora and --p-tuning are two ways of training; give one of them")
+    if lora or p_tuning:
+        given.append(f"adapter.kind={'lora' if lora else 'p-tuning'}")
     options = read_options(TrainOptions, [*given, *(changes or [])])
-    if lora and options.adapter is None:
-        options = options.model_copy(update={"adapter": AdapterOptions()})
-    with shown(quiet=quiet or rank() > 0), process_output(output) as place:
+    with shown(quiet=quiet or rank() > 0), process_output(output) as place, temporary_folder() as folder:
         loaded, samples = to_train(model, data, task=task, builder=builder, seed=seed)
+        if options.adapter is not None and options.adapter.kind == "p-tuning":
+            loaded = add_virtual_tokens(loaded, options.adapter.virtual_tokens, folder)
+            samples = training_samples(data, loaded, task=task)
         judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
         chosen = find_task(task) if task else task_for(samples, loaded.task)
         known = {**options.model_dump(mode="json"), "data": judged.digest if judged else None}

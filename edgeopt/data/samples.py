@@ -46,6 +46,7 @@ class Samples:
         annotations: labels that are not one class: of each sample tags, a span, boxes, a text, a number; see `edgeopt.tasks`.
         contexts: what is known of each sample beside inputs and labels, such as where an image lies in the input.
         names: names of the classes (of the tags, the tokens), by number; empty: not known.
+        lead: this many tokens at the beginning of each text are virtual: no text, and not predicted.
         group: this many consecutive samples belong together, such as the two texts of a pair, and are picked together.
     """
 
@@ -61,6 +62,7 @@ class Samples:
     contexts: Sequence[Any] | None = field(default=None, repr=False)
     names: tuple[str, ...] = ()
     group: int = 1
+    lead: int = 0
 
     def __len__(self) -> int:
         """Return the number of samples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Text = str | tuple[str, str]
 _LABEL_DIGITS = 18  # of a number that int64 holds
+VIRTUAL_TOKEN = "<|virtual_%d|>"
+"""Name of a token that a tokenizer puts in front of every text, and that stands for none (`edgeopt.train.virtual_tokens`)."""
 _FEEDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -67,7 +69,8 @@ def tokenized(
     for name in options.inputs:
         if name not in _FEEDS:
             raise DataError(f"the model's input '{name}' is not one that a tokenizer feeds; those are: {', '.join(_FEEDS)}")
-    return _samples_of(tokenizer.encode_batch(list(texts)), options, labels, digest)
+    samples = _samples_of(tokenizer.encode_batch(list(texts)), options, labels, digest)
+    return replace(samples, lead=len(virtual_ids(tokenizer)))
 
 
 def _ready(tokenizer_folder: Path, options: TextOptions, made_from: str) -> tuple[Tokenizer, str]:
@@ -110,6 +113,8 @@ def _word_starts(encoding: Encoding) -> NDArray[np.int64]:
 def windows(text: str, tokenizer_folder: Path, options: TextOptions, *, made_from: str) -> Samples:
     """Return a whole text as samples of `options.max_length` tokens each, without special tokens; the rest is left out.
 
+    The virtual tokens of the tokenizer, if it has any, stand in front of each.
+
     Raises:
         DataError: as `tokenized`, or the text is shorter than a window.
     """
@@ -123,10 +128,12 @@ def windows(text: str, tokenizer_folder: Path, options: TextOptions, *, made_fro
             f"the text has {len(ids)} tokens, which is less than one window of {options.max_length}: write ?max_length="
         )
     rows = ids[: count * options.max_length].reshape(count, options.max_length)
+    virtual = np.array(virtual_ids(tokenizer), np.int64)
+    length = len(virtual) + options.max_length
     constant = {
-        "attention_mask": np.ones(options.max_length, np.int64),
-        "position_ids": np.arange(options.max_length, dtype=np.int64),
-        "token_type_ids": np.zeros(options.max_length, np.int64),
+        "attention_mask": np.ones(length, np.int64),
+        "position_ids": np.arange(length, dtype=np.int64),
+        "token_type_ids": np.zeros(length, np.int64),
     }
     for name in options.inputs:
         if name != "input_ids" and name not in constant:
@@ -135,9 +142,10 @@ def windows(text: str, tokenizer_folder: Path, options: TextOptions, *, made_fro
             )
 
     def read(index: int) -> Sample:
-        return {name: rows[index] if name == "input_ids" else constant[name] for name in options.inputs}
+        ids = np.concatenate([virtual, rows[index]])
+        return {name: ids if name == "input_ids" else constant[name] for name in options.inputs}
 
-    return Samples(count, read, None, hashlib.sha256(f"{digest} windows".encode()).hexdigest())
+    return Samples(count, read, None, hashlib.sha256(f"{digest} windows".encode()).hexdigest(), lead=len(virtual))
 
 
 def places_of(texts: Sequence[Text], tokenizer_folder: Path, options: TextOptions) -> list[TokenPlaces]:
@@ -184,6 +192,14 @@ def _tokenizer(file: str, max_length: int) -> Tokenizer:
     except Exception as error:  # (its errors share no base but Exception)
         raise DataError(f"{file}: not a tokenizer that can be read: {' '.join(str(error).split())[:200]}") from error
     return tokenizer
+
+
+def virtual_ids(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids of the virtual tokens that a tokenizer puts in front of every text; [] for most."""
+    ids: list[int] = []
+    while (found := tokenizer.token_to_id(VIRTUAL_TOKEN % len(ids))) is not None:
+        ids.append(found)
+    return ids
 
 
 def tokenizer_at(folder: Path) -> Tokenizer:

@@ -100,7 +100,7 @@ def evaluate_together(models: Sequence[Runnable], task: Task, references: Sequen
                 reference = references[number]
                 if reference is not None:
                     compare_outputs(outputs, rows[reference], found[number].errors)
-                    found[number].add_distances(task.distances(outputs, rows[reference]))
+                    found[number].add_distances(own[number].distances(outputs, rows[reference]))
             advance(1)
     return found
 

@@ -12,6 +12,8 @@ from edgeopt.data.model_folder import facts_of
 from edgeopt.data.outputs import Runnable
 from edgeopt.errors import DataError, ModelError
 from edgeopt.graph import files
+from edgeopt.graph.generation import FILE as GENERATION_FILE
+from edgeopt.graph.generation import decoder_layers
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.signature import Signature
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from edgeopt.tasks.task import Task
 
 _TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_DECODER_INPUTS = ("input_ids", "attention_mask")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "model.json")
 
 
@@ -98,8 +101,10 @@ def _has_weights(folder: Path) -> bool:
 def _open_onnx(path: Path, name: str) -> OpenedModel:
     if not path.is_file():
         raise ModelError(f"{path}: no such model; give an .onnx file, a model's folder or a hub id")
-    signature = files.signature(files.load(path))
-    facts = facts_of(path.parent)
+    model, facts = files.load(path), facts_of(path.parent)
+    if decoder_layers(model.graph) and (path.parent / GENERATION_FILE).is_file():  # its cache is not of the samples
+        return OpenedModel(name, None, path, _DECODER_INPUTS, None, path.parent, (), "text-generation")
+    signature = files.signature(model)
     inputs = tuple(spec.name for spec in signature.inputs)
     return OpenedModel(name, None, path, inputs, signature, path.parent, facts.names, facts.task)
 

@@ -123,6 +123,7 @@ def _described(graph: ir.Model, plan: Plan) -> Generation:
         eos=[int(token) for token in (end if isinstance(end, list) else [end]) if token is not None],
         bos=_token(ids, config, "bos_token_id"),
         pad=_token(ids, config, "pad_token_id"),
+        suppress=list(getattr(ids, "suppress_tokens", None) or []),
         inputs=Inputs(positions=positions),
     )
 

@@ -91,6 +91,8 @@ class Generation(Options):
     """Token that begins a text."""
     pad: int | None = None
     """Token that fills shorter texts of a batch."""
+    suppress: list[int] = Field(default_factory=list)
+    """Tokens that are never generated."""
     inputs: Inputs = Inputs()
     outputs: Outputs = Outputs()
 

@@ -40,7 +40,10 @@ def run_teacher(job: Job) -> TeacherFacts:
     evaluations: tuple[Evaluation, ...] = ()
     if options.train is not None:
         from edgeopt.train.fine_tune import fine_tune
+        from edgeopt.train.virtual_tokens import add_virtual_tokens
 
+        if options.train.adapter is not None and options.train.adapter.kind == "p-tuning":
+            loaded = add_virtual_tokens(loaded, options.train.adapter.virtual_tokens, job.workspace.output)
         samples = job.data.split("train")
         task = task_of(job, samples)
         judges = judge(job, task)

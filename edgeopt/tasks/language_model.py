@@ -7,7 +7,7 @@ their next-token distributions, KL(reference ‖ model).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -43,17 +43,24 @@ class LanguageModel(Task):
     name: ClassVar[str] = "text-generation"
     metric: ClassVar[Metric] = PERPLEXITY
     wanted: ClassVar[str] = "texts"
+    lead: int = 0
+    """Number of virtual tokens at the beginning of each text: neither they nor the token behind them are predicted."""
+
+    def fitted(self, outputs: SampleOutputs, samples: Samples) -> LanguageModel:
+        """Return the task for samples that begin with virtual tokens."""
+        return replace(self, lead=samples.lead)
 
     def is_labelled(self, samples: Samples) -> bool:
         """Return whether the samples are token ids: the next tokens are their own labels."""
         return bool(len(samples)) and "input_ids" in samples[0]
 
     def labels(self, samples: Samples, indices: Sequence[int], inputs: Batch) -> dict[str, Array]:
-        """Return the next tokens, int64 [N, sequence]; -100 at the last place and at padding."""
+        """Return the next tokens, int64 [N, sequence]; -100 at the last place, at virtual tokens and at padding."""
         ids = np.asarray(inputs["input_ids"], np.int64)
         mask = np.asarray(inputs.get("attention_mask", np.ones_like(ids)))
         following = np.full_like(ids, IGNORED)
         following[:, :-1] = np.where(mask[:, 1 : ids.shape[1]] > 0, ids[:, 1:], IGNORED)
+        following[:, : samples.lead] = IGNORED
         return {"labels": following}
 
     def loss(self, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> LossSum:
@@ -76,11 +83,12 @@ class LanguageModel(Task):
             raise DataError(
                 f"the output has shape {list(logits.shape)} for {len(ids)} tokens; {self.name} needs [tokens, vocabulary]"
             )
-        before = _log_softmax(logits[:-1])
+        logits, following = logits[self.lead : -1], ids[self.lead + 1 :]
+        before = _log_softmax(logits)
         return NextTokens(
-            np.asarray(logits[:-1].argmax(axis=-1)),
-            float(-before[np.arange(len(ids) - 1), ids[1:]].sum()),
-            max(len(ids) - 1, 0),
+            np.asarray(logits.argmax(axis=-1)),
+            float(-before[np.arange(len(following)), following].sum()),
+            len(following),
         )
 
     def measure(self, answers: Sequence[NextTokens], samples: Samples) -> Measured:
@@ -93,7 +101,7 @@ class LanguageModel(Task):
         ours, theirs = output_named(outputs, "logits"), output_named(reference, "logits")
         if ours.shape != theirs.shape:
             return {}
-        log_q, log_p = _log_softmax(ours), _log_softmax(theirs)
+        log_q, log_p = _log_softmax(ours[self.lead :]), _log_softmax(theirs[self.lead :])
         return {"KL": (float((np.exp(log_p) * (log_p - log_q)).sum()), float(len(log_p)))}
 
     def same(self, ours: NextTokens, theirs: NextTokens) -> bool:

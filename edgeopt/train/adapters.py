@@ -1,4 +1,4 @@
-"""Parameter-efficient training by peft: low-rank updates that are merged into the weights when the training ends.
+"""Parameter-efficient training by peft: what is learned is merged into the weights when the training ends.
 
 LoRA: Hu et al. (2021), https://arxiv.org/abs/2106.09685. Each chosen weight W stays frozen; trained is W + (alpha / r) · B A
 with B [out, r] and A [r, in]. Merged, the model has the layers it had before, so it is exported as any other.
@@ -15,6 +15,7 @@ from edgeopt.errors import ModelError
 from edgeopt.extras import need
 from edgeopt.models.kept import is_conv1d
 from edgeopt.train.config import AdapterOptions
+from edgeopt.train.virtual_tokens import trained_virtual_tokens
 
 _HEADS = ("classifier", "score", "qa_outputs", "lm_head", "head", "fc", "pre_classifier")
 
@@ -29,6 +30,16 @@ def attach(model: nn.Module, options: AdapterOptions | None) -> Iterator[None]:
     if options is None:
         yield
         return
+    head = [name for name, parameter in model.named_parameters() if _is_head(name) and parameter.requires_grad]
+    with _low_rank(model, options) if options.kind == "lora" else trained_virtual_tokens(model):
+        for name, parameter in model.named_parameters():
+            if options.train_head and name in head and not (options.kind == "p-tuning" and name.startswith("lm_head.")):
+                parameter.requires_grad_(True)
+        yield
+
+
+@contextmanager
+def _low_rank(model: nn.Module, options: AdapterOptions) -> Iterator[None]:
     need("peft", purpose="training with LoRA")
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
@@ -43,14 +54,10 @@ def attach(model: nn.Module, options: AdapterOptions | None) -> Iterator[None]:
         target_modules=targets,
         fan_in_fan_out=any(is_conv1d(module) for module in model.modules()),
     )
-    head = [name for name, parameter in model.named_parameters() if _is_head(name) and parameter.requires_grad]
     try:
         tuner = LoraModel(model, config, "default")
     except ValueError as error:
         raise ModelError(f"LoRA does not fit {type(model).__name__}: {str(error).splitlines()[0]}") from error
-    for name, parameter in model.named_parameters():
-        if options.train_head and name in head:
-            parameter.requires_grad_(True)
     yield
     tuner.merge_and_unload(progressbar=False)
     model.requires_grad_(True)

@@ -27,8 +27,11 @@ class ParameterGroup(Options):
 class AdapterOptions(Options):
     """Parameter-efficient training by peft; what is learned is merged into the weights before the model is saved."""
 
-    kind: Literal["lora"] = "lora"
-    """lora: low-rank updates of linear layers (https://arxiv.org/abs/2106.09685)."""
+    kind: Literal["lora", "p-tuning"] = "lora"
+    """lora: low-rank updates of linear layers (https://arxiv.org/abs/2106.09685). p-tuning: tokens without a text in front of
+    every text (https://arxiv.org/abs/2103.10385), which tokenizer and chat template of the saved model put there."""
+    virtual_tokens: int = Field(default=20, ge=1)
+    """p-tuning: number of tokens in front of every text."""
     rank: int = Field(default=8, ge=1)
     """Rank of the updates."""
     alpha: int = Field(default=16, ge=1)
@@ -39,6 +42,13 @@ class AdapterOptions(Options):
     """Endings of the names of the linear layers that are updated; none: all linear layers but the head."""
     train_head: bool = True
     """Train the classification head as well."""
+
+    @model_validator(mode="after")
+    def _of_the_kind(self) -> Self:
+        others = {"virtual_tokens"} if self.kind == "lora" else {"rank", "alpha", "dropout", "targets"}
+        for name in sorted(others & self.model_fields_set):
+            raise ValueError(f"{name} is no option of kind = {self.kind}; leave it out")
+        return self
 
 
 class TrainOptions(Options):

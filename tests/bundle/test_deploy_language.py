@@ -63,10 +63,14 @@ const other = await model.checkGolden({ tolerance: 0.5, samples: [sample] }, () 
 const half = [];
 generation.cache_type = "float16";
 for await (const token of model.tokens([1, 2], 5)) half.push(token);
+generation.suppress = [3];  // (the sum of 1 and 2, so the best token)
+const others = [];
+for await (const token of model.tokens([1, 2], 1)) others.push(token);
+generation.suppress = [];
 const first = model.tokenizer.encode("Grüße, 你好 🙂").ids;
 console.log(JSON.stringify({ tokens, seen, right: await golden([3, 6], [1, 1]), wrong: await golden([3, 7], [1, 1]),
   near: await golden([3, 7], [1, 0.1]), first, back: model.tokenizer.decode(first), text, said, half,
-  again, read: read_, rendered, none, alone, other }));
+  again, read: read_, rendered, none, alone, other, others }));
 """
 
 
@@ -94,6 +98,7 @@ def test_a_project_for_node_decodes_and_checks_golden_tokens(bundle: Path, tmp_p
     assert found["wrong"]["problem"] == "sample 0, token 1: 6 instead of 7"
     assert (found["near"]["close"], found["near"]["problem"]) == (1, None)
     assert found["half"] == found["tokens"], "logits of half precision are bits"
+    assert found["others"] == [0], "the best token is suppressed, and of the others the first is taken"
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))

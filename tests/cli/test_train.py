@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -93,3 +94,47 @@ def test_a_pretrained_encoder_gets_a_head_for_the_classes_of_the_data(tmp_path: 
     assert "accuracy after step 60: 1.0000" in result.output
     again = CliRunner().invoke(app, ["train", str(out), *call[2:], "--set", "epochs=1.0", "-q"])
     assert again.exception is None and "gets a new head" not in again.output
+
+
+def test_p_tuning_survives_export_and_evaluation(tmp_path: Path) -> None:
+    from edgeopt.evaluate.language import evaluate_language
+    from edgeopt.generate.engine.engine import Engine
+    from edgeopt.generate.engine.sampling import Sampling
+    from tests.generate.conftest import TEXT, make_tokenizer
+
+    source, out, exported = (tmp_path / name for name in ("source", "out", "exported"))
+    make_tokenizer(source)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
+        max_position_embeddings=128, initializer_range=0.1, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(source)
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT * 2, encoding="utf-8")
+    data = f"{text}?max_length=32"
+    changes = [f"--set={change}" for change in ("adapter.virtual_tokens=3", "epochs=20.0", "learning_rate=0.003")]
+    call = ["train", str(source), "--train", data, "--evaluate", data, "--task", "text-generation", "--p-tuning", *changes]
+    result = CliRunner().invoke(app, [*call, "-o", str(out), "-q"])
+    assert result.exception is None, result.output
+    judged = [float(line.split(": ")[1].split(",")[0]) for line in result.output.splitlines() if line.startswith("perplexity")]
+    assert judged[-1] < 0.9 * judged[0]
+    for folder, output in ((out, exported), (source, tmp_path / "plain")):
+        done = CliRunner().invoke(app, ["export", str(folder), "--target", "x86-vnni", "-o", str(output), "-q"])
+        assert done.exception is None, done.output
+    engine = Engine.open(exported)
+    assert engine.virtual == [400, 401, 402]
+    assert engine.prompt([{"role": "user", "content": "Hi"}])[:4] == [400, 401, 402, 1]
+    answer = engine.generate("Once", Sampling(temperature=50.0, seed=0, max_tokens=60, ignore_eos=True))
+    assert answer.prompt_tokens == 3 + len(Engine.open(tmp_path / "plain").tokens.encode("Once"))
+    assert not {400, 401, 402} & set(answer.tokens)
+    plain, tuned = evaluate_language([tmp_path / "plain", exported], text, window=32).models
+    assert tuned.value < 0.95 * plain.value
+    done = CliRunner().invoke(app, ["evaluate", str(out), "--data", data, "--task", "text-generation", "--format=json", "-q"])
+    assert json.loads(done.stdout)["models"][0]["value"] == pytest.approx(judged[-1], rel=1e-3)
+
+
+def test_two_ways_of_training_at_once_are_refused(folder: Path) -> None:
+    assert "give one of them" in str(run("--lora", "--p-tuning").exception)
+    assert "p-tuning needs a transformers folder" in str(run("--p-tuning").exception)

@@ -66,7 +66,7 @@ def test_perplexity_is_that_of_pytorch(model: tuple[Path, Path], text: Path) -> 
 def test_distances_are_from_the_first(model: tuple[Path, Path], changed: Path, text: Path) -> None:
     found = evaluate_language([model[1], model[1], changed], text, windows=2, window=80)
     first, same, other = found.models
-    assert (first.kl, first.agreement, first.perplexity_increase) == (None, None, None)
+    assert (first.kl, first.agreement, first.perplexity_increase) == (None, 1.0, None)
     assert (same.kl, same.agreement, same.perplexity_increase) == (pytest.approx(0, abs=1e-9), 1.0, 0.0)
     assert other.kl is not None
     assert other.agreement is not None
@@ -91,6 +91,30 @@ def test_the_command_prints_both(model: tuple[Path, Path], changed: Path, text: 
     values = json.loads(done.stdout)
     assert values["task"] == "text-generation"
     assert values["models"][1]["kl"] > 0
+    assert [one["name"] for one in values["models"]] == [model[1].name, changed.parent.name]
+    for one in values["models"]:
+        assert one["metric"] == "perplexity"
+        assert one["low"] <= one["value"] == one["perplexity"] <= one["high"]
+        assert 0 < one["agreement"] <= 1
+    assert values["models"][0]["difference"] is None
+    gap = values["models"][1]["value"] - values["models"][0]["value"]
+    assert values["models"][1]["difference"]["difference"] == pytest.approx(gap)
+
+
+def test_the_interval_is_of_windows_drawn_again(model: tuple[Path, Path], text: Path) -> None:
+    found = evaluate_language([model[1]], text, window=40).models[0]
+    assert found.low < found.value < found.high
+    narrow = evaluate_language([model[1]], text, window=40, confidence=0.5).models[0]
+    assert found.low < narrow.low < narrow.high < found.high
+
+
+def test_pytorch_beside_an_exported_folder(model: tuple[Path, Path], text: Path) -> None:
+    asked = ["--data", f"{text}?max_length=64", "--task", "text-generation", "--format", "json", "-q"]
+    done = edgeopt_here("evaluate", str(model[0]), str(model[1]), *asked)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)["models"]
+    assert second["value"] == pytest.approx(first["value"], rel=1e-4)
+    assert second["agreement"] > 0.99
 
 
 def test_texts_that_cannot_be_compared(model: tuple[Path, Path], text: Path, tmp_path: Path) -> None:

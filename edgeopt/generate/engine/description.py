@@ -68,6 +68,8 @@ class Description:
     eos: tuple[int, ...]
     bos: int | None
     names: Names = Names()
+    suppressed: tuple[int, ...] = ()
+    """Tokens that are never generated."""
 
     @property
     def cache_bytes_per_token(self) -> int:
@@ -173,6 +175,7 @@ def _from_generation(model: Path, values: Mapping[str, Any]) -> Description:
         shared_cache=bool(values["shared_cache"]),
         eos=_ids(values.get("eos")),
         bos=_ids(values.get("bos"))[0] if values.get("bos") is not None else None,
+        suppressed=_ids(values.get("suppress")),
         names=Names(
             tokens=inputs["tokens"],
             mask=inputs.get("mask"),
@@ -202,6 +205,7 @@ def _from_genai(model: Path, values: Mapping[str, Any]) -> Description:
         shared_cache=bool(values.get("search", {}).get("past_present_share_buffer", False)),
         eos=_ids(facts.get("eos_token_id")),
         bos=facts.get("bos_token_id"),
+        suppressed=_ids(_read(model.parent / "generation_config.json").get("suppress_tokens")),
         names=Names(
             tokens=inputs["input_ids"],
             mask=inputs.get("attention_mask"),
@@ -238,6 +242,7 @@ def _from_config(model: Path, config: Mapping[str, Any]) -> Description:
         shared_cache=False,
         eos=_ids(eos),
         bos=config.get("bos_token_id"),
+        suppressed=_ids(generation.get("suppress_tokens")),
     )
 
 

@@ -75,6 +75,13 @@ class Engine:
         """The number of tokens that the model has logits for."""
         return self.described.vocabulary or self.tokens.size
 
+    @property
+    def virtual(self) -> list[int]:
+        """The tokens without a text that stand in front of every text; [] for most models."""
+        if not self.described.suppressed:
+            return []
+        return [token for token in self.tokens.encode("") if token in self.described.suppressed]
+
     def cache(self, rows: int = 1, capacity: int = 256) -> Cache:
         """Return an empty cache."""
         if self.described.shared_cache:
@@ -122,6 +129,7 @@ class Engine:
             options=options,
             tokens=self._tokens,
             eos=self.described.eos,
+            suppressed=self.described.suppressed,
             constraint=self._grammar().constraint(grammar) if grammar is not None else None,
             speculate=speculate,
             deadline=deadline,

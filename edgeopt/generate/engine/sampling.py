@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -118,13 +118,14 @@ def _biases(values: Mapping[Any, Any]) -> dict[int, float]:
 
 
 class Sampler:
-    """Chooses the tokens of one text."""
+    """Chooses the tokens of one text, none of those that are `suppressed`."""
 
-    def __init__(self, options: Sampling, prompt: list[int]) -> None:
+    def __init__(self, options: Sampling, prompt: list[int], suppressed: Sequence[int] = ()) -> None:
         self._options = options
         self._seen = set(prompt)
         self._counts: Counter[int] = Counter()
         self._random = np.random.default_rng(options.seed)
+        self._suppressed = list(suppressed)
 
     def choose(self, logits: Array, allowed: Array | None = None) -> int:
         """Return the next token.
@@ -134,6 +135,9 @@ class Sampler:
             allowed: which tokens are allowed, [vocabulary] bool; None: all.
         """
         options = self._options
+        if self._suppressed:
+            logits = logits.copy()
+            logits[self._suppressed] = -np.inf
         if options.plain:
             if allowed is None and options.temperature == 0.0:
                 return int(logits.argmax())

@@ -80,6 +80,7 @@ class Stream:
     tokens: Tokens | None
     """None: no text is made, only tokens."""
     eos: tuple[int, ...] = ()
+    suppressed: tuple[int, ...] = ()
     constraint: Choices | None = None
     speculate: bool = False
     deadline: float | None = None
@@ -92,7 +93,7 @@ class Stream:
     last: float = 0.0
 
     def __post_init__(self) -> None:
-        self._sampler = Sampler(self.options, self.prompt)
+        self._sampler = Sampler(self.options, self.prompt, self.suppressed)
         self._stop = StopStrings(self.options.stop)
         self._detokenizer = Detokenizer(self.tokens) if self.tokens is not None else None
         self._pieces: list[str] = []

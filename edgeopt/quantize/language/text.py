@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -15,11 +16,15 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeopt import progress
+from edgeopt.data.text import virtual_ids
 from edgeopt.documents import read_text
 from edgeopt.errors import DataError
 from edgeopt.extras import need
 from edgeopt.graph.generation import Generation
 from edgeopt.graph.session import SessionConfig, open_model
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Tokens = NDArray[np.int64]
 WINDOW = 256
@@ -49,6 +54,15 @@ def tokenize(text: str, folder: Path) -> Tokens:
     Raises:
         DataError: there is no tokenizer, or it cannot be read.
     """
+    return np.asarray(_tokenizer(folder).encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer in `folder`.
+
+    Raises:
+        DataError: there is no tokenizer, or it cannot be read.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise DataError(f"{path}: missing; text needs the model's tokenizer beside it (copy it from the transformers folder)")
@@ -59,11 +73,11 @@ def tokenize(text: str, folder: Path) -> Tokens:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # (its errors share no base but Exception)
         raise DataError(f"{path}: not a tokenizer that can be read: {' '.join(str(error).split())[:200]}") from error
-    return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+    return tokenizer
 
 
 def read_windows(path: Path, folder: Path, *, length: int = WINDOW) -> list[Tokens]:
-    """Return the text file at `path` as windows of `length` tokens.
+    """Return the text file at `path` as windows of `length` tokens, the model's virtual tokens in front of each included.
 
     Raises:
         DataError: the file is missing, or too short for one window.
@@ -71,10 +85,12 @@ def read_windows(path: Path, folder: Path, *, length: int = WINDOW) -> list[Toke
     if not path.is_file():
         raise DataError(f"{path}: no such text file; give plain text (UTF-8), which is cut into windows of {length} tokens")
     tokens = tokenize(read_text(path, error=DataError, what="a text"), folder)
+    virtual = np.array(virtual_ids(_tokenizer(folder)), np.int64)
+    length -= len(virtual)
     if len(tokens) < length:
         raise DataError(f"{path}: {len(tokens)} tokens; give a text of {length} at least, better of {32 * length}")
     count = len(tokens) // length
-    return list(tokens[: count * length].reshape(count, length))
+    return [np.concatenate([virtual, window]) for window in tokens[: count * length].reshape(count, length)]
 
 
 def spread(windows: list[Tokens], count: int) -> list[Tokens]:
@@ -87,7 +103,8 @@ def spread(windows: list[Tokens], count: int) -> list[Tokens]:
 def own_prompts(folder: Path, vocabulary: int) -> list[Tokens]:
     """Return prompts for a model without text: a few beginnings, or random tokens where no tokenizer gives ones it knows."""
     if (folder / "tokenizer.json").is_file():
-        made = [tokenize(text, folder) for text in _PROMPTS]
+        virtual = np.array(virtual_ids(_tokenizer(folder)), np.int64)
+        made = [np.concatenate([virtual, tokenize(text, folder)]) for text in _PROMPTS]
         if known := [tokens for tokens in made if len(tokens) and tokens.max() < vocabulary]:
             return known
     rng = np.random.default_rng(0)
@@ -119,6 +136,7 @@ class Reader:
     def __init__(self, model: ir.Model, facts: Generation, *, threads: int = 1) -> None:
         self._session: ort.InferenceSession = open_model(model, config=SessionConfig(threads=threads))
         self._facts = facts
+        self.suppressed = facts.suppress
 
     def __call__(self, tokens: Tokens, places: Tokens | None = None) -> NDArray[np.float32]:
         """Return the logits [places, vocabulary] of a window."""
@@ -151,8 +169,8 @@ def compare(exact: Reader, made: Reader, windows: list[Tokens]) -> Likelihood:
     count = 0
     with progress.task("perplexity", total=len(windows)) as advance:
         for tokens in windows:
-            places = np.arange(len(tokens) - 1, dtype=np.int64)
-            sums += likelihoods(exact(tokens, places), made(tokens, places), tokens[1:])
+            places = np.flatnonzero(~np.isin(tokens[1:], exact.suppressed))
+            sums += likelihoods(exact(tokens, places), made(tokens, places), tokens[places + 1])
             count += len(places)
             advance()
     means = sums / max(1, count)

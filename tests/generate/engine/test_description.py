@@ -26,6 +26,7 @@ OURS = {
     "eos": [2, 5],
     "bos": 1,
     "pad": None,
+    "suppress": [98, 99],
     "inputs": {
         "tokens": "input_ids",
         "mask": "attention_mask",
@@ -72,6 +73,7 @@ def test_edgeopts_own_file_comes_first(tmp_path: Path) -> None:
     found = describe(folder(tmp_path, generation=OURS, genai_config=THEIRS, config=CONFIG))
     assert (found.model.name, found.form, found.layers, found.context) == ("decoder.onnx", "decoder-cpu", 3, 64)
     assert (found.eos, found.bos, found.names.past_key, found.names.positions) == ((2, 5), 1, "past.%d.k", None)
+    assert found.suppressed == (98, 99)
     assert found.cache_bytes_per_token == 2 * 3 * 2 * 8 * 2
 
 
@@ -86,8 +88,8 @@ def test_a_configuration_of_transformers_is_enough(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     found = describe(folder(tmp_path, config=CONFIG))
     assert (found.form, found.kv_heads, found.head_size, found.context) == ("portable", 4, 8, 77)
-    found = describe(folder(tmp_path, config=CONFIG, generation_config={"eos_token_id": [7, 8]}))
-    assert found.eos == (7, 8)
+    found = describe(folder(tmp_path, config=CONFIG, generation_config={"eos_token_id": [7, 8], "suppress_tokens": [5]}))
+    assert (found.eos, found.suppressed) == ((7, 8), (5,))
 
 
 def test_a_file_is_taken_with_what_is_beside_it(tmp_path: Path) -> None:

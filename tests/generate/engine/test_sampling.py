@@ -62,6 +62,15 @@ def test_greedy_takes_the_first_of_equal_logits() -> None:
     assert Sampler(Sampling(), []).choose(np.array([0.0, 2.0, 2.0, 1.0], np.float32)) == 1
 
 
+@pytest.mark.parametrize("options", [Sampling(), Sampling(temperature=5.0, seed=0), Sampling(repetition_penalty=2.0)])
+def test_suppressed_tokens_are_never_chosen(options: Sampling) -> None:
+    best = np.argsort(-LOGITS)[:3].tolist()
+    given = LOGITS.copy()
+    sampler = Sampler(options, [], best)
+    assert not {sampler.choose(given) for _ in range(100)} & set(best)
+    assert np.array_equal(given, LOGITS)
+
+
 def test_a_seed_repeats_and_draws_follow_the_distribution() -> None:
     options = Sampling(temperature=1.0, seed=5)
     one, two = Sampler(options, []), Sampler(options, [])

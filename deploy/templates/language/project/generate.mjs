@@ -30,14 +30,14 @@ export class LanguageModel {
 
   /** Yield the most likely tokens after `prompt` (ids), up to one that ends the text. What the last call left in the cache is not read again. */
   async *tokens(prompt, most) {
-    const { context, eos } = this.generation;
+    const { context, eos, suppress } = this.generation;
     if (!prompt.length) throw new Error("the prompt is empty: write at least one character");
     if (prompt.length >= context) throw new Error(`the prompt has ${prompt.length} tokens, the model's context is ${context}`);
     const past = this.#heldFor(prompt);
     this.held = null; // until it is known how far this call came
     let next = prompt.slice(past.ids.length);
     for (let count = 0; count < Math.min(most, context - prompt.length); count += 1) {
-      const token = best(await this.#run(next, past));
+      const token = best(await this.#run(next, past), suppress);
       this.held = past;
       if (eos.includes(token)) return;
       yield token;
@@ -56,7 +56,7 @@ export class LanguageModel {
       const past = this.#empty();
       let next = prompt;
       for (const [place, want] of tokens.entries()) {
-        const have = best(await this.#run(next, past));
+        const have = best(await this.#run(next, past), this.generation.suppress);
         found.places += 1;
         if (have === want) found.equal += 1;
         else if (margins[place] <= golden.tolerance) found.close += 1;
@@ -98,10 +98,10 @@ export class LanguageModel {
   }
 }
 
-/** Return the place of the largest of `logits`; those of half precision come as their bits in a Uint16Array. */
-function best(logits) {
+/** Return the place of the largest of `logits` that is not `suppressed`; those of half precision come as their bits in a Uint16Array. */
+function best(logits, suppressed = []) {
   const values = logits instanceof Uint16Array ? Int16Array.from(logits, (bits) => (bits < 0x8000 ? bits : 0x8000 - bits)) : logits;
-  let place = 0;
-  for (let k = 1; k < values.length; k += 1) if (values[k] > values[place]) place = k;
+  let place = -1;
+  for (let k = 0; k < values.length; k += 1) if ((place < 0 || values[k] > values[place]) && !suppressed.includes(k)) place = k;
   return place;
 }

@@ -7,6 +7,7 @@ import torch
 
 from edgeopt.errors import RecipeError
 from edgeopt.stages.teacher import run_teacher
+from edgeopt.train.config import TrainOptions
 
 
 def job(tmp_path, teacher):
@@ -21,7 +22,7 @@ def test_a_recipe_without_a_teacher_is_refused(tmp_path):
         run_teacher(job(tmp_path, None))
 
 
-@pytest.mark.parametrize("train", [None, "options"])
+@pytest.mark.parametrize("train", [None, TrainOptions()], ids=["as it is", "trained"])
 def test_the_model_is_saved_measured_and_trained_if_asked(tmp_path, monkeypatch, train):
     loaded = SimpleNamespace(module=torch.nn.Linear(3, 2), origin="origin", folder=None)
     done = []

@@ -67,10 +67,13 @@ def evaluate(
 
 
 def _are_language(task: str | None, models: list[str]) -> bool:
-    """Return whether all models are decoders that generate; beside a model of PyTorch they are judged as it is."""
+    """Return whether all models are exported decoders; beside a model of PyTorch they are judged as it is."""
     from edgeopt.generate.opening import is_language_model
 
-    return task in {None, "text-generation"} and all(is_language_model(Path(model)) for model in models)
+    paths = [Path(model) for model in models]
+    if task == "text-generation":
+        return all(path.suffix == ".onnx" or any(path.glob("*.onnx")) for path in paths)
+    return task is None and all(map(is_language_model, paths))
 
 
 def _evaluate_language(models: list[str], data: str, *, limit: int | None, confidence: float, form: str, quiet: bool) -> None:

@@ -48,8 +48,8 @@ def test_json_and_table(folder: Path) -> None:
         (["none.onnx", "--data", "rows.npz"], "no such model"),
         (["a.onnx", "--data", "rows.npz", "--task", "nonsense"], "task 'nonsense' is not known"),
         (
-            ["a.onnx", "--data", "t.txt", "--task", "text-generation", "-t", "arm64", "--confidence", "0.9"],
-            "--confidence, --target",
+            ["a.onnx", "--data", "t.txt", "--task", "text-generation", "-t", "arm64", "--tokenizer", "a"],
+            "--tokenizer, --target",
         ),
         (["a.onnx", "--data", "rows.npz", "--task", "token-classification"], "needs"),
     ],

@@ -1,8 +1,9 @@
 """Quantize with every tool, evaluate on held-out samples, time interleaved, and print one Markdown table per task.
 
-    python -m benchmarks.quantize --data DATA --work FOLDER [--nncf PYTHON] [--olive PYTHON] [--seeds 3]
+    python -m benchmarks.quantize --data DATA --work FOLDER [--nncf PYTHON] [--olive PYTHON] [--seeds 3] [--reuse]
 
-Run it on a quiet machine. Peers live in environments of their own: pass the Python of each, or they are left out and the table
+Run it on a quiet machine; ``--reuse`` takes the files, seconds and memory of an earlier run in FOLDER, so that one that was
+stopped goes on. Peers live in environments of their own: pass the Python of each, or they are left out and the table
 says so. Set up, for example: ``python3.11 -m venv A && A/bin/pip install nncf==3.4.0 onnx onnxruntime``.
 """
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="contenders to run; all if left out")
     parser.add_argument("--nncf", type=Path, help="Python of an environment with NNCF")
     parser.add_argument("--olive", type=Path, help="Python of an environment with Olive")
+    parser.add_argument("--reuse", action="store_true", help="take the files that are in FOLDER already")
     arguments = parser.parse_args()
     print(f"onnxruntime {ort.__version__}, {platform.machine()}, {platform.processor() or 'CPU'}, one thread\n")
     for name in arguments.tasks:
@@ -59,9 +61,11 @@ def _table(name: str, arguments: argparse.Namespace) -> str:
                 notes.append(f"{contender}: left out, no environment was given")
                 continue
             output = arguments.work / f"{name}-{seed}-{contender.replace(', ', '-')}.onnx"
-            output.unlink(missing_ok=True)
-            shutil.rmtree(output.with_suffix(".cache"), ignore_errors=True)  # Olive's: it would calibrate nothing
-            outcome = contenders.run(program, python, task.model, samples, output)
+            if not (arguments.reuse and contenders.record_of(output).is_file()):
+                output.unlink(missing_ok=True)
+                shutil.rmtree(output.with_suffix(".cache"), ignore_errors=True)  # Olive's: it would calibrate nothing
+                contenders.run(program, python, task.model, samples, output)
+            outcome = contenders.read_outcome(output)
             failure = outcome.failure or _refusal(output)
             if failure:
                 notes.append(f"{contender}, seed {seed}: failed: {failure}")

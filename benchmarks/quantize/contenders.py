@@ -6,10 +6,11 @@ process of its own, so that its peak memory can be measured too.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _READER = """
@@ -115,8 +116,24 @@ def programs(task: str) -> dict[str, str]:
     }
 
 
-def run(program: str, python: Path, model: Path, samples: Path, output: Path) -> Outcome:
-    """Run a contender's program with its Python."""
+def record_of(output: Path) -> Path:
+    """Return the file beside `output` that keeps how its contender fared."""
+    return output.with_suffix(".outcome.json")
+
+
+def read_outcome(output: Path) -> Outcome:
+    """Return how the contender that wrote `output` fared."""
+    return Outcome(**json.loads(record_of(output).read_text(encoding="utf-8")))
+
+
+def run(program: str, python: Path, model: Path, samples: Path, output: Path) -> None:
+    """Run a contender's program with its Python, and keep how it fared beside `output`."""
+    record_of(output).unlink(missing_ok=True)
+    outcome = _run(program, python, model, samples, output)
+    record_of(output).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+
+
+def _run(program: str, python: Path, model: Path, samples: Path, output: Path) -> Outcome:
     start = time.perf_counter()
     done = subprocess.run(
         [str(python), "-c", _READER + program + _PEAK, str(model), str(samples), str(output)],

@@ -115,7 +115,7 @@ def _table(task: Task, folder: Path, arguments: argparse.Namespace) -> str:
             notes.append(f"- {row.name}: {error}")
             continue
         files[row.name] = output
-    head = ["how", "accuracy", "agreement", "SQNR of the logits", *(["× fp32"] if arguments.time else []), "seconds", "MB"]
+    head = ["how", "accuracy", "agreement", "SQNR of the logits", *(["× fp32"] if arguments.time else []), "processor seconds", "MB"]
     lines = [f"## {task.name}, {len(task.labels)} held-out samples\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     logits, times = in_turns(files, islice(task.held_out, len(task.labels)))
     exact = logits["floating point"]
@@ -134,7 +134,7 @@ def _table(task: Task, folder: Path, arguments: argparse.Namespace) -> str:
 
 
 def _made(task: Task, row: Row, output: Path, *, reuse: bool) -> float:
-    """Quantize by `row`, unless that is there already, and return the seconds it took (or had taken)."""
+    """Quantize by `row`, unless that is there already, and return the processor seconds it took (or had taken)."""
     about = output.with_suffix(".json")
     wanted = {"name": row.name, "options": dict(row.options), "target": dict(row.target)}
     if reuse and about.is_file() and output.is_file():
@@ -142,9 +142,9 @@ def _made(task: Task, row: Row, output: Path, *, reuse: bool) -> float:
         if {key: known.get(key) for key in wanted} == wanted:
             return float(known["seconds"])
     config = QuantizeConfig.read(dict(row.options), where=row.name)
-    start = time.perf_counter()
+    start = time.process_time()
     quantize(task.model, task.calibration, target=_target(row.target), output=output, config=config)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     about.write_text(json.dumps({**wanted, "seconds": seconds}), encoding="utf-8")
     return seconds
 

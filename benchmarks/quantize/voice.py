@@ -40,7 +40,8 @@ def main() -> None:
     programs = contenders.programs("silero")
     for name in ("edgeopt", "onnxruntime, defaults", "onnxruntime, hand-picked"):
         output = arguments.work / f"silero-{name.replace(', ', '-')}.onnx"
-        outcome = contenders.run(programs[name], contenders.here(), model, samples, output)
+        contenders.run(programs[name], contenders.here(), model, samples, output)
+        outcome = contenders.read_outcome(output)
         if outcome.failure:
             print(f"- {name} failed: {outcome.failure}")
         else:

@@ -115,7 +115,15 @@ def _table(task: Task, folder: Path, arguments: argparse.Namespace) -> str:
             notes.append(f"- {row.name}: {error}")
             continue
         files[row.name] = output
-    head = ["how", "accuracy", "agreement", "SQNR of the logits", *(["× fp32"] if arguments.time else []), "processor seconds", "MB"]
+    head = [
+        "how",
+        "accuracy",
+        "agreement",
+        "SQNR of the logits",
+        *(["× fp32"] if arguments.time else []),
+        "processor seconds",
+        "MB",
+    ]
     lines = [f"## {task.name}, {len(task.labels)} held-out samples\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     logits, times = in_turns(files, islice(task.held_out, len(task.labels)))
     exact = logits["floating point"]

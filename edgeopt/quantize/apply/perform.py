@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgeopt.quantize.apply.bias import correct_biases
 from edgeopt.quantize.apply.clip import clip_weights
@@ -18,7 +20,12 @@ def perform(model: ir.Model, plan: Plan, observations: Observations, config: Qua
     floating = smoothed(model, plan) if plan.smoothing else model
     quantized = insert_qdq(clip_weights(floating, plan) if config.weight_ranges == "mse" else floating, plan)
     if config.correct_bias and plan.integer_nodes:
-        seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
-        means = {name: channels.mean for name, channels in seen.items()}
-        correct_biases(floating, quantized, means)
+        correct_biases(floating, quantized, _means(plan, observations))
     return quantized
+
+
+def _means(plan: Plan, observations: Observations) -> dict[str, NDArray[np.float64]]:
+    """Return the mean of each channel, by tensor, of scaled copies as well."""
+    seen = {name: item.channels for name, item in observations.tensors.items() if item.channels is not None and item.count}
+    means = {name: channels.mean for name, channels in seen.items()}
+    return means | {item.scaled: means[item.name] / np.asarray(item.factors) for item in plan.smoothing if item.name in means}

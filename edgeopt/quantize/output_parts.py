@@ -12,13 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeopt.batches import Array
 from edgeopt.quantize.infinite_values import LARGEST
-from edgeopt.quantize.sqnr import Noise
+from edgeopt.quantize.sqnr import CEILING_DB, Noise, sqnr_db
 
 _APART = 30.0
 _NOTHING = 2.0**-11
+Noises = NDArray[np.float64]
+"""Noise / signal of each part of a model's outputs, [parts], or what each batch adds to it, [batches, parts]."""
+_ALL = 10 ** (CEILING_DB / 10)
+"""The share of noise where nothing of the signal is left."""
 _MOST_CHANNELS = 1024
 """Axes that are longer are places, not channels."""
 
@@ -48,20 +53,40 @@ class Part:
 
 
 class PartsNoise:
-    """Noise of each part of a model's outputs."""
+    """Noise of each part of a model's outputs, batch by batch."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._noise = {part: Noise() for part in parts}
+        self._parts = parts
+        self._batches: list[list[Noise]] = []
 
     def add(self, exact: Mapping[str, Array], rounded: Mapping[str, Array]) -> None:
         """Take in the outputs of one batch, by name."""
-        for part, noise in self._noise.items():
+        noises = [Noise() for _ in self._parts]
+        for part, noise in zip(self._parts, noises, strict=True):
             noise.add(part.of(exact[part.output]), part.of(rounded[part.output]))
+        self._batches.append(noises)
 
     @property
     def db(self) -> dict[Part, float]:
         """The SQNR of each part in dB."""
-        return {part: noise.db for part, noise in self._noise.items()}
+        return {part: sqnr_db(*sums) for part, sums in zip(self._parts, self._sums.sum(axis=0), strict=True)}
+
+    @property
+    def shares(self) -> Noises:
+        """The noise of each batch and part as a share of the part's signal in all batches, [batches, parts]."""
+        signal, noise = np.moveaxis(self._sums, 2, 0)
+        return np.where(noise > 0, np.minimum(noise / np.maximum(signal.sum(axis=0), np.finfo(np.float64).tiny), _ALL), 0.0)
+
+    @property
+    def _sums(self) -> NDArray[np.float64]:
+        """Signal and noise, [batches, parts, 2]."""
+        sums = [[(noise.signal, noise.noise) for noise in noises] for noises in self._batches]
+        return np.array(sums, dtype=np.float64).reshape(len(sums), len(self._parts), 2)
+
+
+def decibels(noise: Noises) -> float:
+    """Return the SQNR of the worst part of the outputs; `noise`: [parts]."""
+    return float(-10 * np.log10(max(noise.max(initial=0.0), 1 / _ALL)))
 
 
 def parts_of(names: Sequence[str], batches: Iterable[Mapping[str, Array]]) -> list[Part]:

@@ -24,6 +24,7 @@ from edgeopt.quantize.calibrate.observe import observe
 from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 from edgeopt.quantize.config import QuantizeConfig, Ranges
 from edgeopt.quantize.inspect.exact import ExactOutputs
+from edgeopt.quantize.output_parts import Noises
 from edgeopt.quantize.plan.activation_ranges import Known, plan_ranges, product_inputs, unbounded
 from edgeopt.quantize.plan.basis import PlanBasis
 from edgeopt.quantize.plan.cause import Cause, Why
@@ -154,8 +155,8 @@ class _Planning:
         return plan
 
 
-def _judge(choice: Choice, drafted: Draft, config: QuantizeConfig) -> Callable[[Plan], float]:
-    """Return what gives the SQNR of the outputs under a plan: simulated where the plans differ in ranges alone.
+def _judge(choice: Choice, drafted: Draft, config: QuantizeConfig) -> Callable[[Plan], Noises]:
+    """Return what gives the noise of the outputs under a plan: simulated where the plans differ in ranges alone.
 
     Weights of one scale per tensor bring as much noise as activations, so there the plans are carried out.
     """
@@ -167,9 +168,9 @@ def _judge(choice: Choice, drafted: Draft, config: QuantizeConfig) -> Callable[[
             pass
         else:
             integer, numbers = plan.on_integers, range(len(batches))
-            return lambda other: simulation.db(integer, other, numbers)
+            return lambda other: simulation.shares(integer, other, numbers)
     exact = ExactOutputs(model, batches, config.threads)
-    return lambda other: exact.db(perform(model, other, drafted.observations, config))
+    return lambda other: exact.shares(perform(model, other, drafted.observations, config))
 
 
 def _widened(drafted: Draft, samples: CheckedSamples, target: Target, config: QuantizeConfig) -> Draft:

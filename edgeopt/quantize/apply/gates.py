@@ -23,7 +23,6 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from edgeopt import progress
 from edgeopt.batches import Array, Batch
@@ -33,7 +32,7 @@ from edgeopt.graph.matching import by_name, is_float, name_of, named_nodes
 from edgeopt.graph.outputs import KeptInputs
 from edgeopt.graph.session import SessionConfig, open_model
 from edgeopt.quantize.affine import Affine
-from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
+from edgeopt.quantize.output_parts import Noises, Part, PartsNoise, parts_of
 from edgeopt.quantize.plan.plan import TensorPlan
 from edgeopt.quantize.sqnr import CEILING_DB
 
@@ -92,7 +91,7 @@ class Gated:
 
     def noise(
         self, opened: Set[str], *, ranges: Mapping[str, TensorPlan] | None = None, batches: Sequence[int] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> Noises:
         """Return noise / signal of each part of the floating-point outputs with the gates `opened`; one run for each batch.
 
         Args:
@@ -100,11 +99,17 @@ class Gated:
             ranges: of activations, instead of those that the gates have (if they are adjustable).
             batches: the numbers of those that are run; None: all.
         """
+        return np.asarray(np.clip(self.shares(opened, ranges=ranges, batches=batches).sum(axis=0), _LEAST, 1 / _LEAST))
+
+    def shares(
+        self, opened: Set[str], *, ranges: Mapping[str, TensorPlan] | None = None, batches: Sequence[int] | None = None
+    ) -> Noises:
+        """Return what each batch adds to `noise`, [batches, parts]; the arguments are the same."""
         grids = self._grids_of(ranges) if ranges else self._grids
         found = PartsNoise(self.parts)
         for number in range(len(self._batches)) if batches is None else batches:
             found.add(self._exactly(number, grids), self._run(number, opened, grids))
-        return np.array([10 ** (-db / 10) for db in found.db.values()])
+        return found.shares
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -142,6 +147,7 @@ class Gated:
         return found
 
 
+_LEAST = 10 ** (-CEILING_DB / 10)
 _AS_WRITTEN = {"session.disable_quant_qdq": "1"}
 """Rounded values are computed with in floating point; onnxruntime's fusions of them fail on constants outside a subgraph."""
 

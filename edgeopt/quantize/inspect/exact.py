@@ -12,7 +12,7 @@ from edgeopt.batches import Array, Batch
 from edgeopt.graph.files import signature
 from edgeopt.graph.matching import is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
-from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
+from edgeopt.quantize.output_parts import Noises, Part, PartsNoise, parts_of
 from edgeopt.quantize.result import LayerNoise
 from edgeopt.quantize.sqnr import CEILING_DB
 
@@ -71,10 +71,17 @@ class ExactOutputs:
 
     def noise(self, quantized: ir.Model) -> tuple[LayerNoise, ...]:
         """Return the SQNR of every output of a quantized model, or of each of its parts."""
+        return tuple(LayerNoise(part.name, "output", db) for part, db in self._compared(quantized).db.items())
+
+    def shares(self, quantized: ir.Model) -> Noises:
+        """Return the noise of each batch and part as a share of the part's signal in all batches, [batches, parts]."""
+        return self._compared(quantized).shares
+
+    def _compared(self, quantized: ir.Model) -> PartsNoise:
         noise = PartsNoise(self.parts)
         for exact, got in self.beside(quantized):
             noise.add(exact, got)
-        return tuple(LayerNoise(part.name, "output", db) for part, db in noise.db.items())
+        return noise
 
     def db(self, quantized: ir.Model) -> float:
         """Return the SQNR of the worst part of a quantized model's outputs; 150 dB if there is none."""

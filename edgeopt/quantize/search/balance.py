@@ -24,12 +24,13 @@ from edgeopt.errors import ModelError
 from edgeopt.graph import files
 from edgeopt.graph.matching import name_of, sole_consumer
 from edgeopt.quantize.inspect.exact import ExactOutputs
+from edgeopt.quantize.output_parts import Noises, decibels
 from edgeopt.quantize.plan.cause import Cause, Why
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.placement import Placer
 from edgeopt.quantize.plan.plan import Decision, Plan
 from edgeopt.quantize.search.range_choice import Choice
-from edgeopt.quantize.search.simulation import Noises, Roundings, Simulation, decibels
+from edgeopt.quantize.search.simulation import Roundings, Simulation
 from edgeopt.quantize.search.trials import LARGEST_BYTES, Trials
 
 _SMALLEST_US = 100.0  # of smaller models the time is that of starting kernels, and what is asked for is a small file
@@ -100,10 +101,10 @@ def _chosen(plan: Plan, choice: Choice, trials: Trials, simulation: Simulation |
     """Return the plan of the best ranges, with the same nodes in floating point as `plan`."""
     basis, integer = trials.basis, plan.on_integers
     if simulation is not None and choice.in_ranges_alone:
-        chosen = choice.by(lambda other: simulation.db(integer, other, held))
+        chosen = choice.by(lambda other: simulation.shares(integer, other, held))
     else:
         exact = ExactOutputs(basis.model, choice.batches, trials.threads)
-        chosen = choice.by(lambda other: exact.db(trials.make(basis.derived(other, plan.floating))))
+        chosen = choice.by(lambda other: exact.shares(trials.make(basis.derived(other, plan.floating))))
     return basis.derived(chosen, plan.floating)
 
 

@@ -18,19 +18,17 @@ from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from edgeopt import progress
 from edgeopt.batches import Batch
 from edgeopt.graph.matching import activations, by_name, name_of, own_consumers
 from edgeopt.quantize.apply.bias import rounded_layers
 from edgeopt.quantize.apply.gates import Gate, Gated, Rounded
+from edgeopt.quantize.output_parts import Noises
 from edgeopt.quantize.plan.operands import WEIGHTED
 from edgeopt.quantize.plan.plan import Plan
 from edgeopt.quantize.plan.shared_ranges import leader_of
 
-Noises = NDArray[np.float64]
-"""Noise / signal of each part of the model's outputs."""
 _SHARE = 0.03  # of all noise: a group of roundings with less is not looked into
 _ADDITIVE = 0.25  # of a group's noise: what is left for the other half is taken as its noise if it is more
 _WEIGHTS_SHARE = 0.1  # of the activations' noise: if all weights bring less, they are taken to bring the same each
@@ -118,11 +116,10 @@ class Simulation:
         gates = list(self.roundings.gates.values())
         self._gated = Gated(model, gates, batches, threads=threads, adjustable=True)
 
-    def db(self, integer: Mapping[str, bool], plan: Plan, batches: Sequence[int]) -> float:
-        """Return the SQNR of the worst part of the outputs with these nodes' activations rounded over the ranges of `plan`."""
+    def shares(self, integer: Mapping[str, bool], plan: Plan, batches: Sequence[int]) -> Noises:
+        """Return the noise of each batch, [batches, parts], with these nodes' activations rounded over the ranges of `plan`."""
         ranges = {tensor.name: tensor for tensor in plan.tensors}
-        noise = self._gated.noise(self.roundings.of(integer), ranges=ranges, batches=batches)
-        return decibels(noise)
+        return self._gated.shares(self.roundings.of(integer), ranges=ranges, batches=batches)
 
     def noises(self, integer: Mapping[str, bool], quantized: ir.Model, batches: Sequence[int]) -> dict[str, Noises]:
         """Return the noise of each rounding alone, scaled so that they add up to what all bring together.
@@ -154,11 +151,6 @@ class Simulation:
         if np.all(of_all <= _WEIGHTS_SHARE * total):
             return found | dict.fromkeys(every, of_all / max(len(every), 1))
         return found | apart([gate.name for gate in gates], weights.noise, least, of_all)
-
-
-def decibels(noise: Noises) -> float:
-    """Return the SQNR of the worst part of the outputs."""
-    return float(-10 * np.log10(max(noise.max(initial=0.0), 1e-15)))
 
 
 def apart(names: Sequence[str], measure: Callable[[Set[str]], Noises], least: Noises, total: Noises) -> dict[str, Noises]:

@@ -75,8 +75,21 @@ def test_it_is_said_what_was_chosen_and_why(made) -> None:
 
 
 def test_auto_stays_unless_another_is_clearly_better() -> None:
-    assert best({"auto": 20.0, "min-max": 20.2, "percentile": 12.0, "mse": 19.0}) == "auto"
-    assert best({"auto": 20.0, "min-max": 20.2, "percentile": 21.0, "mse": 20.9}) == "percentile"
+    def noises(**db: float) -> dict:
+        return {way.replace("_", "-"): np.full((8, 1), 10 ** (-value / 10) / 8) for way, value in db.items()}
+
+    assert best(noises(auto=20.0, min_max=20.2, percentile=12.0, mse=19.0)) == "auto"
+    assert best(noises(auto=20.0, min_max=20.2, percentile=21.0, mse=20.9)) == "percentile"
+
+
+def test_one_batch_on_which_another_is_better_by_chance_does_not_count() -> None:
+    auto = np.array([[0.02, 0.0], [0.02, 0.0], [0.02, 0.0], [0.18, 0.0]])
+    by_chance = np.array([[0.05, 0.0], [0.05, 0.0], [0.05, 0.0], [0.01, 0.0]])  # less in all, more on three of four
+    always = np.array([[0.018, 0.1], [0.018, 0.0], [0.018, 0.0], [0.15, 0.0]])
+    assert by_chance.sum() < always[:, 0].sum() < auto.sum()
+    assert best({"auto": auto, "mse": by_chance}) == "auto"
+    assert best({"auto": auto, "mse": by_chance, "percentile": always}) == "percentile"
+    assert best({"auto": auto[3:], "mse": by_chance[3:]}) == "mse"  # one batch tells what it tells
 
 
 def test_what_is_held_aside_is_the_same_each_time_and_joins_the_rest() -> None:

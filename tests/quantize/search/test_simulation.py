@@ -10,6 +10,7 @@ import pytest
 
 from edgeopt.quantize.apply.qdq import insert_qdq
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.output_parts import decibels
 from edgeopt.quantize.planner import draft_plan
 from edgeopt.quantize.prepare import prepare
 from edgeopt.quantize.search.simulation import Simulation, apart, of_weights
@@ -41,6 +42,10 @@ def test_a_tensor_that_layers_and_additions_read_is_two_roundings(drafted):
     assert roundings.around("e2") >= {"p1 for layers", of_weights("e2")}
 
 
+def simulated_db(simulation, integer, plan):
+    return decibels(simulation.shares(integer, plan, range(3)).sum(axis=0))
+
+
 def test_all_roundings_together_are_those_of_the_quantized_graph(drafted):
     """Weights are exact in the simulation, so the graph is given exact weights too."""
     model, plan, batches = drafted
@@ -63,7 +68,7 @@ def test_all_roundings_together_are_those_of_the_quantized_graph(drafted):
     for batch in batches:
         exact, got = (session.run(None, batch)[0].astype(np.float64) for session in sessions)
         signal, noise = signal + np.square(exact).sum(), noise + np.square(exact - got).sum()
-    found = Simulation(model, plan, batches, threads=1).db(plan.on_integers, plan, range(3))
+    found = simulated_db(Simulation(model, plan, batches, threads=1), plan.on_integers, plan)
     assert found == pytest.approx(10 * np.log10(signal / noise), abs=0.2)
 
 
@@ -71,9 +76,9 @@ def test_other_ranges_need_no_other_session(drafted):
     model, plan, batches = drafted
     simulation = Simulation(model, plan, batches, threads=1)
     wide = replace(plan, tensors=tuple(replace(item, low=2 * item.low, high=2 * item.high) for item in plan.tensors))
-    before = simulation.db(plan.on_integers, plan, range(3))
-    assert simulation.db(plan.on_integers, wide, range(3)) == pytest.approx(before - 20 * np.log10(2), abs=2)
-    assert simulation.db({}, plan, range(3)) == 150
+    before = simulated_db(simulation, plan.on_integers, plan)
+    assert simulated_db(simulation, plan.on_integers, wide) == pytest.approx(before - 20 * np.log10(2), abs=2)
+    assert simulated_db(simulation, {}, plan) == 150
 
 
 def test_the_noises_add_up_to_what_all_bring(drafted):
@@ -81,7 +86,7 @@ def test_the_noises_add_up_to_what_all_bring(drafted):
     simulation = Simulation(model, plan, batches, threads=1)
     noises = simulation.noises(plan.on_integers, insert_qdq(model, plan), range(3))
     activations = sum(float(noise[0]) for name, noise in noises.items() if not name.startswith("weights of "))
-    assert -10 * np.log10(activations) == pytest.approx(simulation.db(plan.on_integers, plan, range(3)), abs=0.01)
+    assert -10 * np.log10(activations) == pytest.approx(simulated_db(simulation, plan.on_integers, plan), abs=0.01)
     assert {of_weights(name) for name in ("e1", "d1", "p1", "e2", "d2", "p2", "e3", "y")} <= noises.keys()
 
 

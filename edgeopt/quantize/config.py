@@ -143,9 +143,9 @@ class QuantizeConfig(Options):
     """min-max: a weight scale covers the largest value; mse: it has the least squared error."""
     rounding: Literal["nearest", "adaptive"] = "nearest"
     """nearest: each weight to its nearest integer; adaptive: up or down as its layer's output needs it (AdaRound's problem;
-    takes about a minute)."""
+    takes about a minute), unless the model's outputs on batches held aside are worse by it."""
     rounding_samples: int = Field(default=64, ge=1)
-    """Batches used by `rounding = "adaptive"`."""
+    """Batches used by `rounding = "adaptive"`, those held aside (a quarter, eight at most) among them."""
     train: Annotated[TrainingOptions | None, BeforeValidator(for_time)] = None
     """Train weights, biases and scales through the quantizer, such as `train = { time = "5m" }`; none: they stay as
     calibrated."""

@@ -14,7 +14,7 @@ from edgeopt.passes.input_channels import InputChannels
 from edgeopt.passes.pointwise_products import PointwiseProducts
 from edgeopt.passes.quick_gelu import QuickGelu
 from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
-from edgeopt.quantize.algorithms.rounding.stage import adapted
+from edgeopt.quantize.algorithms.rounding.stage import adapted, adapted_if_better
 from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.perform import perform
 from edgeopt.quantize.config import QuantizeConfig
@@ -60,7 +60,7 @@ def convert(request: Request) -> Converted:
     trials = _trials(prepared, drafted, request)
     outcome = _search(drafted, trials, (_metric(request), _target(request)), config)
     if config.rounding == "adaptive" and config.train is None:
-        outcome = adapted(prepared, outcome, request.samples, config=config)
+        outcome = adapted_if_better(prepared, outcome, request.samples, config=config)
     if config.train is not None and outcome.plan.integer_nodes:
         from edgeopt.quantize.training.stage import trained  # PyTorch is an extra
 

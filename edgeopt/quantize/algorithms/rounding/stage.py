@@ -8,12 +8,42 @@ from dataclasses import replace
 import numpy as np
 
 from edgeopt.batches import Batches
+from edgeopt.graph.editing import copied
 from edgeopt.quantize.algorithms.rounding.adapt import adapt
 from edgeopt.quantize.apply.smooth import smoothed
 from edgeopt.quantize.calibrate.samples import CheckedSamples, samples_of
 from edgeopt.quantize.config import QuantizeConfig
+from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.prepare import Prepared
 from edgeopt.quantize.search.trials import Outcome
+
+_WHAT = "rounding"
+_HELD_ASIDE = 8  # batches at most
+
+
+def adapted_if_better(
+    prepared: Prepared, outcome: Outcome, calibration: Batches | CheckedSamples, *, config: QuantizeConfig
+) -> Outcome:
+    """Return what `adapted` makes of `outcome` if the model's outputs are nearer to the exact ones; else `outcome`.
+
+    Each layer's own output always is; those behind it need not gain by that. Up to eight batches, a quarter of them all, are
+    held aside to judge.
+    """
+    batches = samples_of(calibration, prepared.signature).take(config.rounding_samples)
+    count = min(_HELD_ASIDE, len(batches) // 4)
+    exact = ExactOutputs(prepared.model, batches[-count:], config.threads)
+    with_nearest = exact.db(outcome.quantized)
+    nearest = replace(outcome, quantized=copied(outcome.quantized))
+    made = adapted(prepared, outcome, batches[: len(batches) - count], config=config)
+    if made is outcome:
+        return outcome
+    db = exact.db(made.quantized)
+    where = f"{count} batches held aside" if count else "the same batches"
+    judged = f"the model's outputs on {where}: {with_nearest:.1f} → {db:.1f} dB"
+    (decision,) = [item for item in made.plan.decisions if item.what == _WHAT]
+    if db >= with_nearest:
+        return replace(made, plan=nearest.plan.decided(_WHAT, decision.choice, f"{decision.reason}; {judged}"))
+    return replace(nearest, plan=nearest.plan.decided(_WHAT, "nearest, as it was", f"{decision.reason}, but {judged}"))
 
 
 def adapted(
@@ -34,7 +64,7 @@ def adapted(
         return outcome
     gains = [10 * float(np.log10(layer.before / layer.after)) for layer in layers if layer.before > 0 < layer.after]
     plan = outcome.plan.decided(
-        "rounding",
+        _WHAT,
         f"{len(layers)} layers, each weight up or down",
         f"the error of their outputs on {len(samples)} batches falls by {np.mean(gains or [0.0]):.1f} dB on average",
     )

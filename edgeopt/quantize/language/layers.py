@@ -95,6 +95,19 @@ def find_layers(model: ir.Model, excluded: Container[str] = ()) -> list[Layer]:
     return found
 
 
+def give_own_constants(model: ir.Model) -> None:
+    """Give every product a constant of its own where it reads another's: each has integers and scales of its own.
+
+    Before: x → MatMul (w) → MatMul (w) → y                After: x → MatMul (w) → MatMul (w_2) → y
+    """
+    taken: set[ir.Value] = set()
+    for layer in find_layers(model):
+        if layer.source in taken:
+            own = add_initializer(model.graph, f"{layer.source.name}_of_{layer.name}", layer.weight().T)
+            layer.node.replace_input_with(1, own)
+        taken.add(layer.source)
+
+
 def norm_weights(model: ir.Model) -> list[ir.Value]:
     """Return the constant weights of the norms, in the order of the graph."""
     places = NORMS | {"LayerNormalization": 1}

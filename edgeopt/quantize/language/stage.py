@@ -34,7 +34,7 @@ from edgeopt.quantize.language.awq import scale_inputs
 from edgeopt.quantize.language.builder import Builder
 from edgeopt.quantize.language.config import LanguageOptions
 from edgeopt.quantize.language.guard import Guarded, guard
-from edgeopt.quantize.language.layers import Rounded, find_layers
+from edgeopt.quantize.language.layers import Rounded, find_layers, give_own_constants
 from edgeopt.quantize.language.moments import input_moments
 from edgeopt.quantize.language.own_text import find_separator, write_own_text
 from edgeopt.quantize.language.search import Measures, grouped, lift_layers
@@ -175,6 +175,7 @@ def _loaded(path: Path) -> ir.Model:
     refuse_quantized(loaded, str(path))
     sort_nodes(loaded)
     split_gemms(loaded, (), smallest=1 << 10)
+    give_own_constants(loaded)
     return loaded
 
 

@@ -5,7 +5,15 @@ import onnx_ir as ir
 
 from edgeopt.graph.session import open_model
 from edgeopt.quantize.language.blocks import joined, round_blocks
-from edgeopt.quantize.language.layers import Packed, declare, find_layers, find_tables, norm_weights, side_by_side
+from edgeopt.quantize.language.layers import (
+    Packed,
+    declare,
+    find_layers,
+    find_tables,
+    give_own_constants,
+    norm_weights,
+    side_by_side,
+)
 
 TEXT = """g (int64[b,s] ids, float[b,s,64] x) => (float[b,s,64] rows, float[b,s,40] logits) {
     rows = Gather<axis = 0>(table, ids)
@@ -47,6 +55,21 @@ def test_two_products_of_one_input_become_one(parse_text):
     exact = (x @ parts[0].matrix().T) * (x @ parts[1].matrix().T)
     found = open_model(model).run(["h"], {"x": x})[0]
     assert np.abs(found - exact).max() < 0.03 * np.abs(exact).max(), "activations are rounded to 8 bits"
+
+
+def test_products_of_one_constant_have_constants_of_their_own(parse_text):
+    text = """g (float[b,s,64] x) => (float[b,s,64] logits) {
+        a = MatMul(x, w)  b = MatMul(a, w)  turned = Transpose<perm = [1, 0]>(v)  c = MatMul(b, turned)  d = MatMul(c, turned)
+        again = Transpose<perm = [1, 0]>(v)  logits = MatMul(d, again)
+    }"""
+    model = parse_text(text, w=(64, 64), v=(64, 64))
+    x = np.random.default_rng(0).normal(size=(1, 3, 64)).astype(np.float32)
+    before, weights = open_model(model).run(["logits"], {"x": x})[0], [layer.weight() for layer in find_layers(model)]
+    give_own_constants(model)
+    layers = find_layers(model)
+    assert len({layer.source for layer in layers}) == len({layer.node.inputs[1] for layer in layers}) == len(layers) == 5
+    assert all(np.array_equal(layer.weight(), values) for layer, values in zip(layers, weights, strict=True))
+    np.testing.assert_array_equal(open_model(model).run(["logits"], {"x": x})[0], before)
 
 
 def test_small_and_computed_matrices_are_no_layers(parse_text):

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from edgeopt.errors import ModelError, RecipeError
+from edgeopt.graph import files
+from edgeopt.graph.editing import copied
 from edgeopt.graph.exposed import ExposedModel
-from edgeopt.quantize.language import scale_training
+from edgeopt.quantize.language import scale_training, stage
 from edgeopt.quantize.language.blocks import round_blocks
 from edgeopt.quantize.language.config import LanguageTrainingOptions
 from edgeopt.quantize.language.layers import Rounded, find_layers, norm_weights
@@ -73,6 +75,20 @@ def test_an_embedding_that_is_the_head_is_trained_as_one(decoder, rounded, windo
         head.ratio.mul_(2.0)
         after = network(np.stack(windows[:1]))
     assert (after / before).std() > 0.01, "doubled logits alone: the embedding is another tensor"
+
+
+def test_products_that_shared_a_constant_all_learn(decoder, windows, tmp_path):
+    """As in decoders that use each block twice: the scales of the first product were never trained, and then written."""
+    shared = copied(decoder[0])
+    one, other = [layer for layer in find_layers(shared) if layer.weight().shape == (64, 64)][:2]
+    other.node.replace_input_with(1, one.node.inputs[1])
+    files.save(shared, tmp_path / "model.onnx")
+    model = stage._loaded(tmp_path / "model.onnx")
+    rounded = [Rounded(layer, round_blocks(layer.weight(), bits=4, block=32)) for layer in find_layers(model)]
+    network = scale_training._Decoder(model, decoder[1], rounded)
+    batch = np.stack(windows[:2])
+    scale_training._divergence(network.exact(batch), network(batch)).backward()
+    assert all(matrix.ratio.grad is not None and matrix.ratio.grad.abs().max() > 0 for matrix in network._each())
 
 
 def test_the_gradient_of_a_scale_is_that_of_its_product():

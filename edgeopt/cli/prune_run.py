@@ -118,8 +118,8 @@ class Pruning:
         if result.zeros and result.before.parameters == result.after.parameters:
             return  # zeros are stored like any other value
         counted = plan is not None and plan.unit != "ms"
-        share, most = (plan.planned / plan.whole, plan.planned) if plan is not None and counted else (None, 0.0)
-        check_fell(before, after, planned=share, asked=options.asked(), most=most)
+        share = plan.planned / plan.whole if plan is not None and counted else None
+        check_fell(before, after, planned=share, asked=options.asked(), module=result.after)
         yield f"exported: {after.size_bytes / 1e6:.2f} MB of {before.size_bytes / 1e6:.2f}, {after.parameters:,} parameters"
         if before.latency_ms and after.latency_ms:
             slower = " (not faster!)" if after.latency_ms >= before.latency_ms else ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
+    from edgeopt.models.model_size import ModelSize
     from edgeopt.prune.structure.parts import Part
     from edgeopt.targets.target import Target
 
@@ -195,7 +196,7 @@ def figures_of(path: Path, inputs: Batch) -> ExportedFigures:
 
 
 def check_fell(
-    before: ExportedFigures, after: ExportedFigures, *, planned: float | None, asked: str, most: float = 0.0
+    before: ExportedFigures, after: ExportedFigures, *, planned: float | None, asked: str, module: ModelSize | None = None
 ) -> None:
     """Compare the exported files of the whole and the pruned model.
 
@@ -204,8 +205,8 @@ def check_fell(
         after: of the pruned one.
         planned: share of the parameters or multiply-accumulates that the plan keeps; None: neither was planned.
         asked: the budget, for messages.
-        most: number of them that the plan keeps. A file that has no more is as planned, whatever its share: an export drops
-            work of its own, such as the last layer's tokens that a classifier does not read, of both models.
+        module: what the pruned model has, for the same input. A file that has no more is as planned, whatever its share: an
+            export drops work of its own, such as the last layer's tokens that a classifier does not read, of both models.
 
     Raises:
         ModelError: the file did not become smaller, or not by what was planned.
@@ -219,6 +220,7 @@ def check_fell(
             )
     name = "parameters" if asked.startswith("parameters") else "macs"
     share = getattr(after, name) / max(1, getattr(before, name))
+    most = 0 if module is None else getattr(module, name)
     if planned is not None and share > planned + 0.05 and getattr(after, name) > most:
         raise ModelError(f"the exported file keeps {share:.3f} of the {name}, {planned:.3f} were planned ({asked})")
 

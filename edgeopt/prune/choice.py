@@ -12,7 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,7 @@ from edgeopt import progress
 from edgeopt.data.samples import Samples
 from edgeopt.data.select import limited
 from edgeopt.errors import ModelError, RecipeError, nearest
+from edgeopt.models.size import macs
 from edgeopt.prune.allocation.costs import Costs, mac_costs, parameter_costs
 from edgeopt.prune.allocation.dynamic import Option, choose
 from edgeopt.prune.allocation.layer_costs import layer_mac_costs, layer_parameter_costs
@@ -35,9 +38,15 @@ _LEVELS = 16
 _MOST_BYTES = 2e9
 """All versions of all parts together."""
 
-_SEARCH_S = 120.0
-_SENSITIVITY_SAMPLES = 8
-"""Samples that the sensitivity to single parts is measured on."""
+_ROUNDS, _FEWEST_ROUNDS = 100, 8
+"""Choices that are judged where the options do not say how many."""
+_WORK_MACS = 2e12
+"""Multiply-accumulates that judging choices may take where both numbers leave it open: some minutes of one core."""
+_IMAGES, _TEXTS = 8, 32
+"""Samples that the sensitivity to single parts is measured on, at most."""
+_LEAST_ERROR = 1e-9
+_WEAKEST = 1e-3
+"""Of the strongest reaction to a part: how strongly outputs react to any other at least, whatever few samples show."""
 _SETTLINGS = 4
 
 CostsOf = Callable[[nn.Module, Sequence[Part], Mapping[str, Sequence[int]]], Costs]
@@ -91,7 +100,7 @@ class PartAllocation:
         if self.options.latency is None:
             sample = self.samples.collate([0])
             by_parameters = self.options.parameters is not None
-            if any(part.kind is Kind.CHANNELS for part in self.parts):
+            if self._has_channels():
                 return (layer_parameter_costs if by_parameters else layer_mac_costs)(self.model, self.parts, sample)
             return parameter_costs(self.model, self.parts) if by_parameters else mac_costs(self.model, self.parts, sample)
         if self.setting.costs_of is None:
@@ -105,61 +114,61 @@ class PartAllocation:
     def _fewest(self) -> dict[str, int]:
         return {part.name: min([*self.grid[part.name], part.units]) for part in self.parts}
 
-    def choose(self) -> tuple[Found, dict[str, dict[int, Level]]]:
-        """Return the search's result and all versions."""
-        asked = self.options.asked()
-        check_reachable(self.parts, self.costs, self.budget, fewest=self._fewest(), whole=self.whole, asked=asked)
-        importance = importance_of(self.options)
-        channels = any(part.kind is Kind.CHANNELS for part in self.parts)
+    @cached_property
+    def levels(self) -> Mapping[str, Mapping[int, Level]]:
+        """All versions of the parts, with the errors of their own outputs."""
+        channels = self._has_channels()
         evidence = Evidence(self.model, self.samples, loss_for(self.samples), shrink=channels, centred=channels)
         refit = self.options.recovery != "none"
-        levels = levels_of(self.parts, evidence, importance=importance, grid=self.grid, refit=refit)
-        if self.options.units:
-            return Found(self._counts(), 0.0, 0), levels
-        if self.options.scope == "layer":
-            return Found(_uniform(self.parts, levels, self.costs, self.budget), 0.0, 0), levels
-        if channels and self.options.search_rounds > 1:
-            levels = self._by_sensitivity(levels)
-        trial = Trial(self.model, self.parts, levels, Judge(self.model, self.samples))
-        found = self._found(levels, trial)
-        trial.restore()
-        if found is None:
-            raise ModelError(f"{self.options.asked()} cannot be reached with the widths that are tried")
-        return found, levels
+        return levels_of(self.parts, evidence, importance=importance_of(self.options), grid=self.grid, refit=refit)
 
-    def _by_sensitivity(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, dict[int, Level]]:
-        """Return the versions with errors times the outputs' sensitivity to the part.
-
-        That is their divergence with this part alone at half of its range, divided by the part's own error there.
+    @cached_property
+    def compared(self) -> Mapping[str, Mapping[int, Level]]:
+        """The same with what each part alone changes at the outputs in place of its own error, so that parts can be compared.
 
         The last layers of a detector's head move boxes by all of their error, those of a backbone with shortcuts by little.
         """
+        few = self._as_often(2 * len(self.parts), most=_IMAGES if self._has_channels() else _TEXTS, least=1)
         trial = Trial(
-            self.model,
-            self.parts,
-            levels,
-            Judge(self.model, limited(self.samples, _SENSITIVITY_SAMPLES, seed=self.setting.seed)),
+            self.model, self.parts, self.levels, Judge(self.model, limited(self.samples, few, seed=self.setting.seed))
         )
-        whole = {part.name: part.units for part in self.parts}
-        found: dict[str, dict[int, Level]] = {}
-        with progress.task("sensitivity", total=len(self.parts)) as advance:
-            for part in self.parts:
-                versions = levels[part.name]
-                fewer = sorted(count for count in versions if count < part.units)
-                count = fewer[len(fewer) // 2] if fewer else part.units
-                sensitivity = trial({**whole, part.name: count}) / versions[count].error if versions[count].error else 0.0
-                found[part.name] = {key: replace(level, error=level.error * sensitivity) for key, level in versions.items()}
-                advance()
+        errors = reactions(self.parts, self.levels, trial)
         trial.restore()
-        return found
+        versions = [(level.error, errors[name][count]) for name, found in self.levels.items() for count, level in found.items()]
+        strongest = max((change / own for own, change in versions if own), default=0.0)
+        weakest = _WEAKEST * strongest if strongest > 0 else 1.0
+        return {
+            name: {
+                count: replace(level, error=max(errors[name][count], weakest * level.error)) for count, level in found.items()
+            }
+            for name, found in self.levels.items()
+        }
+
+    def choose(self) -> tuple[Found, Mapping[str, Mapping[int, Level]]]:
+        """Return the search's result and all versions."""
+        asked = self.options.asked()
+        check_reachable(self.parts, self.costs, self.budget, fewest=self._fewest(), whole=self.whole, asked=asked)
+        if self.options.units:
+            return Found(self._counts(), 0.0, 0), self.levels
+        if self.options.scope == "layer":
+            return Found(_uniform(self.parts, self.levels, self.costs, self.budget), 0.0, 0), self.levels
+        trial = Trial(self.model, self.parts, self.compared, Judge(self.model, self.samples))
+        found = self._found(self.compared, trial)
+        trial.restore()
+        if found is None:
+            raise ModelError(f"{self.options.asked()} cannot be reached with the widths that are tried")
+        return found, self.compared
+
+    def _has_channels(self) -> bool:
+        return any(part.kind is Kind.CHANNELS for part in self.parts)
 
     def _found(self, levels: Mapping[str, Mapping[int, Level]], trial: Callable[[Mapping[str, int]], float]) -> Found | None:
         """Return the best choice that fits; None: none does."""
-        room, rounds = self.budget - self.costs.rest, self.options.search_rounds
+        room, rounds = self.budget - self.costs.rest, self._rounds()
         if self.costs.settle is not None:
             self._begin_settled(levels, room)
         for _ in range(_SETTLINGS):
-            found = search(self._offered(levels), room, trial, rounds=rounds, seconds=_SEARCH_S, seed=self.setting.seed)
+            found = search(self.offered(levels), room, trial, rounds=rounds, seed=self.setting.seed)
             if self.costs.settle is None:
                 return found
             if found is None:
@@ -172,10 +181,18 @@ class PartAllocation:
         chosen = self._filled(levels, _uniform(self.parts, levels, self.costs, self.budget))
         return Found(chosen, trial(chosen), 1)
 
+    def _rounds(self) -> int:
+        """Return how many choices are judged."""
+        return self.options.search_rounds or self._as_often(len(self.samples), most=_ROUNDS, least=_FEWEST_ROUNDS)
+
+    def _as_often(self, samples: int, *, most: int, least: int) -> int:
+        """Return how often `samples` can be run for a fixed amount of work, however fast the machine is."""
+        return int(min(max(_WORK_MACS / max(macs(self.model, self.samples.collate([0])) * samples, 1), least), most))
+
     def _begin_settled(self, levels: Mapping[str, Mapping[int, Level]], room: float) -> None:
         """Settle the costs at the widths of a choice that fits."""
         for _ in range(_SETTLINGS):
-            first = choose(self._offered(levels), room)
+            first = choose(self.offered(levels), room)
             if first is None:  # layers between two parts cost too much beside a wide neighbour: begin with all parts narrow
                 _uniform(self.parts, levels, self.costs, self.budget)
                 return
@@ -198,7 +215,8 @@ class PartAllocation:
         self.costs.settle(counts)  # type: ignore[misc]
         return counts
 
-    def _offered(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, list[Option]]:
+    def offered(self, levels: Mapping[str, Mapping[int, Level]]) -> dict[str, list[Option]]:
+        """Return the versions with their errors and costs, by part."""
         return {
             part.name: [Option(count, self.costs.of(part, count), level.error) for count, level in levels[part.name].items()]
             for part in self.parts
@@ -338,6 +356,30 @@ class Trial:
     def _restore_biases(self) -> None:
         for offset, bias in self.biases.values():
             set_bias(self.model, offset, bias)
+
+
+def reactions(
+    parts: Sequence[Part], levels: Mapping[str, Mapping[int, Level]], trial: Callable[[Mapping[str, int]], float]
+) -> dict[str, dict[int, float]]:
+    """Return for every part, by the units that are left, what its absence alone changes at the model's outputs.
+
+    A version's own error is that of the part's output. It is multiplied by how strongly the outputs react to this part, which
+    is tried at two versions, half and least, and interpolated between.
+    """
+    whole = {part.name: part.units for part in parts}
+    found: dict[str, dict[int, float]] = {}
+    with progress.task("sensitivity", total=len(parts)) as advance:
+        for part in parts:
+            own = {count: level.error for count, level in levels[part.name].items()}
+            fewer = sorted(count for count in own if count < part.units)
+            tried = {count: trial({**whole, part.name: count}) for count in {*fewer[:1], *fewer[len(fewer) // 2 :][:1]}}
+            known = sorted((own[count], change / max(own[count], _LEAST_ERROR)) for count, change in tried.items())
+            at, factors = [error for error, _ in known], [factor for _, factor in known]
+            found[part.name] = {
+                count: error * float(np.interp(error, at, factors)) if known else 0.0 for count, error in own.items()
+            }
+            advance()
+    return found
 
 
 def apply_levels(

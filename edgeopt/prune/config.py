@@ -74,8 +74,9 @@ class PruneOptions(Options):
     up for the others change the layer's output least, layer by layer."""
     calibration_samples: int = Field(default=128, ge=1)
     """Number of training samples that importances and errors are computed on."""
-    search_rounds: int = Field(default=100, ge=1)
-    """Number of allocations that are tried on the calibration samples (SPDY); 1: only that with the smallest sum of errors."""
+    search_rounds: int | None = Field(default=None, ge=1)
+    """Number of allocations that are tried on the calibration samples (SPDY); 1: only that with the smallest sum of errors;
+    none: 100, or fewer (at least 8) where these would take more than 2·10¹² multiply-accumulates."""
     recovery: Literal["train", "lora", "fit", "none"] = "train"
     """train: train all weights against the teacher; lora: low-rank updates of them, merged; fit: least squares layer by
     layer on the calibration samples; none: weights as they are."""

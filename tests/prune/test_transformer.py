@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.models.size import macs, parameters
@@ -26,6 +27,18 @@ def test_the_budget_holds(importance: str, scope: str) -> None:
     assert done.allocation is not None and done.allocation.planned <= done.allocation.budget
     assert macs(model, samples.collate([0])) == pytest.approx(done.allocation.planned)
     assert 0.4 * before < macs(model, samples.collate([0])) <= 0.6 * before
+
+
+def test_parts_that_hardly_change_the_outputs_go_first() -> None:
+    """Errors of their own outputs, which are shares, say the opposite here: evenly narrowed models were better."""
+    model, _, _ = tiny("llama")
+    with torch.no_grad():
+        for name, factor in (("model.layers.0.mlp.down_proj", 0.01), ("model.layers.1.mlp.down_proj", 30), ("lm_head", 30)):
+            model.get_submodule(name).weight.mul_(factor)  # type: ignore[operator, union-attr]
+    options = PruneOptions.read({"macs": 0.9, "search_rounds": 1, "heads": False, "recovery": "fit"}, where="here")
+    done = prune_transformer(model, texts(), options=options, setting=_SETTING)
+    left = {layer.name: layer.channels_after for layer in done.layers}
+    assert left["model.layers.0.mlp"] < left["model.layers.1.mlp"]
 
 
 def test_parameters_are_a_budget() -> None:

@@ -7,7 +7,6 @@ calibration data. Weights that were best so far are changed at random; the bette
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,10 +34,9 @@ def search(
     judge: Callable[[Mapping[str, int]], float],
     *,
     rounds: int,
-    seconds: float,
     seed: int = 0,
 ) -> Found | None:
-    """Return the best choice within `budget` after at most `rounds` judgements and `seconds`; None if nothing fits."""
+    """Return the best choice within `budget` after at most `rounds` judgements; None if nothing fits."""
     first = choose(parts, budget)
     if first is None:
         return None
@@ -47,12 +45,9 @@ def search(
     weights = np.zeros(len(names))
     seen = {tuple(first[name] for name in names)}
     best = Found(first, judge(first), 1)
-    end = time.monotonic() + seconds
     with progress.task("allocation", total=rounds) as advance:
         for turn in range(1, rounds):
             advance()
-            if time.monotonic() > end:
-                break
             changed = weights + _moved(generator, len(names), turn / rounds)
             tried = choose(_weighted(parts, names, changed), budget)
             key = tuple(tried[name] for name in names) if tried else ()

@@ -1,11 +1,12 @@
 // A bundle in JavaScript: read, verified and run by onnxruntime-web, in a browser or in Node (20 or later).
 //
 //     import * as ort from "onnxruntime-web";
-//     import { verify } from "./bundle.mjs";
-//     const checks = await verify(ort, async (name) => new Uint8Array(await (await fetch(`bundle/${name}`)).arrayBuffer()));
+//     import { fetched, verify } from "./bundle.mjs";
+//     const checks = await verify(ort, fetched);
 //
-// `read` gives a file of the bundle as bytes. The questions are those of verify.py: are the files the recorded ones, does the
-// model take and give what is said, does it compute what it computed? Each answer is {name, status, detail}.
+// `read(name)` gives a file of the bundle as bytes: `fetched` those of a bundle that lies beside the page. The questions are those
+// of verify.py: are the files the recorded ones, does the model take and give what is said, does it compute what it computed?
+// Each answer is {name, status, detail}.
 
 const TYPES = {
   "<f4": ["float32", Float32Array], "<f8": ["float64", Float64Array], "<i8": ["int64", BigInt64Array],
@@ -59,6 +60,13 @@ export function inside(path) {
     throw new Error(`bundle.json: path ${JSON.stringify(path)?.slice(0, 80)} leaves the bundle; refused`);
   }
   return path;
+}
+
+/** Return a file of the bundle in the folder bundle/ beside the page, as bytes. */
+export async function fetched(name) {
+  const response = await fetch(`bundle/${name.split("/").map(encodeURIComponent).join("/")}`);
+  if (!response.ok) throw new Error(`${name}: missing`);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 /** Return an onnxruntime session of the bundle's model, its external data included. */

@@ -3,7 +3,7 @@
 //     {open}              → {hint}                      {messages, most} → {piece} …, {made}; "stop" to the port ends it early
 //     {golden}            → {count, problems}           any of them      → {error}
 
-import { inside, open, parsed } from "./bundle.mjs";
+import { fetched, inside, open, parsed } from "./bundle.mjs";
 import { LanguageModel } from "./generate.mjs";
 import { Template } from "./ort/jinja.mjs";
 import * as ort from "./ort/ort.wasm.min.mjs";
@@ -16,22 +16,14 @@ ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
 ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
 ort.env.logLevel = "error";
 
-const fetched = (name) => fetch(`bundle/${name.split("/").map(encodeURIComponent).join("/")}`);
-
-async function read(name) {
-  const response = await fetched(name);
-  if (!response.ok) throw new Error(`${name}: missing`);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
 async function load() {
-  const values = async (name) => parsed(await read(name), name);
+  const values = async (name) => parsed(await fetched(name), name);
   const [manifest, generation, tokenizer] = await Promise.all(["bundle.json", "generation.json", "tokenizer.json"].map(values));
   const files = new Map();
-  for (const name of [manifest.model.file, ...manifest.model.external_data]) files.set(name, await read(inside(name)));
+  for (const name of [manifest.model.file, ...manifest.model.external_data]) files.set(name, await fetched(inside(name)));
   const model = new LanguageModel(ort, await open(ort, manifest, files), generation, tokenizer);
   const listed = new Set(manifest.files.map(({ path }) => path));
-  const template = await readTemplate(async (name) => (listed.has(name) ? new TextDecoder().decode(await read(name)) : null));
+  const template = await readTemplate(async (name) => (listed.has(name) ? new TextDecoder().decode(await fetched(name)) : null));
   const render = template && compiled(Template, template);
   const prompted = (messages) => (render ? model.tokenizer.plainIds(render(messages)) : model.tokenizer.encode(messages.at(-1).content).ids);
   return { model, prompted, hint: render ? TALKS : GOES_ON };
@@ -43,7 +35,7 @@ async function answer({ open: opened, golden, messages, most }, port) {
   const { model, prompted, hint } = await loaded;
   if (opened) return { hint };
   if (golden) {
-    const { places, problem } = await model.checkGolden(parsed(await read("golden.json"), "golden.json"), (content) => prompted([{ role: "user", content }]));
+    const { places, problem } = await model.checkGolden(parsed(await fetched("golden.json"), "golden.json"), (content) => prompted([{ role: "user", content }]));
     return { count: places, problems: problem ? [problem] : [] };
   }
   const made = [];

@@ -1,5 +1,6 @@
 // The page: everything happens in the browser, and once loaded it works offline (sw.js). ?ep=webgpu asks for WebGPU.
 
+import { fetched } from "./bundle.mjs";
 import { checkGolden } from "./decoding.mjs";
 import { openBundle } from "./inference.mjs";
 import { keepOffline, report } from "./offline.mjs";
@@ -11,12 +12,6 @@ const ort = await import(gpu ? "./ort/ort.webgpu.min.mjs" : "./ort/ort.wasm.min.
 ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
 ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
 ort.env.logLevel = "error";
-
-async function read(name) {
-  const response = await fetch(`bundle/${name.split("/").map(encodeURIComponent).join("/")}`);
-  if (!response.ok) throw new Error(`${name}: missing`);
-  return new Uint8Array(await response.arrayBuffer());
-}
 
 /** Decode an image to RGB bytes, turned as its EXIF orientation says. */
 async function pixels(bytes) {
@@ -36,7 +31,7 @@ async function pixels(bytes) {
 }
 
 try {
-  const bundle = await openBundle(ort, read, { pixels, providers: gpu ? ["webgpu", "wasm"] : ["wasm"] });
+  const bundle = await openBundle(ort, fetched, { pixels, providers: gpu ? ["webgpu", "wasm"] : ["wasm"] });
   const predict = async (raw) => {
     const input = raw instanceof Blob ? new Uint8Array(await raw.arrayBuffer()) : raw;
     const start = performance.now();
@@ -48,7 +43,7 @@ try {
   const offline = await keepOffline();
   if (query.has("golden")) {
     const count = (bundle.manifest.golden.raw ?? []).length;
-    const problems = await checkGolden(bundle.manifest, read, async (raw) => (await predict(raw)).answer);
+    const problems = await checkGolden(bundle.manifest, fetched, async (raw) => (await predict(raw)).answer);
     await report({ count, problems, offline });
   }
 } catch (error) {

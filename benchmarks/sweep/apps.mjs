@@ -1,7 +1,7 @@
 // node apps.mjs PROJECT SECONDS SEED: damaged bundles and inputs through a generated Node project, in one process.
 //
 // Each case is printed as JSON before it runs, so that the last line names the one that ended the process. What is thrown must be
-// an Error of one line, within 5 s, and no name that leaves the bundle may be asked for.
+// an Error of one line, within 5 s of processor time, and no name that leaves the bundle may be asked for.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -60,9 +60,15 @@ const names = ["bundle.json", ...(whole.steps.kind === "tokenizer" ? [whole.step
 const found = { cases: 0, read: 0, refused: 0, wrong: [] };
 const asked = new Set();
 
+/** Return the processor time of this process in ms. */
+function used() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 async function attempt(about, run) {
   console.log(JSON.stringify({ case: found.cases, ...about }));
-  const start = performance.now();
+  const start = used();
   try {
     await run();
     found.read += 1;
@@ -71,15 +77,14 @@ async function attempt(about, run) {
     if (!(error instanceof Error)) found.wrong.push(`${found.cases}: threw ${typeof error}`);
     else if (/\n/.test(error.message.trim())) found.wrong.push(`${found.cases}: ${error.message.slice(0, 120)}`);
   }
-  const took = performance.now() - start;
+  const took = used() - start;
   if (took > 5000) found.wrong.push(`${found.cases}: took ${Math.round(took)} ms`);
   for (const name of asked) if (/(^|\/)\.\.(\/|$)|^\/|\\/.test(name)) found.wrong.push(`${found.cases}: asked for ${name}`);
   asked.clear();
   found.cases += 1;
 }
 
-const end = performance.now() + 1000 * seconds;
-while (performance.now() < end) {
+while (used() < 1000 * seconds) {
   const kind = below(3);
   const [number, name, before] = [below(raws.length), names[below(names.length)], state];
   if (kind === 0) {

@@ -5,7 +5,8 @@
     python -m benchmarks.sweep.apps python BUNDLE --seconds 600
 
 What is damaged is read or refused in one line; a crash, a hang, a report of a sanitizer or a file outside of the bundle is a
-fault. The case that shows it is kept below build/sweep, and the exit code is 1.
+fault. The case that shows it is kept below build/sweep, and the exit code is 1. Seconds are those of a processor, so that a
+machine that does other things as well makes the same number of cases, and no slow one of them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from edgeopt.device_code import inference
 
 _KEPT = Path("build/sweep")
 _PATIENCE_S = 60
+_LONGEST_WAIT_S = 3600
 _MODEL = ("model.onnx", "model.ort")
 _FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g"
 _SANITIZER = {
@@ -40,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("kind", choices=("cpp", "node", "python"))
     parser.add_argument("project", type=Path)
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, default=600.0, help="of processor time")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     run = {"cpp": fuzz_cpp, "node": fuzz_node, "python": fuzz_python}[options.kind]
@@ -51,8 +53,8 @@ def main() -> int:
 
 def fuzz_node(project: Path, seconds: float, seed: int) -> dict[str, Any]:
     """Run ``apps.mjs``, again where a case ends its process."""
-    end, total = time.monotonic() + seconds, {"cases": 0, "read": 0, "refused": 0, "wrong": []}
-    while (left := end - time.monotonic()) > 1:
+    end, total = children_s() + seconds, {"cases": 0, "read": 0, "refused": 0, "wrong": []}
+    while (left := end - children_s()) > 1:
         command = [
             "node",
             "--max-old-space-size=3000",
@@ -61,15 +63,10 @@ def fuzz_node(project: Path, seconds: float, seed: int) -> dict[str, Any]:
             str(left),
             str(seed),
         ]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=left + _PATIENCE_S)
-        except subprocess.TimeoutExpired as error:
-            lines = (error.stdout or b"").decode("utf-8", "replace").splitlines()
-            total["wrong"].append(f"hangs: {lines[-1] if lines else ''}")  # type: ignore[attr-defined]
-            return total
+        done = limited(command, left + _PATIENCE_S)
         last = json.loads(done.stdout.splitlines()[-1])
         if "wrong" not in last:
-            said = done.stderr.strip().splitlines()[-1:] or [""]
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [""]
             total["wrong"].append(f"seed {seed} ended with {done.returncode} at {last}: {said[0][:200]}")  # type: ignore[attr-defined]
             last = {"cases": last["case"] + 1, "read": 0, "refused": 0, "wrong": []}
         for key, value in last.items():
@@ -78,13 +75,27 @@ def fuzz_node(project: Path, seconds: float, seed: int) -> dict[str, Any]:
     return total
 
 
+def children_s() -> float:
+    """Return the processor time of the processes that have ended so far."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def limited(
+    command: list[str], seconds: float, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command that is ended after so many seconds of processor time (SIGXCPU)."""
+    words = ["prlimit", f"--cpu={int(seconds) + 1}", *command]
+    return subprocess.run(words, capture_output=True, env=environment, check=False, timeout=_LONGEST_WAIT_S)
+
+
 def fuzz_cpp(project: Path, seconds: float, seed: int) -> dict[str, Any]:
     """Build the program with the sanitizers, and run it once for each case."""
     build = project / "build-sanitized"
     settings = [f"-DCMAKE_CXX_FLAGS={_FLAGS}", "-DCMAKE_BUILD_TYPE=Debug"]
     subprocess.run(["cmake", "-S", str(project), "-B", str(build), *settings], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", str(build)], check=True, capture_output=True)
-    generator, end = random.Random(seed), time.monotonic() + seconds
+    generator, end = random.Random(seed), children_s() + seconds
     total: dict[str, Any] = {"cases": 0, "read": 0, "refused": 0, "wrong": []}
     manifest = json.loads((project / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +104,7 @@ def fuzz_cpp(project: Path, seconds: float, seed: int) -> dict[str, Any]:
         for name in _MODEL:
             if (project / "bundle" / name).exists():
                 (copy / name).symlink_to(project / "bundle" / name)
-        while time.monotonic() < end:
+        while children_s() < end:
             arguments, kept = cpp_case(project, copy, manifest, generator)
             problem, refused = run_cpp(build / "app", project, arguments)
             total["cases"] += 1
@@ -133,10 +144,7 @@ def run_cpp(program: Path, project: Path, arguments: list[str]) -> tuple[str | N
     """Return what is wrong with a run, and whether it refused what it read."""
     command = [str(program), "--library", str(project / "lib" / "libonnxruntime.so"), "--table", str(project / "unicode.txt")]
     environment = {**os.environ, **_SANITIZER}
-    try:
-        done = subprocess.run([*command, *arguments], capture_output=True, env=environment, check=False, timeout=_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        return "hangs", False
+    done = limited([*command, *arguments], _PATIENCE_S, environment)
     said = done.stderr.decode("utf-8", "replace")
     if done.returncode not in (0, 1, 2) or "Sanitizer" in said or "runtime error" in said:
         at = next((line for line in said.splitlines() if "ERROR" in line or "runtime error" in line), said[:200])
@@ -147,17 +155,17 @@ def run_cpp(program: Path, project: Path, arguments: list[str]) -> tuple[str | N
 def fuzz_python(bundle: Path, seconds: float, seed: int) -> dict[str, Any]:
     """Put damaged raw inputs through the code that travels with bundles; each is answered or a ValueError of one line."""
     code = inference("pipeline").Bundle(str(bundle), threads=1)
-    generator, end = random.Random(seed), time.monotonic() + seconds
+    generator, end = random.Random(seed), time.process_time() + seconds
     total: dict[str, Any] = {"cases": 0, "read": 0, "refused": 0, "wrong": []}
     entries = [entry["input"] for entry in code.manifest["golden"]["raw"]]
-    while time.monotonic() < end:
+    while time.process_time() < end:
         given = generator.choice(entries)
         is_text = "text" in given
         content = mutated(str(given["text"]).encode() if is_text else (bundle / given["file"]).read_bytes(), generator)
         text = content.decode("utf-8", "surrogatepass" if generator.random() < 0.1 else "replace") if _decodes(content) else "x"
         raw: Any = ((text, text) if code.steps.get("pair") else text) if is_text else content
         total["cases"] += 1
-        start = time.monotonic()
+        start = time.process_time()
         try:
             code.predict(raw)
             total["read"] += 1
@@ -170,8 +178,8 @@ def fuzz_python(bundle: Path, seconds: float, seed: int) -> dict[str, Any]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             total["wrong"].append(f"{type(error).__name__}: {str(error)[:200]} ({path})")
-        if time.monotonic() - start > _PATIENCE_S:
-            total["wrong"].append(f"case {total['cases']} took {time.monotonic() - start:.0f} s")
+        if time.process_time() - start > _PATIENCE_S:
+            total["wrong"].append(f"case {total['cases']} took {time.process_time() - start:.0f} s")
     return total
 
 

@@ -74,15 +74,18 @@ def _number(settings: Any, part: str, key: str) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def for_model(preprocessing: Preprocessing, tokenizer: Tokenizer | None, signature: Signature) -> Preprocessing:
-    """Return `preprocessing` with the inputs that this model has; arrays with a tokenizer beside them are texts."""
+def for_model(
+    preprocessing: Preprocessing, tokenizer: Tokenizer | None, signature: Signature, *, pairs: bool = False
+) -> Preprocessing:
+    """Return `preprocessing` with the inputs that this model has; arrays with a tokenizer beside them are texts, or `pairs`."""
     if isinstance(preprocessing, TokenizerInput):
+        pairs |= preprocessing.pair
         if tokenizer is None:
-            return preprocessing
+            return preprocessing.model_copy(update={"pair": pairs})
         known = tokenizer_input(Tokenizer(tokenizer.file, preprocessing.max_length), signature)
-        return known.model_copy(update={"max_length": preprocessing.max_length})
+        return known.model_copy(update={"max_length": preprocessing.max_length, "pair": pairs})
     if isinstance(preprocessing, ArrayInput) and tokenizer is not None:
-        return tokenizer_input(tokenizer, signature)
+        return tokenizer_input(tokenizer, signature).model_copy(update={"pair": pairs})
     return preprocessing
 
 

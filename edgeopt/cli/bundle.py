@@ -95,14 +95,15 @@ def bundle(
     from edgeopt.cli.progress_bars import shown
     from edgeopt.targets.target import load_target
 
-    found = _spec(_Source(model, data, tokenizer, preprocessing, golden), model_licence=licence, data_licence=data_licence)
+    names = read_labels(labels) if labels else ()
+    source = _Source(model, data, tokenizer, preprocessing, names, golden)
+    found = _spec(source, model_licence=licence, data_licence=data_licence)
     made_for = load_target(target)
     spec = replace(
         found,
         name=name or found.name,
         task=task or found.task,
         target=made_for.name,
-        labels=read_labels(labels) if labels else found.labels,
         decoding=read_decoding_file(decoding) if decoding else None,
         format=_format(form),
         in_graph=in_graph,
@@ -128,6 +129,7 @@ class _Source:
     data: str
     tokenizer: Path | None
     preprocessing: Path | None
+    labels: tuple[str, ...]
     golden: int
 
 
@@ -149,7 +151,7 @@ def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSp
     words = Tokenizer(find_tokenizer(tokenizer)) if tokenizer else None
     steps = read_preprocessing_file(source.preprocessing) if source.preprocessing else None
     manifest, inputs, raw = _golden(data, steps, source.golden, model, tokenizer)
-    made = steps or for_model(manifest.preprocessing, words, signature)
+    made = steps or for_model(manifest.preprocessing, words, signature, pairs=bool(raw) and isinstance(raw[0].text, tuple))
     stated = licences_of(model, data, manifest, model_licence=model_licence, data_licence=data_licence)
     return BundleSpec(
         model=model,
@@ -158,7 +160,7 @@ def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSp
         target="",
         golden=inputs,
         preprocessing=made,
-        labels=_class_names(data, manifest.labels, known.names, signature),
+        labels=source.labels or _class_names(data, manifest.labels, known.names, signature),
         raw=raw if takes_raw(made) else None,
         origins=origins_of(model, data, manifest),
         licences=stated.names,
@@ -199,7 +201,7 @@ def _golden(
     if steps is not None and raw:
         signature = files.signature(files.load(model))
         inputs = prepared_inputs(raw, steps, signature, find_tokenizer(tokenizer) if tokenizer else None)
-        return set_of(data) or described(data, from_arrays(inputs[0])), inputs, raw
+        return set_of(data) or described(data, from_arrays(inputs[0], shared=frozenset(inputs[0]))), inputs, raw
     samples = read_calibration(data, tokenizer, model)
     inputs = [dict(batch) for batch in limited(samples, count).batches(1)]
     return set_of(data) or described(data, samples), inputs, raw

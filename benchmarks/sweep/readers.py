@@ -339,10 +339,10 @@ def targets(folder: Path) -> dict[str, Target]:
     }
 
     def read_table(path: Path) -> object:
-        from edgeopt.data.table_texts import Columns
-        from edgeopt.data.table_texts import read_table as read
+        from edgeopt.data.table_rows import RowOptions, texts_of_rows
+        from edgeopt.data.table_texts import RowsOptions, read_rows
 
-        return read(path, Columns())
+        return texts_of_rows(read_rows(path, RowsOptions()), RowOptions(), where=str(path))
 
     return {
         "npz": Target(

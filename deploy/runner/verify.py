@@ -505,12 +505,18 @@ def check_signature(folder: str, trusted: Optional[str]) -> list[Check]:
             content, pem = signature.read(), key.read()
         paths = _walk(folder)[0] - {SIGNATURE}
         digests = {name: sha256(os.path.join(folder, *name.split("/"))) for name in paths}
-    except (ImportError, OSError) as error:
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}; name the file of a public key"
+        return [Check("signature", "unchecked", _short(said, 300))]
+    except ImportError as error:
         return [Check("signature", "unchecked", _short(f"{error}", 300))]
     try:
         name = code.check(content, pem, digests)
     except ImportError as error:
         return [Check("signature", "unchecked", f"{error}; install cryptography to have the signature checked")]
+    except code.NoKey as error:
+        said = f"{trusted}: {error}; name the file of an ECDSA public key"
+        return [Check("signature", "unchecked", _short(said, 300))]
     except code.WrongKey as error:
         return [Check("signature", "failed", _short(str(error), 300), WRONG_KEY)]
     except code.SignatureFault as error:

@@ -22,7 +22,7 @@ from typing import Any
 
 from edgeopt import files
 from edgeopt.bundle.pack import DAMAGED_ZIP, is_of_disk, refuse_in_bundle, unsafe_name
-from edgeopt.bundle.verify import device_verify
+from edgeopt.bundle.verify import BundleVersionError, device_verify
 from edgeopt.errors import DataError, IntegrityError, ModelError, RecipeError
 from edgeopt.extras import need
 
@@ -121,6 +121,7 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
 
     Raises:
         DataError: the delta is damaged, or is one for another bundle.
+        BundleVersionError: it is of a later version than this edgeopt.
         IntegrityError: a part, a file or the bundle does not have the hash that it must have.
         RecipeError: `output` exists already.
     """
@@ -150,8 +151,10 @@ def _assemble(archive: zipfile.ZipFile, old: Path, folder: Path) -> None:
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
         raise DataError("a part is compressed twice; refused")
     values = json.loads(_unpacked(archive.read("delta.json"), 256 << 20, None))
-    if values["schema_version"] != 1:
-        raise DataError(f"delta.json: schema version {values['schema_version']}, this edgeopt reads 1")
+    version = values["schema_version"]
+    if version != 1:
+        kind = BundleVersionError if isinstance(version, int) and version > 1 else DataError
+        raise kind(f"delta.json: schema version {version}, this edgeopt reads 1")
     if values["old"] != _identity(old):
         raise DataError(f"{old}: not the bundle that this delta is for")
     if sum(_count(entry["bytes"]) for entries in values["files"].values() for entry in entries) > _MOST_BYTES:

@@ -23,7 +23,7 @@ from edgeopt.bundle.manifest import Manifest, read_manifest
 from edgeopt.bundle.native_tokenizer import unread_part
 from edgeopt.bundle.pack import refuse_in_bundle
 from edgeopt.bundle.unicode_table import unicode_table
-from edgeopt.bundle.verify import verify_bundle
+from edgeopt.bundle.verify import need_verified
 from edgeopt.data.preprocessing import AudioInput, TokenizerInput
 from edgeopt.device_code import inference, inference_folder
 from edgeopt.documents import read_json
@@ -126,7 +126,8 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
         RecipeError: `output` holds something else, or lies in the bundle.
     """
     output = output if output.name else output.resolve()
-    manifest = _checked(bundle)
+    need_verified(bundle)
+    manifest = read_manifest(bundle)
     _refuse(manifest, bundle, platform)
     _refuse_foreign(output, bundle)
     with files.disk_errors(output):
@@ -183,14 +184,6 @@ def next_commands(project: Project) -> Iterator[str]:
     says = ("install what it needs", f"{golden} through the app itself", _WAYS[project.platform])
     for command, what in zip(project.commands, says, strict=True):
         yield f"{command:<40}  # {what}"
-
-
-def _checked(bundle: Path) -> Manifest:
-    report = verify_bundle(bundle)
-    failed = next((check for check in report.checks if check.status == "failed"), None)
-    if failed is not None:
-        raise ModelError(f"{bundle}: does not verify: {failed.name}: {failed.detail}")
-    return read_manifest(bundle)
 
 
 def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:

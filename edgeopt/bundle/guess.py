@@ -36,7 +36,6 @@ from edgeopt.tasks.decoding import (
 _CORNERS = 0.98
 """Share of a detector's boxes whose second corner must lie behind the first."""
 _STRIDES = ([8, 16, 32], [8, 16, 32, 64], [16, 32])
-_EMBEDDINGS = ("feature-extraction", "sentence-similarity", "sentence-embeddings", "embedding", "embeddings")
 
 
 def read_decoding_file(path: Path) -> Decoding:
@@ -75,7 +74,7 @@ def guess_decoding(
     for words, make in _BY_TASK:
         if any(word in task for word in words):
             return make(outputs)
-    if task in _EMBEDDINGS or any(word in task for word in ("embedding", "similarity", "feature-extraction")):
+    if is_of_embeddings(task):
         return Embedding(output=_embedding(outputs, isinstance(preprocessing, TokenizerInput)))
     is_tags = isinstance(preprocessing, TokenizerInput) and first.ndim == 3 and first.shape[-1] == len(labels) > 1
     if is_tags and (any(label.startswith(("B-", "I-")) for label in labels) or "token" in task):
@@ -84,6 +83,11 @@ def guess_decoding(
     if ("classification" in task and first.ndim == 2) or (labels and first.ndim >= 2 and classes == len(labels) > 1):
         return Argmax(output=name, activation=_activation(first))
     return Arrays()
+
+
+def is_of_embeddings(task: str) -> bool:
+    """Return whether the answer of a model for `task` is a vector."""
+    return any(word in task for word in ("embedding", "similarity", "feature-extraction"))
 
 
 def _activation(values: Array) -> Activation:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeopt.bundle.pack import pack_bundle, unpack_bundle
+from edgeopt.bundle.verify import need_verified
 from edgeopt.documents import read_json
 from edgeopt.errors import DataError, IntegrityError, MachineError, ModelError, RecipeError
 from edgeopt.lifetime import temporary_folder
@@ -69,13 +70,14 @@ def push_bundle(bundle: Path, reference: str) -> str:
     """Push the bundle in the folder `bundle`; return its reference by digest.
 
     Raises:
-        ModelError: it is no bundle.
+        ModelError: it is no bundle, or does not verify.
         MachineError: the registry cannot be reached or refuses.
     """
     place = read_reference(reference)
     facts = read_json(bundle / "bundle.json", error=ModelError, what="a bundle's manifest")
     if not isinstance(facts, dict) or not {"name", "task"} <= facts.keys():
         raise ModelError(f"{bundle}: its bundle.json names no model and task; write the bundle again")
+    need_verified(bundle)
     with temporary_folder("edgeopt-oci-") as folder:
         packed = folder / "bundle.tar.zst"
         pack_bundle(bundle, packed)
@@ -178,5 +180,6 @@ def _send(
         said = error.read(200).decode("utf-8", "replace")
         raise MachineError(f"the registry refused {method} {address}: status {error.code}: {' '.join(said.split())}") from error
     except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:  # (the last two: of such a host or port)
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        said = " ".join(str(reason).split()) or type(error).__name__
         raise MachineError(f"the registry at {address} cannot be reached: {said}") from error

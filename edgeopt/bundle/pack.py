@@ -28,6 +28,8 @@ _SUFFIXES = (".tar.zst", ".zip")
 _MOST_BYTES = 64 << 30
 _MOST_FILES = 100_000
 _MOST_RATIO = 200
+_MOST_HEADER_BYTES = 1 << 20
+"""Of what comes before an entry of a .tar: its name, and comments that are read into memory."""
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _BLOCK = 1 << 20
 _OF_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -86,6 +88,8 @@ def unpack_bundle(archive: Path, output: Path) -> None:
             aside = Path(parent) / "bundle"
             aside.mkdir()
             (_read_zip if kind == ".zip" else _read_tar)(archive, aside)
+            if not (aside / "bundle.json").is_file():
+                raise DataError(f"{archive}: holds no bundle.json, so it is no bundle; edgeopt pack makes one of a bundle")
             aside.replace(output)
 
 
@@ -163,10 +167,12 @@ def _read_tar(path: Path, folder: Path) -> None:
         with (
             path.open("rb") as packed,
             zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed) as stream,
-            tarfile.open(fileobj=io.BufferedReader(stream, _BLOCK), mode="r|") as archive,
+            _Bounded(io.BufferedReader(stream, _BLOCK), path) as bounded,
+            tarfile.open(fileobj=bounded, mode="r|") as archive,
         ):
             limits = _Limits(path)
             for entry in archive:
+                bounded.left = entry.size + _MOST_HEADER_BYTES
                 if not entry.isreg():
                     raise DataError(f"{path}: '{entry.name[:80]}' is not a plain file; refused")
                 source = archive.extractfile(entry)
@@ -176,6 +182,23 @@ def _read_tar(path: Path, folder: Path) -> None:
         if is_of_disk(error):
             raise
         raise DataError(f"{path}: not a .tar.zst that can be read: {_said(error)}") from error
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that gives `left` bytes more at most."""
+
+    def __init__(self, stream: io.BufferedReader, path: Path) -> None:
+        super().__init__()
+        self._stream, self._path = stream, path
+        self.left = _MOST_HEADER_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        content = self._stream.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise DataError(f"{self._path}: the header of an entry is larger than {_MOST_HEADER_BYTES} bytes; refused")
+        return content
 
 
 class _Limits:

@@ -46,6 +46,14 @@ def raw_files(files: Sequence[Path], count: int) -> tuple[RawSample, ...]:
     return tuple(RawSample(content=file.read_bytes(), suffix=file.suffix.lower()) for file in chosen)
 
 
+def single_texts(samples: Sequence[RawSample]) -> tuple[RawSample, ...]:
+    """Return samples of one text each: the two of a pair one after the other."""
+    texts = [
+        [sample] if not isinstance(sample.text, tuple) else [RawSample(text=text) for text in sample.text] for sample in samples
+    ]
+    return tuple(sample for group in texts for sample in group)
+
+
 def raw_of_samples(samples: Sequence[Batch], preprocessing: Preprocessing, tokenizer: Path | None) -> tuple[RawSample, ...]:
     """Return raw inputs out of prepared ones, where the preprocessing can be undone: images, recordings, texts and arrays."""
     return tuple(raw for sample in samples for raw in _undone(sample, preprocessing, tokenizer))
@@ -120,7 +128,7 @@ def wav(samples: Array, rate: int) -> bytes:
 def prepared_inputs(
     samples: Sequence[RawSample], preprocessing: Preprocessing, signature: Signature, tokenizer: Path | None
 ) -> list[dict[str, Array]]:
-    """Return the model's inputs for raw inputs, prepared by the code that travels with the bundle.
+    """Return the inputs of the model's first run for raw inputs, prepared by the code that travels with the bundle.
 
     Raises:
         RecipeError: one cannot be prepared.
@@ -139,7 +147,7 @@ def prepared_inputs(
                 prepared = bundle.prepare(entry["text"] if "text" in entry else str(folder / entry["file"]))
             except (ValueError, KeyError, StopIteration) as error:
                 raise RecipeError(f"raw input {index} cannot be prepared: {error}; see --preprocessing FILE") from error
-            found.append({**prepared.feeds, **bundle.constants()})
+            found.append(bundle.first_run(prepared.feeds))
     return found
 
 

@@ -48,14 +48,18 @@ def _images(folder: Path, count: int) -> tuple[RawSample, ...]:
 
 
 def _texts(table: Path, source: str, count: int) -> tuple[RawSample, ...] | None:
-    from edgeopt.data.table_texts import Columns, read_table
+    from edgeopt.data.table_rows import RowOptions, texts_of_rows
+    from edgeopt.data.table_texts import RowsOptions, read_rows
 
     options = options_of(source)
     if options.image or options.audio:
         return None
+    columns = tuple(options.columns.split(",")) if options.columns else ()
     try:
-        texts, _ = read_table(table, Columns(options.text, options.pair, options.label))
-    except DataError:  # a table that is read for its task alone, such as one without a heading
+        rows = read_rows(table, RowsOptions(columns, options.separator))
+        asked = RowOptions(options.text, options.pair, options.label, target=options.target)
+        texts = texts_of_rows(rows, asked, where=str(table))
+    except DataError:  # a table that is read for its task alone
         return None
     return tuple(RawSample(text=text) for text in texts[:count])
 

@@ -100,6 +100,17 @@ def verify_bundle(
     )
 
 
+def need_verified(bundle: Path) -> None:
+    """Refuse a bundle that does not verify.
+
+    Raises:
+        ModelError: it does not, or is no bundle.
+    """
+    failed = next((check for check in verify_bundle(bundle).checks if check.status == "failed"), None)
+    if failed is not None:
+        raise ModelError(f"{bundle}: does not verify: {failed.name}: {failed.detail}")
+
+
 def _verified_apart(path: Path, options: list[str], trusted: Path | None) -> VerifyReport:
     """Return the report of ``verify.py``, run as on the device."""
     command = [sys.executable, str(device_verify_path()), "--json", *options]

@@ -96,13 +96,12 @@ def bundle(
     from edgeopt.targets.target import load_target
 
     names = read_labels(labels) if labels else ()
-    source = _Source(model, data, tokenizer, preprocessing, names, golden)
+    source = _Source(model, data, tokenizer, preprocessing, names, task, golden)
     found = _spec(source, model_licence=licence, data_licence=data_licence)
     made_for = load_target(target)
     spec = replace(
         found,
         name=name or found.name,
-        task=task or found.task,
         target=made_for.name,
         decoding=read_decoding_file(decoding) if decoding else None,
         format=_format(form),
@@ -130,13 +129,16 @@ class _Source:
     tokenizer: Path | None
     preprocessing: Path | None
     labels: tuple[str, ...]
+    task: str | None
     golden: int
 
 
 def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSpec:
     """Return the content of the bundle, as model, data and their folders tell it."""
     from edgeopt.bundle import BundleSpec
+    from edgeopt.bundle.guess import is_of_embeddings
     from edgeopt.bundle.raw import Tokenizer, find_tokenizer, for_model, takes_raw, task_beside, tokenizer_beside
+    from edgeopt.bundle.raw_golden import single_texts
     from edgeopt.cli.bundle_origins import licences_of, origins_of
     from edgeopt.data.model_folder import facts_of
     from edgeopt.data.preprocessing import read_preprocessing_file
@@ -151,16 +153,26 @@ def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSp
     words = Tokenizer(find_tokenizer(tokenizer)) if tokenizer else None
     steps = read_preprocessing_file(source.preprocessing) if source.preprocessing else None
     manifest, inputs, raw = _golden(data, steps, source.golden, model, tokenizer)
-    made = steps or for_model(manifest.preprocessing, words, signature, pairs=bool(raw) and isinstance(raw[0].text, tuple))
+    task = (
+        source.task or (manifest.task if manifest.task != "generic" else "") or known.task or task_beside(folder) or "generic"
+    )
+    if raw and is_of_embeddings(task):
+        raw = single_texts(raw)
+    made = steps or for_model(
+        manifest.preprocessing,
+        words,
+        signature,
+        pairs=raw is not None and any(isinstance(sample.text, tuple) for sample in raw),
+    )
     stated = licences_of(model, data, manifest, model_licence=model_licence, data_licence=data_licence)
     return BundleSpec(
         model=model,
         name=model.stem,
-        task=(manifest.task if manifest.task != "generic" else "") or known.task or task_beside(folder) or "generic",
+        task=task,
         target="",
         golden=inputs,
         preprocessing=made,
-        labels=source.labels or _class_names(data, manifest.labels, known.names, signature),
+        labels=source.labels or _class_names(data, manifest.labels, known.names, signature, task),
         raw=raw if takes_raw(made) else None,
         origins=origins_of(model, data, manifest),
         licences=stated.names,
@@ -168,13 +180,14 @@ def _spec(source: _Source, *, model_licence: str, data_licence: str) -> BundleSp
     )
 
 
-def _class_names(data: str, found: Sequence[str], known: tuple[str, ...], signature: Signature) -> tuple[str, ...]:
+def _class_names(data: str, found: Sequence[str], known: tuple[str, ...], signature: Signature, task: str) -> tuple[str, ...]:
     """Return the names of the classes: of the calibration set, the model, or the data, where these are as many as it has."""
+    from edgeopt.bundle.guess import is_of_embeddings
     from edgeopt.data.source import set_of
 
     if set_of(data) is not None and found:
         return tuple(found)
-    if known or not found:
+    if known or not found or is_of_embeddings(task) or "regression" in task:
         return known
     shapes = [tensor.shape for tensor in signature.outputs]
     classes = shapes[0][-1] if len(shapes) == 1 and len(shapes[0]) == 2 else None

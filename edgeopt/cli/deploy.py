@@ -32,7 +32,7 @@ def deploy(
             raise RecipeError("-o is for projects: --to oci pushes to --push REF; leave it out")
         with unpacked(bundle) as folder:
             say(f"{bundle}: pushed to {push_bundle(folder, push)}. Next:")
-        say(f"  edgeopt unpack oci:{push} -o {bundle.name}")
+        say(f"  edgeopt unpack oci:{push} -o {bundle.name.removesuffix('.zip').removesuffix('.tar.zst')}")
         return
     platforms = [platform.value for platform in Platform]
     if to not in platforms:

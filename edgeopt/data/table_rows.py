@@ -65,6 +65,20 @@ class RowOptions:
     names: tuple[str, ...] = ()
 
 
+def texts_of_rows(rows: Sequence[Row], options: RowOptions, *, where: str) -> list[Text]:
+    """Return the texts of a table, or its pairs of texts, by the same columns as its samples.
+
+    Raises:
+        DataError: a column is missing or ambiguous, or a cell is empty.
+    """
+    columns = _text_columns(options, rows, where)
+    firsts = [text_cell(row, columns.text or "", number, where) for number, row in enumerate(rows)]
+    if columns.pair is None:
+        return list(firsts)
+    seconds = [text_cell(row, columns.pair, number, where) for number, row in enumerate(rows)]
+    return list(zip(firsts, seconds, strict=True))
+
+
 def samples_of_rows(
     rows: Sequence[Row], options: RowOptions, tokenizer: Path, form: TextOptions, *, where: str, digest: str
 ) -> Samples:
@@ -75,18 +89,15 @@ def samples_of_rows(
     """
     columns = list(rows[0])
     options = _complete(options, rows, where)
-    texts = [text_cell(row, options.text or "", number, where) for number, row in enumerate(rows)]
-    made_from = f"{digest} {options}"
+    whole, made_from = texts_of_rows(rows, options, where=where), f"{digest} {options}"
     if options.task == "question-answering" or ("answers" in columns and options.pair is not None):
         return _questions(rows, options, tokenizer, form, where=where, digest=made_from)
-    seconds = None if options.pair is None else [text_cell(row, options.pair, number, where) for number, row in enumerate(rows)]
-    if seconds is not None and options.task == "sentence-embeddings":
-        flat: list[Text] = [text for both in zip(texts, seconds, strict=True) for text in both]
+    if options.pair is not None and options.task == "sentence-embeddings":
+        flat: list[Text] = [text for both in whole for text in both]
         samples = tokenized(flat, None, tokenizer, form, made_from=made_from)
         scores = None if options.label is None else _numbers(rows, options.label, where)
         annotations = None if scores is None else [score for score in scores for _ in range(2)]
         return replace(samples, annotations=annotations, group=2)
-    whole: list[Text] = list(texts) if seconds is None else list(zip(texts, seconds, strict=True))
     samples = tokenized(whole, None, tokenizer, form, made_from=made_from)
     if options.target is not None:
         return _targets(samples, rows, options.target, tokenizer, form, where=where)
@@ -124,6 +135,15 @@ def with_labels(samples: Samples, rows: Sequence[Row], options: RowOptions, *, w
 
 
 def _complete(options: RowOptions, rows: Sequence[Row], where: str) -> RowOptions:
+    """Return the options with the columns that are recognised; a column that may hold labels is named."""
+    found = _text_columns(options, rows, where)
+    columns = [str(name) for name in rows[0] if name is not None]
+    if found.label is None and not options.labels and options.target is None and "answers" not in columns:
+        _note_labels([name for name in columns if name not in (found.text, found.pair)], rows, where)
+    return found
+
+
+def _text_columns(options: RowOptions, rows: Sequence[Row], where: str) -> RowOptions:
     """Return the options with the columns that are recognised."""
     columns = [str(name) for name in rows[0] if name is not None]
     for asked in (options.text, options.pair, options.label, options.target, *options.labels):
@@ -145,8 +165,6 @@ def _complete(options: RowOptions, rows: Sequence[Row], where: str) -> RowOption
         pair = _PAIRS[text]
     if label is None and not options.labels and options.target is None:
         label = next((name for name in LABELS if name in columns), None)
-        if label is None and "answers" not in columns:
-            _note_labels([name for name in columns if name not in (text, pair)], rows, where)
     return replace(options, text=text, pair=pair, label=label)
 
 

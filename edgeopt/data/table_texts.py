@@ -4,55 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgeopt.data.text import Text
 from edgeopt.documents import read_json
-from edgeopt.errors import DataError, nearest
+from edgeopt.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".txt")
-_TEXT = ("text", "sentence", "content", "document", "review", "premise", "question", "sentence1", "query")
-_LABEL = ("label", "labels", "class", "target")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns to read; None: the one with a usual name (for the label: if there is one)."""
-
-    text: str | None = None
-    pair: str | None = None
-    label: str | None = None
-
-
-def read_table(path: Path, columns: Columns) -> tuple[list[Text], NDArray[np.int64] | None]:
-    """Return the texts (pairs of texts if `columns.pair` is named) of a file, and their labels.
-
-    Labels that are not integers are numbered in alphabetical order.
-
-    Raises:
-        DataError: the file cannot be read, has no such column, or a row lacks it.
-    """
-    rows, where = _read(path, _READERS[path.suffix.lower()]), str(path)
-    names = [str(name) for name in rows[0] if name is not None]  # (csv puts cells beyond the heading under None)
-    text = _column(columns.text, _TEXT, names, where, "text")
-    firsts = [text_cell(row, text, number, where) for number, row in enumerate(rows)]
-    texts: list[Text] = list(firsts)
-    if columns.pair is not None:
-        pair = _column(columns.pair, (), names, where, "pair")
-        texts = [
-            (first, text_cell(row, pair, number, where)) for number, (first, row) in enumerate(zip(firsts, rows, strict=True))
-        ]
-    label = columns.label or next((name for name in _LABEL if name in names), None)
-    if label is None:
-        return texts, None
-    label = _column(label, (), names, where, "label")
-    return texts, _numbered([row.get(label) for row in rows], where, label)
 
 
 @dataclass(frozen=True)
@@ -148,18 +108,6 @@ def _squad_rows(articles: list[Any], path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _column(wanted: str | None, usual: Sequence[str], names: list[str], where: str, option: str) -> str:
-    if wanted is not None:
-        if wanted not in names:
-            raise DataError(f"{where}: no column '{wanted}'{nearest(wanted, names)}; it has: {', '.join(names)}")
-        return wanted
-    found = [name for name in usual if name in names] or (names if len(names) == 1 else [])
-    if len(found) != 1:
-        which = "no column has a usual name" if not found else f"several are possible ({', '.join(found)})"
-        raise DataError(f"{where}: which column is the {option}? {which}: write ?{option}=NAME; it has: {', '.join(names)}")
-    return found[0]
-
-
 def text_cell(row: Mapping[str, Any], name: str, number: int, where: str) -> str:
     """Return the text of row `number` in column `name`; `where` begins the error of a row that has none."""
     value = row.get(name)
@@ -175,24 +123,6 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _numbered(values: list[Any], where: str, column: str) -> NDArray[np.int64]:
-    if any(value is None for value in values):
-        raise DataError(f"{where}: row {values.index(None)} has no label in column '{column}'; repair or remove it")
-    try:
-        return np.array([int(value) for value in values], dtype=np.int64)
-    except OverflowError as error:
-        raise DataError(f"{where}: a label in column '{column}' is no class, but {error}") from error
-    except (TypeError, ValueError):
-        names = sorted({str(value) for value in values})
-        return np.array([names.index(str(value)) for value in values], dtype=np.int64)
-
-
-def _separated(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-        return list(reader)
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
@@ -217,4 +147,4 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return [{"text": line.rstrip("\r\n")} for line in file if line.strip()]
 
 
-_READERS = {".csv": _separated, ".tsv": _separated, ".json": _json_rows, ".jsonl": _json_lines, ".txt": _lines}
+_READERS = {".json": _json_rows, ".jsonl": _json_lines, ".txt": _lines}

@@ -151,6 +151,16 @@ def test_a_file_that_changed_in_places_is_sent_as_what_changed(make_spec, tmp_pa
     assert contents(tmp_path / "made") == contents(tmp_path / "new")
 
 
+@pytest.mark.parametrize(("version", "exit_code"), [(2, 5), (0, 2), ("1", 2)])
+def test_a_delta_of_a_later_version_has_the_exit_code_of_later_bundles(pair, tmp_path, version, exit_code):
+    old, new = pair
+    write_delta(old, new, tmp_path / "d.delta")
+    changed(tmp_path / "d.delta", lambda values: values.update(schema_version=version))
+    with pytest.raises(EdgeoptError, match=f"schema version {version}, this edgeopt reads 1") as found:
+        apply_delta(old, tmp_path / "d.delta", tmp_path / "made")
+    assert found.value.exit_code == exit_code
+
+
 def test_a_folder_is_no_delta(tmp_path):
     for place in (tmp_path, tmp_path / "missing.delta"):
         with pytest.raises(DataError, match="no such file; give one that edgeopt delta wrote"):

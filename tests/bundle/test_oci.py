@@ -97,6 +97,14 @@ def test_other_artifacts_are_no_bundles(registry, body, tmp_path):
         pull_bundle(f"{registry}/x", tmp_path / "out")
 
 
+def test_a_bundle_that_does_not_verify_is_not_pushed(registry, make_spec, tmp_path):
+    write_bundle(make_spec(), output=tmp_path / "bundle")
+    (tmp_path / "bundle" / "README.md").write_text("changed", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"bundle: does not verify: files: README\.md"):
+        push_bundle(tmp_path / "bundle", f"{registry}/models/tiny:1")
+    assert not Registry.manifests and not Registry.blobs
+
+
 def test_references_and_refusals_are_named(registry, tmp_path):
     assert read_reference("host.example:5000/a/b").version == "latest"
     for wrong in ("nothing", "host/UPPER:1", "host/a:", "host/a@sha256:1"):

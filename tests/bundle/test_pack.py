@@ -53,9 +53,9 @@ def zip_of(names: dict[str, bytes], mode: int = 0o100644) -> bytes:
     return buffer.getvalue()
 
 
-def tar_of(entry: tarfile.TarInfo, content: bytes = b"") -> bytes:
+def tar_of(entry: tarfile.TarInfo, content: bytes = b"", pax_headers: dict[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with tarfile.open(fileobj=buffer, mode="w", pax_headers=pax_headers) as archive:
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
     return zstandard.compress(buffer.getvalue())
@@ -82,6 +82,10 @@ CRAFTED = {
     "bomb.tar.zst": tar_of(tarfile.TarInfo("a"), bytes(64 << 20)),
     "cut.tar.zst": tar_of(tarfile.TarInfo("a"), os.urandom(5000))[:2000],
     "nothing.tar.zst": b"",
+    "comment.tar.zst": tar_of(tarfile.TarInfo("bundle.json"), b"{}", pax_headers={"comment": "x" * (2 << 20)}),
+    "other.zip": zip_of({"photo.jpg": b"x"}),
+    "empty.zip": zip_of({}),
+    "other.tar.zst": tar_of(tarfile.TarInfo("photo.jpg"), b"x"),
 }
 
 
@@ -94,6 +98,16 @@ def test_crafted_archives_are_refused_and_leave_nothing(name, tmp_path):
         unpack_bundle(tmp_path / "in" / name, tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == before
     assert not Path("/tmp/evil").exists()
+
+
+def test_an_archive_of_something_else_and_long_headers_are_named(tmp_path):
+    for name, said in (
+        ("other.zip", r"other\.zip: holds no bundle\.json"),
+        ("comment.tar.zst", "header of an entry is larger"),
+    ):
+        (tmp_path / name).write_bytes(CRAFTED[name])
+        with pytest.raises(DataError, match=said):
+            unpack_bundle(tmp_path / name, tmp_path / "out")
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from edgeopt.bundle.raw import Tokenizer, read_labels, task_beside, tokenizer_input
+from edgeopt.bundle.raw_golden import wav
 from edgeopt.cli.app import app
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.graph import files
@@ -83,6 +85,49 @@ def test_a_tokenizer_goes_into_the_bundle_with_what_it_feeds(work: Path, data: s
     steps = bundle("tokens.onnx", "--data", data, *tokenizer)["preprocessing"]
     assert isinstance(steps, dict) and steps["kind"] == "tokenizer" and steps["token_type_ids"] is None
     assert "from 4 to 4" in example("good bad good film")
+
+
+def test_a_table_of_pairs_makes_a_bundle_of_pairs_unless_each_text_has_its_own_vector(work: Path) -> None:
+    Path("pairs.csv").write_text("sentence1,sentence2\ngood film,bad film\nbad,good\n", encoding="utf-8")
+    options = ("--data", "pairs.csv", "--tokenizer", "words")
+    found: Any = bundle("tokens.onnx", *options)
+    assert found["preprocessing"]["pair"] is True
+    assert [entry["input"]["text"] for entry in found["golden"]["raw"]] == [["good film", "bad film"], ["bad", "good"]]
+    Path("plain.toml").write_text('kind = "arrays"\n', encoding="utf-8")
+    found = bundle("tokens.onnx", *options, "--task", "sentence-similarity", "--decoding", "plain.toml")
+    assert found["preprocessing"]["pair"] is False
+    assert [entry["input"]["text"] for entry in found["golden"]["raw"]] == ["good film", "bad film", "bad", "good"]
+
+
+def test_a_streaming_model_has_golden_inputs_of_one_chunk_and_raw_ones_of_a_recording(work: Path) -> None:
+    text = """<ir_version: 9, opset_import: ["" : 19]>
+    sums (float[batch, 8] sound, float[1, batch, 1] before, int64[1] rate) => (float[batch, 1] level, float[1, batch, 1] after)
+    <int64[1] axes = {1}, int64[1] front = {0}> { sum = ReduceSum (sound, axes)  more = Unsqueeze (sum, front)
+    after = Add (before, more)  level = Squeeze (after, front)  unused = Identity (rate) }"""
+    onnx.save(onnx.parser.parse_model(text), "sums.onnx")
+    Path("sounds").mkdir()
+    Path("sounds/a.wav").write_bytes(wav(np.full(20, 0.25), 8000))
+    steps = 'kind = "audio"\nrate = 8000\nchunk = 8\nstates = {before = "after"}\nconstants = {rate = 8000}\n'
+    Path("stream.toml").write_text(steps, encoding="utf-8")
+    found: Any = bundle("sums.onnx", "--data", "sounds", "--preprocessing", "stream.toml")
+    with np.load("b/golden.npz") as golden:
+        inputs = [golden[f"sample0000.input{place}"] for place in range(3)]
+    assert [value.shape for value in inputs] == [(1, 8), (1, 1, 1), (1,)]
+    assert (inputs[0].sum(), inputs[1].item(), inputs[2].item()) == (pytest.approx(2, abs=1e-3), 0, 8000)
+    (entry,) = found["golden"]["raw"]
+    assert entry["answer"]["arrays"]["level"]["values"] == pytest.approx([2, 4, 5], abs=1e-3), "three runs, the last one padded"
+
+
+@pytest.mark.parametrize("options", [("--labels", "names.txt"), ("--task", "image-regression")])
+def test_names_of_folders_are_not_asked_for_where_others_are_given_or_none_are_needed(
+    work: Path, options: tuple[str, str]
+) -> None:
+    (work / "photos" / "red" / "one.png").unlink()
+    (work / "photos" / "red").rmdir()
+    Path("names.txt").write_text("r\ng\nb\n", encoding="utf-8")
+    command = ["bundle", "colours.onnx", "--data", "photos?preprocessing=steps.toml", *options, "-o", "b", "-q"]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0 and "the data names" not in done.output, done.output
 
 
 def test_preprocessing_and_labels_can_be_named_for_arrays(work: Path) -> None:

@@ -23,6 +23,10 @@ def test_recordings_and_texts(tmp_path):
     table = tmp_path / "pairs.csv"
     table.write_text("question,context\nwho?,Ada did.\nwhere?,here\n", encoding="utf-8")
     assert raw_of_source(f"{table}?text=question&pair=context", 1)[0].text == ("who?", "Ada did.")
+    assert raw_of_source(str(table), 1)[0].text == ("who?", "Ada did."), "as the samples of the same table are pairs"
+    headless = tmp_path / "pairs.tsv"
+    headless.write_text("0024\t2.500\tthe fox sleeps now\tthe bad fox sleeps\n", encoding="utf-8")
+    assert raw_of_source(str(headless), 1)[0].text == ("the fox sleeps now", "the bad fox sleeps")
 
 
 def test_tagged_words_labelled_lines_and_images_of_annotations(tmp_path):

@@ -103,6 +103,18 @@ def test_an_unsigned_bundle_says_unsigned_and_fails_where_a_key_is_trusted(make_
     assert verify_bundle(tmp_path / "out", trusted=keys(tmp_path, "ours")[1]).exit_code == 9
 
 
+def test_a_file_that_is_no_key_is_not_the_fault_of_the_bundle(signed, tmp_path):
+    folder, _ = signed
+    other = ed25519.Ed25519PrivateKey.generate().public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "ed.pub").write_bytes(other.public_bytes(serialization.Encoding.PEM, form))
+    (tmp_path / "words.pub").write_text("no key", encoding="utf-8")
+    for name, reason in (("ed", "the key is not ECDSA"), ("words", "not a public key in PEM"), ("none", "No such file")):
+        status, said = statuses(folder, tmp_path / f"{name}.pub")
+        (line,) = [line for line in said.splitlines() if line.startswith("unchecked  signature")]
+        assert (status, f"{name}.pub: {reason}" in line) == (2, True), said
+
+
 def test_a_signature_taken_from_another_bundle_is_refused(signed, make_spec, tmp_path):
     folder, public = signed
     write_bundle(make_spec(name="other"), output=tmp_path / "other")

@@ -12,6 +12,7 @@ from edgeopt.data.annotations import SpanTruth
 from edgeopt.data.samples import Samples
 from edgeopt.data.source import open_source
 from edgeopt.data.source_options import Reader
+from edgeopt.data.table_rows import RowOptions, texts_of_rows
 from edgeopt.errors import DataError
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -44,6 +45,28 @@ def test_a_table_without_heading_is_understood(tmp_path: Path, word_tokenizer: P
     assert together[1]["token_type_ids"].tolist() == [0] * 5 + [1] * 4
     named = read(path, word_tokenizer, "?columns=genre,file,id,score,sentence1,sentence2", task="sentence-embeddings")
     assert named.annotations == samples.annotations
+
+
+def test_pairs_come_from_two_columns_of_any_name() -> None:
+    rows = [{"premise": "a", "other": "b"}]
+    assert texts_of_rows(rows, RowOptions(pair="other"), where="t.csv") == [("a", "b")]
+    assert texts_of_rows(rows, RowOptions(), where="t.csv") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "said"),
+    [
+        ({"text": "a", "sentence": "b"}, RowOptions(), r"several are possible \(text, sentence\)"),
+        ({"x": "a", "y": "b"}, RowOptions(), "no column has a usual name"),
+        ({"text": "a", "label": "b"}, RowOptions(text="txt"), r"no column 'txt' \(did you mean 'text'\?\)"),
+        ({"text": None}, RowOptions(), "row 0 has no text in column 'text'"),
+    ],
+)
+def test_which_column_is_the_text_is_never_guessed_between_two(
+    row: dict[str, str | None], options: RowOptions, said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        texts_of_rows([row], options, where="t.csv")
 
 
 def test_usual_pairs_are_read_together(tmp_path: Path, word_tokenizer: Path) -> None:

@@ -9,7 +9,7 @@ import io
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -225,20 +225,31 @@ class Bundle:
             found[name] = np.full(shape, value, tensors[name]["dtype"])
         return found
 
-    def _stream(self, feeds: Mapping[str, Any], constants: Mapping[str, Any], names: Sequence[str]) -> Dict[str, Any]:
-        """Run chunk after chunk with the states of the chunk before; outputs are joined along a time axis behind the batch."""
-        (name, samples), chunk, before = *feeds.items(), self.steps["chunk"], self.steps["context"]
-        states = {}
-        for tensor in self.manifest["inputs"]:
-            if tensor["name"] in self.steps["states"]:
-                states[tensor["name"]] = np.zeros(
-                    [1 if isinstance(axis, str) else axis for axis in tensor["shape"]], tensor["dtype"]
-                )
+    def first_run(self, feeds: Mapping[str, Any]) -> Dict[str, Any]:
+        """Return the inputs of the model's first run for a sample: of a streaming model a chunk, with zeros as states."""
+        if not self.steps.get("chunk"):
+            return {**feeds, **self.constants()}
+        ((name, samples),) = feeds.items()
+        return {name: next(self._chunks(samples)), **self._first_states(), **self.constants()}
+
+    def _first_states(self) -> Dict[str, Any]:
+        tensors = [tensor for tensor in self.manifest["inputs"] if tensor["name"] in self.steps["states"]]
+        shapes = {tensor["name"]: [1 if isinstance(axis, str) else axis for axis in tensor["shape"]] for tensor in tensors}
+        return {tensor["name"]: np.zeros(shapes[tensor["name"]], tensor["dtype"]) for tensor in tensors}
+
+    def _chunks(self, samples: Any) -> Iterator[Any]:
+        """Yield the samples of each run of a streaming model, those before each chunk included."""
+        chunk, before = self.steps["chunk"], self.steps["context"]
         missing = -samples.shape[-1] % chunk
         padded = np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(before, missing)])
-        collected: Dict[str, List[Any]] = {output: [] for output in names if output not in self.steps["states"].values()}
         for start in range(0, padded.shape[-1] - before, chunk):
-            part = padded[..., start : start + before + chunk]
+            yield padded[..., start : start + before + chunk]
+
+    def _stream(self, feeds: Mapping[str, Any], constants: Mapping[str, Any], names: Sequence[str]) -> Dict[str, Any]:
+        """Run chunk after chunk with the states of the chunk before; outputs are joined along a time axis behind the batch."""
+        ((name, samples),), states = feeds.items(), self._first_states()
+        collected: Dict[str, List[Any]] = {output: [] for output in names if output not in self.steps["states"].values()}
+        for part in self._chunks(samples):
             outputs = dict(zip(names, self.session.run(None, {name: part, **states, **constants})))
             states = {state: outputs[source] for state, source in self.steps["states"].items()}
             for output, values in collected.items():

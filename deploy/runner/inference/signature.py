@@ -32,6 +32,10 @@ class WrongKey(SignatureFault):
     """Another key made the signature."""
 
 
+class NoKey(SignatureFault):
+    """What is trusted is no key that a signature could be checked with."""
+
+
 def encoded(payload: bytes) -> bytes:
     """Return what is signed: DSSE's pre-authentication encoding of the payload."""
     return b" ".join([b"DSSEv1", str(len(PAYLOAD_TYPE)).encode(), PAYLOAD_TYPE.encode(), str(len(payload)).encode(), payload])
@@ -81,15 +85,17 @@ def load_public_key(pem: bytes) -> Any:
     """Return the public key in a PEM file's bytes.
 
     Raises:
-        SignatureFault: it is none that is supported.
+        NoKey: it is none that is supported.
     """
     from cryptography.hazmat.primitives import serialization
 
     try:
         key = serialization.load_pem_public_key(pem)
+        hash_of(key)
+    except SignatureFault as error:
+        raise NoKey(str(error)) from error
     except Exception as error:
-        raise SignatureFault(f"not a public key in PEM: {error}") from error
-    hash_of(key)
+        raise NoKey("not a public key in PEM") from error
     return key
 
 
@@ -102,6 +108,7 @@ def check(content: bytes, pem: bytes, digests: Mapping[str, str]) -> str:
         digests: of every file of the bundle but model.sig.
 
     Raises:
+        NoKey: `pem` is no public key that is supported.
         WrongKey: another key made the signature.
         SignatureFault: the signature is not valid, or is not of these files.
     """

@@ -94,6 +94,15 @@ _LANGUAGE_MODELS: Mapping[Platform, _Layout] = {
 _UNICODE = {Platform.CPP: "unicode.txt", Platform.ANDROID: "app/src/main/assets/unicode.txt"}
 _NATIVE_TYPES = frozenset(("float32", "float64", "int8", "uint8", "int32", "int64", "bool"))
 """Types of tensors that the C++ makes and reads (``ort.hpp``)."""
+_PERMISSIONS = {
+    "image": """\
+    <uses-permission android:name="android.permission.CAMERA" />
+    <uses-feature android:name="android.hardware.camera" android:required="false" />
+    <uses-feature android:name="android.hardware.camera.autofocus" android:required="false" />
+""",
+    "audio": '    <uses-permission android:name="android.permission.RECORD_AUDIO" />\n',
+}
+"""What an Android app asks for, by kind of raw input."""
 _WAYS = {
     Platform.PYTHON: "one answer on the command line",
     Platform.SERVE: "serve it on 127.0.0.1:8000",
@@ -101,7 +110,7 @@ _WAYS = {
     Platform.CPP: "one answer from the C++ program",
     Platform.WEB: "open the page on 127.0.0.1:8080",
     Platform.NODE: "one answer from Node",
-    Platform.ANDROID: "build it and install it on a connected phone",
+    Platform.ANDROID: "install it on a connected phone; without the SDK, one answer from its native code",
     Platform.LINUX: "serve it from the current slot",
 }
 
@@ -252,6 +261,7 @@ def project_facts(manifest: Manifest, bundle: Path) -> dict[str, str]:
         "IDENT": _identifier(slug),
         "TASK": re.sub(r"[^\w-]", " ", manifest.task),
         "KIND": kind,
+        "PERMISSIONS": _PERMISSIONS.get(kind, ""),
         "PAIR": "true" if isinstance(steps, TokenizerInput) and steps.pair else "false",
         "REQUIREMENTS": "\n".join(packages),
         "TOKENIZERS": "false" if own_tokenizer else "true",

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -352,9 +353,38 @@ def test_the_android_project_is_consistent(bundles, tmp_path):
     done = run([sys.executable, "check.py"], tmp_path / "app")
     assert "resources, manifest, native functions and brackets: passed" in done.stdout
     assert (tmp_path / "app/app/src/main/assets/unicode.txt").is_file()
+    if "compiled by aapt2" in done.stdout:
+        layout = tmp_path / "app/app/src/main/res/layout/main.xml"
+        good = layout.read_text(encoding="utf-8")
+        layout.write_text(good.replace("android:textSize", "android:texSize"), encoding="utf-8")
+        assert "texSize" in run([sys.executable, "check.py"], tmp_path / "app").stdout
+        layout.write_text(good, encoding="utf-8")
     (tmp_path / "app/app/src/main/res/values/strings.xml").write_text("<resources></resources>", encoding="utf-8")
     done = run([sys.executable, "check.py"], tmp_path / "app")
     assert "no resource string/choose" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"), [("image", ["CAMERA"]), ("audio", ["RECORD_AUDIO"]), ("text", [])], ids=["image", "audio", "text"]
+)
+def test_an_android_app_asks_for_what_its_bundle_takes(bundles, kind, asked, tmp_path):
+    deploy_bundle(bundles[kind], Platform.ANDROID, output=tmp_path / "app")
+    manifest = (tmp_path / "app/app/src/main/AndroidManifest.xml").read_text(encoding="utf-8")
+    assert re.findall(r"android\.permission\.(\w+)", manifest) == asked
+
+
+def test_an_android_project_runs_its_native_code_where_no_phone_can_be_reached(program, bundles, tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    deploy_bundle(bundles["text"], Platform.ANDROID, output=tmp_path / "app")
+    (command, _, library), _ = program
+    for place, source in (("host/app", command), ("lib/libonnxruntime.so", library)):
+        (tmp_path / "app" / place).parent.mkdir()
+        (tmp_path / "app" / place).symlink_to(Path(source).resolve())
+    done = run(["make", "-s", "GRADLE=none", "run"], tmp_path / "app")
+    assert "Gradle or adb is missing" in done.stderr
+    (first, *_) = json.loads((bundles["text"] / "bundle.json").read_text(encoding="utf-8"))["golden"]["raw"]
+    assert json.loads(done.stdout)["kind"] == first["answer"]["kind"], done.stderr
 
 
 @pytest.mark.parametrize(("name", "made"), [("8bit v2", "model8bitv2"), ("new", "modelnew"), ("Int8", "int8"), ("!!", "model")])

@@ -5,8 +5,9 @@ import android.os.Bundle
 import android.view.View
 import androidx.activity.result.ActivityResultLauncher
 import androidx.activity.result.contract.ActivityResultContract
+import androidx.lifecycle.LifecycleOwner
 
-open class ComponentActivity : Context(TODO(), TODO()) {
+open class ComponentActivity : Context(TODO(), TODO()), LifecycleOwner {
     open fun onCreate(state: Bundle?): Unit = TODO()
     fun setContentView(layout: Int): Unit = TODO()
     fun <T : View> findViewById(id: Int): T = TODO()

@@ -1,6 +1,5 @@
 package androidx.activity.result.contract
 
-import android.graphics.Bitmap
 import android.net.Uri
 import androidx.activity.result.PickVisualMediaRequest
 
@@ -11,6 +10,5 @@ class ActivityResultContracts {
         interface VisualMediaType
         object ImageOnly : VisualMediaType
     }
-    class TakePicturePreview : ActivityResultContract<Void?, Bitmap?>()
     class RequestPermission : ActivityResultContract<String, Boolean>()
 }

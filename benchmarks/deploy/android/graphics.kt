@@ -10,7 +10,13 @@ class Bitmap {
     val height: Int get() = TODO()
     fun copy(config: Config, mutable: Boolean): Bitmap = TODO()
     fun getPixels(pixels: IntArray, offset: Int, stride: Int, x: Int, y: Int, width: Int, height: Int): Unit = TODO()
+
+    companion object {
+        fun createBitmap(source: Bitmap, x: Int, y: Int, width: Int, height: Int, matrix: Matrix?, filter: Boolean): Bitmap = TODO()
+    }
 }
+
+class Matrix { fun postRotate(degrees: Float): Boolean = TODO() }
 
 class Paint {
     enum class Style { STROKE, FILL }

@@ -1,3 +1,8 @@
 package android
 
-object Manifest { object permission { const val RECORD_AUDIO = "android.permission.RECORD_AUDIO" } }
+object Manifest {
+    object permission {
+        const val CAMERA = "android.permission.CAMERA"
+        const val RECORD_AUDIO = "android.permission.RECORD_AUDIO"
+    }
+}

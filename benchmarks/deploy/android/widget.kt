@@ -4,7 +4,7 @@ import android.graphics.Bitmap
 import android.view.View
 
 open class TextView : View() {
-    var text: CharSequence = TODO()
+    var text: CharSequence? = TODO()
     fun setText(resource: Int): Unit = TODO()
 }
 

@@ -26,5 +26,7 @@ android {
 
 dependencies {
     implementation("androidx.activity:activity-ktx:1.9.3")
+    implementation("androidx.camera:camera-camera2:1.4.1")
+    implementation("androidx.camera:camera-view:1.4.1")
     implementation("com.microsoft.onnxruntime:onnxruntime-android:1.22.0")
 }

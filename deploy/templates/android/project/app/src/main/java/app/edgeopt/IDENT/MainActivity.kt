@@ -5,6 +5,7 @@ import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.graphics.Color
 import android.graphics.ImageDecoder
+import android.graphics.Matrix
 import android.graphics.Paint
 import android.media.AudioFormat
 import android.media.AudioRecord
@@ -21,6 +22,12 @@ import android.widget.TextView
 import androidx.activity.ComponentActivity
 import androidx.activity.result.PickVisualMediaRequest
 import androidx.activity.result.contract.ActivityResultContracts
+import androidx.camera.core.ImageCapture
+import androidx.camera.core.ImageCaptureException
+import androidx.camera.core.ImageProxy
+import androidx.camera.view.LifecycleCameraController
+import androidx.camera.view.PreviewView
+import androidx.core.content.ContextCompat
 import java.io.ByteArrayOutputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
@@ -37,7 +44,9 @@ class MainActivity : ComponentActivity() {
     @Volatile private var recording = false
 
     private val pick = registerForActivityResult(ActivityResultContracts.PickVisualMedia()) { uri -> uri?.let { show(bitmap(it)) } }
-    private val photograph = registerForActivityResult(ActivityResultContracts.TakePicturePreview()) { it?.let(::show) }
+    private val camera by lazy { LifecycleCameraController(this) }
+    private val preview by lazy { findViewById<PreviewView>(R.id.preview) }
+    private val lens = registerForActivityResult(ActivityResultContracts.RequestPermission()) { if (it) look() }
     private val microphone = registerForActivityResult(ActivityResultContracts.RequestPermission()) { if (it) record() }
 
     override fun onCreate(state: Bundle?) {
@@ -48,7 +57,7 @@ class MainActivity : ComponentActivity() {
         when (KIND) {
             "image" -> {
                 button(R.id.main, R.string.choose) { pick.launch(PickVisualMediaRequest(ActivityResultContracts.PickVisualMedia.ImageOnly)) }
-                button(R.id.other, R.string.camera) { photograph.launch(null) }
+                button(R.id.other, R.string.camera) { if (preview.visibility == View.VISIBLE) photograph() else lens.launch(Manifest.permission.CAMERA) }
             }
             "text" -> {
                 val fields = (if (PAIR) listOf(R.id.first, R.id.second) else listOf(R.id.first)).map { findViewById<EditText>(it) }
@@ -83,7 +92,33 @@ class MainActivity : ComponentActivity() {
         MediaStore.Images.Media.getBitmap(contentResolver, uri)
     }
 
+    /** Show what the camera sees; the button takes a picture of it then. */
+    private fun look() {
+        camera.bindToLifecycle(this)
+        preview.controller = camera
+        preview.visibility = View.VISIBLE
+        picture.visibility = View.GONE
+        findViewById<Button>(R.id.other).setText(R.string.photograph)
+    }
+
+    private fun photograph() = camera.takePicture(ContextCompat.getMainExecutor(this), object : ImageCapture.OnImageCapturedCallback() {
+        override fun onCaptureSuccess(image: ImageProxy) {
+            val turned = Matrix().apply { postRotate(image.imageInfo.rotationDegrees.toFloat()) }
+            val taken = image.use { it.toBitmap() }
+            show(Bitmap.createBitmap(taken, 0, 0, taken.width, taken.height, turned, true))
+        }
+
+        override fun onError(error: ImageCaptureException) {
+            result.text = error.message
+        }
+    })
+
     private fun show(given: Bitmap) {
+        if (preview.visibility == View.VISIBLE) {
+            camera.unbind()
+            preview.visibility = View.GONE
+            findViewById<Button>(R.id.other).setText(R.string.camera)
+        }
         val image = given.copy(Bitmap.Config.ARGB_8888, true)
         picture.setImageBitmap(image)
         picture.visibility = View.VISIBLE

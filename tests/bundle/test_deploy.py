@@ -420,6 +420,35 @@ def test_node_refuses_options_that_it_does_not_have(bundles, tmp_path):
     assert (done.returncode, done.stderr) == (2, "--jsno is no option; usage: node main.mjs INPUT… [--json] [--golden]\n")
 
 
+def test_the_service_is_not_installed_without_systemd_and_goes_back_by_the_same_program(bundles, tmp_path):
+    if Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd runs here")
+    deploy_bundle(bundles["audio"], Platform.LINUX, output=tmp_path / "project")
+    environment = {**os.environ, "ROOT": str(tmp_path / "root"), "VENV_READY": "1", "PYTHON": sys.executable}
+
+    def install(*words, **more):
+        command = [str(tmp_path / "project" / "install.sh"), *words]
+        return subprocess.run(command, env={**environment, **more}, capture_output=True, text=True, check=False, timeout=120)
+
+    done = install()
+    assert (done.returncode, "systemd does not run here; SYSTEMD=no" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "root").exists()
+    assert install("roll", SYSTEMD="no").returncode == 2
+    said = [install(*words, SYSTEMD="no").stdout for words in ((), (), ("rollback",))]
+    assert said == ["slot a runs\n", "slot b runs\n", "slot a runs\n"]
+
+
+def test_a_bundle_is_verified_by_the_environment_that_was_installed_with_it(bundles, tmp_path):
+    deploy_bundle(bundles["audio"], Platform.LINUX, output=tmp_path / "project")
+    python = tmp_path / "root" / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho asked >> "{tmp_path}/asked"\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    done = run([sys.executable, "slots.py", "--root", str(tmp_path / "root"), "install", "."], tmp_path / "project")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "asked").read_text(encoding="utf-8") == "asked\n"
+
+
 def test_a_slot_s_signature_is_not_checked_by_the_bundle_that_it_shall_vouch_for(bundles, tmp_path):
     deploy_bundle(bundles["audio"], Platform.LINUX, output=tmp_path / "project")
     command = [sys.executable, "slots.py", "--root", str(tmp_path / "root")]

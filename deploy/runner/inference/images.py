@@ -32,12 +32,14 @@ def read_pixels(source: Union[str, bytes]) -> Any:
             raise ValueError(f"{path}: {pixels.dtype}{list(pixels.shape)}; an image is uint8 [height, width, 3]")
         return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise MissingPackageError(f"{path}: to read it, install Pillow, or give the pixels as .npy") from error
     try:
         with Image.open(source if isinstance(source, str) else io.BytesIO(source), formats=FORMATS) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except UnidentifiedImageError as error:  # (its text names an object in memory)
+        raise ValueError(f"{path}: not an image that can be read") from error
     except Exception as error:  # (what Pillow's readers raise has no common base)
         raise ValueError(f"{path}: not an image that can be read: {' '.join(str(error).split())[:200]}") from error
 

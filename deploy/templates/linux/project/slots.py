@@ -38,7 +38,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description="Install a bundle into the slot that is not in use, and switch to it.")
     parser.add_argument("--root", default=os.environ.get("ROOT", "/opt/@@SLUG@@"), help="default: %(default)s")
     parser.add_argument(
-        "--python", default=os.environ.get("PYTHON", sys.executable), help="interpreter that verifies; default: %(default)s"
+        "--python",
+        default=os.environ.get("PYTHON"),
+        help="interpreter that verifies; default: that of ROOT/venv, else this one",
     )
     parser.add_argument("--trusted", default=os.environ.get("TRUSTED"), help="public key that must have signed the bundle")
     parser.add_argument("--restart", default=os.environ.get("RESTART", ""), help="command that restarts the service")
@@ -50,6 +52,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     commands.add_parser("rollback")
     commands.add_parser("status")
     options = parser.parse_args(arguments)
+    installed = os.path.join(options.root, "venv", "bin", "python")
+    options.python = options.python or (installed if os.path.isfile(installed) else sys.executable)
     if options.command == "status":
         return status(options.root)
     try:

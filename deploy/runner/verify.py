@@ -506,8 +506,7 @@ def check_signature(folder: str, trusted: Optional[str]) -> list[Check]:
         paths = _walk(folder)[0] - {SIGNATURE}
         digests = {name: sha256(os.path.join(folder, *name.split("/"))) for name in paths}
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}; name the file of a public key"
-        return [Check("signature", "unchecked", _short(said, 300))]
+        return [Check("signature", "unchecked", _short(f"{error.filename}: {error.strerror}; name the file of a key", 300))]
     except ImportError as error:
         return [Check("signature", "unchecked", _short(f"{error}", 300))]
     try:
@@ -515,8 +514,7 @@ def check_signature(folder: str, trusted: Optional[str]) -> list[Check]:
     except ImportError as error:
         return [Check("signature", "unchecked", f"{error}; install cryptography to have the signature checked")]
     except code.NoKey as error:
-        said = f"{trusted}: {error}; name the file of an ECDSA public key"
-        return [Check("signature", "unchecked", _short(said, 300))]
+        return [Check("signature", "unchecked", _short(f"{trusted}: {error}; name the file of an ECDSA public key", 300))]
     except code.WrongKey as error:
         return [Check("signature", "failed", _short(str(error), 300), WRONG_KEY)]
     except code.SignatureFault as error:

@@ -364,9 +364,7 @@ def test_the_android_project_is_consistent(bundles, tmp_path):
     assert "no resource string/choose" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("kind", "asked"), [("image", ["CAMERA"]), ("audio", ["RECORD_AUDIO"]), ("text", [])], ids=["image", "audio", "text"]
-)
+@pytest.mark.parametrize(("kind", "asked"), [("image", ["CAMERA"]), ("audio", ["RECORD_AUDIO"]), ("text", [])])
 def test_an_android_app_asks_for_what_its_bundle_takes(bundles, kind, asked, tmp_path):
     deploy_bundle(bundles[kind], Platform.ANDROID, output=tmp_path / "app")
     manifest = (tmp_path / "app/app/src/main/AndroidManifest.xml").read_text(encoding="utf-8")
@@ -377,8 +375,7 @@ def test_an_android_project_runs_its_native_code_where_no_phone_can_be_reached(p
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     deploy_bundle(bundles["text"], Platform.ANDROID, output=tmp_path / "app")
-    (command, _, library), _ = program
-    for place, source in (("host/app", command), ("lib/libonnxruntime.so", library)):
+    for place, source in (("host/app", program[0][0]), ("lib/libonnxruntime.so", program[0][2])):
         (tmp_path / "app" / place).parent.mkdir()
         (tmp_path / "app" / place).symlink_to(Path(source).resolve())
     done = run(["make", "-s", "GRADLE=none", "run"], tmp_path / "app")

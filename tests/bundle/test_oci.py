@@ -1,10 +1,16 @@
 """Bundles in a registry on this machine: pushed, pulled, and refused where digests do not fit."""
 
+import contextlib
 import hashlib
 import http.server
+import json
+import shutil
 import socket
+import subprocess
 import threading
+import time
 import urllib.parse
+import urllib.request
 from typing import Any
 
 import pytest
@@ -61,6 +67,40 @@ def registry():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+@pytest.fixture
+def distribution(tmp_path):
+    """The registry that Debian has, with an empty store."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed (Debian: docker-registry)")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "store")}},
+        "http": {"addr": address},
+    }
+    (tmp_path / "registry.yml").write_text(json.dumps(settings), encoding="utf-8")  # (JSON is YAML)
+    with subprocess.Popen([program, "serve", str(tmp_path / "registry.yml")], stderr=subprocess.DEVNULL) as process:
+        for _ in range(600):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/v2/"):
+                break
+            time.sleep(0.1)
+        yield address
+        process.terminate()
+
+
+def test_a_registry_of_containers_keeps_bundles(distribution, make_spec, tmp_path):
+    write_bundle(make_spec(), output=tmp_path / "bundle")
+    reference = push_bundle(tmp_path / "bundle", f"{distribution}/models/tiny:1")
+    assert push_bundle(tmp_path / "bundle", f"{distribution}/models/tiny:2") == reference
+    for number, place in enumerate((f"{distribution}/models/tiny:1", reference)):
+        pull_bundle(place, tmp_path / str(number))
+        assert verify_bundle(tmp_path / str(number)).passed
+    with pytest.raises(MachineError, match=r"status 404: .*MANIFEST_UNKNOWN"):
+        pull_bundle(f"{distribution}/models/tiny:3", tmp_path / "none")
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def children_s() -> float:
 def limited(
     command: list[str], seconds: float, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command that is ended after so many seconds of processor time (SIGXCPU)."""
+    """Run a command that is ended after this many seconds of processor time (SIGXCPU)."""
     words = ["prlimit", f"--cpu={int(seconds) + 1}", *command]
     return subprocess.run(words, capture_output=True, env=environment, check=False, timeout=_LONGEST_WAIT_S)
 

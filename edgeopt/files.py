@@ -137,10 +137,13 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise DiskFullError(_full(path)) from error
         if error.errno in _DENIED:
             raise MachineError(f"{path}: {_DENIAL}") from error
-        if error.errno in _NO_PLACE and error.filename and Path(error.filename) in (path, *path.parents):
-            raise MachineError(
-                f"{path}: cannot be created ({error.strerror}: {error.filename}); choose another place"
-            ) from error
+        place = Path(error.filename) if error.filename else None
+        if error.errno in _NO_PLACE and place in (path, *path.parents):
+            raise MachineError(f"{path}: cannot be created ({error.strerror}: {place}); choose another place") from error
+        if (
+            error.errno == errno.ENOENT and place is not None and place.name.startswith(f".{path.name}.")
+        ):  # (what is written aside)
+            raise MachineError(f"{path}: no file can be created in {place.parent}; choose another place") from error
         raise
     except Exception as error:
         code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust report it

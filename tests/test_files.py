@@ -113,6 +113,16 @@ def test_who_holds_a_lock_is_said_though_it_was_taken_a_moment_ago(tmp_path: Pat
             assert notes == [f"work: another process ({os.getpid()}) is working here; waiting for it"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system without files of one's own")
+def test_where_no_file_can_be_created_is_said() -> None:
+    for attempt in (lambda path: path.write_bytes(b""), lambda path: path.mkdir()):
+        with (
+            pytest.raises(MachineError, match="/proc/x: no file can be created in /proc"),
+            write_aside(Path("/proc/x")) as aside,
+        ):
+            attempt(aside)
+
+
 def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot be created"), exclusive(tmp_path / "file" / "lock", "x"):

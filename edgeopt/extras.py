@@ -33,6 +33,7 @@ EXTRAS: Mapping[str, str] = {
     "jiwer": "metrics",
     "pycocotools": "metrics",
     "sacrebleu": "metrics",
+    "scipy": "metrics",
     "optuna": "search",
     "ray": "ray",
     "sqlalchemy": "search",

@@ -57,7 +57,7 @@ def distill(
         samples = training_samples(train, loaded, task=task)
         judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
         extra = [reader_samples(name, loaded, split="train", inputs=list(samples[0])) for name in unlabelled or []]
-        chosen = find_task(task) if task else task_for(samples, loaded.task)
+        chosen = find_task(task) if task else task_for(samples, loaded.purpose)
         material = Material(judged, joined(extra) if extra else None, chosen, builder)
         known = {**options.model_dump(mode="json"), "data": [data.digest for data in [*([judged] if judged else []), *extra]]}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:

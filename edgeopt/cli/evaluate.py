@@ -80,10 +80,14 @@ def _evaluate_language(models: list[str], data: str, *, limit: int | None, confi
     """Print perplexities of a text, and distances from the first model."""
     from edgeopt.cli.progress_bars import shown
     from edgeopt.cli.tables import show
-    from edgeopt.evaluate.language import evaluate_language
+    from edgeopt.data.source import options_of
+    from edgeopt.evaluate.language import WINDOW, evaluate_language
 
+    text, _, asked = data.partition("?")
+    window = options_of(data).max_length if "max_length" in asked else WINDOW
     with shown(quiet=quiet):
-        found = evaluate_language([Path(model) for model in models], Path(data), windows=limit, confidence=confidence)
+        paths = [Path(model) for model in models]
+        found = evaluate_language(paths, Path(text), windows=limit, window=window, confidence=confidence)
     if form == "json":
         print_json({"schema_version": 1, "task": "text-generation", **_values(found)})
         return

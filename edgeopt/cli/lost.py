@@ -46,7 +46,7 @@ def side_by_side(whole: Candidate, smaller: Candidate, *, task: str | None = Non
     from edgeopt.tasks.registry import find_task, task_for
 
     both = (whole, smaller)
-    chosen = find_task(task) if task else task_for(whole.samples, whole.model.task)
+    chosen = find_task(task) if task else task_for(whole.samples, whole.model.purpose)
     models = [torch_model(one.model.module, chosen, one.samples, name=one.name) for one in both]
     fitting = usable(chosen, models)
     return judged(evaluate_together(models, fitting, [None, 0]), fitting, whole.samples)

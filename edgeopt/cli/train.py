@@ -58,7 +58,7 @@ def train(
             loaded = add_virtual_tokens(loaded, options.adapter.virtual_tokens, folder)
             samples = training_samples(data, loaded, task=task)
         judged = reader_samples(evaluate, loaded, split="evaluation", task=task) if evaluate else None
-        chosen = find_task(task) if task else task_for(samples, loaded.task)
+        chosen = find_task(task) if task else task_for(samples, loaded.purpose)
         known = {**options.model_dump(mode="json"), "data": judged.digest if judged else None}
         with resumable(output, seed=seed, models=[loaded], samples=samples, options=known) as session:
             result = fine_tune(loaded, samples, chosen, options=options, session=session, evaluation=judged)

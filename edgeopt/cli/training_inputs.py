@@ -31,10 +31,14 @@ def reader_samples(
         inputs: names of the inputs, where other samples have shown them; empty: as the model's folder says.
         task: what the model is for; None: what its folder says.
     """
+    from edgeopt.data.fit import floats_as
     from edgeopt.data.model_folder import FolderFacts, facts_of
+    from edgeopt.models.call import accepted, float_type
 
     facts = facts_of(model.folder) if model.folder is not None else FolderFacts()
-    return _read(data, model.folder, model.labels or facts.names, split=split, inputs=inputs, task=task or model.task)
+    known = inputs or accepted(model.module, facts.inputs)
+    samples = _read(data, model.folder, model.labels or facts.names, split=split, inputs=known, task=task or model.task)
+    return floats_as(samples, float_type(model.module))
 
 
 def _read(

@@ -97,6 +97,22 @@ def _cast(array: Array, spec: TensorSpec) -> np.dtype[Any] | None:
     return wanted
 
 
+def floats_as(samples: Samples, kind: str) -> Samples:
+    """Return samples whose values of double precision become the type `kind`, that of a model's weights, with a note."""
+    if not len(samples):
+        return samples
+    double = {name for name, array in samples[0].items() if array.dtype == np.float64 and kind != "float64"}
+    if not double:
+        return samples
+    progress.note(f"input '{min(double)}': float64 is converted to {kind}, which the model takes")
+
+    def read(index: int) -> Sample:
+        sample = samples.read(index)
+        return {name: array.astype(kind) if name in double else array for name, array in sample.items()}
+
+    return replace(samples, read=read)
+
+
 def fit_to(samples: Samples, model: Path) -> Samples:
     """Return the samples as the ONNX file `model` takes them; see `fit`."""
     return fit(samples, files.signature(files.load(model)))

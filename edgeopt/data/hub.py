@@ -13,6 +13,7 @@ import numpy as np
 from edgeopt import progress
 from edgeopt.data.label_names import are_known, has_names, some_of
 from edgeopt.data.samples import Sample, Samples
+from edgeopt.data.source_kinds import is_saved_dataset
 from edgeopt.errors import DataError
 from edgeopt.extras import need
 
@@ -128,9 +129,9 @@ def _loaded(place: str, options: SourceOptions) -> Any:
     import datasets
 
     try:
-        if not place.startswith("hub:"):
-            return datasets.load_from_disk(place)
         name = place.removeprefix("hub:")
+        if Path(name).is_dir() and is_saved_dataset(Path(name)):
+            return datasets.load_from_disk(name)
         form = _FILES.get(Path(name).suffix.lower())
         if form is not None:
             return datasets.load_dataset(form, data_files=name, split=options.split or "train")

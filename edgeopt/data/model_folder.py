@@ -10,6 +10,7 @@ from edgeopt.documents import read_json
 from edgeopt.errors import ModelError
 
 _LABEL_DIGITS = 18
+_MOST_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ def facts_of(folder: Path) -> FolderFacts:
         said = values.get("task")
         task = task or (said if isinstance(said, str) else None)
     return FolderFacts(names, task, _inputs(folder))
+
+
+def vocabulary_of(folder: Path) -> tuple[str, ...]:
+    """Return the tokens in a folder's vocab.json or tokenizer.json by number; () where neither has such a table."""
+    table = _read(folder / "vocab.json") or (_read(folder / "tokenizer.json").get("model") or {}).get("vocab")
+    tokens = {number: name for name, number in table.items() if isinstance(number, int)} if isinstance(table, dict) else {}
+    return tuple(tokens.get(number, "") for number in range(max(tokens) + 1)) if 0 < len(tokens) <= _MOST_TOKENS else ()
 
 
 def _read(path: Path) -> dict[str, Any]:

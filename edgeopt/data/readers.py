@@ -206,8 +206,22 @@ def _files_of_rows(asked: Asked, rows: list[dict[str, Any]]) -> Samples:
     else:
         samples = _sound(files, asked)
     if options.text is not None and options.label is None:
-        return replace(samples, annotations=[str(row[options.text]) for row in rows], names=asked.names)
+        return _spoken(samples, [str(row[options.text]) for row in rows], asked)
     return _with_column(samples, rows, asked)
+
+
+def _spoken(samples: Samples, texts: list[str], asked: Asked) -> Samples:
+    """Return recordings with what is said in them, as letters of the model's vocabulary and as tokens of its tokenizer."""
+    from edgeopt.data.model_folder import vocabulary_of
+    from edgeopt.data.table_rows import with_texts
+
+    folder, names = asked.reader.folder, asked.names
+    if folder is not None and not has_names(names):
+        names = vocabulary_of(folder) or names
+    tokenizer = asked.options.tokenizer or asked.reader.tokenizer
+    if tokenizer is not None:
+        samples = with_texts(samples, texts, tokenizer, asked.options.max_length)
+    return replace(samples, annotations=texts, names=names)
 
 
 def _with_column(samples: Samples, rows: list[dict[str, Any]], asked: Asked, *, names: tuple[str, ...] = ()) -> Samples:
@@ -345,7 +359,7 @@ def _labelled_rows(data: HubData, asked: Asked, columns: list[str]) -> list[dict
 def _callable(asked: Asked) -> Samples:
     from edgeopt.data.callables import call_source
 
-    return call_source(asked.place)
+    return _with_names(call_source(asked.place), asked)
 
 
 READERS: Mapping[str, Callable[[Asked], Samples]] = {

@@ -153,12 +153,14 @@ def preprocessing_of(source: str, reader: Reader = Reader()) -> Preprocessing | 
 
     place, _, query = source.partition("?")
     options = _options(query, source)
-    path = options.preprocessing
+    path, heard = options.preprocessing, kind_of(place) == "recordings" or bool(options.audio)
     prepares = kind_of(place) in {"images", "boxes", "maps", "recordings"} or bool(options.image or options.audio)
     if path is None and prepares and reader.preprocessing is not None:
         return reader.preprocessing
     if path is None and prepares:
         path = preprocessing_file(reader.folder)
+        if heard and path is not None and path.suffix != ".toml":  # (transformers' file says how images become inputs)
+            return None
     return None if path is None else read_preprocessing_file(path)
 
 

@@ -35,6 +35,8 @@ def kind_of(place: str) -> Kind:
     suffix = path.suffix.lower()
     if suffix in {".npz", ".npy"}:
         return "arrays"
+    if suffix in {".parquet", ".arrow"} and path.is_file():
+        return "dataset"
     if suffix in TOKENS or (path.is_file() and looks_tagged(path)):
         return "tokens"
     if suffix in TABLES:
@@ -53,8 +55,8 @@ def kind_of(place: str) -> Kind:
 
 
 _ALLOWED = (
-    f"give an .npz, a folder of .npy, .npz, images or .wav, a table ({', '.join(TABLES)}), a CoNLL file, COCO or YOLO "
-    "annotations, a set's name, hub:NAME or module:callable"
+    f"give an .npz, a folder of .npy, .npz, images or .wav, a table ({', '.join(TABLES)}, .parquet), a CoNLL file, "
+    "COCO or YOLO annotations, a set's name, hub:NAME or module:callable"
 )
 
 
@@ -72,7 +74,7 @@ def _folder_kind(path: Path) -> Kind:
         "arrays": bool(suffixes & {".npy", ".npz"}),
         "images": bool(suffixes & IMAGES),
         "recordings": ".wav" in suffixes,
-        "dataset": _is_saved_dataset(path),
+        "dataset": is_saved_dataset(path),
     }
     kinds = [kind for kind, there in found.items() if there]
     if not kinds and any(inner.suffix.lower() in IMAGES for inner in path.glob("*/*")):
@@ -87,7 +89,7 @@ def _folder_kind(path: Path) -> Kind:
     raise DataError(f"{path}: the folder holds {' and '.join(kinds)}; put one kind into a folder of its own")
 
 
-def _is_saved_dataset(path: Path) -> bool:
+def is_saved_dataset(path: Path) -> bool:
     """Return whether `datasets` wrote the folder with `save_to_disk`: one data set, or its splits."""
     return (
         all((path / name).is_file() for name in ("state.json", "dataset_info.json")) or (path / "dataset_dict.json").is_file()

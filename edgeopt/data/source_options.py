@@ -136,7 +136,12 @@ def need_tokenizer(tokenizer: Path | None, source: str) -> Path:
 
 
 def text_options(options: SourceOptions, reader: Reader) -> TextOptions:
-    """Return how texts are tokenized for the model: for those of its inputs that a tokenizer feeds, or ids and mask."""
+    """Return how texts are tokenized for the model: for those of its inputs that a tokenizer feeds, or ids and mask.
+
+    Models that write texts do not ask which of two texts a token is from, whatever their tokenizer could tell.
+    """
     from edgeopt.data.text import TextOptions
 
-    return TextOptions(options.max_length, tuple(reader.inputs) or TextOptions().inputs)
+    writes = reader.task in {"text-generation", "text2text-generation"} and reader.signature is None
+    inputs = tuple(name for name in reader.inputs if not (writes and name == "token_type_ids"))
+    return TextOptions(options.max_length, inputs or TextOptions().inputs)

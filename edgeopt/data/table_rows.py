@@ -233,9 +233,14 @@ def _span(answers: Any, place: TokenPlaces, where: str) -> SpanTruth:
 
 def _targets(samples: Samples, rows: Sequence[Row], column: str, tokenizer: Path, form: TextOptions, *, where: str) -> Samples:
     texts = [text_cell(row, column, number, where) for number, row in enumerate(rows)]
-    tokens = token_ids(texts, tokenizer, form.max_length)
+    return with_texts(samples, texts, tokenizer, form.max_length)
+
+
+def with_texts(samples: Samples, texts: Sequence[str], tokenizer: Path, max_length: int) -> Samples:
+    """Return samples whose labels are texts, with their tokens."""
     to_text = _reader_of(tokenizer)
-    return replace(samples, annotations=texts, contexts=[Words(row, to_text) for row in tokens])
+    contexts = [Words(row, to_text) for row in token_ids(texts, tokenizer, max_length)]
+    return replace(samples, annotations=texts, contexts=contexts)
 
 
 def _reader_of(tokenizer: Path) -> Callable[[Sequence[int]], str]:

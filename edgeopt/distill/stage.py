@@ -91,7 +91,8 @@ def distill(
     """
     if not len(samples):
         raise DataError("the training split has no samples")
-    task = material.task or task_for(samples, teacher.task)
+    task = material.task or task_for(samples, teacher.purpose)
+    samples = task.with_answers(samples, teacher.module)
     torch.manual_seed(session.seed)
     student = _student(teacher, samples, options, material.builder)
     _check_task(options.loss, task)

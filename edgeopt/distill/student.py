@@ -37,7 +37,18 @@ def keep_layers(teacher: nn.Module, layers: Sequence[int]) -> nn.Module:
     if isinstance(getattr(smaller, "layer_types", None), list) and len(smaller.layer_types) == count:
         smaller.layer_types = [smaller.layer_types[layer] for layer in layers]
     student = type(teacher)(smaller)
-    student.load_state_dict(_chosen(teacher.state_dict(), stack, layers))
+    own = student.state_dict()
+    chosen = {
+        name: _per_layer(tensor, own[name], layers) if name in own else tensor
+        for name, tensor in _chosen(teacher.state_dict(), stack, layers).items()
+    }
+    try:
+        student.load_state_dict(chosen)
+    except RuntimeError as error:
+        said = str(error).splitlines()[-1].strip()
+        raise ModelError(
+            f"{type(teacher).__name__}: with other layers its weights do not fit any more: {said}; name the student instead"
+        ) from error
     return student
 
 
@@ -109,6 +120,13 @@ def influences(teacher: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> l
             similar = F.cosine_similarity(states[index], states[index + 1], dim=-1)
             totals[index] += float(((1 - similar) * mask).sum())
     return [float(total) / tokens for total in totals]
+
+
+def _per_layer(tensor: Tensor, wanted: Tensor, layers: Sequence[int]) -> Tensor:
+    """Return the rows of the chosen layers where a weight has one for each layer (or each but the last), as in YOLOS."""
+    if tensor.shape == wanted.shape or tensor.shape[1:] != wanted.shape[1:]:
+        return tensor
+    return tensor[[layer for layer in layers if layer < len(tensor)][: len(wanted)]]
 
 
 def _chosen(weights: Mapping[str, Tensor], stack: str, layers: Sequence[int]) -> dict[str, Tensor]:

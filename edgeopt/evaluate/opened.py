@@ -91,7 +91,7 @@ def open_model(source: str, name: str, *, builder: str | None = None, task: str 
 
     loaded = load_model(source, source_builder=builder, task=task if task in AUTO_CLASSES else None)
     inputs = module_inputs(loaded.module)
-    return OpenedModel(name, loaded.module, None, inputs, None, loaded.folder, loaded.labels, loaded.task)
+    return OpenedModel(name, loaded.module, None, inputs, None, loaded.folder, loaded.labels, loaded.purpose)
 
 
 def _has_weights(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeopt.batches import Array, Batch
-from edgeopt.data.fit import fit
+from edgeopt.data.fit import fit, floats_as
 from edgeopt.data.outputs import Outputs, Runnable, collect
 from edgeopt.data.samples import Samples
 from edgeopt.errors import DataError, ModelError
@@ -45,14 +45,19 @@ def torch_model(module: nn.Module, task: Task, samples: Samples, *, name: str) -
     """Return a PyTorch model, in evaluation mode, with the outputs that its task knows."""
     import torch
 
-    from edgeopt.models.call import to_tensors
+    from edgeopt.models.call import cannot_take, float_type, to_tensors
 
     module.eval()
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
+    samples = floats_as(samples, float_type(module))
+
     def run(batch: Batch) -> Outputs:
-        with torch.inference_mode():
-            outputs = task.predict(module, to_tensors(batch, device))
+        try:
+            with torch.inference_mode():
+                outputs = task.predict(module, to_tensors(batch, device))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise cannot_take(error, batch, f"model {name}") from error
         return {name: np.asarray(value.detach().float().cpu().numpy()) for name, value in outputs.items()}
 
     return Runnable(name, run, samples, _BATCH)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,18 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from tensors_of(inner)
+
+
+def accepted(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the inputs `names` that a model's forward names; all where it names none of them."""
+    parameters = inspect.signature(model.forward).parameters
+    return tuple(name for name in names if name in parameters) or tuple(names)
+
+
+def float_type(model: nn.Module) -> str:
+    """Return the type of a model's weights as numpy calls it; float32 for types that numpy has not, and without weights."""
+    kinds = {torch.float64: "float64", torch.float16: "float16"}
+    return next((kinds.get(one.dtype, "float32") for one in model.parameters() if one.is_floating_point()), "float32")
 
 
 def to_tensors(batch: Batch, device: torch.device | str = "cpu") -> dict[str, Tensor]:

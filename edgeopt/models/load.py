@@ -122,6 +122,12 @@ class LoadedModel:
     labels: tuple[str, ...] = ()
     origin: Origin | None = None
 
+    @property
+    def purpose(self) -> str | None:
+        """Its task as `edgeopt.tasks` has it: the hub has one name for two kinds of speech recognition."""
+        writes = getattr(getattr(self.module, "config", None), "is_encoder_decoder", False)
+        return "speech2seq" if writes and self.task == "automatic-speech-recognition" else self.task
+
 
 def load_model(
     source: str | Path,
@@ -313,7 +319,11 @@ def _architecture(config: Any) -> str:
 
 def _task_of(config: Any) -> str:
     """Return the task of the head in the config's architecture."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES
+
     name = _architecture(config)
+    if name in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES.values():  # (of a sequence of sound, as they are called)
+        return "audio-classification"
     return next((task for ending, task in _TASK_OF_ENDING.items() if name.endswith(ending)), "feature-extraction")
 
 

@@ -93,8 +93,12 @@ def check_saved(module: nn.Module, folder: Path, origin: Origin | None, sample: 
 
 
 def copy_tokenizer(source: Path | None, folder: Path) -> None:
-    """Copy the tokenizer and processor files of a transformers model, if there are any."""
-    for name in TOKENIZER_FILES:
+    """Copy the tokenizer and processor files of a transformers model, if there are any.
+
+    A vocabulary of its own (of letters, as of CTC) only where no tokenizer.json says the same.
+    """
+    alone = source is not None and not (source / "tokenizer.json").is_file()
+    for name in (*TOKENIZER_FILES, *(["vocab.json"] if alone else [])):
         if source is not None and (source / name).is_file():
             with write_aside(folder / name) as aside:
                 aside.write_bytes((source / name).read_bytes())

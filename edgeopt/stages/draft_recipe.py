@@ -27,6 +27,8 @@ from edgeopt.evaluate.assumed import assumed_steps
 from edgeopt.evaluate.opened import OpenedModel, named, open_model
 from edgeopt.files import disk_errors, write_aside
 from edgeopt.graph.provider import Provider
+from edgeopt.stages.torch_model import refuse_two_graphs
+from edgeopt.tasks.language_model import LanguageModel
 from edgeopt.tasks.registry import find_task, reading_name, task_for
 from edgeopt.tasks.single_label import SingleLabel
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from edgeopt.train.head import Head
 
 _RANDOM = 32  # samples, where no real ones are given
+_PROMPT = 128  # tokens
 _FEW = 200  # samples that are too few to be split
 _IMAGENET = {"mean": [123.675, 116.28, 103.53], "scale": [58.395, 57.12, 57.375]}
 """What most classifiers of photographs are trained with, as values of 0…255."""
@@ -111,6 +114,7 @@ def _looked(source: str, model: OpenedModel, place: str, task: str | None, *, re
     if head is not None:
         place, reader = _with_head(place, reader, head), replace(reader, names=head.names, task=reading_name(task or head.task))
         model = replace(model, names=head.names, task=head.task)
+    refuse_two_graphs(model.task, source)
     samples = open_source(place, reader, split="calibration")
     found = asked or task_for(samples, model.task)
     _check_classes(model, samples, found, place)
@@ -299,6 +303,9 @@ def _new_head_lines(source: str, head: Head) -> Iterator[str]:
 
 
 def _stage_lines(look: _Look) -> Iterator[str]:
+    if isinstance(look.task, LanguageModel) and look.model.module is not None:
+        yield from _language_lines(look)
+        return
     yield "[quantize]                  # static int8, for the kernels of the target"
     yield "# max_drop = 0.005          # leave as few layers in floating point as keep the metric (needs labels)"
     yield ""
@@ -310,6 +317,20 @@ def _stage_lines(look: _Look) -> Iterator[str]:
     yield "[profile]"
     yield "seconds = 10.0              # of measuring"
     yield '# budget = ["int8: p95_ms<=20", "int8: size_mb<=10"]'
+
+
+def _language_lines(look: _Look) -> Iterator[str]:
+    context = getattr(getattr(look.model.module, "config", None), "max_position_embeddings", None)
+    longest = min(_PROMPT, context // 2) if isinstance(context, int) else _PROMPT
+    yield "[language]                  # 4-bit weights, calibrated on the text"
+    yield '# train = "10m"             # gives back most of what they lose'
+    yield ""
+    yield "[verify]"
+    yield "max_drop_points = 20.0      # 4 bits may raise the perplexity by this many percent"
+    yield ""
+    yield "[generation]"
+    yield f"contexts = [{longest}]            # tokens of the prompts that are measured"
+    yield '# budget = ["tokens_per_s>=20"]'
 
 
 def _line(key: str, value: str) -> str:

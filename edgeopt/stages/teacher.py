@@ -8,7 +8,7 @@ from edgeopt.errors import RecipeError
 from edgeopt.models.model_size import ModelSize
 from edgeopt.stages.job import Job
 from edgeopt.stages.task import task_of
-from edgeopt.stages.torch_model import judge, session
+from edgeopt.stages.torch_model import judge, refuse_two_graphs, session
 from edgeopt.train.epoch import Epoch, Evaluation
 
 
@@ -36,6 +36,7 @@ def run_teacher(job: Job) -> TeacherFacts:
     loaded = load_model(
         options.source, task=options.task, arguments=options.arguments, trust_remote_code=options.trust_remote_code
     )
+    refuse_two_graphs(loaded.purpose, options.source)
     history: tuple[Epoch, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     if options.train is not None:

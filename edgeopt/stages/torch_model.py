@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeopt.errors import RecipeError
+
 if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
     from edgeopt.models.load import LoadedModel
@@ -25,6 +27,19 @@ def judge(job: Job, task: Task) -> Samples | None:
         return None
     samples = job.data.whole("calibration")
     return samples if task.is_labelled(samples) and len(samples) >= _ENOUGH else None
+
+
+def refuse_two_graphs(task: str | None, source: str) -> None:
+    """Refuse a model that writes one text from another: it becomes two graphs, and a recipe makes one.
+
+    Raises:
+        RecipeError: naming the commands that take it.
+    """
+    if task in {"text2text-generation", "speech2seq"}:
+        raise RecipeError(
+            f"{source}: an encoder-decoder becomes two graphs, which a recipe does not make; run its steps one by one: "
+            "edgeopt train, distill, export, quantize, bundle"
+        )
 
 
 def session(job: Job) -> Session:

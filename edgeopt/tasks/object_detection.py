@@ -44,7 +44,10 @@ class ObjectDetection(Task):
     """How outputs become boxes; None: recognised from their shapes and values."""
 
     def labels(self, samples: Samples, indices: Sequence[int], inputs: Batch) -> dict[str, Array]:
-        """Return all boxes in pixels of the model's input, their classes, and the sample of the batch that each is from."""
+        """Return all boxes in pixels of the model's input, their classes, and the sample of the batch that each is from.
+
+        Beside them the inputs' sizes (width, height), and the number of classes (0: not known).
+        """
         rows = [(_truth(samples, index), _place(samples, index)) for index in indices]
         numbers = [np.full(len(truth.classes), place, np.int64) for place, (truth, _) in enumerate(rows)]
         placed = [_to_input(truth.boxes, place) for truth, place in rows]
@@ -52,14 +55,18 @@ class ObjectDetection(Task):
             "boxes": np.concatenate(placed).astype(np.float32).reshape(-1, 4),
             "classes": np.concatenate([truth.classes for truth, _ in rows]),
             "images": np.concatenate(numbers),
+            "sizes": np.array([place.input_size for _, place in rows], np.float32),
+            "kinds": np.array(len(samples.names)),
         }
 
     def loss(self, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> LossSum:
-        """Return the loss that the model itself gives as its output ``loss``; each detector has its own assignment of boxes.
+        """Return the loss that the model itself gives as its output ``loss``, or that of a set of boxes (`set_loss`).
 
         Raises:
-            DataError: it gives none.
+            DataError: it gives neither; each detector has its own assignment of boxes.
         """
+        if {"logits", "pred_boxes"} <= set(outputs):
+            return LossSum(_set_loss(outputs["logits"], outputs["pred_boxes"], labels), len(outputs["logits"]))
         if "loss" not in outputs:
             raise DataError(
                 f"{self.name}: every detector has a loss of its own, and this model gives none as its output 'loss'; "
@@ -135,6 +142,21 @@ class ObjectDetection(Task):
         """Return the F1 of the boxes of one model as if the other's were the truth."""
         counts = np.array([_counts(one, other) for one, other in zip(ours, theirs, strict=True)], np.float64).sum(axis=0)
         return float(2 * counts[0] / (counts[1] + counts[2])) if counts[1] + counts[2] else 1.0
+
+
+def _set_loss(logits: Tensor, boxes: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
+    """Return the loss of transformers' detectors, whose boxes are shares of the input."""
+    import torch
+
+    from edgeopt.tasks.set_loss import set_loss
+
+    wanted = []
+    for number, size in enumerate(labels["sizes"]):
+        own = labels["images"] == number
+        low, high = labels["boxes"][own, :2] / size, labels["boxes"][own, 2:] / size
+        wanted.append((labels["classes"][own], torch.cat([(low + high) / 2, high - low], dim=1)))
+    kinds = int(labels["kinds"])
+    return set_loss(logits, boxes, wanted, nothing=not kinds or logits.shape[-1] > kinds)
 
 
 def _counts(ours: Detections, theirs: Detections) -> tuple[int, int, int]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
 
 
+_BLANKS = {"<pad>", "[pad]", "<blank>", "<blk>"}
+
+
 @dataclass(frozen=True)
 class SpeechRecognition(Task):
     """CTC: its own loss, word error rate."""
@@ -35,7 +38,7 @@ class SpeechRecognition(Task):
     tokens: tuple[str, ...] = ()
     """Text of each token; empty: the samples' `names`."""
     blank: int = 0
-    """Token that stands for nothing."""
+    """Token that stands for nothing, where none of the tokens has a usual name for it."""
     word_delimiter: str = "|"
     """Token between words."""
 
@@ -47,7 +50,11 @@ class SpeechRecognition(Task):
         """
         texts, tokens = texts_of(samples), self._tokens(samples)
         rows = [self._numbers(texts[index], tokens, index) for index in indices]
-        return {"labels": concatenate(rows, pad=-1)}
+        return {"labels": concatenate(rows, pad=-1), "blank": np.array(self._blank(list(tokens)))}
+
+    def _blank(self, tokens: Sequence[str]) -> int:
+        """Return the number of the token that stands for nothing: padding's, as transformers has it."""
+        return next((number for number, token in enumerate(tokens) if token.lower() in _BLANKS), self.blank)
 
     def _numbers(self, text: str, tokens: Mapping[str, int], index: int) -> Array:
         spaced = text if " " in tokens else text.replace(" ", self.word_delimiter)
@@ -70,9 +77,8 @@ class SpeechRecognition(Task):
         wanted = labels["labels"]
         steps = F.log_softmax(outputs["logits"].float(), dim=-1).transpose(0, 1)
         lengths = torch.full((len(wanted),), len(steps), dtype=torch.long)
-        value = F.ctc_loss(
-            steps, wanted.clamp(min=0), lengths, (wanted >= 0).sum(dim=1), blank=self.blank, reduction="sum", zero_infinity=True
-        )
+        blank, counts = int(labels.get("blank", self.blank)), (wanted >= 0).sum(dim=1)
+        value = F.ctc_loss(steps, wanted.clamp(min=0), lengths, counts, blank=blank, reduction="sum", zero_infinity=True)
         return LossSum(value, len(wanted))
 
     def soft_labels(self) -> tuple[SoftLabels, ...]:
@@ -81,7 +87,8 @@ class SpeechRecognition(Task):
 
     def decoding(self, names: Sequence[str] = ()) -> decoding.Decoding:
         """Return how the outputs become answers."""
-        return decoding.Ctc(tokens=list(self.tokens or names), blank=self.blank, word_delimiter=self.word_delimiter)
+        tokens = list(self.tokens or names)
+        return decoding.Ctc(tokens=tokens, blank=self._blank(tokens), word_delimiter=self.word_delimiter)
 
     def fitted(self, outputs: SampleOutputs, samples: Samples) -> SpeechRecognition:
         """Return the task with the tokens that the samples name."""

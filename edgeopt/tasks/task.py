@@ -128,6 +128,10 @@ class Task(ABC):
 
     # training -------------------------------------------------------------------------------------------------------------
 
+    def with_answers(self, samples: Samples, model: nn.Module) -> Samples:
+        """Return samples with what a model is given of their labels to learn from: the text so far where it writes one."""
+        return samples
+
     def call(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run a PyTorch model and return its outputs by name, as `loss` and the soft labels know them."""
         from edgeopt.models.call import named_outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,9 @@ from edgeopt.tasks.texts import BLEU, bleu, error_rates, texts_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgeopt.data.samples import Samples
+    from edgeopt.data.samples import Sample, Samples
+
+_GIVEN, _COUNTS = "decoder_input_ids", "decoder_attention_mask"
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,31 @@ class TextToText(Task):
         abouts = [None if samples.contexts is None else samples.contexts[index] for index in indices]
         if not all(isinstance(about, Words) for about in abouts):
             raise DataError(f"{self.name}: the labels' tokens are not known; read the samples from texts with a tokenizer")
-        return {"labels": concatenate([np.array(about.tokens, np.int64) for about in abouts if about], pad=IGNORED)}
+        rows = concatenate([np.array(about.tokens, np.int64) for about in abouts if about], pad=IGNORED)
+        given = inputs.get(_GIVEN)
+        places = rows.shape[1] if given is None else given.shape[1]
+        return {"labels": np.pad(rows, ((0, 0), (0, places - rows.shape[1])), constant_values=IGNORED)}
 
-    def call(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run a model that is given the answer: ``labels`` among the inputs, or ``decoder_input_ids``."""
-        return super().call(model, inputs)
+    def with_answers(self, samples: Samples, model: nn.Module) -> Samples:
+        """Return samples that begin to answer: each token of the text is predicted from those before it.
+
+        Raises:
+            DataError: the samples' texts are not known as tokens, or the model does not say with which token a text begins.
+        """
+        if not len(samples) or _GIVEN in samples[0] or not all(isinstance(one, Words) for one in samples.contexts or [None]):
+            return samples
+        config = getattr(model, "config", None)
+        start = getattr(config, "decoder_start_token_id", None)
+        if not isinstance(start, int):
+            raise DataError(f"{self.name}: {type(model).__name__} has no decoder_start_token_id; state it in its config.json")
+        words = [_without(start, one) for one in samples.contexts or ()]
+
+        def read(index: int) -> Sample:
+            tokens = np.array([start, *words[index].tokens[:-1]], np.int64)
+            return {**samples.read(index), _GIVEN: tokens, _COUNTS: np.ones_like(tokens)}
+
+        pad = getattr(config, "pad_token_id", None)
+        return replace(samples, read=read, contexts=words, pad={**samples.pad, _GIVEN: pad if isinstance(pad, int) else 0})
 
     def predict(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Let a transformers model write, greedily."""
@@ -59,8 +81,8 @@ class TextToText(Task):
         return LossSum(F.cross_entropy(logits, wanted, reduction="sum", ignore_index=IGNORED), (wanted != IGNORED).sum())
 
     def soft_labels(self) -> tuple[SoftLabels, ...]:
-        """Return the logits of each token."""
-        return (SoftLabels(),)
+        """Return the logits of each token of the texts."""
+        return (SoftLabels(mask=_COUNTS),)
 
     def decoding(self, names: Sequence[str] = ()) -> decoding.Decoding:
         """Return how the outputs become answers."""
@@ -82,6 +104,11 @@ class TextToText(Task):
     def further(self, answers: Sequence[str], samples: Samples) -> tuple[Measured, ...]:
         """Return the error rates."""
         return error_rates(answers, texts_of(samples))
+
+
+def _without(start: int, words: Words) -> Words:
+    """Return a text's tokens without the one that begins every text."""
+    return replace(words, tokens=words.tokens[1:]) if words.tokens[:1] == (start,) else words
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ def fine_tune(
         DataError: labels are missing, or do not fit the model.
     """
     task.need_labels(samples, where="the training split")
+    samples = task.with_answers(samples, model.module)
     check_classes(task, model.module, None, samples)
     hard = task_loss(task, samples)
     if hard is None:

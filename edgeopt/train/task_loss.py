@@ -128,7 +128,7 @@ def evaluator(task: Task, samples: Samples) -> Evaluator:
 
         def run(batch: Batch) -> Outputs:
             with torch.inference_mode():
-                outputs = task.call(model, to_tensors(batch, device))
+                outputs = task.predict(model, to_tensors(batch, device))
             return {name: value.detach().float().cpu().numpy() for name, value in outputs.items()}
 
         runnable = Runnable("the student", run, samples, _BATCH)

@@ -120,17 +120,15 @@ def test_p_tuning_survives_export_and_evaluation(tmp_path: Path) -> None:
     assert result.exception is None, result.output
     judged = [float(line.split(": ")[1].split(",")[0]) for line in result.output.splitlines() if line.startswith("perplexity")]
     assert judged[-1] < 0.9 * judged[0]
-    for folder, output in ((out, exported), (source, tmp_path / "plain")):
-        done = CliRunner().invoke(app, ["export", str(folder), "--target", "x86-vnni", "-o", str(output), "-q"])
-        assert done.exception is None, done.output
+    done = CliRunner().invoke(app, ["export", str(out), "--target", "x86-vnni", "-o", str(exported), "-q"])
+    assert done.exception is None, done.output
     engine = Engine.open(exported)
     assert engine.virtual == [400, 401, 402]
     assert engine.prompt([{"role": "user", "content": "Hi"}])[:4] == [400, 401, 402, 1]
     answer = engine.generate("Once", Sampling(temperature=50.0, seed=0, max_tokens=60, ignore_eos=True))
-    assert answer.prompt_tokens == 3 + len(Engine.open(tmp_path / "plain").tokens.encode("Once"))
+    assert answer.prompt_tokens == 3 + len(engine.tokens.encode("Once", special=False))
     assert not {400, 401, 402} & set(answer.tokens)
-    plain, tuned = evaluate_language([tmp_path / "plain", exported], text, window=32).models
-    assert tuned.value < 0.95 * plain.value
+    assert evaluate_language([exported], text, window=32).models[0].value == pytest.approx(judged[-1], rel=0.02)
     done = CliRunner().invoke(app, ["evaluate", str(out), "--data", data, "--task", "text-generation", "--format=json", "-q"])
     assert json.loads(done.stdout)["models"][0]["value"] == pytest.approx(judged[-1], rel=1e-3)
 

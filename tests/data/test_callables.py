@@ -138,3 +138,22 @@ def test_a_sequence_that_fails_later_is_refused_in_one_line(own: Any) -> None:
     samples = call_source("own_data:make")
     with pytest.raises(DataError, match="own_data:make: fails: OSError: no disk"):
         samples[2]
+
+
+def test_what_is_called_label_is_one(own: ModuleType) -> None:
+    own.classes = lambda: [{"x": np.ones(2), "label": number} for number in (1, 0, 1)]
+    found = call_source("own_data:classes")
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0, 1]
+    assert list(found[0]) == ["x"]
+    for name, values in {"numbers": [0.5, 1.5], "texts": ["one", "two"]}.items():
+        setattr(own, name, lambda values=values: [{"x": np.ones(2), "labels": value} for value in values])
+        assert call_source(f"own_data:{name}").annotations == values
+    own.named = lambda: [{"x": np.ones(2), "label": name} for name in ("yes", "no", "yes")]
+    found = call_source("own_data:named")
+    assert found.labels is not None
+    assert (found.labels.tolist(), found.names) == ([1, 0, 1], ("no", "yes"))
+    own.alone = lambda: [{"label": np.ones(2)}]
+    assert list(call_source("own_data:alone")[0]) == ["label"], "it is the only input"
+    own.some = lambda: [{"x": np.ones(2), "label": 1}, {"x": np.ones(2)}]
+    assert "sample 1 has no label, and others have one" in refusal("own_data:some")

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 
 from edgeopt.batches import Array, Batch
-from edgeopt.data.fit import fit
+from edgeopt.data.fit import fit, floats_as
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.data.source import open_source
 from edgeopt.data.source_options import Reader
@@ -191,3 +191,13 @@ def test_values_are_converted_where_they_keep_their_meaning(given: str, wanted: 
     fitted = fit(from_arrays({"x": np.arange(6).reshape(2, 3).astype(given)}), signature)
     assert fitted[1]["x"].dtype.name == (wanted if cast else given)
     assert fitted[1]["x"].tolist() == [3, 4, 5]
+
+
+def test_double_precision_becomes_the_type_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr("edgeopt.progress.note", notes.append)
+    samples = from_arrays({"x": np.ones((2, 3)), "ids": np.ones((2, 3), np.int64)})
+    found = floats_as(samples, "float32")[0]
+    assert (found["x"].dtype, found["ids"].dtype) == (np.float32, np.int64)
+    assert notes == ["input 'x': float64 is converted to float32, which the model takes"]
+    assert floats_as(samples, "float64") is samples

@@ -157,6 +157,13 @@ def test_a_file_is_read_by_its_suffix(datasets: Any, tmp_path: Path) -> None:
         open_source(f"hub:{tmp_path}/none.jsonl", Reader(("x",)))
 
 
+def test_files_and_folders_on_disk_need_no_prefix_but_may_have_it(datasets: Any, tmp_path: Path) -> None:
+    place = stored(datasets, tmp_path / "kept", {"x": [[1.0, 2.0], [3.0, 4.0]]})
+    datasets.Dataset.from_dict({"x": [[5.0, 6.0]]}).to_parquet(str(tmp_path / "x.parquet"))
+    assert open_source(f"hub:{place}", Reader(("x",)))[1]["x"].tolist() == [3.0, 4.0]
+    assert open_source(f"{tmp_path}/x.parquet", Reader(("x",)))[0]["x"].tolist() == [5.0, 6.0]
+
+
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match=r"hub:some/name.*edgeopt\[datasets\]"):

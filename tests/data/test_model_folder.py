@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeopt.data.model_folder import FolderFacts, facts_of
+from edgeopt.data.model_folder import FolderFacts, facts_of, vocabulary_of
 from edgeopt.errors import ModelError
 
 
@@ -45,3 +45,14 @@ def test_a_number_that_is_none_names_no_class(tmp_path: Path, key: str) -> None:
 def test_a_size_of_a_wrong_type_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"feature_extractor_type": "Some", "feature_size": [80]}')
     assert facts_of(tmp_path).inputs == ("input_features",)
+
+
+def test_the_vocabulary_is_by_number(tmp_path: Path) -> None:
+    assert vocabulary_of(tmp_path) == ()
+    (tmp_path / "vocab.json").write_text(json.dumps({"a": 2, "<pad>": 0}))
+    assert vocabulary_of(tmp_path) == ("<pad>", "", "a")
+    (tmp_path / "vocab.json").write_text(json.dumps({"de": {"a": 2}}))
+    assert vocabulary_of(tmp_path) == ()
+    (tmp_path / "vocab.json").unlink()
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"b": 1, "a": 0}}}))
+    assert vocabulary_of(tmp_path) == ("a", "b")

@@ -108,3 +108,17 @@ def test_recordings_become_spectrograms_as_on_a_device(tmp_path: Path) -> None:
     (tmp_path / "i.toml").write_text("width = 4\nheight = 4\n")
     with pytest.raises(DataError, match="preprocessing of kind 'image', and recordings need kind = \"audio\""):
         open_source(f"{tmp_path}/spoken?preprocessing={tmp_path}/i.toml&input=x")
+
+
+def test_what_is_said_is_in_letters_of_the_model(tmp_path: Path, word_tokenizer: Path) -> None:
+    record(tmp_path / "a.wav")
+    (tmp_path / "said.csv").write_text("file,text\na.wav,good fox\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "vocab.json").write_text(json.dumps({"<pad>": 0, "|": 1, "x": 2}))
+    reader = Reader(("sound",), word_tokenizer, None, tmp_path / "model", ("LABEL_0", "LABEL_1"))
+    samples = open_source(f"{tmp_path}/said.csv?audio=file&text=text", reader)
+    assert samples.names == ("<pad>", "|", "x"), "names that mean nothing are not the letters"
+    assert samples.annotations == ["good fox"]
+    assert samples.contexts is not None
+    assert samples.contexts[0].tokens == (1, 3, 7, 2)
+    assert open_source(f"{tmp_path}/said.csv?audio=file&text=text", Reader(("sound",), names=("a", "b"))).names == ("a", "b")

@@ -174,8 +174,8 @@ def test_unknown_and_ambiguous_sources_are_one_line(tmp_path: Path, monkeypatch:
     (tmp_path / "digits" / "a.npy").write_bytes(b"")
     (tmp_path / "digits" / "a.png").write_bytes(b"")
     assert "the folder holds arrays and images" in one_line("./digits")
-    (tmp_path / "x.parquet").write_bytes(b"")
-    assert "files of the kind '.parquet' cannot be read" in one_line("x.parquet")
+    (tmp_path / "x.orc").write_bytes(b"")
+    assert "files of the kind '.orc' cannot be read" in one_line("x.orc")
     with pytest.raises(RecipeError, match=r"unknown key 'txt'.*did you mean 'text'"):
         open_source("x.csv?txt=a")
     with pytest.raises(RecipeError, match="not KEY=VALUE"):

@@ -72,3 +72,9 @@ def test_texts_are_made_for_the_models_inputs_or_ids_and_mask() -> None:
 def test_options_that_no_source_takes_are_refused(values: dict[str, str], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         SourceOptions.read(values, where="x")
+
+
+def test_a_model_that_writes_texts_is_not_told_of_which_text_a_token_is() -> None:
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    assert text_options(SourceOptions(), Reader(inputs, task="text-generation")).inputs == inputs[:2]
+    assert text_options(SourceOptions(), Reader(inputs)).inputs == inputs

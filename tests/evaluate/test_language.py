@@ -115,6 +115,9 @@ def test_pytorch_beside_an_exported_folder(model: tuple[Path, Path], text: Path)
     first, second = json.loads(done.stdout)["models"]
     assert second["value"] == pytest.approx(first["value"], rel=1e-4)
     assert second["agreement"] > 0.99
+    alone = json.loads(edgeopt_here("evaluate", str(model[1]), *asked).stdout)
+    whole = len(Engine.open(model[1]).tokens.encode(text.read_text(encoding="utf-8"), special=False))
+    assert alone["windows"] in {whole // 64, whole // 64 + 1}, "windows are as long as the source says"
 
 
 def test_texts_that_cannot_be_compared(model: tuple[Path, Path], text: Path, tmp_path: Path) -> None:

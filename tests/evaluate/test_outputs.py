@@ -8,12 +8,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import parser
+from torch import nn
 
 from edgeopt.data.outputs import Runnable
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.errors import DataError, ModelError
 from edgeopt.evaluate.lockstep import evaluate_together
-from edgeopt.evaluate.outputs import onnx_model, onnx_outputs, torch_outputs
+from edgeopt.evaluate.outputs import onnx_model, onnx_outputs, torch_model, torch_outputs
 from edgeopt.graph.provider import Provider
 from edgeopt.tasks.outputs_only import OutputsOnly
 
@@ -92,3 +93,12 @@ def test_a_model_that_fails_on_the_samples_is_an_error_of_the_data(tmp_path: Pat
     model = opened(tmp_path, text, x=np.zeros((3, 2), np.float32))
     with pytest.raises(DataError, match=r"net: cannot run on the samples: .*reshape"):
         model.run(model.samples.collate([0, 1, 2]))
+
+
+def test_a_pytorch_model_takes_double_precision_and_refuses_other_shapes_in_one_line() -> None:
+    double = from_arrays({"input": np.ones((2, 3))})
+    model = torch_model(nn.Linear(3, 2), OutputsOnly(), double, name="net")
+    assert model.run(model.samples.collate([0, 1]))["logits"].shape == (2, 2)
+    other = torch_model(nn.Linear(4, 2), OutputsOnly(), double, name="net")
+    with pytest.raises(ModelError, match=r"the model net cannot take the samples \(input \[1, 3\]\)"):
+        other.run(other.samples.collate([0]))

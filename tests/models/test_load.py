@@ -144,6 +144,8 @@ def test_missing_weights_are_never_random(tmp_path: Path) -> None:
     [
         ("WhisperForConditionalGeneration", "automatic-speech-recognition", "AutoModelForSpeechSeq2Seq"),
         ("T5ForConditionalGeneration", "text2text-generation", "AutoModelForSeq2SeqLM"),
+        ("Wav2Vec2ForSequenceClassification", "audio-classification", "AutoModelForAudioClassification"),
+        ("BertForSequenceClassification", "text-classification", "AutoModelForSequenceClassification"),
         ("Wav2Vec2ForCTC", "automatic-speech-recognition", "AutoModelForCTC"),
         ("GPT2LMHeadModel", "text-generation", "AutoModelForCausalLM"),
         ("BertModel", "feature-extraction", "AutoModel"),

@@ -15,10 +15,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from edgeopt.data.preprocessing import ImageInput
+from edgeopt.data.source import preprocessing_of
+from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.pipeline import Pipeline
 from edgeopt.recipe import load_recipe
 from edgeopt.stages.draft_recipe import draft_recipe
+from tests.generate.conftest import TEXT, VOCABULARY, make_tokenizer
 from tests.stages.conftest import write_linear
 
 
@@ -130,3 +133,23 @@ def test_control_characters_of_a_name_do_not_break_the_recipe(tmp_path: Path) ->
     place.mkdir()
     draft = draft_recipe(str(write_linear(place / "net.onnx", np.eye(4))), None, tmp_path / "r.toml")
     assert "n\\x1b[31met" in draft.text and load_recipe(str(tmp_path / "r.toml")).model == str(place / "net.onnx")
+
+
+def test_a_language_model_gets_the_tables_of_language_models(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path / "lm")
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.LlamaConfig(**sizes, vocab_size=VOCABULARY, max_position_embeddings=64)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "lm")
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    draft_recipe(str(tmp_path / "lm"), f"{tmp_path}/text.txt?max_length=16", tmp_path / "r.toml")
+    recipe = load_recipe(str(tmp_path / "r.toml"))
+    assert recipe.language is not None
+    assert recipe.generation
+    assert recipe.generation.contexts == [32], "half of what the model reads"
+    assert recipe.verify.max_drop_points == 20.0
+
+
+def test_a_speech_models_processor_file_is_not_taken_for_one_of_images(tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text('{"feature_extractor_type": "Wav2Vec2FeatureExtractor"}')
+    (tmp_path / "said.csv").write_text("file,text\na.wav,hello\n")
+    assert preprocessing_of(f"{tmp_path}/said.csv?audio=file&text=text", Reader(("x",), folder=tmp_path)) is None

@@ -24,7 +24,7 @@ def test_a_recipe_without_a_teacher_is_refused(tmp_path):
 
 @pytest.mark.parametrize("train", [None, TrainOptions()], ids=["as it is", "trained"])
 def test_the_model_is_saved_measured_and_trained_if_asked(tmp_path, monkeypatch, train):
-    loaded = SimpleNamespace(module=torch.nn.Linear(3, 2), origin="origin", folder=None)
+    loaded = SimpleNamespace(module=torch.nn.Linear(3, 2), origin="origin", folder=None, purpose=None)
     done = []
     monkeypatch.setattr("edgeopt.models.load.load_model", lambda *_, **__: loaded)
     monkeypatch.setattr(

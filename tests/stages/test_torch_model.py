@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgeopt.stages.torch_model import load, session
+from edgeopt.errors import RecipeError
+from edgeopt.stages.torch_model import load, refuse_two_graphs, session
 
 
 def job(*, distill: str | None, teacher: str | None):
@@ -35,3 +36,9 @@ def test_the_recipes_own_builder_is_trusted(monkeypatch, stage, distill, teacher
 def test_a_session_has_seed_and_checkpoint():
     found = session(job(distill=None, teacher=None))
     assert (found.seed, found.checkpoint) == (7, Path("c"))
+
+
+def test_a_model_of_two_graphs_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"t5: an encoder-decoder becomes two graphs.*edgeopt train, distill, export"):
+        refuse_two_graphs("text2text-generation", "t5")
+    refuse_two_graphs("text-generation", "llama")

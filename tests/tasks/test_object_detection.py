@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from edgeopt.data.annotations import BoxTruth
 from edgeopt.data.samples import Samples, from_arrays
@@ -54,6 +55,24 @@ def test_boxes_agree_by_class_and_overlap() -> None:
 def test_outputs_of_no_known_kind_say_how_to_describe_them() -> None:
     with pytest.raises(DataError, match=r"not boxes of a known kind: heat \[7\]; describe them in a file: --decoding"):
         TASK.fitted({"heat": np.zeros(7)}, images([truth()]))
+
+
+def test_a_set_of_boxes_is_learned() -> None:
+    pytest.importorskip("scipy")
+    task, samples = ObjectDetection(), images([truth((20, 10, 120, 90)), truth()])
+    labels = {name: torch.from_numpy(np.asarray(array)) for name, array in task.labels(samples, [0, 1], {}).items()}
+    boxes = torch.full((2, 3, 4), 0.5, requires_grad=True)
+    logits = torch.zeros((2, 3, 3), requires_grad=True)
+    optimizer = torch.optim.Adam([boxes, logits], lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = task.loss({"logits": logits, "pred_boxes": boxes}, labels)
+        assert loss.count == 2
+        loss.total.backward()
+        optimizer.step()
+    best = logits[0].softmax(-1)[:, 0].argmax()
+    assert boxes[0, best].tolist() == pytest.approx([0.35, 0.5, 0.5, 0.4], abs=0.02), "of the input: 10, 30, 60, 70"
+    assert logits[1].argmax(-1).tolist() == [2, 2, 2], "nothing is in the second image"
 
 
 def test_a_detector_without_a_loss_says_so() -> None:

@@ -50,3 +50,14 @@ def test_letters_and_vocabularies_that_are_missing_are_errors() -> None:
         SpeechRecognition().labels(spoken(["ax"]), [0], {})
     with pytest.raises(DataError, match="tokens are not known"):
         SpeechRecognition().labels(replace(spoken(["a"]), names=()), [0], {})
+
+
+def test_the_blank_is_the_token_for_padding_wherever_it_stands() -> None:
+    samples = replace(spoken(["ab"]), names=("|", "a", "b", "[PAD]"))
+    task = SpeechRecognition()
+    assert task.fitted({}, samples).answer({"logits": np.eye(4)[[3, 1, 1, 3, 2]]}, {}) == "ab"
+    labels = {name: torch.from_numpy(np.asarray(array)) for name, array in task.labels(samples, [0], {}).items()}
+    logits = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
+    steps, ends = logits.log_softmax(-1).transpose(0, 1), (torch.tensor([6]), torch.tensor([2]))
+    expected = torch.nn.functional.ctc_loss(steps, torch.tensor([1, 2]), *ends, blank=3, reduction="sum")
+    assert float(task.loss({"logits": logits}, labels).total) == pytest.approx(float(expected), rel=1e-5)

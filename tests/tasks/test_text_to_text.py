@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,3 +57,22 @@ def test_models_that_cannot_write_are_errors() -> None:
         TextToText().predict(nn.Linear(1, 1), {})
     with pytest.raises(DataError, match="needs the tokens that a model wrote"):
         TextToText().answer({"encoder": np.zeros((3, 4))}, {}, None)
+
+
+def test_a_model_is_given_the_text_so_far() -> None:
+    model = nn.Linear(1, 1)
+    model.config = SimpleNamespace(decoder_start_token_id=2, pad_token_id=0)  # type: ignore[assignment]
+    task, samples = TextToText(), translated([(4, 3, 1), (2, 1)])
+    found = task.with_answers(samples, model)
+    batch = found.collate([0, 1])
+    assert batch["decoder_input_ids"].tolist() == [[2, 4, 3], [2, 0, 0]], "a 2 that begins the text is not given twice"
+    assert batch["decoder_attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert task.labels(found, [0, 1], batch)["labels"].tolist() == [[4, 3, 1], [1, IGNORED, IGNORED]]
+    assert task.labels(found, [1], batch)["labels"].tolist() == [[1, IGNORED, IGNORED]], "as wide as what was given"
+    assert task.with_answers(found, model) is found
+    with pytest.raises(DataError, match="has no decoder_start_token_id"):
+        task.with_answers(samples, nn.Linear(1, 1))
+
+
+def test_a_student_learns_of_the_tokens_of_texts_alone() -> None:
+    assert [one.mask for one in TextToText().soft_labels()] == ["decoder_attention_mask"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
+from edgeopt.data.annotations import Words
 from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.errors import DataError
 from edgeopt.models.load import LoadedModel, Origin, load_model
 from edgeopt.models.residual_cnn import ResidualCNN
 from edgeopt.tasks.single_label import SingleLabel
+from edgeopt.tasks.text_to_text import Transcription
 from edgeopt.train.config import TrainOptions
 from edgeopt.train.fine_tune import fine_tune, save_trained
 from edgeopt.train.loop import Session
@@ -58,3 +63,30 @@ def test_what_is_saved_loads_again(tmp_path: Path) -> None:
     save_trained(trained, images, tmp_path / "out")
     again = load_model(tmp_path / "out").module.state_dict()
     assert all(torch.equal(tensor, again[name]) for name, tensor in trained.module.state_dict().items())
+
+
+def test_a_sequence_to_sequence_model_learns_to_answer() -> None:
+    pytest.importorskip("jiwer")
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 12, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    config = transformers.T5Config(**sizes, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, dropout_rate=0.0)
+    module = transformers.T5ForConditionalGeneration(config)
+    ids = np.random.default_rng(0).integers(4, 12, (120, 5))
+    given = from_arrays({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    def to_text(tokens: Sequence[int]) -> str:
+        return " ".join(str(token) for token in tokens if token > 3)
+
+    words = [Words((4 if row[0] > 7 else 5, 1), to_text) for row in ids]  # a token that the first one decides, and the end
+    spoken = replace(given, contexts=words, annotations=[to_text(one.tokens) for one in words])
+    options = TrainOptions(epochs=16.0, batch_size=20, learning_rate=0.02, precision="no")
+    result = fine_tune(
+        LoadedModel(module, None, None),
+        spoken,
+        Transcription(),
+        options=options,
+        session=Session(),
+        evaluation=spoken.take(range(24)),
+    )
+    assert min(one.value for one in result.evaluations) < 0.35, "the word error rate"
+    assert result.history[-1].loss < 0.5 * result.history[0].loss

@@ -20,11 +20,14 @@ from edgeopt.errors import ModelError
 from edgeopt.models.load import LoadedModel, load_model
 from edgeopt.tasks.language_model import LanguageModel
 from edgeopt.train.adapters import attach
+from edgeopt.train.callbacks import Callback, Step
 from edgeopt.train.config import AdapterOptions, TrainOptions
 from edgeopt.train.fine_tune import fine_tune, save_trained
-from edgeopt.train.loop import Session
-from edgeopt.train.task_loss import evaluator
+from edgeopt.train.loop import Session, fit
+from edgeopt.train.supervised import Supervised
+from edgeopt.train.task_loss import evaluator, task_loss
 from edgeopt.train.virtual_tokens import add_virtual_tokens, extend_tokenizer, framed
+from edgeopt.train.watch import Watch
 from tests.conftest import WORDS
 from tests.generate.conftest import TEXT, VOCABULARY, make_tokenizer
 
@@ -73,6 +76,32 @@ def test_only_the_encoder_of_virtual_tokens_gets_gradients(source: Path, tmp_pat
         got = {name for name, value in model.named_parameters() if value.grad is not None}
         assert got
         assert all(".encoder." in name for name in got)
+
+
+class _Dies(Callback):
+    def on_step(self, step: Step) -> None:
+        if step.step == 3:
+            raise RuntimeError("killed")
+
+
+def test_a_killed_training_resumes_bit_for_bit(source: Path, tmp_path: Path) -> None:
+    task, options = LanguageModel(), TextOptions(max_length=16)
+    train = TrainOptions(epochs=2.0, batch_size=8, learning_rate=1e-3, adapter=ADAPTER, precision="no", checkpoint_seconds=0.0)
+
+    def run(folder: Path | None, watch: Watch) -> tuple[int, torch.Tensor]:
+        model: Any = add_virtual_tokens(load_model(source, task="text-generation"), COUNT, tmp_path / "t").module
+        samples = windows(TEXT * 3, tmp_path / "t", options, made_from="")
+        hard = task_loss(task, samples)
+        assert hard is not None
+        result = fit(model, samples, Supervised(hard, task.call), options=train, session=Session(0, folder), watch=watch)
+        return result.resumed_from_step, model.get_input_embeddings().weight
+
+    _, whole = run(None, Watch())
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path, Watch(callbacks=(_Dies(),)))
+    resumed, weights = run(tmp_path, Watch())
+    assert resumed == 2
+    assert torch.equal(whole, weights)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # (peft 0.21 asks transformers 5 in its old way)

@@ -6,6 +6,7 @@ sample by sample in one order, and what is kept of the outputs are the answers a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -56,11 +57,34 @@ class Evaluated:
     errors: dict[str, OutputError] = field(default_factory=dict)
     distances: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Sum and count of what the task calls distances, such as KL."""
+    unlike: Counter[str] = field(default_factory=Counter)
+    """By output, samples for which it has another shape than the other model's; its error leaves them out."""
 
     def distance(self, name: str) -> float | None:
         """Return the mean of a distance; None: it was not found."""
         total, count = self.distances.get(name, (0.0, 0.0))
         return total / count if count else None
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the errors leave out, one line for each output."""
+        return [
+            f"{self.name}: output '{name}' has another shape than the other model's for {count} of {len(self.answers)} "
+            "samples, which its output error leaves out"
+            for name, count in self.unlike.items()
+        ]
+
+    def compare(self, ours: Outputs, theirs: Outputs) -> None:
+        """Count the difference of one more sample's outputs: outputs of one name, or the only ones of both."""
+        if len(ours) == len(theirs) == 1:
+            pairs = {next(iter(ours)): (next(iter(ours.values())), next(iter(theirs.values())))}
+        else:
+            pairs = {name: (ours[name], theirs[name]) for name in theirs if name in ours}
+        for name, (own, other) in pairs.items():
+            if np.shape(own) != np.shape(other):
+                self.unlike[name] += 1
+            elif np.issubdtype(np.asarray(other).dtype, np.number):
+                self.errors.setdefault(name, OutputError()).add(own, other)
 
     def add_distances(self, found: Mapping[str, tuple[float, float]]) -> None:
         """Count one more sample."""
@@ -99,7 +123,7 @@ def evaluate_together(models: Sequence[Runnable], task: Task, references: Sequen
                 found[number].answers[index] = own[number].answer(outputs, samples[index], about)
                 reference = references[number]
                 if reference is not None:
-                    compare_outputs(outputs, rows[reference], found[number].errors)
+                    found[number].compare(outputs, rows[reference])
                     found[number].add_distances(own[number].distances(outputs, rows[reference]))
             advance(1)
     return found
@@ -120,14 +144,3 @@ def usable(task: Task, models: Sequence[Runnable]) -> Task:
         progress.note(f"judged by agreement and output error alone: {error}")
         return OutputsOnly()
     return task
-
-
-def compare_outputs(ours: Outputs, theirs: Outputs, errors: dict[str, OutputError]) -> None:
-    """Add the difference of one sample's outputs to `errors`: outputs of one name, or the only ones of both."""
-    if len(ours) == len(theirs) == 1:
-        pairs = {next(iter(ours)): (next(iter(ours.values())), next(iter(theirs.values())))}
-    else:
-        pairs = {name: (ours[name], theirs[name]) for name in theirs if name in ours}
-    for name, (own, other) in pairs.items():
-        if np.shape(own) == np.shape(other) and np.issubdtype(np.asarray(other).dtype, np.number):
-            errors.setdefault(name, OutputError()).add(own, other)

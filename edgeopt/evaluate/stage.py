@@ -265,6 +265,7 @@ def judged(found: Sequence[Evaluated], task: Task, samples: Samples, confidence:
                 units=Units.of(measured[number]) if measured else None,
             )
         )
+    notes += [line for model in found for line in model.left_out]
     if not labelled:
         notes.append(
             "the samples have no labels for this task: models are judged by agreement with the first and by output error"

@@ -63,7 +63,7 @@ class PartsNoise:
         """Take in the outputs of one batch, by name."""
         noises = [Noise() for _ in self._parts]
         for part, noise in zip(self._parts, noises, strict=True):
-            noise.add(part.of(exact[part.output]), part.of(rounded[part.output]))
+            noise.add(*(part.of(values) for values in _same_shape(exact[part.output], rounded[part.output])))
         self._batches.append(noises)
 
     @property
@@ -87,6 +87,16 @@ class PartsNoise:
 def decibels(noise: Noises) -> float:
     """Return the SQNR of the worst part of the outputs; `noise`: [parts]."""
     return float(-10 * np.log10(max(noise.max(initial=0.0), 1 / _ALL)))
+
+
+def _same_shape(exact: Array, rounded: Array) -> tuple[Array, Array]:
+    """Return both in one shape, as where a loop ran for another number of times: what one of them lacks is zero."""
+    if exact.shape == rounded.shape or exact.ndim != rounded.ndim:
+        return exact, rounded
+    shape = np.maximum(exact.shape, rounded.shape)
+    widths = ([(0, int(more)) for more in shape - values.shape] for values in (exact, rounded))
+    first, second = (np.pad(values, width) for values, width in zip((exact, rounded), widths, strict=True))
+    return first, second
 
 
 def parts_of(names: Sequence[str], batches: Iterable[Mapping[str, Array]]) -> list[Part]:

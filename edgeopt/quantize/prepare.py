@@ -35,6 +35,7 @@ from edgeopt.graph.signature import Signature
 from edgeopt.lifetime import temporary_folder
 from edgeopt.passes.bias_vectors import BiasVectors
 from edgeopt.passes.pipelines import QUANTIZE_FOR_CPU, QUANTIZE_FOR_NPU, Change, run
+from edgeopt.quantize.compared_outputs import expose_compared
 from edgeopt.quantize.plan.plan import Decision, EqualizePlan
 from edgeopt.targets.target import Target
 
@@ -51,6 +52,8 @@ class Prepared:
     signature: Signature
     decisions: tuple[Decision, ...]
     equalization: tuple[EqualizePlan, ...] = ()
+    exposed: tuple[str, ...] = ()
+    """Tensors that are outputs while the model is quantized: they are compared instead of outputs that cannot be."""
 
 
 def prepare(model: ir.Model, name: str, *, rewrite: bool = True, bounded: bool = False) -> Prepared:
@@ -119,6 +122,11 @@ def checked_on(prepared: Prepared, path: Path, first: Batch) -> Prepared:
         raise InternalError(f"{path}: preparing the model changes what it computes; please report it with the model")
     doubt = Decision("rewrites", "none", "they changed what the model computes on the first sample; please report it")
     return replace(plain, decisions=(*plain.decisions, doubt))
+
+
+def comparable(prepared: Prepared) -> Prepared:
+    """Append to the model's outputs what can be compared instead of those that cannot."""
+    return replace(prepared, exposed=expose_compared(prepared.model))
 
 
 def _decision(change: Change) -> Decision:

@@ -11,7 +11,7 @@ from edgeopt.quantize.calibrate.samples import CheckedSamples
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.plan.plan import Plan, load_plan
 from edgeopt.quantize.planner import excluded_nodes
-from edgeopt.quantize.prepare import Prepared, checked_on, prepare_for
+from edgeopt.quantize.prepare import Prepared, checked_on, comparable, prepare_for
 from edgeopt.quantize.result import QuantizeResult
 from edgeopt.quantize.schemes.scheme import Evaluate, Request, scheme_called
 from edgeopt.quantize.write import write_quantized
@@ -98,7 +98,7 @@ def _request(model: Path, calibration: Batches, target: Target, config: Quantize
     saved = load_plan(config.plan) if config.plan is not None else None
     prepared = prepare_for(model, target, rewrite=scheme_called(config.scheme).REWRITES)
     samples = CheckedSamples(calibration, prepared.signature)
-    prepared = checked_on(prepared, model, samples.take(1)[0])
+    prepared = comparable(checked_on(prepared, model, samples.take(1)[0]))
     excluded = excluded_nodes(prepared.model, config)
     if saved is not None:
         _check_plan(saved, prepared, target, config)

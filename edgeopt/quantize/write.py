@@ -13,6 +13,7 @@ from edgeopt.graph.editing import sort_nodes
 from edgeopt.graph.macs import count_macs
 from edgeopt.graph.outputs import open_exposed
 from edgeopt.graph.requirements import note_minimum
+from edgeopt.quantize.compared_outputs import hide_compared
 from edgeopt.quantize.inspect.agreement import agreement
 from edgeopt.quantize.inspect.coverage import inspect
 from edgeopt.quantize.inspect.exact import ExactOutputs
@@ -45,13 +46,17 @@ def write_quantized(converted: Converted, request: Request, output: Path) -> Qua
     if request.path is None or request.target is None:
         raise InternalError("what is written needs the file it was made of, and a target")
     plan, samples = converted.plan(request), request.samples.take(request.config.noise_samples)
-    made = converted.model if plan.integer_nodes else _as_given(request.path)
+    made = converted.model
     if converted.calibrated is None:
         _check(made, str(request.path))
     exact = converted.exact or ExactOutputs(request.prepared.model, samples, request.config.threads)
-    coverage = inspect(made, count_macs(exact.model, samples[0]), plan, request.target, samples[0])
     layers = layer_noise(exact, made, plan) if plan.tensors else exact.noise(made)
     answers = agreement(exact, made)
+    if plan.integer_nodes:
+        hide_compared(made, request.prepared.exposed)
+    else:
+        made = _as_given(request.path)
+    coverage = inspect(made, count_macs(exact.model, samples[0]), plan, request.target, samples[0])
     oldest = note_minimum(made)
     files.save(made, output)
     plan_path = save_plan(plan, output)

@@ -86,6 +86,9 @@ def likeness(path: Path, samples: Samples, target: Target, base: Path) -> float:
 
     Where both give classes, the share of equal ones; else 1 less the error's share of the power of the outputs, of the output
     that is furthest off (0.99 is an SQNR of 20 dB).
+
+    Raises:
+        DataError: the outputs have other shapes, such as another number of boxes, or there is nothing to compare.
     """
     opened = [onnx_model(item, samples, provider=target.provider, name=item.name) for item in (base, path)]
     task = OutputsOnly()
@@ -93,7 +96,11 @@ def likeness(path: Path, samples: Samples, target: Target, base: Path) -> float:
     agreement = task.agreement(after.answers, before.answers)
     if agreement is not None:
         return agreement
-    return 1.0 - max((error.relative**2 for error in after.errors.values()), default=0.0)
+    if after.unlike or not after.errors:
+        which = next(iter(after.unlike), "")
+        why = f"output '{which}' has another shape once it is quantized" if which else "no output is a tensor of numbers"
+        raise DataError(f"{base}: what it loses cannot be told without labels: {why}; give labelled samples")
+    return 1.0 - max(error.relative**2 for error in after.errors.values())
 
 
 def _measured(name: str, model: Evaluated, samples: Samples, task: Task) -> Measured:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from edgeopt import progress
 from edgeopt.distill.result import DistillFacts
 from edgeopt.errors import InternalError
 from edgeopt.evaluate.result import VerifyFacts
@@ -46,6 +47,8 @@ def run_verify(job: Job) -> VerifyFacts:
     task = usable(task, models)
     references = [None, *range(len(models) - 1)]  # each is compared with the one that it was made from
     found = evaluate_together(models, task, references)
+    for line in (line for model in found for line in model.left_out):
+        progress.note(line)
     last = _size(job, trained[-1].name) if trained else None
     variants = [_variant(job, model, stage, last) for model, stage in zip(found, stages, strict=True)]
     rows, quantized = compared(variants, samples, task, job.recipe.verify)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgeopt.data.samples import Samples
 
 
+_ANSWERS = tuple(map(np.dtype, (np.bool_, np.int32, np.int64)))
+
+
 @dataclass(frozen=True)
 class OutputsOnly(Task):
     """Nothing is known but the outputs: the best class where there are classes, else no answer."""
@@ -43,10 +46,15 @@ class OutputsOnly(Task):
         return (SoftLabels(),)
 
     def answer(self, outputs: SampleOutputs, sample: Batch, about: Any = None) -> Array | None:
-        """Return the best class, of each position where the only output has one row per position; else None."""
+        """Return the best class, of each position where the only output has one row per position; else None.
+
+        An output of integers or truth values, as ArgMax gives them, is the answer itself.
+        """
         if len(outputs) != 1:
             return None
-        values = next(iter(outputs.values()))
+        values = np.asarray(next(iter(outputs.values())))
+        if values.dtype in _ANSWERS:
+            return values
         if values.ndim == 0 or values.shape[-1] < 2 or values.ndim > 2:
             return None
         lengths = {array.shape[0] for array in sample.values() if array.ndim}

@@ -11,7 +11,7 @@ from edgeopt.data.samples import Samples, from_arrays
 from edgeopt.evaluate import compare
 from edgeopt.evaluate.compare import Variant, verdict, whole_verdict
 from edgeopt.evaluate.config import VerifyOptions
-from edgeopt.evaluate.lockstep import OutputError, compare_outputs
+from edgeopt.evaluate.lockstep import Evaluated, OutputError
 from edgeopt.evaluate.result import Divergence, VariantAccuracy
 from edgeopt.quantize.result import LayerNoise
 from edgeopt.roles import role_of
@@ -41,9 +41,9 @@ def compare_accuracy(models: list[Model], of: Samples, options: VerifyOptions) -
 
 
 def diverge(source: Model, result: Model, layers: list[LayerNoise] | None = None) -> Divergence:
-    errors: dict[str, OutputError] = {}
-    compare_outputs(result.outputs, source.outputs, errors)
-    return compare.diverge(source.name, result.name, errors, layers or [])
+    found = Evaluated(result.name, [])
+    found.compare(result.outputs, source.outputs)
+    return compare.diverge(source.name, result.name, found.errors, layers or [])
 
 
 def samples(labels: list[int] | None) -> Samples:

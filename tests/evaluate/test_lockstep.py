@@ -62,6 +62,21 @@ def test_a_task_that_does_not_fit_unlabelled_outputs_gives_way_to_the_outputs() 
     assert isinstance(usable(SingleLabel(), [runnable(samples)]), SingleLabel)
 
 
+def test_samples_whose_outputs_have_another_shape_are_counted() -> None:
+    samples = from_arrays({"x": np.zeros((3, 2), np.float32)})
+
+    def boxes(*counts: int) -> Run:
+        left = list(counts)
+        return lambda batch: {"boxes": np.ones((1, left.pop(0), 4))}
+
+    models = [Runnable("float", boxes(2, 1, 3), samples, 1), Runnable("int8", boxes(2, 2, 1), samples, 1)]
+    (base, other) = evaluate_together(models, OutputsOnly(), [None, 0])
+    assert not base.left_out
+    assert other.unlike == {"boxes": 2}
+    assert "'boxes' has another shape than the other model's for 2 of 3 samples" in other.left_out[0]
+    assert other.errors["boxes"].values == 8
+
+
 def test_no_samples_are_an_error() -> None:
     with pytest.raises(DataError, match="no samples"):
         evaluate_together([runnable(from_arrays({"x": np.zeros((0, 2), np.float32)}))], SingleLabel(), [None])

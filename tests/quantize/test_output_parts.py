@@ -60,3 +60,11 @@ def test_infinities_tell_nothing_of_a_channels_size() -> None:
     exact = boxes_and_scores(2)
     exact[0, 0, 5] = -np.inf
     assert [part.channels for part in parts_of(["y"], [{"y": exact}])] == [(4, 5, 6, 7, 8, 9), (0, 1, 2, 3)]
+
+
+@pytest.mark.parametrize("longer", [0, 1])
+def test_what_one_of_two_outputs_lacks_counts_as_zero(longer: int) -> None:
+    values = [np.full((1, 2), 3.0), np.array([[3.0, 3.0], [1.0, 0.0]])]
+    noise = PartsNoise([Part("y")])
+    noise.add({"y": values[longer]}, {"y": values[1 - longer]})
+    assert noise.db[Part("y")] == pytest.approx(10 * np.log10(19 if longer else 18))

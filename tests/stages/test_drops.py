@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeopt import progress
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import DataError, RecipeError
-from edgeopt.stages.drops import accuracy_drops, merits, wanted
+from edgeopt.stages.drops import accuracy_drops, likeness, merits, wanted
 from edgeopt.targets.target import load_target
 from edgeopt.tasks.single_label import SingleLabel
 from tests.stages.conftest import write_linear
@@ -31,6 +32,20 @@ def test_lost_and_gained_are_counted_against_the_first(tmp_path: Path) -> None:
     assert (found["int8"].n, found["int8"].lost, found["int8"].gained) == (4, 2, 1)
     assert found["int8"].points == 25.0
     assert found["fp32"].points == 0.0
+
+
+def test_without_labels_models_that_pick_other_values_are_no_likeness(tmp_path: Path) -> None:
+    paths = []
+    for name, floor in (("a", 0.5), ("b", 0.95)):
+        text = (
+            f"g (float[n, 4] x) => (int64[2, k] p) <float floor = {{{floor}}}> {{ on = Greater (x, floor) p = NonZero (on) }}"
+        )
+        paths.append(tmp_path / f"{name}.onnx")
+        onnx.save(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}'), paths[-1])
+    samples = from_arrays({"x": SAMPLES * 0.9}, None)
+    with pytest.raises(DataError, match=r"a\.onnx: what it loses cannot be told without labels: output 'p' has another shape"):
+        likeness(paths[1], samples, load_target("host"), paths[0])
+    assert likeness(paths[0], samples, load_target("host"), paths[0]) == 1.0
 
 
 def test_without_labels_it_says_what_is_needed(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ def test_only_classes_are_answers() -> None:
     assert TASK.answer({"boxes": np.zeros(4), "scores": np.zeros(4)}, SAMPLE) is None
 
 
+def test_integers_and_truth_values_are_answers_themselves() -> None:
+    for values in (np.array(4), np.array([[0, 2, 2]]), np.array([True, False])):
+        answer = TASK.answer({"label": values}, SAMPLE)
+        assert answer is not None
+        assert answer.tolist() == values.tolist()
+    assert TASK.answer({"label": np.array(4), "score": np.array(0.5)}, SAMPLE) is None
+
+
 def test_models_agree_position_by_position_or_not_at_all() -> None:
     assert TASK.agreement([np.array([1, 2, 3]), np.array([4])], [np.array([1, 2, 0]), np.array([4])]) == 0.75
     assert TASK.agreement([None], [None]) is None

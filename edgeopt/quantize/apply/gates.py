@@ -28,10 +28,11 @@ from edgeopt import progress
 from edgeopt.batches import Array, Batch
 from edgeopt.graph import files
 from edgeopt.graph.editing import add_initializer, copied, fresh_name, read_instead
-from edgeopt.graph.matching import by_name, is_float, name_of, named_nodes
+from edgeopt.graph.matching import by_name, name_of, named_nodes
 from edgeopt.graph.outputs import KeptInputs
 from edgeopt.graph.session import SessionConfig, open_model
 from edgeopt.quantize.affine import Affine
+from edgeopt.quantize.compared_outputs import compared_outputs
 from edgeopt.quantize.output_parts import Noises, Part, PartsNoise, parts_of
 from edgeopt.quantize.plan.plan import TensorPlan
 from edgeopt.quantize.sqnr import CEILING_DB
@@ -76,7 +77,7 @@ class Gated:
             threads: for inference.
             adjustable: ranges of activations can be given with each question.
         """
-        self._outputs = [name_of(value) for value in model.graph.outputs if is_float(value)]
+        self._outputs = compared_outputs(model.graph)
         self._labels = {gate.name: _label(number) for number, gate in enumerate(gates)}
         self._gates = {gate.name: gate for gate in gates if _rounds_all(gate)} if adjustable else {}
         self._batches = batches

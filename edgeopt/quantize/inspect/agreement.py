@@ -1,6 +1,7 @@
 """How often a quantized model gives the same answer as the floating-point one: the class with the largest output.
 
-An output has classes if its form is [samples, classes], or if a softmax makes it: along that axis, one answer for each place.
+An output has classes if its form is [samples, classes], or if a softmax makes it or an ArgMax reads it: along that axis, one
+answer for each place.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def agreement(exact: ExactOutputs, quantized: ir.Model) -> Agreement | None:
         quantized: its quantized form, run as onnxruntime optimises it.
     """
     same = total = 0
-    axes = dict(_softmax_axes(exact.model))
+    axes = dict(_classes_axes(exact.model))
     for expected, got in exact.beside(quantized):
         for name, logits in expected.items():
             axis = axes.get(name, _CLASSES_AXIS if logits.ndim == _CLASSES_AXIS + 1 else None)
@@ -34,9 +35,12 @@ def agreement(exact: ExactOutputs, quantized: ir.Model) -> Agreement | None:
     return Agreement(same, total) if total else None
 
 
-def _softmax_axes(model: ir.Model) -> Iterator[tuple[str, int]]:
-    """Yield the outputs that a softmax makes, with its axis."""
+def _classes_axes(model: ir.Model) -> Iterator[tuple[str, int]]:
+    """Yield the outputs that a softmax makes or an ArgMax reads, with its axis."""
     for value in model.graph.outputs:
         producer = value.producer()
         if producer is not None and producer.op_type in {"Softmax", "LogSoftmax"}:
             yield name_of(value), int(attribute(producer, "axis", -1))
+        for reader in value.consumers():
+            if reader.op_type == "ArgMax":
+                yield name_of(value), int(attribute(reader, "axis", 0))

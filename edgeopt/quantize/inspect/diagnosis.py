@@ -23,12 +23,16 @@ import onnx_ir as ir
 
 from edgeopt import progress
 from edgeopt.batches import Array, Batch
+from edgeopt.errors import ModelError
 from edgeopt.escaping import shell_word
 from edgeopt.graph import files
+from edgeopt.graph.editing import sort_nodes
 from edgeopt.graph.integer_operators import INTEGER_PRODUCTS, INTEGER_WEIGHTS, PAIRS
 from edgeopt.graph.matching import by_name, is_captured, is_float, name_of, names_of, produced_by
 from edgeopt.graph.outputs import cut, expose, open_exposed, run
+from edgeopt.graph.shapes import infer_types
 from edgeopt.lifetime import temporary_folder
+from edgeopt.quantize.compared_outputs import compared_outputs, expose_compared
 from edgeopt.quantize.inspect.layer_noise import all_dequantized, rounded_forms
 from edgeopt.quantize.output_parts import PartsNoise, parts_of
 from edgeopt.quantize.plan.operands import WEIGHTED
@@ -84,7 +88,7 @@ def diagnose(
         ModelError, DataError: a file cannot be read, or does not run on the samples.
         MachineError: the target cannot be reached from here.
     """
-    exact, qdq = files.load(model), files.load(quantized)
+    exact, qdq = _opened(model), _opened(quantized)
     steps = [
         _rounding(exact, all_dequantized(qdq), batches, limits_db["onnx → qdq"]),
         _runtimes("qdq → optimized", qdq, batches, (on_cpu(optimize=False), on_cpu()), limits_db["qdq → optimized"]),
@@ -95,6 +99,21 @@ def diagnose(
     return tuple(steps)
 
 
+def _opened(path: Path) -> ir.Model:
+    """Return a model with its nodes in order and outputs that can be compared.
+
+    Raises:
+        ModelError: there are none.
+    """
+    model = files.load(path)
+    sort_nodes(model)
+    infer_types(model)
+    expose_compared(model)
+    if not compared_outputs(model.graph):
+        raise ModelError(f"{path}: no output is computed from floating-point tensors, so there is nothing to compare")
+    return model
+
+
 def first_fault(steps: Sequence[Step]) -> Step | None:
     """Return the first step that is at fault."""
     return next((step for step in steps if not step.ok), None)
@@ -103,7 +122,7 @@ def first_fault(steps: Sequence[Step]) -> Step | None:
 def _rounding(exact: ir.Model, qdq: ir.Model, batches: Sequence[Batch], limit_db: float) -> Step:
     """Compare every tensor that both graphs have by name, as the integer graph rounds it (rounding may stand for a Relu)."""
     there = by_name(qdq.graph)
-    outputs = [name for name in names_of(exact.graph.outputs) if name in there and there[name].is_graph_output()]
+    outputs = [name for name in compared_outputs(exact.graph) if name in there and there[name].is_graph_output()]
     inner = [value for node in exact.graph for value in node.outputs if not is_captured(value, exact.graph)]
     common = [name for name in names_of(inner) if name in there and there[name].producer() is not None]
     common = list(dict.fromkeys([*common, *outputs]))

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from edgeopt.batches import Array, Batch
 from edgeopt.graph.files import signature
-from edgeopt.graph.matching import is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.compared_outputs import compared_outputs
 from edgeopt.quantize.output_parts import Noises, Part, PartsNoise, parts_of
 from edgeopt.quantize.result import LayerNoise
 from edgeopt.quantize.sqnr import CEILING_DB
@@ -31,12 +31,10 @@ class ExactOutputs:
     _kept: dict[int, Outputs] = field(default_factory=dict)
     _kept_bytes: int = 0
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The outputs that are compared."""
-        return [
-            name_of(value) for value in self.model.graph.outputs if isinstance(value.type, ir.TensorType) and is_float(value)
-        ]
+        return compared_outputs(self.model.graph)
 
     @cached_property
     def parts(self) -> list[Part]:

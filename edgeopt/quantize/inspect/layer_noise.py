@@ -12,6 +12,7 @@ from edgeopt.batches import Batch
 from edgeopt.graph.editing import copied, fresh_name
 from edgeopt.graph.matching import by_name, is_float, name_of
 from edgeopt.graph.outputs import open_exposed, run
+from edgeopt.quantize.compared_outputs import compared_outputs
 from edgeopt.quantize.inspect.exact import ExactOutputs
 from edgeopt.quantize.output_parts import PartsNoise
 from edgeopt.quantize.plan.plan import Plan
@@ -56,7 +57,7 @@ def _watched(model: ir.Model, quantized: ir.Model, plan: Plan) -> list[tuple[str
         name = name_of(value)
         if node.name in integer and name in there and there[name].producer() is not None and is_float(value):
             watched.append((name_of(node), node.op_type, name, rounded.get(name, name)))
-    watched += [(name, _OUTPUT, name, name) for value in model.graph.outputs if is_float(value) and (name := name_of(value))]
+    watched += [(name, _OUTPUT, name, name) for name in compared_outputs(model.graph)]
     return watched
 
 

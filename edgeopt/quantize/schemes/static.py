@@ -17,6 +17,7 @@ from edgeopt.quantize.algorithms.equalize.stage import apply_plans, equalized
 from edgeopt.quantize.algorithms.rounding.stage import adapted, adapted_if_better
 from edgeopt.quantize.apply.embedding import shrink_embeddings
 from edgeopt.quantize.apply.perform import perform
+from edgeopt.quantize.compared_outputs import hide_compared
 from edgeopt.quantize.config import QuantizeConfig
 from edgeopt.quantize.inspect.sensitivity import sensitivity
 from edgeopt.quantize.plan.plan import Decision, Plan
@@ -123,6 +124,7 @@ def _trials(prepared: Prepared, drafted: Draft, request: Request) -> Trials:
 
     def finished(quantized: ir.Model) -> ir.Model:
         copy = copied(quantized)
+        hide_compared(copy, prepared.exposed)
         _finish(copy, _target(request), config)
         return copy
 

@@ -16,13 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgeopt.graph.matching import constant, is_float, name_of, rank
+from edgeopt.graph.matching import constant, name_of, rank
 from edgeopt.quantize.output_parts import Part
-
-
-def outputs_of(model: ir.Model) -> list[str]:
-    """Return the names of the outputs that can be compared: floating-point tensors."""
-    return [name_of(value) for value in model.graph.outputs if isinstance(value.type, ir.TensorType) and is_float(value)]
 
 
 def residual_sums(model: ir.Model) -> list[str]:

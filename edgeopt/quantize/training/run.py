@@ -18,6 +18,7 @@ from edgeopt.graph.batch_axes import Axes
 from edgeopt.graph.matching import by_name
 from edgeopt.graph.outputs import open_exposed, run
 from edgeopt.graph.signature import Signature
+from edgeopt.quantize.compared_outputs import compared_outputs
 from edgeopt.quantize.config import TrainingOptions
 from edgeopt.quantize.output_parts import Part, PartsNoise, parts_of
 from edgeopt.quantize.search.trials import Outcome
@@ -63,7 +64,7 @@ def prepared_run(
         ModelError: an operator cannot be trained through, or the model has no floating-point output.
     """
     module = GraphModule(outcome.quantized, floating, outcome.plan)
-    outputs = objective.outputs_of(floating)
+    outputs = compared_outputs(floating.graph)
     if not outputs:
         raise ModelError(
             "no output of the model is a floating-point tensor, so there is nothing to train towards; export it with its "

@@ -39,6 +39,20 @@ def test_a_softmax_says_where_the_classes_are(axis, counted):
     assert agreement(ExactOutputs(exact, [{"x": x}]), other) == counted
 
 
+def test_an_argmax_says_where_the_classes_are():
+    """Two samples of two channels and three places, as a segmentation has them; the second channel's first place gains 4."""
+    exact, other = (
+        model(
+            f"<int64[3] form = {{-1, 2, 3}}, float[2, 3] s = {{0, 0, 0, {first}, 0, 0}}> "
+            "{ z = Reshape (x, form) y = Add (z, s) label = ArgMax <axis = 1> (y) }",
+            "[m, 2, 3]",
+        )
+        for first in (0, 4)
+    )
+    x = np.array([[3, 0, 1], [0, 2, 0], [5, 0, 0], [0, 1, 0]], np.float32)
+    assert agreement(ExactOutputs(exact, [{"x": x}]), other) == Agreement(5, 6)
+
+
 @pytest.mark.parametrize("shape", ["[n]", "[n, 3, 1]"])
 def test_outputs_that_are_no_classes_have_no_answers(shape):
     body = "{ y = ReduceSum <keepdims = 0> (x, a) }" if shape == "[n]" else "{ y = Unsqueeze (x, a) }"

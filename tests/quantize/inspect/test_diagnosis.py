@@ -18,6 +18,17 @@ from edgeopt.targets.target import load_target
 from tests.quantize.conftest import bottlenecks
 
 
+def test_classes_are_judged_by_what_they_are_computed_from(conv_model, images, saved, tmp_path, vnni):
+    """An output of ArgMax alone was "150 dB, fine", whatever became of its logits."""
+    conv_model.graph.node.append(onnx.helper.make_node("ArgMax", ["y"], ["label"], axis=1))
+    del conv_model.graph.output[:]
+    conv_model.graph.output.append(onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, None))
+    path = saved(conv_model)
+    result = quantize(path, images, target=vnni, output=tmp_path / "int8.onnx")
+    first = diagnose(path, result.path, images)[0]
+    assert first.output_db == pytest.approx(result.facts.outputs_db, abs=6)
+
+
 @pytest.fixture
 def made(conv_model, images, saved, tmp_path, vnni):
     path = saved(conv_model)

@@ -146,9 +146,8 @@ def test_jobs_change_nothing_but_the_time(folder):
     for name, jobs in (("a", "1"), ("b", "2")):
         result = call(folder, "-o", str(folder / f"{name}.onnx"), "--jobs", jobs)
         assert result.exit_code == 0, result.output
-    plans = [json.loads((folder / f"{name}.plan.json").read_text()) for name in "ab"]
-    assert [tensor["name"] for tensor in plans[0]["tensors"]] == [tensor["name"] for tensor in plans[1]["tensors"]]
-    assert plans[0]["nodes"] == plans[1]["nodes"]
+    assert (folder / "a.plan.json").read_bytes() == (folder / "b.plan.json").read_bytes()
+    assert (folder / "a.onnx").read_bytes() == (folder / "b.onnx").read_bytes()
 
 
 def test_json_is_all_that_stdout_holds(folder):

@@ -61,6 +61,7 @@ def cache_key(task: Task, batches: Batches) -> Key:
         "options": {
             "histograms": task.config.listed_histograms,
             "momentum": task.config.momentum,
+            "aside": len(task.aside),
             "tensors": len(task.tensors),
             "observed": hashlib.sha256(observed.encode()).hexdigest(),
         },

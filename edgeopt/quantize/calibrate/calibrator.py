@@ -47,7 +47,7 @@ class ObserveConfig:
     memory_limit_bytes: int | None = None
     jobs: int = 1
     aside: int = 0
-    """Hold this many batches aside, picked at random (the same ones each time); none with a cache or several processes."""
+    """Hold this many batches aside, picked at random (the same ones each time)."""
     cache: Path | None = None
     """A file of statistics: taken if it is of this model, data and options, else refused; written if it is not there."""
 
@@ -88,7 +88,7 @@ class Task:
     channels: Mapping[str, int]
     config: ObserveConfig
     aside: frozenset[int] = frozenset()
-    """The numbers of batches whose statistics are kept apart, and which are kept themselves."""
+    """The numbers of batches whose statistics are kept apart."""
 
     def reached_by_infinity(self, masks: frozenset[str] = frozenset()) -> set[str]:
         """Return the tensors that may be infinite on sound samples; `masks`: inputs that hold -inf."""
@@ -112,7 +112,6 @@ class Progress:
     done: bool = False
     turns: list[list[str]] = field(default_factory=list)
     aside: dict[str, TensorStatistics] = field(default_factory=dict)
-    held: list[Batch] = field(default_factory=list)
 
 
 def start(task: Task, turns: list[list[str]]) -> Progress:
@@ -124,7 +123,7 @@ def start(task: Task, turns: list[list[str]]) -> Progress:
 def whole(task: Task, state: Progress) -> Observations:
     """Return what a finished pass saw, tensors in the order of the task however they were stored."""
     tensors = {name: state.statistics[name] for name in task.tensors}
-    return Observations(tensors, state.samples, state.batches, len(state.turns), state.aside, tuple(state.held))
+    return Observations(tensors, state.samples, state.batches, len(state.turns), state.aside)
 
 
 Save = Callable[[Progress], None]
@@ -190,13 +189,10 @@ def _advance_turn(task: Task, batches: Iterator[Batch], state: Progress, first: 
     for number, given in enumerate(batches):
         if number < state.batches:
             continue
-        apart = number in task.aside
+        statistics = state.aside if number in task.aside else state.statistics
         for batch in pieces(given, task.signature, first + state.samples):
-            statistics = state.aside if apart else state.statistics
             _take_in(batch, tensors, exposed, statistics, (task, first + state.samples))
             state.samples += rows(batch, axes)
-            if apart and state.turn == 0:
-                state.held.append(batch)
         state.batches += 1
         if save is not None and state.batches % every == 0:
             save(state)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeopt.batches import Batches
+from edgeopt.batches import Batch, Batches
 from edgeopt.graph.signature import Signature
 from edgeopt.quantize.calibrate.cache import through_cache
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig, Task, advance_all, plan_turns, start, whole
+from edgeopt.quantize.calibrate.samples import picked, pieces
 from edgeopt.quantize.calibrate.shards import observe_shards
 
 
@@ -38,17 +40,21 @@ def observe(
         DataError: the batches do not fit the model, a tensor became NaN or infinite on one of them, or the cache is of
             something else.
     """
-    alone = config.cache is None and config.jobs == 1
-    task = Task(model, tensors, signature, channels, config, held_aside(len(batches), config.aside) if alone else frozenset())
-    if config.cache is not None:
-        return through_cache(task, batches, config.cache)
-    return observe_task(task, batches)
+    task = Task(model, tensors, signature, channels, config, held_aside(len(batches), config.aside))
+    seen = through_cache(task, batches, config.cache) if config.cache is not None else observe_task(task, batches)
+    return replace(seen, held=tuple(_parts(picked(batches, sorted(task.aside)), signature)))
 
 
 def held_aside(batches: int, count: int) -> frozenset[int]:
     """Return the numbers of `count` of the batches, the same each time."""
     chosen = np.random.default_rng(0).choice(batches, size=min(count, batches), replace=False)
     return frozenset(int(number) for number in chosen)
+
+
+def _parts(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
+    """Yield batches that were checked in the parts that the model takes."""
+    for batch in batches:
+        yield from pieces(batch, signature, 0, check=False)
 
 
 def observe_task(task: Task, batches: Batches) -> Observations:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -75,6 +76,17 @@ class CheckedSamples:
 def samples_of(calibration: Batches | CheckedSamples, signature: Signature) -> CheckedSamples:
     """Return calibration data as checked samples; those that are keep what they know."""
     return calibration if isinstance(calibration, CheckedSamples) else CheckedSamples(calibration, signature)
+
+
+def picked(batches: Batches, numbers: Sequence[int]) -> Iterator[Batch]:
+    """Yield the batches of these ascending numbers; others are skipped, which costs time only if nothing can be picked."""
+    order = getattr(batches, "order", None)
+    if isinstance(order, list):
+        yield from replace(batches, order=[order[number] for number in numbers])  # type: ignore[type-var]
+    elif isinstance(batches, list | tuple):
+        yield from (batches[number] for number in numbers)
+    elif wanted := set(numbers):
+        yield from (batch for number, batch in enumerate(islice(batches, max(wanted) + 1)) if number in wanted)
 
 
 def pieces(batch: Batch, signature: Signature, first: int, *, check: bool = True) -> Iterator[Batch]:

@@ -42,6 +42,7 @@ from edgeopt.quantize.calibrate.calibrator import (
     start,
     whole,
 )
+from edgeopt.quantize.calibrate.samples import picked
 from edgeopt.quantize.calibrate.stored import Key, read_progress, resumed, write_progress
 
 _WORKER = "from edgeopt.quantize.calibrate.shards import work; work()"
@@ -65,14 +66,7 @@ class Shard:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches; those before the run are skipped, which costs time only if nothing can be sliced."""
-        sliced = self._sliced()
-        return iter(islice(self.batches, self.start, self.stop) if sliced is None else sliced)
-
-    def _sliced(self) -> Batches | None:
-        order = getattr(self.batches, "order", None)
-        if isinstance(order, list):
-            return replace(self.batches, order=order[self.start : self.stop])  # type: ignore[type-var]
-        return self.batches[self.start : self.stop] if isinstance(self.batches, list | tuple) else None
+        return picked(self.batches, range(self.start, self.stop))
 
     @property
     def first_sample(self) -> int:
@@ -130,6 +124,11 @@ def merged(states: list[Progress]) -> Progress:
     for state in later:
         for name, statistics in state.statistics.items():
             first.statistics[name].merge(statistics)
+        for name, statistics in state.aside.items():
+            if name in first.aside:
+                first.aside[name].merge(statistics)
+            else:
+                first.aside[name] = statistics
         first.samples += state.samples
         first.batches += state.batches
     return first
@@ -141,6 +140,7 @@ def _described(task: Task, config: ObserveConfig, shard: Shard) -> dict[str, Any
         "channels": dict(task.channels),
         "signature": asdict(task.signature),
         "config": {**asdict(config), "histograms": config.listed_histograms},
+        "aside": [number - shard.start for number in sorted(task.aside) if shard.start <= number < shard.stop],
         "batches": len(shard),
         "first": shard.first_sample,
     }
@@ -269,7 +269,7 @@ def work() -> None:
     signature = Signature(*(tuple(map(_spec, about["signature"][side])) for side in ("inputs", "outputs")))
     histograms = about["config"].pop("histograms")
     config = ObserveConfig(histograms if isinstance(histograms, bool) else frozenset(histograms), **about["config"])
-    task = Task(files.load(model), about["tensors"], signature, about["channels"], config)
+    task = Task(files.load(model), about["tensors"], signature, about["channels"], config, frozenset(about["aside"]))
     batches, key = _Received(about["batches"]), about["key"]
     try:
         state = (resumed(part, key) if key else None) or start(task, about["turns"])

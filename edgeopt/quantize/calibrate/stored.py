@@ -1,6 +1,6 @@
 """Statistics as a file that others can read: safetensors, with how they came about as JSON in its header.
 
-Of each observed tensor T there are
+Of each observed tensor there are, T being its name behind "seen/" or, of the batches that were held aside, "aside/",
     T/moments          float64 [7]: count, minimum, maximum; the moving average's low, high, weight and batches
     T/histogram.bins   uint16, T/histogram.counts int64: the occupied bins (`histogram.py`) and how many values fell into them
     T/channels.low, T/channels.high, T/channels.total, T/channels.count: extremes, sums and number of values per channel
@@ -31,21 +31,22 @@ from edgeopt.quantize.calibrate.histogram import Histogram
 from edgeopt.quantize.calibrate.rows import RowSample
 from edgeopt.quantize.calibrate.statistics import Channels, MovingAverage, TensorStatistics
 
-FORMAT = "edgeopt.calibration/2"
+FORMAT = "edgeopt.calibration/3"
+_SEEN, _ASIDE = "seen/", "aside/"
 Key = Mapping[str, Any]
 _WHAT = {"model": "another model", "data": "other calibration data", "options": "other options", "versions": "other versions"}
 
 
 def write_progress(path: Path, key: Key, state: Progress) -> None:
     """Write a pass, finished or not, atomically."""
+    kept = {f"{_SEEN}{name}": item for name, item in state.statistics.items()}
+    kept |= {f"{_ASIDE}{name}": item for name, item in state.aside.items()}
     tensors = {
-        f"{name}/{part}": np.ascontiguousarray(array)
-        for name, statistics in state.statistics.items()
-        for part, array in _parts(statistics)
+        f"{name}/{part}": np.ascontiguousarray(array) for name, statistics in kept.items() for part, array in _parts(statistics)
     }
-    momenta = {name: statistics.moving.momentum for name, statistics in state.statistics.items()}
-    axes = {name: item.channels.axis for name, item in state.statistics.items() if item.channels is not None}
-    position = {key: value for key, value in asdict(_without_statistics(state)).items() if key != "statistics"}
+    momenta = {name: statistics.moving.momentum for name, statistics in kept.items()}
+    axes = {name: item.channels.axis for name, item in kept.items() if item.channels is not None}
+    position = {key: value for key, value in asdict(_without_statistics(state)).items() if key not in {"statistics", "aside"}}
     about = {"format": FORMAT, "key": key, "state": {**position, "momenta": momenta, "axes": axes}}
     about[SEAL] = _hash(tensors, about)
     metadata = {"calibration": json.dumps(about, sort_keys=True)}  # one entry: safetensors writes several in any order
@@ -69,10 +70,13 @@ def read_progress(path: Path) -> tuple[Key, Progress]:
         check_seal(path, about.get(SEAL), _hash(arrays, about), advice="delete it, or name another file")
         key, state = about["key"], about["state"]
         momenta, axes = state.pop("momenta"), state.pop("axes")
-        statistics = {name: _statistics(name, arrays, momentum, axes.get(name)) for name, momentum in momenta.items()}
+        kept = {name: _statistics(name, arrays, momentum, axes.get(name)) for name, momentum in momenta.items()}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not a whole calibration cache; delete it, or name another file") from error
-    return key, Progress(statistics, **state)
+    seen, aside = (
+        {name.removeprefix(kind): item for name, item in kept.items() if name.startswith(kind)} for kind in (_SEEN, _ASIDE)
+    )
+    return key, Progress(seen, aside=aside, **state)
 
 
 def resumed(part: Path, key: Key) -> Progress | None:

@@ -29,6 +29,24 @@ def test_a_cache_is_written_and_read_with_the_same_statistics(observed, tmp_path
         assert seen[0] == seen[1] == seen[2]
 
 
+@pytest.mark.parametrize("way", ["processes", "a cache", "a cache that is there"])
+def test_the_same_batches_are_held_aside_whichever_way_is_taken(observed, tmp_path, way):
+    plain = observed(ObserveConfig(aside=3))
+    config = ObserveConfig(aside=3, jobs=3) if way == "processes" else ObserveConfig(aside=3, cache=tmp_path / "c.safetensors")
+    if way == "a cache that is there":
+        observed(config)
+    found = observed(config)
+    assert len(found.held) == 3
+    for one, other in zip(found.held, plain.held, strict=True):
+        assert (one["x"] == other["x"]).all()
+    for name in ("x", "r"):
+        for one, other in ((found.tensors[name], plain.tensors[name]), (found.aside[name], plain.aside[name])):
+            assert (one.count, one.minimum, one.maximum) == (other.count, other.minimum, other.maximum)
+            assert (one.histogram.counts == other.histogram.counts).all()
+    joined = found.joined().tensors["x"]
+    assert joined.count == observed(ObserveConfig()).tensors["x"].count
+
+
 @pytest.mark.parametrize(("jobs", "shards"), [(1, 0), (2, 1)])
 def test_processes_are_started_only_if_several_are_asked_for(observed, monkeypatch, jobs, shards):
     asked = []

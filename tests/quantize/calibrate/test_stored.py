@@ -35,7 +35,7 @@ def test_a_changed_number_is_noticed(path):
     length = int.from_bytes(with_metadata[:8], "little")
     metadata = json.loads(with_metadata[8 : 8 + length])["__metadata__"]
     arrays = load_file(path)
-    arrays["x/moments"] = arrays["x/moments"] + 1
+    arrays["seen/x/moments"] = arrays["seen/x/moments"] + 1
     save_file(arrays, path, metadata)
     with pytest.raises(IntegrityError, match="delete it, or name another file"):
         read_progress(path)

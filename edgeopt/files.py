@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from edgeopt import progress
-from edgeopt.errors import DiskFullError, MachineError
+from edgeopt.errors import DiskFullError, EdgeoptError, MachineError
 
 _HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -125,16 +125,15 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn the system's "disk full", "not permitted" and "cannot be created" into a `MachineError` that names `path`."""
     try:
         yield
-    except shutil.Error as error:  # of a whole folder: (from, to, why) for each file
-        codes = {int(code) for code in re.findall(r"\[Errno (\d+)\]", str(error))}
-        if codes & _FULL:
+    except Exception as error:
+        if not isinstance(error, EdgeoptError) and is_disk_full(error):
             raise DiskFullError(_full(path)) from error
-        if codes & _DENIED:
-            raise MachineError(f"{path}: {_DENIAL}") from error
-        raise MachineError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
-    except OSError as error:
-        if error.errno in _FULL or _SHORT_WRITE.fullmatch(str(error)):
-            raise DiskFullError(_full(path)) from error
+        if isinstance(error, shutil.Error):
+            if _codes(error) & _DENIED:
+                raise MachineError(f"{path}: {_DENIAL}") from error
+            raise MachineError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from error
+        if not isinstance(error, OSError):
+            raise
         if error.errno in _DENIED:
             raise MachineError(f"{path}: {_DENIAL}") from error
         place = Path(error.filename) if error.filename else None
@@ -145,11 +144,22 @@ def disk_errors(path: Path) -> Iterator[None]:
         ):  # (what is written aside)
             raise MachineError(f"{path}: no file can be created in {place.parent}; choose another place") from error
         raise
-    except Exception as error:
-        code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust report it
-        if code and int(code[1]) in _FULL:
-            raise DiskFullError(_full(path)) from error
-        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an exception means that the disk is full, or a file larger than the system allows."""
+    short = isinstance(error, OSError) and _SHORT_WRITE.fullmatch(str(error))
+    return bool(short or _codes(error) & _FULL)
+
+
+def _codes(error: BaseException) -> set[int]:
+    """Return the system's error numbers: the exception's own, or those in its text."""
+    if isinstance(error, shutil.Error):  # of a whole folder: (from, to, why) for each file
+        return {int(code) for code in re.findall(r"\[Errno (\d+)\]", str(error))}
+    if isinstance(error, OSError):
+        return {error.errno or 0}
+    code = re.search(r"\(os error (\d+)\)", str(error))  # how libraries written in Rust report it
+    return {int(code[1])} if code else set()
 
 
 def _full(path: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import tempfile
 import warnings
 from typing import TextIO
 
@@ -51,20 +52,26 @@ def main() -> None:
         if absent:
             sys.stderr.write(f"edgeopt: {absent}\n")
             sys.exit(absent.exit_code)
-        sys.exit(_report_internal(error))
+        sys.exit(_report_last(error))
 
 
 def _report_os_error(error: OSError) -> int:
     """Write what the operating system says of a path that it does not take, and return the exit code."""
     if error.errno not in _OF_THE_PATH or error.filename is None:
-        return _report_internal(error)
+        return _report_last(error)
     sys.stderr.write(f"edgeopt: {one_line(str(error.filename)[:200])}: {error.strerror}; check the path and who may use it\n")
     return MachineError.exit_code
 
 
-def _report_internal(error: BaseException) -> int:
+def _report_last(error: BaseException) -> int:
+    """Write that the disk is full, where that is it, or else an internal error; return the exit code."""
     from edgeopt.cli.crash import report_crash
+    from edgeopt.files import is_disk_full
 
+    if is_disk_full(error):
+        which = getattr(error, "filename", None) or f"the output's, or that of temporary files ({tempfile.gettempdir()})"
+        sys.stderr.write(f"edgeopt: the disk is full: {one_line(str(which))}; free some space and run again\n")
+        return MachineError.exit_code
     sys.stderr.write(report_crash(error))
     return InternalError.exit_code
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from edgeopt.errors import MachineError, ModelError
+from edgeopt.files import disk_errors
 from edgeopt.graph import files
 from edgeopt.graph.provider import Provider
 from edgeopt.graph.shared_weights import Shared, share
@@ -51,7 +52,7 @@ def open_session(
 
     Raises:
         ModelError: onnxruntime cannot load the model, for example because of an unregistered operator.
-        MachineError: the provider is not in this build of onnxruntime.
+        MachineError: the provider is not in this build of onnxruntime, or the disk is full.
     """
     provider = provider or Provider()
     available = ort.get_available_providers()
@@ -81,10 +82,23 @@ def open_session(
     try:
         session = ort.InferenceSession(source, options, providers=[(provider.name, provider.options)])
     except Exception as error:
+        if config.optimized_path is not None:
+            _check_room(config.optimized_path, len(held) if isinstance(held, bytes) else held.stat().st_size)
         raise ModelError(_explain("the model" if isinstance(held, bytes) else str(held), str(error))) from error
     if isinstance(path, Shared):
         session.edgeopt_weights = path.weights  # which live as long as the session that reads them
     return session
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raise a `MachineError` if no file of this size can be written at `path`, where onnxruntime failed to write one.
+
+    Of a full disk it only says that "Protobuf serialization failed".
+    """
+    path.unlink(missing_ok=True)
+    with disk_errors(path):
+        path.write_bytes(bytes(size))
+    path.unlink()
 
 
 def open_model(model: ir.Model, *, config: SessionConfig = SessionConfig()) -> ort.InferenceSession:

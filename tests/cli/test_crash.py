@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -35,6 +37,24 @@ def test_an_exception_of_ours_ends_with_3(monkeypatch: pytest.MonkeyPatch, capsy
 def test_too_little_memory_is_no_internal_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended_by(MemoryError("Unable to allocate 7.28 TiB for an array"), monkeypatch) == 2
     assert capsys.readouterr().err.startswith("edgeopt: not enough memory: Unable to allocate 7.28 TiB for an array; ")
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), tempfile.gettempdir()),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "a.npz"), "a.npz"),
+        (shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]), tempfile.gettempdir()),
+        (ValueError("I/O error: No space left on device (os error 28)"), tempfile.gettempdir()),
+    ],
+)
+def test_a_full_disk_is_no_internal_error(
+    error: Exception, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it shows: the folder of temporary files is written to by nearly every command."""
+    assert ended_by(error, monkeypatch) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("edgeopt: the disk is full: ") and where in line and line.count("\n") == 1
 
 
 def test_control_characters_of_a_message_stay_text() -> None:

@@ -1,5 +1,7 @@
 """Sessions: what they are opened with, and what is said when they cannot be."""
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -25,6 +27,20 @@ def test_the_configuration_reaches_the_session(tmp_path):
     assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (2, False)
     assert options.get_session_config_entry("session.disable_prepacking") == "1"
     assert [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node] == ["Relu"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+def test_a_disk_too_full_for_the_optimized_file_is_named(tmp_path):
+    import resource
+
+    data = onnx.parser.parse_model(RELU).SerializeToString()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(MachineError, match=r"o\.onnx: the disk is full"):
+            open_session(data, config=SessionConfig(optimization="basic", optimized_path=tmp_path / "o.onnx"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_threads_are_the_providers_unless_named():

@@ -29,6 +29,7 @@ from edgeopt.device_code import inference, inference_folder
 from edgeopt.documents import read_json
 from edgeopt.errors import ModelError, RecipeError
 from edgeopt.escaping import shell_word
+from edgeopt.generate.engine.encoder_decoder import is_encoder_decoder
 from edgeopt.generate.opening import KIND
 
 _MARK = re.compile(r"@@([A-Z_]+)@@")
@@ -91,6 +92,17 @@ _LANGUAGE_MODELS: Mapping[Platform, _Layout] = {
     Platform.NODE: _Layout(("language", "node-language"), taken=_TOKENIZER),
 }
 """For language models; other platforms have none."""
+_DECODED = (*_TOKENIZER, "javascript/project/audio.mjs", "language/project/generate.mjs", "web/bundle.mjs")
+_ENCODER_DECODERS: Mapping[Platform, _Layout] = {
+    Platform.WEB: _Layout(("web", "encoder-decoder", "web-encoder-decoder"), page=".", taken=_DECODED),
+    Platform.NODE: _Layout(("node", "encoder-decoder"), taken=_DECODED),
+}
+"""For encoder-decoders: a text or a recording in, a text out, as with the models of `_LAYOUTS`."""
+_SOURCES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "text2text-generation": ("text", ("One, two, three, four,",)),
+    "automatic-speech-recognition": ("audio", ("BUNDLE/example.wav",)),
+}
+"""What an encoder-decoder reads, and an example of it, by task."""
 _UNICODE = {Platform.CPP: "unicode.txt", Platform.ANDROID: "app/src/main/assets/unicode.txt"}
 _NATIVE_TYPES = frozenset(("float32", "float64", "int8", "uint8", "int32", "int64", "bool"))
 """Types of tensors that the C++ makes and reads (``ort.hpp``)."""
@@ -156,7 +168,7 @@ def deploy_bundle(bundle: Path, platform: Platform, *, output: Path) -> Project:
 def _write_project(aside: Path, bundle: Path, platform: Platform, manifest: Manifest) -> None:
     """Write the files of a project around a bundle to the folder `aside`."""
     facts = project_facts(manifest, bundle)
-    layout = (_LANGUAGE_MODELS if manifest.kind == KIND else _LAYOUTS)[platform]
+    layout = _layouts(manifest, bundle)[platform]
     for template in layout.templates:
         _fill(shipped("deploy") / "templates" / template / "project", aside, facts)
     for file in layout.taken:
@@ -179,6 +191,13 @@ def _write_project(aside: Path, bundle: Path, platform: Platform, manifest: Mani
     (aside / ".edgeopt-project").write_text(json.dumps({"platform": platform.value, "edgeopt": __version__}) + "\n")
 
 
+def _layouts(manifest: Manifest, bundle: Path) -> Mapping[Platform, _Layout]:
+    """Return the platforms that run a bundle's kind of model, with what their projects are made of."""
+    if manifest.kind != KIND:
+        return _LAYOUTS
+    return _ENCODER_DECODERS if is_encoder_decoder(bundle) else _LANGUAGE_MODELS
+
+
 def _write_unicode(manifest: Manifest, bundle: Path, place: Path) -> None:
     """Write what Unicode says of characters, for a program that tokenizes without a Unicode library."""
     steps = manifest.preprocessing
@@ -197,11 +216,11 @@ def next_commands(project: Project) -> Iterator[str]:
 
 def _refuse(manifest: Manifest, bundle: Path, platform: Platform) -> None:
     """Raise an error where the platform's code cannot prepare what the model takes."""
-    if manifest.kind == KIND and (platform not in _LANGUAGE_MODELS or (bundle / "encoder").is_dir()):
-        platforms = " and ".join(_LANGUAGE_MODELS)
+    layouts = _layouts(manifest, bundle)
+    if platform not in layouts:
         raise ModelError(
-            f"{bundle}: edgeopt deploy makes projects of language models for {platforms} alone, and none of encoder-decoders; "
-            "the program in the bundle runs it in Python, and edgeopt serve puts it behind an HTTP API"
+            f"{bundle}: edgeopt deploy makes projects of language models for {' and '.join(layouts)} alone; the program in the "
+            "bundle runs it in Python, and edgeopt serve puts it behind an HTTP API"
         )
     steps = manifest.preprocessing
     native = platform in (Platform.CPP, Platform.ANDROID)
@@ -250,7 +269,9 @@ def project_facts(manifest: Manifest, bundle: Path) -> dict[str, str]:
     steps, name = manifest.preprocessing, manifest.name
     slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "model"
     packages = ["numpy", f"onnxruntime>={manifest.model.minimum_onnxruntime or '1.20'}"]
-    kind = {"image": "image", "tokenizer": "text", "audio": "audio"}.get(steps.kind, "array")
+    kind, example = {"image": "image", "tokenizer": "text", "audio": "audio"}.get(steps.kind, "array"), manifest.first_raw
+    if manifest.kind == KIND:
+        kind, example = _SOURCES.get(manifest.task, (kind, example))
     if kind == "image":
         packages.append("pillow")
     own_tokenizer = not isinstance(steps, TokenizerInput) or inference("text").is_wordpiece(_tokenizer(steps, bundle))
@@ -265,7 +286,7 @@ def project_facts(manifest: Manifest, bundle: Path) -> dict[str, str]:
         "PAIR": "true" if isinstance(steps, TokenizerInput) and steps.pair else "false",
         "REQUIREMENTS": "\n".join(packages),
         "TOKENIZERS": "false" if own_tokenizer else "true",
-        "EXAMPLE": _example(manifest.first_raw),
+        "EXAMPLE": _example(example),
         "EDGEOPT": __version__,
         "RATE": str(steps.rate if isinstance(steps, AudioInput) else 16000),
         "HASH": files.sha256(bundle / "SHA256SUMS")[:16],

@@ -67,9 +67,7 @@ def write_encoder_decoder(spec: LanguageModelSpec, *, output: Path, sign: Path |
         runner = open_encoder_decoder(spec.model, threads=1)
         encoder, decoder = (onnx_files.load(spec.model / half / "model.onnx") for half in ("encoder", "decoder"))
         arithmetic = arithmetic_of(encoder, decoder)
-        sources: list[str | bytes] = [*SENTENCES]
-        if runner.listening is not None:
-            sources = [sound(*tones, seconds=min(_SECONDS, runner.listening.seconds)) for tones in _TONES_HZ]
+        sources = golden_sources(runner)
         golden, read = record_answers(runner, sources, arithmetic=arithmetic)
         copy_files({**_model_files(spec.model), **programs("generate.py")}, folder)
         if isinstance(sources[0], bytes):
@@ -78,7 +76,7 @@ def write_encoder_decoder(spec: LanguageModelSpec, *, output: Path, sign: Path |
         (folder / GENERATION_FILE).write_text(as_json(values), encoding="utf-8")
         (folder / "golden.json").write_text(as_json(golden), encoding="utf-8")
         np.savez_compressed(folder / "golden.npz", allow_pickle=False, **read)
-        example = str(folder / _EXAMPLE) if runner.hears else SENTENCES[0]
+        example = sources[0] if isinstance(sources[0], str) else str(folder / _EXAMPLE)
         facts = facts_of(spec, runner.described, decoder, golden, tried([str(folder / "generate.py"), example]))
         facts["model"]["arithmetic"] = arithmetic
         facts["model"]["minimum_onnxruntime"] = latest(*map(minimum_onnxruntime, (encoder, decoder)))
@@ -87,6 +85,20 @@ def write_encoder_decoder(spec: LanguageModelSpec, *, output: Path, sign: Path |
         return facts
 
     return assemble(fill, output=output, name=spec.name, sign=sign)
+
+
+def golden_sources(runner: EncoderDecoder) -> list[str | bytes]:
+    """Return the golden sources of a model: texts, as much of each as it reads, or sounds."""
+    if runner.listening is not None:
+        return [sound(*tones, seconds=min(_SECONDS, runner.listening.seconds)) for tones in _TONES_HZ]
+    return [shortened(text, runner) for text in SENTENCES]
+
+
+def shortened(text: str, runner: EncoderDecoder) -> str:
+    """Return the text, or the half, the quarter, … of it that the model reads."""
+    if runner.longest is None or len(text) < 2 or len(runner.tokens.encode(text)) <= runner.longest:
+        return text
+    return shortened(text[: len(text) // 2], runner)
 
 
 def record_answers(

@@ -19,7 +19,7 @@ from tests.cli.conftest import exported
 # A model without weights: the next token is the sum of those before, and the cache holds how many there were.
 LOOP = """
 import { readFile } from "node:fs/promises";
-import { LanguageModel } from "./generate.mjs";
+import { LanguageModel, otherTokens } from "./generate.mjs";
 const read = async (name) => JSON.parse(await readFile(`bundle/${name}`, "utf8"));
 const generation = { ...(await read("generation.json")), layers: 1, eos: [9] };
 class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
@@ -59,7 +59,7 @@ const rendered = JSON.parse(compiled(Template, template)([{ role: "user", conten
 const none = await readTemplate(async () => null);
 const alone = model.tokenizer.plainIds("hello");
 const sample = { text: "a", prompt: [1, 2], tokens: [3], margins: [1] };
-const other = await model.checkGolden({ tolerance: 0.5, samples: [sample] }, () => [1, 3]);
+const other = await model.checkGolden({ tolerance: 0.5, samples: [sample] }, ({ prompt }) => otherTokens([1, 3], prompt));
 const half = [];
 generation.cache_type = "float16";
 for await (const token of model.tokens([1, 2], 5)) half.push(token);

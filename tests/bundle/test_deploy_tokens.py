@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from benchmarks.deploy import tokens
+from edgeopt._folders import shipped
 
 KINDS = ("gpt2", "roberta", "llama3", "qwen", "llama2", "clip", "albert")
 WORDS = (
@@ -61,3 +64,28 @@ def test_a_pattern_that_cpp_does_not_read_is_said(pattern: str, program: Path | 
     (tmp_path / "sentences.json").write_text('["a"]', encoding="utf-8")
     with pytest.raises(SystemExit, match="not read here"):
         tokens.cpp(tmp_path, program)
+
+
+def test_tokens_that_have_no_name_are_no_part_of_a_text(tmp_path: Path) -> None:
+    """A model's vocabulary may be larger than its tokenizer's."""
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.0), ("b", -1.0)], unk_id=0))
+    unigram.pre_tokenizer, unigram.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    wordpiece = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
+    wordpiece.normalizer, wordpiece.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    wordpiece.post_processor = processors.TemplateProcessing("$A", "$A $B:1", [])
+    ids = [[7, 1, 2], [1, 7, 2], [1, 2, 7]]
+    text = shipped("deploy") / "templates" / "javascript" / "project" / "text.mjs"
+    script = f"""
+        import {{ readFile }} from "node:fs/promises";
+        const {{ Tokenizer }} = await import({json.dumps(text.as_uri())});
+        const tokenizer = new Tokenizer(JSON.parse(await readFile("tokenizer.json", "utf8")), 9);
+        console.log(JSON.stringify({json.dumps(ids)}.map((one) => tokenizer.decode(one))));
+    """
+    for tokenizer in (unigram, wordpiece):
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+        done = subprocess.run(
+            ["node", "--input-type=module", "-e", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert json.loads(done.stdout) == [tokenizer.decode(one) for one in ids]

@@ -106,6 +106,18 @@ def test_golden_tokens_are_judged_by_the_coarser_half(whisper: tuple[Any, Path, 
     assert "integer arithmetic" in json.loads((tmp_path / "bundle" / "golden.json").read_text())["reason"]
 
 
+def test_golden_texts_are_as_long_as_the_model_reads(t5: tuple[Any, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(t5[1], tmp_path / "model")
+    file = folder / "decoder" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 20}))
+    write_encoder_decoder(LanguageModelSpec(folder, "short", "host"), output=tmp_path / "bundle")
+    runner = EncoderDecoder(folder)
+    texts = [sample["text"] for sample in json.loads((tmp_path / "bundle" / "golden.json").read_text())["samples"]]
+    assert len(texts) == len(SENTENCES)
+    assert all(sentence.startswith(text) for text, sentence in zip(texts, SENTENCES, strict=True))
+    assert all(8 < len(runner.tokens.encode(text)) <= 20 for text in texts)
+
+
 def test_a_sound_rises() -> None:
     samples = read_wav(sound(200.0, 1000.0, seconds=2), 16000)
     halves = [np.abs(np.fft.rfft(half)).argmax() for half in np.split(samples, 2)]

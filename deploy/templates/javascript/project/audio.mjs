@@ -139,17 +139,28 @@ function spectrogram(samples, { frame, hop, fft, centre, window, power }) {
   return rows;
 }
 
+const CIRCLES = new Map();
+
+/** Return the cosines and sines of n angles, evenly around a circle. */
+function circle(n) {
+  if (!CIRCLES.has(n)) {
+    const angles = Float64Array.from({ length: n }, (_, k) => (2 * Math.PI * k) / n);
+    CIRCLES.set(n, { cosines: angles.map(Math.cos), sines: angles.map(Math.sin) });
+  }
+  return CIRCLES.get(n);
+}
+
 /** Return |spectrum|² of the bins 0…n/2: a fast transform for powers of two, a plain one for other sizes. */
 function spectrum(values) {
   const n = values.length;
   const squares = new Float64Array(Math.floor(n / 2) + 1);
   if (n & (n - 1)) {
+    const { cosines, sines } = circle(n);
     for (let k = 0; k < squares.length; k += 1) {
       let [re, im] = [0, 0];
-      for (let t = 0; t < n; t += 1) {
-        const angle = (2 * Math.PI * ((k * t) % n)) / n;
-        re += values[t] * Math.cos(angle);
-        im -= values[t] * Math.sin(angle);
+      for (let t = 0, at = 0; t < n; t += 1, at = (at + k) % n) {
+        re += values[t] * cosines[at];
+        im -= values[t] * sines[at];
       }
       squares[k] = re * re + im * im;
     }

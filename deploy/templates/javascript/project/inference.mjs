@@ -8,7 +8,7 @@
 
 import { audioInput, readWav } from "./audio.mjs";
 import { inside, open, parsed, readNpy, readNpz } from "./bundle.mjs";
-import { decode } from "./decoding.mjs";
+import { checkGolden, decode } from "./decoding.mjs";
 import { imageInput } from "./images.mjs";
 import { Tokenizer } from "./text.mjs";
 
@@ -43,6 +43,12 @@ export class Bundle {
   async predict(raw) {
     const { feeds, context } = await this.prepare(raw);
     return decode(this.manifest.decoding, await this.run(feeds), { labels: this.manifest.labels, ...context });
+  }
+
+  /** Put the golden raw inputs through the model: return {count, problems}, a line for each that gives another answer. */
+  async checkGolden(read) {
+    const problems = await checkGolden(this.manifest, read, (raw) => this.predict(raw));
+    return { count: (this.manifest.golden.raw ?? []).length, problems };
   }
 
   /** Return {feeds, context}: the model's inputs by name, and what decoding needs. */

@@ -44,7 +44,7 @@ export class Tokenizer {
   decode(ids) {
     if (this.pipeline) return this.pipeline.decode(ids);
     const special = new Set(this.settings.added_tokens.filter((token) => token.special).map((token) => token.id));
-    return ids.filter((id) => !special.has(id)).map((id) => this.model.names[id] ?? "").join(" ").replaceAll(` ${this.settings.model.continuing_subword_prefix}`, "");
+    return ids.filter((id) => !special.has(id)).map((id) => this.model.names[id]).filter((word) => word !== undefined).join(" ").replaceAll(` ${this.settings.model.continuing_subword_prefix}`, "");
   }
 
   #trimmed(text) {

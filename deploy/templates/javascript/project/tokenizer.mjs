@@ -52,7 +52,7 @@ export class Pipeline {
   decode(ids) {
     const hidden = new Set((this.settings.added_tokens ?? []).filter((token) => token.special).map((token) => token.id));
     const names = new Map((this.settings.added_tokens ?? []).map((token) => [token.id, token.content]));
-    const words = ids.filter((id) => !hidden.has(id)).map((id) => names.get(id) ?? this.model.names[id] ?? "");
+    const words = ids.filter((id) => !hidden.has(id)).map((id) => names.get(id) ?? this.model.names[id]).filter((word) => word !== undefined); // (a model may have more tokens than its tokenizer)
     return decoded(words, this.settings.decoder ?? null).join(this.settings.decoder ? "" : " ");
   }
 }

@@ -9,10 +9,18 @@ export class LanguageModel {
   constructor(ort, session, generation, tokenizer) {
     Object.assign(this, { ort, session, generation });
     this.tokenizer = new Tokenizer(tokenizer, Infinity);
-    this.held = null;
+    this.attend({});
     const { inputs, outputs, layers } = generation;
     const numbered = (name, layer) => name.replace("%d", layer);
     this.cache = Array.from({ length: layers }, (_, n) => ["key", "value"].map((part) => [numbered(inputs[`past_${part}`], n), numbered(outputs[`present_${part}`], n)])).flat();
+  }
+
+  /**
+   * From now on give `constants` to every step, tensors by name such as what an encoder made, and choose tokens that `allowed(token,
+   * count)` lets follow `count` others.
+   */
+  attend(constants, allowed = () => true) {
+    Object.assign(this, { constants, allowed, held: null });
   }
 
   /** Yield pieces of the text that follows `prompt`, a text or token ids; `made` takes its tokens. Characters of several tokens are passed on whole. */
@@ -30,14 +38,14 @@ export class LanguageModel {
 
   /** Yield the most likely tokens after `prompt` (ids), up to one that ends the text. What the last call left in the cache is not read again. */
   async *tokens(prompt, most) {
-    const { context, eos, suppress } = this.generation;
+    const { context, eos, suppress = [] } = this.generation;
     if (!prompt.length) throw new Error("the prompt is empty: write at least one character");
     if (prompt.length >= context) throw new Error(`the prompt has ${prompt.length} tokens, the model's context is ${context}`);
     const past = this.#heldFor(prompt);
     this.held = null; // until it is known how far this call came
     let next = prompt.slice(past.ids.length);
     for (let count = 0; count < Math.min(most, context - prompt.length); count += 1) {
-      const token = best(await this.#run(next, past), suppress);
+      const token = best(await this.#run(next, past), (id) => !suppress.includes(id) && this.allowed(id, count));
       this.held = past;
       if (eos.includes(token)) return;
       yield token;
@@ -47,12 +55,14 @@ export class LanguageModel {
 
   /**
    * Check golden.json: return {places, equal, close, problem}; tokens that led by no more than the tolerance are not judged.
-   * `prompted` gives the token ids of a sample's text, if they are to be checked, too.
+   * `prepare(sample, index)` comes before each and says what is wrong with how its source is read here, or null.
    */
-  async checkGolden(golden, prompted = null) {
+  async checkGolden(golden, prepare = () => null) {
     const found = { places: 0, equal: 0, close: 0, problem: null };
-    for (const [index, { text, prompt, tokens, margins }] of golden.samples.entries()) {
-      if (prompted && prompted(text).join() !== prompt.join()) found.problem ??= `sample ${index}: its text has other tokens here`;
+    for (const [index, sample] of golden.samples.entries()) {
+      const { prompt, tokens, margins } = sample;
+      const unlike = await prepare(sample, index);
+      if (unlike) found.problem ??= `sample ${index}: ${unlike}`;
       const past = this.#empty();
       let next = prompt;
       for (const [place, want] of tokens.entries()) {
@@ -90,7 +100,7 @@ export class LanguageModel {
       [inputs.positions]: whole(tokens.map((_, k) => past.ids.length + k), [1, tokens.length]),
     };
     const feeds = Object.fromEntries(Object.entries(offered).filter(([name]) => this.session.inputNames.includes(name)));
-    const made = await this.session.run({ ...feeds, ...past.tensors });
+    const made = await this.session.run({ ...feeds, ...this.constants, ...past.tensors });
     past.ids = [...past.ids, ...tokens];
     past.tensors = Object.fromEntries(this.cache.map(([before, after]) => [before, made[after]]));
     const { data, dims } = made[outputs.logits];
@@ -98,10 +108,15 @@ export class LanguageModel {
   }
 }
 
-/** Return the place of the largest of `logits` that is not `suppressed`; those of half precision come as their bits in a Uint16Array. */
-function best(logits, suppressed = []) {
+/** Return what is wrong with token ids that a text has here, or null; `recorded` are those that it had. */
+export function otherTokens(ids, recorded) {
+  return ids.join() === recorded.join() ? null : "its text has other tokens here";
+}
+
+/** Return the allowed place of the largest of `logits`; those of half precision come as their bits in a Uint16Array. */
+function best(logits, allowed = () => true) {
   const values = logits instanceof Uint16Array ? Int16Array.from(logits, (bits) => (bits < 0x8000 ? bits : 0x8000 - bits)) : logits;
   let place = -1;
-  for (let k = 0; k < values.length; k += 1) if ((place < 0 || values[k] > values[place]) && !suppressed.includes(k)) place = k;
+  for (let k = 0; k < values.length; k += 1) if ((place < 0 || values[k] > values[place]) && allowed(k)) place = k;
   return place;
 }

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Template } from "@huggingface/jinja";
 import * as ort from "onnxruntime-node";
 
-import { LanguageModel } from "./generate.mjs";
+import { LanguageModel, otherTokens } from "./generate.mjs";
 import { compiled, readTemplate } from "./template.mjs";
 
 const BUNDLE = join(dirname(fileURLToPath(import.meta.url)), "bundle");
@@ -42,7 +42,8 @@ async function main() {
   const model = await load();
   const prompted = await chatPrompt(model);
   if (given.includes("--golden")) {
-    const { places, equal, close, problem } = await model.checkGolden(await read("golden.json"), prompted ?? ((line) => model.tokenizer.encode(line).ids));
+    const ids = prompted ?? ((line) => model.tokenizer.encode(line).ids);
+    const { places, equal, close, problem } = await model.checkGolden(await read("golden.json"), (sample) => otherTokens(ids(sample.text), sample.prompt));
     if (problem) console.log(`failed: ${problem}`);
     console.log(`${equal} of ${places} golden tokens as recorded${close ? ` (${close} closer than the tolerance, not judged)` : ""}`);
     return problem || !places ? 1 : 0;

@@ -6,7 +6,6 @@ import { fileURLToPath } from "node:url";
 
 import * as ort from "onnxruntime-node";
 
-import { checkGolden } from "./decoding.mjs";
 import { openBundle } from "./inference.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -53,8 +52,7 @@ async function main() {
   }
   const bundle = await load();
   if (given.includes("--golden")) {
-    const count = (bundle.manifest.golden.raw ?? []).length;
-    const problems = await checkGolden(bundle.manifest, read, (raw) => bundle.predict(raw));
+    const { count, problems } = await bundle.checkGolden(read);
     for (const problem of problems) console.log(`failed: ${problem}`);
     console.log(`${count - problems.length} of ${count} golden raw inputs give the recorded answer`);
     return problems.length || !count ? 1 : 0;

@@ -4,7 +4,7 @@
 //     {golden}            → {count, problems}           any of them      → {error}
 
 import { fetched, inside, open, parsed } from "./bundle.mjs";
-import { LanguageModel } from "./generate.mjs";
+import { LanguageModel, otherTokens } from "./generate.mjs";
 import { Template } from "./ort/jinja.mjs";
 import * as ort from "./ort/ort.wasm.min.mjs";
 import { compiled, readTemplate } from "./template.mjs";
@@ -35,7 +35,8 @@ async function answer({ open: opened, golden, messages, most }, port) {
   const { model, prompted, hint } = await loaded;
   if (opened) return { hint };
   if (golden) {
-    const { places, problem } = await model.checkGolden(parsed(await fetched("golden.json"), "golden.json"), (content) => prompted([{ role: "user", content }]));
+    const alike = ({ text: content, prompt }) => otherTokens(prompted([{ role: "user", content }]), prompt);
+    const { places, problem } = await model.checkGolden(parsed(await fetched("golden.json"), "golden.json"), alike);
     return { count: places, problems: problem ? [problem] : [] };
   }
   const made = [];

@@ -1,7 +1,6 @@
 // The page: everything happens in the browser, and once loaded it works offline (sw.js). ?ep=webgpu asks for WebGPU.
 
 import { fetched } from "./bundle.mjs";
-import { checkGolden } from "./decoding.mjs";
 import { openBundle } from "./inference.mjs";
 import { keepOffline, report } from "./offline.mjs";
 import { show } from "./ui.mjs";
@@ -42,9 +41,7 @@ try {
   show(about, predict);
   const offline = await keepOffline();
   if (query.has("golden")) {
-    const count = (bundle.manifest.golden.raw ?? []).length;
-    const problems = await checkGolden(bundle.manifest, fetched, async (raw) => (await predict(raw)).answer);
-    await report({ count, problems, offline });
+    await report({ ...(await bundle.checkGolden(fetched)), offline });
   }
 } catch (error) {
   document.querySelector("main").replaceChildren(Object.assign(document.createElement("p"), { className: "error", textContent: error.message }));

@@ -9,7 +9,9 @@ import numpy as np
 import onnxruntime as ort
 
 from edgeopt.batches import Array
+from edgeopt.errors import ModelError
 from edgeopt.graph.generation import Generation
+from edgeopt.graph.outputs import reason
 
 
 class CachedDecoder:
@@ -33,7 +35,11 @@ class CachedDecoder:
         return logits
 
     def read_rows(self, tokens: Array) -> Array:
-        """Read more tokens [rows, positions]; return the logits [rows, positions, vocabulary] behind each of them."""
+        """Read more tokens [rows, positions]; return the logits [rows, positions, vocabulary] behind each of them.
+
+        Raises:
+            ModelError: the graph fails.
+        """
         facts, count = self._facts, tokens.shape[1]
         end = self.past + count
         given = {facts.inputs.tokens: np.ascontiguousarray(tokens), facts.inputs.mask: np.ones((self._rows, end), np.int64)}
@@ -60,13 +66,21 @@ class CachedDecoder:
             else:
                 binding.bind_output(after)
         binding.bind_output(facts.outputs.logits)
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # (its exception classes share no base but Exception)
+            raise not_run(error, count) from error
         made = binding.get_outputs()
         if not facts.shared_cache:
             self._cache = {before: value for (before, _), value in zip(names, made, strict=False)}
         self.past = end
         logits: Array = made[-1].numpy().astype(np.float32)
         return logits
+
+
+def not_run(error: Exception, count: int) -> ModelError:
+    """Return what to raise when onnxruntime cannot run a decoder on `count` tokens."""
+    return ModelError(f"the decoder's graph fails on {count} token{'s' if count > 1 else ''}: {reason(error)}")
 
 
 def read_text(session: ort.InferenceSession, facts: Generation, text: Array, *, prompt: int) -> Array:

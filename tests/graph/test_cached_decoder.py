@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeopt.errors import ModelError
 from edgeopt.graph.cached_decoder import CachedDecoder, greedy, read_text
 from edgeopt.graph.generation import Generation, Inputs, Outputs
 from edgeopt.graph.session import open_session
@@ -50,3 +51,9 @@ def test_texts_are_continued_greedily_with_the_lead_of_each_choice(counting):
     assert decoder.read(np.array([3, 5]))[:, [4, 6]].tolist() == [[1, 0], [0, 1]]
     assert decoder.past == 2
     assert read_text(session, facts, np.array([1, 2, 3, 4]), prompt=2).argmax(-1).tolist() == [2, 3, 4, 5]
+
+
+def test_a_graph_that_fails_is_a_fault_of_the_model(counting):
+    session, facts = counting
+    with pytest.raises(ModelError, match=r"the decoder's graph fails on 2 tokens: "):
+        CachedDecoder(session, facts, 8, rows=2).read_rows(np.ones((2, 2), np.int64))

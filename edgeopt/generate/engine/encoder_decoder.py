@@ -21,7 +21,7 @@ from .errors import FolderError, PromptError
 from .growing_cache import GrowingCache
 from .loop import Loop
 from .sampling import Sampling
-from .session import check_inputs, open_session
+from .session import check_inputs, open_session, running
 from .stream import Answer, Stream
 from .tokens import Tokens
 
@@ -78,6 +78,12 @@ class EncoderDecoder:
         """Whether the source is speech."""
         return "input_features" in self._inputs
 
+    @property
+    def longest(self) -> int | None:
+        """How many tokens a text may have; None: any number."""
+        longest = self._config.get("max_position_embeddings")
+        return longest if isinstance(longest, int) else None
+
     def _check_listening(self, listening: Listening) -> None:
         """Refuse spectrograms of another size than the encoder reads."""
         made = [listening.mels, listening.samples // listening.hop]
@@ -123,7 +129,8 @@ class EncoderDecoder:
 
     def encode(self, feeds: Mapping[str, Array]) -> GrowingCache:
         """Run the encoder on one of its inputs and return a cache of the decoder that attends to what it made."""
-        constants = dict(zip(self._outputs, self.encoder.run(self._outputs, feeds), strict=True))
+        with running(self.folder / "encoder" / "model.onnx"):
+            constants = dict(zip(self._outputs, self.encoder.run(self._outputs, feeds), strict=True))
         if "attention_mask" in feeds:
             constants["encoder_attention_mask"] = feeds["attention_mask"]
         known = {value.name for value in self.decoder.get_inputs()}
@@ -160,9 +167,8 @@ class EncoderDecoder:
             ids = np.array([self.tokens.encode(str(source))], np.int64)
             if not ids.size:
                 raise PromptError("the text is empty: write at least one character")
-            longest = self._config.get("max_position_embeddings")
-            if isinstance(longest, int) and ids.shape[1] > longest:
-                raise PromptError(f"the text has {ids.shape[1]} tokens, the model reads at most {longest}")
+            if self.longest is not None and ids.shape[1] > self.longest:
+                raise PromptError(f"the text has {ids.shape[1]} tokens, the model reads at most {self.longest}")
             given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
             yield {name: value for name, value in given.items() if name in self._inputs}
             return

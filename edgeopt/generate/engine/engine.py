@@ -8,7 +8,7 @@ print(engine.answered.decode_tokens_per_s)
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,18 @@ class Engine:
             )
         return self.tokens.encode(self.template.render(messages, tools=tools), special=False)
 
+    def known(self, tokens: Iterable[Any]) -> list[int]:
+        """Return tokens as a list.
+
+        Raises:
+            PromptError: one is not in the model's vocabulary.
+        """
+        ids = [int(token) for token in tokens]
+        outside = next((token for token in ids if not 0 <= token < self.vocabulary), None)
+        if outside is not None:
+            raise PromptError(f"token {outside} is not in the model's vocabulary of {self.vocabulary}")
+        return ids
+
     def request(
         self,
         prompt: str | Sequence[int],
@@ -119,11 +131,8 @@ class Engine:
         Raises:
             PromptError: the prompt does not fit, or the grammar is wrong.
         """
-        ids = self.tokens.encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+        ids = self.known(self.tokens.encode(prompt) if isinstance(prompt, str) else prompt)
         check_prompt(ids, self.described.context)
-        outside = next((token for token in ids if not 0 <= token < self.vocabulary), None)
-        if outside is not None:
-            raise PromptError(f"token {outside} is not in the model's vocabulary of {self.vocabulary}")
         return Stream(
             prompt=ids,
             options=options,

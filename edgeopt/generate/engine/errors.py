@@ -4,6 +4,7 @@
     ├── PromptError    the prompt, the messages or an option must change
     │   └── ContextError   prompt and answer have more tokens than the model's context
     ├── FolderError    the folder of the model is not one that the engine runs
+    │   └── RunError       its graph fails while it runs
     └── CacheError     the machine has no memory for the cache
 
 The engine travels in bundles, without the rest of edgeopt; `edgeopt.generate.faults` translates these errors at the border.
@@ -26,6 +27,10 @@ class ContextError(PromptError):
 
 class FolderError(EngineError):
     """The folder does not hold a language model that the engine runs."""
+
+
+class RunError(FolderError):
+    """The graph fails while it runs."""
 
 
 class CacheError(EngineError):

@@ -21,6 +21,7 @@ import onnxruntime as ort
 from .arrays import Array
 from .description import Description
 from .errors import ContextError
+from .session import running
 
 _TYPES = {"float32": np.float32, "float16": np.float16}
 _CHUNK = 128
@@ -138,7 +139,8 @@ class GrowingCache:
             feeds[names.positions] = _value(lengths[:, None] + np.arange(count, dtype=np.int64))
         if names.asked is not None:
             feeds[names.asked] = _value(np.arange(count, dtype=np.int64))
-        made = self._session.run_with_ort_values(self._outputs, feeds)
+        with running(self._described.model):
+            made = self._session.run_with_ort_values(self._outputs, feeds)
         self._batch = made[1:]
         return np.asarray(made[0].numpy())
 

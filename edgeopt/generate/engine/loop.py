@@ -36,6 +36,11 @@ class Loop:
         """The tokens whose keys and values each row holds."""
 
     @property
+    def rows(self) -> int:
+        """How many streams can be decoded at once."""
+        return len(self._held)
+
+    @property
     def running(self) -> int:
         """How many streams are being read or decoded."""
         return len(self._active) + (self._reading is not None)

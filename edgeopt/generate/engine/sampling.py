@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .errors import PromptError
+from .errors import PromptError, RunError
 
 _REACHES = (np.float32(3.0), np.float32(6.0), np.float32(12.0), np.float32(30.0))
 """How far below the best logit tokens are looked at, in units of the temperature; beyond the last (1e-13 as likely) never."""
 
 
+_COLDEST = 1e-6
+"""Temperatures below count as this: quotients by less are not finite, and nothing but the best token is likely anyway."""
 _NUMBER, _WHOLE = ((int, float), "a number"), ((int,), "a whole number")
 _WHOLE_OR_NONE = ((int, type(None)), "a whole number")
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -133,14 +135,20 @@ class Sampler:
         Args:
             logits: of all tokens, [vocabulary] float32; not changed.
             allowed: which tokens are allowed, [vocabulary] bool; None: all.
+
+        Raises:
+            RunError: a logit is NaN.
         """
         options = self._options
         if self._suppressed:
             logits = logits.copy()
             logits[self._suppressed] = -np.inf
+        best = int(logits.argmax())
+        if logits[best] != logits[best]:  # (argmax finds NaN before any number)
+            raise RunError("the model's graph gives NaN in the place of logits")
         if options.plain:
             if allowed is None and options.temperature == 0.0:
-                return int(logits.argmax())
+                return best
         else:
             logits = self._penalized(logits)
         if allowed is not None:
@@ -179,14 +187,15 @@ def distribution(logits: Array, options: Sampling) -> tuple[Array, Array]:
     Sorting or partitioning a whole vocabulary takes longer than all else, so only tokens within reach of the best are looked
     at, and the reach grows until what top-k or top-p asks for is certainly inside.
     """
-    best, heat = logits.max(), np.float32(options.temperature)
+    temperature = max(options.temperature, _COLDEST)
+    best, heat = logits.max(), np.float32(temperature)
     if 0 < options.top_k < len(logits):
         tokens = _most_likely(logits, best, heat, options.top_k)
     elif options.top_p < 1.0:
         tokens = _nucleus(logits, best, heat, options.top_p)
     else:
-        tokens = np.flatnonzero(logits > best - _REACHES[-1] * heat)
-    probabilities = np.exp((logits[tokens].astype(np.float64) - best) / options.temperature)
+        tokens = np.flatnonzero(logits >= best - _REACHES[-1] * heat)
+    probabilities = np.exp((logits[tokens].astype(np.float64) - best) / temperature)
     if options.top_p < 1.0:
         order = np.argsort(-probabilities, kind="stable")
         tokens, probabilities = tokens[order], probabilities[order]
@@ -202,7 +211,7 @@ def distribution(logits: Array, options: Sampling) -> tuple[Array, Array]:
 def _most_likely(logits: Array, best: Any, heat: Any, count: int) -> Array:
     """Return the `count` most likely tokens, and those equal to the last of them, as in transformers."""
     for reach in _REACHES:
-        tokens = np.flatnonzero(logits > best - reach * heat)
+        tokens = np.flatnonzero(logits >= best - reach * heat)
         if len(tokens) >= count:
             values = logits[tokens]
             return np.asarray(tokens[values >= np.partition(values, len(values) - count)[len(values) - count]])
@@ -213,7 +222,7 @@ def _nucleus(logits: Array, best: Any, heat: Any, share: float) -> Array:
     """Return tokens that certainly hold the most likely ones whose probabilities sum to `share`."""
     whole = _weight(logits, best, heat)
     for reach in _REACHES:
-        tokens = np.flatnonzero(logits > best - reach * heat)
+        tokens = np.flatnonzero(logits >= best - reach * heat)
         if np.exp((logits[tokens] - best) / heat).sum(dtype=np.float64) > share * whole * (1 + 1e-5):
             break
     return tokens

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import onnxruntime as ort
 
 from .description import Description
-from .errors import FolderError
+from .errors import FolderError, RunError
 from .memory import return_memory
 
 _QUIET = 4
@@ -30,10 +31,26 @@ def open_session(path: Any, *, threads: int = 1) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's error classes have no public common base
-        reason = " ".join(str(error).split())[:300]
-        raise FolderError(f"{path}: onnxruntime {ort.__version__} does not load it: {reason}") from error
+        raise FolderError(f"{path}: onnxruntime {ort.__version__} does not load it: {_said(error)}") from error
     return_memory(Path(path).parent)
     return session
+
+
+@contextmanager
+def running(model: Path) -> Iterator[None]:
+    """Name `model` in what onnxruntime raises in the block.
+
+    Raises:
+        RunError: the graph fails.
+    """
+    try:
+        yield
+    except Exception as error:  # (as above)
+        raise RunError(f"{model}: fails while onnxruntime {ort.__version__} runs it: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def check_inputs(session: ort.InferenceSession, described: Description, *, given: Collection[str] = ()) -> Description:

@@ -24,6 +24,7 @@ from .arrays import Array
 from .cache import check_memory
 from .description import Description
 from .errors import ContextError
+from .session import running
 
 _GRAIN = 64
 _LINE = 64
@@ -159,7 +160,7 @@ class _View:
     def __init__(
         self, session: ort.InferenceSession, described: Description, parts: list[tuple[str, str, Array]], capacity: int
     ) -> None:
-        self._session, self._names = session, described.names
+        self._session, self._names, self._model = session, described.names, described.model
         self._parts = [(past, present, ort.OrtValue.ortvalue_from_numpy(part)) for past, present, part in parts]
         count = len(parts[0][2])
         self._tokens = np.zeros((count, 1), np.int64)
@@ -196,7 +197,8 @@ class _View:
             self._cover(lengths)
             if not self._wide:
                 self._bind_mask(np.ascontiguousarray(self._mask[:, : max(lengths) + 1]))
-        self._session.run_with_iobinding(self._binding, self._run_options)
+        with running(self._model):
+            self._session.run_with_iobinding(self._binding, self._run_options)
         if self._logits is None:
             made = self._binding.get_outputs()[-1].numpy()
             self._logits = aligned_zeros(made.shape, made.dtype)
@@ -226,5 +228,6 @@ class _View:
         if names.asked is not None:
             asked = np.arange(count - want, count, dtype=np.int64)
             binding.bind_ortvalue_input(names.asked, ort.OrtValue.ortvalue_from_numpy(asked))
-        self._session.run_with_iobinding(binding, self._run_options)
+        with running(self._model):
+            self._session.run_with_iobinding(binding, self._run_options)
         return np.asarray(binding.get_outputs()[-1].numpy())

@@ -57,14 +57,17 @@ class ChatTemplate:
         Raises:
             PromptError: the template refuses the messages, takes too long or makes too much.
         """
-        given = {
-            **self._special,
-            **{key: _plain(value) for key, value in variables.items()},
-            "messages": [_with_reasoning(_plain(message)) for message in messages],
-            "tools": _plain(tools) if tools is not None else None,
-            "documents": None,
-            "add_generation_prompt": answer,
-        }
+        try:
+            given = {
+                **self._special,
+                **{key: _plain(value) for key, value in variables.items()},
+                "messages": [_with_reasoning(_plain(message)) for message in messages],
+                "tools": _plain(tools) if tools is not None else None,
+                "documents": None,
+                "add_generation_prompt": answer,
+            }
+        except RecursionError as error:
+            raise PromptError("the messages or tools are nested too deeply") from error
         try:
             return rendered(self._template, given)
         except Exception as error:  # (an untrusted program may divide by zero, recurse without end, …)

@@ -7,6 +7,7 @@ GET  /v1/models                                           POST /v1/embeddings   
 
 400 the request is malformed, or its prompt too long      429 too many requests wait        503 no memory, or shutting down
 404 no such model or path                                 504 no token within the time limit
+500 the model's graph fails while it runs
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from fastapi import Request as HttpRequest
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from edgeopt import __version__
 from edgeopt._folders import shipped
 from edgeopt.errors import EdgeoptError, MachineError
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
 from edgeopt.generate.engine.engine import Engine
-from edgeopt.generate.engine.errors import CacheError, ContextError, EngineError, FolderError
+from edgeopt.generate.engine.errors import CacheError, ContextError, EngineError, FolderError, RunError
 from edgeopt.generate.server.answers import error_body
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.generate.server.encoder import Encoder
@@ -58,6 +60,7 @@ _STATUS: dict[type[Exception], int] = {
     CacheError: 503,
     MachineError: 503,
     UnknownModelError: 404,
+    RunError: 500,
     FolderError: 501,  # the server lacks a package or a file for what is asked
 }
 _CODES: dict[type[Exception], str] = {UnknownModelError: "model_not_found", ContextError: "context_length_exceeded"}
@@ -126,6 +129,9 @@ def _add_errors(app: FastAPI) -> None:
         status, detail = getattr(error, "status_code", 500), getattr(error, "detail", "internal error")
         return JSONResponse(error_body(str(detail)), status)
 
+    async def nested(_: HttpRequest, __: Exception) -> Response:
+        return JSONResponse(error_body("the request is nested too deeply"), 400)
+
     async def known(_: HttpRequest, error: Exception) -> Response:
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 400)
         code = next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), None)
@@ -134,7 +140,8 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse(error_body(str(error), kind=kind, code=code), status, headers=headers)
 
     app.add_exception_handler(RequestValidationError, malformed)
-    for refused in (HTTPException, 404, 405):  # the numbers are the router's own
+    app.add_exception_handler(RecursionError, nested)
+    for refused in (AnyHTTPException, 404, 405):  # the numbers are the router's own
         app.add_exception_handler(refused, http)
     for kind in (EngineError, QueueFullError, ShuttingDownError, TimeLimitError, MachineError, UnknownModelError):
         app.add_exception_handler(kind, known)

@@ -14,7 +14,7 @@ from edgeopt.batches import Array
 from edgeopt.errors import ModelError
 from edgeopt.generate.engine.description import find_model
 from edgeopt.generate.engine.errors import PromptError
-from edgeopt.generate.engine.session import open_session
+from edgeopt.generate.engine.session import open_session, running
 from edgeopt.generate.engine.tokens import Tokens
 from edgeopt.generate.faults import engine_errors
 
@@ -70,7 +70,7 @@ class Encoder:
             tokens[row, : len(values)] = values
             mask[row, : len(values)] = 1
         feeds = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-        with self._lock:
+        with self._lock, running(self.model):
             made = np.asarray(self._session.run([self._output], {name: feeds[name] for name in self._inputs})[0], np.float32)
         if made.ndim == 3:  # the mean over the tokens of each text
             weights = mask[:, :, None].astype(np.float32)

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from starlette.exceptions import HTTPException
+
 from edgeopt.generate.server.answers import error_body
 from edgeopt.generate.server.config import ServeConfig
 from edgeopt.generate.server.metrics import Metrics
@@ -30,10 +32,6 @@ _KNOWN_PATHS = {"/", "/healthz", "/metrics", "/v1/models"} | {
 }
 
 
-class _TooLargeError(Exception):
-    """The body is larger than allowed."""
-
-
 class Guard:
     """ASGI middleware around the application."""
 
@@ -47,12 +45,9 @@ class Guard:
             return
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         path = scope["path"] if scope["path"] in _KNOWN_PATHS else "other"
-        started = False
 
         async def counted(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 self._metrics.requests[path, message["status"]] += 1
             await send(message)
 
@@ -60,11 +55,7 @@ class Guard:
         if refused is not None:
             await _reply(counted, *refused)
             return
-        try:
-            await self._app(scope, self._limited(receive), counted)
-        except _TooLargeError:
-            if not started:
-                await _reply(counted, 413, f"the request is larger than {self._config.max_body_bytes} bytes")
+        await self._app(scope, self._limited(receive), counted)
 
     def _refusal(self, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -91,7 +82,7 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._config.max_body_bytes:
-                raise _TooLargeError
+                raise HTTPException(413, f"the request is larger than {self._config.max_body_bytes} bytes")
             return message
 
         return limited

@@ -57,7 +57,7 @@ class Texts:
             if len(given) > 1:
                 raise PromptError(f"'prompt' has {len(given)} texts: send one request for each")
             given = str(given[0])
-        prompt = self._engine.tokens.encode(given) if isinstance(given, str) else [int(token) for token in given]
+        prompt = self._engine.tokens.encode(given) if isinstance(given, str) else self._engine.known(given)
         echo = (given if isinstance(given, str) else self._engine.tokens.decode(prompt)) if request.echo else ""
         options = self._options(request, prompt, most=request.max_tokens, logprobs=request.logprobs)
         return self._queued(request, prompt, options, Form(self._name, chat=False, tokens=self._engine.tokens), echo=echo)
@@ -77,6 +77,9 @@ class Texts:
         grammar: Grammar | None = None,
         echo: str = "",
     ) -> Answering:
+        most = self._config.queue + self._config.streams
+        if request.n > most:
+            raise PromptError(f"n is {request.n}: this server makes at most {most} answers at once")
         deadline = time.perf_counter() + self._config.time_limit_s
         streams = []
         for number in range(request.n):

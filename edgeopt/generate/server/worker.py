@@ -91,7 +91,7 @@ class Worker:
         with self._wake:
             if not self._open:
                 raise ShuttingDownError("the server is shutting down")
-            if len(self._waiting) + len(jobs) > self._most + self._loop.free:
+            if len(self._waiting) + len(self._running) + len(jobs) > self._most + self._loop.rows:
                 raise QueueFullError(f"{len(self._waiting)} requests are waiting, at most {self._most} may; try again later")
             self._waiting.extend(jobs)
             self._wake.notify()
@@ -177,6 +177,6 @@ class Worker:
     def _fail(self, error: Exception) -> None:
         for job in list(self._running.values()):
             self._loop.drop(job.stream)
-            job.error = MachineError(f"the model failed: {error}")
+            job.error = error if isinstance(error, EngineError) else MachineError(f"the model failed: {error}")
             job.tell()
         self._running.clear()

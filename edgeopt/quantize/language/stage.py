@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping
@@ -129,10 +130,12 @@ def quantize_language_model(
     loaded = _loaded(model)
     table_bits = 8 if config.head_bits == "auto" else config.head_bits
     builder = Builder(loaded, config.block_size, config.head_block_size, "rtn", table_bits=table_bits)
-    chosen = _read(text, model.parent, config, length=min(WINDOW, facts.context))
+    length = min(WINDOW, facts.context)
+    chosen = _read(text, model.parent, config, length=length)
     method = _method(config, chosen)
     bits = _bits(loaded, config, method, has_text=text is not None)
     _check_training(config, bits)
+    _check_windows(config, chosen, length)
     threads = config.threads
     if text is None and (method in {"gptq", "awq"} or config.train is not None):
         own = _written(loaded, facts, config, find_separator(model.parent, facts))
@@ -185,13 +188,18 @@ def _read(text: Path | Windows | None, folder: Path, config: LanguageOptions, *,
         return Text([], [], [], None)
     given = text.windows if isinstance(text, Windows) else read_windows(text, folder, length=length)
     windows = [window[:length] for window in given]
-    start = max(1, len(windows) * 4 // 5) if len(windows) > 1 else 0
+    start = max(1, _before_measured(len(windows))) if len(windows) > 1 else 0
     return Text(
         spread(windows[:start] or windows, config.calibration_windows),
         windows[:start] if config.train is not None else [],
         spread(windows[start:], config.measured_windows),
         text.name,
     )
+
+
+def _before_measured(count: int) -> int:
+    """Return how many of a text's windows come before those that are measured on."""
+    return count * 4 // 5
 
 
 def _method(config: LanguageOptions, text: Text) -> str:
@@ -218,6 +226,21 @@ def _check_training(config: LanguageOptions, bits: Mapping[str, int]) -> None:
     if config.train is not None and 4 not in bits.values():
         rest = "body_bits = 8 leaves none" if config.body_bits == 8 else "`exclude` leaves none"
         raise RecipeError(f"--train trains 4-bit weights, and {rest}; leave one of them out")
+
+
+def _check_windows(config: LanguageOptions, text: Text, length: int) -> None:
+    """Refuse a text that is too short to train on, before anything is calibrated.
+
+    Raises:
+        RecipeError: naming how long it must be.
+    """
+    if config.train is None or text.name is None or len(text.training) > config.train.batch_size:
+        return
+    enough = next(count for count in itertools.count(1) if _before_measured(count) > config.train.batch_size)
+    raise RecipeError(
+        f"--train: {text.name} has {len(text.training)} windows to train on, four fifths of it, and more than one batch of "
+        f"{config.train.batch_size} is needed; give a text of {enough} windows of {length} tokens at least"
+    )
 
 
 def _bits(model: ir.Model, config: LanguageOptions, method: str, *, has_text: bool) -> dict[str, int]:

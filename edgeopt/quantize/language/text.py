@@ -20,6 +20,7 @@ from edgeopt.data.text import virtual_ids
 from edgeopt.documents import read_text
 from edgeopt.errors import DataError
 from edgeopt.extras import need
+from edgeopt.graph.cached_decoder import not_run
 from edgeopt.graph.generation import Generation
 from edgeopt.graph.session import SessionConfig, open_model
 
@@ -139,8 +140,15 @@ class Reader:
         self.suppressed = facts.suppress
 
     def __call__(self, tokens: Tokens, places: Tokens | None = None) -> NDArray[np.float32]:
-        """Return the logits [places, vocabulary] of a window."""
-        logits = self._session.run([self._facts.outputs.logits], feeds(self._facts, tokens[None], places))[0][0]
+        """Return the logits [places, vocabulary] of a window.
+
+        Raises:
+            ModelError: the graph fails.
+        """
+        try:
+            logits = self._session.run([self._facts.outputs.logits], feeds(self._facts, tokens[None], places))[0][0]
+        except Exception as error:  # (its exception classes share no base but Exception)
+            raise not_run(error, len(tokens)) from error
         if self._facts.inputs.asked is None and places is not None:
             logits = logits[places]
         return np.asarray(logits, dtype=np.float32)

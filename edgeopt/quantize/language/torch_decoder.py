@@ -49,8 +49,8 @@ def stacked(windows: Sequence[Tokens], size: int) -> list[Tokens]:
     """
     if len(windows) <= size:
         raise RecipeError(
-            f"--train: {len(windows)} windows of text are too few to hold some aside; give a text of more than {size} windows "
-            "as --calibration"
+            f"--train: {len(windows)} windows of text are too few to hold some aside: more than {size} windows are "
+            "needed; raise calibration_windows, or give a text as --calibration"
         )
     length = min(map(len, windows))
     return [np.stack([window[:length] for window in windows[start : start + size]]) for start in range(0, len(windows), size)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeopt.generate.engine.errors import PromptError
+from edgeopt.generate.engine.errors import PromptError, RunError
 from edgeopt.generate.engine.sampling import Sampler, Sampling, distribution, log_probabilities
 
 LOGITS = np.random.default_rng(0).normal(size=50).astype(np.float32) * 3
@@ -126,3 +126,19 @@ def test_an_option_of_another_type_is_refused_before_a_token_is_chosen(values: d
 
 def test_biases_may_name_tokens_in_digits() -> None:
     assert Sampling.read({"logit_bias": {"5": 1}}).logit_bias == {5: 1.0}
+
+
+@pytest.mark.parametrize("more", [{}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.1}])
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-9])
+def test_the_coldest_temperatures_choose_the_best_token(temperature: float, more: dict[str, Any]) -> None:
+    for logits in (LOGITS, LOGITS + np.float32(1000)):  # (whose neighbouring numbers are far apart)
+        sampler = Sampler(Sampling(temperature=temperature, seed=0, **more), [])
+        assert [sampler.choose(logits) for _ in range(3)] == [int(logits.argmax())] * 3
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_p": 0.9}, {"repetition_penalty": 2.0}])
+def test_logits_that_are_no_numbers_are_an_error(options: dict[str, Any]) -> None:
+    logits = LOGITS.copy()
+    logits[7] = np.nan
+    with pytest.raises(RunError, match="gives NaN in the place of logits"):
+        Sampler(Sampling(**options), [1]).choose(logits)

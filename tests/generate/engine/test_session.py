@@ -5,13 +5,29 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import parser
+from onnx import helper, numpy_helper, parser
 
+from edgeopt.generate.engine.encoder_decoder import EncoderDecoder
 from edgeopt.generate.engine.engine import Engine
-from edgeopt.generate.engine.errors import FolderError
+from edgeopt.generate.engine.errors import FolderError, RunError
+from edgeopt.generate.engine.sampling import Sampling
+
+
+def failing(source: Path, target: Path, *, graph: str, tokens: str, count: int) -> Path:
+    """Copy a folder and let its graph fail unless it reads `count` tokens."""
+    folder = shutil.copytree(source, target)
+    model = onnx.load(folder / graph)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([count], np.int64), "allowed"))
+    model.graph.node.insert(0, helper.make_node("Reshape", [tokens, "allowed"], ["flat"], name="fails"))
+    model.graph.output.append(helper.make_tensor_value_info("flat", onnx.TensorProto.INT64, [None]))
+    onnx.save(model, folder / graph)
+    return folder
+
 
 CLASSIFIER = """
 <ir_version: 10, opset_import: ["" : 20]>
@@ -50,3 +66,20 @@ def test_a_cache_of_another_type_is_refused(portable: Path, tmp_path: Path) -> N
     (folder / "generation.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(FolderError, match=r"has a cache of tensor\(int8\) with 4 axes"):
         Engine.open(folder)
+
+
+@pytest.mark.parametrize("form", ["portable", "decoder_cpu"])
+def test_a_graph_that_fails_while_it_decodes_is_named(form: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = failing(request.getfixturevalue(form), tmp_path / "model", graph="model.onnx", tokens="input_ids", count=2)
+    engine = Engine.open(folder)
+    for prompt in ([5, 6], [5, 6, 7]):
+        with pytest.raises(RunError, match=r"model\.onnx: fails while onnxruntime .* runs it: .*Reshape") as caught:
+            engine.generate(prompt, Sampling(max_tokens=4, ignore_eos=True))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("half", "tokens"), [("encoder", "input_ids"), ("decoder", "decoder_input_ids")])
+def test_either_half_that_fails_is_named(t5: tuple[Any, Path], tmp_path: Path, half: str, tokens: str) -> None:
+    folder = failing(t5[1], tmp_path / "model", graph=f"{half}/model.onnx", tokens=tokens, count=99)
+    with pytest.raises(RunError, match=rf"{half}.model\.onnx: fails while"):
+        EncoderDecoder(folder).generate("a")

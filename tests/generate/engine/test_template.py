@@ -183,3 +183,12 @@ def test_a_template_nested_too_deeply_or_in_no_encoding_is_refused(tmp_path: Pat
     (tmp_path / "chat_template.jinja").unlink()
     (tmp_path / "tokenizer_config.json").write_text("[" * 100_000, encoding="utf-8")
     assert read_template(tmp_path) is None
+
+
+def test_messages_that_are_nested_too_deeply_are_refused() -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    for given in ({"messages": [{"role": "user", "content": "a", "more": deep}]}, {"messages": [], "tools": [{"deep": deep}]}):
+        with pytest.raises(PromptError, match="nested too deeply"):
+            ChatTemplate(CHATML).render(**given)

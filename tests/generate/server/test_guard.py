@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import urllib.error
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -38,3 +40,13 @@ def test_an_origin_that_is_none_is_refused_and_a_key_may_have_any_letters(portab
         assert get(f"{made.address}/v1/models", Origin="http://[")[0] == 403
         given = "Bearer " + "schlüssel".encode().decode("latin-1")
         assert get(f"{made.address}/v1/models", Authorization=given)[0] == 200
+
+
+def test_a_body_that_comes_in_parts_is_refused_once_it_is_too_large(portable: Path) -> None:
+    with running(Engine.open(portable), max_body_bytes=2000) as made:
+        connection = http.client.HTTPConnection(made.address.removeprefix("http://"))
+        parts = iter([b"a" * 1500, b"a" * 1500])
+        connection.request("POST", "/v1/completions", parts, {"Content-Type": "application/json"}, encode_chunked=True)
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"]["message"]) == (413, "the request is larger than 2000 bytes")
+        connection.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -165,3 +167,32 @@ def test_several_prompts_in_one_request_are_refused(server: Running) -> None:
     with pytest.raises(openai.BadRequestError, match="one request for each"):
         server.client().completions.create(model="tiny", prompt=["a", "b"])
     assert server.client().completions.create(model="tiny", prompt=[5, 6], max_tokens=2).usage.prompt_tokens == 2
+
+
+def test_more_answers_than_the_server_makes_at_once_are_a_400(portable: Path) -> None:
+    with running(Engine.open(portable), streams=2, queue=1) as made:
+        asked = {"model": "tiny", "messages": HELLO, "max_tokens": 2}
+        assert len(made.client().chat.completions.create(**asked, n=3).choices) == 3
+        with pytest.raises(openai.BadRequestError, match="n is 4: this server makes at most 3 answers at once"):
+            made.client().chat.completions.create(**asked, n=4)
+
+
+@pytest.mark.parametrize("token", [-1, 400, 10**30])
+def test_tokens_outside_the_vocabulary_are_a_400_with_echo_too(server: Running, token: int) -> None:
+    with pytest.raises(openai.BadRequestError, match=f"token {token} is not in the model's vocabulary of 400"):
+        server.client().completions.create(model="tiny", prompt=[token], max_tokens=2, echo=True)
+
+
+def test_the_coldest_temperature_is_greedy(server: Running, engine: Engine) -> None:
+    made = server.client().chat.completions.create(model="tiny", messages=HELLO, max_tokens=6, temperature=1e-300)
+    assert made.choices[0].message.content == engine.generate(engine.prompt(HELLO), Sampling(max_tokens=6)).text
+
+
+@pytest.mark.parametrize("deep", [500, 900, 100_000])
+def test_a_request_that_is_nested_too_deeply_is_a_400_of_the_api(server: Running, deep: int) -> None:
+    for part in ('"messages": %s', '"messages": [{"role": "user", "content": "a", "more": %s}]', '"logit_bias": %s'):
+        body = ("{" + part % ("[" * deep + "]" * deep) + ', "max_tokens": 1}').encode()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urlopen(Request(f"{server.address}/v1/chat/completions", body, {"Content-Type": "application/json"}))
+        with caught.value as error:
+            assert (error.code, json.loads(error.read())["error"]["type"]) == (400, "invalid_request_error")

@@ -16,6 +16,7 @@ import pytest
 
 from edgeopt.generate.engine.engine import Engine
 from edgeopt.generate.engine.sampling import Sampling
+from tests.generate.engine.test_session import failing
 from tests.generate.server.conftest import Running, running
 
 openai = pytest.importorskip("openai")
@@ -77,6 +78,15 @@ def test_more_than_may_wait_are_refused(portable: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(ask, range(8)))
     assert set(found) == {200, 429}
+
+
+def test_a_graph_that_fails_is_a_500_and_the_next_request_is_answered(portable: Path, tmp_path: Path) -> None:
+    folder = failing(portable, tmp_path / "model", graph="model.onnx", tokens="input_ids", count=1)
+    with running(Engine.open(folder)) as made:
+        with pytest.raises(openai.InternalServerError, match="fails while onnxruntime") as caught:
+            made.client().completions.create(model="tiny", prompt=[5, 6], max_tokens=3)
+        assert caught.value.status_code == 500
+        assert made.client().completions.create(model="tiny", prompt=[5], max_tokens=3).usage.completion_tokens == 3
 
 
 def test_a_request_that_waits_too_long_is_a_504(portable: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,15 @@ def test_a_training_needs_4_bit_weights(folder, tmp_path, windows):
         quantize_language_model(folder, Windows("words", windows), output=tmp_path, config=config)
 
 
+@pytest.mark.parametrize(("size", "needed"), [(4, 7), (1, 3)])
+def test_a_text_that_is_too_short_to_train_on_is_told_before_anything_is_calibrated(folder, tmp_path, windows, size, needed):
+    config = LanguageOptions(train=LanguageTrainingOptions(steps=1, batch_size=size))
+    text = Windows("text", (2 * windows)[: needed - 1])
+    with pytest.raises(RecipeError, match=rf"text has {size} windows to train on, .* a text of {needed} windows of \d+ tokens"):
+        quantize_language_model(folder, text, output=tmp_path / "out", config=config)
+    assert len(stage._read(Windows("text", (2 * windows)[:needed]), folder, config, length=256).training) == size + 1
+
+
 def test_a_training_of_matrices_that_are_all_excluded_is_refused(decoder):
     bits = dict.fromkeys((layer.name for layer in find_layers(decoder[0]) if layer.head), 8)
     with pytest.raises(RecipeError, match="`exclude` leaves none"):
@@ -132,7 +141,7 @@ def test_trained_weights_are_kept_only_where_the_measured_text_gains(folder, tmp
     monkeypatch.setattr(builder, "round_blocks", rounded)
     monkeypatch.setattr(training, "train_weights", trained)
     config = LanguageOptions(method="rtn", guard_prompts=0, train=LanguageTrainingOptions())
-    made = quantize_language_model(folder, Windows("words", windows), output=tmp_path / "out", config=config)
+    made = quantize_language_model(folder, Windows("words", [*windows, windows[0]]), output=tmp_path / "out", config=config)
     (told,) = [item for item in made.facts.decisions if item.what == "training"]
     assert (told.choice != "as calibrated") == (step == 1)
     assert not list((tmp_path / "out").glob("*.training"))

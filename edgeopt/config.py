@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgeopt.errors import DeprecatedKey, RecipeError, nearest
+from edgeopt.machine import MOST_THREADS
+
+ThreadCount: TypeAlias = Annotated[int, Field(ge=1, le=MOST_THREADS)]
+"""Threads of a session."""
 
 
 class Options(BaseModel):

@@ -8,6 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+MOST_THREADS = 1024
+"""More than a session can use: each is a thread of the system, and a machine that is asked for many more stops answering."""
+
 
 @cache
 def describe() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeopt.escaping import printable
+from edgeopt.machine import MOST_THREADS
 
 if TYPE_CHECKING:
     from edgeopt.generate.engine.constraint import Grammar
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="End after this many tokens.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0: greedy; larger: less likely tokens more often.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of onnxruntime; default: one per core.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads of onnxruntime; default: one per core."),
+]
 TemplateFile = Annotated[Path | None, typer.Option("--template", help="File with a chat template, instead of the model's own.")]
 SamplingSet = Annotated[
     list[str] | None,

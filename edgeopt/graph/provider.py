@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from edgeopt.config import Options
+from edgeopt.config import Options, ThreadCount
 
 
 class Plugin(Options):
@@ -29,7 +29,7 @@ class Provider(Options):
     """Plug-in with the provider, if it is not built into onnxruntime."""
     computes_in_float: bool = False
     """It computes what is between Q/DQ pairs in floating point: they save size, not time."""
-    threads: int = Field(default=1, ge=1)
+    threads: ThreadCount = 1
     """Threads within an operator (`intra_op_num_threads`)."""
 
     def session(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgeopt.config import Options
+from edgeopt.config import Options, ThreadCount
 
 
 class ProfileConfig(Options):
@@ -52,7 +52,7 @@ class GenerationConfig(Options):
     """Tokens decoded after each prompt."""
     repeats: int = Field(default=3, ge=1)
     """Prompts of each length."""
-    threads: int = Field(default=1, ge=1)
+    threads: ThreadCount = 1
     """Threads of onnxruntime."""
     budget: list[str] = Field(default_factory=list)
     """Such as ``ttft_ms<=300`` or ``int4: tokens_per_s>=40``; judged at the first context. In a recipe a budget without a name

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from edgeopt.batches import Batch, Batches
-from edgeopt.config import Options
+from edgeopt.config import Options, ThreadCount
 from edgeopt.errors import DataError, RecipeError
 from edgeopt.graph import files
 from edgeopt.graph.signature import Signature
@@ -44,7 +44,7 @@ _Shape = tuple[int, dict[str, int]]
 class SweepConfig(Options):
     """Which points are measured, and for how long."""
 
-    threads: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
+    threads: list[ThreadCount] = Field(default_factory=lambda: [1], min_length=1)
     """Thread counts (threads within an operator)."""
     batch_sizes: list[PositiveInt] = Field(default_factory=lambda: [1], min_length=1)
     """Batch sizes; the model's batch axis must be dynamic for more than one."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edgeopt.config import Options
+from edgeopt.config import Options, ThreadCount
 from edgeopt.units import read_seconds
 
 Ranges = Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"]
@@ -165,7 +165,7 @@ class QuantizeConfig(Options):
     """Time every layer on the target, and keep those in floating point whose integer form makes the model slower."""
     sensitivity: bool = False
     """Measure the effect of each layer alone on the outputs, even where `max_drop` does not need it."""
-    threads: int = Field(default=1, ge=1)
+    threads: ThreadCount = 1
     """Threads for calibration."""
     memory_limit_bytes: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=1_000_000)
     """Collect the statistics of a few tensors at a time, so that one batch's stay below this, such as "500MB"; none: all at

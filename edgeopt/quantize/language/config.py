@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edgeopt.config import Options
+from edgeopt.config import Options, ThreadCount
 from edgeopt.quantize.config import for_time, seconds, share
 
 
@@ -86,5 +86,5 @@ class LanguageOptions(Options):
     """Train the 4-bit weights after they are rounded, such as "5m", on the text, or on text that the model writes itself."""
     exclude: list[str] = Field(default_factory=list)
     """Names of nodes that stay in floating point."""
-    threads: int = Field(default=1, ge=1)
+    threads: ThreadCount = 1
     """Threads for measurements."""

@@ -127,7 +127,7 @@ class Sampler:
         self._seen = set(prompt)
         self._counts: Counter[int] = Counter()
         self._random = np.random.default_rng(options.seed)
-        self._suppressed = list(suppressed)
+        self._suppressed = np.array([token for token in suppressed if token >= 0], np.int64)
 
     def choose(self, logits: Array, allowed: Array | None = None) -> int:
         """Return the next token.
@@ -140,9 +140,9 @@ class Sampler:
             RunError: a logit is NaN.
         """
         options = self._options
-        if self._suppressed:
+        if len(self._suppressed):
             logits = logits.copy()
-            logits[self._suppressed] = -np.inf
+            logits[self._suppressed[self._suppressed < len(logits)]] = -np.inf
         best = int(logits.argmax())
         if logits[best] != logits[best]:  # (argmax finds NaN before any number)
             raise RunError("the model's graph gives NaN in the place of logits")

@@ -142,3 +142,10 @@ def test_logits_that_are_no_numbers_are_an_error(options: dict[str, Any]) -> Non
     logits[7] = np.nan
     with pytest.raises(RunError, match="gives NaN in the place of logits"):
         Sampler(Sampling(**options), [1]).choose(logits)
+
+
+def test_suppressed_tokens_outside_the_vocabulary_are_ignored() -> None:
+    """A configuration may name tokens of a larger vocabulary, or -1 for none."""
+    best, second = np.argsort(-LOGITS)[:2]
+    assert Sampler(Sampling(), [], suppressed=[-1, 50, 10**9]).choose(LOGITS) == best
+    assert Sampler(Sampling(), [], suppressed=[-1, int(best), 99]).choose(LOGITS) == second

@@ -82,13 +82,16 @@ def is_set(source: str) -> bool:
 def described(source: str, samples: Samples, reader: Reader = Reader()) -> Manifest:
     """Return what a manifest would say of samples that come from a source without one, for the model in `reader`."""
     place, _, query = source.partition("?")
-    is_text = kind_of(place) in {"table", "tokens", "sentences"}
+    named = _options(query, source)
+    is_text = kind_of(place) in {"table", "tokens", "sentences", "dataset"} and "input_ids" in samples[0]
     preprocessing: Preprocessing = preprocessing_of(source, reader) or ArrayInput()
     if isinstance(preprocessing, ArrayInput) and kind_of(place) == "recordings":
-        preprocessing = _plain_recordings(Path(place), _options(query, source))
+        preprocessing = _plain_recordings(Path(place), named)
+    elif isinstance(preprocessing, ArrayInput) and named.audio and named.rate:
+        preprocessing = AudioInput(rate=named.rate, length=named.length, normalise=named.normalise)
     if is_text:
         segments = "token_type_ids" if "token_type_ids" in samples[0] else None
-        preprocessing = TokenizerInput(max_length=_options(query, source).max_length, token_type_ids=segments)
+        preprocessing = TokenizerInput(max_length=named.max_length, token_type_ids=segments)
     return Manifest(
         name=Path(place).stem or "samples",
         description=f"samples of {source}",

@@ -43,6 +43,7 @@ from edgeopt.prune.surgery import same_outputs
 from edgeopt.prune.transformer import prune_transformer
 from edgeopt.prune.vocabulary.rows import smaller_config
 from edgeopt.prune.vocabulary.trim import Reread, Vocabulary, trim, vocabulary_of
+from edgeopt.tasks.registry import task_for
 from edgeopt.train.loop import Session
 
 _TAYLOR_SAMPLES = 64
@@ -96,6 +97,8 @@ def prune(
     """
     torch.manual_seed(session.seed)
     known = session if isinstance(session, PruneSession) else PruneSession(**vars(session))
+    if not options.vocabulary:  # (which reads the texts again)
+        samples = task_for(samples, model.purpose).with_answers(samples, model.module)
     one = samples.collate([0])
     try:
         before = measure(model.module, one)

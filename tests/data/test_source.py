@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from edgeopt.data.samples import from_arrays
 from edgeopt.data.source import described, kind_of, open_source
 from edgeopt.data.source_options import Reader
 from edgeopt.errors import DataError, EdgeoptError, MachineError, RecipeError
@@ -239,3 +240,16 @@ def test_images_that_cannot_be_read_are_named(tmp_path: Path, content: bytes) ->
     samples = open_source(f"{tmp_path}/photos?preprocessing={tmp_path}/p.toml")
     with pytest.raises(DataError, match=r"1\.png: not an image that can be read"):
         samples[0]
+
+
+def test_a_table_that_names_files_describes_images_and_recordings(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "p.toml").write_text('kind = "image"\nwidth = 4\nheight = 4\nmean = [0.0]\nscale = [255.0]\n')
+    (tmp_path / "seen.csv").write_text("file,label\na.png,cat\n")
+    source, reader = f"{tmp_path}/seen.csv?image=file&preprocessing={tmp_path}/p.toml", Reader(("x",))
+    assert described(source, open_source(source, reader), reader).preprocessing.kind == "image"
+    samples = from_arrays({"x": np.zeros((1, 8), np.float32)})
+    heard = described(f"{tmp_path}/seen.csv?audio=file&text=label&rate=16000", samples, reader)
+    assert (heard.preprocessing.kind, heard.reader) == ("audio", "arrays")
+    tokens = from_arrays({"input_ids": np.zeros((1, 8), np.int64)})
+    assert described(f"{tmp_path}/seen.csv", tokens, reader).preprocessing.kind == "tokenizer"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import transformers
 from torch import nn
 from typer.testing import CliRunner
 
 from edgeopt.cli.app import app
+from edgeopt.data.annotations import Words
 from edgeopt.data.samples import from_arrays
 from edgeopt.errors import ModelError
 from edgeopt.models.load import LoadedModel
@@ -59,3 +63,16 @@ def test_a_model_that_cannot_take_the_samples_is_refused_in_one_line(tmp_path: P
     model = LoadedModel(nn.Sequential(nn.Conv2d(1, 4, 3)), None, None)
     with pytest.raises(ModelError, match=r"the model cannot take the samples \(pixels \[1, 1, 8, 8\]\): .*'pixels'"):
         prune(model, model, samples, output=tmp_path / "slim", options=PruneOptions(macs=0.5))
+
+
+def test_a_model_that_writes_texts_is_given_the_text_so_far(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 12, "d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 1, "num_heads": 4}
+    module = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, decoder_start_token_id=0, pad_token_id=0))
+    ids = np.random.default_rng(0).integers(2, 12, (8, 5))
+    words = [Words((int(row[0]), 1), lambda tokens: str(tokens[0])) for row in ids]
+    given = from_arrays({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    samples = replace(given, contexts=words, annotations=["a"] * 8)
+    model = LoadedModel(module.eval(), "text2text-generation", None)
+    teacher = LoadedModel(copy.deepcopy(module), "text2text-generation", None)
+    found = prune(model, teacher, samples, output=tmp_path / "slim", options=PruneOptions(macs=0.9, recovery="none"))
+    assert found.after.macs < found.before.macs

@@ -35,12 +35,8 @@ from edgeopt.models.save import copy_tokenizer
 if TYPE_CHECKING:
     from edgeopt.models.load import LoadedModel
 
-_TOKENIZER, _CONFIG, _TEMPLATE, _GENERATION = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "generation_config.json",
-)
+_TOKENIZER, _CONFIG = "tokenizer.json", "tokenizer_config.json"
+_TEMPLATE, _GENERATION = "chat_template.jinja", "generation_config.json"
 
 
 def add_virtual_tokens(model: LoadedModel, count: int, folder: Path) -> LoadedModel:
@@ -92,7 +88,23 @@ def extend_tokenizer(source: Path, folder: Path, count: int) -> list[int]:
     document["post_processor"] = framed(document.get("post_processor"), dict(zip(names, ids, strict=True)))
     write_json(folder / _TOKENIZER, document)
     _extend_templates(folder, "".join(names))
+    _name_plain_class(source, folder)
     return ids
+
+
+def _name_plain_class(source: Path, folder: Path) -> None:
+    """Name the class of transformers that takes tokenizer.json as it is: those of BERT and RoBERTa frame texts on their own."""
+    from transformers import AutoTokenizer
+
+    try:
+        known = AutoTokenizer.from_pretrained(source)
+    except Exception:  # noqa: BLE001  (of a class that it does not know or a file that is damaged anything: it stays as it is)
+        return
+    path = folder / _CONFIG
+    values = read_json(path, error=ModelError, what="a tokenizer's configuration") if path.is_file() else {}
+    special = {name: str(token) for name, token in known.special_tokens_map.items() if isinstance(token, str)}
+    names = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": list(known.model_input_names)}
+    write_json(path, {**special, **values, **names})
 
 
 def framed(processor: Mapping[str, Any] | None, tokens: Mapping[str, int]) -> dict[str, Any]:

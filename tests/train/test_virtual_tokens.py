@@ -163,6 +163,8 @@ def test_a_classifier_learns_with_its_head_alone(word_tokenizer: Path, tmp_path:
     options = TextOptions(inputs=("input_ids", "attention_mask", "token_type_ids"))
     samples = tokenized(texts, np.array([1, 0, 1, 0, 1, 0] * 4), tmp_path / "tokenizer", options, made_from="")
     assert samples[0]["input_ids"].tolist() == [13, 14, 15, 16, 1, 6, 3, 5, 2]
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "tokenizer")("the good film")
+    assert theirs["input_ids"] == samples[0]["input_ids"].tolist(), "the class of BERT frames texts on its own"
     from edgeopt.tasks.registry import find_task
 
     train = TrainOptions(epochs=20.0, batch_size=8, learning_rate=1e-2, adapter=ADAPTER, precision="no")

@@ -150,7 +150,7 @@ class Bundle:
         if isinstance(raw, bytes):
             raise ValueError("this model takes a text")  # noqa: TRY004  (callers show every ValueError as wrong input)
         if not isinstance(raw, str) and (len(raw) != 2 or not self.steps.get("pair")):
-            raise ValueError(f"{len(raw)} texts were given; this model takes {'two' if self.steps.get('pair') else 'one'}")
+            raise ValueError(f"this model takes {'two texts' if self.steps.get('pair') else 'one text'}, not {len(raw)}")
         encoded = self.tokenizer.encode(raw)
         feeds = text.token_input([encoded], self.steps, self.manifest["inputs"])
         return Prepared(feeds, tokens=text.tokens_of(raw, encoded), encoded=encoded)
@@ -282,6 +282,8 @@ def guess(manifest: Mapping[str, Any]) -> Dict[str, Any]:
 def _path(raw: Raw) -> str:
     if not isinstance(raw, str):
         raise ValueError("this model takes one file")  # noqa: TRY004  (callers show every ValueError as wrong input)
+    if not os.path.exists(raw):
+        raise ValueError(f"{raw}: no such file")
     return raw
 
 

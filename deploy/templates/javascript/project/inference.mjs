@@ -74,7 +74,7 @@ export class Bundle {
   #texts(raw) {
     const parts = Array.isArray(raw) ? raw : [raw];
     if (!parts.every((part) => typeof part === "string")) throw new Error("this model takes a text");
-    if (parts.length !== (this.steps.pair ? 2 : 1)) throw new Error(`${parts.length} texts were given; this model takes ${this.steps.pair ? "two" : "one"}`);
+    if (parts.length !== (this.steps.pair ? 2 : 1)) throw new Error(`this model takes ${this.steps.pair ? "two texts" : "one text"}, not ${parts.length}`);
     const encoded = this.tokenizer.encode(parts[0], parts[1]);
     const axis = this.manifest.inputs.find((tensor) => tensor.name === this.steps.input_ids)?.shape.at(-1);
     const length = Number.isInteger(axis) && axis > 0 ? axis : encoded.ids.length;

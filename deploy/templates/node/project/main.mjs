@@ -61,11 +61,12 @@ async function main() {
   const inputs = isText && bundle.steps.pair ? [names] : names;
   let status = 0;
   for (const name of inputs) {
+    const shown = [name].flat().join(" / ");
     try {
       const answer = await bundle.predict(isText ? name : new Uint8Array(await readFile(name)));
-      console.log(given.includes("--json") ? JSON.stringify({ input: name, answer }) : `${name}: ${inWords(answer)}`);
+      console.log(given.includes("--json") ? JSON.stringify({ input: name, answer }) : `${shown}: ${inWords(answer)}`);
     } catch (error) {
-      console.error(`${name}: ${error.message}`);
+      console.error(`${shown}: ${error.code === "ENOENT" ? "no such file" : error.message}`);
       status = 1;
     }
   }

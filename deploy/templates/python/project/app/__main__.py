@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,15 @@ def main() -> int:
         parser.error("give a file, a folder or a text")
     failed = False
     for raw in expanded(options.inputs):
+        shown = raw if isinstance(raw, str) else " / ".join(raw)
         try:
             answer = predict(raw)
         except ValueError as error:
-            print(f"{raw}: {error}", file=sys.stderr)
+            print(f"{shown}: {str(error).removeprefix(f'{shown}: ')}", file=sys.stderr)
             failed = True
             continue
-        print(
-            json.dumps({"input": raw, "answer": answer}, ensure_ascii=False) if options.json else f"{raw}: {in_words(answer)}"
-        )
+        values = {"input": raw, "answer": answer}
+        print(json.dumps(values, ensure_ascii=False) if options.json else f"{shown}: {in_words(answer)}")
         if options.draw and answer["kind"] == "boxes":
             draw(raw, answer, options.draw)
     return int(failed)
@@ -101,4 +102,8 @@ def golden() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # whoever reads the answers has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -68,7 +68,7 @@ WAYS = (
     Way(
         "android",
         Platform.ANDROID,
-        how="resources and sources looked at, its native code on this machine; the APK is not built",
+        how="resources and manifest by aapt2, where it is; its native code on this machine; the APK is not built",
     ),
 )
 

@@ -28,7 +28,7 @@ from edgeopt.lifetime import temporary_folder
 
 _FOLDER = "golden"
 _LARGEST_BYTES = 4 << 20  # of one raw input
-_MOST_NUMBERS = 1 << 16  # of an answer that is arrays
+_MOST_NUMBERS = 1 << 14  # of an array in an answer
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,7 @@ def record_answers(folder: Path, facts: dict[str, Any], samples: Sequence[RawSam
             raise RecipeError(f"raw input {index} gives no answer: {said}; {kinds} {advice}") from error
         if not _finite(answer):
             raise DataError(f"raw input {index} makes an answer that is not finite; give another sample or fix the model")
-        if answer["kind"] == "arrays" and _numbers(answer) > _MOST_NUMBERS:
-            return []
-        recorded.append({"input": entry, "answer": answer})
+        recorded.append({"input": entry, "answer": _thinned(answer) if answer["kind"] == "arrays" else answer})
     return recorded
 
 
@@ -206,5 +204,10 @@ def _finite(value: Any) -> bool:
             return True
 
 
-def _numbers(answer: dict[str, Any]) -> int:
-    return sum(len(array["values"]) for array in answer["arrays"].values())
+def _thinned(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer of arrays whose large ones have every `step`-th value alone."""
+    arrays = {}
+    for name, array in answer["arrays"].items():
+        step = -(-len(array["values"]) // _MOST_NUMBERS)
+        arrays[name] = {**array, "values": array["values"][::step], "step": step} if step > 1 else array
+    return {**answer, "arrays": arrays}

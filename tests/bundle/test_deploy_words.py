@@ -37,3 +37,16 @@ def test_answers_may_be_read_in_part(app: Path) -> None:
     )
     assert done.stderr == ""
     assert json.loads(done.stdout)["input"] == words[0]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_arrays_recorded_in_part_are_compared_in_part(app: Path, tmp_path: Path) -> None:
+    project = deploy_bundle(tmp_path / "bundle", Platform.NODE, output=tmp_path / "node").path
+    script = """
+    const { disagreement } = await import(process.argv[1]);
+    const answer = (values, more) => ({ kind: "arrays", arrays: { y: { dtype: "float32", shape: [7], values, ...more } } });
+    for (const last of [7, 8]) console.log(disagreement(answer([1, 2, 3, 4, 5, 6, last]), answer([1, 4, 7], { step: 3 })));
+    """
+    command = ["node", "--input-type=module", "-e", script, (project / "decoding.mjs").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "null" and "8" in done.stdout.splitlines()[1], done.stderr

@@ -9,7 +9,7 @@ import onnx.parser
 import pytest
 from PIL import Image
 
-from edgeopt.bundle import ImageInput, verify_bundle, write_bundle
+from edgeopt.bundle import ImageInput, raw_golden, verify_bundle, write_bundle
 from edgeopt.bundle.raw_golden import RawSample, png, raw_of_samples, wav
 from edgeopt.data.preprocessing import AudioInput
 from edgeopt.device_code import inference
@@ -41,6 +41,29 @@ def test_images_and_recordings_are_prepared_again_to_the_same_inputs(tmp_path):
     with Image.open(io.BytesIO(raw.content)) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)
     assert len(raw_of_samples([{"sound": np.zeros((1, 9), np.float32)}], AudioInput(rate=8000), None)) == 1
+
+
+def test_large_arrays_are_recorded_in_part_and_compared_all_over(make_spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_golden, "_MOST_NUMBERS", 20)
+    text = MEAN.replace("[batch, 3] colour", "[batch, 3, 4, 4] colour").replace(
+        "ReduceMean <keepdims = 0> (image, axes)", "Neg (image)"
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "neg.onnx")
+    golden = [{"image": np.random.default_rng(0).normal(size=(1, 3, 4, 4)).astype(np.float32)}]
+    write_bundle(make_spec(model=tmp_path / "neg.onnx", golden=golden, labels=()), output=tmp_path / "out")
+    made = inference("pipeline").Bundle(str(tmp_path / "out"))
+    (entry,) = made.manifest["golden"]["raw"]
+    kept = entry["answer"]["arrays"]["colour"]
+    assert (kept["shape"], kept["step"], len(kept["values"])) == ([3, 4, 4], 3, 16)
+    assert inference("golden").check_raw(made, made.predict) == []
+
+    def other(raw):
+        answer = made.predict(raw)
+        answer["arrays"]["colour"]["values"][45] += 1
+        return answer
+
+    (problem,) = inference("golden").check_raw(made, other)
+    assert "is recorded" in problem
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def _arrays(got: Mapping[str, Any], want: Mapping[str, Any]) -> Optional[str]:
         other = got["arrays"].get(name, {"shape": None, "values": []})
         if other["shape"] != array["shape"]:
             return f"{name} has shape {other['shape']}, recorded is {array['shape']}"
-        problem = _numbers(other["values"], array["values"])
+        problem = _numbers(other["values"][:: array.get("step", 1)], array["values"])
         if problem:
             return f"{name}: {problem}"
     return None

@@ -37,6 +37,15 @@ inline void flatten(const Value& value, std::vector<double>& to) {
   else to.push_back(value.number);
 }
 
+/** Return every `step`-th entry of a list. */
+inline Value every(const Value& values, double step) {
+  Value found;
+  found.kind = Value::Kind::list;
+  const auto skip = static_cast<size_t>(std::min(std::max(step, 1.0), 1e9));
+  for (size_t k = 0; k < values.list.size(); k += skip) found.list.push_back(values.list[k]);
+  return found;
+}
+
 inline std::string numbers(const Value& got, const Value& want) {
   std::vector<double> have, should;
   flatten(got, have);
@@ -126,7 +135,8 @@ inline std::string disagreement(const Value& got, const Value& want) {
   for (const auto& [name, recorded] : want[key].object) {
     const Value& found = got[key][name];
     if (kind == "arrays" && !numbers(found["shape"], recorded["shape"]).empty()) return name + " has another shape";
-    const std::string problem = kind == "value" ? numbers(found, recorded) : numbers(found["values"], recorded["values"]);
+    const Value* step = recorded.find("step");
+    const std::string problem = kind == "value" ? numbers(found, recorded) : numbers(every(found["values"], step ? step->number : 1), recorded["values"]);
     if (!problem.empty()) return name + ": " + problem;
   }
   return "";

@@ -1,4 +1,4 @@
-"""What the apps' command lines say: one line for what is missing, nothing where nobody reads on."""
+"""What the apps' command lines say: one line for what is missing, nothing where the caller reads no more."""
 
 from __future__ import annotations
 

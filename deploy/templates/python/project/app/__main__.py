@@ -104,6 +104,6 @@ def golden() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except BrokenPipeError:  # whoever reads the answers has seen enough
+    except BrokenPipeError:  # the caller reads no more answers
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -133,7 +133,7 @@ def test_the_python_app_notices_another_answer_and_names_unreadable_files(bundle
     assert "failed: raw input 0: best is " in done.stdout
     done = run([sys.executable, "-m", "app", "README.md", "no.png", "app/bundle/golden/001.png", "--json"], tmp_path / "app")
     assert done.returncode == 1
-    assert "README.md: README.md: not an image that can be read" in done.stderr
+    assert "README.md: not an image that can be read" in done.stderr
     assert json.loads(done.stdout)["answer"]["kind"] == "classes"
 
 

@@ -19,7 +19,7 @@ from .arrays import Array
 from .description import Description
 from .errors import CacheError
 
-_SPARE = 0.95
+SPARE = 0.95
 """The share of the available memory that a cache may take."""
 
 
@@ -72,9 +72,9 @@ def check_memory(described: Description, *, rows: int, length: int, available: i
     """
     free = available_bytes() if available is None else available
     needed = rows * length * described.cache_bytes_per_token
-    if free is None or needed <= _SPARE * free:
+    if free is None or needed <= SPARE * free:
         return
-    fit = int(_SPARE * free / (described.cache_bytes_per_token * rows))
+    fit = int(SPARE * free / (described.cache_bytes_per_token * rows))
     each = f" in each of {rows} rows" if rows > 1 else ""
     raise CacheError(
         f"no memory for a cache of {length} tokens{each}: it takes {needed / 2**20:.0f} MiB of the {free / 2**20:.0f} MiB that "

@@ -8,6 +8,7 @@ decoder whose prompt is one start token, or a few that say language and task (Wh
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import numpy as np
 
 from .arrays import Array
 from .audio import Listening, log_mel, read_listening, read_wav
+from .cache import SPARE, available_bytes
 from .description import Description
-from .errors import FolderError, PromptError
+from .errors import CacheError, FolderError, PromptError
 from .growing_cache import GrowingCache
 from .loop import Loop
 from .sampling import Sampling
@@ -27,6 +29,9 @@ from .tokens import Tokens
 
 _GREEDY = Sampling()
 _UNLIMITED = 2**31 - 1
+_HEADS = ("num_heads", "encoder_attention_heads", "num_attention_heads")
+_SCORE_BYTES = 16
+"""Of each pair of tokens in a head: scores with their bias, their softmax, and what is copied on the way."""
 _GENERATION_ONLY = {"forced_bos_token_id", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids"}
 
 
@@ -169,6 +174,7 @@ class EncoderDecoder:
                 raise PromptError("the text is empty: write at least one character")
             if self.longest is not None and ids.shape[1] > self.longest:
                 raise PromptError(f"the text has {ids.shape[1]} tokens, the model reads at most {self.longest}")
+            self._check_memory(ids.shape[1])
             given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
             yield {name: value for name, value in given.items() if name in self._inputs}
             return
@@ -177,6 +183,20 @@ class EncoderDecoder:
             raise PromptError(f"{'the recording' if isinstance(source, bytes) else source}: holds no sound")
         for start in range(0, len(samples), self.listening.samples):
             yield {"input_features": log_mel(samples[start : start + self.listening.samples], self.listening)}
+
+    def _check_memory(self, count: int) -> None:
+        """Refuse a text whose attention does not fit: in every head every token attends to every other one.
+
+        Raises:
+            CacheError: saying how many tokens fit.
+        """
+        free = available_bytes()
+        heads = next((self._config[name] for name in _HEADS if isinstance(self._config.get(name), int)), 1)
+        fit = count if free is None else math.isqrt(int(SPARE * free / (heads * _SCORE_BYTES)))
+        if count > fit:
+            raise CacheError(
+                f"no memory to read a text of {count} tokens, whose attention grows with its square; {fit} tokens fit"
+            )
 
     def prompt(self, cache: GrowingCache, language: str | None = None) -> list[int]:
         """Return the tokens that the decoder begins with."""

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeopt.generate.engine import encoder_decoder
 from edgeopt.generate.engine.encoder_decoder import EncoderDecoder, Suppressed, is_encoder_decoder
 from edgeopt.generate.engine.engine import Engine
-from edgeopt.generate.engine.errors import FolderError, PromptError
+from edgeopt.generate.engine.errors import CacheError, FolderError, PromptError
 from edgeopt.generate.engine.sampling import Sampling
 from tests.encoder_decoders import TOKENS, exported
 from tests.generate.conftest import make_tokenizer
@@ -105,6 +106,16 @@ def test_another_models_hearing_is_refused(whisper: tuple[Any, Path, Any], tmp_p
     file.write_text(json.dumps({**json.loads(file.read_text()), "chunk_length": 30}))
     with pytest.raises(FolderError, match=r"reads spectrograms of 16 × 100, and .* makes 16 × 3000"):
         EncoderDecoder(folder)
+
+
+def test_a_text_whose_attention_does_not_fit_is_refused(t5: tuple[Any, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder_decoder, "available_bytes", lambda: 4 * 16 * 100**2 / 0.95 + 1)  # (four heads)
+    runner = EncoderDecoder(t5[1])
+    assert runner.generate("a " * 40, Sampling(max_tokens=2)).tokens
+    with pytest.raises(CacheError, match=r"no memory to read a text of \d+ tokens, .* 100 tokens fit"):
+        runner.generate("a " * 400)
+    monkeypatch.setattr(encoder_decoder, "available_bytes", lambda: None)
+    assert runner.generate("a " * 400, Sampling(max_tokens=2)).tokens
 
 
 def test_a_configuration_without_a_start_is_refused(t5: tuple[Any, Path], tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from edgeopt.graph import files
 from edgeopt.graph.batch_axes import batch_axes, without
 from edgeopt.graph.signature import Signature, TensorSpec, fits
 
+_WHOLE = "; whole numbers stay whole: normalise them first if the model was trained on normalised ones"
+
 
 @dataclass(frozen=True)
 class _Form:
@@ -92,25 +94,24 @@ def _cast(array: Array, spec: TensorSpec) -> np.dtype[Any] | None:
     if not safe:
         return None
     note = f"input '{spec.name}': {array.dtype.name} is converted to {wanted.name}, which the model takes"
-    whole = "; whole numbers stay whole: normalise them first if the model was trained on normalised ones"
-    progress.note(note + (whole if kinds == "uf" else ""))
+    progress.note(note + (_WHOLE if kinds == "uf" else ""))
     return wanted
 
 
-def floats_as(samples: Samples, kind: str) -> Samples:
-    """Return samples whose values of double precision become the type `kind`, that of a model's weights, with a note."""
+def floats_as(samples: Samples, kind: str, *, whole: bool = True) -> Samples:
+    """Return samples whose doubles (of `whole`: and bytes, as of an image) become the type `kind` of weights, with a note."""
     if not len(samples):
         return samples
-    double = {name for name, array in samples[0].items() if array.dtype == np.float64 and kind != "float64"}
-    if not double:
-        return samples
-    progress.note(f"input '{min(double)}': float64 is converted to {kind}, which the model takes")
+    known = {"float64", *(["uint8"] if whole else [])} - {kind}
+    found = {name: array.dtype.name for name, array in samples[0].items() if array.dtype.name in known}
+    changed = {name: old for name, old in found.items() if not name.endswith(("mask", "ids"))}
+    for name, old in changed.items():
+        progress.note(f"input '{name}': {old} is converted to {kind}, which the model takes{_WHOLE if old == 'uint8' else ''}")
 
     def read(index: int) -> Sample:
-        sample = samples.read(index)
-        return {name: array.astype(kind) if name in double else array for name, array in sample.items()}
+        return {name: array.astype(kind) if name in changed else array for name, array in samples.read(index).items()}
 
-    return replace(samples, read=read)
+    return replace(samples, read=read) if changed else samples
 
 
 def fit_to(samples: Samples, model: Path) -> Samples:

@@ -114,9 +114,11 @@ class Data:
         return opened
 
     def _open(self, source: str, split: str) -> Samples:
+        from edgeopt.data.fit import floats_as
         from edgeopt.data.source import open_source
 
-        return open_source(source, self._reader(), split=split)
+        samples = open_source(source, self._reader(), split=split)
+        return samples if self._model is not None else floats_as(samples, "float32", whole=False)
 
     def _reader(self) -> Reader:
         """Return what is known about the model that takes the samples."""

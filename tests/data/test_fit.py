@@ -201,3 +201,7 @@ def test_double_precision_becomes_the_type_of_the_weights(monkeypatch: pytest.Mo
     assert (found["x"].dtype, found["ids"].dtype) == (np.float32, np.int64)
     assert notes == ["input 'x': float64 is converted to float32, which the model takes"]
     assert floats_as(samples, "float64") is samples
+    images = from_arrays({"image": np.full((2, 3), 200, np.uint8), "mask": np.ones((2, 3), np.uint8)})
+    found = floats_as(images, "float32")[1]
+    assert (found["image"].dtype, found["image"].tolist(), found["mask"].dtype) == (np.float32, [200.0] * 3, np.uint8)
+    assert notes[1].startswith("input 'image': uint8 is converted to float32, which the model takes; whole numbers stay whole")

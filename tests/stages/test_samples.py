@@ -79,3 +79,9 @@ def test_named_sources_are_the_splits_and_training_samples_calibrate(tmp_path: P
     assert [len(data.whole(name)) for name in ("train", "calibration", "evaluation")] == [12, 12, 5]
     with pytest.raises(RecipeError, match="name the samples: set, or train, calibration, evaluation"):
         DataOptions.read({}, where="recipe.toml")
+
+
+def test_doubles_become_what_a_pytorch_teacher_takes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "double.npz", x=np.ones((20, 3)), image=np.ones((20, 3), np.uint8))
+    data = Data(DataOptions(set=str(tmp_path / "double.npz")), None)
+    assert {name: array.dtype.name for name, array in data.example().items()} == {"x": "float32", "image": "uint8"}

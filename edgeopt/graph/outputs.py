@@ -128,6 +128,10 @@ def open_exposed(
             model.graph.outputs.pop()
 
 
+_ON_THE_EDGE = 1e-3
+"""Share of integers that may differ: classes of places whose two largest logits are equal but for float32's rounding."""
+
+
 def same_outputs(model: ir.Model | Path, other: ir.Model, batch: Batch) -> bool:
     """Return whether two models (the first perhaps a file) give the same on a batch, up to the rounding of float32."""
     graph = (load(model) if isinstance(model, Path) else model).graph
@@ -152,6 +156,6 @@ def _close(a: object, b: object) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if not np.issubdtype(a.dtype, np.floating):
-        return bool((a == b).all())
+        return not a.size or float((a != b).mean()) <= _ON_THE_EDGE
     scale = float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
     return bool(np.allclose(a, b, rtol=1e-3, atol=1e-4 * scale, equal_nan=True))

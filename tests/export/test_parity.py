@@ -38,6 +38,16 @@ def test_integers_must_be_equal():
     assert compare(np.array([1, 2]), np.array([1, 3])).relative == 1
 
 
+@pytest.mark.parametrize(("flips", "relative"), [(1, 1 / 16384), (2, 1.0)])
+def test_a_class_in_ten_thousand_may_change_on_the_edges_of_a_map(flips, relative):
+    expected = np.zeros((1, 128, 128), np.int64)
+    actual = expected.copy()
+    actual.flat[:flips] = 3
+    found = compare(expected, actual)
+    assert (found.absolute, found.relative) == (1.0, pytest.approx(relative))
+    assert compare(expected[:0], actual[:0]).relative == 0
+
+
 def test_batches_differ_in_size_and_length_and_keep_the_real_rows():
     samples = [{"ids": np.arange(1, n + 1)[None]} for n in (7, 3, 5)]
     batches = parity_batches(samples, {"ids": {0: "batch", 1: "sequence"}}, limit=8)

@@ -67,6 +67,20 @@ def test_a_model_equals_itself_and_no_other(model):
     assert not same_outputs(model, other, BATCH)
 
 
+@pytest.mark.parametrize(("flips", "same"), [(0, True), (2, True), (3, False)])
+def test_a_class_in_a_thousand_may_change_where_two_logits_are_nearly_equal(flips, same):
+    """As on the map of a segmentation, of which another order of sums moves the edges."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+        net (float[n, 2] x) => (int64[n] label) <float[2] shift = {SHIFT}> {
+            y = Add (x, shift)
+            label = ArgMax <axis = 1, keepdims = 0> (y)
+        }"""
+    logits = np.tile(np.array([1, 0], np.float32), (2048, 1))
+    logits[:flips, 1] = 1 - 1e-6
+    models = [onnx_model(text.replace("SHIFT", shift)) for shift in ("0, 0", "0, 2e-6")]
+    assert same_outputs(*models, {"x": logits}) is same
+
+
 def test_kept_inputs_are_written_over_and_results_are_not():
     text = NET.replace("float[n, 4] z", "float z")
     kept = KeptInputs(session(onnx_model(text)), ["y"], {"z": np.array(1.0, np.float32)})

@@ -74,6 +74,8 @@ class VerifyFacts:
     """Of the metric."""
     larger_is_better: bool = True
     """Of the metric."""
+    warnings: tuple[str, ...] = ()
+    """What the comparison leaves out."""
 
     @property
     def kind(self) -> Metric:

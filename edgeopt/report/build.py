@@ -202,7 +202,7 @@ def _warnings(run: RunRecord, results: Results) -> Iterator[Warned]:
 
 
 def _own_warnings(facts: StageFacts | None) -> Sequence[str]:
-    return facts.warnings if isinstance(facts, ExportFacts | QuantizeFacts | ProfileResult) else ()
+    return facts.warnings if isinstance(facts, ExportFacts | QuantizeFacts | VerifyFacts | ProfileResult) else ()
 
 
 def _decisions(quantize: QuantizeFacts | None) -> tuple[StageDecision, ...]:

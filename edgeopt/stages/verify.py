@@ -47,8 +47,9 @@ def run_verify(job: Job) -> VerifyFacts:
     task = usable(task, models)
     references = [None, *range(len(models) - 1)]  # each is compared with the one that it was made from
     found = evaluate_together(models, task, references)
-    for line in (line for model in found for line in model.left_out):
-        progress.note(line)
+    warnings = tuple(line for model in found for line in model.left_out)
+    for line in warnings:
+        progress.note(f"warning: {line}")
     last = _size(job, trained[-1].name) if trained else None
     variants = [_variant(job, model, stage, last) for model, stage in zip(found, stages, strict=True)]
     rows, quantized = compared(variants, samples, task, job.recipe.verify)
@@ -71,6 +72,7 @@ def run_verify(job: Job) -> VerifyFacts:
         task=task.name,
         scale=task.metric.scale,
         larger_is_better=task.metric.larger_is_better,
+        warnings=warnings,
     )
     write_json(job.workspace.output / "verify.json", TypeAdapter(VerifyFacts).dump_python(facts, mode="json"))
     return facts

@@ -30,6 +30,12 @@ def test_warnings_of_pipeline_and_stage_are_both_kept_once(facts, make_record):
     assert warnings == ["artifact made again", facts["quantize"]["warnings"][0]]
 
 
+def test_what_verify_left_out_is_among_the_warnings(facts, make_record):
+    said = "int8: output 'boxes' has another shape than the other model's for 2 of 8 samples"
+    record = make_record(facts | {"verify": facts["verify"] | {"warnings": [said]}})
+    assert said in [warning.text for warning in build_report(record).warnings if warning.stage == "verify"]
+
+
 def test_any_subset_of_stages_renders_everywhere(facts, make_record):
     names = list(facts)
     subsets = [[], *([name] for name in names), *(itertools.combinations(names, len(names) - 1)), ["quantize", "profile"]]

@@ -117,7 +117,7 @@ def _markdown(name: str, rows: dict[str, list[dict[str, float]]], notes: list[st
     lines = [
         f"## {name}",
         "",
-        "| how | accuracy (mean, min – max over seeds) | agreement | mean ms | × fp32 | MB | seconds | peak MB |",
+        "| how | accuracy (mean, min – max over seeds) | agreement | mean ms | × fp32 | MB | CPU s | peak MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for contender, runs in rows.items():

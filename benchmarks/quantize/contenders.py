@@ -7,9 +7,9 @@ process of its own, so that its peak memory can be measured too.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -98,7 +98,7 @@ finish(start)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a contender fared: seconds and peak memory of calibrating and quantizing, or why it failed."""
+    """How a contender fared: processor seconds and peak memory of calibrating and quantizing, or why it failed."""
 
     seconds: float
     peak_rss_bytes: int
@@ -134,18 +134,24 @@ def run(program: str, python: Path, model: Path, samples: Path, output: Path) ->
 
 
 def _run(program: str, python: Path, model: Path, samples: Path, output: Path) -> Outcome:
-    start = time.perf_counter()
+    start = _spent_by_children()
     done = subprocess.run(
         [str(python), "-c", _READER + program + _PEAK, str(model), str(samples), str(output)],
         capture_output=True,
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - start
+    seconds = _spent_by_children() - start
     if done.returncode != 0 or not output.is_file():
         return Outcome(seconds, 0, (done.stderr.strip().splitlines() or ["no output"])[-1][:200])
     peak = next(int(line.split()[2]) * 1024 for line in done.stdout.splitlines() if line.startswith("PEAK "))
     return Outcome(seconds, peak, "")
+
+
+def _spent_by_children() -> float:
+    """Return the processor seconds of all processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def here() -> Path:

@@ -52,9 +52,9 @@ def examine(path: Path, target: str) -> Row:
         if not plan.integer_nodes:
             reasons = dict.fromkeys(f"{node.op}: {node.reason}" for node in plan.nodes)
             return Row("unchanged", "; ".join(list(reasons)[:2]) or "no floating-point node")
-        covered = "no MACs" if share is None else f"{share:.0%} of MACs on integers"
-        blame = f", islands: {', '.join(sorted({island.op for island in islands}))}" if islands else ""
-        return Row("quantized", covered + blame)
+        said = [] if share is None else [f"{share:.0%} of MACs on integers"]  # (it has none, or the provider is not here)
+        said += [f"islands: {', '.join(sorted({island.op for island in islands}))}"] if islands else []
+        return Row("quantized", ", ".join(said))
 
 
 def _fault(path: Path, quantized: Path, batch: dict[str, np.ndarray]) -> str:
@@ -90,7 +90,7 @@ def main() -> None:
     for path in sorted(arguments.folder.rglob("*.onnx")):
         rows = {target: examine(path, target) for target in arguments.targets}
         counts.update((target, row.outcome) for target, row in rows.items())
-        cells = [f"{row.outcome}: {row.detail}".replace("|", "/") for row in rows.values()]
+        cells = [f"{row.outcome}{': ' * bool(row.detail)}{row.detail}".replace("|", "/") for row in rows.values()]
         print(f"| {path.name} | {' | '.join(cells)} |", flush=True)
     print()
     for (target, outcome), count in sorted(counts.items()):

@@ -91,6 +91,8 @@ def draft_plan(
     compares = saved is None and config.ranges == "auto" and files.weights_bytes(model) <= LARGEST_BYTES
     observations = _observe(prepared, samples.batches, nodes, config, compares=compares)
     samples.passed()
+    if not compares:
+        observations = observations.joined()
     if saved is not None:
         basis = _basis(prepared, observations, target, config)
         plan = saved.without(config.exclude, Cause.EXCLUDED, basis=basis)
@@ -279,6 +281,7 @@ def _observe(
 ) -> Observations:
     derived = followers(prepared.model, nodes)
     tensors = [name for name in rounded_tensors(prepared.model, nodes) if name not in derived]
+    aside = compares or config.cache is not None  # (a cache is for runs that compare and for others)
     return observe(
         prepared.model,
         calibration,
@@ -292,7 +295,7 @@ def _observe(
             threads=config.threads,
             memory_limit_bytes=config.memory_limit_bytes,
             jobs=config.jobs,
-            aside=min(_HELD_ASIDE, len(calibration) // 4) if compares and len(calibration) >= _FEWEST else 0,
+            aside=min(_HELD_ASIDE, len(calibration) // 4) if aside and len(calibration) >= _FEWEST else 0,
             cache=config.cache,
         ),
     )

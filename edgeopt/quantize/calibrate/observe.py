@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
@@ -41,8 +41,29 @@ def observe(
             something else.
     """
     task = Task(model, tensors, signature, channels, config, held_aside(len(batches), config.aside))
+    if config.cache is None and config.jobs == 1:
+        kept = _Kept(batches, task.aside)
+        seen = observe_task(task, kept)
+        return replace(seen, held=tuple(_parts((kept.found[number] for number in sorted(task.aside)), signature)))
     seen = through_cache(task, batches, config.cache) if config.cache is not None else observe_task(task, batches)
     return replace(seen, held=tuple(_parts(picked(batches, sorted(task.aside)), signature)))
+
+
+class _Kept:
+    """Batches of which some, by their numbers, are kept as they are read, so that they need not be read again."""
+
+    def __init__(self, batches: Batches, numbers: Set[int]) -> None:
+        self._batches, self._numbers = batches, numbers
+        self.found: dict[int, Batch] = {}
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, batch in enumerate(self._batches):
+            if number in self._numbers:
+                self.found[number] = batch
+            yield batch
 
 
 def held_aside(batches: int, count: int) -> frozenset[int]:

@@ -16,9 +16,11 @@ from safetensors import safe_open
 
 from edgeopt.errors import DataError, MachineError
 from edgeopt.graph.files import as_ir, signature
+from edgeopt.quantize import QuantizeConfig
 from edgeopt.quantize.calibrate import cache as cache_module
 from edgeopt.quantize.calibrate.calibrator import Observations, ObserveConfig
 from edgeopt.quantize.calibrate.observe import observe
+from edgeopt.quantize.stage import draft
 
 TENSORS = ["x", "a", "r", "f", "y"]
 CHANNELS = {"r": 1, "f": -1}
@@ -71,6 +73,21 @@ def test_anything_else_is_refused_with_the_reason(conv_model, images, tmp_path, 
     monkeypatch.setattr(cache_module, "version", lambda name: "9.9")
     with pytest.raises(DataError, match=r"other versions: edgeopt .* there, 9\.9 here"):
         look(conv_model, images, cache=path)
+
+
+@pytest.mark.parametrize("ranges", ["mse", "moving-average"])
+def test_a_cache_serves_runs_with_other_ranges(conv_model, saved, vnni, tmp_path, ranges):
+    generator = np.random.default_rng(0)
+    batches = [{"x": generator.standard_normal((2, 3, 16, 16)).astype(np.float32)} for _ in range(12)]
+    path, config = saved(conv_model), QuantizeConfig(cache=tmp_path / "c.safetensors", collapse_db=None)
+    draft(path, batches, target=vnni, config=config)  # holds three batches aside
+    config = config.model_copy(update={"ranges": ranges})
+    cached = draft(path, batches, target=vnni, config=config)
+    alone = draft(path, batches, target=vnni, config=config.model_copy(update={"cache": None}))
+    ends = [np.array([(item.low, item.high) for item in plan.tensors]) for plan in (cached, alone)]
+    assert ends[0].shape[0] > 3
+    # the moving average meets the batches in another order
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0.0 if ranges == "mse" else 0.2)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])

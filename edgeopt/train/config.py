@@ -46,7 +46,8 @@ class AdapterOptions(Options):
     @model_validator(mode="after")
     def _of_the_kind(self) -> Self:
         others = {"virtual_tokens"} if self.kind == "lora" else {"rank", "alpha", "dropout", "targets"}
-        for name in sorted(others & self.model_fields_set):
+        defaults = type(self).model_fields
+        for name in sorted(name for name in others if getattr(self, name) != defaults[name].default):
             raise ValueError(f"{name} is no option of kind = {self.kind}; leave it out")
         return self
 

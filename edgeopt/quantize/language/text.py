@@ -49,13 +49,9 @@ class Windows:
     windows: list[Tokens]
 
 
-def tokenize(text: str, folder: Path) -> Tokens:
-    """Return the token ids of a text by the ``tokenizer.json`` in `folder`, without special tokens.
-
-    Raises:
-        DataError: there is no tokenizer, or it cannot be read.
-    """
-    return np.asarray(_tokenizer(folder).encode(text, add_special_tokens=False).ids, dtype=np.int64)
+def _tokenized(text: str, tokenizer: Tokenizer) -> Tokens:
+    """Return the token ids of a text, without special tokens."""
+    return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
@@ -85,8 +81,8 @@ def read_windows(path: Path, folder: Path, *, length: int = WINDOW) -> list[Toke
     """
     if not path.is_file():
         raise DataError(f"{path}: no such text file; give plain text (UTF-8), which is cut into windows of {length} tokens")
-    tokens = tokenize(read_text(path, error=DataError, what="a text"), folder)
-    virtual = np.array(virtual_ids(_tokenizer(folder)), np.int64)
+    text, tokenizer = read_text(path, error=DataError, what="a text"), _tokenizer(folder)
+    tokens, virtual = _tokenized(text, tokenizer), np.array(virtual_ids(tokenizer), np.int64)
     length -= len(virtual)
     if len(tokens) < length:
         raise DataError(f"{path}: {len(tokens)} tokens; give a text of {length} at least, better of {32 * length}")
@@ -104,8 +100,9 @@ def spread(windows: list[Tokens], count: int) -> list[Tokens]:
 def own_prompts(folder: Path, vocabulary: int) -> list[Tokens]:
     """Return prompts for a model without text: a few beginnings, or random tokens where no tokenizer gives ones it knows."""
     if (folder / "tokenizer.json").is_file():
-        virtual = np.array(virtual_ids(_tokenizer(folder)), np.int64)
-        made = [np.concatenate([virtual, tokenize(text, folder)]) for text in _PROMPTS]
+        tokenizer = _tokenizer(folder)
+        virtual = np.array(virtual_ids(tokenizer), np.int64)
+        made = [np.concatenate([virtual, _tokenized(text, tokenizer)]) for text in _PROMPTS]
         if known := [tokens for tokens in made if len(tokens) and tokens.max() < vocabulary]:
             return known
     rng = np.random.default_rng(0)

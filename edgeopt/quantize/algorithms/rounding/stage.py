@@ -33,7 +33,7 @@ def adapted_if_better(
     count = min(_HELD_ASIDE, len(batches) // 4)
     exact = ExactOutputs(prepared.model, batches[-count:], config.threads)
     with_nearest = exact.db(outcome.quantized)
-    nearest = replace(outcome, quantized=copied(outcome.quantized))
+    nearest = copied(outcome.quantized)
     made = adapted(prepared, outcome, batches[: len(batches) - count], config=config)
     if made is outcome:
         return outcome
@@ -42,8 +42,9 @@ def adapted_if_better(
     judged = f"the model's outputs on {where}: {with_nearest:.1f} → {db:.1f} dB"
     (decision,) = [item for item in made.plan.decisions if item.what == _WHAT]
     if db >= with_nearest:
-        return replace(made, plan=nearest.plan.decided(_WHAT, decision.choice, f"{decision.reason}; {judged}"))
-    return replace(nearest, plan=nearest.plan.decided(_WHAT, "nearest, as it was", f"{decision.reason}, but {judged}"))
+        return replace(outcome, plan=outcome.plan.decided(_WHAT, decision.choice, f"{decision.reason}; {judged}"))
+    plan = outcome.plan.decided(_WHAT, "nearest, as it was", f"{decision.reason}, but {judged}")
+    return replace(outcome, quantized=nearest, plan=plan)
 
 
 def adapted(
